@@ -1,0 +1,43 @@
+# Two commands for a fresh machine with Python, git and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-from-lock
+
+.PHONY: setup demo test test-all lint bench lock clean
+
+setup: $(STAMP)
+
+# The lock is the only source of versions; the project itself is installed without resolving anything.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; say which: make PYTHON=python3.12"; exit 2; }
+	@test -x $(BIN)/python || { echo "Making $(VENV) from requirements.lock (a few minutes the first time)"; $(PYTHON) -m venv $(VENV); }
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup
+	@$(BIN)/registry-audit demo --dir .demo --flow
+
+test: setup
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-all: setup
+	@$(BIN)/python -m pytest
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: setup
+	@$(BIN)/python -m benchmarks.run
+
+# Universal: every platform and Python from 3.11 on; names packages and hashes, and no host.
+lock: setup
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+		--all-extras --group dev pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) .demo build dist

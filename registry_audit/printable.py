@@ -1,0 +1,36 @@
+"""Text from a server, made safe to show. Names, tags and paths are hostile until they passed here.
+
+HTML and XML are escaped by their own writers; this is for terminals, logs and Markdown.
+"""
+
+import re
+import unicodedata
+
+# Everything a terminal could act on or a reader could not see: control characters (C0, C1, DEL), format
+# characters (bidi overrides, zero width), lone surrogates, private use, unassigned, line and paragraph separators.
+_UNPRINTABLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&$@:])")
+
+
+def printable(text: str) -> str:
+    """The same text on one line, everything invisible or active as an escape and every backslash doubled.
+
+    Law: two different texts are never shown the same, so an escape cannot be mistaken for a name that spells one.
+    """
+    if text.isascii() and text.isprintable() and "\\" not in text:
+        return text
+    return "".join(_escape(c) if c == "\\" or unicodedata.category(c) in _UNPRINTABLE_CATEGORIES else c for c in text)
+
+
+def markdown(text: str) -> str:
+    """One line of Markdown text that renders as exactly these characters: no link, HTML or table cell breaks out."""
+    return _MARKDOWN_SPECIAL.sub(r"\\\1", printable(text)).replace("<", "&lt;").replace("\\&lt;", "&lt;")
+
+
+def _escape(char: str) -> str:
+    if char == "\\":
+        return "\\\\"
+    code = ord(char)
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

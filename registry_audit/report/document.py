@@ -1,0 +1,118 @@
+"""`audit.json` as a type: the source of truth that every other rendering is made from.
+
+Outside data (a report read back from disk) enters through `AuditDocument.model_validate_json`, so a
+file that is not a report is refused with the place named. Keys are a contract: add, never rename.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from registry_audit.verdict import BaselineStatus, Severity, Storage, Verdict
+
+SCHEMA_VERSION = 1
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class CopyRow(_Row):
+    uri: str  # as the registry records it, credentials redacted
+    root: str | None  # root storage, credentials redacted; None where it could not be resolved
+    manifest_digest: str | None  # None where not every byte was read
+    files: int
+    bytes: int
+
+
+class SidedSizes(_Row):
+    run_model: int | None
+    reg_model: int | None
+
+
+class SidedDigests(_Row):
+    run_model: str | None
+    reg_model: str | None
+
+
+class DifferenceRow(_Row):
+    path: str
+    kind: Literal["only_in_run_model", "only_in_reg_model", "content", "type"]
+    expected_by: str | None  # the rule that explains it, e.g. "registered-model-meta"
+    sizes: SidedSizes
+    digests: SidedDigests
+
+
+class FindingRow(_Row):
+    rule: str
+    name: str
+    severity: Severity
+    message: str
+    remedy: str
+    path: str | None = None
+
+
+class VersionRow(_Row):
+    name: str
+    version: str
+    status: str
+    stage: str | None
+    aliases: tuple[str, ...]
+    run_id: str | None
+    verdict: Verdict
+    reason: str | None  # why unverifiable or skipped, in one sentence
+    baseline: BaselineStatus | None  # None without a ledger
+    storage: Storage
+    compared_by: Literal["bytes", "digests"] | None
+    run_model: CopyRow | None
+    reg_model: CopyRow | None
+    differences: tuple[DifferenceRow, ...]
+    findings: tuple[FindingRow, ...]
+
+
+class Coverage(_Row):
+    listed: int
+    audited: int  # every verdict but unverifiable and skipped
+    unverifiable: int
+    skipped: int
+    not_sampled: int
+    files_read: int
+    bytes_read: int
+    storages_read: int
+    notes: tuple[str, ...] = ()  # what a reader must know of the listing, e.g. that it changed meanwhile
+
+
+class Summary(_Row):
+    verdicts: dict[Verdict, int]
+    baseline: dict[BaselineStatus, int]
+    findings: dict[str, int]  # rule id -> count
+
+
+class Outcome(_Row):
+    exit_status: int
+    state: Literal["clean", "findings", "incomplete"]
+
+
+class Tool(_Row):
+    name: str
+    version: str
+    mlflow: str
+    python: str
+
+
+class Registry(_Row):
+    tracking_uri: str  # redacted
+    registry_uri: str  # redacted
+    mlflow_server: str | None  # version of the server; None where there is none
+
+
+class AuditDocument(_Row):
+    schema_version: Literal[1] = SCHEMA_VERSION
+    generated_at: str  # UTC, ISO 8601, ends in Z
+    tool: Tool
+    registry: Registry
+    options: dict[str, Any]
+    outcome: Outcome
+    coverage: Coverage
+    summary: Summary
+    versions: tuple[VersionRow, ...] = Field(default=())

@@ -1,0 +1,128 @@
+"""The rules an audit can report. Ids are stable: add, never renumber."""
+
+from dataclasses import dataclass
+
+from registry_audit.verdict import Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    id: str
+    name: str
+    severity: Severity
+    meaning: str
+    remedy: str
+
+
+def _rule(id: str, name: str, severity: Severity, meaning: str, remedy: str) -> Rule:
+    return Rule(id, name, severity, meaning, remedy)
+
+
+RUN_REGISTRY_MISMATCH = _rule(
+    "RA001",
+    "run-registry-mismatch",
+    Severity.CRITICAL,
+    "The run model and the registry model are not the same bytes.",
+    "Find out which copy is the intended one and who wrote the other; register the intended one as a new version.",
+)
+CONTENT_CHANGED = _rule(
+    "RA002",
+    "content-changed",
+    Severity.CRITICAL,
+    "The bytes differ from the accepted baseline.",
+    "Find out who overwrote the version; restore it, or accept the change with a reason.",
+)
+MODEL_MISSING = _rule(
+    "RA003",
+    "model-missing",
+    Severity.CRITICAL,
+    "The version is READY, but its storage is gone, empty or has no MLmodel at its root.",
+    "Restore the storage from a backup or delete the version: nobody can load it.",
+)
+RUN_DELETED = _rule(
+    "RA004",
+    "run-deleted",
+    Severity.HIGH,
+    "The run or LoggedModel behind the version is deleted: `mlflow gc` would destroy its bytes.",
+    "Restore it before the next `mlflow gc`.",
+)
+RUN_MISSING = _rule(
+    "RA005",
+    "run-missing",
+    Severity.LOW,
+    "The run behind the version no longer exists; the bytes still do.",
+    "Nothing can be loaded worse for it, but the lineage is lost: note where the model came from.",
+)
+NOT_READY = _rule(
+    "RA006",
+    "not-ready",
+    Severity.LOW,
+    "The registration of the version is pending or has failed.",
+    "Finish the registration or delete the version.",
+)
+MODEL_INCOMPLETE = _rule(
+    "RA007",
+    "model-incomplete",
+    Severity.HIGH,
+    "MLmodel is not valid, or what it names is missing, empty or smaller than when it was logged.",
+    "Restore the named files from a backup or log the model again.",
+)
+SHORT_READ = _rule(
+    "RA008",
+    "short-read",
+    Severity.HIGH,
+    "The bytes read differ from the listed size, or the content changed while it was read.",
+    "Run the audit again while nobody writes; if it stays, look at the store and what stands between.",
+)
+UNVERIFIABLE = _rule(
+    "RA009",
+    "unverifiable",
+    Severity.MEDIUM,
+    "The version could not be read whole, so nothing can be said of it.",
+    "Remove the cause and audit again.",
+)
+SOURCE_REDIRECTED = _rule(
+    "RA010",
+    "source-redirected",
+    Severity.HIGH,
+    "The version's source and its download URI now lead to different models.",
+    "Register the intended model as a new version and delete this one: what it loads depends on how it is asked for.",
+)
+VERSION_VANISHED = _rule(
+    "RA011",
+    "version-vanished",
+    Severity.MEDIUM,
+    "A version with a baseline is no longer in the registry.",
+    "If it was deleted on purpose, accept that with a reason; otherwise restore it.",
+)
+LINEAGE_MISMATCH = _rule(
+    "RA012",
+    "lineage-mismatch",
+    Severity.MEDIUM,
+    "MLmodel names another run or model than the version does.",
+    "Find out where these bytes came from: they were not logged by the run that the version names.",
+)
+UNSAFE_ENTRY = _rule(
+    "RA013",
+    "unsafe-entry",
+    Severity.HIGH,
+    "The model holds a symlink that leaves it, a special file, a path outside its root, or names that collide.",
+    "Remove or rename the entry and register the model again.",
+)
+
+RULES: tuple[Rule, ...] = (
+    RUN_REGISTRY_MISMATCH,
+    CONTENT_CHANGED,
+    MODEL_MISSING,
+    RUN_DELETED,
+    RUN_MISSING,
+    NOT_READY,
+    MODEL_INCOMPLETE,
+    SHORT_READ,
+    UNVERIFIABLE,
+    SOURCE_REDIRECTED,
+    VERSION_VANISHED,
+    LINEAGE_MISMATCH,
+    UNSAFE_ENTRY,
+)
+RULE_BY_ID = {rule.id: rule for rule in RULES}

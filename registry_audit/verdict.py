@@ -1,0 +1,64 @@
+"""The words of an audit's result. Their values are part of the report's contract."""
+
+from enum import IntEnum, StrEnum
+
+
+class Verdict(StrEnum):
+    """What an audit says of one model version. Only the first three may be read as a pass."""
+
+    MATCH = "match"  # two separate copies, the same bytes
+    SAME_STORAGE = "same_storage"  # one storage behind both; read, but there was nothing to compare it with
+    EQUIVALENT = "equivalent"  # only differences that a named rule explains
+    MISMATCH = "mismatch"
+    UNVERIFIABLE = "unverifiable"  # not everything could be read: neither a pass nor proof of damage
+    SKIPPED = "skipped"  # not a finished registration, so there is nothing to vouch for
+
+    @property
+    def passes(self) -> bool:
+        """Whether `equals` is true for the readers of the predecessor's reports."""
+        return self in (Verdict.MATCH, Verdict.SAME_STORAGE, Verdict.EQUIVALENT)
+
+
+class BaselineStatus(StrEnum):
+    UNCHANGED = "unchanged"
+    CHANGED = "changed"
+    NEW = "new"
+    VANISHED = "vanished"
+    NOT_READ = "not_read"
+
+
+class Storage(StrEnum):
+    """Whether the run model and the registry model are kept in one place."""
+
+    SHARED = "shared"
+    SEPARATE = "separate"
+    UNKNOWN = "unknown"  # e.g. a proxy's path beside a bucket's: the client cannot see behind the proxy
+
+
+class Severity(StrEnum):
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        return _SEVERITIES.index(self)
+
+    def raised(self) -> "Severity":
+        """One step up; critical stays critical."""
+        return _SEVERITIES[min(self.rank + 1, len(_SEVERITIES) - 1)]
+
+
+_SEVERITIES = tuple(Severity)
+
+
+class ExitStatus(IntEnum):
+    """How a command ends. Of several that apply, 4 wins over 1 and 1 over 3."""
+
+    CLEAN = 0
+    FINDINGS = 1
+    USAGE = 2
+    INCOMPLETE = 3
+    LEDGER = 4
+    INTERRUPTED = 130
