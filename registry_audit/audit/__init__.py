@@ -1,0 +1,1 @@
+"""What is said of a version: its copies read, compared, and judged by the rules."""

@@ -1,0 +1,114 @@
+"""Two copies that were read, side by side. A difference is data; comparing never raises on one.
+
+Laws, tested as properties: a copy equals itself; swapping the sides swaps the kinds and nothing else; one
+flipped byte is always found.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from registry_audit.audit.copies import ModelCopy, Reading
+from registry_audit.audit.expected import Explain
+from registry_audit.model.listing import ListedFile
+from registry_audit.stores.local import same_file
+
+
+class Kind(StrEnum):
+    ONLY_LEFT = "only_left"
+    ONLY_RIGHT = "only_right"
+    CONTENT = "content"
+    TYPE = "type"  # a regular file on one side, something else on the other
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    path: str
+    kind: Kind
+    sizes: tuple[int | None, int | None]  # bytes: left, right
+    digests: tuple[str | None, str | None]
+    expected_by: str | None = None  # the named rule that explains it
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    differences: tuple[Difference, ...]  # sorted by path
+    compared_by: str  # "bytes" or "digests"
+    compared_count: int  # files that were on both sides and read on both
+    one_file: bool  # every one of them was one file under two names: nothing was really compared
+
+    @property
+    def unexpected(self) -> tuple[Difference, ...]:
+        return tuple(difference for difference in self.differences if difference.expected_by is None)
+
+
+def compare(left: ModelCopy, right: ModelCopy, explain: Explain) -> Comparison:
+    """Every path of either side: present, of one type, of one content.
+
+    A file that could not be read on one side is no difference: it is a problem of that copy, and keeps the
+    verdict from passing there.
+
+    Args:
+        left, right: copies that were read (`reading` is not None).
+        explain: names the rule that expects a difference, or None.
+    """
+    if left.reading is None or right.reading is None:
+        raise ValueError("compare() needs copies that were read")
+    one, two = _Side(left), _Side(right)
+    found = [
+        difference for path in sorted(one.paths | two.paths) if (difference := _difference(path, one, two)) is not None
+    ]
+    explained = tuple(replace(found_one, expected_by=explain(found_one.path, left, right)) for found_one in found)
+    both = [path for path in one.digests if path in two.digests]
+    local = left.identity.startswith("file:") and right.identity.startswith("file:")
+    return Comparison(
+        differences=explained,
+        compared_by="bytes" if local else "digests",
+        compared_count=len(both),
+        one_file=bool(both) and all(same_file(one.files[path], two.files[path]) for path in both) and local,
+    )
+
+
+class _Side:
+    def __init__(self, copy: ModelCopy) -> None:
+        reading: Reading | None = copy.reading
+        self.files: dict[str, ListedFile] = {file.path: file for file in copy.listing.files}
+        self.digests = {entry.path: entry for entry in (reading.entries if reading else ())}
+        self.other = set(copy.listing.unsafe)
+        # Only a file system knows empty directories; a bucket or a proxy may drop them.
+        local = copy.identity.startswith("file:")
+        self.directories = {path + "/" for path in copy.listing.empty_directories} if local else set()
+        self.local = local
+        self.paths = set(self.files) | self.other | self.directories
+
+    def size(self, path: str) -> int | None:
+        if path in self.digests:
+            return self.digests[path].size
+        return self.files[path].size if path in self.files else None
+
+    def digest(self, path: str) -> str | None:
+        return self.digests[path].digest if path in self.digests else None
+
+    def kind(self, path: str) -> str | None:
+        if path in self.files:
+            return "file"
+        return "other" if path in self.other else ("directory" if path in self.directories else None)
+
+
+def _difference(path: str, left: _Side, right: _Side) -> Difference | None:
+    kinds = left.kind(path), right.kind(path)
+    sizes, digests = (left.size(path), right.size(path)), (left.digest(path), right.digest(path))
+    if kinds == ("file", "file"):
+        if sizes[0] is not None and sizes[1] is not None and sizes[0] != sizes[1]:
+            return Difference(path, Kind.CONTENT, sizes, digests)
+        if digests[0] is None or digests[1] is None or digests[0] == digests[1]:
+            return None
+        return Difference(path, Kind.CONTENT, sizes, digests)
+    if kinds[0] == kinds[1]:
+        return None
+    if "directory" in kinds and not (left.local and right.local):
+        return None
+    if kinds[1] is None:
+        return Difference(path, Kind.ONLY_LEFT, sizes, digests)
+    if kinds[0] is None:
+        return Difference(path, Kind.ONLY_RIGHT, sizes, digests)
+    return Difference(path, Kind.TYPE, sizes, digests)

@@ -1,0 +1,68 @@
+"""A copy of a model: listed, and once read, digested."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from registry_audit.model.listing import Listing, Problem
+from registry_audit.model.manifest import Manifest, ManifestEntry
+from registry_audit.model.mlmodel import MLMODEL
+from registry_audit.registry.resolve import Location
+
+
+class Role(StrEnum):
+    RUN_MODEL = "run_model"
+    REG_MODEL = "reg_model"
+
+    @property
+    def words(self) -> str:
+        return "run model" if self is Role.RUN_MODEL else "registry model"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What reading every listed file of one root gave."""
+
+    entries: tuple[ManifestEntry, ...]  # sorted by path; a file that could not be read is missing here
+    mlmodel: bytes | None  # content of the root MLmodel
+    problems: tuple[Problem, ...] = ()
+    files_read: int = 0
+    bytes_read: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCopy:
+    """One of a version's two copies."""
+
+    role: Role
+    location: Location
+    identity: str  # of the storage that holds it
+    listing: Listing
+    reading: Reading | None  # None while it waits to be read together with the other copy
+
+    @property
+    def has_mlmodel(self) -> bool:
+        return any(file.path == MLMODEL for file in self.listing.files)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return self.listing.problems + (self.reading.problems if self.reading else ())
+
+    def manifest(self, algorithm: str) -> Manifest | None:
+        """The manifest, if every listed file was read and nothing is in doubt; else None: half a manifest is none."""
+        if self.reading is None or any(problem.blocks for problem in self.problems):
+            return None
+        if len(self.reading.entries) != len(self.listing.files):
+            return None
+        return Manifest(self.reading.entries, algorithm)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFailure:
+    """A copy that could not be had: a value, so that one version never stops an audit."""
+
+    role: Role
+    location: Location
+    reason: str  # one sentence, or empty where the location itself says what is lost
+
+
+Copy = ModelCopy | CopyFailure

@@ -1,0 +1,47 @@
+"""Differences that a named rule explains. They are always shown, with the rule; never hidden."""
+
+import json
+from collections.abc import Callable
+
+from registry_audit.audit.copies import ModelCopy
+from registry_audit.model.mlmodel import MLMODEL, InvalidMLmodel, parse_mlmodel
+
+Explain = Callable[[str, ModelCopy, ModelCopy], str | None]
+
+REGISTERED_MODEL_META = "registered-model-meta"
+MLMODEL_PROVENANCE = "mlmodel-provenance"
+
+_META_FILE = "registered_model_meta"
+_META_MAX_BYTES = 4096  # a name and a number; anything larger was not written by MLflow
+
+
+def within_one_registry(path: str, left: ModelCopy, right: ModelCopy) -> str | None:
+    """MLflow writes `registered_model_meta` into what a `models:/` URI is loaded from, even into a local store.
+
+    Source: mlflow ModelsArtifactRepository.download_artifacts; facts/mlflow.md section 6.
+    """
+    if path != _META_FILE:
+        return None
+    sizes = [file.size for copy in (left, right) for file in copy.listing.files if file.path == path]
+    regular = path not in left.listing.unsafe + right.listing.unsafe
+    small = all(size is not None and size <= _META_MAX_BYTES for size in sizes)
+    return REGISTERED_MODEL_META if regular and small else None
+
+
+def across_servers(path: str, left: ModelCopy, right: ModelCopy) -> str | None:
+    """What a migration rewrites besides: where `MLmodel` says it came from, compared as parsed YAML."""
+    if path != MLMODEL:
+        return within_one_registry(path, left, right)
+    contents = [copy.reading.mlmodel for copy in (left, right) if copy.reading is not None]
+    if len(contents) != 2 or contents[0] is None or contents[1] is None:
+        return None
+    try:
+        one, two = (_canonical(parse_mlmodel(content).without_provenance()) for content in contents if content)
+    except (InvalidMLmodel, TypeError, ValueError):
+        return None
+    return MLMODEL_PROVENANCE if one == two else None
+
+
+def _canonical(fields: dict[str, object]) -> str:
+    """Text that is equal only for equal values of equal types: for Python alone, 1 == True == 1.0."""
+    return json.dumps(fields, sort_keys=True, default=repr)

@@ -1,0 +1,223 @@
+"""The rules applied to one version: what was resolved, read and compared becomes a verdict and findings."""
+
+from dataclasses import dataclass, replace
+
+from registry_audit.audit.comparing import Comparison
+from registry_audit.audit.copies import Copy, CopyFailure, ModelCopy, Role
+from registry_audit.audit.lineage import lineage_problems
+from registry_audit.model.listing import Problem
+from registry_audit.model.mlmodel import InvalidMLmodel, MLmodel, missing_parts, parse_mlmodel
+from registry_audit.printable import printable
+from registry_audit.registry.resolve import Lost, ResolvedVersion
+from registry_audit.registry.runs import RunState
+from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.rules import RULE_BY_ID, RUN_DELETED
+from registry_audit.verdict import Severity, Storage, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    rule: str
+    severity: Severity
+    message: str
+    remedy: str
+    path: str | None = None
+
+    @property
+    def name(self) -> str:
+        return RULE_BY_ID[self.rule].name
+
+
+@dataclass(frozen=True, slots=True)
+class VersionAudit:
+    """Everything an audit says of one version."""
+
+    version: RegisteredVersion
+    verdict: Verdict
+    reason: str | None  # why unverifiable or skipped
+    storage: Storage
+    run_model: ModelCopy | None
+    reg_model: ModelCopy | None
+    comparison: Comparison | None
+    findings: tuple[Finding, ...]  # most severe first
+
+
+def judge(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Comparison | None) -> VersionAudit:
+    """The verdict of a version whose copies were read as far as they can be.
+
+    Args:
+        comparison: of the two copies; None where they are one storage or one of them could not be had.
+    """
+    version, storage = resolved.version, _storage(resolved, run, reg, comparison)
+    ready = version.status == "READY"
+    problems = [*resolved.problems, *_location_problems(resolved)]
+    seen: set[str] = set()
+    for copy in (run, reg):
+        if isinstance(copy, CopyFailure):
+            problems += [Problem("RA009", f"{copy.role.words}: {copy.reason}")] if copy.reason else []
+        elif copy.identity not in seen:
+            seen.add(copy.identity)
+            problems += _copy_problems(copy, ready)
+    unexpected = comparison.unexpected if comparison else ()
+    redirected = _redirected(resolved, run, reg) if unexpected else None
+    if unexpected and comparison is not None:
+        problems.append(Problem("RA001", _how_they_differ(comparison), blocks=False))
+        problems += [redirected] if redirected else []
+    readable = [copy for copy in (run, reg) if isinstance(copy, ModelCopy) and copy.has_mlmodel]
+    problems += _run_problems(resolved, bool(readable))
+    # Where the source now leads to another model, that this one names another run goes without saying.
+    problems += lineage_problems(version, [copy for copy in readable if copy is reg or not redirected])
+    if not ready:
+        problems.append(Problem("RA006", f"its status is {printable(version.status)}", blocks=False))
+
+    verdict, reason = _verdict(problems, unexpected != (), ready, len(readable) > 0, storage, comparison)
+    return VersionAudit(
+        version=version,
+        verdict=verdict,
+        reason=reason,
+        storage=storage,
+        run_model=run if isinstance(run, ModelCopy) else None,
+        reg_model=reg if isinstance(reg, ModelCopy) else None,
+        comparison=comparison,
+        findings=_findings(version, problems),
+    )
+
+
+def unresolvable(version: RegisteredVersion, reason: str) -> VersionAudit:
+    """The row of a version that could not even be resolved."""
+    findings = _findings(version, [Problem("RA009", reason)])
+    return VersionAudit(version, Verdict.UNVERIFIABLE, reason, Storage.UNKNOWN, None, None, None, findings)
+
+
+def _verdict(
+    problems: list[Problem],
+    differ: bool,
+    ready: bool,
+    has_model: bool,
+    storage: Storage,
+    comparison: Comparison | None,
+) -> tuple[Verdict, str | None]:
+    if differ:
+        return Verdict.MISMATCH, None
+    blocking = [problem.message for problem in problems if problem.blocks]
+    # Every way to be told less than everything ends here, before any verdict that passes.
+    if ready and (blocking or not has_model):
+        return Verdict.UNVERIFIABLE, blocking[0] if blocking else "there is no model to read"
+    if not ready:
+        hard = [problem.message for problem in problems if problem.blocks and problem.rule == "RA009"]
+        if hard:
+            return Verdict.UNVERIFIABLE, hard[0]
+        return Verdict.SKIPPED, "its registration is not finished"
+    if storage is Storage.SHARED:
+        return Verdict.SAME_STORAGE, None
+    if comparison is None or comparison.compared_count == 0:
+        return Verdict.UNVERIFIABLE, "nothing could be compared"
+    return (Verdict.EQUIVALENT if comparison.differences else Verdict.MATCH), None
+
+
+def _storage(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Comparison | None) -> Storage:
+    """What resolving said, corrected by what reading saw."""
+    if comparison is not None and comparison.one_file:
+        return Storage.SHARED
+    if isinstance(run, ModelCopy) and isinstance(reg, ModelCopy) and run.identity == reg.identity:
+        return Storage.SHARED
+    return resolved.storage
+
+
+def _location_problems(resolved: ResolvedVersion) -> list[Problem]:
+    problems = []
+    lost = resolved.run_model.lost
+    if lost is Lost.VERSION:
+        problems.append(Problem("RA010", f"its source {resolved.run_model.message}"))
+    elif lost is Lost.LOGGED_MODEL:
+        problems.append(Problem("RA004", f"its source, the LoggedModel {resolved.run_model.message}: it is deleted"))
+    elif lost is Lost.NOWHERE:
+        problems.append(Problem("RA009", "run model: the version records no source"))
+    elif lost is Lost.RUN and resolved.reg_model.lost is not Lost.RUN:
+        problems.append(Problem("RA009", f"run model: {resolved.run_model.message}"))
+    if resolved.reg_model.lost is not None and resolved.version.status == "READY":
+        problems.append(Problem("RA003", f"its download URI leads nowhere: {resolved.reg_model.message}"))
+    for role, location in ((Role.RUN_MODEL, resolved.run_model), (Role.REG_MODEL, resolved.reg_model)):
+        if location.unknown is not None:
+            problems.append(Problem("RA009", f"{role.words}: {location.unknown}"))
+    return problems
+
+
+def _copy_problems(copy: ModelCopy, ready: bool) -> list[Problem]:
+    problems = list(copy.problems)
+    if not copy.has_mlmodel and not ready:
+        return problems
+    if not copy.has_mlmodel:
+        unsure = any(problem.path == "MLmodel" or problem.rule == "RA009" for problem in copy.listing.problems)
+        what = "holds no MLmodel at its root" if copy.listing.files else "is gone or empty"
+        if not unsure:
+            problems.append(Problem("RA003", f"the storage of the {copy.role.words} {what}"))
+        return problems
+    content = copy.reading.mlmodel if copy.reading else None
+    if content is None:
+        if not any(problem.path == "MLmodel" for problem in problems):
+            problems.append(Problem("RA009", f"{copy.role.words}: MLmodel was not read", "MLmodel"))
+        return problems
+    try:
+        mlmodel: MLmodel = parse_mlmodel(content)
+    except InvalidMLmodel as error:
+        return [*problems, Problem("RA007", f"{copy.role.words}: MLmodel {error}", "MLmodel", blocks=False)]
+    sizes = {file.path: file.size or 0 for file in copy.listing.files}
+    for entry in copy.reading.entries if copy.reading else ():
+        sizes[entry.path] = entry.size
+    promised = dict.fromkeys(copy.listing.unsafe, 1) | sizes  # there, though not to be read: said by its own rule
+    for path, what in missing_parts(mlmodel, promised):
+        problems.append(Problem("RA007", f"{copy.role.words}: '{printable(path)}' {what}", path, blocks=False))
+    return problems
+
+
+def _how_they_differ(comparison: Comparison) -> str:
+    unexpected = comparison.unexpected
+    first = ", ".join(f"'{printable(difference.path)}'" for difference in unexpected[:3])
+    more = f" and {len(unexpected) - 3} more" if len(unexpected) > 3 else ""
+    files = "file differs" if len(unexpected) == 1 else "files differ"
+    return f"{len(unexpected)} {files} between the run model and the registry model: {first}{more}"
+
+
+def _redirected(resolved: ResolvedVersion, run: Copy, reg: Copy) -> Problem | None:
+    """Not only other bytes, but another model: the source's version was replaced, or MLmodel says it is another."""
+    if resolved.run_model.through_version:
+        other = f"its source {printable(resolved.run_model.uri)} now leads to another model than its download URI"
+        return Problem("RA010", other, blocks=False)
+    uuids = [_uuid(copy) for copy in (run, reg)]
+    if None not in uuids and uuids[0] != uuids[1]:
+        return Problem("RA010", "its source and its download URI lead to models with different ids", blocks=False)
+    return None
+
+
+def _uuid(copy: Copy) -> str | None:
+    if not isinstance(copy, ModelCopy) or copy.reading is None or copy.reading.mlmodel is None:
+        return None
+    try:
+        return parse_mlmodel(copy.reading.mlmodel).model_uuid
+    except InvalidMLmodel:
+        return None
+
+
+def _run_problems(resolved: ResolvedVersion, bytes_exist: bool) -> list[Problem]:
+    run_id = printable(resolved.version.run_id or "")
+    match resolved.run:
+        case RunState.DELETED:
+            return [Problem("RA004", f"its run {run_id} is in the trash", blocks=False)]
+        case RunState.MISSING if bytes_exist:
+            return [Problem("RA005", f"its run {run_id} no longer exists", blocks=False)]
+        case _:
+            return []
+
+
+def _findings(version: RegisteredVersion, problems: list[Problem]) -> tuple[Finding, ...]:
+    exposed = bool(version.aliases) or version.stage == "Production"
+    findings = []
+    for problem in dict.fromkeys(replace(problem, blocks=True) for problem in problems):
+        rule = RULE_BY_ID[problem.rule]
+        severity = rule.severity.raised() if exposed else rule.severity
+        remedy = rule.remedy
+        if rule is RUN_DELETED and version.run_id and "trash" in problem.message:
+            remedy = f"Restore it before the next `mlflow gc`: mlflow runs restore --run-id {printable(version.run_id)}"
+        findings.append(Finding(rule.id, severity, problem.message, remedy, problem.path))
+    return tuple(sorted(findings, key=lambda f: (-f.severity.rank, f.rule, f.path or "", f.message)))

@@ -1,0 +1,208 @@
+"""Bytes to digests. Each file is read once; a pair on local disk is compared and digested in the same pass."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+from registry_audit.audit.copies import Reading
+from registry_audit.errors import BodyEndedEarly, CouldNotVerify, UsageError
+from registry_audit.model.digest import Hasher, digest_text, new_hasher
+from registry_audit.model.listing import ListedFile, Listing, Problem
+from registry_audit.model.manifest import ManifestEntry
+from registry_audit.model.mlmodel import MAX_BYTES, MLMODEL
+from registry_audit.printable import printable
+from registry_audit.stores.base import CHUNK_BYTES, Store, Unreadable
+from registry_audit.stores.local import LocalStore, same_file
+
+Pulse = Callable[[int], None]  # told of every so many bytes read; may raise to stop the reading
+
+_ATTEMPTS = 4
+
+
+def read_all(store: Store, listing: Listing, algorithm: str, *, pulse: Pulse, keep_in: Path | None = None) -> Reading:
+    """Read and digest every file of a listing.
+
+    Args:
+        keep_in: an empty directory to also write the files to.
+
+    What cannot be read becomes a problem of the reading; nothing is raised for it.
+    """
+    collected = _Collected(algorithm, pulse)
+    for file in listing.files:
+        with collected.problems_of(file):
+            for attempt in Retrying(
+                retry=retry_if_exception_type(BodyEndedEarly),
+                stop=stop_after_attempt(_ATTEMPTS),
+                wait=wait_exponential_jitter(initial=0.2, max=5),
+                reraise=True,
+            ):
+                with attempt:
+                    _read_one(store, file, collected, keep_in)
+    return collected.reading()
+
+
+def read_pair(
+    left_store: LocalStore,
+    left: Listing,
+    right_store: LocalStore,
+    right: Listing,
+    algorithm: str,
+    *,
+    pulse: Pulse,
+) -> tuple[Reading, Reading]:
+    """Read two local copies together: files of one name and size in lockstep, byte for byte, digested once.
+
+    The digest of the second file is the first one's only after every byte compared equal.
+    """
+    collected = _Collected(algorithm, pulse), _Collected(algorithm, pulse)
+    on_right = {file.path: file for file in right.files}
+    for file in left.files:
+        other = on_right.pop(file.path, None)
+        if other is None or other.size != file.size:
+            with collected[0].problems_of(file):
+                _read_one(left_store, file, collected[0])
+            if other is not None:
+                with collected[1].problems_of(other):
+                    _read_one(right_store, other, collected[1])
+            continue
+        _read_together(left_store, file, right_store, other, collected)
+    for file in on_right.values():
+        with collected[1].problems_of(file):
+            _read_one(right_store, file, collected[1])
+    return collected[0].reading(), collected[1].reading()
+
+
+class _Collected:
+    def __init__(self, algorithm: str, pulse: Pulse) -> None:
+        self.algorithm, self.pulse = algorithm, pulse
+        self._entries: list[ManifestEntry] = []
+        self._problems: list[Problem] = []
+        self._mlmodel: bytes | None = None
+        self._bytes = 0
+
+    def add(self, file: ListedFile, size: int, hasher: Hasher, content: bytes | None) -> None:
+        self._bytes += size
+        if file.size is not None and size != file.size:
+            message = f"'{printable(file.path)}' is listed with {file.size} bytes, {size} were read"
+            self._problems.append(Problem("RA008", message, file.path))
+            return
+        self._entries.append(ManifestEntry(file.path, size, digest_text(self.algorithm, hasher)))
+        if content is not None:
+            self._mlmodel = content
+
+    @contextlib.contextmanager
+    def problems_of(self, file: ListedFile) -> Iterator[None]:
+        try:
+            yield
+        except Unreadable as error:
+            self._problems.append(error.problem())
+        # UsageError: a store that no longer has what it listed, or now asks for other credentials.
+        except (CouldNotVerify, UsageError) as error:
+            self._problems.append(Problem("RA009", error.message, file.path))
+
+    def reading(self) -> Reading:
+        return Reading(
+            tuple(sorted(self._entries)), self._mlmodel, tuple(self._problems), len(self._entries), self._bytes
+        )
+
+
+def _read_one(store: Store, file: ListedFile, collected: _Collected, keep_in: Path | None = None) -> None:
+    hasher, size, kept = new_hasher(collected.algorithm), 0, _Kept(file)
+    with _destination(keep_in, file.path) as out:
+        for chunk in store.read(file):
+            hasher.update(chunk)
+            size += len(chunk)
+            kept.add(chunk)
+            if out is not None:
+                out.write(chunk)
+            collected.pulse(len(chunk))
+            if file.size is not None and size > file.size:
+                break  # more than was listed: no need to drink an endless stream
+    collected.add(file, size, hasher, kept.content())
+
+
+def _read_together(
+    left_store: LocalStore,
+    left: ListedFile,
+    right_store: LocalStore,
+    right: ListedFile,
+    collected: tuple[_Collected, _Collected],
+) -> None:
+    """Digest both files of a pair, hashing once for as long as their bytes are equal."""
+    algorithm, pulse = collected[0].algorithm, collected[0].pulse
+    if same_file(left, right):  # a hard link: one file, and the judge is told so by its marker
+        for store, file, side in ((left_store, left, collected[0]), (right_store, right, collected[1])):
+            with side.problems_of(file):
+                _read_one(store, file, side)
+        return
+    try:
+        with left_store.open(left) as one, right_store.open(right) as two:
+            first, second, sizes = new_hasher(algorithm), None, [0, 0]
+            kept = _Kept(left), _Kept(right)
+            while True:
+                a, b = _exactly(one), _exactly(two)
+                if not a and not b:
+                    break
+                if second is None and a != b:
+                    second = first.copy()
+                first.update(a)
+                if second is not None:
+                    second.update(b)
+                kept[0].add(a)
+                kept[1].add(b)
+                sizes[0] += len(a)
+                sizes[1] += len(b)
+                pulse(len(a) + len(b))
+    except (Unreadable, CouldNotVerify):
+        # Which of the two it was, and what the other one is, shows when each is read by itself.
+        for store, file, side in ((left_store, left, collected[0]), (right_store, right, collected[1])):
+            with side.problems_of(file):
+                _read_one(store, file, side)
+        return
+    collected[0].add(left, sizes[0], first, kept[0].content())
+    collected[1].add(right, sizes[1], second or first, kept[1].content())
+
+
+class _Kept:
+    """The content of the root MLmodel, kept while it passes; nothing else is."""
+
+    def __init__(self, file: ListedFile) -> None:
+        self._chunks: list[bytes] | None = [] if file.path == MLMODEL else None
+        self._room = MAX_BYTES + 1
+
+    def add(self, chunk: bytes) -> None:
+        if self._chunks is not None and self._room > 0:
+            self._chunks.append(chunk[: self._room])
+            self._room -= len(chunk)
+
+    def content(self) -> bytes | None:
+        return None if self._chunks is None else b"".join(self._chunks)
+
+
+@contextlib.contextmanager
+def _destination(keep_in: Path | None, path: str) -> Iterator[BinaryIO | None]:
+    if keep_in is None:
+        yield None
+        return
+    target = keep_in.joinpath(*path.split("/"))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("wb") as out:
+            yield out
+    except OSError as error:
+        raise CouldNotVerify(f"'{printable(path)}' cannot be written to {keep_in}: {error.strerror}") from error
+
+
+def _exactly(handle: BinaryIO) -> bytes:
+    """The next whole chunk: a raw file may give less than asked for before its end."""
+    chunk = handle.read(CHUNK_BYTES)
+    if not chunk or len(chunk) == CHUNK_BYTES:
+        return chunk
+    parts, missing = [chunk], CHUNK_BYTES - len(chunk)
+    while missing and (chunk := handle.read(missing)):
+        parts.append(chunk)
+        missing -= len(chunk)
+    return b"".join(parts)

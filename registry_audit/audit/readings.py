@@ -1,0 +1,128 @@
+"""Each storage is read once per audit, and not again when that same audit is retried or resumed.
+
+A reading is reused only while the storage's listing (paths, sizes, ETags or times) is what it was when the bytes
+were read: the key holds the listing's fingerprint. It outlives the process only where the listing would show an
+overwrite of the same size; an artifact proxy's does not, so what came through one is read again after a restart.
+"""
+
+import base64
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+
+from registry_audit.audit.copies import Reading
+from registry_audit.errors import UsageError
+from registry_audit.model.listing import Listing, Problem
+from registry_audit.model.manifest import ManifestEntry
+
+_FILE = "readings.jsonl"
+_MAX_ENTRIES = 200_000  # manifest entries kept in memory, some 50 MB
+
+Readings = tuple[Reading, ...]
+
+
+class ReadingCache:
+    """Safe to share between threads: of two that want one storage, the second waits for the first."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        """
+        Args:
+            directory: where this audit's readings are kept across processes; None keeps them in memory only.
+
+        Raises:
+            UsageError: the directory cannot be written.
+        """
+        self._lock = threading.Lock()
+        self._running: dict[str, Future[Readings]] = {}
+        self._memory: OrderedDict[str, Readings] = OrderedDict()
+        self._held = 0
+        self._file: Path | None = None
+        self.reused_count = 0
+        if directory is not None:
+            try:
+                directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._file = directory / _FILE
+                self._file.touch(mode=0o600)
+            except OSError as error:
+                message = f"the audit's working directory {directory} is not writable: {error.strerror}"
+                raise UsageError(message) from error
+            self._load(self._file)
+
+    def once(self, parts: tuple[tuple[str, Listing], ...], algorithm: str, read: Callable[[], Readings]) -> Readings:
+        """What `read` gives, or gave before for the same storages with the same listings.
+
+        Args:
+            parts: identity and listing of each storage that `read` reads.
+        """
+        key = "|".join([algorithm, *(f"{identity}#{listing.fingerprint()}" for identity, listing in parts)])
+        with self._lock:
+            if key in self._memory:
+                self._memory.move_to_end(key)
+                self.reused_count += 1
+                return self._memory[key]
+            running = self._running.get(key)
+            if running is None:
+                mine = self._running[key] = Future()
+        if running is not None:
+            return running.result()
+        try:
+            readings = read()
+        except BaseException as error:
+            with self._lock:
+                del self._running[key]
+            mine.set_exception(error)
+            raise
+        clean = all(not reading.problems for reading in readings)
+        with self._lock:
+            del self._running[key]
+            if clean:  # a reading with problems is worth another try
+                self._keep(key, readings)
+                if self._file is not None and all(listing.tells_changes for _, listing in parts):
+                    self._append(self._file, key, readings)
+        mine.set_result(readings)
+        return readings
+
+    def _keep(self, key: str, readings: Readings) -> None:
+        self._memory[key] = readings
+        self._held += sum(len(reading.entries) for reading in readings)
+        while self._held > _MAX_ENTRIES and len(self._memory) > 1:
+            _, dropped = self._memory.popitem(last=False)
+            self._held -= sum(len(reading.entries) for reading in dropped)
+
+    def _append(self, file: Path, key: str, readings: Readings) -> None:
+        line = json.dumps({"key": key, "readings": [_encode(reading) for reading in readings]})
+        with file.open("a", encoding="ascii") as out:
+            out.write(line + "\n")
+
+    def _load(self, file: Path) -> None:
+        with file.open(encoding="ascii", errors="replace") as lines:
+            for line in lines:
+                try:
+                    row = json.loads(line)
+                    self._keep(row["key"], tuple(_decode(reading) for reading in row["readings"]))
+                except (ValueError, KeyError, TypeError):
+                    continue  # a line that a killed process did not finish
+
+
+def _encode(reading: Reading) -> dict[str, object]:
+    return {
+        "entries": [[entry.path, entry.size, entry.digest] for entry in reading.entries],
+        "mlmodel": None if reading.mlmodel is None else base64.b64encode(reading.mlmodel).decode("ascii"),
+        "problems": [[p.rule, p.message, p.path, p.blocks] for p in reading.problems],
+        "files_read": reading.files_read,
+        "bytes_read": reading.bytes_read,
+    }
+
+
+def _decode(row: dict[str, object]) -> Reading:
+    mlmodel = row["mlmodel"]
+    return Reading(
+        entries=tuple(ManifestEntry(str(p), int(s), str(d)) for p, s, d in row["entries"]),  # type: ignore[attr-defined]
+        mlmodel=None if mlmodel is None else base64.b64decode(str(mlmodel)),
+        problems=tuple(Problem(*problem) for problem in row["problems"]),  # type: ignore[attr-defined]
+        files_read=int(str(row["files_read"])),
+        bytes_read=int(str(row["bytes_read"])),
+    )

@@ -1,0 +1,47 @@
+"""Which versions an audit covers, and what it must say of the registry as a whole."""
+
+from dataclasses import dataclass
+
+from registry_audit.audit.options import AuditOptions, selected
+from registry_audit.audit.session import Session
+from registry_audit.registry.connection import server_version
+from registry_audit.registry.versions import RegisteredVersion, list_versions, require_model
+
+_WILDCARDS = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    versions: tuple[RegisteredVersion, ...]  # to audit; sorted by name, then number
+    tracking_uri: str
+    registry_uri: str
+    mlflow_server: str | None  # version of the server; None for a database
+    listed_count: int  # before `models` and `latest` chose
+    notes: tuple[str, ...] = ()
+    listed_whole: bool = True
+
+
+def list_scope(session: Session, options: AuditOptions) -> Scope:
+    """List the registry and choose.
+
+    Raises:
+        UsageError: a model named without wildcards does not exist, or the server refuses filter or credentials.
+        CouldNotVerify: the server cannot be read, or denies such a model.
+    """
+    connection = session.connection
+    server = server_version(connection)
+    listing = list_versions(connection, options.filter)
+    names = {version.name for version in listing.versions}
+    # A denied model is silently left out of every search (facts/mlflow.md section 4); not so if asked for by name.
+    for pattern in options.models:
+        if pattern not in names and not _WILDCARDS.intersection(pattern):
+            require_model(connection, pattern)
+    return Scope(
+        versions=selected(listing.versions, options),
+        tracking_uri=connection.tracking_uri,
+        registry_uri=connection.registry_uri,
+        mlflow_server=server,
+        listed_count=len(listing.versions),
+        notes=listing.notes,
+        listed_whole=listing.whole,
+    )

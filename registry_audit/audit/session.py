@@ -1,0 +1,51 @@
+"""What the steps of one audit share in one process."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from registry_audit.audit.readings import ReadingCache
+from registry_audit.errors import AuditError
+from registry_audit.model.limits import Limits
+from registry_audit.registry.connection import Connection, Server, connect
+from registry_audit.registry.runs import Runs
+
+
+class Cancelled(AuditError):
+    """The audit was told to stop while it read."""
+
+
+class Session:
+    """One audit's connection, what it knows of runs, and what it has read. Safe to share between threads."""
+
+    def __init__(
+        self,
+        server: Server,
+        *,
+        limits: Limits | None = None,
+        algorithm: str = "sha256",
+        work_directory: Path | None = None,
+        on_bytes: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        """
+        Args:
+            work_directory: where this audit's readings outlive the process, so that it can be resumed.
+            on_bytes: told of every so many bytes read, from any thread.
+        """
+        self.connection: Connection = connect(server)
+        self.runs = Runs(self.connection)
+        self.readings = ReadingCache(work_directory)
+        self.limits = limits or Limits()
+        self.algorithm = algorithm
+        self._on_bytes = on_bytes
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Make every reading end at its next chunk."""
+        self._stopping.set()
+
+    def pulse(self, count: int) -> None:
+        """Raises: Cancelled: the audit is being stopped."""
+        if self._stopping.is_set():
+            raise Cancelled("the audit was stopped")
+        self._on_bytes(count)

@@ -1,0 +1,127 @@
+"""The steps of one version: resolve, download the run model, download the registry model, compare.
+
+Each is a function of values, so that a Prefect task, a thread or a test runs it alike. A version that cannot be
+audited goes through all of them and comes out as a row with its reason.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from registry_audit.audit.comparing import compare
+from registry_audit.audit.copies import Copy, CopyFailure, ModelCopy, Reading, Role
+from registry_audit.audit.expected import within_one_registry
+from registry_audit.audit.judging import VersionAudit, judge, unresolvable
+from registry_audit.audit.reading import read_all, read_pair
+from registry_audit.audit.session import Cancelled, Session
+from registry_audit.errors import AuditError, CouldNotVerify, UsageError
+from registry_audit.registry.connection import Connection
+from registry_audit.registry.resolve import Location, ResolvedVersion, resolve_version
+from registry_audit.registry.storage import local_path
+from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.stores.base import Store
+from registry_audit.stores.local import LocalStore
+from registry_audit.stores.opening import open_store
+from registry_audit.verdict import Storage
+
+Resolved = ResolvedVersion | VersionAudit  # the latter where resolving itself failed
+
+
+def resolve(session: Session, version: RegisteredVersion) -> Resolved:
+    try:
+        return resolve_version(session.connection, version, session.runs)
+    except AuditError as error:
+        return unresolvable(version, error.message)
+
+
+def download_run_model(session: Session, resolved: ResolvedVersion) -> Copy:
+    """The run model, read; or only listed, where both copies are on local disk and will be read together."""
+    return _fetch(session, Role.RUN_MODEL, resolved.run_model, wait_for_pair=_local_pair(resolved))
+
+
+def download_reg_model(session: Session, resolved: ResolvedVersion) -> Copy | None:
+    """The registry model, likewise; None where it is the run model's storage, which is read only once."""
+    if resolved.storage is Storage.SHARED:
+        return None
+    return _fetch(session, Role.REG_MODEL, resolved.reg_model, wait_for_pair=_local_pair(resolved))
+
+
+def compare_version(session: Session, resolved: ResolvedVersion, run: Copy, reg: Copy | None) -> VersionAudit:
+    """Compare what was downloaded, and judge."""
+    if reg is None:
+        reg = _stand_in(run, resolved.reg_model)
+        return judge(resolved, run, reg, None)
+    if isinstance(run, ModelCopy) and isinstance(reg, ModelCopy) and run.identity != reg.identity:
+        try:
+            run, reg = read_waiting(session, run, reg)
+        except Cancelled:
+            raise
+        except AuditError as error:
+            failure = CopyFailure(Role.RUN_MODEL, resolved.run_model, error.message)
+            return judge(resolved, failure, replace(failure, role=Role.REG_MODEL, reason=""), None)
+        return judge(resolved, run, reg, compare(run, reg, within_one_registry))
+    return judge(resolved, run, reg, None)
+
+
+def audit_version(session: Session, version: RegisteredVersion) -> VersionAudit:
+    """All the steps of one version, one after the other."""
+    resolved = resolve(session, version)
+    if isinstance(resolved, VersionAudit):
+        return resolved
+    run = download_run_model(session, resolved)
+    return compare_version(session, resolved, run, download_reg_model(session, resolved))
+
+
+def read_waiting(session: Session, left: ModelCopy, right: ModelCopy) -> tuple[ModelCopy, ModelCopy]:
+    """Read a pair of local copies that were only listed; any other pair comes back as it is."""
+    if left.reading is not None and right.reading is not None:
+        return left, right
+    stores = _local_store(session.connection, left), _local_store(session.connection, right)
+
+    def read() -> tuple[Reading, ...]:
+        return read_pair(stores[0], left.listing, stores[1], right.listing, session.algorithm, pulse=session.pulse)
+
+    parts = (left.identity, left.listing), (right.identity, right.listing)
+    first, second = session.readings.once(parts, session.algorithm, read)
+    return replace(left, reading=first), replace(right, reading=second)
+
+
+def _fetch(session: Session, role: Role, location: Location, *, wait_for_pair: bool) -> Copy:
+    if not location.roots:
+        return CopyFailure(role, location, "")
+    try:
+        store = open_store(session.connection, location)
+        listing = store.listing(session.limits)
+        copy = ModelCopy(role, location, store.identity, listing, None)
+        return copy if wait_for_pair else replace(copy, reading=_read(session, store, copy))
+    except (CouldNotVerify, UsageError) as error:
+        return CopyFailure(role, location, error.message)
+
+
+def _read(session: Session, store: Store, copy: ModelCopy, keep_in: Path | None = None) -> Reading:
+    def read() -> tuple[Reading, ...]:
+        return (read_all(store, copy.listing, session.algorithm, pulse=session.pulse, keep_in=keep_in),)
+
+    if keep_in is not None:
+        return read()[0]
+    return session.readings.once(((copy.identity, copy.listing),), session.algorithm, read)[0]
+
+
+def _stand_in(run: Copy, location: Location) -> Copy:
+    """The registry model where it is the very storage that was read as the run model."""
+    if isinstance(run, CopyFailure):
+        return CopyFailure(Role.REG_MODEL, location, "")
+    return replace(run, role=Role.REG_MODEL, location=location)
+
+
+def _local_pair(resolved: ResolvedVersion) -> bool:
+    locations = (resolved.run_model, resolved.reg_model)
+    return resolved.storage is not Storage.SHARED and all(
+        len(location.roots) == 1 and local_path(location.roots[0]) is not None for location in locations
+    )
+
+
+def _local_store(connection: Connection, copy: ModelCopy) -> LocalStore:
+    store = open_store(connection, copy.location)
+    if not isinstance(store, LocalStore):
+        raise TypeError("only local copies wait for their pair")
+    return store

@@ -1,0 +1,216 @@
+"""Writes one demo registry: logs models, registers them, notes what an audit must say of each.
+
+For a process of its own: `log_model` needs MLflow's global tracking URI, which would leak into an audit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from registry_audit.demo.expectations import ExpectedResult
+from registry_audit.verdict import Verdict
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+Format = Literal["pickle", "skops"]
+
+# Given to every model, or MLflow would start a process that loads the model to infer them: seconds each.
+REQUIREMENTS = ["mlflow", "scikit-learn"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a demo registry keeps what; every path below `directory` but the caller's own."""
+
+    directory: Path
+
+    @property
+    def database(self) -> Path:
+        return self.directory / "mlflow.db"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.directory / "artifacts"
+
+    @property
+    def registry_copies(self) -> Path:
+        return self.directory / "registry"
+
+    @property
+    def elsewhere(self) -> Path:
+        """Outside of every model: what links lead to."""
+        return self.directory / "elsewhere"
+
+    @property
+    def scratch(self) -> Path:
+        return self.directory / "scratch"
+
+    @property
+    def tracking_uri(self) -> str:
+        return f"sqlite:///{self.database.as_posix()}"
+
+    def all(self) -> tuple[Path, ...]:
+        """Everything a build makes, the marker file apart."""
+        journals = tuple(self.directory / f"{self.database.name}-{suffix}" for suffix in ("journal", "wal", "shm"))
+        return (self.database, *journals, self.artifacts, self.registry_copies, self.elsewhere, self.scratch)
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    source: str
+    run_id: str
+
+
+class RegistryWriter:
+    def __init__(self, directory: Path) -> None:
+        import mlflow
+
+        self.layout = Layout(directory)
+        self.expected: list[ExpectedResult] = []
+        self.layout.artifacts.mkdir()
+        self.layout.elsewhere.mkdir()
+        self.layout.scratch.mkdir()
+        mlflow.set_tracking_uri(self.layout.tracking_uri)
+        mlflow.set_registry_uri(self.layout.tracking_uri)
+        self.client: MlflowClient = mlflow.MlflowClient(self.layout.tracking_uri, self.layout.tracking_uri)
+        self._experiment_id = self.client.create_experiment("demo", artifact_location=str(self.layout.artifacts))
+
+    def close(self) -> None:
+        shutil.rmtree(self.layout.scratch)
+
+    # Logging
+
+    def log_sklearn(self, model: Any, *, format: Format = "pickle") -> Logged:
+        """As MLflow 3 does it: a LoggedModel with a storage of its own, whose source is `models:/m-...`."""
+        import mlflow.sklearn
+
+        with self._run() as run_id:
+            info = mlflow.sklearn.log_model(
+                model, name="model", pip_requirements=REQUIREMENTS, serialization_format=format
+            )
+        return Logged(f"models:/{info.model_id}", run_id)
+
+    def log_pyfunc(self, model: Any, *, artifacts: dict[str, str] | None = None) -> Logged:
+        """The same for a Python class, or for the path of a file of code."""
+        import mlflow.pyfunc
+
+        with self._run() as run_id:
+            info = mlflow.pyfunc.log_model(
+                name="model", python_model=model, artifacts=artifacts, pip_requirements=REQUIREMENTS
+            )
+        return Logged(f"models:/{info.model_id}", run_id)
+
+    def log_sklearn_as_mlflow_2(self, model: Any, *, format: Format = "pickle") -> Logged:
+        """As MLflow 1 and 2 did it: files below the run's own artifacts, no LoggedModel; the source is a path."""
+        import mlflow.sklearn
+        from mlflow.models import Model
+
+        run = self.client.create_run(self._experiment_id)
+        saved = self.layout.scratch / run.info.run_id
+        mlflow.sklearn.save_model(
+            model,
+            str(saved),
+            mlflow_model=Model(artifact_path="model", run_id=run.info.run_id),
+            pip_requirements=REQUIREMENTS,
+            serialization_format=format,
+        )
+        self.client.log_artifacts(run.info.run_id, str(saved), "model")
+        self.client.set_terminated(run.info.run_id)
+        return Logged(f"{run.info.artifact_uri}/model", run.info.run_id)
+
+    @contextlib.contextmanager
+    def _run(self) -> Iterator[str]:
+        import mlflow
+
+        with mlflow.start_run(experiment_id=self._experiment_id) as run:
+            yield run.info.run_id
+
+    # Registering
+
+    def register(
+        self,
+        name: str,
+        logged: Logged,
+        *,
+        alias: str | None = None,
+        stage: str | None = None,
+        source: str | None = None,
+    ) -> str:
+        """Returns the new version's number."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            self.client.create_registered_model(name)
+        model_id = logged.source.removeprefix("models:/") if logged.source.startswith("models:/m-") else None
+        created = self.client.create_model_version(
+            name, source or logged.source, run_id=logged.run_id, model_id=model_id, await_creation_for=0
+        )
+        version = str(created.version)
+        if stage:
+            self.client.transition_model_version_stage(name, version, stage)
+        if alias:
+            self.client.set_registered_model_alias(name, alias, version)
+        return version
+
+    def copy_version(self, name: str, version: str, *, to: str, alias: str) -> str:
+        """Returns the number of the copy. Its source is `models:/NAME/VERSION`, by name and number, for good."""
+        with contextlib.redirect_stderr(io.StringIO()):  # MLflow reports success there; failures are exceptions
+            copy = self.client.copy_model_version(f"models:/{name}/{version}", to)
+        self.client.set_registered_model_alias(to, alias, copy.version)
+        return str(copy.version)
+
+    def replace_model(self, name: str, logged: Logged) -> str:
+        """Delete a registered model and use its name again: numbers start at 1, so old addresses lead to new models."""
+        self.client.delete_registered_model(name)
+        version = self.register(name, logged)
+        if version != "1":
+            raise RuntimeError(f"version numbers of the new {name} do not start at 1 but at {version}")
+        return version
+
+    def give_own_copy(self, name: str, version: str) -> Path:
+        """Give the registry a copy of its own of the version's bytes; returns its directory.
+
+        Open-source MLflow copies nothing when it registers. Databricks' registries and registry plugins do: they
+        put a copy elsewhere and keep its address as the version's storage location. The same is done here by hand.
+        """
+        copy = self.layout.registry_copies / name / version
+        # Times kept, as copy2 and most object stores' tools do: comparing them must not be what finds a change.
+        shutil.copytree(self.storage(name, version), copy)
+        self.set_storage_location(name, version, str(copy))
+        return copy
+
+    def storage(self, name: str, version: str) -> Path:
+        """Where the registry keeps the version's bytes."""
+        uri = self.client.get_model_version_download_uri(name, version)
+        run = re.fullmatch(r"runs:/([^/]+)/(.+)", uri)
+        if run:
+            uri = f"{self.client.get_run(run[1]).info.artifact_uri}/{run[2]}"
+        if urlsplit(uri).scheme:
+            raise ValueError(f"the demo registry keeps plain paths, not {uri}")
+        return Path(uri)
+
+    def set_storage_location(self, name: str, version: str, location: str) -> None:
+        with contextlib.closing(sqlite3.connect(self.layout.database)) as connection, connection:
+            changed = connection.execute(
+                "UPDATE model_versions SET storage_location = ? WHERE name = ? AND version = ?",
+                (location, name, int(version)),
+            ).rowcount
+        if changed != 1 or self.client.get_model_version_download_uri(name, version) != location:
+            raise RuntimeError(f"the storage location of {name}/{version} was not changed")
+
+    def expect(self, name: str, version: str, what: str, verdict: Verdict | None, *rules: str) -> None:
+        self.expected.append(ExpectedResult(name, version, what, verdict, tuple(sorted(rules))))

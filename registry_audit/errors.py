@@ -1,0 +1,44 @@
+"""What can go wrong, by how the caller reacts. A difference between models is data, never an exception.
+
+Messages are one line, name the way out, and hold no credentials. All of these survive pickling.
+"""
+
+from registry_audit.verdict import ExitStatus
+
+
+class AuditError(Exception):
+    """Base of everything this library raises on purpose."""
+
+    exit_status = ExitStatus.INCOMPLETE
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class UsageError(AuditError):
+    """The request itself is wrong: an option, a configuration, credentials, a name that does not exist."""
+
+    exit_status = ExitStatus.USAGE
+
+
+class NotFound(UsageError):
+    """The server answered, and what was asked for is not there."""
+
+
+class CouldNotVerify(AuditError):
+    """Nothing can be said: denied, out of reach, or not transportable. Never a pass, never a crash of the audit."""
+
+
+class Transient(CouldNotVerify):
+    """Worth another try: connection, time-out, 429, 5xx, a body that ended early."""
+
+
+class BodyEndedEarly(Transient):
+    """An answer that began well and broke off. MLflow's client retries the rest, but not this."""
+
+
+class LedgerError(AuditError):
+    """The ledger is unusable or its chain is broken."""
+
+    exit_status = ExitStatus.LEDGER

@@ -1,0 +1,110 @@
+"""What a store says a model consists of, before a byte is read."""
+
+import hashlib
+import unicodedata
+from collections import defaultdict
+from dataclasses import dataclass
+
+from registry_audit.printable import printable
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """One regular file of a model."""
+
+    path: str  # relative to the model's root, POSIX separators on every platform so that copies compare
+    size: int | None  # bytes; None where the store does not say
+    marker: str = ""  # changes when the content does (ETag, or inode and times); empty where the store has none
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in a model that keeps it from being vouched for."""
+
+    rule: str
+    message: str
+    path: str | None = None
+    blocks: bool = True  # whether bytes stayed unread for it, so that no verdict may pass
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    files: tuple[ListedFile, ...]  # sorted by path, each path once
+    empty_directories: tuple[str, ...] = ()  # sorted
+    unsafe: tuple[str, ...] = ()  # sorted paths of entries that are no regular files of this model
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.size or 0 for file in self.files)
+
+    @property
+    def tells_changes(self) -> bool:
+        """Whether an overwrite that keeps the size would show in the fingerprint."""
+        return all(file.marker for file in self.files)
+
+    def fingerprint(self) -> str:
+        """Equal for equal listings: paths, sizes, markers and problems; hex sha256."""
+        digest = hashlib.sha256()
+        for file in self.files:
+            digest.update(repr((file.path, file.size, file.marker)).encode())
+        digest.update(repr((self.empty_directories, self.unsafe, self.problems)).encode())
+        return digest.hexdigest()
+
+
+def make_listing(
+    files: list[ListedFile],
+    *,
+    empty_directories: list[str] | None = None,
+    unsafe: list[str] | None = None,
+    problems: list[Problem] | None = None,
+) -> Listing:
+    """Sort, and turn what cannot be trusted in the names themselves into problems."""
+    found = list(problems or ())
+    by_path: dict[str, ListedFile] = {}
+    for file in files:
+        # A proxy that decodes percent signs lists one file under another's name (facts/mlflow.md, trap 5).
+        if file.path in by_path:
+            found.append(Problem("RA009", f"'{printable(file.path)}' is listed twice", file.path))
+        by_path[file.path] = file
+    found += _collisions(by_path)
+    return Listing(
+        files=tuple(by_path[path] for path in sorted(by_path)),
+        empty_directories=tuple(sorted(empty_directories or ())),
+        unsafe=tuple(sorted(unsafe or ())),
+        problems=tuple(sorted(found, key=lambda problem: (problem.rule, problem.path or "", problem.message))),
+    )
+
+
+def illegal_path(path: str) -> str | None:
+    """Why a relative path from a listing must not be used, or None."""
+    if not path or path.startswith(("/", "\\")) or path[1:3] in (":\\", ":/"):
+        return "is not a relative path"
+    if "\0" in path:
+        return "holds a NUL character"
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        return "leaves the model or is not in its shortest form"
+    if any(part in ("..", ".") for part in path.replace("\\", "/").split("/")):
+        return "leaves the model on a system that reads \\ as a separator"
+    return None
+
+
+def _collisions(paths: dict[str, ListedFile]) -> list[Problem]:
+    """Names that are one name on a file system that folds case or Unicode forms: there, one copy hides the other."""
+    folded: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        folded[path if path.isascii() and path.islower() else _fold(path)].append(path)
+    return [
+        Problem(
+            "RA013",
+            f"'{printable(group[0])}' and '{printable(other)}' differ only by case or Unicode form",
+            other,
+            blocks=False,
+        )
+        for group in (sorted(group) for group in folded.values() if len(group) > 1)
+        for other in group[1:]
+    ]
+
+
+def _fold(path: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())

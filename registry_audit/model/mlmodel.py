@@ -1,0 +1,160 @@
+"""What an `MLmodel` file says of its model. Parsed as data; nothing it names is ever loaded or imported."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import yaml
+
+MLMODEL = "MLmodel"
+MAX_BYTES = 16 * 2**20
+_MAX_NODES = 200_000
+
+# Written by MLflow after it has summed `model_size_bytes` (flavors' save_model), so not part of that sum.
+_WRITTEN_LATER = frozenset(
+    {MLMODEL, "conda.yaml", "python_env.yaml", "requirements.txt", "constraints.txt", "registered_model_meta"}
+)
+# Flavor settings whose value is a path inside the model.
+_PATH_KEYS = ("data", "model_data", "model_path", "pickled_model", "python_model", "saved_model_dir", "model_binary")
+_ENVIRONMENT_KEYS = ("conda", "virtualenv")
+
+# Fields that say where a model came from, not what it does: a migration rewrites them (facts/mlflow.md section 6).
+PROVENANCE = ("run_id", "model_id", "model_uuid", "artifact_path", "utc_time_created")
+
+
+class InvalidMLmodel(ValueError):
+    """The file cannot be the MLmodel of a model; the message says why in a few words."""
+
+
+@dataclass(frozen=True, slots=True)
+class MLmodel:
+    fields: dict[str, Any]
+
+    @property
+    def run_id(self) -> str | None:
+        return _text(self.fields.get("run_id"))
+
+    @property
+    def model_id(self) -> str | None:
+        return _text(self.fields.get("model_id"))
+
+    @property
+    def model_uuid(self) -> str | None:
+        return _text(self.fields.get("model_uuid"))
+
+    @property
+    def model_size_bytes(self) -> int | None:
+        size = self.fields.get("model_size_bytes")
+        return size if isinstance(size, int) and size > 0 else None
+
+    def without_provenance(self) -> dict[str, Any]:
+        return {key: value for key, value in self.fields.items() if key not in PROVENANCE}
+
+
+def parse_mlmodel(content: bytes) -> MLmodel:
+    """Parse strictly as YAML data.
+
+    Raises:
+        InvalidMLmodel: not UTF-8, not YAML, not a mapping, without flavors, or so nested that it is an attack.
+    """
+    if len(content) > MAX_BYTES:
+        raise InvalidMLmodel(f"is larger than {MAX_BYTES} bytes")
+    return _parse(content)
+
+
+@lru_cache(maxsize=64)
+def _parse(content: bytes) -> MLmodel:
+    try:
+        fields = yaml.load(content.decode("utf-8"), Loader=_LOADER)  # noqa: S506 - a safe loader, in C where built
+        _check_size(fields)
+    except UnicodeDecodeError as error:
+        raise InvalidMLmodel("is not UTF-8 text") from error
+    except yaml.MarkedYAMLError as error:
+        where = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InvalidMLmodel(f"is not valid YAML{where}") from error
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
+        raise InvalidMLmodel("is not valid YAML") from error
+    if not isinstance(fields, dict):
+        raise InvalidMLmodel("is empty" if fields is None else "is not a mapping")
+    if not isinstance(fields.get("flavors"), dict) or not fields["flavors"]:
+        raise InvalidMLmodel("names no flavors")
+    return MLmodel(fields)
+
+
+def missing_parts(mlmodel: MLmodel, sizes: dict[str, int]) -> Iterator[tuple[str, str]]:
+    """What `MLmodel` promises and the files do not hold, as (path, "is missing" or the like).
+
+    Args:
+        sizes: every file of the model, path to bytes.
+    """
+    for path, holds_model in sorted(set(_named_paths(mlmodel.fields))):
+        inside = [size for name, size in sizes.items() if name == path or name.startswith(path + "/")]
+        if path != "." and not inside:
+            yield path, "is named by MLmodel and missing"
+        elif holds_model and sum(inside or sizes.values()) == 0:
+            yield path, "is named by MLmodel and empty"
+    logged = mlmodel.model_size_bytes
+    held = sum(size for name, size in sizes.items() if name not in _WRITTEN_LATER)
+    if logged is not None and held < logged:
+        yield MLMODEL, f"says that {logged} bytes were logged; only {held} are there"
+
+
+def _named_paths(fields: dict[str, Any]) -> Iterator[tuple[str, bool]]:
+    """(path inside the model, whether it holds the model itself)."""
+    for flavor in fields["flavors"].values():
+        if not isinstance(flavor, dict):
+            continue
+        for key in _PATH_KEYS:
+            yield from _inside(flavor.get(key), True)
+        yield from _inside(flavor.get("code"), False)
+        environment = flavor.get("env")
+        if isinstance(environment, dict):
+            for key in _ENVIRONMENT_KEYS:
+                yield from _inside(environment.get(key), False)
+        else:
+            yield from _inside(environment, False)
+        artifacts = flavor.get("artifacts")
+        if isinstance(artifacts, dict):
+            for artifact in artifacts.values():
+                if isinstance(artifact, dict):
+                    yield from _inside(artifact.get("path"), False)
+    example = fields.get("saved_input_example_info")
+    if isinstance(example, dict):
+        yield from _inside(example.get("artifact_path"), False)
+
+
+def _inside(value: object, holds_model: bool) -> Iterator[tuple[str, bool]]:
+    """A plain relative path; a URI or an absolute path points out of the model on purpose (e.g. a hub's weights)."""
+    if isinstance(value, str) and value and "://" not in value and not value.startswith("/"):
+        path = value.replace("\\", "/").removeprefix("./").rstrip("/")
+        if path and ".." not in path.split("/"):
+            yield path, holds_model
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _check_size(value: object) -> None:
+    """Refuse alias bombs: a few lines of YAML that mean billions of nodes, harmless only until they are compared."""
+    counted: dict[int, int] = {}
+
+    def count(node: object) -> int:
+        if isinstance(node, dict):
+            children: list[object] = [*node.keys(), *node.values()]
+        elif isinstance(node, list | tuple | set):
+            children = list(node)
+        else:
+            return 1
+        if id(node) not in counted:
+            counted[id(node)] = _MAX_NODES + 1  # a node inside itself has no end
+            counted[id(node)] = 1 + sum(count(child) for child in children)
+        if counted[id(node)] > _MAX_NODES:
+            raise ValueError("too many nodes")
+        return counted[id(node)]
+
+    count(value)
+
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

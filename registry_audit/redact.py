@@ -1,0 +1,29 @@
+"""Credentials out of every text that is shown, logged or stored."""
+
+import re
+
+_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*://)(?P<user>[^\s/@:'\"]*)(:(?P<password>[^\s/'\"]*))?@")
+_SECRET_PARAMETER = re.compile(
+    r"(?i)(?P<key>\b[\w\-]*(?:signature|sig|token|password|passwd|secret|credential|access_?key|api_?key)[\w\-]*=)[^&\s'\"]+"
+)
+_AUTHORIZATION = re.compile(r"(?i)\b(?P<kind>basic|bearer)\s+[A-Za-z0-9._~+/=\-]{8,}")
+
+
+def redact(text: str) -> str:
+    """The same text without passwords in URLs, secret query parameters and authorization headers.
+
+    A user name stays where a password follows it; alone before `@` it may be a token, and goes. A Databricks
+    profile (`dbfs://profile@databricks/...`) is not a secret, and stays.
+    """
+    text = _USERINFO.sub(_userinfo, text)
+    text = _SECRET_PARAMETER.sub(r"\g<key>***", text)
+    return _AUTHORIZATION.sub(r"\g<kind> ***", text)
+
+
+def _userinfo(match: re.Match[str]) -> str:
+    scheme, user = match["scheme"], match["user"]
+    if match["password"] is not None and not match.string[match.end() :].startswith("databricks"):
+        return f"{scheme}{user}:***@"
+    if match.string[match.end() :].startswith("databricks"):
+        return match[0]
+    return f"{scheme}***@"

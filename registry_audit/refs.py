@@ -1,0 +1,56 @@
+"""How a person names a model version."""
+
+from dataclasses import dataclass
+
+from registry_audit.errors import UsageError
+from registry_audit.printable import printable
+
+# MLflow's stages, https://mlflow.org/docs/latest/model-registry; matched in any case, as its server does.
+STAGES = ("None", "Staging", "Production", "Archived")
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    version: str  # decimal without leading zeros
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    stage: str  # as in STAGES
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    alias: str  # case-sensitive
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The highest version number, whatever its stage."""
+
+
+Selector = Number | Stage | Alias | Latest
+
+
+def parse_selector(text: str) -> Selector:
+    """A version number, a stage in any case, `@alias` or `latest`.
+
+    Only `@` means alias, because an alias may itself be called `1` or `Production`.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if text.startswith("@") and len(text) > 1:
+        return Alias(text[1:])
+    # str.isdigit alone would let a superscript two through, which int() refuses.
+    if text.isascii() and text.isdecimal() and int(text) > 0:
+        return Number(str(int(text)))
+    if text.lower() == "latest":
+        return Latest()
+    for stage in STAGES:
+        if text.lower() == stage.lower():
+            return Stage(stage)
+    raise UsageError(
+        f"'{printable(text)}' names no version: give a version number, a stage ({', '.join(STAGES).lower()}), "
+        "@alias (with the @) or latest"
+    )

@@ -1,0 +1,150 @@
+"""One MLflow tracking server and its registry, as seen by this process.
+
+No global tracking URI is ever set or read once a connection exists: MLflow's own `models:/` handling asks the
+process-wide server even when told another one (facts/mlflow.md section 3), so every client gets both URIs and
+every `models:/` and `runs:/` URI is resolved here.
+"""
+
+import os
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from registry_audit.errors import UsageError
+from registry_audit.printable import printable
+from registry_audit.redact import redact
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Which server, and how to sign in. Holds names of environment variables, never a secret of its own."""
+
+    tracking_uri: str = field(repr=False)
+    registry_uri: str | None = field(default=None, repr=False)
+    username_env: str | None = None
+    password_env: str | None = None
+    token_env: str | None = None
+
+
+class Connection:
+    """Clients for one server; safe to share between threads."""
+
+    def __init__(self, server: Server) -> None:
+        calm_mlflow()
+        import mlflow
+
+        from registry_audit.registry.translate import translated
+
+        self.tracking_uri = _with_basic_auth(server, server.tracking_uri)
+        self.registry_uri = _with_basic_auth(server, server.registry_uri or server.tracking_uri)
+        token = _environment(server.token_env)
+        _refuse_to_create(self.tracking_uri)
+        _refuse_to_create(self.registry_uri)
+        with translated(f"open the tracking server {redact(self.tracking_uri)}"):
+            self.client: MlflowClient = mlflow.MlflowClient(self.tracking_uri, self.registry_uri)
+            # The store itself: the client's own method asks twice for each download URI, once only to exclude prompts.
+            self.registry: Any = self.client._get_registry_client().store
+            tracking = self.client._tracking_client.store
+        if token is not None:
+            for store in (tracking, self.registry):
+                _sign_in(store, token)
+        self._tracking = tracking
+
+    @property
+    def is_http(self) -> bool:
+        return urlsplit(self.tracking_uri).scheme in ("http", "https")
+
+    @property
+    def is_uc(self) -> bool:
+        return urlsplit(self.registry_uri).scheme in ("uc", "databricks-uc") or self.registry_uri == "databricks-uc"
+
+    @property
+    def is_databricks(self) -> bool:
+        return self.registry_uri.split(":")[0] in ("databricks", "databricks-uc")
+
+    def host_creds(self) -> Any:
+        """What `mlflow.utils.rest_utils.http_request` needs to speak to the tracking server."""
+        return self._tracking.get_host_creds()
+
+
+def connect(server: Server) -> Connection:
+    """A connection to the server; nothing is asked of it yet.
+
+    Raises:
+        UsageError: the URI is not one MLflow can open, or a named environment variable is not set.
+    """
+    return Connection(server)
+
+
+def server_version(connection: Connection) -> str | None:
+    """The MLflow version the server runs; None for a database and where it does not say."""
+    if not connection.is_http:
+        return None
+    from mlflow.utils.rest_utils import http_request
+
+    from registry_audit.registry.translate import translated
+
+    with translated(f"reach the tracking server {redact(connection.tracking_uri)}"):
+        response = http_request(connection.host_creds(), "/version", "GET", raise_on_status=False)
+    text = response.text.strip()
+    return text if response.status_code == 200 and len(text) < 40 and text[:1].isdigit() else None
+
+
+def calm_mlflow() -> None:
+    """Bounded patience and a quiet console, unless the environment says otherwise.
+
+    MLflow's own defaults wait for minutes on a server that is down, and draw progress bars and usage tips.
+    """
+    for name, value in {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+        "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0.5",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "GIT_PYTHON_REFRESH": "quiet",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def _refuse_to_create(uri: str) -> None:
+    """MLflow makes a database that does not exist: an auditor would then find an empty registry, and call it clean."""
+    if not uri.startswith("sqlite:"):
+        return
+    path = urlsplit(uri).path.removeprefix("/")
+    if path and not Path(path).is_file():
+        raise UsageError(f"there is no database at {printable(path)}: check --tracking-uri")
+
+
+def _with_basic_auth(server: Server, uri: str) -> str:
+    """Credentials of one server go into its URL: the only place where MLflow keeps two servers' apart."""
+    if "://" in uri and urlsplit(uri).scheme not in ("http", "https"):
+        return uri
+    username, password = _environment(server.username_env), _environment(server.password_env)
+    if username is None or password is None:
+        return uri
+    parts = urlsplit(uri)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{quote(username, safe='')}:{quote(password, safe='')}@{host}"))
+
+
+def _sign_in(store: Any, token: str) -> None:
+    from mlflow.utils.rest_utils import MlflowHostCreds
+
+    if hasattr(store, "get_host_creds"):
+        store.get_host_creds = partial(MlflowHostCreds, store.get_host_creds().host, token=token)
+
+
+def _environment(name: str | None) -> str | None:
+    if name is None:
+        return None
+    value = os.environ.get(name)
+    if not value:
+        raise UsageError(f"the configuration names the environment variable {name}, which is not set")
+    return value

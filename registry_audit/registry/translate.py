@@ -1,0 +1,103 @@
+"""The one place that reads other libraries' exceptions.
+
+MLflow's codes and texts are in facts/mlflow.md section 2: over HTTP a `RestException`, on a database a plain
+`MlflowException`; only `error_code` and the HTTP status say what happened.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.error import HTTPError as UrllibHTTPError
+
+import requests
+from mlflow.exceptions import MlflowException
+
+from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Transient, UsageError
+from registry_audit.printable import printable
+from registry_audit.redact import redact
+
+_MISSING = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "ENDPOINT_NOT_FOUND"}
+_DENIED = {"PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
+_BAD_CREDENTIALS = {"UNAUTHENTICATED"}
+_WRONG_REQUEST = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST", "FEATURE_DISABLED"}
+_TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Raise this library's errors for anything the body raises; `doing` completes "could not ...".
+
+    Raises:
+        NotFound: the server answered that it is not there.
+        UsageError: bad credentials, or a request that the server calls invalid.
+        Transient: connection, time-out, 429, 5xx: worth another try.
+        CouldNotVerify: denied, or anything else that keeps us from knowing.
+    """
+    try:
+        yield
+    except AuditError:
+        raise
+    except Exception as error:  # whatever a store's plugin raises must become a row, not a crash
+        raise explain(error, doing) from error
+
+
+def explain(error: Exception, doing: str) -> AuditError:
+    """The library's error for a foreign one, with credentials and control characters out of its text."""
+    short = printable(redact(_first_line(error)))[:400]
+    if isinstance(error, MlflowException):
+        return _explain_mlflow(error, doing, short)
+    status = _http_status(error)
+    if status is not None:
+        return _explain_status(status, doing, short)
+    if isinstance(error, requests.RequestException | TimeoutError | ConnectionError):
+        return Transient(f"could not {doing}: {short}")
+    if isinstance(error, PermissionError):
+        return CouldNotVerify(f"could not {doing}: permission denied")
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return NotFound(f"could not {doing}: no such file")
+    return CouldNotVerify(f"could not {doing}: {type(error).__name__}: {short}")
+
+
+def _explain_mlflow(error: MlflowException, doing: str, short: str) -> AuditError:
+    code = error.error_code
+    if code in _MISSING:
+        return NotFound(f"could not {doing}: {short}")
+    if code in _BAD_CREDENTIALS:
+        return UsageError(
+            f"could not {doing}: the server refuses the credentials; set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        )
+    if code in _DENIED:
+        return CouldNotVerify(f"could not {doing}: permission denied; ask for READ on it")
+    if code in _WRONG_REQUEST:
+        return UsageError(f"could not {doing}: {short}")
+    # MLflow reports an unreachable server and its 5xx alike as INTERNAL_ERROR.
+    return Transient(f"could not {doing}: {short}")
+
+
+def _explain_status(status: int, doing: str, short: str) -> AuditError:
+    if status == 404:
+        return NotFound(f"could not {doing}: not found (404)")
+    if status == 401:
+        return UsageError(f"could not {doing}: the server refuses the credentials (401)")
+    if status == 403:
+        return CouldNotVerify(f"could not {doing}: permission denied (403)")
+    if status in _TRANSIENT_STATUS:
+        return Transient(f"could not {doing}: the server answered {status}")
+    return CouldNotVerify(f"could not {doing}: {short}")
+
+
+def _http_status(error: Exception) -> int | None:
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return int(error.response.status_code)
+    if isinstance(error, UrllibHTTPError):
+        return error.code
+    # botocore.exceptions.ClientError, without needing botocore to be installed
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return status if isinstance(status, int) else None
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,231 @@
+"""What the registry says exists: every model version, or the one a person named."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from registry_audit.errors import NotFound, UsageError
+from registry_audit.printable import printable
+from registry_audit.refs import Alias, Latest, Number, Selector, Stage
+from registry_audit.registry.connection import Connection
+from registry_audit.registry.translate import translated
+
+_PAGE_SIZE = 1_000
+_MAX_PASSES = 5
+# MLflow's default order moves when anything is updated during the scan, which loses rows (facts/mlflow.md section 4).
+_STABLE_ORDER = ["name ASC", "version_number ASC"]
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredVersion:
+    """A model version as the registry describes it. Every text in it is hostile."""
+
+    name: str
+    version: str  # decimal
+    status: str  # READY, PENDING_REGISTRATION, FAILED_REGISTRATION
+    stage: str | None  # None where the registry has none or says 'None'
+    aliases: tuple[str, ...]  # sorted
+    run_id: str | None
+    source: str
+    creation_time_ms: int | None = None
+    last_updated_ms: int | None = None
+    description: str | None = None
+    user_id: str | None = None
+    run_link: str | None = None
+    status_message: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()  # sorted
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Sorts by name, then by number."""
+        return self.name, int(self.version)
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}/{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryListing:
+    versions: tuple[RegisteredVersion, ...]  # sorted by key, each once
+    notes: tuple[str, ...] = ()  # what a reader must know of how they were listed
+    whole: bool = True  # False where no two passes agreed, so that a version may be missing
+
+
+def list_versions(connection: Connection, filter_string: str | None = None) -> RegistryListing:
+    """Every version of every registered model, prompts excluded.
+
+    Paging is by offset, so a deletion or an insertion meanwhile loses or repeats rows. The list is therefore
+    read until two passes agree on the names, at most five times; what any pass saw stays in, and the notes say so.
+
+    Raises:
+        UsageError: the server refuses the filter or the credentials.
+        CouldNotVerify: the server cannot be read.
+    """
+    aliases = _aliases(connection)
+    seen: dict[tuple[str, str], RegisteredVersion] = {}
+    previous: set[tuple[str, str]] | None = None
+    notes: list[str] = []
+    stable = True
+    for _ in range(_MAX_PASSES):
+        current = {}
+        for version in _search(connection, filter_string):
+            current[version.name, version.version] = version
+        seen.update(current)
+        if previous is not None and set(current) == previous:
+            break
+        previous = set(current)
+    else:
+        stable = False
+        notes.append(f"the registry kept changing while it was listed; {len(seen)} versions were seen in all")
+    gone = sorted(set(seen) - set(current))
+    if gone:
+        notes.append(f"{len(gone)} versions were deleted while the registry was listed")
+    versions = [
+        replace(version, aliases=tuple(sorted(aliases.get((version.name, version.version), ()))))
+        for key, version in seen.items()
+        if key in current
+    ]
+    return RegistryListing(tuple(sorted(versions, key=lambda version: version.key)), tuple(notes), stable)
+
+
+def find_version(connection: Connection, name: str, selector: Selector) -> RegisteredVersion:
+    """The one version that a person asked for.
+
+    Raises:
+        NotFound: no such model, version, stage or alias; the message says which and what there is instead.
+        CouldNotVerify: denied, or the server cannot be read.
+    """
+    label = f"model '{printable(name)}'"
+    match selector:
+        case Number(version):
+            try:
+                with translated(f"find version {version} of {label}"):
+                    found = connection.client.get_model_version(name, version)
+            except NotFound as error:
+                _model_must_exist(connection, name, label)
+                raise NotFound(f"{label} has no version {version}: {_there_is(connection, name)}") from error
+        case Alias(alias):
+            try:
+                with translated(f"find alias '{printable(alias)}' of {label}"):
+                    found = connection.client.get_model_version_by_alias(name, alias)
+            # An unknown alias is INVALID_PARAMETER_VALUE, not "does not exist" (facts/mlflow.md section 2).
+            except UsageError as error:
+                model = _model_must_exist(connection, name, label)
+                known = ", ".join(f"@{printable(known)}" for known in sorted(dict(model.aliases or {}))) or "none"
+                raise NotFound(f"{label} has no alias '@{printable(alias)}': its aliases are {known}") from error
+        case Latest():
+            found = max(_of_model(connection, name, label), key=lambda version: int(version.version))
+        case Stage(stage):
+            staged = [v for v in _of_model(connection, name, label) if (v.current_stage or "None") == stage]
+            if not staged:
+                raise NotFound(f"{label} has no version in stage {stage}: {_there_is(connection, name)}")
+            found = max(staged, key=lambda version: int(version.version))
+    if not found.aliases:
+        model = _model_must_exist(connection, name, label)
+        held = [alias for alias, version in dict(model.aliases or {}).items() if str(version) == str(found.version)]
+        return replace(_registered(found), aliases=tuple(sorted(held)))
+    return _registered(found)
+
+
+def require_model(connection: Connection, name: str) -> None:
+    """Raises: NotFound: there is no such registered model. CouldNotVerify: it is denied."""
+    _model_must_exist(connection, name, f"model '{printable(name)}'")
+
+
+def _of_model(connection: Connection, name: str, label: str) -> list[Any]:
+    with translated(f"list the versions of {label}"):
+        found = [version for version in _search_raw(connection, _name_filter(name)) if version.name == name]
+    if not found:
+        _model_must_exist(connection, name, label)
+        raise NotFound(f"{label} has no versions")
+    return found
+
+
+def _model_must_exist(connection: Connection, name: str, label: str) -> Any:
+    try:
+        with translated(f"find {label}"):
+            return connection.client.get_registered_model(name)
+    except NotFound as error:
+        raise NotFound(f"there is no registered {label} in {_shown(connection)}") from error
+
+
+def _there_is(connection: Connection, name: str) -> str:
+    numbers = sorted(int(version.version) for version in _search_raw(connection, _name_filter(name)))
+    if not numbers:
+        return "it has no versions"
+    return f"its versions are {', '.join(map(str, numbers[-10:]))}" + (" (the last ten)" if len(numbers) > 10 else "")
+
+
+def _shown(connection: Connection) -> str:
+    from registry_audit.redact import redact
+
+    return redact(connection.registry_uri)
+
+
+def _name_filter(name: str) -> str | None:
+    """A filter for one name; None for a name with both kinds of quote, which no filter can say: list, then look."""
+    if "'" not in name:
+        return f"name='{name}'"
+    return None if '"' in name else f'name="{name}"'
+
+
+def _search(connection: Connection, filter_string: str | None) -> Iterator[RegisteredVersion]:
+    with translated("list the model versions"):
+        raw = _search_raw(connection, filter_string)
+    return map(_registered, raw)
+
+
+def _search_raw(connection: Connection, filter_string: str | None) -> list[Any]:
+    if connection.is_uc and filter_string is None:
+        # Unity Catalog has no search over all models, and no order of its own to ask for.
+        return [
+            version
+            for model in _pages(connection.client.search_registered_models, max_results=100)
+            for version in _pages(connection.client.search_model_versions, filter_string=_name_filter(model.name))
+        ]
+    order = {} if connection.is_uc else {"order_by": _STABLE_ORDER}
+    return _pages(connection.client.search_model_versions, filter_string=filter_string, max_results=_PAGE_SIZE, **order)
+
+
+def _aliases(connection: Connection) -> dict[tuple[str, str], list[str]]:
+    """Aliases stand on the registered model; the search for versions leaves them out (facts/mlflow.md section 4)."""
+    held: dict[tuple[str, str], list[str]] = defaultdict(list)
+    with translated("list the registered models"):
+        models = _pages(connection.client.search_registered_models, max_results=100 if connection.is_uc else _PAGE_SIZE)
+    for model in models:
+        for alias, version in dict(model.aliases or {}).items():
+            held[model.name, str(version)].append(alias)
+    return held
+
+
+def _pages(search: Callable[..., Any], **arguments: Any) -> list[Any]:
+    found: list[Any] = []
+    token = None
+    while True:
+        page = search(page_token=token, **arguments)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _registered(version: Any) -> RegisteredVersion:
+    stage = version.current_stage
+    return RegisteredVersion(
+        name=version.name,
+        version=str(version.version),
+        status=version.status or "READY",
+        stage=None if stage in (None, "", "None") else stage,
+        aliases=tuple(sorted(version.aliases or ())),
+        run_id=version.run_id or None,
+        source=version.source or "",
+        creation_time_ms=version.creation_timestamp,
+        last_updated_ms=version.last_updated_timestamp,
+        description=version.description or None,
+        user_id=version.user_id or None,
+        run_link=version.run_link or None,
+        status_message=version.status_message or None,
+        tags=tuple(sorted(dict(version.tags or {}).items())),
+    )

@@ -1,0 +1,1 @@
+"""The report: its type, its files and every rendering of it."""

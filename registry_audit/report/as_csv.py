@@ -1,0 +1,77 @@
+"""The report as CSV: one row per version, for spreadsheets."""
+
+import csv
+import io
+
+from registry_audit.printable import printable
+from registry_audit.report.document import AuditDocument, CopyRow, VersionRow
+
+_COPY_COLUMNS = ("uri", "root", "manifest_digest", "files", "bytes")
+COLUMNS = (
+    "name",
+    "version",
+    "status",
+    "stage",
+    "aliases",
+    "run_id",
+    "verdict",
+    "reason",
+    "baseline",
+    "storage",
+    "compared_by",
+    *(f"run_model_{column}" for column in _COPY_COLUMNS),
+    *(f"reg_model_{column}" for column in _COPY_COLUMNS),
+    "differences",
+    "expected_differences",
+    "findings",
+    "worst_severity",
+    "messages",
+)
+# What makes a spreadsheet take a cell for a formula, with the full-width forms that some locales accept. The
+# apostrophe itself is guarded too, so that no two texts give the same cell.
+_ACTIVE = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠", "'")  # noqa: RUF001
+
+
+def render(document: AuditDocument) -> str:
+    """A header and one line per version, whatever the names hold: text passes `printable`, so no cell has a newline."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([_cell(value) for value in _row(row)] for row in document.versions)
+    return buffer.getvalue()
+
+
+def _row(row: VersionRow) -> tuple[str | int | None, ...]:
+    worst = max((finding.severity for finding in row.findings), key=lambda severity: severity.rank, default=None)
+    return (
+        row.name,
+        row.version,
+        row.status,
+        row.stage,
+        ", ".join(row.aliases),
+        row.run_id,
+        row.verdict.value,
+        row.reason,
+        None if row.baseline is None else row.baseline.value,
+        row.storage.value,
+        row.compared_by,
+        *_copy(row.run_model),
+        *_copy(row.reg_model),
+        len(row.differences),
+        sum(difference.expected_by is not None for difference in row.differences),
+        " ".join(finding.rule for finding in row.findings),
+        None if worst is None else worst.value,
+        " | ".join(finding.message for finding in row.findings),
+    )
+
+
+def _copy(copy: CopyRow | None) -> tuple[str | int | None, ...]:
+    return (None,) * len(_COPY_COLUMNS) if copy is None else tuple(getattr(copy, column) for column in _COPY_COLUMNS)
+
+
+def _cell(value: str | int | None) -> str | int:
+    """Numbers stay numbers; a text that a spreadsheet could run gets an apostrophe before it."""
+    if not isinstance(value, str):
+        return "" if value is None else value
+    text = printable(value)
+    return f"'{text}" if text.lstrip().startswith(_ACTIVE) else text

@@ -1,0 +1,147 @@
+"""The report as one self-contained HTML page: no font, script, image or style from anywhere else."""
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
+from registry_audit.printable import printable
+from registry_audit.report import view
+from registry_audit.report.document import AuditDocument
+from registry_audit.report.html_views import (
+    DIFFERENCE_LIMIT,
+    CopyView,
+    DifferenceView,
+    FindingLink,
+    SideView,
+    VersionView,
+    bars,
+    difference_views,
+    version_views,
+)
+from registry_audit.report.words import BASELINE_WORDS, STATE_WORDS, VERDICT_WORDS
+from registry_audit.rules import RUN_REGISTRY_MISMATCH
+from registry_audit.verdict import BaselineStatus, Severity, Verdict
+
+PAGE_ROWS = 200  # versions shown at once, and in the page itself for readers without JavaScript
+
+
+def render(document: AuditDocument) -> str:
+    """The page. Findings are in it as they stand; versions are rows of an embedded JSON that the page's script shows.
+
+    Every text passes `printable` and is then escaped: as HTML by the template engine, as JSON against ending its element.
+    """
+    environment = _environment()
+    findings = view.placed_findings(document)
+    versions = version_views(document, findings)
+    style, script = _part("audit.css"), _part("audit.js")
+    return environment.get_template("audit.html.j2").render(
+        document=document,
+        state=STATE_WORDS[document.outcome.state],
+        lede=view.lede(document),
+        limits=view.limits(document),
+        read=view.read_words(document),
+        fail_on=view.fail_on(document),
+        groups=_groups(findings),
+        differences_of=difference_views,
+        marks_of=view.marks,
+        mismatch_rule=RUN_REGISTRY_MISMATCH.id,
+        difference_limit=DIFFERENCE_LIMIT,
+        versions=versions[:PAGE_ROWS],
+        version_count=len(versions),
+        page_rows=PAGE_ROWS,
+        versions_json=_json(versions),
+        coverage_bars=_coverage_bars(document),
+        verdict_bars=bars({v.value: (VERDICT_WORDS[v].label, document.summary.verdicts.get(v, 0)) for v in Verdict}),
+        baseline_counts=[
+            (BASELINE_WORDS[status], document.summary.baseline.get(status, 0)) for status in BaselineStatus
+        ],
+        verdict_words={verdict.value: words for verdict, words in VERDICT_WORDS.items()},
+        options=[(key, view.option_text(value)) for key, value in sorted(document.options.items())],
+        style=Markup(style),  # noqa: S704  the package's own file
+        script=Markup(script),  # noqa: S704
+        style_hash=_csp_hash(style),
+        script_hash=_csp_hash(script),
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("registry_audit", "report/templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_shown,
+    )
+    environment.filters["number"] = lambda number: f"{number:,}"
+    return environment
+
+
+def _shown(value: Any) -> Any:
+    """What a template expression puts out: text without anything invisible, so that names cannot disguise themselves."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _printable_rows(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    return [_printable_rows(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _json(versions: tuple[VersionView, ...]) -> Markup:
+    data = {
+        "page_rows": PAGE_ROWS,
+        "difference_limit": DIFFERENCE_LIMIT,
+        "labels": {verdict.value: words.label for verdict, words in VERDICT_WORDS.items()},
+        "fields": {
+            "version": VersionView._fields,
+            "copy": CopyView._fields,
+            "finding": FindingLink._fields,
+            "difference": DifferenceView._fields,
+            "side": SideView._fields,
+        },
+        "versions": [_printable_rows(version) for version in versions],
+    }
+    return htmlsafe_json_dumps(data, separators=(",", ":"))
+
+
+def _groups(
+    findings: Iterable[view.PlacedFinding],
+) -> list[tuple[Severity, list[view.PlacedFinding]]]:
+    findings = list(findings)
+    return [
+        (severity, [placed for placed in findings if placed.finding.severity is severity])
+        for severity in view.SEVERITIES_WORST_FIRST
+    ]
+
+
+def _coverage_bars(document: AuditDocument) -> Any:
+    coverage = document.coverage
+    return bars(
+        {
+            "audited": ("audited", coverage.audited),
+            "unverifiable": ("unverifiable", coverage.unverifiable),
+            "skipped": ("skipped", coverage.skipped),
+            "not_sampled": ("not sampled", coverage.not_sampled),
+        }
+    )
+
+
+@cache
+def _part(name: str) -> str:
+    loader = _environment().loader
+    assert loader is not None
+    return loader.get_source(_environment(), name)[0]
+
+
+def _csp_hash(text: str) -> str:
+    """The source expression by which the content security policy allows exactly this inline text."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,0 +1,43 @@
+"""The report as `audit.json`: the form that is read back and that every other form is made from."""
+
+import json
+import re
+import unicodedata
+
+from registry_audit.report.document import AuditDocument
+
+_NOT_ASCII = re.compile(r"[\x7f-\U0010ffff]")
+# Escaped although JSON allows them raw: lone surrogates have no UTF-8 form, and the others could act on the
+# terminal of whoever prints the file.
+_ESCAPED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def render(document: AuditDocument) -> str:
+    """JSON text, always encodable as UTF-8, that ends in a newline.
+
+    Keys of rows are in the order of their types, keys of mappings are sorted. A reader gets every string back as
+    it was, with one exception that JSON cannot tell apart: a high and a low surrogate side by side become one character.
+    """
+    data = document.model_dump(mode="python")
+    data["options"] = _sorted(data["options"])
+    data["summary"] = {key: _sorted(counts) for key, counts in data["summary"].items()}
+    return _escaped(json.dumps(data, indent=2, ensure_ascii=False, default=str)) + "\n"
+
+
+def _sorted(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _sorted(item) for key, item in sorted(value.items(), key=lambda pair: str(pair[0]))}
+    if isinstance(value, list | tuple):
+        return [_sorted(item) for item in value]
+    return sorted(value, key=str) if isinstance(value, set | frozenset) else value
+
+
+def _escaped(text: str) -> str:
+    return _NOT_ASCII.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    char = match.group()
+    if unicodedata.category(char) not in _ESCAPED_CATEGORIES:
+        return char
+    return json.dumps(char)[1:-1] if char != "\x7f" else "\\u007f"

@@ -1,0 +1,121 @@
+"""The report as JUnit XML: one test case per version, for what CI servers show."""
+
+from typing import Literal
+from xml.etree import ElementTree
+
+from registry_audit.printable import printable
+from registry_audit.report.document import AuditDocument, VersionRow
+from registry_audit.report.lines import difference_line
+from registry_audit.report.view import fail_on, fails, lede, limits
+from registry_audit.report.words import VERDICT_WORDS
+from registry_audit.rules import UNVERIFIABLE
+from registry_audit.verdict import Severity, Verdict
+
+Result = Literal["passed", "failure", "error", "skipped"]
+
+
+def render(document: AuditDocument) -> str:
+    """One `testsuite`. Every text passes `printable`, which leaves no character that XML 1.0 forbids.
+
+    `unverifiable` is an error. A mismatch, or a finding at or above the audit's `fail_on`, is a failure. RA009 is an error,
+    never a failure.
+    """
+    threshold = fail_on(document)
+    results = [_result(row, threshold) for row in document.versions]
+    cases = [_case(row, result) for row, result in zip(document.versions, results, strict=True)]
+    overall = _overall(document, results)
+    if overall is not None:
+        results.append(overall)
+        cases.append(_overall_case(document, overall))
+    counts = {
+        "tests": str(len(cases)),
+        "failures": str(results.count("failure")),
+        "errors": str(results.count("error")),
+        "skipped": str(results.count("skipped")),
+        "time": "0",
+    }
+    root = ElementTree.Element("testsuites", {"name": "MLflow registry audit", **counts})
+    # The schema's timestamp has no zone; JUnit readers take it for UTC.
+    suite = ElementTree.SubElement(
+        root,
+        "testsuite",
+        {
+            "name": printable(document.registry.registry_uri),
+            **counts,
+            "timestamp": printable(document.generated_at.removesuffix("Z")),
+        },
+    )
+    properties = ElementTree.SubElement(suite, "properties")
+    for name, value in _properties(document):
+        ElementTree.SubElement(properties, "property", {"name": name, "value": printable(value)})
+    suite.extend(cases)
+    ElementTree.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+
+
+def _result(row: VersionRow, threshold: Severity) -> Result:
+    if row.verdict is Verdict.UNVERIFIABLE:
+        return "error"
+    if row.verdict is Verdict.MISMATCH or any(fails(finding, threshold) for finding in row.findings):
+        return "failure"
+    if any(finding.rule == UNVERIFIABLE.id for finding in row.findings):
+        return "error"
+    return "skipped" if row.verdict is Verdict.SKIPPED else "passed"
+
+
+def _overall(document: AuditDocument, results: list[Result]) -> Result | None:
+    """The result of the audit itself, where no version carries it: an empty suite would show as passed."""
+    match document.outcome.state:
+        case "clean":
+            return None
+        case "findings":
+            return None if "failure" in results or "error" in results else "failure"
+        case "incomplete":
+            return None if "error" in results else "error"
+
+
+def _overall_case(document: AuditDocument, result: Result) -> ElementTree.Element:
+    case = ElementTree.Element("testcase", {"classname": "registry-audit", "name": "audit as a whole", "time": "0"})
+    ElementTree.SubElement(case, result, {"message": printable(lede(document)), "type": document.outcome.state})
+    return case
+
+
+def _case(row: VersionRow, result: Result) -> ElementTree.Element:
+    name = printable(f"version {row.version}")
+    case = ElementTree.Element("testcase", {"classname": printable(row.name), "name": name, "time": "0"})
+    text = "\n".join(_text(row))
+    if result == "passed":
+        if row.findings or row.differences:
+            ElementTree.SubElement(case, "system-out").text = text
+        return case
+    # The worst first, and what could be wrong with the model before what could not be read.
+    ranked = sorted(row.findings, key=lambda finding: (finding.rule == UNVERIFIABLE.id, -finding.severity.rank))
+    said = row.reason if result != "failure" else None
+    message = said or (ranked[0].message if ranked else VERDICT_WORDS[row.verdict].proves)
+    kind = row.verdict.value if result != "failure" or not ranked else f"{ranked[0].rule} {ranked[0].name}"
+    attributes = {"message": printable(message)} | ({} if result == "skipped" else {"type": printable(kind)})
+    ElementTree.SubElement(case, result, attributes).text = text
+    return case
+
+
+def _text(row: VersionRow) -> list[str]:
+    lines = [f"verdict: {row.verdict.value}"]
+    if row.reason:
+        lines.append(f"reason: {printable(row.reason)}")
+    for finding in row.findings:
+        where = "" if finding.path is None else f" [{printable(finding.path)}]"
+        head = printable(f"{finding.severity.value} {finding.rule} {finding.name}: {finding.message}")
+        lines += [f"{head}{where}", f"  to do: {printable(finding.remedy)}"]
+    return lines + [f"  {difference_line(difference)}" for difference in row.differences]
+
+
+def _properties(document: AuditDocument) -> list[tuple[str, str]]:
+    coverage = document.coverage
+    return [
+        ("tool", f"{document.tool.name} {document.tool.version}"),
+        ("state", document.outcome.state),
+        ("exit_status", str(int(document.outcome.exit_status))),
+        ("fail_on", fail_on(document).value),
+        *((field, str(getattr(coverage, field))) for field in type(coverage).model_fields if field != "notes"),
+        *(("limit", sentence) for sentence in limits(document)),
+    ]

@@ -1,0 +1,151 @@
+"use strict";
+(() => {
+  const byId = (id) => document.getElementById(id);
+  const data = JSON.parse(byId("data").textContent);
+  const toolbar = byId("toolbar"), filter = byId("filter"), rows = byId("rows");
+  const articles = [...document.querySelectorAll("article.finding")];
+  const groups = [...document.querySelectorAll("section.group")];
+
+  const named = (kind, values) => Object.fromEntries(data.fields[kind].map((field, i) => [field, values[i]]));
+  const readDifference = (values) => {
+    const difference = named("difference", values);
+    difference.run_model = named("side", difference.run_model);
+    difference.reg_model = named("side", difference.reg_model);
+    return difference;
+  };
+  const versions = data.versions.map((values) => {
+    const version = named("version", values);
+    version.copies = version.copies.map((copy) => named("copy", copy));
+    version.findings = version.findings.map((finding) => named("finding", finding));
+    version.differences = version.differences.map(readDifference);
+    const strings = values.flat(Infinity).filter((value) => typeof value === "string");
+    version.text = [...strings, data.labels[version.verdict], `${version.name}/${version.version}`,
+      `${version.name} version ${version.version}`].join("\n").toLowerCase();
+    return version;
+  });
+  const articleTexts = articles.map((article) => {
+    const titles = [...article.querySelectorAll("[title]")].map((element) => element.title);
+    return [article.textContent.replace(/\s+/g, " "), ...titles].join(" ").toLowerCase();
+  });
+  const wanted = () => filter.value.trim().toLowerCase();
+
+  const make = (tag, attributes, ...children) => {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.append(...children);
+    return element;
+  };
+  const symbolOf = (character) => make("span", { class: "symbol", "aria-hidden": "true" }, character);
+  const digestOf = (short, full) => (full ? [make("code", { title: full }, short)] : []);
+  const sideOf = (side, label) => make("td", { "data-label": label }, ...(side.present
+    ? [make("span", { class: "size", title: side.exact_size }, side.size), ...digestOf(side.digest, side.full_digest)]
+    : [make("span", { class: "absent" }, "not there")]));
+  const heads = (...names) => make("thead", {}, make("tr", {}, ...names.map((name) => make("th", { scope: "col" }, name))));
+  const differenceTable = (version) => {
+    const body = version.differences.map((d) => make("tr", {},
+      make("th", { scope: "row" }, make("code", { class: "path" }, d.path), make("span", { class: "kind" },
+        d.kind + (d.expected_by === null ? "" : `, expected: ${d.expected_by}`))),
+      sideOf(d.run_model, "Run model"), sideOf(d.reg_model, "Registry model")));
+    const table = make("table", { class: "differences" }, heads("Path", "Run model", "Registry model"), make("tbody", {}, ...body));
+    const more = version.difference_count - version.differences.length;
+    return more > 0 ? [table, make("p", { class: "more" }, `and ${more.toLocaleString("en")} more: see audit.json.`)] : [table];
+  };
+  const rowsOf = (version, open) => {
+    const mark = (text) => make("span", { class: "mark" }, text);
+    const cells = [
+      make("th", { scope: "row", "data-label": "Version" }, make("span", { class: "name" }, version.name),
+        make("span", { class: "number" }, ` version ${version.version}`), ...version.marks.map(mark),
+        ...(version.status === "READY" ? [] : [mark(version.status)])),
+      make("td", { "data-label": "Verdict" },
+        make("span", { class: `verdict ${version.verdict}` }, symbolOf(version.symbol), data.labels[version.verdict]),
+        ...(version.compared_by === null ? [] : [make("span", { class: "by" }, `by ${version.compared_by}`)])),
+      make("td", { "data-label": "Storage" }, version.storage),
+      make("td", { "data-label": "Baseline" }, version.baseline),
+      make("td", { "data-label": "Content" }, ...version.copies.map((copy) => make("span", { class: "copy" },
+        ...(copy.side ? [make("span", { class: "side" }, copy.side)] : []), make("span", { class: "files" }, copy.files),
+        make("span", { class: "size", title: copy.exact_size }, copy.size), ...digestOf(copy.digest, copy.full_digest)))),
+      make("td", { "data-label": "Findings" }, ...version.findings.map((finding) => make("a",
+        { class: `severity ${finding.severity}`, href: `#finding-${finding.number}`, title: finding.severity }, finding.rule))),
+    ];
+    const result = [make("tr", { class: "version" }, ...cells)];
+    if (version.reason || version.differences.length) {
+      const cell = make("td", { colspan: "6" });
+      if (version.reason) cell.append(make("p", { class: "reason" }, version.reason));
+      if (version.differences.length) {
+        cell.append(make("details", open ? { open: "" } : {},
+          make("summary", {}, `Differences: ${version.difference_count.toLocaleString("en")}`), ...differenceTable(version)));
+      }
+      result.push(make("tr", { class: "detail" }, cell));
+    }
+    return result;
+  };
+
+  let page = 0;
+  let shown = versions;
+  const pressed = (kind) => new Set([...toolbar.querySelectorAll(`[data-${kind}][aria-pressed=true]`)].map((b) => b.dataset[kind]));
+  const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+
+  const drawPage = () => {
+    const first = page * data.page_rows, last = Math.min(first + data.page_rows, shown.length);
+    rows.replaceChildren(...shown.slice(first, last).flatMap((version) => rowsOf(version, false)));
+    byId("pager").hidden = shown.length <= data.page_rows;
+    byId("range").textContent = `${(first + 1).toLocaleString("en")} to ${last.toLocaleString("en")} of ${shown.length.toLocaleString("en")}`;
+    byId("previous").disabled = page === 0;
+    byId("next").disabled = last === shown.length;
+  };
+  const apply = () => {
+    const text = wanted(), verdicts = pressed("verdict"), severities = pressed("severity");
+    shown = versions.filter((version) => version.text.includes(text)
+      && (!verdicts.size || verdicts.has(version.verdict))
+      && (!severities.size || version.findings.some((finding) => severities.has(finding.severity))));
+    let findings = 0;
+    articles.forEach((article, i) => {
+      const fits = articleTexts[i].includes(text)
+        && (!verdicts.size || verdicts.has(article.dataset.verdict))
+        && (!severities.size || severities.has(article.dataset.severity));
+      article.hidden = !fits;
+      findings += fits;
+    });
+    for (const group of groups) group.hidden = !group.querySelector("article:not([hidden])");
+    page = 0;
+    drawPage();
+    const filtered = Boolean(text || verdicts.size || severities.size);
+    byId("showing").textContent = filtered
+      ? `${findings.toLocaleString("en")} of ${count(articles.length, "finding")} and ${shown.length.toLocaleString("en")} of ${count(versions.length, "version")} match.`
+      : `${count(articles.length, "finding")}, ${count(versions.length, "version")}.`;
+    byId("clear").hidden = !filtered;
+    byId("no-findings").hidden = findings > 0 || !articles.length;
+    byId("no-versions").hidden = shown.length > 0 || !versions.length;
+  };
+  const turn = (step) => {
+    page += step;
+    drawPage();
+    byId("versions").scrollIntoView();
+  };
+
+  filter.addEventListener("input", apply);
+  for (const button of toolbar.querySelectorAll("button.toggle")) {
+    button.addEventListener("click", () => {
+      button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
+      apply();
+    });
+  }
+  byId("clear").addEventListener("click", () => {
+    filter.value = "";
+    for (const button of toolbar.querySelectorAll("button.toggle")) button.setAttribute("aria-pressed", "false");
+    apply();
+    filter.focus();
+  });
+  byId("previous").addEventListener("click", () => turn(-1));
+  byId("next").addEventListener("click", () => turn(1));
+
+  // Paper has no filter that a reader could see, so the whole audit is printed.
+  addEventListener("beforeprint", () => {
+    for (const element of [...articles, ...groups]) element.hidden = false;
+    rows.replaceChildren(...versions.flatMap((version) => rowsOf(version, true)));
+  });
+  addEventListener("afterprint", apply);
+
+  toolbar.hidden = false;
+  apply();
+})();

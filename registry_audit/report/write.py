@@ -1,0 +1,86 @@
+"""The report's files: written whole or not at all, and read back with an error that says what is wrong."""
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from registry_audit.errors import UsageError
+from registry_audit.printable import printable
+from registry_audit.report.document import SCHEMA_VERSION, AuditDocument
+from registry_audit.report.render import Format, render
+
+# The source of truth first: if the disk fills up, it is the one to have.
+FILES: tuple[tuple[str, Format], ...] = (
+    ("audit.json", "json"),
+    ("audit.html", "html"),
+    ("audit.md", "markdown"),
+    ("junit.xml", "junit"),
+)
+
+
+def write_report(document: AuditDocument, directory: Path) -> tuple[Path, ...]:
+    """Writes the four files of a report and returns their paths. Makes the directory; replaces files of the same name.
+
+    A reader sees the old file or the new one, never a part.
+
+    Raises:
+        OSError: the directory cannot be made or written.
+    """
+    texts = [(directory / name, render(document, format)) for name, format in FILES]
+    directory.mkdir(parents=True, exist_ok=True)
+    for path, text in texts:
+        _write_whole(path, text)
+    return tuple(path for path, _ in texts)
+
+
+def load_report(path: Path) -> AuditDocument:
+    """The report in a file that `write_report` wrote, or a command's output in the same form.
+
+    Raises:
+        UsageError: the file cannot be read, is not JSON, is not a report, or is of a later version of this tool.
+    """
+    shown = printable(str(path))
+    try:
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UsageError(f"{shown}: no such file") from error
+    except OSError as error:
+        raise UsageError(f"{shown}: cannot be read: {error.strerror or type(error).__name__}") from error
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{shown}: not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from error
+    except (ValueError, RecursionError) as error:  # not text, a number of thousands of digits, nested without end
+        raise UsageError(f"{shown}: not JSON that can be read") from error
+    _refuse_newer(data, shown)
+    try:
+        # Not `model_validate_json`: its parser refuses the lone surrogates that a name may hold.
+        return AuditDocument.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise UsageError(f"{shown}: not an audit report: {printable(key)}: {printable(first['msg'])}") from error
+
+
+def _refuse_newer(data: Any, shown: str) -> None:
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise UsageError(
+            f"{shown}: written by a later registry-audit (schema_version {version}, this one reads up to "
+            f"{SCHEMA_VERSION}): upgrade mlflow-registry-audit"
+        )
+
+
+def _write_whole(path: Path, text: str) -> None:
+    # Not `tempfile`: its files are for the owner only, and a report is to be shared as the umask allows.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

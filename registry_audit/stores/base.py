@@ -1,0 +1,58 @@
+"""What every store can do. Fakes in the tests implement this same protocol."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from registry_audit.errors import AuditError, BodyEndedEarly
+from registry_audit.model.limits import Limits
+from registry_audit.model.listing import ListedFile, Listing, Problem
+from registry_audit.printable import printable
+
+CHUNK_BYTES = 1 << 20
+
+
+class Store(Protocol):
+    """One model's root storage."""
+
+    identity: str  # equal for two spellings of one storage
+    directory: Path | None  # the root, where it is a directory of this machine
+
+    def listing(self, limits: Limits) -> Listing:
+        """Every file under the root. A root that is gone lists as empty; stores cannot always tell the two apart.
+
+        Raises:
+            CouldNotVerify: the listing cannot be had whole.
+        """
+        ...
+
+    def read(self, file: ListedFile) -> Iterator[bytes]:
+        """The content in chunks, from the first byte to the last.
+
+        Raises:
+            Unreadable: it is not the regular file that was listed.
+            CouldNotVerify: it cannot be had whole.
+        """
+        ...
+
+
+class Unreadable(AuditError):
+    """A file that was listed and cannot be read as listed; becomes a problem of the model."""
+
+    def __init__(self, rule: str, message: str, path: str) -> None:
+        super().__init__(message)
+        self.rule, self.path = rule, path
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return type(self), (self.rule, self.message, self.path)
+
+    def problem(self) -> Problem:
+        return Problem(self.rule, self.message, self.path)
+
+
+def whole_body(chunks: Iterator[bytes], path: str) -> Iterator[bytes]:
+    """The chunks of an answer's body. Raises: BodyEndedEarly: the connection broke before its end."""
+    try:
+        yield from chunks
+    except Exception as error:
+        raise BodyEndedEarly(f"the answer for '{printable(path)}' broke off ({type(error).__name__})") from error

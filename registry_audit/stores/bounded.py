@@ -1,0 +1,88 @@
+"""Walks a store directory by directory, within limits, trusting no name that it is given."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from registry_audit.errors import CouldNotVerify
+from registry_audit.model.limits import Limits
+from registry_audit.model.listing import ListedFile, Listing, Problem, illegal_path, make_listing
+from registry_audit.printable import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    path: str  # relative to the model's root
+    is_directory: bool
+    size: int | None = None
+    marker: str = ""
+
+
+class Tally:
+    """Counts what was listed and stops a listing that has no end."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits, self._files, self._bytes = limits, 0, 0
+
+    def add(self, size: int | None) -> None:
+        """Raises: CouldNotVerify: over the limit."""
+        self._files += 1
+        self._bytes += size or 0
+        if self._files > self._limits.max_files:
+            raise CouldNotVerify(f"the model lists more than {self._limits.max_files} files (--max-files)")
+        if self._bytes > self._limits.max_bytes:
+            raise CouldNotVerify(f"the model lists more than {self._limits.max_bytes} bytes (--max-bytes)")
+
+    def depth(self, path: str) -> None:
+        """Raises: CouldNotVerify: over the limit."""
+        if path.count("/") > self._limits.max_depth:
+            raise CouldNotVerify(f"the model nests more than {self._limits.max_depth} directories (--max-depth)")
+
+
+def walk(
+    children: Callable[[str], Iterable[Child]],
+    limits: Limits,
+    *,
+    cannot_carry: Callable[[str], str | None],
+    keeps_empty_directories: bool,
+) -> Listing:
+    """The listing of a store that answers one directory at a time.
+
+    Args:
+        children: the direct children of a directory; "" is the root.
+        cannot_carry: why this store cannot transport a name exactly, or None.
+        keeps_empty_directories: whether a directory without files can be stored there at all. Where it cannot,
+            one that is listed and then lists nothing has lost its files, or the answer was cut.
+    """
+    tally, waiting, visited = Tally(limits), [""], 0
+    files: list[ListedFile] = []
+    unsafe: list[str] = []
+    problems: list[Problem] = []
+    while waiting:
+        directory = waiting.pop()
+        visited += 1
+        if visited > limits.max_files:
+            raise CouldNotVerify(f"the model lists more than {limits.max_files} directories (--max-files)")
+        inside_it = list(children(directory))
+        if directory and not inside_it and not keeps_empty_directories:
+            message = f"the directory '{printable(directory)}' is listed, and then lists nothing"
+            problems.append(Problem("RA009", message, directory))
+        for child in inside_it:
+            inside = child.path if not directory else child.path.removeprefix(directory + "/")
+            reason = illegal_path(child.path) or ("is not inside the directory listed" if "/" in inside else None)
+            if reason is not None:
+                unsafe.append(child.path)
+                problems.append(Problem("RA013", f"'{printable(child.path)}' {reason}", child.path))
+                tally.add(0)
+                continue
+            tally.depth(child.path)
+            reason = cannot_carry(child.path)
+            if reason is not None:
+                tally.add(0)
+                problems.append(Problem("RA009", f"'{printable(child.path)}' {reason}", child.path))
+                unsafe.append(child.path)
+            elif child.is_directory:
+                waiting.append(child.path)
+            else:
+                tally.add(child.size)
+                files.append(ListedFile(child.path, child.size, child.marker))
+    return make_listing(files, unsafe=unsafe, problems=problems)

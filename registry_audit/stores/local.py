@@ -1,0 +1,171 @@
+"""A model in a directory of this machine, read in place: nothing is copied, nothing is written."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from registry_audit.errors import CouldNotVerify
+from registry_audit.model.limits import Limits
+from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
+from registry_audit.printable import printable
+from registry_audit.stores.base import CHUNK_BYTES, Unreadable
+from registry_audit.stores.bounded import Tally
+
+
+class LocalStore:
+    """A directory. Symlinks are followed only while they stay inside it; special files are never opened."""
+
+    def __init__(self, directory: Path, identity: str, *, may_be_elsewhere: bool = False) -> None:
+        self.directory: Path | None = directory
+        self.identity = identity
+        self._root = os.path.realpath(directory)
+        self._may_be_elsewhere = may_be_elsewhere
+
+    def listing(self, limits: Limits) -> Listing:
+        root = self._root
+        try:
+            root_status = os.stat(root)  # noqa: PTH116 - one call, where Path makes several
+        except (FileNotFoundError, NotADirectoryError):
+            if self._may_be_elsewhere and not _neighbourhood_exists(Path(root)):
+                raise CouldNotVerify(
+                    f"{printable(root)} is not on this machine: run the audit where the artifact store is mounted"
+                ) from None
+            return make_listing([])
+        except OSError as error:
+            raise CouldNotVerify(f"{printable(root)} cannot be read: {error.strerror}") from error
+        if not stat.S_ISDIR(root_status.st_mode):
+            return make_listing([])
+        return _Walk(root, limits).listing()
+
+    def read(self, file: ListedFile) -> Iterator[bytes]:
+        with self.open(file) as handle:
+            while chunk := handle.read(CHUNK_BYTES):
+                yield chunk
+
+    @contextmanager
+    def open(self, file: ListedFile) -> Iterator[BinaryIO]:
+        """The file itself, checked to be the one that was listed before the body and after it.
+
+        Raises:
+            Unreadable: it is another file now, or changed while it was read.
+            CouldNotVerify: it may not be read.
+        """
+        path = os.path.join(self._root, file.path)  # noqa: PTH118
+        try:
+            # Non-blocking: a FIFO put in the file's place must not hang the audit.
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+        except OSError as error:
+            raise _cannot_open(error, file.path) from error
+        with open(descriptor, "rb", buffering=0) as handle:  # noqa: PTH123
+            _must_be(file, descriptor, "changed between listing and reading")
+            try:
+                yield handle  # unbuffered: whole chunks, no copy
+            except OSError as error:
+                raise CouldNotVerify(f"'{printable(file.path)}' cannot be read: {error.strerror}") from error
+            _must_be(file, descriptor, "changed while it was read")
+
+
+class _Walk:
+    def __init__(self, root: str, limits: Limits) -> None:
+        self._root, self._limits = root, limits
+        self._tally = Tally(limits)
+        self._files: list[ListedFile] = []
+        self._empty: list[str] = []
+        self._unsafe: list[str] = []
+        self._problems: list[Problem] = []
+
+    def listing(self) -> Listing:
+        self._directory(self._root, "", (os.path.realpath(self._root),))
+        return make_listing(self._files, empty_directories=self._empty, unsafe=self._unsafe, problems=self._problems)
+
+    def _directory(self, directory: str, prefix: str, ancestors: tuple[str, ...]) -> None:
+        self._tally.depth(prefix)
+        try:
+            with os.scandir(directory) as entries:
+                found = list(entries)
+        except OSError as error:
+            self._refuse(prefix.rstrip("/"), "RA009", f"cannot be listed: {error.strerror}")
+            return
+        if not found and prefix:
+            self._empty.append(prefix.rstrip("/"))
+        for entry in found:
+            self._entry(entry, prefix + entry.name, ancestors)
+
+    def _entry(self, entry: os.DirEntry[str], path: str, ancestors: tuple[str, ...]) -> None:
+        if entry.is_symlink():
+            self._symlink(entry.path, path, ancestors)
+        elif entry.is_dir(follow_symlinks=False):
+            self._directory(entry.path, path + "/", (*ancestors, entry.path))
+        else:
+            try:
+                self._file(entry.stat(follow_symlinks=False), path)
+            except OSError as error:
+                self._refuse(path, "RA009", f"cannot be looked at: {error.strerror}")
+
+    def _symlink(self, absolute: str, path: str, ancestors: tuple[str, ...]) -> None:
+        try:
+            target = os.path.realpath(absolute, strict=True)
+            status = os.stat(target)  # noqa: PTH116
+        except OSError as error:
+            loops = error.errno == errno.ELOOP
+            self._refuse(path, "RA013", "is a symlink " + ("to itself" if loops else "to nothing"))
+            return
+        if not target.startswith(self._root + os.sep):
+            self._refuse(path, "RA013", "is a symlink that leaves the model")
+        elif not stat.S_ISDIR(status.st_mode):
+            self._file(status, path)
+        elif any(ancestor == target or ancestor.startswith(target + os.sep) for ancestor in ancestors):
+            self._refuse(path, "RA013", "is a symlink to a directory that holds it")
+        else:
+            self._directory(target, path + "/", (*ancestors, target))
+
+    def _file(self, status: os.stat_result, path: str) -> None:
+        if not stat.S_ISREG(status.st_mode):
+            self._refuse(path, "RA013", f"is {_KINDS.get(stat.S_IFMT(status.st_mode), 'no regular file')}")
+            return
+        self._tally.add(status.st_size)
+        self._files.append(ListedFile(path, status.st_size, _marker(status)))
+
+    def _refuse(self, path: str, rule: str, why: str) -> None:
+        self._tally.add(0)
+        self._unsafe.append(path)
+        self._problems.append(Problem(rule, f"'{printable(path) or '.'}' {why}", path))
+
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def _marker(status: os.stat_result) -> str:
+    """Device, inode, modification and change time: the last one cannot be set back by who overwrites the bytes."""
+    return f"{status.st_dev}:{status.st_ino}:{status.st_mtime_ns}:{status.st_ctime_ns}"
+
+
+def same_file(first: ListedFile, second: ListedFile) -> bool:
+    """Whether two local files are one file under two names (a hard link): equal without being a second copy."""
+    return bool(first.marker) and first.marker.split(":")[:2] == second.marker.split(":")[:2]
+
+
+def _must_be(file: ListedFile, descriptor: int, otherwise: str) -> None:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_size != file.size or _marker(status) != file.marker:
+        raise Unreadable("RA008", f"'{printable(file.path)}' {otherwise}", file.path)
+
+
+def _cannot_open(error: OSError, path: str) -> Unreadable:
+    if error.errno in (errno.ENOENT, errno.ENXIO, errno.ENOTDIR, errno.ELOOP):
+        return Unreadable("RA008", f"'{printable(path)}' changed between listing and reading", path)
+    return Unreadable("RA009", f"'{printable(path)}' cannot be read: {error.strerror}", path)
+
+
+def _neighbourhood_exists(root: Path) -> bool:
+    """Whether the store seems to be mounted here: a directory near the missing one is there."""
+    return any(parent.is_dir() and parent.parent != parent.parent.parent for parent in list(root.parents)[:3])

@@ -1,0 +1,68 @@
+"""Which store reads a root."""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from registry_audit.errors import CouldNotVerify
+from registry_audit.registry.connection import Connection
+from registry_audit.registry.resolve import Location
+from registry_audit.registry.storage import PROXY_PATH, local_path, storage_identity
+from registry_audit.stores.base import Store
+from registry_audit.stores.local import LocalStore
+from registry_audit.stores.overlay import OverlayStore
+from registry_audit.stores.proxy import ProxyStore, proxy_root
+from registry_audit.stores.repository import RepositoryStore
+from registry_audit.stores.s3 import S3Store
+
+
+def open_store(connection: Connection, location: Location) -> Store:
+    """The store that reads a resolved location; nothing is read yet.
+
+    Raises:
+        UsageError: a package that this store needs is not installed.
+        CouldNotVerify: MLflow knows no way to read such a URI.
+    """
+    stores = tuple(_open(connection, root) for root in location.roots)
+    return stores[0] if len(stores) == 1 else OverlayStore(stores)
+
+
+def _open(connection: Connection, root: str) -> Store:
+    identity = storage_identity(root, connection.tracking_uri)
+    path = local_path(root)
+    if path is not None:
+        return LocalStore(path, identity, may_be_elsewhere=not _is_here(connection.tracking_uri))
+    parts = urlsplit(root)
+    if parts.scheme == "mlflow-artifacts":
+        return ProxyStore(_proxy_creds(connection, parts.netloc), proxy_root(root), identity)
+    if parts.scheme in ("http", "https") and PROXY_PATH in parts.path:
+        return ProxyStore(_proxy_creds(connection, parts.netloc), proxy_root(root), identity)
+    if parts.scheme in ("s3", "s3a", "s3n"):
+        return S3Store(root, identity)
+    return RepositoryStore(root, identity, connection.tracking_uri, connection.registry_uri)
+
+
+def _proxy_creds(connection: Connection, netloc: str) -> object:
+    """The tracking server's own credentials, or for another host none: they are not that host's business."""
+    if not connection.is_http:
+        raise CouldNotVerify(
+            "the storage is behind an artifact proxy, which only a tracking server's http(s) URI can reach: "
+            "give that as --tracking-uri"
+        )
+    host = netloc.rpartition("@")[2].lower()
+    if not host or host == urlsplit(connection.tracking_uri).netloc.rpartition("@")[2].lower():
+        return connection.host_creds()
+    from mlflow.utils.rest_utils import MlflowHostCreds
+
+    return MlflowHostCreds(f"{urlsplit(connection.tracking_uri).scheme}://{host}")
+
+
+def _is_here(tracking_uri: str) -> bool:
+    """Whether a path that the server names must be on this machine: its database is a file here, or it is this host."""
+    parts = urlsplit(tracking_uri)
+    if parts.scheme.startswith("sqlite"):
+        return True
+    host = parts.hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host == ""

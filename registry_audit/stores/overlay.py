@@ -1,0 +1,38 @@
+"""Several roots read as one, as MLflow reads `runs:/RUN/NAME` when a LoggedModel has that name too."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from registry_audit.model.limits import Limits
+from registry_audit.model.listing import ListedFile, Listing, make_listing
+from registry_audit.stores.base import Store
+
+
+class OverlayStore:
+    """A later store hides the same path in an earlier one. Lists before it reads."""
+
+    directory: Path | None = None
+
+    def __init__(self, stores: tuple[Store, ...]) -> None:
+        self._stores = stores
+        self._holder: dict[str, Store] = {}
+        self.identity = " + ".join(store.identity for store in stores)
+
+    def listing(self, limits: Limits) -> Listing:
+        files: dict[str, ListedFile] = {}
+        listings = [(store, store.listing(limits)) for store in self._stores]
+        for store, listing in listings:
+            for file in listing.files:
+                files[file.path] = file
+                self._holder[file.path] = store
+        filled = [store for store, listing in listings if listing.files or listing.problems]
+        # Usually one of them is empty: then this is that one storage, and must be recognised as such.
+        self.identity = " + ".join(store.identity for store in filled or self._stores)
+        return make_listing(
+            list(files.values()),
+            unsafe=[path for _, listing in listings for path in listing.unsafe],
+            problems=[problem for _, listing in listings for problem in listing.problems],
+        )
+
+    def read(self, file: ListedFile) -> Iterator[bytes]:
+        return self._holder[file.path].read(file)

@@ -1,0 +1,102 @@
+"""Models behind a tracking server's artifact proxy (`mlflow-artifacts:`), streamed: nothing touches the disk."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from registry_audit.errors import CouldNotVerify, Transient
+from registry_audit.model.limits import Limits
+from registry_audit.model.listing import ListedFile, Listing
+from registry_audit.printable import printable
+from registry_audit.registry.storage import PROXY_PATH
+from registry_audit.registry.translate import translated
+from registry_audit.stores.base import CHUNK_BYTES, whole_body
+from registry_audit.stores.bounded import Child, walk
+
+# The server decodes a path once more than HTTP does, and MLflow's client strips newlines: another file's bytes
+# come back, with a 200 (facts/mlflow.md section 5, table of names).
+_NOT_CARRIED = re.compile(r"[%#?\x00-\x1f\x7f]")
+
+
+class ProxyStore:
+    directory: Path | None = None
+
+    def __init__(self, host_creds: Any, root: str, identity: str) -> None:
+        """
+        Args:
+            host_creds: of the proxy, see `Connection.host_creds`.
+            root: path of the model below the proxy's root, without a leading slash.
+        """
+        self._creds, self._root, self.identity = host_creds, root.strip("/"), identity
+
+    def listing(self, limits: Limits) -> Listing:
+        if reason := _cannot_carry(self._root):
+            raise CouldNotVerify(f"the storage '{printable(self._root)}' {reason}")
+        return walk(self._children, limits, cannot_carry=_cannot_carry, keeps_empty_directories=False)
+
+    def read(self, file: ListedFile) -> Iterator[bytes]:
+        path = quote(f"{self._root}/{file.path}" if self._root else file.path)
+        with (
+            translated(f"read '{printable(file.path)}'"),
+            self._get(f"{PROXY_PATH}/{path}", stream=True, headers={"Accept-Encoding": "identity"}) as response,
+        ):
+            response.raise_for_status()
+            yield from whole_body(response.iter_content(CHUNK_BYTES), file.path)
+
+    def _children(self, directory: str) -> list[Child]:
+        path = "/".join(part for part in (self._root, directory) if part)
+        with (
+            translated(f"list '{printable(directory) or '.'}'"),
+            self._get(PROXY_PATH, params={"path": path}) as response,
+        ):
+            response.raise_for_status()
+            answer = _json(response)
+        return [_child(entry, directory) for entry in answer]
+
+    def _get(self, endpoint: str, **arguments: Any) -> Any:
+        from mlflow.utils.rest_utils import http_request
+
+        headers = arguments.pop("headers", None)
+        return http_request(self._creds, endpoint, "GET", raise_on_status=False, extra_headers=headers, **arguments)
+
+
+def _json(response: Any) -> list[Any]:
+    """The proxy's list of files: `{"files": [{"path": name, "is_dir": bool, "file_size": n}]}`, or `{}` for none."""
+    try:
+        answer = response.json()
+    except ValueError:
+        raise Transient("the listing is not JSON: is this an MLflow server, and not a login page?") from None
+    files = answer.get("files", []) if isinstance(answer, dict) else None
+    if not isinstance(files, list):
+        raise CouldNotVerify("the listing is not what an MLflow server sends")
+    return files
+
+
+def _child(entry: Any, directory: str) -> Child:
+    if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
+        raise CouldNotVerify("the listing is not what an MLflow server sends")
+    size = entry.get("file_size")
+    try:
+        size = int(size) if size is not None else None
+    except (TypeError, ValueError):
+        size = None
+    path = f"{directory}/{entry['path']}" if directory else entry["path"]
+    is_directory = bool(entry.get("is_dir"))
+    # Protobuf leaves out zeros: a file without a size is an empty file.
+    return Child(path, is_directory, None if is_directory else size or 0)
+
+
+def _cannot_carry(path: str) -> str | None:
+    if _NOT_CARRIED.search(path):
+        return "holds a character (% # ? or a control character) that the artifact proxy cannot carry exactly"
+    if any(part.startswith(".artifact.uploading.") for part in path.split("/")):
+        return "is an upload that never ended"
+    return None
+
+
+def proxy_root(uri: str) -> str:
+    """The path below the proxy's root that an `mlflow-artifacts:` or proxy `http(s):` URI means."""
+    path = urlsplit(uri).path
+    return path.split(PROXY_PATH, 1)[1].strip("/") if PROXY_PATH in path else path.strip("/")

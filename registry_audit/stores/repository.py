@@ -1,0 +1,44 @@
+"""Any other store, through MLflow's artifact repository for it: file by file into a scratch directory."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from registry_audit.model.limits import Limits
+from registry_audit.model.listing import ListedFile, Listing
+from registry_audit.printable import printable
+from registry_audit.redact import redact
+from registry_audit.registry.translate import translated
+from registry_audit.stores.base import CHUNK_BYTES
+from registry_audit.stores.bounded import Child, walk
+
+
+class RepositoryStore:
+    """One repository per root: MLflow's repositories hold thread pools that they never shut down."""
+
+    directory: Path | None = None
+
+    def __init__(self, uri: str, identity: str, tracking_uri: str, registry_uri: str) -> None:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        self.identity = identity
+        with translated(f"open the storage {printable(redact(uri))}"):
+            self._repository: Any = get_artifact_repository(uri, tracking_uri=tracking_uri, registry_uri=registry_uri)
+
+    def listing(self, limits: Limits) -> Listing:
+        return walk(self._children, limits, cannot_carry=lambda path: None, keeps_empty_directories=True)
+
+    def read(self, file: ListedFile) -> Iterator[bytes]:
+        with tempfile.TemporaryDirectory(prefix="registry-audit-") as scratch:
+            fetched = Path(scratch) / "file"
+            with translated(f"read '{printable(file.path)}'"):
+                self._repository._download_file(file.path, str(fetched))
+                with fetched.open("rb") as handle:
+                    while chunk := handle.read(CHUNK_BYTES):
+                        yield chunk
+
+    def _children(self, directory: str) -> list[Child]:
+        with translated(f"list '{printable(directory) or '.'}'"):
+            found = self._repository.list_artifacts(directory or None)
+        return [Child(entry.path, bool(entry.is_dir), None if entry.is_dir else entry.file_size) for entry in found]

@@ -1,0 +1,126 @@
+"""Servers and environment of all tests. Each server starts with the first test that wants it."""
+
+import os
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import pytest
+
+from support.faulty_proxy import FaultyProxy, faulty_proxy
+from support.postgres import postgres_database
+from support.s3 import S3Endpoint, s3_server
+from support.servers import MlflowServer, mlflow_server, sqlite_store
+
+_GLOBAL_URIS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+_FOREIGN_PREFIXES = ("MLFLOW_", "AWS_", "REGISTRY_AUDIT_")
+_TEST_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "NETRC": os.devnull,  # it would outrank the credentials of a URI
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment() -> Iterator[None]:
+    """Nothing of the machine's own set-up reaches a test, and a request that fails fails soon."""
+    patch = pytest.MonkeyPatch()
+    for name in [name for name in os.environ if name.startswith(_FOREIGN_PREFIXES)]:
+        patch.delenv(name)
+    for name, value in _TEST_ENVIRONMENT.items():
+        patch.setenv(name, value)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def no_global_uris(clean_environment: None) -> Iterator[None]:
+    """Two servers in one process are kept apart only while nobody sets MLflow's process-wide URIs."""
+    yield
+    set_in_environment = [name for name in _GLOBAL_URIS if os.environ.pop(name, None)]
+    assert not set_in_environment, f"the test or the product set {set_in_environment}"
+    for module, attribute in (
+        ("mlflow.tracking._tracking_service.utils", "_tracking_uri"),
+        ("mlflow.tracking._model_registry.utils", "_registry_uri"),
+    ):
+        # Only where it was imported: most tests never need MLflow, which takes a second to import.
+        if module in sys.modules:
+            assert getattr(sys.modules[module], attribute) is None, f"{module}.{attribute} was set"
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Endpoint]:
+    """An S3-compatible endpoint; `s3_environment` points the clients of a test at it."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def s3_environment(s3_endpoint: S3Endpoint, monkeypatch: pytest.MonkeyPatch) -> S3Endpoint:
+    for name, value in s3_endpoint.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_endpoint
+
+
+@pytest.fixture(scope="session")
+def mlflow_a(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    with mlflow_server(tmp_path_factory.mktemp("mlflow-a")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mlflow_b(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    with mlflow_server(tmp_path_factory.mktemp("mlflow-b")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mlflow_s3(tmp_path_factory: pytest.TempPathFactory, s3_endpoint: S3Endpoint) -> Iterator[MlflowServer]:
+    """A server between the clients and a bucket that only the server has the keys of."""
+    with mlflow_server(tmp_path_factory.mktemp("mlflow-s3"), artifacts="s3-proxied", s3=s3_endpoint) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mlflow_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    with mlflow_server(tmp_path_factory.mktemp("mlflow-postgres"), backend="postgres") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mlflow_auth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """A server with basic authentication; its `uri` is the administrator's."""
+    if find_spec("flask_wtf") is None:
+        reason = "MLflow's basic-auth app needs Flask-WTF, which is not installed"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    with mlflow_server(tmp_path_factory.mktemp("mlflow-auth"), basic_auth=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mlflow_local(tmp_path_factory: pytest.TempPathFactory) -> MlflowServer:
+    """No server: an SQLite database and a directory of artifacts."""
+    return sqlite_store(tmp_path_factory.mktemp("mlflow-local"))
+
+
+@pytest.fixture(scope="session")
+def mlflow_s3_direct(tmp_path_factory: pytest.TempPathFactory, s3_endpoint: S3Endpoint) -> MlflowServer:
+    """No server: an SQLite database and a bucket. Its clients need `s3_environment`."""
+    return sqlite_store(tmp_path_factory.mktemp("mlflow-s3-direct"), artifacts="s3-direct", s3=s3_endpoint)
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """The SQLAlchemy URL of an empty PostgreSQL database."""
+    with postgres_database() as url:
+        yield url
+
+
+@pytest.fixture
+def proxy_a(mlflow_a: MlflowServer) -> Iterator[FaultyProxy]:
+    """A proxy in front of `mlflow_a` that does what the test tells it to."""
+    with faulty_proxy(mlflow_a.uri) as proxy:
+        yield proxy

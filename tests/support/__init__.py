@@ -1,0 +1,1 @@
+"""What the tests are made with: real servers, models, damage, and a network that misbehaves."""

@@ -1,0 +1,112 @@
+"""Server processes of the tests: started in a group of their own, ready when they say so, gone afterwards."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+_POLL_SECONDS = 0.05
+_STOP_SECONDS = 5.0
+_LOG_TAIL_CHARACTERS = 6_000
+
+
+class ServerFailed(AssertionError):
+    """A server did not start; the message ends with its log."""
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that was free a moment ago: who uses it must check that it is its own server that answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], *, timeout_seconds: float, what: str) -> None:
+    """Poll until `condition` holds.
+
+    Raises:
+        ServerFailed: not within `timeout_seconds`.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise ServerFailed(f"{what}: not within {timeout_seconds:g} s")
+        time.sleep(_POLL_SECONDS)
+
+
+@contextmanager
+def server_process(
+    command: Sequence[str],
+    *,
+    log: Path,
+    ready: Callable[[], bool],
+    environment: Mapping[str, str],
+    directory: Path,
+    timeout_seconds: float = 90.0,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `command` until the block ends; its output goes to the file `log`.
+
+    Raises:
+        ServerFailed: it ended, or `ready` was not true in time.
+    """
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            cwd=directory,
+            start_new_session=True,  # its children end with it, and Ctrl-C reaches pytest alone
+        )
+    try:
+        _wait_ready(process, ready, log=log, timeout_seconds=timeout_seconds)
+        yield process
+    finally:
+        _stop_group(process)
+
+
+def _wait_ready(
+    process: subprocess.Popen[bytes], ready: Callable[[], bool], *, log: Path, timeout_seconds: float
+) -> None:
+    def ended_or_ready() -> bool:
+        return process.poll() is not None or ready()
+
+    try:
+        wait_until(ended_or_ready, timeout_seconds=timeout_seconds, what="the server is not ready")
+    except ServerFailed as not_ready:
+        raise ServerFailed(f"{not_ready}\n{log_tail(log)}") from None
+    if process.poll() is not None:
+        raise ServerFailed(f"the server ended with status {process.returncode}\n{log_tail(log)}")
+
+
+def log_tail(log: Path) -> str:
+    text = log.read_text(encoding="utf-8", errors="replace")
+    return f"--- end of {log} ---\n{text[-_LOG_TAIL_CHARACTERS:]}"
+
+
+def _stop_group(process: subprocess.Popen[bytes]) -> None:
+    for signal_number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, signal_number)
+        except ProcessLookupError:
+            break
+        try:
+            wait_until(lambda: _group_ended(process), timeout_seconds=_STOP_SECONDS, what="the server does not stop")
+            break
+        except ServerFailed:
+            continue
+    process.wait(timeout=_STOP_SECONDS)
+
+
+def _group_ended(process: subprocess.Popen[bytes]) -> bool:
+    process.poll()  # reaps the leader, which would otherwise keep the group alive as a zombie
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return True
+    return False

@@ -1,0 +1,191 @@
+"""Real MLflow tracking servers, one process group each, and the store that needs no server."""
+
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+import requests
+
+from support.artifacts import ArtifactStore
+from support.postgres import postgres_database
+from support.processes import free_port, server_process
+from support.s3 import S3Endpoint
+
+Backend = Literal["sqlite", "postgres"]
+Artifacts = Literal["local-proxied", "local-direct", "s3-proxied", "s3-direct"]
+
+_BUCKET = "models"
+_ADMIN = ("admin", "admin-password-1")
+_HTTP_SECONDS = 30
+
+# What the machine or a test may have set for clients; a server must not see it.
+_CLIENT_VARIABLES = (
+    "MLFLOW_TRACKING_",
+    "MLFLOW_REGISTRY_URI",
+    "MLFLOW_HTTP_REQUEST_",
+    "MLFLOW_WORKSPACE",
+    "AWS_",
+    "PYTEST_",
+    "COV_",
+)
+_SERVER_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    # The job runner is nine more processes of a second each, for evaluation jobs that no test starts.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MlflowServer:
+    """A tracking store to audit: `uri` for clients, the rest to look and reach behind it."""
+
+    uri: str
+    artifact_root: str  # a directory or s3://bucket/prefix: where the bytes are, whoever serves them
+    db_uri: str
+    log: Path | None  # None where there is no server
+    artifacts: ArtifactStore
+
+    @property
+    def host(self) -> str:
+        """`127.0.0.1:port`."""
+        return self.uri.partition("://")[2].rpartition("@")[2]
+
+    def uri_as(self, user: str, password: str) -> str:
+        return f"http://{quote(user, safe='')}:{quote(password, safe='')}@{self.host}"
+
+    def add_user(self, user: str, password: str) -> None:
+        """Only with basic auth. A new user may read everything."""
+        self._post_as_admin("2.0/mlflow/users/create", username=user, password=password)
+
+    def deny_model(self, model: str, user: str) -> None:
+        """Only with basic auth: take every permission on a registered model from a user."""
+        self._post_as_admin(
+            "2.0/mlflow/registered-models/permissions/create", name=model, username=user, permission="NO_PERMISSIONS"
+        )
+
+    def _post_as_admin(self, route: str, **body: str) -> None:
+        answer = requests.post(f"http://{self.host}/api/{route}", json=body, auth=_ADMIN, timeout=_HTTP_SECONDS)
+        assert answer.ok, f"{route}: {answer.status_code} {answer.text}"
+
+
+@contextmanager
+def mlflow_server(
+    directory: Path,
+    *,
+    backend: Backend = "sqlite",
+    artifacts: Artifacts = "local-proxied",
+    basic_auth: bool = False,
+    s3: S3Endpoint | None = None,
+) -> Iterator[MlflowServer]:
+    """A `mlflow server` of one worker that keeps everything it has in `directory`, its log included.
+
+    `s3` is the endpoint of the `s3-...` stores. With `basic_auth` the `uri` carries the administrator's credentials.
+    """
+    with ExitStack() as stack:
+        store = _artifact_store(directory, artifacts, s3)
+        db_uri = stack.enter_context(postgres_database()) if backend == "postgres" else _sqlite_uri(directory)
+        port = free_port()
+        log = directory / "mlflow-server.log"
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+        ]
+        command += ["--backend-store-uri", db_uri, *_artifact_options(store)]
+        environment = _environment(s3)
+        if basic_auth:
+            command += ["--app-name", "basic-auth"]
+            environment |= _auth_environment(directory)
+        address = f"127.0.0.1:{port}"
+        stack.enter_context(
+            server_process(
+                command,
+                log=log,
+                ready=lambda: _is_ready(address, log),
+                environment=environment,
+                directory=directory,
+            )
+        )
+        uri = f"http://{':'.join(_ADMIN)}@{address}" if basic_auth else f"http://{address}"
+        yield MlflowServer(uri, store.root, db_uri, log, store)
+
+
+def sqlite_store(
+    directory: Path, *, artifacts: Artifacts = "local-direct", s3: S3Endpoint | None = None
+) -> MlflowServer:
+    """A database and an artifact store that clients open themselves, without any server."""
+    store = _artifact_store(directory, artifacts, s3)
+    assert store.visible_as == store.root, "mlflow-artifacts: needs a server"
+    db_uri = _sqlite_uri(directory)
+    return MlflowServer(db_uri, store.root, db_uri, None, store)
+
+
+def _sqlite_uri(directory: Path) -> str:
+    return f"sqlite:///{directory / 'mlflow.db'}"
+
+
+def _artifact_store(directory: Path, artifacts: Artifacts, s3: S3Endpoint | None) -> ArtifactStore:
+    place, _, access = artifacts.partition("-")
+    if place == "s3":
+        assert s3 is not None, f"{artifacts} needs the endpoint: s3="
+        client: Any = s3.client()
+        client.create_bucket(Bucket=_BUCKET)  # no error where it exists
+        root = f"s3://{_BUCKET}/{secrets.token_hex(4)}"
+    else:
+        s3 = None
+        Path(directory, "artifacts").mkdir()
+        root = str(directory / "artifacts")
+    return ArtifactStore(root, "mlflow-artifacts:" if access == "proxied" else root, s3)
+
+
+def _artifact_options(store: ArtifactStore) -> list[str]:
+    if store.visible_as == store.root:
+        return ["--no-serve-artifacts", "--default-artifact-root", store.root]
+    return ["--artifacts-destination", store.root]
+
+
+def _environment(s3: S3Endpoint | None) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_CLIENT_VARIABLES)}
+    return inherited | _SERVER_ENVIRONMENT | dict(s3.environment if s3 else {})
+
+
+def _auth_environment(directory: Path) -> dict[str, str]:
+    configuration = directory / "basic-auth.ini"
+    user, password = _ADMIN
+    configuration.write_text(
+        "[mlflow]\n"
+        "default_permission = READ\n"
+        f"database_uri = sqlite:///{directory / 'basic-auth.db'}\n"
+        f"admin_username = {user}\n"
+        f"admin_password = {password}\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        "grant_default_workspace_access = false\n"
+        "auth_cache_ttl_seconds = 300\n",  # a password check costs 50 ms otherwise, every request one
+        encoding="utf-8",
+    )
+    return {"MLFLOW_AUTH_CONFIG_PATH": str(configuration), "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(16)}
+
+
+def _is_ready(address: str, log: Path) -> bool:
+    # /health alone could be another server's that took the port in between.
+    if f"running on http://{address}" not in log.read_text(encoding="utf-8", errors="replace"):
+        return False
+    try:
+        return requests.get(f"http://{address}/health", timeout=_HTTP_SECONDS).ok
+    except requests.ConnectionError:
+        return False
