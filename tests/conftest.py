@@ -4,9 +4,10 @@ import os
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
-
+from support.auditing import Auditor, make_auditor
 from support.faulty_proxy import FaultyProxy, faulty_proxy
 from support.postgres import postgres_database
 from support.s3 import S3Endpoint, s3_server
@@ -18,6 +19,7 @@ _TEST_ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "NETRC": os.devnull,  # it would outrank the credentials of a URI
@@ -124,3 +126,9 @@ def proxy_a(mlflow_a: MlflowServer) -> Iterator[FaultyProxy]:
     """A proxy in front of `mlflow_a` that does what the test tells it to."""
     with faulty_proxy(mlflow_a.uri) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Auditor:
+    """`registry-audit audit`: `audit(uri, "--model", name)` in this process, `audit.program(...)` in another."""
+    return make_auditor(tmp_path, monkeypatch)

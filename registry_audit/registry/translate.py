@@ -6,14 +6,14 @@ MLflow's codes and texts are in facts/mlflow.md section 2: over HTTP a `RestExce
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.error import HTTPError as UrllibHTTPError
-
-import requests
-from mlflow.exceptions import MlflowException
+from typing import TYPE_CHECKING
 
 from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Transient, UsageError
 from registry_audit.printable import printable
 from registry_audit.redact import redact
+
+if TYPE_CHECKING:
+    from mlflow.exceptions import MlflowException
 
 _MISSING = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "ENDPOINT_NOT_FOUND"}
 _DENIED = {"PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
@@ -42,6 +42,10 @@ def translated(doing: str) -> Iterator[None]:
 
 def explain(error: Exception, doing: str) -> AuditError:
     """The library's error for a foreign one, with credentials and control characters out of its text."""
+    # Imported here: options and names can then be checked, and help shown, without waiting for MLflow.
+    import requests
+    from mlflow.exceptions import MlflowException
+
     short = printable(redact(_first_line(error)))[:400]
     if isinstance(error, MlflowException):
         return _explain_mlflow(error, doing, short)
@@ -57,7 +61,7 @@ def explain(error: Exception, doing: str) -> AuditError:
     return CouldNotVerify(f"could not {doing}: {type(error).__name__}: {short}")
 
 
-def _explain_mlflow(error: MlflowException, doing: str, short: str) -> AuditError:
+def _explain_mlflow(error: "MlflowException", doing: str, short: str) -> AuditError:
     code = error.error_code
     if code in _MISSING:
         return NotFound(f"could not {doing}: {short}")
@@ -87,16 +91,13 @@ def _explain_status(status: int, doing: str, short: str) -> AuditError:
 
 
 def _http_status(error: Exception) -> int | None:
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return int(error.response.status_code)
-    if isinstance(error, UrllibHTTPError):
-        return error.code
-    # botocore.exceptions.ClientError, without needing botocore to be installed
+    """Of a `requests.HTTPError`, or of a botocore `ClientError` without needing botocore to be installed."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        return status if isinstance(status, int) else None
-    return None
+    else:
+        status = getattr(response, "status_code", None)
+    return status if isinstance(status, int) else None
 
 
 def _first_line(error: Exception) -> str:

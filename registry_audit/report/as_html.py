@@ -58,6 +58,7 @@ def render(document: AuditDocument) -> str:
         versions_json=_json(versions),
         coverage_bars=_coverage_bars(document),
         verdict_bars=bars({v.value: (VERDICT_WORDS[v].label, document.summary.verdicts.get(v, 0)) for v in Verdict}),
+        has_ledger=view.has_ledger(document),
         baseline_counts=[
             (BASELINE_WORDS[status], document.summary.baseline.get(status, 0)) for status in BaselineStatus
         ],

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from registry_audit.report.document import AuditDocument, CopyRow, DifferenceRow, SidedDigests, SidedSizes, VersionRow
 from registry_audit.report.lines import symbol
 from registry_audit.report.view import PlacedFinding, marks
-from registry_audit.report.words import BASELINE_WORDS, KIND_WORDS, STORAGE_WORDS, bytes_words, short_digest
+from registry_audit.report.words import BASELINE_WORDS, KIND_WORDS, STORAGE_WORDS, bytes_words, count, short_digest
 
 # Of one version with ten thousand changed files the first tell the story; the whole is in audit.json.
 DIFFERENCE_LIMIT = 50
@@ -20,7 +20,6 @@ class SideView(NamedTuple):
 
     present: bool
     size: str
-    exact_size: str
     digest: str
     full_digest: str
 
@@ -143,7 +142,7 @@ def _copies(run_model: CopyRow | None, reg_model: CopyRow | None) -> tuple[CopyV
 def _copy(side: str, copy: CopyRow) -> CopyView:
     digest = copy.manifest_digest or ""
     return CopyView(
-        side, f"{copy.files:,}", bytes_words(copy.bytes), f"{copy.bytes:,} bytes", short_digest(digest), digest
+        side, f"{copy.files:,}", bytes_words(copy.bytes), count(copy.bytes, "byte"), short_digest(digest), digest
     )
 
 
@@ -153,6 +152,6 @@ def _sided(sizes: SidedSizes, digests: SidedDigests, side: str) -> tuple[int | N
 
 def _side(present: bool, size: int | None, digest: str | None) -> SideView:
     if not present:
-        return SideView(False, "", "", "", "")
-    words, exact = ("", "") if size is None else (bytes_words(size), f"{size:,} bytes")
-    return SideView(True, words, exact, short_digest(digest or ""), digest or "")
+        return SideView(False, "", "", "")
+    # To the byte: two files that differ are often of one size when rounded.
+    return SideView(True, "" if size is None else count(size, "byte"), short_digest(digest or ""), digest or "")

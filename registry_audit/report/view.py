@@ -89,13 +89,21 @@ def lede(document: AuditDocument) -> str:
         case "clean":
             below = f" {count(len(all_findings), 'finding')} below that." if all_findings else ""
             audited = f"{coverage.audited:,} of {count(coverage.listed, 'listed version')} audited"
-            return f"{audited}, no finding at severity {threshold} or above.{below}"
+            uncompared = coverage.audited and document.summary.verdicts.get(Verdict.SAME_STORAGE, 0) == coverage.audited
+            # A page that says "Clean" must say beside it when there was nothing that could have differed.
+            only_read = " All are in one storage only, so nothing was compared." if uncompared and not has_ledger(document) else ""
+            return f"{audited}, no finding at severity {threshold} or above.{below}{only_read}"
 
 
 def read_words(document: AuditDocument) -> str:
     coverage = document.coverage
     files, storages = count(coverage.files_read, "file"), count(coverage.storages_read, "storage")
     return f"{bytes_words(coverage.bytes_read)} in {files} of {storages}"
+
+
+def has_ledger(document: AuditDocument) -> bool:
+    """Whether baselines were looked at. A summary may name every status with a zero."""
+    return any(document.summary.baseline.values()) or any(row.baseline is not None for row in document.versions)
 
 
 def limits(document: AuditDocument) -> tuple[str, ...]:
@@ -106,7 +114,7 @@ def limits(document: AuditDocument) -> tuple[str, ...]:
     if shared:
         protection = (
             "An overwrite after registration shows only against a baseline, and there was no ledger."
-            if not document.summary.baseline
+            if not has_ledger(document)
             else "An overwrite after registration shows only against a baseline: see the baseline of each version."
         )
         be = "is" if shared == 1 else "are"

@@ -9,7 +9,6 @@ import requests
 import yaml
 from mlflow import MlflowClient
 from mlflow.models import Model
-
 from support import damage, faults
 from support.artifacts import read_files
 from support.faulty_proxy import API, DOWNLOADS, LISTINGS, FaultyProxy
@@ -205,7 +204,7 @@ def test_truncated_visibly(
     proxy_a: FaultyProxy, client: requests.Session, route: str, version: Registered, framing: str
 ) -> None:
     proxy_a.fault(faults.truncated(framing), path=DOWNLOADS)
-    with pytest.raises(requests.exceptions.ChunkedEncodingError, match="IncompleteRead|ended prematurely"):
+    with pytest.raises(requests.exceptions.ChunkedEncodingError, match=r"IncompleteRead|ended prematurely"):
         _download(client, proxy_a, route, version)
 
 

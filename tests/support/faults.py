@@ -81,7 +81,7 @@ def login_page() -> Fault:
 
 
 def slow(*, seconds: float | None = None, release: threading.Event | None = None) -> Fault:
-    """The right answer, after `seconds` or when `release` is set, whichever is first given; at once when the proxy ends."""
+    """The right answer, but only after `seconds`, or when `release` is set; at the latest when the proxy ends."""
 
     def fault(exchange: Exchange) -> None:
         response = exchange.forward()

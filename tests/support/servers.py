@@ -68,7 +68,11 @@ class MlflowServer:
     def deny_model(self, model: str, user: str) -> None:
         """Only with basic auth: take every permission on a registered model from a user."""
         self._post_as_admin(
-            "2.0/mlflow/registered-models/permissions/create", name=model, username=user, permission="NO_PERMISSIONS"
+            "3.0/mlflow/users/permissions/grant",
+            username=user,
+            resource_type="registered_model",
+            resource_id=model,
+            permission="DENY",
         )
 
     def _post_as_admin(self, route: str, **body: str) -> None:

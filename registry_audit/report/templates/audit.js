@@ -38,7 +38,7 @@
   const symbolOf = (character) => make("span", { class: "symbol", "aria-hidden": "true" }, character);
   const digestOf = (short, full) => (full ? [make("code", { title: full }, short)] : []);
   const sideOf = (side, label) => make("td", { "data-label": label }, ...(side.present
-    ? [make("span", { class: "size", title: side.exact_size }, side.size), ...digestOf(side.digest, side.full_digest)]
+    ? [make("span", { class: "size" }, side.size), ...digestOf(side.digest, side.full_digest)]
     : [make("span", { class: "absent" }, "not there")]));
   const heads = (...names) => make("thead", {}, make("tr", {}, ...names.map((name) => make("th", { scope: "col" }, name))));
   const differenceTable = (version) => {
@@ -62,8 +62,9 @@
       make("td", { "data-label": "Storage" }, version.storage),
       make("td", { "data-label": "Baseline" }, version.baseline),
       make("td", { "data-label": "Content" }, ...version.copies.map((copy) => make("span", { class: "copy" },
-        ...(copy.side ? [make("span", { class: "side" }, copy.side)] : []), make("span", { class: "files" }, copy.files),
-        make("span", { class: "size", title: copy.exact_size }, copy.size), ...digestOf(copy.digest, copy.full_digest)))),
+        make("span", { class: "side" }, copy.side), make("span", { class: "files" }, copy.files),
+        make("span", { class: "size", title: copy.exact_size }, copy.size),
+        copy.full_digest ? digestOf(copy.digest, copy.full_digest)[0] : make("span", { class: "absent" }, "no digest")))),
       make("td", { "data-label": "Findings" }, ...version.findings.map((finding) => make("a",
         { class: `severity ${finding.severity}`, href: `#finding-${finding.number}`, title: finding.severity }, finding.rule))),
     ];
@@ -139,6 +140,7 @@
   byId("previous").addEventListener("click", () => turn(-1));
   byId("next").addEventListener("click", () => turn(1));
 
+  if (!versions.length) return;
   // Paper has no filter that a reader could see, so the whole audit is printed.
   addEventListener("beforeprint", () => {
     for (const element of [...articles, ...groups]) element.hidden = false;

@@ -1,0 +1,5 @@
+"""`python -m registry_audit`."""
+
+from registry_audit.cli.main import main
+
+main()

@@ -1,0 +1,118 @@
+"""`registry-audit audit`, and the same options for `python -m flows.audit_registry`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from registry_audit.cli.progress import Progress
+from registry_audit.cli.servers import required_tracking_uri, server_options
+from registry_audit.cli.workplace import WorkDirectory, must_be_writable
+from registry_audit.errors import UsageError
+
+if TYPE_CHECKING:
+    from registry_audit.audit.options import AuditOptions
+    from registry_audit.report.document import AuditDocument
+
+Run = Callable[["AuditOptions", Path, Progress], "AuditDocument"]
+
+
+def audit_command(run: Run) -> click.Command:
+    """The command with everything but the audit itself.
+
+    Args:
+        run: audits as the options say; its readings may outlive the process in the directory given.
+    """
+
+    @click.command(
+        "audit",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog="Exit status: 0 complete and clean, 1 findings, 2 usage, 3 something could not be verified or nothing "
+        "was audited, 130 interrupted (1 wins over 3).",
+    )
+    @server_options
+    @click.option("--model", "models", multiple=True, metavar="GLOB", help="Only models of this name; may be repeated.")
+    @click.option("--filter", metavar="FILTER", help="MLflow's own filter for model versions.")
+    @click.option("--latest", type=click.IntRange(1), metavar="N", help="Only the N newest versions of each model.")
+    @click.option(
+        "--fail-on",
+        type=click.Choice(["low", "medium", "high", "critical"]),
+        default="medium",
+        show_default=True,
+        help="Lowest severity of a finding that makes the exit status 1.",
+    )
+    @click.option(
+        "--report-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Write audit.json, audit.html, audit.md and junit.xml there.",
+    )
+    @click.option("--digest", type=click.Choice(["sha256", "blake3"]), default="sha256", show_default=True)
+    @click.option("--workers", type=click.IntRange(1, 256), default=8, show_default=True, help="Versions at once.")
+    @click.option("--audit-id", metavar="ID", help="Resume the interrupted audit of this id: it reads only the rest.")
+    @click.option("--max-files", type=click.IntRange(1), metavar="N", help="Most files a model may list.")
+    @click.option("--max-depth", type=click.IntRange(1), metavar="N", help="Most directories a model may nest.")
+    @click.option("--max-bytes", type=click.IntRange(1), metavar="N", help="Most bytes a model may list.")
+    @click.option("--quiet", is_flag=True, help="No progress on stderr.")
+    def command(
+        report_dir: Path | None, audit_id: str | None, quiet: bool, tracking_uri: str | None, **chosen: Any
+    ) -> int:
+        """Audit every version of every registered model: read each copy whole, compare, and judge by the rules.
+
+        Lines on stdout begin with = same bytes, @ same storage, ~ expected difference, * differs, ? unverifiable,
+        ! missing.
+        """
+        chosen["tracking_uri"] = required_tracking_uri(tracking_uri)
+        options = _options(chosen)
+        if report_dir is not None:
+            must_be_writable(report_dir, "--report-dir")
+        work = WorkDirectory(audit_id)
+        try:
+            with Progress(quiet=quiet) as progress:
+                document = run(options, work.path, progress)
+        except KeyboardInterrupt:
+            click.echo(f"to resume, run the same command with --audit-id {work.audit_id}", err=True)
+            raise
+        _show(document, report_dir)
+        work.remove()
+        return document.outcome.exit_status
+
+    return command
+
+
+def _options(chosen: dict[str, Any]) -> "AuditOptions":
+    from pydantic import ValidationError
+
+    from registry_audit.audit.options import AuditOptions
+
+    try:
+        return AuditOptions(**{name: value for name, value in chosen.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"--{'-'.join(map(str, first['loc'])).replace('_', '-')}: {first['msg']}") from None
+
+
+def _show(document: "AuditDocument", report_dir: Path | None) -> None:
+    from registry_audit.report.render import render
+    from registry_audit.report.write import write_report
+
+    written = write_report(document, report_dir) if report_dir is not None else ()
+    click.echo(render(document, "text"), nl=False)
+    for path in written:
+        click.echo(f"wrote {path}", err=True)
+
+
+def _run_here(options: "AuditOptions", work_directory: Path, progress: Progress) -> "AuditDocument":
+    from registry_audit.api import audit_registry
+
+    return audit_registry(
+        options,
+        work_directory=work_directory,
+        on_listed=progress.listed,
+        on_done=progress.done,
+        on_bytes=progress.bytes,
+    )
+
+
+command = audit_command(_run_here)

@@ -1,0 +1,67 @@
+"""The edge of the program: every error becomes one line and an exit status, every exit is clean."""
+
+import logging
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from types import FrameType
+
+import click
+
+from registry_audit.errors import AuditError
+from registry_audit.printable import printable
+from registry_audit.redact import redact
+from registry_audit.verdict import ExitStatus
+
+_TRACEBACK = "REGISTRY_AUDIT_TRACEBACK"
+
+
+def run(command: click.Command, prog_name: str, arguments: Sequence[str] | None = None) -> int:
+    """Run a command to its exit status; nothing but SystemExit of the caller's making leaves this function."""
+    _quiet()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        result = command.main(args=arguments, prog_name=prog_name, standalone_mode=False)
+    except click.exceptions.Abort:
+        return _say(prog_name, "interrupted", ExitStatus.INTERRUPTED)
+    except KeyboardInterrupt:
+        return _say(prog_name, "interrupted", ExitStatus.INTERRUPTED)
+    except click.ClickException as error:
+        return _say(prog_name, f"{error.format_message()} (see {prog_name} --help)", ExitStatus.USAGE)
+    except AuditError as error:
+        return _say(prog_name, error.message, error.exit_status)
+    except BrokenPipeError:
+        # Who read our output has seen enough; keep the interpreter from complaining about it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitStatus.INCOMPLETE
+    except Exception as error:  # noqa: BLE001 - a defect of ours must not look like "findings", which is Python's own exit status 1
+        if os.environ.get(_TRACEBACK):
+            traceback.print_exc()
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        message = f"internal error: {what} (set {_TRACEBACK}=1 to see where, and please report it)"
+        return _say(prog_name, message, ExitStatus.INCOMPLETE)
+    return int(result or 0)
+
+
+def _say(prog_name: str, message: str, status: ExitStatus) -> int:
+    click.echo(f"{prog_name}: {redact(_one_line(message))}", err=True)
+    return int(status)
+
+
+def _one_line(message: str) -> str:
+    return " ".join(part.strip() if part.isprintable() else printable(part) for part in message.splitlines())
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _quiet() -> None:
+    """Other libraries' warnings help their own developers; what matters to a user is in the report."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # announces every retry
+    logging.getLogger("alembic").setLevel(logging.ERROR)

@@ -1,0 +1,57 @@
+"""Entry points of the three programs."""
+
+import sys
+from importlib import import_module
+
+import click
+
+from registry_audit import __version__
+from registry_audit.cli import boundary
+
+_COMMANDS = {
+    "audit": ("registry_audit.cli.audit", "Audit every version of every registered model."),
+    "check": ("registry_audit.cli.check", "Check that one version's run model and registry model are the same."),
+    "compare": ("registry_audit.cli.compare", "Compare two model versions, on one or two tracking servers."),
+    "report": ("registry_audit.cli.report", "Render an audit.json as HTML, JUnit XML, Markdown, CSV or text."),
+    "demo": ("registry_audit.cli.demo", "Build a small registry with known damage, and audit it."),
+}
+
+
+class _Lazy(click.Group):
+    """Subcommands are imported when they are used: help answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(_COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.command(
+    cls=_Lazy,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit status: 0 clean, 1 findings, 2 usage or configuration, 3 something could not be verified or nothing "
+    "was audited, 4 the ledger is unusable, 130 interrupted.",
+)
+@click.version_option(__version__, prog_name="registry-audit")
+def registry_audit() -> None:
+    """Audit an MLflow model registry: are the bytes of every version what they should be, and still there?"""
+
+
+def main() -> None:
+    sys.exit(boundary.run(registry_audit, "registry-audit"))
+
+
+def check_model_version() -> None:
+    sys.exit(boundary.run(import_module("registry_audit.cli.check").command, "check-model-version"))
+
+
+def compare_model_versions() -> None:
+    sys.exit(boundary.run(import_module("registry_audit.cli.compare").command, "compare-model-versions"))

@@ -1,0 +1,81 @@
+"""What a person sees on stderr while an audit runs: a bar on a terminal, a line now and then elsewhere."""
+
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from registry_audit.redact import redact
+
+if TYPE_CHECKING:
+    from registry_audit.audit.judging import VersionAudit
+    from registry_audit.audit.scope import Scope
+
+_LINE_EVERY_SECONDS = 10.0
+
+
+class Progress:
+    """Listeners for `audit_registry`; safe to call from any thread."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._bar: Any = None
+        self._task: Any = None
+        self._lock = threading.Lock()
+        self._total = self._done = self._bytes = 0
+        self._last_line = time.monotonic()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def listed(self, scope: "Scope") -> None:
+        self._total = len(scope.versions)
+        if self._quiet:
+            return
+        for note in scope.notes:
+            click.echo(note, err=True)
+        if sys.stderr.isatty():
+            self._start_bar()
+        else:
+            uri = redact(scope.tracking_uri)
+            click.echo(f"{self._total} of {scope.listed_count} versions to audit in {uri}", err=True)
+
+    def done(self, audit: "VersionAudit") -> None:
+        with self._lock:
+            self._done += 1
+            if self._bar is not None:
+                self._bar.update(self._task, completed=self._done)
+            elif not self._quiet and time.monotonic() - self._last_line > _LINE_EVERY_SECONDS:
+                self._last_line = time.monotonic()
+                click.echo(f"{self._done} of {self._total} versions, {self._bytes / 1e6:,.0f} MB read", err=True)
+
+    def bytes(self, count: int) -> None:
+        self._bytes += count  # a lost update only costs a prettier number
+        if self._bar is not None:
+            self._bar.update(self._task, read=f"{self._bytes / 1e6:,.0f} MB")
+
+    def _start_bar(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self._bar = Bar(
+            TextColumn("auditing"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[read]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task("auditing", total=self._total, read="0 MB")
+        self._bar.start()

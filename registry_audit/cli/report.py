@@ -1,0 +1,23 @@
+"""`registry-audit report`: another rendering of an audit that was made before."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("report", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("audit_json", metavar="AUDIT.json", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    type=click.Choice(["html", "junit", "markdown", "csv", "text"]),
+    default="text",
+    show_default=True,
+    help="What to render it as.",
+)
+def command(audit_json: Path, format: str) -> int:
+    """Render an audit.json on stdout."""
+    from registry_audit.report.render import render
+    from registry_audit.report.write import load_report
+
+    click.echo(render(load_report(audit_json), format), nl=False)  # type: ignore[arg-type]
+    return 0

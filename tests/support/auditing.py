@@ -1,0 +1,99 @@
+"""Running the product as its users do, and reading what it wrote."""
+
+import contextlib
+import io
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    exit_status: int
+    stdout: str
+    stderr: str
+    report_dir: Path
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """audit.json; a failed audit has none."""
+        file = self.report_dir / "audit.json"
+        assert file.is_file(), f"no report; the command said: {self.stderr}"
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return content
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.document["versions"]
+        return found
+
+    @property
+    def row(self) -> dict[str, Any]:
+        (only,) = self.rows
+        return only
+
+    @property
+    def rules(self) -> set[str]:
+        return {finding["rule"] for row in self.rows for finding in row["findings"]}
+
+    @property
+    def everything(self) -> str:
+        """All that a user could see or keep."""
+        written = (file.read_text(encoding="utf-8") for file in sorted(self.report_dir.rglob("*")) if file.is_file())
+        return "\n".join((self.stdout, self.stderr, *written))
+
+
+class Auditor:
+    """Runs `registry-audit audit`, each time with a report directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def __call__(self, uri: str, *arguments: str) -> Audited:
+        """In this process. Give names of models: the servers are shared with other tests."""
+        from registry_audit.cli import boundary
+        from registry_audit.cli.main import registry_audit
+
+        report_dir, command = self._command(uri, arguments)
+        stdout, stderr = io.StringIO(), io.StringIO()
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+                status = boundary.run(registry_audit, "registry-audit", command)
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+        return Audited(int(status), stdout.getvalue(), stderr.getvalue(), report_dir)
+
+    def program(self, uri: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Audited:
+        """As a process of its own."""
+        report_dir, command = self._command(uri, arguments)
+        done = subprocess.run(
+            [sys.executable, "-m", "registry_audit", *command],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SECONDS,
+            env=dict(os.environ) | dict(environment or {}),
+            cwd=self._directory,
+        )
+        return Audited(done.returncode, done.stdout, done.stderr, report_dir)
+
+    def _command(self, uri: str, arguments: tuple[str, ...]) -> tuple[Path, list[str]]:
+        report_dir = self._directory / f"report-{secrets.token_hex(4)}"
+        return report_dir, ["audit", "--tracking-uri", uri, "--report-dir", str(report_dir), "--quiet", *arguments]
+
+
+def make_auditor(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Auditor:
+    monkeypatch.setenv("REGISTRY_AUDIT_CACHE_DIR", str(directory / "cache"))
+    return Auditor(directory)
