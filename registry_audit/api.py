@@ -1,15 +1,27 @@
 """The library in a few calls, for those who write their own program around it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from registry_audit.audit.copies import Role
 from registry_audit.audit.engine import audit_versions
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import AuditOptions
+from registry_audit.audit.outcome import Outcome, outcome_of
 from registry_audit.audit.scope import Scope, list_scope
 from registry_audit.audit.session import Session
+from registry_audit.audit.single import VersionPair, check_version, compare_versions, must_resolve
+from registry_audit.config import CompareConfig, ServerConfig
+from registry_audit.errors import UsageError
+from registry_audit.registry.connection import Server
+from registry_audit.registry.resolve import ResolvedVersion
+from registry_audit.registry.versions import find_version
 from registry_audit.report.build import build_document
 from registry_audit.report.document import AuditDocument
+from registry_audit.report.predecessor import check_report, compare_report
+from registry_audit.verdict import Severity
 
 
 def audit_registry(
@@ -35,6 +47,112 @@ def audit_registry(
     on_listed(scope)
     audits = audit_versions(session, scope.versions, workers=options.workers, on_done=on_done)
     return build_document(audits, options, scope)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    audit: VersionAudit
+    report: dict[str, Any]  # see registry_audit.report.predecessor
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    pair: VersionPair
+    report: dict[str, Any]
+    outcome: Outcome
+
+
+def check_model_version(
+    options: AuditOptions,
+    model: str,
+    version_or_stage: str,
+    *,
+    download_dir: Path | None = None,
+    report_file: Path | None = None,
+) -> Checked:
+    """Check that the two copies of one version are the same bytes.
+
+    Args:
+        options: the server, digest, limits and `fail_on`; what selects versions is ignored.
+        download_dir: where the files stay, if they are to stay.
+        report_file: only stated in the report, not written.
+
+    Raises:
+        NotFound: there is no such model, version, stage or alias.
+        CouldNotVerify: the version is denied, or the server cannot be read.
+    """
+    session = open_session(options)
+    audit = check_version(session, model, version_or_stage, download_dir)
+    return checked(audit, options, model, version_or_stage, download_dir, report_file)
+
+
+def checked(
+    audit: VersionAudit,
+    options: AuditOptions,
+    model: str,
+    version_or_stage: str,
+    download_dir: Path | None = None,
+    report_file: Path | None = None,
+) -> Checked:
+    """The report and the outcome of a version that was audited."""
+    stated = {
+        "model_name": model,
+        "version_or_stage": version_or_stage,
+        "download_dir": str(download_dir) if download_dir else None,
+        "report_file": str(report_file) if report_file else None,
+    }
+    return Checked(audit, check_report(audit, stated, options.digest), outcome_of([audit], options.fail_on))
+
+
+def compare_model_versions(
+    config: CompareConfig,
+    download_dir: Path,
+    *,
+    compare_run_models: bool = True,
+    compare_reg_models: bool = True,
+    fail_on: Severity = Severity.MEDIUM,
+) -> Compared:
+    """Compare two versions, on one or two tracking servers.
+
+    Raises:
+        NotFound: there is no such model, version, stage or alias on its server.
+        CouldNotVerify: a version is denied, or its server cannot be read.
+        UsageError: neither model holds its native model, or the download directory holds something else.
+    """
+    one, two = config.servers
+    sessions = Session(server_of(one)), Session(server_of(two))
+    resolved = find_and_resolve(sessions[0], one), find_and_resolve(sessions[1], two)
+    pair = compare_versions(
+        sessions,
+        resolved,
+        chosen_roles(compare_run_models, compare_reg_models),
+        download_dir,
+        (one.native_model, two.native_model),
+    )
+    return compared(pair, config, (sessions[0].connection.tracking_uri, sessions[1].connection.tracking_uri), fail_on)
+
+
+def compared(pair: VersionPair, config: CompareConfig, uris: tuple[str, str], fail_on: Severity) -> Compared:
+    """The report and the outcome of two versions that were compared."""
+    return Compared(pair, compare_report(pair, config, uris, "sha256"), outcome_of(pair.pairs, fail_on))
+
+
+def chosen_roles(compare_run_models: bool, compare_reg_models: bool) -> tuple[Role, ...]:
+    """Raises: UsageError: nothing would be compared."""
+    chosen = ((Role.RUN_MODEL, compare_run_models), (Role.REG_MODEL, compare_reg_models))
+    roles = tuple(role for role, wanted in chosen if wanted)
+    if not roles:
+        raise UsageError("with both comparisons skipped nothing would be compared")
+    return roles
+
+
+def server_of(server: ServerConfig) -> Server:
+    return Server(server.host, server.registry_uri, server.username_env, server.password_env, server.token_env)
+
+
+def find_and_resolve(session: Session, server: ServerConfig) -> ResolvedVersion:
+    return must_resolve(session, find_version(session.connection, server.model, server.selector))
 
 
 def open_session(

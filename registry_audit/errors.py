@@ -16,6 +16,12 @@ class AuditError(Exception):
         self.message = message
 
 
+class Stopped(AuditError):
+    """The work was told to stop: interrupted, or cancelled from elsewhere."""
+
+    exit_status = ExitStatus.INTERRUPTED
+
+
 class UsageError(AuditError):
     """The request itself is wrong: an option, a configuration, credentials, a name that does not exist."""
 

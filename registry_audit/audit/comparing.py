@@ -6,11 +6,14 @@ flipped byte is always found.
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Literal
 
 from registry_audit.audit.copies import ModelCopy, Reading
 from registry_audit.audit.expected import Explain
 from registry_audit.model.listing import ListedFile
 from registry_audit.stores.local import same_file
+
+ComparedBy = Literal["bytes", "digests"]
 
 
 class Kind(StrEnum):
@@ -32,7 +35,7 @@ class Difference:
 @dataclass(frozen=True, slots=True)
 class Comparison:
     differences: tuple[Difference, ...]  # sorted by path
-    compared_by: str  # "bytes" or "digests"
+    compared_by: ComparedBy
     compared_count: int  # files that were on both sides and read on both
     one_file: bool  # every one of them was one file under two names: nothing was really compared
 
@@ -41,7 +44,7 @@ class Comparison:
         return tuple(difference for difference in self.differences if difference.expected_by is None)
 
 
-def compare(left: ModelCopy, right: ModelCopy, explain: Explain) -> Comparison:
+def compare(left: ModelCopy, right: ModelCopy, explain: Explain, *, by: ComparedBy) -> Comparison:
     """Every path of either side: present, of one type, of one content.
 
     A file that could not be read on one side is no difference: it is a problem of that copy, and keeps the
@@ -50,6 +53,7 @@ def compare(left: ModelCopy, right: ModelCopy, explain: Explain) -> Comparison:
     Args:
         left, right: copies that were read (`reading` is not None).
         explain: names the rule that expects a difference, or None.
+        by: how their contents were compared while they were read; the report says which.
     """
     if left.reading is None or right.reading is None:
         raise ValueError("compare() needs copies that were read")
@@ -62,7 +66,7 @@ def compare(left: ModelCopy, right: ModelCopy, explain: Explain) -> Comparison:
     local = left.identity.startswith("file:") and right.identity.startswith("file:")
     return Comparison(
         differences=explained,
-        compared_by="bytes" if local else "digests",
+        compared_by=by,
         compared_count=len(both),
         one_file=bool(both) and all(same_file(one.files[path], two.files[path]) for path in both) and local,
     )

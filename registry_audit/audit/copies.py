@@ -38,6 +38,8 @@ class ModelCopy:
     identity: str  # of the storage that holds it
     listing: Listing
     reading: Reading | None  # None while it waits to be read together with the other copy
+    directory: str | None = None  # where its files are on this machine: in place, or kept there on request
+    native: str | None = None  # the one file or directory inside the model that this is narrowed to
 
     @property
     def has_mlmodel(self) -> bool:

@@ -41,6 +41,10 @@ class VersionAudit:
     comparison: Comparison | None
     findings: tuple[Finding, ...]  # most severe first
 
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        return self.findings
+
 
 def judge(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Comparison | None) -> VersionAudit:
     """The verdict of a version whose copies were read as far as they can be.
@@ -70,7 +74,14 @@ def judge(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compariso
     if not ready:
         problems.append(Problem("RA006", f"its status is {printable(version.status)}", blocks=False))
 
-    verdict, reason = _verdict(problems, unexpected != (), ready, len(readable) > 0, storage, comparison)
+    verdict, reason = verdict_of(
+        problems,
+        differ=unexpected != (),
+        ready=ready,
+        has_model=len(readable) > 0,
+        storage=storage,
+        comparison=comparison,
+    )
     return VersionAudit(
         version=version,
         verdict=verdict,
@@ -79,24 +90,41 @@ def judge(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compariso
         run_model=run if isinstance(run, ModelCopy) else None,
         reg_model=reg if isinstance(reg, ModelCopy) else None,
         comparison=comparison,
-        findings=_findings(version, problems),
+        findings=findings_of(version, problems),
     )
 
 
 def unresolvable(version: RegisteredVersion, reason: str) -> VersionAudit:
     """The row of a version that could not even be resolved."""
-    findings = _findings(version, [Problem("RA009", reason)])
+    findings = findings_of(version, [Problem("RA009", reason)])
     return VersionAudit(version, Verdict.UNVERIFIABLE, reason, Storage.UNKNOWN, None, None, None, findings)
 
 
-def _verdict(
+def problems_of_copy(resolved: ResolvedVersion, copy: Copy) -> list[Problem]:
+    """What is wrong with one copy of a version, whatever it is compared with."""
+    version = resolved.version
+    problems = [*resolved.problems, *_location_problems(resolved, (copy.role,))]
+    if isinstance(copy, CopyFailure):
+        problems += [Problem("RA009", f"{copy.role.words}: {copy.reason}")] if copy.reason else []
+    else:
+        problems += _copy_problems(copy, version.status == "READY")
+        problems += lineage_problems(version, [copy])
+    problems += _run_problems(resolved, isinstance(copy, ModelCopy) and copy.has_mlmodel)
+    if version.status != "READY":
+        problems.append(Problem("RA006", f"its status is {printable(version.status)}", blocks=False))
+    return problems
+
+
+def verdict_of(
     problems: list[Problem],
+    *,
     differ: bool,
     ready: bool,
     has_model: bool,
     storage: Storage,
     comparison: Comparison | None,
 ) -> tuple[Verdict, str | None]:
+    """The verdict on two copies, and why, where it is unverifiable or skipped."""
     if differ:
         return Verdict.MISMATCH, None
     blocking = [problem.message for problem in problems if problem.blocks]
@@ -124,9 +152,9 @@ def _storage(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compar
     return resolved.storage
 
 
-def _location_problems(resolved: ResolvedVersion) -> list[Problem]:
+def _location_problems(resolved: ResolvedVersion, roles: tuple[Role, ...] = tuple(Role)) -> list[Problem]:
     problems = []
-    lost = resolved.run_model.lost
+    lost = resolved.run_model.lost if Role.RUN_MODEL in roles else None
     if lost is Lost.VERSION:
         problems.append(Problem("RA010", f"its source {resolved.run_model.message}"))
     elif lost is Lost.LOGGED_MODEL:
@@ -135,10 +163,11 @@ def _location_problems(resolved: ResolvedVersion) -> list[Problem]:
         problems.append(Problem("RA009", "run model: the version records no source"))
     elif lost is Lost.RUN and resolved.reg_model.lost is not Lost.RUN:
         problems.append(Problem("RA009", f"run model: {resolved.run_model.message}"))
-    if resolved.reg_model.lost is not None and resolved.version.status == "READY":
+    reg_lost = Role.REG_MODEL in roles and resolved.reg_model.lost is not None
+    if reg_lost and resolved.version.status == "READY":
         problems.append(Problem("RA003", f"its download URI leads nowhere: {resolved.reg_model.message}"))
     for role, location in ((Role.RUN_MODEL, resolved.run_model), (Role.REG_MODEL, resolved.reg_model)):
-        if location.unknown is not None:
+        if role in roles and location.unknown is not None:
             problems.append(Problem("RA009", f"{role.words}: {location.unknown}"))
     return problems
 
@@ -210,7 +239,8 @@ def _run_problems(resolved: ResolvedVersion, bytes_exist: bool) -> list[Problem]
             return []
 
 
-def _findings(version: RegisteredVersion, problems: list[Problem]) -> tuple[Finding, ...]:
+def findings_of(version: RegisteredVersion, problems: list[Problem]) -> tuple[Finding, ...]:
+    """The problems as findings, severities raised for what an alias or the Production stage exposes."""
     exposed = bool(version.aliases) or version.stage == "Production"
     findings = []
     for problem in dict.fromkeys(replace(problem, blocks=True) for problem in problems):

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
-from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.judging import Finding
 from registry_audit.verdict import ExitStatus, Severity, Verdict
 
 _NOT_AUDITED = (Verdict.UNVERIFIABLE, Verdict.SKIPPED)
@@ -19,7 +20,16 @@ class Outcome:
         return {ExitStatus.CLEAN: "clean", ExitStatus.FINDINGS: "findings"}.get(self.exit_status, "incomplete")
 
 
-def outcome_of(audits: Iterable[VersionAudit], fail_on: Severity, *, listed_whole: bool = True) -> Outcome:
+class Judged(Protocol):
+    """What ends an audit one way or another: a version's row, or a pair's."""
+
+    @property
+    def verdict(self) -> Verdict: ...
+    @property
+    def all_findings(self) -> tuple[Finding, ...]: ...
+
+
+def outcome_of(audits: Iterable[Judged], fail_on: Severity, *, listed_whole: bool = True) -> Outcome:
     """1 wins over 3: what was found is not hidden by what could not be read.
 
     RA009 alone never makes 1: inability is incompleteness, whatever its severity.
@@ -30,8 +40,8 @@ def outcome_of(audits: Iterable[VersionAudit], fail_on: Severity, *, listed_whol
         audited += audit.verdict not in _NOT_AUDITED
         incomplete |= audit.verdict is Verdict.UNVERIFIABLE
         found |= audit.verdict is Verdict.MISMATCH
-        found |= any(f.rule != "RA009" and f.severity.rank >= fail_on.rank for f in audit.findings)
-        incomplete |= any(f.rule == "RA009" for f in audit.findings)
+        found |= any(f.rule != "RA009" and f.severity.rank >= fail_on.rank for f in audit.all_findings)
+        incomplete |= any(f.rule == "RA009" for f in audit.all_findings)
     if found:
         return Outcome(ExitStatus.FINDINGS)
     if incomplete or audited == 0 or not listed_whole:

@@ -5,14 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from registry_audit.audit.readings import ReadingCache
-from registry_audit.errors import AuditError
+from registry_audit.errors import Stopped
 from registry_audit.model.limits import Limits
 from registry_audit.registry.connection import Connection, Server, connect
 from registry_audit.registry.runs import Runs
-
-
-class Cancelled(AuditError):
-    """The audit was told to stop while it read."""
 
 
 class Session:
@@ -45,7 +41,7 @@ class Session:
         self._stopping.set()
 
     def pulse(self, count: int) -> None:
-        """Raises: Cancelled: the audit is being stopped."""
+        """Raises: Stopped: the audit is being stopped."""
         if self._stopping.is_set():
-            raise Cancelled("the audit was stopped")
+            raise Stopped("the audit was stopped")
         self._on_bytes(count)

@@ -7,12 +7,13 @@ audited goes through all of them and comes out as a row with its reason.
 from dataclasses import replace
 from pathlib import Path
 
-from registry_audit.audit.comparing import compare
+from registry_audit.audit.comparing import ComparedBy, Comparison, compare
+from registry_audit.audit.confirming import confirm_bytes
 from registry_audit.audit.copies import Copy, CopyFailure, ModelCopy, Reading, Role
-from registry_audit.audit.expected import within_one_registry
+from registry_audit.audit.expected import Explain, within_one_registry
 from registry_audit.audit.judging import VersionAudit, judge, unresolvable
 from registry_audit.audit.reading import read_all, read_pair
-from registry_audit.audit.session import Cancelled, Session
+from registry_audit.audit.session import Session
 from registry_audit.errors import AuditError, CouldNotVerify, UsageError
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.resolve import Location, ResolvedVersion, resolve_version
@@ -33,32 +34,40 @@ def resolve(session: Session, version: RegisteredVersion) -> Resolved:
         return unresolvable(version, error.message)
 
 
-def download_run_model(session: Session, resolved: ResolvedVersion) -> Copy:
-    """The run model, read; or only listed, where both copies are on local disk and will be read together."""
-    return _fetch(session, Role.RUN_MODEL, resolved.run_model, wait_for_pair=_local_pair(resolved))
+def download_run_model(session: Session, resolved: ResolvedVersion, keep_in: Path | None = None) -> Copy:
+    """The run model, read; or only listed, where both copies are on local disk and will be read together.
+
+    Args:
+        keep_in: a directory to leave the files in; it is emptied first.
+    """
+    return fetch(
+        session,
+        Role.RUN_MODEL,
+        resolved.run_model,
+        keep_in=keep_in,
+        wait_for_pair=not keep_in and _local_pair(resolved),
+    )
 
 
-def download_reg_model(session: Session, resolved: ResolvedVersion) -> Copy | None:
+def download_reg_model(session: Session, resolved: ResolvedVersion, keep_in: Path | None = None) -> Copy | None:
     """The registry model, likewise; None where it is the run model's storage, which is read only once."""
-    if resolved.storage is Storage.SHARED:
+    if resolved.storage is Storage.SHARED and keep_in is None:
         return None
-    return _fetch(session, Role.REG_MODEL, resolved.reg_model, wait_for_pair=_local_pair(resolved))
+    return fetch(
+        session,
+        Role.REG_MODEL,
+        resolved.reg_model,
+        keep_in=keep_in,
+        wait_for_pair=not keep_in and _local_pair(resolved),
+    )
 
 
 def compare_version(session: Session, resolved: ResolvedVersion, run: Copy, reg: Copy | None) -> VersionAudit:
     """Compare what was downloaded, and judge."""
     if reg is None:
-        reg = _stand_in(run, resolved.reg_model)
-        return judge(resolved, run, reg, None)
-    if isinstance(run, ModelCopy) and isinstance(reg, ModelCopy) and run.identity != reg.identity:
-        try:
-            run, reg = read_waiting(session, run, reg)
-        except Cancelled:
-            raise
-        except AuditError as error:
-            failure = CopyFailure(Role.RUN_MODEL, resolved.run_model, error.message)
-            return judge(resolved, failure, replace(failure, role=Role.REG_MODEL, reason=""), None)
-        return judge(resolved, run, reg, compare(run, reg, within_one_registry))
+        return judge(resolved, run, _stand_in(run, resolved.reg_model), None)
+    if isinstance(run, ModelCopy) and isinstance(reg, ModelCopy):
+        return judge(resolved, *compare_copies(session, run, reg, within_one_registry))
     return judge(resolved, run, reg, None)
 
 
@@ -71,10 +80,21 @@ def audit_version(session: Session, version: RegisteredVersion) -> VersionAudit:
     return compare_version(session, resolved, run, download_reg_model(session, resolved))
 
 
-def read_waiting(session: Session, left: ModelCopy, right: ModelCopy) -> tuple[ModelCopy, ModelCopy]:
-    """Read a pair of local copies that were only listed; any other pair comes back as it is."""
-    if left.reading is not None and right.reading is not None:
-        return left, right
+def compare_copies(
+    session: Session, left: ModelCopy, right: ModelCopy, explain: Explain
+) -> tuple[ModelCopy, ModelCopy, Comparison]:
+    """Both copies, now read, and how they compare: byte for byte where both are on local disk, else by digest."""
+    by: ComparedBy = "digests"
+    if left.reading is None or right.reading is None:
+        left, right = _read_together(session, left, right)
+        by = "bytes"
+    elif left.directory and right.directory:
+        left = confirm_bytes(left, right, pulse=session.pulse)
+        by = "bytes"
+    return left, right, compare(left, right, explain, by=by)
+
+
+def _read_together(session: Session, left: ModelCopy, right: ModelCopy) -> tuple[ModelCopy, ModelCopy]:
     stores = _local_store(session.connection, left), _local_store(session.connection, right)
 
     def read() -> tuple[Reading, ...]:
@@ -85,19 +105,23 @@ def read_waiting(session: Session, left: ModelCopy, right: ModelCopy) -> tuple[M
     return replace(left, reading=first), replace(right, reading=second)
 
 
-def _fetch(session: Session, role: Role, location: Location, *, wait_for_pair: bool) -> Copy:
+def fetch(
+    session: Session, role: Role, location: Location, *, keep_in: Path | None = None, wait_for_pair: bool = False
+) -> Copy:
+    """One copy, listed and read."""
     if not location.roots:
         return CopyFailure(role, location, "")
     try:
         store = open_store(session.connection, location)
         listing = store.listing(session.limits)
-        copy = ModelCopy(role, location, store.identity, listing, None)
-        return copy if wait_for_pair else replace(copy, reading=_read(session, store, copy))
+        directory = keep_in or store.directory
+        copy = ModelCopy(role, location, store.identity, listing, None, str(directory) if directory else None)
+        return copy if wait_for_pair else replace(copy, reading=_read(session, store, copy, keep_in))
     except (CouldNotVerify, UsageError) as error:
         return CopyFailure(role, location, error.message)
 
 
-def _read(session: Session, store: Store, copy: ModelCopy, keep_in: Path | None = None) -> Reading:
+def _read(session: Session, store: Store, copy: ModelCopy, keep_in: Path | None) -> Reading:
     def read() -> tuple[Reading, ...]:
         return (read_all(store, copy.listing, session.algorithm, pulse=session.pulse, keep_in=keep_in),)
 

@@ -32,9 +32,10 @@ PAGE_ROWS = 200  # versions shown at once, and in the page itself for readers wi
 
 
 def render(document: AuditDocument) -> str:
-    """The page. Findings are in it as they stand; versions are rows of an embedded JSON that the page's script shows.
+    """The page: findings as they stand, versions as rows of an embedded JSON that the page's script shows.
 
-    Every text passes `printable` and is then escaped: as HTML by the template engine, as JSON against ending its element.
+    Every text passes `printable` and is then escaped: as HTML by the template engine, as JSON so that nothing in it
+    can end its element.
     """
     environment = _environment()
     findings = view.placed_findings(document)
@@ -87,7 +88,7 @@ def _environment() -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    """What a template expression puts out: text without anything invisible, so that names cannot disguise themselves."""
+    """What a template expression puts out: text with nothing invisible in it, so that no name disguises itself."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

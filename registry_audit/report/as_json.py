@@ -16,7 +16,7 @@ def render(document: AuditDocument) -> str:
     """JSON text, always encodable as UTF-8, that ends in a newline.
 
     Keys of rows are in the order of their types, keys of mappings are sorted. A reader gets every string back as
-    it was, with one exception that JSON cannot tell apart: a high and a low surrogate side by side become one character.
+    it was, but for what JSON cannot tell apart: a high and a low surrogate side by side become one character.
     """
     data = document.model_dump(mode="python")
     data["options"] = _sorted(data["options"])

@@ -17,8 +17,8 @@ Result = Literal["passed", "failure", "error", "skipped"]
 def render(document: AuditDocument) -> str:
     """One `testsuite`. Every text passes `printable`, which leaves no character that XML 1.0 forbids.
 
-    `unverifiable` is an error. A mismatch, or a finding at or above the audit's `fail_on`, is a failure. RA009 is an error,
-    never a failure.
+    `unverifiable` is an error. A mismatch, or a finding at or above the audit's `fail_on`, is a failure. RA009 is an
+    error, never a failure.
     """
     threshold = fail_on(document)
     results = [_result(row, threshold) for row in document.versions]

@@ -22,13 +22,13 @@ def render(document: AuditDocument) -> str:
 def _head(document: AuditDocument) -> list[str]:
     registry, tool = document.registry, document.tool
     server = "" if registry.mlflow_server is None else f", MLflow server {markdown(registry.mlflow_server)}"
+    made = f"Made {markdown(document.generated_at)} by {markdown(tool.name)} {markdown(tool.version)}."
     return [
         f"# MLflow registry audit: {STATE_WORDS[document.outcome.state]}",
         "",
         markdown(lede(document)),
         "",
-        f"Registry {markdown(registry.registry_uri)}{server}. "
-        f"Made {markdown(document.generated_at)} by {markdown(tool.name)} {markdown(tool.version)}.",
+        f"Registry {markdown(registry.registry_uri)}{server}. {made}",
     ]
 
 
@@ -38,10 +38,13 @@ def _summary(document: AuditDocument) -> list[str]:
     verdicts = ((VERDICT_WORDS[verdict].label, summary.verdicts.get(verdict, 0)) for verdict in Verdict)
     baseline = ((BASELINE_WORDS[status], summary.baseline.get(status, 0)) for status in BaselineStatus)
     found = ((severity.value, severities.count(severity)) for severity in reversed(Severity))
-    return [
+    covered = (
         f"**Coverage:** {coverage.audited:,} of {count(coverage.listed, 'listed version')} audited; "
         f"{coverage.unverifiable:,} unverifiable, {coverage.skipped:,} skipped, {coverage.not_sampled:,} not sampled. "
-        f"Read {read_words(document)}.",
+        f"Read {read_words(document)}."
+    )
+    return [
+        covered,
         "",
         *_table(
             ("Summary", ""),

@@ -82,7 +82,7 @@ def version_row(audit: VersionAudit, algorithm: str) -> VersionRow:
         reason=audit.reason,
         baseline=None,
         storage=audit.storage,
-        compared_by=audit.comparison.compared_by if audit.comparison else None,  # type: ignore[arg-type]
+        compared_by=audit.comparison.compared_by if audit.comparison else None,
         run_model=_copy_row(audit.run_model, algorithm),
         reg_model=_copy_row(audit.reg_model, algorithm),
         differences=difference_rows(audit.comparison),

@@ -10,7 +10,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 
 
 def render(document: AuditDocument, format: Format) -> str:
-    """The text of a report, always encodable as UTF-8, lines ended by a newline. The same document gives the same text."""
+    """The text of a report, always encodable as UTF-8, its last line ended. The same document gives the same text."""
     match format:
         case "json":
             return as_json.render(document)

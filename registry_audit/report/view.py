@@ -91,7 +91,11 @@ def lede(document: AuditDocument) -> str:
             audited = f"{coverage.audited:,} of {count(coverage.listed, 'listed version')} audited"
             uncompared = coverage.audited and document.summary.verdicts.get(Verdict.SAME_STORAGE, 0) == coverage.audited
             # A page that says "Clean" must say beside it when there was nothing that could have differed.
-            only_read = " All are in one storage only, so nothing was compared." if uncompared and not has_ledger(document) else ""
+            only_read = (
+                " All are in one storage only, so nothing was compared."
+                if uncompared and not has_ledger(document)
+                else ""
+            )
             return f"{audited}, no finding at severity {threshold} or above.{below}{only_read}"
 
 
@@ -118,7 +122,9 @@ def limits(document: AuditDocument) -> tuple[str, ...]:
             else "An overwrite after registration shows only against a baseline: see the baseline of each version."
         )
         be = "is" if shared == 1 else "are"
-        sentences.append(f"{count(shared, 'version')} {be} kept in one storage only: nothing was compared. {protection}")
+        sentences.append(
+            f"{count(shared, 'version')} {be} kept in one storage only: nothing was compared. {protection}"
+        )
     if coverage.not_sampled:
         sentences.append(f"{count(coverage.not_sampled, 'version')} of {coverage.listed:,} were not sampled this time.")
     return tuple(sentences)

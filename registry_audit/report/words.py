@@ -27,7 +27,8 @@ VERDICT_WORDS: dict[Verdict, VerdictWords] = {
     Verdict.SAME_STORAGE: VerdictWords(
         "@",
         "Same storage",
-        "One storage is behind both the run model and the registry model. Where it was read, it is readable and complete.",
+        "One storage is behind both the run model and the registry model. "
+        "Where it was read, it is readable and complete.",
         "Anything about the bytes: nothing was compared, because there is no second copy. An overwrite after "
         "registration stays unseen; only a baseline in the ledger protects against it.",
     ),
@@ -47,7 +48,8 @@ VERDICT_WORDS: dict[Verdict, VerdictWords] = {
         "?",
         "Unverifiable",
         "Nothing: not everything could be read.",
-        "That the version is damaged, or that it is not. It is neither a pass nor a failure until the cause is removed.",
+        "That the version is damaged, or that it is not. "
+        "It is neither a pass nor a failure until the cause is removed.",
     ),
     Verdict.SKIPPED: VerdictWords(
         ".",
@@ -94,14 +96,10 @@ def bytes_words(number: int) -> str:
     """A size in decimal units, three digits at least: `512 B`, `1.02 kB`, `34.5 MB`."""
     if number < 1000:
         return f"{number} B"
-    size = float(number)
-    for unit in ("kB", "MB", "GB", "TB"):
-        size /= 1000
-        if size < 999.5:
-            break
-    else:
-        size, unit = size / 1000, "PB"
-    return f"{size:.{2 if size < 9.995 else 1 if size < 99.95 else 0}f} {unit}"
+    size, units = number / 1000, ["kB", "MB", "GB", "TB", "PB"]
+    while size >= 999.5 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return f"{size:.{2 if size < 9.995 else 1 if size < 99.95 else 0}f} {units[0]}"
 
 
 def short_digest(digest: str) -> str:

@@ -30,10 +30,10 @@ def write_report(document: AuditDocument, directory: Path) -> tuple[Path, ...]:
     Raises:
         OSError: the directory cannot be made or written.
     """
-    texts = [(directory / name, render(document, format)) for name, format in FILES]
+    texts = [(directory / name, render(document, form)) for name, form in FILES]
     directory.mkdir(parents=True, exist_ok=True)
     for path, text in texts:
-        _write_whole(path, text)
+        write_whole(path, text)
     return tuple(path for path, _ in texts)
 
 
@@ -73,7 +73,7 @@ def _refuse_newer(data: Any, shown: str) -> None:
         )
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     # Not `tempfile`: its files are for the owner only, and a report is to be shared as the umask allows.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:

@@ -51,7 +51,9 @@ def digest(seed: str) -> str:
     return "sha256:" + (seed * 64)[:64]
 
 
-def copy_row(seed: str, *, uri: str = "models:/m-1", root: str | None = None, files: int = 5, size: int = 48_213) -> CopyRow:
+def copy_row(
+    seed: str, *, uri: str = "models:/m-1", root: str | None = None, files: int = 5, size: int = 48_213
+) -> CopyRow:
     return CopyRow(uri=uri, root=root or f"s3://mlflow/1/{seed}", manifest_digest=digest(seed), files=files, bytes=size)
 
 
@@ -181,7 +183,9 @@ def sample_document() -> AuditDocument:
             "8",
             Verdict.EQUIVALENT,
             reg_model=copy_row("c4", uri="models:/fraud-score/8"),
-            differences=(difference("registered_model_meta", "only_in_reg_model", expected_by="registered-model-meta"),),
+            differences=(
+                difference("registered_model_meta", "only_in_reg_model", expected_by="registered-model-meta"),
+            ),
         ),
         version_row("prices/eu", "3", Verdict.MATCH, stage="Staging", compared_by="digests"),
         version_row(
@@ -224,12 +228,18 @@ def sample_document() -> AuditDocument:
             "search-ranker",
             "3",
             Verdict.SAME_STORAGE,
-            findings=(finding("RA004", "Run 5c5c5c is deleted: the next `mlflow gc` destroys the bytes of this version."),),
+            findings=(
+                finding("RA004", "Run 5c5c5c is deleted: the next `mlflow gc` destroys the bytes of this version."),
+            ),
         ),
     )
     plain = document(versions)
     coverage = plain.coverage.model_copy(
-        update={"listed": 12, "not_sampled": 2, "notes": ("The listing changed while it was read: 1 version was added.",)}
+        update={
+            "listed": 12,
+            "not_sampled": 2,
+            "notes": ("The listing changed while it was read: 1 version was added.",),
+        }
     )
     return plain.model_copy(update={"coverage": coverage})
 
@@ -239,9 +249,7 @@ def hostile_document(texts: Sequence[str] = HOSTILE) -> AuditDocument:
     rows = []
     for number, text in enumerate(texts, start=1):
         sides = SidedDigests(run_model=text, reg_model=text)
-        found = FindingRow(
-            rule="RA001", name=text, severity=Severity.CRITICAL, message=text, remedy=text, path=text
-        )
+        found = FindingRow(rule="RA001", name=text, severity=Severity.CRITICAL, message=text, remedy=text, path=text)
         copy = CopyRow(uri=text, root=text, manifest_digest=text, files=number, bytes=number)
         differing = DifferenceRow(
             path=text, kind="content", expected_by=text, sizes=SidedSizes(run_model=1, reg_model=2), digests=sides
@@ -272,7 +280,7 @@ def hostile_document(texts: Sequence[str] = HOSTILE) -> AuditDocument:
             "generated_at": first,
             "tool": Tool(name=first, version=first, mlflow=first, python=first),
             "registry": Registry(tracking_uri=first + "t", registry_uri=first, mlflow_server=first),
-            "options": dict.fromkeys(texts, list(texts)),
+            "options": {text: list(texts) for text in texts},
             "coverage": plain.coverage.model_copy(update={"notes": tuple(texts)}),
         }
     )

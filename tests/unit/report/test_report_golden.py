@@ -24,4 +24,6 @@ def test_rendering_is_as_accepted(name: str, format: Format, sample: AuditDocume
     if UPDATE:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text.encode())
-    assert text.encode() == path.read_bytes(), f"{path.name} differs: if it should, run with REGISTRY_AUDIT_UPDATE_GOLDEN=1"
+    assert text.encode() == path.read_bytes(), (
+        f"{path.name} differs: if it should, run with REGISTRY_AUDIT_UPDATE_GOLDEN=1"
+    )

@@ -1,0 +1,1 @@
+"""Reproducible measurements of the audit beside its peers: `python -m benchmarks.run`."""

@@ -1,0 +1,107 @@
+"""One version, or one pair of versions, from what a person typed to what is said of it."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry_audit.audit.copies import Role
+from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.pairing import PairAudit, compare_pair, location_of
+from registry_audit.audit.session import Session
+from registry_audit.audit.steps import audit_version, compare_version, download_reg_model, download_run_model, fetch
+from registry_audit.errors import UsageError
+from registry_audit.refs import parse_selector
+from registry_audit.registry.resolve import ResolvedVersion, resolve_version
+from registry_audit.registry.versions import RegisteredVersion, find_version
+
+_MARKER = ".registry-audit-downloads"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPair:
+    """Two versions that were found, resolved, and compared in the roles asked for."""
+
+    resolved: tuple[ResolvedVersion, ResolvedVersion]
+    pairs: tuple[PairAudit, ...]  # run models first
+
+
+def check_version(session: Session, model: str, version_or_stage: str, download_dir: Path | None) -> VersionAudit:
+    """Audit the one version that a person named.
+
+    Args:
+        download_dir: where the files stay, as `run_model/NAME` and `reg_model/NAME`.
+
+    Raises:
+        NotFound: there is no such model, version, stage or alias.
+        CouldNotVerify: it is denied, or the server cannot be read.
+        UsageError: the download directory holds something else.
+    """
+    version = find_version(session.connection, model, parse_selector(version_or_stage))
+    if download_dir is None:
+        return audit_version(session, version)
+    prepare_download_dir(download_dir)
+    resolved = must_resolve(session, version)
+    run = download_run_model(session, resolved, kept_path(download_dir, Role.RUN_MODEL, resolved))
+    reg = download_reg_model(session, resolved, kept_path(download_dir, Role.REG_MODEL, resolved))
+    return compare_version(session, resolved, run, reg)
+
+
+def compare_versions(
+    sessions: tuple[Session, Session],
+    resolved: tuple[ResolvedVersion, ResolvedVersion],
+    roles: tuple[Role, ...],
+    download_dir: Path,
+    native_models: tuple[str | None, str | None] = (None, None),
+) -> VersionPair:
+    """Compare two resolved versions, each read through its own server.
+
+    Raises:
+        UsageError: the download directory holds something else, or neither model holds its native model.
+    """
+    prepare_download_dir(download_dir)
+    pairs = []
+    for role in roles:
+        one, two = (
+            fetch(
+                session, role, location_of(version, role), keep_in=kept_path(download_dir, role, version, f"server_{n}")
+            )
+            for n, (session, version) in enumerate(zip(sessions, resolved, strict=True), 1)
+        )
+        pairs.append(compare_pair(sessions[0], role, resolved, (one, two), native_models))
+    return VersionPair(resolved, tuple(pairs))
+
+
+def must_resolve(session: Session, version: RegisteredVersion) -> ResolvedVersion:
+    """Raises: CouldNotVerify: the server does not answer. What is gone or denied is part of the answer."""
+    return resolve_version(session.connection, version, session.runs)
+
+
+def kept_path(download_dir: Path, role: Role, resolved: ResolvedVersion, server: str = "") -> Path:
+    """Where a copy's files stay: `DIR/run_model[/server_1]/NAME`, NAME being the last part of its location.
+
+    The name comes from the server: anything that is no plain file name becomes `model`.
+    """
+    roots = location_of(resolved, role).roots
+    name = roots[-1].rstrip("/").rpartition("/")[2] if roots else ""
+    plain = name.isascii() and name.replace("-", "").replace("_", "").replace(".", "").isalnum()
+    return download_dir / role.value / server / (name if plain and not name.startswith(".") else "model")
+
+
+def prepare_download_dir(download_dir: Path) -> None:
+    """Leave no file of an earlier download behind: a stale one would be compared as if it were new.
+
+    Raises:
+        UsageError: there are directories of those names that this program did not make.
+    """
+    marker = download_dir / _MARKER
+    try:
+        download_dir.mkdir(parents=True, exist_ok=True)
+        stale = [download_dir / role.value for role in Role if (download_dir / role.value).exists()]
+        if stale and not marker.is_file():
+            names = " and ".join(str(path) for path in stale)
+            raise UsageError(f"--download-dir: {names} is not of our making: remove it or give another directory")
+        marker.touch()
+        for path in stale:
+            shutil.rmtree(path)
+    except OSError as error:
+        raise UsageError(f"--download-dir {download_dir} cannot be written: {error.strerror}") from error

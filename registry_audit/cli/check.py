@@ -1,0 +1,53 @@
+"""`check-model-version` and `registry-audit check`."""
+
+from pathlib import Path
+
+import click
+
+from registry_audit.cli.servers import required_tracking_uri, server_options
+from registry_audit.cli.workplace import must_take_file
+from registry_audit.refs import parse_selector
+
+
+@click.command("check", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--model", required=True, metavar="NAME", help="Registered model name.")
+@click.option(
+    "--version-or-stage", required=True, metavar="V", help="Version number, stage in any case, @alias or latest."
+)
+@click.option(
+    "--download-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Leave the files there, as DIR/run_model/... and DIR/reg_model/...",
+)
+@click.option("--report-file", type=click.Path(path_type=Path), metavar="FILE", help="Write the report as JSON.")
+@server_options
+def command(
+    model: str,
+    version_or_stage: str,
+    download_dir: Path | None,
+    report_file: Path | None,
+    tracking_uri: str | None,
+    registry_uri: str | None,
+) -> int:
+    """Check that a version's run model and registry model are the same bytes, and that both are still there.
+
+    Exit status: 0 the same, 1 different or damaged, 2 usage, 3 could not be verified.
+    """
+    tracking_uri = required_tracking_uri(tracking_uri)
+    parse_selector(version_or_stage)
+    if report_file is not None:
+        must_take_file(report_file, "--report-file")
+
+    from registry_audit.api import check_model_version
+    from registry_audit.audit.options import AuditOptions
+    from registry_audit.cli.single import show_details, show_section, write_json
+
+    options = AuditOptions(tracking_uri=tracking_uri, registry_uri=registry_uri)
+    checked = check_model_version(options, model, version_or_stage, download_dir=download_dir, report_file=report_file)
+    audit = checked.audit
+    show_section("Comparison", checked.report["Comparison"])
+    show_details(audit.verdict.value, audit.reason, audit.comparison, audit.findings)
+    write_json(checked.report, report_file)
+    click.echo(f"Equals: {audit.verdict.passes}")
+    return int(checked.outcome.exit_status)

@@ -1,0 +1,174 @@
+"""The reports of the two single commands, in the shape that readers of mlflow-tools' reports know, and more.
+
+Its keys stay: System, Options/Config, Version/Model_Version_Summary, Comparison, Run_Model_Comparison,
+Reg_Model_Comparison, Comparison_Summary. Added: verdict, reason, differences, findings. A skipped comparison
+leaves out its section and its line in the summary, as there.
+"""
+
+import json
+import platform
+from datetime import UTC, datetime
+from typing import Any
+
+from registry_audit.audit.comparing import Comparison, Difference, Kind
+from registry_audit.audit.copies import Copy, ModelCopy, Role
+from registry_audit.audit.judging import Finding, VersionAudit
+from registry_audit.audit.pairing import PairAudit
+from registry_audit.audit.single import VersionPair
+from registry_audit.config import CompareConfig
+from registry_audit.model.manifest import Manifest
+from registry_audit.redact import redact
+from registry_audit.registry.versions import RegisteredVersion
+
+_CHECK_SIDES = ("run_model", "reg_model")
+_SERVERS = ("tracking_server_1", "tracking_server_2")
+
+
+def check_report(audit: VersionAudit, options: dict[str, Any], algorithm: str) -> dict[str, Any]:
+    """Of `check-model-version`. `options`: model_name, version_or_stage, download_dir, report_file."""
+    return {
+        "System": _system("check_model_version"),
+        "Options": options,
+        "Version": _version(audit.version),
+        "Comparison": {
+            "equals": audit.verdict.passes,
+            "run_model": _copy(audit.run_model, algorithm),
+            "reg_model": _copy(audit.reg_model, algorithm),
+        },
+        "verdict": audit.verdict.value,
+        "reason": audit.reason,
+        "storage": audit.storage.value,
+        "compared_by": audit.comparison.compared_by if audit.comparison else None,
+        "differences": _differences(audit.comparison, _CHECK_SIDES),
+        "findings": _findings(audit.findings),
+    }
+
+
+def compare_report(pair: VersionPair, config: CompareConfig, uris: tuple[str, str], algorithm: str) -> dict[str, Any]:
+    """Of `compare-model-versions`. `uris`: the tracking URIs of the two servers."""
+    verdicts = {audit.role: audit.verdict for audit in pair.pairs}
+    return {
+        "System": _system("compare_model_versions"),
+        "Config": config.reported(),
+        "Model_Version_Summary": {
+            server: {
+                "client": redact(uri),
+                "version": {**_version(resolved.version), "download_uri": redact(resolved.reg_model.uri)},
+            }
+            for server, uri, resolved in zip(_SERVERS, uris, pair.resolved, strict=True)
+        },
+        **{_SECTION[audit.role]: _pair_section(audit, algorithm) for audit in pair.pairs},
+        "Comparison_Summary": {role.value: verdict.passes for role, verdict in verdicts.items()},
+        "verdict": {role.value: verdict.value for role, verdict in verdicts.items()},
+        "differences": {audit.role.value: _differences(audit.comparison, _SERVERS) for audit in pair.pairs},
+        "findings": {
+            server: _findings(tuple(dict.fromkeys(f for audit in pair.pairs for f in audit.findings[index])))
+            for index, server in enumerate(_SERVERS)
+        },
+    }
+
+
+def to_json(report: dict[str, Any]) -> str:
+    """ASCII, so that no name in it can break a reader; lone surrogates stay what they are."""
+    return json.dumps(report, indent=2) + "\n"
+
+
+_SECTION = {Role.RUN_MODEL: "Run_Model_Comparison", Role.REG_MODEL: "Reg_Model_Comparison"}
+
+
+def _system(script: str) -> dict[str, str]:
+    from mlflow.version import VERSION
+
+    return {
+        "script": script,
+        "utc_time": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"),
+        "mlflow_version": VERSION,
+        "python_version": platform.python_version(),
+    }
+
+
+def _version(version: RegisteredVersion) -> dict[str, Any]:
+    """MLflow's ModelVersion, attribute by attribute, as the predecessor dumped it."""
+    return {
+        "_name": version.name,
+        "_version": version.version,
+        "_creation_time": version.creation_time_ms,
+        "_last_updated_timestamp": version.last_updated_ms,
+        "_description": version.description,
+        "_user_id": version.user_id,
+        "_current_stage": version.stage or "None",
+        "_source": redact(version.source),
+        "_run_id": version.run_id,
+        "_run_link": redact(version.run_link) if version.run_link else version.run_link,
+        "_status": version.status,
+        "_status_message": version.status_message,
+        "_tags": dict(version.tags),
+        "_aliases": list(version.aliases),
+    }
+
+
+def _copy(copy: Copy | None, algorithm: str) -> dict[str, Any] | None:
+    if not isinstance(copy, ModelCopy):
+        return None
+    return {"download_uri": redact(copy.location.uri), "local_path": _place(copy, algorithm)}
+
+
+def _place(copy: ModelCopy, algorithm: str) -> dict[str, Any]:
+    """`path`: where the files are on this machine, None where they were streamed. `hash`: of the manifest."""
+    manifest = copy.manifest(algorithm)
+    return {"path": copy.directory, "hash": manifest.digest() if manifest and manifest.entries else None}
+
+
+def _pair_section(audit: PairAudit, algorithm: str) -> dict[str, Any]:
+    return {
+        "equals": audit.verdict.passes,
+        **{server: _pair_place(copy, algorithm) for server, copy in zip(_SERVERS, audit.copies, strict=True)},
+        "verdict": audit.verdict.value,
+        "reason": audit.reason,
+        "storage": audit.storage.value,
+        "compared_by": audit.comparison.compared_by if audit.comparison else None,
+        "differences": _differences(audit.comparison, _SERVERS),
+    }
+
+
+def _pair_place(copy: Copy, algorithm: str) -> dict[str, Any] | None:
+    if not isinstance(copy, ModelCopy):
+        return None
+    place = _place(copy, algorithm)
+    if copy.native is not None:
+        place["path"] = f"{copy.directory}/{copy.native}" if copy.directory else copy.native
+        entries = copy.reading.entries if copy.reading else ()
+        if len(entries) == 1:  # a native model of one file: its own digest, as the predecessor gave it
+            place["hash"] = entries[0].digest
+        elif entries:
+            place["hash"] = Manifest(entries, algorithm).digest()
+    return place
+
+
+def _differences(comparison: Comparison | None, sides: tuple[str, str]) -> list[dict[str, Any]]:
+    return [_difference(difference, sides) for difference in (comparison.differences if comparison else ())]
+
+
+def _difference(difference: Difference, sides: tuple[str, str]) -> dict[str, Any]:
+    kinds = {Kind.ONLY_LEFT: f"only_in_{sides[0]}", Kind.ONLY_RIGHT: f"only_in_{sides[1]}"}
+    return {
+        "path": difference.path,
+        "kind": kinds.get(difference.kind, difference.kind.value),
+        "expected_by": difference.expected_by,
+        "sizes": dict(zip(sides, difference.sizes, strict=True)),
+        "digests": dict(zip(sides, difference.digests, strict=True)),
+    }
+
+
+def _findings(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "rule": finding.rule,
+            "name": finding.name,
+            "severity": finding.severity.value,
+            "message": finding.message,
+            "remedy": finding.remedy,
+            **({"path": finding.path} if finding.path is not None else {}),
+        }
+        for finding in findings
+    ]

@@ -1,0 +1,140 @@
+"""Markdown, CSV and JUnit: what their readers must see, and what no name can make them see."""
+
+import csv
+import io
+from collections.abc import Callable
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from markdown_it import MarkdownIt
+
+from registry_audit.printable import printable
+from registry_audit.report.as_markdown import ROW_LIMIT
+from registry_audit.report.document import AuditDocument
+from registry_audit.report.render import render
+from registry_audit.verdict import Verdict
+
+_PARSER = MarkdownIt("gfm-like", {"linkify": False})
+_STRUCTURE = {
+    "heading_open", "heading_close", "paragraph_open", "paragraph_close", "bullet_list_open", "bullet_list_close",
+    "list_item_open", "list_item_close", "table_open", "table_close", "thead_open", "thead_close", "tbody_open",
+    "tbody_close", "tr_open", "tr_close", "th_open", "th_close", "td_open", "td_close", "inline",
+}  # fmt: skip
+
+
+def test_no_name_is_markdown(hostile: AuditDocument) -> None:
+    tokens = _PARSER.parse(render(hostile, "markdown"))
+    assert {token.type for token in tokens} <= _STRUCTURE
+    inner = {child.type for token in tokens for child in token.children or ()}
+    assert inner <= {"text", "strong_open", "strong_close", "softbreak", "text_special"}
+    cells = sum(token.type == "td_open" for token in tokens)
+    assert cells == 3 * 2 + len(hostile.versions) * (5 + 8)
+
+
+def test_markdown_is_limited_and_says_so(
+    make_document: Callable[..., AuditDocument],
+    make_version: Callable[..., Any],
+    make_finding: Callable[..., Any],
+) -> None:
+    found = (make_finding("RA004", "deleted"),)
+    text = render(
+        make_document([make_version("m", str(n), findings=found) for n in range(1, ROW_LIMIT + 4)]), "markdown"
+    )
+    assert "and 3 more findings: see audit.json." in text
+    assert "and 3 more versions: see audit.json." in text
+    assert text.count("\n| high |") == ROW_LIMIT
+
+
+def test_csv_has_one_row_per_version_whatever_the_names_hold(
+    hostile: AuditDocument, hostile_texts: tuple[str, ...]
+) -> None:
+    text = render(hostile, "csv")
+    assert len(text.splitlines()) == len(hostile.versions) + 1
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert [row["name"].removeprefix("'") for row in rows] == [printable(text) for text in hostile_texts]
+    assert rows[0]["run_model_files"] == "1"
+
+
+@pytest.mark.parametrize("text", ["=cmd()", "+1", "-1", "@SUM(A1)", " =1", "＝1", "'=1"])  # noqa: RUF001
+def test_no_cell_is_a_formula(text: str, make_hostile: Callable[..., AuditDocument]) -> None:
+    row = next(csv.DictReader(io.StringIO(render(make_hostile([text]), "csv"), newline="")))
+    assert row["name"] == f"'{text}"
+    assert all(not cell.startswith(("=", "+", "-", "@")) for cell in row.values())
+
+
+def _junit(document: AuditDocument) -> tuple[ElementTree.Element, list[ElementTree.Element]]:
+    suite = ElementTree.fromstring(render(document, "junit").encode())[0]
+    cases = suite.findall("testcase")
+    assert suite.get("tests") == str(len(cases))
+    for kind, count in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+        assert suite.get(count) == str(len(suite.findall(f"testcase/{kind}")))
+    return suite, cases
+
+
+def _results(document: AuditDocument) -> dict[str, str]:
+    _, cases = _junit(document)
+    return {f"{case.get('classname')} {case.get('name')}": case[0].tag if len(case) else "passed" for case in cases}
+
+
+def test_each_version_is_a_test_case_with_its_result(sample: AuditDocument) -> None:
+    assert _results(sample) == {
+        "churn-classifier version 1": "passed",
+        "churn-classifier version 2": "failure",
+        "churn-classifier version 10": "failure",
+        "fraud-score version 7": "failure",
+        "fraud-score version 8": "system-out",
+        "prices/eu version 3": "passed",
+        "prices/eu version 4": "error",
+        "search-ranker version 1": "failure",
+        "search-ranker version 2": "skipped",
+        "search-ranker version 3": "failure",
+    }
+
+
+def test_fail_on_decides_what_fails(sample: AuditDocument) -> None:
+    results = _results(sample.model_copy(update={"options": {"fail_on": "critical"}}))
+    assert results["search-ranker version 3"] == "system-out"
+    assert results["churn-classifier version 2"] == "failure"
+    results = _results(sample.model_copy(update={"options": {"fail_on": "nonsense"}}))
+    assert results["search-ranker version 3"] == "failure"
+
+
+def test_ra009_is_an_error_and_never_a_failure(
+    make_document: Callable[..., AuditDocument],
+    make_version: Callable[..., Any],
+    make_finding: Callable[..., Any],
+) -> None:
+    unread, changed = make_finding("RA009", "denied"), make_finding("RA002", "changed")
+    rows = [
+        make_version("m", "1", Verdict.UNVERIFIABLE, findings=(unread,), reason="denied"),
+        make_version("m", "2", findings=(unread,)),
+        make_version("m", "3", findings=(unread, changed)),
+    ]
+    assert list(_results(make_document(rows)).values()) == ["error", "error", "failure"]
+
+
+def test_all_findings_are_told(sample: AuditDocument) -> None:
+    text = render(sample, "junit")
+    for row in sample.versions:
+        for finding in row.findings:
+            assert finding.message in text
+            assert finding.rule in text
+
+
+def test_an_audit_of_nothing_does_not_show_as_passed(make_document: Callable[..., AuditDocument]) -> None:
+    assert _results(make_document([])) == {"registry-audit audit as a whole": "error"}
+
+
+def test_findings_that_no_version_carries_fail(
+    make_document: Callable[..., AuditDocument], make_version: Callable[..., Any]
+) -> None:
+    document = make_document([make_version("m", "1")])
+    found = document.outcome.model_copy(update={"state": "findings", "exit_status": 1})
+    results = _results(document.model_copy(update={"outcome": found}))
+    assert results == {"m version 1": "passed", "registry-audit audit as a whole": "failure"}
+
+
+def test_no_name_breaks_the_xml(hostile: AuditDocument, hostile_texts: tuple[str, ...]) -> None:
+    _, cases = _junit(hostile)
+    assert [case.get("classname") for case in cases] == [printable(text) for text in hostile_texts]
