@@ -1,23 +1,25 @@
 """The least that anybody could do: read both copies once, on all cores, with no registry and no comparison.
 
-    python -m benchmarks.floor read LEFT RIGHT      reads every file of both trees
-    python -m benchmarks.floor digest LEFT RIGHT    the same, and takes the sha256 of those under LEFT
+python -m benchmarks.floor read LEFT RIGHT      reads every file of both trees
+python -m benchmarks.floor digest LEFT RIGHT    the same, and takes the sha256 of those under LEFT
 """
 
 import hashlib
 import os
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _CHUNK_BYTES = 1 << 20
+_local = threading.local()
 
 
 def main(mode: str, left: Path, right: Path) -> int:
-    files = [(path, mode == "digest") for path in _files(left)] + [(path, False) for path in _files(right)]
+    jobs = [(path, mode == "digest") for path in _files(left)] + [(path, False) for path in _files(right)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        total = sum(pool.map(_read, files, chunksize=64))
-    print(f"{total} bytes in {len(files)} files")
+        total = sum(pool.map(_read, jobs))
+    print(f"{total} bytes in {len(jobs)} files")
     return 0
 
 
@@ -27,17 +29,16 @@ def _files(root: Path) -> list[str]:
 
 def _read(job: tuple[str, bool]) -> int:
     path, digest = job
+    if not hasattr(_local, "buffer"):
+        _local.buffer = memoryview(bytearray(_CHUNK_BYTES))
+    buffer: memoryview = _local.buffer
     hasher, total = hashlib.sha256(), 0
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        while chunk := os.read(descriptor, _CHUNK_BYTES):
-            total += len(chunk)
+    with open(path, "rb", buffering=0) as handle:  # noqa: PTH123 - thousands of them
+        while count := handle.readinto(buffer):
+            total += count
             if digest:
-                hasher.update(chunk)
-    finally:
-        os.close(descriptor)
-    if digest:
-        hasher.hexdigest()
+                hasher.update(buffer[:count])
+    hasher.digest()
     return total
 
 

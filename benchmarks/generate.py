@@ -136,7 +136,7 @@ def _fill_database(directory: Path, shape: Shape, runs: list[str]) -> None:
 
 
 def _insert_like(
-    database: sqlite3.Connection, table: str, column: str, value: str, changes: Iterable[Mapping[str, Any]]
+    database: sqlite3.Connection, table: str, column: str, value: str, changes: Iterable[dict[str, Any]]
 ) -> None:
     """Insert copies of the table's rows that have this value, once for each set of changes."""
     cursor = database.execute(f"SELECT * FROM {table} WHERE {column} = ?", (value,))

@@ -24,7 +24,12 @@ def printable(text: str) -> str:
 
 def markdown(text: str) -> str:
     """One line of Markdown text that renders as exactly these characters: no link, HTML or table cell breaks out."""
-    return _MARKDOWN_SPECIAL.sub(r"\\\1", printable(text)).replace("<", "&lt;").replace("\\&lt;", "&lt;")
+    return _MARKDOWN_SPECIAL.sub(_markdown_escape, printable(text))
+
+
+def _markdown_escape(match: re.Match[str]) -> str:
+    # Renderers differ on a backslash before "<"; none takes the entity for the start of a tag.
+    return "&lt;" if match[0] == "<" else f"\\{match[0]}"
 
 
 def _escape(char: str) -> str:

@@ -36,7 +36,7 @@ def read_all(store: Store, listing: Listing, algorithm: str, *, pulse: Pulse, ke
             for attempt in Retrying(
                 retry=retry_if_exception_type(BodyEndedEarly),
                 stop=stop_after_attempt(_ATTEMPTS),
-                wait=wait_exponential_jitter(initial=0.2, max=5),
+                wait=wait_exponential_jitter(multiplier=0.2, max=5),
                 reraise=True,
             ):
                 with attempt:

@@ -50,6 +50,8 @@ class Connection:
             # The store itself: the client's own method asks twice for each download URI, once only to exclude prompts.
             self.registry: Any = self.client._get_registry_client().store
             tracking = self.client._tracking_client.store
+        if self.tracking_uri.startswith("databricks"):
+            _must_have_profile(tracking)
         if token is not None:
             for store in (tracking, self.registry):
                 _sign_in(store, token)
@@ -107,7 +109,7 @@ def calm_mlflow() -> None:
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "MLFLOW_LOGGING_LEVEL": "ERROR",
         "GIT_PYTHON_REFRESH": "quiet",
     }.items():
         os.environ.setdefault(name, value)
@@ -132,6 +134,17 @@ def _with_basic_auth(server: Server, uri: str) -> str:
     parts = urlsplit(uri)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{quote(username, safe='')}:{quote(password, safe='')}@{host}"))
+
+
+def _must_have_profile(store: Any) -> None:
+    """MLflow would say so only at the first request, as a failure of the server."""
+    try:
+        store.get_host_creds()
+    except Exception as error:
+        raise UsageError(
+            "there are no Databricks credentials for this URI: set DATABRICKS_HOST and DATABRICKS_TOKEN, "
+            "or name a profile of ~/.databrickscfg as databricks://PROFILE"
+        ) from error
 
 
 def _sign_in(store: Any, token: str) -> None:

@@ -114,7 +114,7 @@ class _Walk:
             loops = error.errno == errno.ELOOP
             self._refuse(path, "RA013", "is a symlink " + ("to itself" if loops else "to nothing"))
             return
-        if not target.startswith(self._root + os.sep):
+        if target != self._root and not target.startswith(self._root + os.sep):
             self._refuse(path, "RA013", "is a symlink that leaves the model")
         elif not stat.S_ISDIR(status.st_mode):
             self._file(status, path)

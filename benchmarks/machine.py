@@ -1,0 +1,40 @@
+"""What the numbers were measured on, as far as it matters to them."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+
+def describe_machine() -> dict[str, object]:
+    return {
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "processor": _processor(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": platform.system(),
+        "load_at_start": round(os.getloadavg()[0], 2),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("mlflow-registry-audit", "mlflow")},
+            **{name: found for name in ("rclone", "diff") if (found := _version_of(name)) is not None},
+        },
+    }
+
+
+def _processor() -> str:
+    try:
+        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1] if found else platform.machine()
+
+
+def _version_of(program: str) -> str | None:
+    if shutil.which(program) is None:
+        return None
+    output = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"\d+(\.\d+)+", output)
+    return found[0] if found else "unknown"

@@ -1,0 +1,68 @@
+"""Results as Markdown, and into the generated section of README.md."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.shapes import SHAPES
+
+_BEGIN = "<!-- Made by `python -m benchmarks.run` from results/*.json; do not edit. -->"
+_END = "<!-- End of what is made. -->"
+
+
+def section(result: dict[str, Any]) -> str:
+    machine = result["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    measured = (
+        f"{result['both_copies_bytes'] / 1e6:,.1f} MB in both copies together, read from a warm page cache. Median of "
+        f"{result['runs']} rounds after one that does not count; the fastest and the slowest beside it."
+    )
+    measured_on = (
+        f"{machine['cores']} cores ({machine['processor']}), {machine['memory_bytes'] / 2**30:.0f} GiB of memory, "
+        f"{machine['system']}; {versions}; load {machine['load_at_start']} when it began."
+    )
+    lines = [
+        f"### {result['shape']['name']}: {result['shape']['words']}",
+        "",
+        measured,
+        "",
+        "| | seconds | min-max | times the audit | CPU seconds | peak memory, MB |",
+        "|---|--:|--:|--:|--:|--:|",
+        *(_line(row, result["audit_minus_start_seconds"]) for row in result["contestants"]),
+        "",
+        *(
+            f"Target: {target['text']}: {target['seconds']:.2f} s, {'met' if target['met'] else '**not met**'}."
+            for target in result["targets"]
+        ),
+        "",
+        measured_on,
+        "",
+        f"Again: `{result['command']}`",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def update_readme(readme: Path, results: Path) -> None:
+    """Rewrite what is between the two marks; the rest is written by hand."""
+    text = readme.read_text(encoding="utf-8")
+    before, _, rest = text.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    found = [json.loads(file.read_text()) for name in SHAPES if (file := results / f"{name}.json").is_file()]
+    sections = "\n".join(section(result) for result in found)
+    readme.write_text(f"{before}{_BEGIN}\n\n{sections}\n{_END}{after}", encoding="utf-8")
+
+
+def _line(row: dict[str, Any], minus_start: float | None) -> str:
+    if "skipped" in row:
+        return f"| {row['label']} | not measured: {row['skipped']} | | | | |"
+    walls = [sample["wall_seconds"] for sample in row["samples"]]
+    label = f"**{row['label']}**" if row["key"] == "audit" else row["label"]
+    times = "" if row["times_audit"] is None else f"{row['times_audit']:.2f}"
+    line = (
+        f"| {label} | {row['wall_seconds']:.2f} | {min(walls):.2f}-{max(walls):.2f} | {times} "
+        f"| {row['cpu_seconds']:.2f} | {row['peak_bytes'] / 1e6:.0f} |"
+    )
+    if row["key"] == "audit" and minus_start is not None:
+        line += f"\n| the same, minus start-up | {minus_start:.2f} | | | | |"
+    return line

@@ -1,0 +1,155 @@
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from registry_audit.audit.comparing import Comparison, Kind, compare
+from registry_audit.audit.copies import ModelCopy, Reading
+from registry_audit.audit.expected import across_servers, within_one_registry
+from registry_audit.audit.reading import read_pair
+from registry_audit.model.limits import Limits
+from registry_audit.stores.local import LocalStore
+
+names = st.sampled_from(["MLmodel", "model.pkl", "data/a.csv", "data/deep/b", "__pycache__/c.pyc", "x"])
+trees = st.dictionaries(names, st.binary(max_size=40), max_size=6)
+MLMODEL = b"flavors: {python_function: {data: model.pkl, n: 1}}\nrun_id: %s\nmodel_uuid: %s\n"
+
+
+@contextmanager
+def written(*contents: dict[str, bytes]) -> Iterator[list[Path]]:
+    with tempfile.TemporaryDirectory() as scratch:
+        roots = []
+        for index, tree in enumerate(contents):
+            root = Path(scratch) / str(index)
+            root.mkdir()
+            for name, content in tree.items():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                (root / name).write_bytes(content)
+            roots.append(root)
+        yield roots
+
+
+def compared(make_copy, one: dict[str, bytes], two: dict[str, bytes], explain=within_one_registry) -> Comparison:
+    with written(one, two) as (left, right):
+        return compare(make_copy(left), make_copy(right), explain, by="digests")
+
+
+@settings(max_examples=60, deadline=None)
+@given(trees)
+def test_a_copy_equals_itself(make_copy, tree: dict[str, bytes]) -> None:
+    assert compared(make_copy, tree, tree).differences == ()
+
+
+@settings(max_examples=60, deadline=None)
+@given(trees, trees)
+def test_it_finds_exactly_what_differs_and_is_symmetric(
+    make_copy, one: dict[str, bytes], two: dict[str, bytes]
+) -> None:
+    there, back = compared(make_copy, one, two), compared(make_copy, two, one)
+    assert {d.path for d in there.differences} == {n for n in one.keys() | two.keys() if one.get(n) != two.get(n)}
+    swapped = {Kind.ONLY_LEFT: Kind.ONLY_RIGHT, Kind.ONLY_RIGHT: Kind.ONLY_LEFT}
+    assert [(d.path, swapped.get(d.kind, d.kind), d.sizes[::-1], d.digests[::-1]) for d in back.differences] == [
+        (d.path, d.kind, d.sizes, d.digests) for d in there.differences
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(min_size=1, max_size=3_000_000), st.data())
+def test_one_flipped_byte_is_always_found_by_both_ways_of_reading(make_copy, content: bytes, data) -> None:
+    at = data.draw(st.integers(0, len(content) - 1))
+    flipped = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+    with written({"m": content}, {"m": flipped}) as (left, right):
+        by_digests = compare(make_copy(left), make_copy(right), within_one_registry, by="digests")
+        assert [d.kind for d in by_digests.differences] == [Kind.CONTENT]
+        assert lockstep(left, right) == (make_copy(left).reading.entries, make_copy(right).reading.entries)
+
+
+@settings(max_examples=60, deadline=None)
+@given(trees, trees)
+def test_lockstep_gives_the_digests_that_reading_alone_gives(make_copy, one, two) -> None:
+    with written(one, two) as (left, right):
+        assert lockstep(left, right) == (make_copy(left).reading.entries, make_copy(right).reading.entries)
+
+
+def lockstep(left: Path, right: Path):
+    stores = [LocalStore(root, f"file:{root}") for root in (left, right)]
+    listings = [store.listing(Limits()) for store in stores]
+    one, two = read_pair(stores[0], listings[0], stores[1], listings[1], "sha256", pulse=lambda count: None)
+    assert not one.problems + two.problems
+    return one.entries, two.entries
+
+
+def test_large_files_that_differ_in_their_last_byte(make_copy) -> None:
+    big = bytes(5 * 2**20 + 17)
+    with written({"m": big}, {"m": big[:-1] + b"!"}) as (left, right):
+        one, two = lockstep(left, right)
+        assert one != two
+        assert (one, two) == (make_copy(left).reading.entries, make_copy(right).reading.entries)
+
+
+def test_a_hard_link_is_one_file_under_two_names(make_copy, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a" / "MLmodel").write_text("x")
+    (tmp_path / "b" / "MLmodel").hardlink_to(tmp_path / "a" / "MLmodel")
+    assert compare(make_copy(tmp_path / "a"), make_copy(tmp_path / "b"), within_one_registry, by="bytes").one_file
+    shutil.copy(tmp_path / "a" / "MLmodel", tmp_path / "b" / "other")
+    (tmp_path / "b" / "MLmodel").unlink()
+    (tmp_path / "b" / "other").rename(tmp_path / "b" / "MLmodel")
+    assert not compare(make_copy(tmp_path / "a"), make_copy(tmp_path / "b"), within_one_registry, by="bytes").one_file
+
+
+def test_an_empty_directory_on_one_side_is_a_difference(make_copy, tmp_path: Path) -> None:
+    (tmp_path / "a" / "hollow").mkdir(parents=True)
+    (tmp_path / "b").mkdir()
+    (difference,) = compare(
+        make_copy(tmp_path / "a"), make_copy(tmp_path / "b"), within_one_registry, by="bytes"
+    ).differences
+    assert (difference.path, difference.kind) == ("hollow/", Kind.ONLY_LEFT)
+
+
+def test_a_file_that_became_something_else(make_copy, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").write_text("x")
+    (tmp_path / "b" / "x").unlink()
+    (tmp_path / "b" / "x").symlink_to("/etc/hostname")
+    (difference,) = compare(
+        make_copy(tmp_path / "a"), make_copy(tmp_path / "b"), within_one_registry, by="bytes"
+    ).differences
+    assert (difference.path, difference.kind) == ("x", Kind.TYPE)
+
+
+def test_registered_model_meta_is_expected_only_at_the_root_and_only_small(make_copy) -> None:
+    meta = {"registered_model_meta": b"model_name: Wine\nmodel_version: '1'\n"}
+    (difference,) = compared(make_copy, meta, {}).differences
+    assert difference.expected_by == "registered-model-meta"
+    (nested,) = compared(make_copy, {"data/registered_model_meta": b"x"}, {}).differences
+    (large,) = compared(make_copy, {"registered_model_meta": bytes(5000)}, {}).differences
+    assert nested.expected_by is large.expected_by is None
+
+
+def test_a_migration_may_rewrite_where_mlmodel_says_it_came_from_and_nothing_else(make_copy) -> None:
+    one, two = {"MLmodel": MLMODEL % (b"r1", b"u1")}, {"MLmodel": MLMODEL % (b"r2", b"u2")}
+    (expected,) = compared(make_copy, one, two, across_servers).differences
+    assert expected.expected_by == "mlmodel-provenance"
+    (within,) = compared(make_copy, one, two, within_one_registry).differences
+    assert within.expected_by is None
+    for changed in (b"n: 2", b"n: 1.0", b"n: true", b"n: '1'"):
+        (other,) = compared(
+            make_copy, one, {"MLmodel": two["MLmodel"].replace(b"n: 1", changed)}, across_servers
+        ).differences
+        assert other.expected_by is None, changed
+
+
+def test_a_file_that_could_not_be_read_is_neither_equal_nor_a_difference(make_copy, tmp_path: Path) -> None:
+    with written({"m": b"same"}, {"m": b"same"}) as (left, right):
+        one, two = make_copy(left), make_copy(right)
+    unread = ModelCopy(two.role, two.location, two.identity, two.listing, Reading((), None), two.directory)
+    comparison = compare(one, unread, within_one_registry, by="digests")
+    assert (comparison.differences, comparison.compared_count) == ((), 0)
+    assert unread.manifest("sha256") is None

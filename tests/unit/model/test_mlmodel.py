@@ -1,0 +1,67 @@
+import pytest
+
+from registry_audit.model.mlmodel import InvalidMLmodel, missing_parts, parse_mlmodel
+
+GOOD = b"""\
+flavors:
+  python_function: {data: model.pkl, env: {conda: conda.yaml, virtualenv: python_env.yaml}, loader_module: x}
+  sklearn: {pickled_model: model.pkl, code: code}
+model_size_bytes: 100
+run_id: abc
+"""
+SIZES = {"MLmodel": 50, "model.pkl": 100, "conda.yaml": 5, "python_env.yaml": 5, "code/a.py": 3}
+
+
+def problems(content: bytes, sizes: dict[str, int]) -> dict[str, str]:
+    return dict(missing_parts(parse_mlmodel(content), sizes))
+
+
+def test_a_whole_model_has_nothing_missing() -> None:
+    assert problems(GOOD, SIZES) == {}
+
+
+@pytest.mark.parametrize("gone", ["conda.yaml", "python_env.yaml", "code/a.py", "model.pkl"])
+def test_what_mlmodel_names_must_be_there(gone: str) -> None:
+    named = gone.partition("/")[0]
+    assert "missing" in problems(GOOD, {path: size for path, size in SIZES.items() if path != gone})[named]
+
+
+def test_a_model_file_must_not_be_empty() -> None:
+    assert "empty" in problems(GOOD, SIZES | {"model.pkl": 0})["model.pkl"]
+
+
+def test_fewer_bytes_than_were_logged_are_a_truncation() -> None:
+    # The environment files were written after the sum was made: they cannot make up for lost bytes.
+    assert "99" in problems(GOOD, SIZES | {"model.pkl": 96, "conda.yaml": 5000})["MLmodel"]
+    assert problems(GOOD, SIZES | {"model.pkl": 5000}) == {}
+
+
+def test_a_path_out_of_the_model_is_none_of_its_parts() -> None:
+    content = b"flavors: {f: {data: 's3://bucket/x', model_data: /abs/path, model_path: ../up}}"
+    assert problems(content, {"MLmodel": 1}) == {}
+
+
+BOMB = b"a: &a [x,x,x,x,x,x,x,x,x,x]\n" + b"".join(
+    f"{chr(98 + i)}: &{chr(98 + i)} [{','.join([f'*{chr(97 + i)}'] * 10)}]\n".encode() for i in range(9)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "empty"),
+        (b"\xff\xfe\x00", "UTF-8|YAML"),
+        (b"flavors: [unclosed", "YAML at line"),
+        (b"- a\n- b\n", "not a mapping"),
+        (b"run_id: x\n", "no flavors"),
+        (b"flavors: {}\n", "no flavors"),
+        (b"flavors: !!python/object/apply:os.system ['true']\n", "YAML"),
+        (BOMB + b"flavors: {f: *j}\n", "YAML"),
+        (b"flavors: &x {f: *x}\n", "YAML"),
+        (b"[" * 5000, "YAML"),
+    ],
+    ids=["empty", "binary", "broken", "list", "none", "no-flavors", "python-object", "bomb", "recursive", "nested"],
+)
+def test_what_is_no_mlmodel_is_refused_in_no_time(content: bytes, why: str) -> None:
+    with pytest.raises(InvalidMLmodel, match=why):
+        parse_mlmodel(content)

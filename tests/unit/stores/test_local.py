@@ -1,0 +1,132 @@
+"""A hostile directory neither hangs the audit nor leads it out of the model."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from registry_audit.errors import CouldNotVerify
+from registry_audit.model.limits import Limits
+from registry_audit.model.listing import ListedFile, Listing
+from registry_audit.stores.base import Unreadable
+from registry_audit.stores.local import LocalStore
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "model" / "data").mkdir(parents=True)
+    (tmp_path / "model" / "MLmodel").write_text("flavors: {}")
+    (tmp_path / "model" / "data" / "x.bin").write_bytes(b"x" * 10)
+    (tmp_path / "secret").write_text("not yours")
+    return tmp_path / "model"
+
+
+def listing(root: Path, limits: Limits | None = None) -> Listing:
+    return LocalStore(root, "file:x").listing(limits or Limits())
+
+
+def content(root: Path, file: ListedFile) -> bytes:
+    return b"".join(LocalStore(root, "file:x").read(file))
+
+
+def test_every_file_with_its_size_in_posix_paths(root: Path) -> None:
+    assert [(file.path, file.size) for file in listing(root).files] == [("MLmodel", 11), ("data/x.bin", 10)]
+    assert listing(root).tells_changes
+
+
+def test_a_root_that_is_gone_or_a_file_lists_as_empty(root: Path) -> None:
+    assert listing(root / "nope").files == ()
+    assert listing(root / "MLmodel").files == ()
+
+
+def test_a_missing_root_of_another_machine_is_not_called_missing(root: Path) -> None:
+    with pytest.raises(CouldNotVerify, match="not on this machine"):
+        LocalStore(Path("/no-such-mount/1/abc/artifacts/model"), "file:x", may_be_elsewhere=True).listing(Limits())
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("../secret", "leaves the model"),
+        ("/etc/hostname", "leaves the model"),
+        ("nowhere", "to nothing"),
+        ("link", "to itself"),
+        (".", "holds it"),
+        ("data/..", "holds it"),
+    ],
+)
+def test_symlinks_that_leave_or_loop_are_refused(root: Path, target: str, why: str) -> None:
+    (root / "link").symlink_to(target)
+    found = listing(root)
+    assert [file.path for file in found.files] == ["MLmodel", "data/x.bin"]
+    assert found.unsafe == ("link",)
+    assert (found.problems[0].rule, found.problems[0].blocks) == ("RA013", True)
+    assert why in found.problems[0].message
+
+
+def test_a_symlink_deeper_down_cannot_loop_either(root: Path) -> None:
+    (root / "data" / "up").symlink_to("..")
+    assert listing(root).unsafe == ("data/up",)
+
+
+def test_symlinks_inside_the_model_are_read_through(root: Path) -> None:
+    (root / "same").symlink_to("MLmodel")
+    (root / "dir").symlink_to("data")
+    files = {file.path: file for file in listing(root).files}
+    assert sorted(files) == ["MLmodel", "data/x.bin", "dir/x.bin", "same"]
+    assert content(root, files["same"]) == b"flavors: {}"
+    assert content(root, files["dir/x.bin"]) == b"x" * 10
+
+
+def test_special_files_are_named_and_never_opened(root: Path) -> None:
+    os.mkfifo(root / "pipe")
+    found = listing(root)
+    assert found.unsafe == ("pipe",)
+    assert "named pipe" in found.problems[0].message
+
+
+def test_a_fifo_put_in_a_files_place_does_not_hang(root: Path) -> None:
+    file = listing(root).files[1]
+    (root / file.path).unlink()
+    os.mkfifo(root / file.path)
+    with pytest.raises(Unreadable) as refused:
+        content(root, file)
+    assert refused.value.rule == "RA008"
+
+
+def test_an_overwrite_between_listing_and_reading_is_seen_whatever_its_size_and_time(root: Path) -> None:
+    file = listing(root).files[1]
+    before = (root / file.path).stat()
+    (root / file.path).write_bytes(b"y" * 10)
+    os.utime(root / file.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(Unreadable) as refused:
+        content(root, file)
+    assert refused.value.rule == "RA008"
+
+
+def test_an_overwrite_while_it_is_read_is_seen(root: Path) -> None:
+    file = listing(root).files[1]
+    with pytest.raises(Unreadable, match="while it was read"), LocalStore(root, "file:x").open(file) as handle:
+        handle.read(1)
+        with (root / file.path).open("ab") as more:
+            more.write(b"!")
+
+
+def test_limits_end_a_listing_that_has_no_end(root: Path) -> None:
+    with pytest.raises(CouldNotVerify, match="--max-files"):
+        listing(root, Limits(max_files=1))
+    with pytest.raises(CouldNotVerify, match="--max-bytes"):
+        listing(root, Limits(max_bytes=20))
+    with pytest.raises(CouldNotVerify, match="--max-depth"):
+        listing(root, Limits(max_depth=0))
+
+
+def test_names_that_are_not_text_are_carried_exactly(root: Path) -> None:
+    Path(os.fsdecode(os.fsencode(root) + b"/bad\xff")).write_bytes(b"raw")
+    files = {file.path: file for file in listing(root).files}
+    assert content(root, files["bad\udcff"]) == b"raw"
+
+
+def test_empty_directories_are_known(root: Path) -> None:
+    (root / "hollow").mkdir()
+    assert listing(root).empty_directories == ("hollow",)
