@@ -1,5 +1,6 @@
 """The library in a few calls, for those who write their own program around it."""
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,10 @@ from registry_audit.audit.session import Session
 from registry_audit.audit.single import VersionPair, check_version, compare_versions, must_resolve
 from registry_audit.config import CompareConfig, ServerConfig
 from registry_audit.errors import UsageError
+from registry_audit.ledger.location import default_ledger_url
+from registry_audit.ledger.opening import open_ledger, remember
+from registry_audit.ledger.record import begin, finish, trusted_readings
+from registry_audit.ledger.store import Ledger
 from registry_audit.registry.connection import Server
 from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.registry.versions import find_version
@@ -27,6 +32,7 @@ from registry_audit.verdict import Severity
 def audit_registry(
     options: AuditOptions,
     *,
+    audit_id: str | None = None,
     work_directory: Path | None = None,
     on_listed: Callable[[Scope], None] = lambda scope: None,
     on_done: Callable[[VersionAudit], None] = lambda audit: None,
@@ -35,18 +41,66 @@ def audit_registry(
     """Audit every version that the options select, in threads of this process.
 
     Args:
+        audit_id: of an interrupted audit, to resume it; else a new one is made.
         work_directory: where readings outlive the process; the same directory resumes an interrupted audit.
         on_listed, on_done, on_bytes: told of the progress; the latter two from any thread.
 
     Raises:
         UsageError: the options name something that does not exist, or the credentials are refused.
         CouldNotVerify: the registry cannot be listed. One version that cannot be read is a row, not an error.
+        LedgerError: the ledger is unusable.
     """
+    audit_id = audit_id or uuid.uuid4().hex
+    ledger = ledger_of(options)
     session = open_session(options, work_directory=work_directory, on_bytes=on_bytes)
     scope = list_scope(session, options)
+    begin_audit(ledger, options, scope, audit_id)
+    trust_readings(session, ledger, options)
     on_listed(scope)
     audits = audit_versions(session, scope.versions, workers=options.workers, on_done=on_done)
-    return build_document(audits, options, scope)
+    return conclude_audit(ledger, options, scope, audits, audit_id)
+
+
+def ledger_of(options: AuditOptions) -> Ledger | None:
+    """The ledger that the options name, opened before any work is done.
+
+    The user's own default ledger is started by the first audit. Any other is started by an audit that accepts what
+    is new: a wrong URL must not look like an empty memory.
+
+    Raises:
+        LedgerError: it is missing, shortened, or of a later release.
+        UsageError: it is no URL of a ledger.
+    """
+    if options.ledger is None:
+        return None
+    return open_ledger(options.ledger, create=options.accept_new or options.ledger == default_ledger_url())
+
+
+def begin_audit(ledger: Ledger | None, options: AuditOptions, scope: Scope, audit_id: str) -> None:
+    """Note in the ledger that the audit began, so that one that never ends shows as interrupted."""
+    if ledger is not None:
+        remember(ledger, begin(ledger, scope, options, audit_id))
+
+
+def trust_readings(session: Session, ledger: Ledger | None, options: AuditOptions) -> None:
+    """For a quick audit: let the session take an unchanged fingerprint's last full reading for its bytes."""
+    if ledger is not None and options.quick:
+        session.trusted = trusted_readings(ledger, session.connection.registry_uri, options.full_every)
+
+
+def conclude_audit(
+    ledger: Ledger | None, options: AuditOptions, scope: Scope, audits: tuple[VersionAudit, ...], audit_id: str
+) -> AuditDocument:
+    """The report of an audit, its rows put beside the ledger and recorded there, if there is one.
+
+    Raises:
+        LedgerError: the ledger cannot be read or written; nothing was recorded.
+    """
+    if ledger is None:
+        return build_document(audits, options, scope)
+    recorded = finish(ledger, scope, options, audit_id, audits)
+    remember(ledger, recorded.head)
+    return build_document(recorded.audits, options, scope, recorded=recorded, ledger_url=ledger.url)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,17 +23,19 @@ _TEST_ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "NETRC": os.devnull,  # it would outrank the credentials of a URI
+    "REGISTRY_AUDIT_LEDGER": "none",  # tests of the ledger name theirs
 }
 
 
 @pytest.fixture(scope="session", autouse=True)
-def clean_environment() -> Iterator[None]:
+def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing of the machine's own set-up reaches a test, and a request that fails fails soon."""
     patch = pytest.MonkeyPatch()
     for name in [name for name in os.environ if name.startswith(_FOREIGN_PREFIXES)]:
         patch.delenv(name)
     for name, value in _TEST_ENVIRONMENT.items():
         patch.setenv(name, value)
+    patch.setenv("REGISTRY_AUDIT_HOME", str(tmp_path_factory.mktemp("home")))
     yield
     patch.undo()
 

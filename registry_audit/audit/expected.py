@@ -20,12 +20,15 @@ def within_one_registry(path: str, left: ModelCopy, right: ModelCopy) -> str | N
 
     Source: mlflow ModelsArtifactRepository.download_artifacts; facts/mlflow.md section 6.
     """
-    if path != _META_FILE:
+    if path != _META_FILE or path in left.listing.unsafe + right.listing.unsafe:
         return None
-    sizes = [file.size for copy in (left, right) for file in copy.listing.files if file.path == path]
-    regular = path not in left.listing.unsafe + right.listing.unsafe
+    return explains_meta(path, [f.size for copy in (left, right) for f in copy.listing.files if f.path == path])
+
+
+def explains_meta(path: str, sizes: list[int | None]) -> str | None:
+    """The rule for a `registered_model_meta` of these sizes, where that is what it can be."""
     small = all(size is not None and size <= _META_MAX_BYTES for size in sizes)
-    return REGISTERED_MODEL_META if regular and small else None
+    return REGISTERED_MODEL_META if path == _META_FILE and small else None
 
 
 def across_servers(path: str, left: ModelCopy, right: ModelCopy) -> str | None:

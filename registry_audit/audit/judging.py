@@ -1,7 +1,9 @@
 """The rules applied to one version: what was resolved, read and compared becomes a verdict and findings."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from registry_audit.audit.baseline import BaselineView
 from registry_audit.audit.comparing import Comparison
 from registry_audit.audit.copies import Copy, CopyFailure, ModelCopy, Role
 from registry_audit.audit.lineage import lineage_problems
@@ -22,10 +24,22 @@ class Finding:
     message: str
     remedy: str
     path: str | None = None
+    first_seen: str | None = None  # UTC; None without a ledger
+    new: bool | None = None  # not open before this audit; None without a ledger
+    waiver: "Waiver | None" = None
 
     @property
     def name(self) -> str:
         return RULE_BY_ID[self.rule].name
+
+
+@dataclass(frozen=True, slots=True)
+class Waiver:
+    """Somebody answers for a finding until a day, or until the bytes change again."""
+
+    by: str
+    reason: str
+    until: str  # UTC date; the waiver holds through that day
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,7 @@ class VersionAudit:
     reg_model: ModelCopy | None
     comparison: Comparison | None
     findings: tuple[Finding, ...]  # most severe first
+    baseline: BaselineView | None = None  # None without a ledger
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
@@ -55,12 +70,10 @@ def judge(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compariso
     version, storage = resolved.version, _storage(resolved, run, reg, comparison)
     ready = version.status == "READY"
     problems = [*resolved.problems, *_location_problems(resolved)]
-    seen: set[str] = set()
     for copy in (run, reg):
         if isinstance(copy, CopyFailure):
             problems += [Problem("RA009", f"{copy.role.words}: {copy.reason}")] if copy.reason else []
-        elif copy.identity not in seen:
-            seen.add(copy.identity)
+        elif not (copy is reg and _stands_in(run, copy)):
             problems += _copy_problems(copy, ready)
     unexpected = comparison.unexpected if comparison else ()
     redirected = _redirected(resolved, run, reg) if unexpected else None
@@ -92,6 +105,11 @@ def judge(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compariso
         comparison=comparison,
         findings=findings_of(version, problems),
     )
+
+
+def _stands_in(run: Copy, reg: ModelCopy) -> bool:
+    """Whether the registry model is the run model's very reading under its other name."""
+    return isinstance(run, ModelCopy) and run.identity == reg.identity and run.reading is reg.reading
 
 
 def unresolvable(version: RegisteredVersion, reason: str) -> VersionAudit:
@@ -182,6 +200,11 @@ def _copy_problems(copy: ModelCopy, ready: bool) -> list[Problem]:
         if not unsure:
             problems.append(Problem("RA003", f"the storage of the {copy.role.words} {what}"))
         return problems
+    read_count = len(copy.reading.entries) if copy.reading else 0
+    if read_count < len(copy.listing.files) and not any(problem.blocks for problem in problems):
+        # Nothing that reads leaves a file out without a problem of its own; if it ever does, it ends here.
+        unread = f"{copy.role.words}: {read_count} of {len(copy.listing.files)} listed files were read"
+        problems.append(Problem("RA009", unread))
     content = copy.reading.mlmodel if copy.reading else None
     if content is None:
         if not any(problem.path == "MLmodel" for problem in problems):
@@ -250,4 +273,8 @@ def findings_of(version: RegisteredVersion, problems: list[Problem]) -> tuple[Fi
         if rule is RUN_DELETED and version.run_id and "trash" in problem.message:
             remedy = f"Restore it before the next `mlflow gc`: mlflow runs restore --run-id {printable(version.run_id)}"
         findings.append(Finding(rule.id, severity, problem.message, remedy, problem.path))
+    return sorted_findings(findings)
+
+
+def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda f: (-f.severity.rank, f.rule, f.path or "", f.message)))

@@ -1,9 +1,10 @@
 """What an audit is asked to do. Outside data, so it is validated here, before hours of work."""
 
+import hashlib
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from registry_audit.model.limits import Limits
 from registry_audit.registry.connection import Server
@@ -23,12 +24,29 @@ class AuditOptions(BaseModel):
     models: tuple[str, ...] = ()  # glob patterns on the name, case-sensitive; none means all
     filter: str | None = None  # MLflow's own filter for search_model_versions
     latest: PositiveInt | None = None  # only so many highest versions of each model
+    subset: str | None = Field(default=None, pattern=r"^[0-9]{1,6}/[0-9]{1,6}$")  # "n/t": the n-th part of t
+    quick: bool = False  # trust what an unchanged fingerprint says of bytes that were read before
+    full_every: PositiveInt | None = None  # days after which `quick` reads in full all the same
+    accept_new: bool = False
+    ledger: str | None = Field(default=None, repr=False)  # SQLAlchemy URL; None keeps no memory
     fail_on: Severity = Severity.MEDIUM
     digest: Literal["sha256", "blake3"] = "sha256"
     workers: PositiveInt = DEFAULT_WORKERS
     max_files: PositiveInt = Limits().max_files
     max_depth: PositiveInt = Limits().max_depth
     max_bytes: PositiveInt = Limits().max_bytes
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> "AuditOptions":
+        if self.ledger is None and (self.quick or self.accept_new):
+            raise ValueError("quick and accept_new need a ledger")
+        if self.full_every is not None and not self.quick:
+            raise ValueError("full_every only means something with quick")
+        if self.subset is not None:
+            part, parts = map(int, self.subset.split("/"))
+            if not 1 <= part <= parts:
+                raise ValueError("subset is n/t with n from 1 to t, for instance 2/7")
+        return self
 
     @property
     def server(self) -> Server:
@@ -44,6 +62,10 @@ class AuditOptions(BaseModel):
             "models": list(self.models),
             "filter": self.filter,
             "latest": self.latest,
+            "subset": self.subset,
+            "quick": self.quick,
+            "full_every": self.full_every,
+            "accept_new": self.accept_new,
             "fail_on": self.fail_on.value,
             "digest": self.digest,
             "max_files": self.max_files,
@@ -59,6 +81,9 @@ def selected(versions: tuple[RegisteredVersion, ...], options: AuditOptions) -> 
         versions: sorted by name, then number.
     """
     named = [v for v in versions if not options.models or any(fnmatchcase(v.name, glob) for glob in options.models)]
+    if options.subset is not None:
+        part, parts = map(int, options.subset.split("/"))
+        named = [version for version in named if _part_of(version, parts) == part]
     if options.latest is None:
         return tuple(named)
     rank: dict[str, int] = {}
@@ -68,3 +93,9 @@ def selected(versions: tuple[RegisteredVersion, ...], options: AuditOptions) -> 
         if rank[version.name] <= options.latest:
             kept.append(version)
     return tuple(reversed(kept))
+
+
+def _part_of(version: RegisteredVersion, parts: int) -> int:
+    """1 to `parts`: always the same for one version, so that `parts` runs cover everything exactly once."""
+    digest = hashlib.sha256(f"{version.name}\n{version.version}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") % parts + 1

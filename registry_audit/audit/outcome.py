@@ -39,9 +39,11 @@ def outcome_of(audits: Iterable[Judged], fail_on: Severity, *, listed_whole: boo
     for audit in audits:
         audited += audit.verdict not in _NOT_AUDITED
         incomplete |= audit.verdict is Verdict.UNVERIFIABLE
-        found |= audit.verdict is Verdict.MISMATCH
-        found |= any(f.rule != "RA009" and f.severity.rank >= fail_on.rank for f in audit.all_findings)
-        incomplete |= any(f.rule == "RA009" for f in audit.all_findings)
+        standing = [finding for finding in audit.all_findings if finding.waiver is None]
+        waived = {finding.rule for finding in audit.all_findings if finding.waiver is not None}
+        found |= audit.verdict is Verdict.MISMATCH and "RA001" not in waived
+        found |= any(f.rule != "RA009" and f.severity.rank >= fail_on.rank for f in standing)
+        incomplete |= any(f.rule == "RA009" for f in standing)
     if found:
         return Outcome(ExitStatus.FINDINGS)
     if incomplete or audited == 0 or not listed_whole:

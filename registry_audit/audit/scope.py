@@ -19,6 +19,7 @@ class Scope:
     listed_count: int  # before `models` and `latest` chose
     notes: tuple[str, ...] = ()
     listed_whole: bool = True
+    listed: frozenset[tuple[str, str]] = frozenset()  # name and version of all that was listed
 
 
 def list_scope(session: Session, options: AuditOptions) -> Scope:
@@ -44,4 +45,5 @@ def list_scope(session: Session, options: AuditOptions) -> Scope:
         listed_count=len(listing.versions),
         notes=listing.notes,
         listed_whole=listing.whole,
+        listed=frozenset((version.name, version.version) for version in listing.versions),
     )

@@ -7,8 +7,12 @@ from pathlib import Path
 from registry_audit.audit.readings import ReadingCache
 from registry_audit.errors import Stopped
 from registry_audit.model.limits import Limits
+from registry_audit.model.manifest import Manifest
 from registry_audit.registry.connection import Connection, Server, connect
 from registry_audit.registry.runs import Runs
+
+# Identity and fingerprint of a storage to its manifest and when it was last read in full, if that may be trusted.
+Trusted = Callable[[str, str], tuple[Manifest, str] | None]
 
 
 class Session:
@@ -33,6 +37,7 @@ class Session:
         self.readings = ReadingCache(work_directory)
         self.limits = limits or Limits()
         self.algorithm = algorithm
+        self.trusted: Trusted = lambda identity, fingerprint: None  # set for a quick audit
         self._on_bytes = on_bytes
         self._stopping = threading.Event()
 

@@ -14,6 +14,7 @@ from registry_audit.audit.expected import Explain, within_one_registry
 from registry_audit.audit.judging import VersionAudit, judge, unresolvable
 from registry_audit.audit.reading import read_all, read_pair
 from registry_audit.audit.session import Session
+from registry_audit.audit.trusting import trusted_reading
 from registry_audit.errors import AuditError, CouldNotVerify, UsageError
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.resolve import Location, ResolvedVersion, resolve_version
@@ -87,7 +88,8 @@ def compare_copies(
     by: ComparedBy = "digests"
     if left.reading is None or right.reading is None:
         left, right = _read_together(session, left, right)
-        by = "bytes"
+        trusted = any(copy.reading and copy.reading.trusted_since for copy in (left, right))
+        by = "digests" if trusted else "bytes"
     elif left.directory and right.directory:
         left = confirm_bytes(left, right, pulse=session.pulse)
         by = "bytes"
@@ -100,6 +102,9 @@ def _read_together(session: Session, left: ModelCopy, right: ModelCopy) -> tuple
     def read() -> tuple[Reading, ...]:
         return read_pair(stores[0], left.listing, stores[1], right.listing, session.algorithm, pulse=session.pulse)
 
+    quick = [trusted_reading(session, store, copy) for store, copy in zip(stores, (left, right), strict=True)]
+    if quick[0] is not None and quick[1] is not None:
+        return replace(left, reading=quick[0]), replace(right, reading=quick[1])
     parts = (left.identity, left.listing), (right.identity, right.listing)
     first, second = session.readings.once(parts, session.algorithm, read)
     return replace(left, reading=first), replace(right, reading=second)
@@ -127,6 +132,8 @@ def _read(session: Session, store: Store, copy: ModelCopy, keep_in: Path | None)
 
     if keep_in is not None:
         return read()[0]
+    if (trusted := trusted_reading(session, store, copy)) is not None:
+        return trusted
     return session.readings.once(((copy.identity, copy.listing),), session.algorithm, read)[0]
 
 

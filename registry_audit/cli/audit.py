@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from registry_audit.cli.ledger import ledger_option, ledger_url
 from registry_audit.cli.progress import Progress
 from registry_audit.cli.servers import required_tracking_uri, server_options
 from registry_audit.cli.workplace import WorkDirectory, must_be_writable
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
     from registry_audit.audit.options import AuditOptions
     from registry_audit.report.document import AuditDocument
 
-Run = Callable[["AuditOptions", Path, Progress], "AuditDocument"]
+Run = Callable[["AuditOptions", WorkDirectory, Progress], "AuditDocument"]
 
 
 def audit_command(run: Run) -> click.Command:
     """The command with everything but the audit itself.
 
     Args:
-        run: audits as the options say; its readings may outlive the process in the directory given.
+        run: audits as the options say; its readings may outlive the process in the directory given, under its id.
     """
 
     @click.command(
@@ -48,6 +49,11 @@ def audit_command(run: Run) -> click.Command:
         metavar="DIR",
         help="Write audit.json, audit.html, audit.md and junit.xml there.",
     )
+    @ledger_option
+    @click.option("--accept-new", is_flag=True, help="Record a baseline for every whole version that has none yet.")
+    @click.option("--quick", is_flag=True, help="Do not read what an unchanged fingerprint says was read before.")
+    @click.option("--full-every", type=click.IntRange(1), metavar="DAYS", help="With --quick: read in full when older.")
+    @click.option("--subset", metavar="n/t", help="Only the n-th of t stable parts: t runs cover everything once.")
     @click.option("--digest", type=click.Choice(["sha256", "blake3"]), default="sha256", show_default=True)
     @click.option("--workers", type=click.IntRange(1, 256), default=8, show_default=True, help="Versions at once.")
     @click.option("--audit-id", metavar="ID", help="Resume the interrupted audit of this id: it reads only the rest.")
@@ -64,13 +70,14 @@ def audit_command(run: Run) -> click.Command:
         ! missing.
         """
         chosen["tracking_uri"] = required_tracking_uri(tracking_uri)
+        chosen["ledger"] = ledger_url(chosen["ledger"])
         options = _options(chosen)
         if report_dir is not None:
             must_be_writable(report_dir, "--report-dir")
         work = WorkDirectory(audit_id)
         try:
             with Progress(quiet=quiet) as progress:
-                document = run(options, work.path, progress)
+                document = run(options, work, progress)
         except KeyboardInterrupt:
             click.echo(f"to resume, run the same command with --audit-id {work.audit_id}", err=True)
             raise
@@ -103,12 +110,13 @@ def _show(document: "AuditDocument", report_dir: Path | None) -> None:
         click.echo(f"wrote {path}", err=True)
 
 
-def _run_here(options: "AuditOptions", work_directory: Path, progress: Progress) -> "AuditDocument":
+def _run_here(options: "AuditOptions", work: WorkDirectory, progress: Progress) -> "AuditDocument":
     from registry_audit.api import audit_registry
 
     return audit_registry(
         options,
-        work_directory=work_directory,
+        audit_id=work.audit_id,
+        work_directory=work.path,
         on_listed=progress.listed,
         on_done=progress.done,
         on_bytes=progress.bytes,

@@ -11,22 +11,30 @@ from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.outcome import outcome_of
 from registry_audit.audit.scope import Scope
+from registry_audit.ledger.record import Recorded
 from registry_audit.redact import redact
 from registry_audit.report.document import (
     AuditDocument,
+    BaselineDifferenceRow,
+    BaselineDigests,
+    BaselineSizes,
+    Changes,
     CopyRow,
     Coverage,
     DifferenceRow,
     FindingRow,
+    LedgerRow,
     Outcome,
     Registry,
+    ResolvedRow,
     SidedDigests,
     SidedSizes,
     Summary,
     Tool,
     VersionRow,
+    WaiverRow,
 )
-from registry_audit.verdict import Verdict
+from registry_audit.verdict import BaselineStatus, Verdict
 
 
 def build_document(
@@ -34,6 +42,8 @@ def build_document(
     options: AuditOptions,
     scope: Scope,
     *,
+    recorded: Recorded | None = None,
+    ledger_url: str = "",
     generated_at: datetime | None = None,
 ) -> AuditDocument:
     """The report of an audit; the same for the same rows in any order, but for `generated_at`."""
@@ -54,8 +64,16 @@ def build_document(
         coverage=_coverage(ordered, scope, verdicts),
         summary=Summary(
             verdicts={verdict: verdicts[verdict] for verdict in Verdict},
-            baseline={},
+            baseline=_baseline_counts(ordered),
             findings={rule: rules[rule] for rule in sorted(rules)},
+        ),
+        ledger=_ledger_row(recorded, ledger_url) if recorded else None,
+        changes=_changes(ordered, recorded) if recorded else None,
+        resolved=tuple(
+            ResolvedRow(
+                name=gone.name, version=gone.version, rule=gone.rule, path=gone.path, first_seen=gone.first_seen
+            )
+            for gone in (recorded.resolved if recorded else ())
         ),
         versions=tuple(version_row(audit, options.digest) for audit in ordered),
     )
@@ -80,19 +98,33 @@ def version_row(audit: VersionAudit, algorithm: str) -> VersionRow:
         run_id=version.run_id,
         verdict=audit.verdict,
         reason=audit.reason,
-        baseline=None,
+        baseline=audit.baseline.status if audit.baseline else None,
         storage=audit.storage,
         compared_by=audit.comparison.compared_by if audit.comparison else None,
         run_model=_copy_row(audit.run_model, algorithm),
         reg_model=_copy_row(audit.reg_model, algorithm),
         differences=difference_rows(audit.comparison),
         findings=finding_rows(audit),
+        baseline_differences=_baseline_difference_rows(audit),
+        accepted_at=audit.baseline.accepted_at if audit.baseline else None,
+        accepted_by=audit.baseline.accepted_by if audit.baseline else None,
+        last_read_at=audit.baseline.last_read_at if audit.baseline else None,
     )
 
 
 def finding_rows(audit: VersionAudit) -> tuple[FindingRow, ...]:
     return tuple(
-        FindingRow(rule=f.rule, name=f.name, severity=f.severity, message=f.message, remedy=f.remedy, path=f.path)
+        FindingRow(
+            rule=f.rule,
+            name=f.name,
+            severity=f.severity,
+            message=f.message,
+            remedy=f.remedy,
+            path=f.path,
+            first_seen=f.first_seen,
+            new=f.new,
+            waived=WaiverRow(by=f.waiver.by, reason=f.waiver.reason, until=f.waiver.until) if f.waiver else None,
+        )
         for f in audit.findings
     )
 
@@ -113,6 +145,46 @@ def difference_rows(comparison: Comparison | None) -> tuple[DifferenceRow, ...]:
             digests=SidedDigests(run_model=difference.digests[0], reg_model=difference.digests[1]),
         )
         for difference in (comparison.differences if comparison else ())
+    )
+
+
+def _baseline_counts(audits: list[VersionAudit]) -> dict[BaselineStatus, int]:
+    statuses = Counter(audit.baseline.status for audit in audits if audit.baseline)
+    return {status: statuses[status] for status in BaselineStatus} if statuses else {}
+
+
+def _baseline_difference_rows(audit: VersionAudit) -> tuple[BaselineDifferenceRow, ...]:
+    kinds = {Kind.ONLY_LEFT: "removed", Kind.ONLY_RIGHT: "added", Kind.CONTENT: "content"}
+    return tuple(
+        BaselineDifferenceRow(
+            path=difference.path,
+            kind=kinds[difference.kind],  # type: ignore[arg-type]
+            expected_by=difference.expected_by,
+            sizes=BaselineSizes(baseline=difference.sizes[0], now=difference.sizes[1]),
+            digests=BaselineDigests(baseline=difference.digests[0], now=difference.digests[1]),
+        )
+        for difference in (audit.baseline.differences if audit.baseline else ())
+    )
+
+
+def _ledger_row(recorded: Recorded, url: str) -> LedgerRow:
+    return LedgerRow(
+        url=redact(url),
+        head=recorded.head.digest,
+        entries=recorded.head.seq,
+        audit_id=recorded.audit_id,
+        accepted_new=recorded.accepted_count,
+    )
+
+
+def _changes(audits: list[VersionAudit], recorded: Recorded) -> Changes:
+    findings = [finding for audit in audits for finding in audit.findings]
+    return Changes(
+        new=sum(1 for finding in findings if finding.new),
+        known=sum(1 for finding in findings if not finding.new),
+        resolved=len(recorded.resolved),
+        waived=sum(1 for finding in findings if finding.waiver),
+        since=recorded.previous_audit_at,
     )
 
 
@@ -143,7 +215,8 @@ def _coverage(audits: list[VersionAudit], scope: Scope, verdicts: Counter[Verdic
         audited=len(audits) - not_audited,
         unverifiable=verdicts[Verdict.UNVERIFIABLE],
         skipped=verdicts[Verdict.SKIPPED],
-        not_sampled=scope.listed_count - len(audits),
+        not_sampled=scope.listed_count - len(scope.versions),
+        not_read=sum(1 for audit in audits if audit.baseline and audit.baseline.last_read_at and audit.verdict.passes),
         files_read=sum(reading.files_read for reading in read.values()),
         bytes_read=sum(reading.bytes_read for reading in read.values()),
         storages_read=len(read),

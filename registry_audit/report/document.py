@@ -43,6 +43,22 @@ class DifferenceRow(_Row):
     digests: SidedDigests
 
 
+class BaselineSizes(_Row):
+    baseline: int | None
+    now: int | None
+
+
+class BaselineDigests(_Row):
+    baseline: str | None
+    now: str | None
+
+
+class WaiverRow(_Row):
+    by: str
+    reason: str
+    until: str  # UTC date, included
+
+
 class FindingRow(_Row):
     rule: str
     name: str
@@ -50,6 +66,17 @@ class FindingRow(_Row):
     message: str
     remedy: str
     path: str | None = None
+    first_seen: str | None = None  # UTC date; None without a ledger
+    new: bool | None = None  # not open before this audit
+    waived: WaiverRow | None = None  # shown, and does not make the exit status
+
+
+class BaselineDifferenceRow(_Row):
+    path: str
+    kind: Literal["removed", "added", "content"]
+    expected_by: str | None
+    sizes: BaselineSizes
+    digests: BaselineDigests
 
 
 class VersionRow(_Row):
@@ -68,6 +95,10 @@ class VersionRow(_Row):
     reg_model: CopyRow | None
     differences: tuple[DifferenceRow, ...]
     findings: tuple[FindingRow, ...]
+    baseline_differences: tuple[BaselineDifferenceRow, ...] = ()
+    accepted_at: str | None = None
+    accepted_by: str | None = None
+    last_read_at: str | None = None  # for `not_read`: when these bytes were last read in full
 
 
 class Coverage(_Row):
@@ -76,6 +107,7 @@ class Coverage(_Row):
     unverifiable: int
     skipped: int
     not_sampled: int
+    not_read: int = 0  # audited, their bytes trusted from an unchanged fingerprint (--quick)
     files_read: int
     bytes_read: int
     storages_read: int
@@ -106,6 +138,32 @@ class Registry(_Row):
     mlflow_server: str | None  # version of the server; None where there is none
 
 
+class LedgerRow(_Row):
+    url: str  # redacted
+    head: str  # digest of the newest entry: a copy of it elsewhere proves that the past was not rewritten
+    entries: int
+    audit_id: str
+    accepted_new: int
+
+
+class Changes(_Row):
+    """Findings beside those of the audits before."""
+
+    new: int
+    known: int
+    resolved: int
+    waived: int
+    since: str | None  # UTC; when the audit before finished
+
+
+class ResolvedRow(_Row):
+    name: str
+    version: str
+    rule: str
+    path: str | None
+    first_seen: str
+
+
 class AuditDocument(_Row):
     schema_version: Literal[1] = SCHEMA_VERSION
     generated_at: str  # UTC, ISO 8601, ends in Z
@@ -115,4 +173,7 @@ class AuditDocument(_Row):
     outcome: Outcome
     coverage: Coverage
     summary: Summary
+    ledger: LedgerRow | None = None
+    changes: Changes | None = None
+    resolved: tuple[ResolvedRow, ...] = ()
     versions: tuple[VersionRow, ...] = Field(default=())

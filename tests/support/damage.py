@@ -184,6 +184,15 @@ def symlink_out(directory: Path) -> str:
 
 
 @_proven
+def symlink_to_system(directory: Path) -> str:
+    """A file replaced by a link to one of the machine's own."""
+    path = directory / TOP_FILE
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+    return TOP_FILE
+
+
+@_proven
 def dangling_symlink(directory: Path) -> str:
     path = directory / TOP_FILE
     path.unlink()
@@ -237,9 +246,11 @@ CONTENT: tuple[Damage, ...] = (
     file_becomes_directory,
     pycache_differs,
 )
+# Of these, MLmodel itself tells: it names the files and says how many bytes were logged.
+INCOMPLETE: tuple[Damage, ...] = (truncate, empty_file, delete_file, delete_nested_directory, rename_file)
 # Nothing is left to load.
 MISSING: tuple[Damage, ...] = (delete_mlmodel, empty_directory, delete_tree)
 # Only a file system can hold these; a bucket cannot.
-UNSAFE: tuple[Damage, ...] = (symlink_out, dangling_symlink, symlink_loop, fifo)
+UNSAFE: tuple[Damage, ...] = (symlink_out, symlink_to_system, dangling_symlink, symlink_loop, fifo)
 COLLISIONS: tuple[Damage, ...] = (case_collision, unicode_collision)
 ALL: tuple[Damage, ...] = (*CONTENT, *MISSING, break_mlmodel, *UNSAFE, *COLLISIONS)

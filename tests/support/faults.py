@@ -69,10 +69,16 @@ def truncated(framing: Literal["original", "corrected", "chunked", "chunked-unfi
 
 
 def status(code: int, *, retry_after_seconds: int | None = None, headers: Mapping[str, str] | None = None) -> Fault:
-    """An error answer as MLflow or the gateway before it gives it; the server never sees the request."""
+    """An error answer as a gateway before MLflow gives it, in HTML; the server never sees the request."""
     more = dict(headers or {}) | ({} if retry_after_seconds is None else {"Retry-After": str(retry_after_seconds)})
-    body = json.dumps({"error_code": "INTERNAL_ERROR", "message": f"made to fail with {code}"}).encode()
-    return _answer(Response(code, body, (("Content-Type", "application/json"), *more.items())))
+    body = f"<html><head><title>{code}</title></head><body>made to fail with {code}</body></html>".encode()
+    return _answer(Response(code, body, (("Content-Type", "text/html"), *more.items())))
+
+
+def mlflow_error(code: int, error_code: str) -> Fault:
+    """An error answer as MLflow itself gives it."""
+    body = json.dumps({"error_code": error_code, "message": f"made to fail with {error_code}"}).encode()
+    return _answer(Response(code, body))
 
 
 def login_page() -> Fault:

@@ -165,6 +165,7 @@ class Exchange:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes; together with delayed ACKs that costs 40 ms
     server: "_Server"
 
     def handle_any(self) -> None:

@@ -1,0 +1,21 @@
+"""Prefect flows: the order of the steps, nothing else. One file a flow.
+
+This package is imported before Prefect where a flow is run as a command (`python -m flows.audit_registry`), so this is
+where an embedded server gets its settings; a server that runs already has its own. What the environment says wins.
+"""
+
+import os
+
+_EMBEDDED_SERVER = {
+    # Without it a fresh server's heartbeat races its migrations: "database is locked", with a traceback.
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # The default of 20 s is too short for the first start on a slow machine.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    # With the defaults a server drops task-run records in silence once more come in than it writes one by one.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+}
+
+for _name, _value in _EMBEDDED_SERVER.items():
+    os.environ.setdefault(_name, _value)

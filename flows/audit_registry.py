@@ -1,0 +1,150 @@
+"""`audit-registry`: every version of every registered model.
+
+`python -m flows.audit_registry` takes the options of `registry-audit audit` and runs the flow in this process.
+"""
+
+import sys
+from typing import Annotated, Any, Literal
+
+from prefect import State, flow, get_run_logger, runtime
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field, PositiveInt
+
+from flows import parameters
+from flows.batches import IN_FLIGHT, TASKS_PER_BATCH, audited_rows, whole
+from flows.ending import ended, refused
+from flows.parameters import Uri
+from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.options import DEFAULT_WORKERS, AuditOptions
+from registry_audit.audit.workdir import WorkDirectory
+from registry_audit.cli.ledger import ledger_url
+from registry_audit.cli.workplace import must_be_writable
+from registry_audit.errors import AuditError
+from registry_audit.model.limits import Limits
+from registry_audit.redact import redact
+from registry_audit.report.view import lede
+from registry_audit.verdict import Severity
+from tasks.artifacts import Progress
+from tasks.list_versions import list_versions
+from tasks.listeners import listeners_of
+from tasks.naming import short
+from tasks.report import report
+from tasks.session import audit_job, close_job
+
+DEFAULT_BATCH_SIZE = 100
+_LIMITS = Limits()
+
+
+def _run_name() -> str:
+    given = runtime.flow_run.parameters
+    return f"audit {short(given.get('tracking_uri') or 'the registry of the environment')}"
+
+
+@flow(
+    name="audit-registry",
+    description="Audit every version of every registered model: read each copy whole, compare, and judge by the rules.",
+    flow_run_name=_run_name,
+    task_runner=ThreadPoolTaskRunner(max_workers=IN_FLIGHT * TASKS_PER_BATCH),  # type: ignore[arg-type]
+    persist_result=False,
+)
+def audit_registry(
+    tracking_uri: Uri | None = None,
+    registry_uri: Uri | None = None,
+    models: list[str] | None = None,
+    filter: str | None = None,
+    latest: PositiveInt | None = None,
+    subset: str | None = None,
+    quick: bool = False,
+    full_every: PositiveInt | None = None,
+    ledger: Uri | None = None,
+    accept_new: bool = False,
+    fail_on: Severity = Severity.MEDIUM,
+    report_dir: str | None = None,
+    digest: Literal["sha256", "blake3"] = "sha256",
+    audit_id: str | None = None,
+    batch_size: PositiveInt = DEFAULT_BATCH_SIZE,
+    workers: Annotated[int, Field(ge=1, le=256)] = DEFAULT_WORKERS,
+    max_files: PositiveInt = _LIMITS.max_files,
+    max_depth: PositiveInt = _LIMITS.max_depth,
+    max_bytes: PositiveInt = _LIMITS.max_bytes,
+) -> State[Any]:
+    """Audit every version of every registered model, or those that are asked for.
+
+    The run ends as Completed, as Failed with the name Findings or Incomplete, or as Failed where the request itself
+    is wrong.
+
+    Args:
+        tracking_uri: Tracking server, without credentials; else MLFLOW_TRACKING_URI of the process that runs the flow.
+        registry_uri: Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of that process.
+        models: Only models of these names; * and ? are wildcards.
+        filter: MLflow's own filter for model versions.
+        latest: Only so many newest versions of each model.
+        subset: n/t, only the n-th of t stable parts; t runs cover everything once.
+        quick: Do not read what an unchanged fingerprint says was read before.
+        full_every: With quick, read in full what was last read more than so many days ago.
+        ledger: Database of baselines, without credentials, or none; else REGISTRY_AUDIT_LEDGER of the process that runs
+            the flow, else a file of its user.
+        accept_new: Record a baseline for every whole version that has none yet.
+        fail_on: Lowest severity of a finding that makes the run end as Findings.
+        report_dir: Directory for audit.json, audit.html, audit.md and junit.xml, on the machine that runs the flow.
+        digest: Algorithm of the digests.
+        audit_id: Resume the interrupted audit of this id, which is its flow run's id: it reads only the rest.
+        batch_size: Versions in one task run.
+        workers: Versions at once.
+        max_files: Most files a model may list.
+        max_depth: Most directories a model may nest.
+        max_bytes: Most bytes a model may list.
+    """
+    try:
+        options = parameters.audit_options(
+            tracking_uri=parameters.required_tracking_uri(tracking_uri),
+            registry_uri=parameters.uri(registry_uri, parameters.REGISTRY_URI),
+            models=tuple(models or ()),
+            filter=filter,
+            latest=latest,
+            subset=subset,
+            quick=quick,
+            full_every=full_every,
+            accept_new=accept_new,
+            ledger=ledger_url(parameters.uri(ledger, parameters.LEDGER)),
+            fail_on=fail_on,
+            digest=digest,
+            workers=workers,
+            max_files=max_files,
+            max_depth=max_depth,
+            max_bytes=max_bytes,
+        )
+        return _audit(options, WorkDirectory(audit_id or parameters.this_run()), report_dir, batch_size)
+    except AuditError as error:
+        return refused(error)
+
+
+def _audit(options: AuditOptions, work: WorkDirectory, report_dir: str | None, batch_size: int) -> State[Any]:
+    log, listeners = get_run_logger(), listeners_of(work.audit_id)
+    directory = parameters.path(report_dir)
+    if directory is not None:
+        must_be_writable(directory, "report_dir")
+    job = audit_job(options, work.audit_id)
+    try:
+        scope = list_versions(job)
+        listeners.listed(scope)
+        server = redact(scope.tracking_uri)
+        log.info("audit %s: %d of %d versions in %s", job.audit_id, len(scope.versions), scope.listed_count, server)
+        progress = Progress(len(scope.versions), server)
+        rows: list[VersionAudit] = []
+        for batch in audited_rows(job, scope.versions, batch_size):
+            rows += batch
+            progress.update(len(rows))
+        document = report(job, whole(scope), whole(tuple(rows)), directory)
+    finally:
+        reused = close_job(job)
+    log.info("%d readings did not have to be repeated", reused)
+    listeners.reported(document)
+    work.remove()
+    return ended(document.outcome.exit_status, lede(document))
+
+
+if __name__ == "__main__":
+    from flows.here import audit_command_of
+
+    sys.exit(audit_command_of(audit_registry))

@@ -1,0 +1,83 @@
+"""Batches of versions through the steps: a bounded number of them under way, and never a version lost."""
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from prefect import get_run_logger
+from prefect.futures import PrefectFuture
+from prefect.utilities.annotations import opaque
+
+from registry_audit.audit.judging import VersionAudit, unresolvable
+from registry_audit.registry.versions import RegisteredVersion
+from tasks.compare import compare
+from tasks.download_reg_model import download_reg_model
+from tasks.download_run_model import download_run_model
+from tasks.naming import span
+from tasks.policy import reason_of
+from tasks.resolve_version import resolve_version
+from tasks.session import Job
+
+IN_FLIGHT = 3  # batches; what their versions list and read is held in memory
+TASKS_PER_BATCH = 4
+
+Batch = tuple[RegisteredVersion, ...]
+
+
+def whole(value: Any) -> Any:
+    """A value for a task, or the future of one: else Prefect looks for futures in every file of every model."""
+    return opaque(value)
+
+
+class RunningBatch:
+    def __init__(self, job: Job, batch: Batch) -> None:
+        self._batch = batch
+        resolved = resolve_version.submit(job, whole(batch))
+        run_models = download_run_model.submit(job, whole(resolved))
+        reg_models = download_reg_model.submit(job, whole(resolved))
+        self._compared = compare.submit(job, whole(resolved), whole(run_models), whole(reg_models))
+        self._before: tuple[PrefectFuture[Any], ...] = (resolved, run_models, reg_models)
+
+    def rows(self) -> tuple[VersionAudit, ...]:
+        """A row for every version of the batch, whatever became of its tasks."""
+        try:
+            rows = self._compared.result()
+            if tuple(row.version for row in rows) == self._batch:
+                return rows
+            reason = "internal error: the steps lost a version of its batch"
+        except Exception as error:  # noqa: BLE001 - a batch that cannot be audited is rows, not the end of the audit
+            reason = reason_of(self._cause() or error)
+        get_run_logger().error("no version of batch %s could be audited: %s", span(self._batch), reason)
+        return tuple(unresolvable(version, reason) for version in self._batch)
+
+    def _cause(self) -> Exception | None:
+        """Why an earlier step failed: of the last one Prefect only says that it never ran."""
+        for future in self._before:
+            if (error := _error_of(future)) is not None:
+                return error
+        return None
+
+
+def audited_rows(job: Job, versions: Batch, batch_size: int) -> Iterator[tuple[VersionAudit, ...]]:
+    """The rows of one batch after the other, in the order of the versions."""
+    waiting, running = iter(_batches(versions, batch_size)), deque[RunningBatch]()
+    while True:
+        running.extend(RunningBatch(job, batch) for batch in islice(waiting, IN_FLIGHT - len(running)))
+        if not running:
+            return
+        yield running.popleft().rows()
+
+
+def _batches(versions: Batch, size: int) -> Iterator[Batch]:
+    remaining = iter(versions)
+    while batch := tuple(islice(remaining, size)):
+        yield batch
+
+
+def _error_of(future: PrefectFuture[Any]) -> Exception | None:
+    try:
+        future.result()
+    except Exception as error:  # noqa: BLE001 - it is the answer
+        return error
+    return None

@@ -1,0 +1,67 @@
+"""Parameters that several flows have. Prefect stores what a flow run is started with: no place for a secret."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect.runtime import flow_run
+from pydantic import Field, ValidationError
+
+from registry_audit.audit.options import AuditOptions
+from registry_audit.errors import UsageError
+from registry_audit.printable import printable
+from registry_audit.redact import redact
+
+TRACKING_URI, REGISTRY_URI, LEDGER = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "REGISTRY_AUDIT_LEDGER"
+
+# In the schema of a deployment, so that the Prefect server refuses a password before it stores it. Not a pydantic
+# `pattern`: its message would quote the password.
+Uri = Annotated[str, Field(json_schema_extra={"pattern": r"^(?!.*://[^/]*:[^/]*@)"})]
+
+
+def uri(value: str | None, variable: str) -> str | None:
+    """The parameter, or what the environment of the process that runs the flow says.
+
+    Raises:
+        UsageError: the parameter holds credentials.
+    """
+    if value is None:
+        return os.environ.get(variable) or None
+    sign_in = "" if variable == LEDGER else ", or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD,"
+    refuse_credentials(value, f"set {variable}{sign_in}")
+    return value
+
+
+def refuse_credentials(given: str, instead: str) -> None:
+    """Raises: UsageError: the URI of a parameter holds credentials."""
+    if redact(given) != given:
+        raise UsageError(
+            f"the URI {printable(redact(given))} was given with credentials, and Prefect stores parameters: consider "
+            f"them known, change them, and {instead} where the flow runs"
+        )
+
+
+def required_tracking_uri(value: str | None) -> str:
+    """Raises: UsageError: there is none, or it holds credentials."""
+    found = uri(value, TRACKING_URI)
+    if found is None:
+        raise UsageError(f"which tracking server? Give tracking_uri, or set {TRACKING_URI} where the flow runs")
+    return found
+
+
+def audit_options(**fields: Any) -> AuditOptions:
+    """Raises: UsageError: the options contradict each other."""
+    try:
+        return AuditOptions(**fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise UsageError(" ".join((*map(str, first["loc"]), first["msg"]))) from None
+
+
+def this_run() -> str:
+    """The flow run's id: the same when Prefect runs it again."""
+    return str(flow_run.id)
+
+
+def path(value: str | None) -> Path | None:
+    return Path(value) if value else None

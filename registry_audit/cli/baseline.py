@@ -1,0 +1,263 @@
+"""`registry-audit baseline`: what was accepted, by whom and why; and accepting."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from registry_audit.cli.ledger import ledger_option, ledger_url
+from registry_audit.cli.servers import required_tracking_uri, server_options
+from registry_audit.errors import UsageError
+from registry_audit.printable import printable
+
+if TYPE_CHECKING:
+    from registry_audit.ledger.chain import Entry
+    from registry_audit.ledger.store import Ledger, LedgerReader
+
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+
+@click.group("baseline", context_settings=_HELP)
+def command() -> None:
+    """The baselines in the ledger: what the bytes of each version were when somebody accepted them."""
+
+
+@command.command("list", context_settings=_HELP)
+@server_options
+@ledger_option
+def list_baselines(ledger: str | None, tracking_uri: str | None, registry_uri: str | None) -> None:
+    """Every accepted version, one a line: version, manifest, files, when, by whom, why."""
+    from registry_audit.ledger.chain import Kind
+
+    with _opened(ledger).reading() as reader:
+        for registry in _registries(reader, tracking_uri, registry_uri):
+            for entry in sorted(
+                reader.latest_of_versions(Kind.ACCEPTED, registry), key=lambda e: (e.name, int(e.version))
+            ):
+                body = entry.fields
+                digest = body.get("manifest") or "accepted as gone"
+                who = f"{entry.at}  {printable(body['by'])}: {printable(body['reason'])}"
+                click.echo(f"{printable(entry.name)}/{entry.version}  {digest}  {body.get('files', 0)} files  {who}")
+
+
+@command.command("show", context_settings=_HELP)
+@click.argument("version", metavar="NAME/V")
+@click.option("--format", type=click.Choice(["text", "sha256sum", "model-signing"]), default="text", show_default=True)
+@server_options
+@ledger_option
+def show_baseline(
+    version: str, format: str, ledger: str | None, tracking_uri: str | None, registry_uri: str | None
+) -> None:
+    """The accepted manifest of a version: each file with its size and digest."""
+    from registry_audit.ledger.accept import split_reference
+    from registry_audit.ledger.chain import Kind
+    from registry_audit.ledger.listings import model_signing_listing, sha256sum_listing
+
+    name, number = split_reference(version)
+    with _opened(ledger).reading() as reader:
+        registry = _one_registry(reader, tracking_uri, registry_uri)
+        accepted = reader.of_version(registry, name, number, Kind.ACCEPTED)
+        if not accepted or not accepted[-1].fields.get("manifest"):
+            raise UsageError(f"{printable(version)} has no baseline in the ledger")
+        body = accepted[-1].fields
+        manifest = reader.manifest(body["manifest"])
+    if format == "sha256sum":
+        click.echo(sha256sum_listing(manifest), nl=False)
+    elif format == "model-signing":
+        click.echo(model_signing_listing(manifest, name), nl=False)
+    else:
+        click.echo(f"accepted {accepted[-1].at} by {printable(body['by'])}: {printable(body['reason'])}")
+        click.echo(f"manifest {body['manifest']}")
+        for entry in manifest.entries:
+            click.echo(f"{entry.digest}  {entry.size:>12}  {printable(entry.path)}")
+
+
+@command.command("accept", context_settings=_HELP)
+@click.argument("versions", metavar="NAME/V ...", nargs=-1, required=True)
+@click.option("--reason", required=True, metavar="TEXT", help="Why these bytes are the right ones.")
+@click.option("--by", metavar="NAME", help="Who accepts. [default: user@host]")
+@click.option("--dry-run", is_flag=True, help="Say what would be accepted, and accept nothing.")
+@server_options
+@ledger_option
+def accept_baseline(
+    versions: tuple[str, ...],
+    reason: str,
+    by: str | None,
+    dry_run: bool,
+    ledger: str | None,
+    tracking_uri: str | None,
+    registry_uri: str | None,
+) -> None:
+    """Make what is there now the baseline of these versions; refuses if it moved since the last audit."""
+    uri = required_tracking_uri(tracking_uri)
+
+    from registry_audit.api import open_session
+    from registry_audit.audit.options import AuditOptions
+    from registry_audit.ledger.accept import accept, prepare
+    from registry_audit.ledger.opening import remember
+    from registry_audit.ledger.record import registry_of, who
+
+    opened = _opened(ledger)
+    session = open_session(AuditOptions(tracking_uri=uri, registry_uri=registry_uri))
+    registry = registry_of(session.connection.registry_uri)
+    prepared = prepare(session, opened, registry, versions, by=by or who(), reason=reason)
+    for acceptance in prepared:
+        files = f"{len(acceptance.changed_paths)} changed files" if acceptance.kind == "changed" else acceptance.kind
+        digest = acceptance.digest or "as gone"
+        done = "would accept" if dry_run else "accepted"
+        click.echo(f"{done} {printable(acceptance.name)}/{acceptance.version}  {digest}  {files}")
+        for path in acceptance.changed_paths:
+            click.echo(f"  * {printable(path)}")
+    if not dry_run:
+        head = accept(opened, registry, prepared)
+        remember(opened, head)
+        click.echo(f"ledger head {head.digest}", err=True)
+
+
+@command.command("waive", context_settings=_HELP)
+@click.argument("version", metavar="NAME/V")
+@click.option("--rule", required=True, metavar="RA...", help="Which finding.")
+@click.option("--path", metavar="PATH", help="Only the finding on this file of the model.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why it is to be lived with.")
+@click.option("--until", required=True, metavar="YYYY-MM-DD", help="The last day it is waived, UTC.")
+@click.option("--by", metavar="NAME", help="Who answers for it. [default: user@host]")
+@server_options
+@ledger_option
+def waive_finding(
+    version: str,
+    rule: str,
+    path: str | None,
+    reason: str,
+    until: str,
+    by: str | None,
+    ledger: str | None,
+    tracking_uri: str | None,
+    registry_uri: str | None,
+) -> None:
+    """Show a finding as waived until a day, or until the bytes change; it then makes no exit status."""
+    from registry_audit.ledger.accept import split_reference
+    from registry_audit.ledger.opening import remember
+    from registry_audit.ledger.record import who
+    from registry_audit.ledger.waive import waive
+
+    name, number = split_reference(version)
+    opened = _opened(ledger)
+    with opened.reading() as reader:
+        registry = _one_registry(reader, tracking_uri, registry_uri)
+    head = waive(opened, registry, name, number, rule, path=path, by=by or who(), reason=reason, until=until)
+    remember(opened, head)
+    click.echo(f"waived {rule} on {printable(version)} until {until}")
+
+
+@command.command("history", context_settings=_HELP)
+@click.argument("version", metavar="NAME/V")
+@server_options
+@ledger_option
+def show_history(version: str, ledger: str | None, tracking_uri: str | None, registry_uri: str | None) -> None:
+    """What was accepted for a version, when each audit read it, and what it said."""
+    from registry_audit.ledger.accept import split_reference
+
+    name, number = split_reference(version)
+    with _opened(ledger).reading() as reader:
+        registry = _one_registry(reader, tracking_uri, registry_uri)
+        entries = reader.of_version(registry, name, number)
+        if not entries:
+            raise UsageError(f"the ledger knows nothing of {printable(version)} in {printable(registry)}")
+        for entry in entries:
+            click.echo(f"{entry.at}  {entry.kind:<16}  {_sentence(entry)}")
+
+
+@command.command("verify", context_settings=_HELP)
+@click.option("--head", metavar="DIGEST", help="A head from an earlier report: it must be in the chain.")
+@ledger_option
+def verify_ledger(head: str | None, ledger: str | None) -> None:
+    """Recompute the chain and every manifest. Exit status 4 if anything was changed, removed or added."""
+    from registry_audit.errors import LedgerError
+    from registry_audit.ledger.chain import Kind
+
+    opened = _opened(ledger)
+    newest = opened.verify()
+    with opened.reading() as reader:
+        digests = {entry.digest for entry in reader.all_entries()} if head else set()
+        started = {entry.audit_id: entry for entry in reader.of_kind(Kind.AUDIT_STARTED)}
+        for entry in reader.of_kind(Kind.AUDIT_FINISHED):
+            started.pop(entry.audit_id, None)
+    if head and head not in digests:
+        raise LedgerError(f"the head {printable(head)} is not in the ledger's chain: its past was rewritten or cut")
+    for entry in started.values():
+        click.echo(f"interrupted or running: audit {entry.audit_id}, begun {entry.at}")
+    count = newest.seq if newest else 0
+    click.echo(f"the chain of {count} entries is whole; head {newest.digest if newest else 'none'}")
+
+
+@command.command("export", context_settings=_HELP)
+@ledger_option
+def export_ledger(ledger: str | None) -> None:
+    """The whole ledger as JSON Lines on stdout."""
+    from registry_audit.ledger.transfer import export_lines
+
+    for line in export_lines(_opened(ledger)):
+        click.echo(line)
+
+
+@command.command("import", context_settings=_HELP)
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@ledger_option
+def import_ledger(file: Path, ledger: str | None) -> None:
+    """Fill a new ledger with an export, after checking its chain."""
+    from registry_audit.ledger.opening import open_ledger, remember
+    from registry_audit.ledger.transfer import import_lines
+
+    opened = open_ledger(_url(ledger), create=True)
+    with file.open(encoding="ascii", errors="replace") as lines:
+        head = import_lines(opened, lines)
+    remember(opened, head)
+    click.echo(f"imported {head.seq} entries; head {head.digest}")
+
+
+def _opened(ledger: str | None) -> "Ledger":
+    from registry_audit.ledger.opening import open_ledger
+
+    return open_ledger(_url(ledger), create=False)
+
+
+def _url(ledger: str | None) -> str:
+    url = ledger_url(ledger)
+    if url is None:
+        raise UsageError("this needs a ledger: --ledger URL")
+    return url
+
+
+def _registries(reader: "LedgerReader", tracking_uri: str | None, registry_uri: str | None) -> list[str]:
+    from registry_audit.ledger.record import registry_of
+
+    chosen = registry_uri or tracking_uri
+    return [registry_of(chosen)] if chosen else reader.registries()
+
+
+def _one_registry(reader: "LedgerReader", tracking_uri: str | None, registry_uri: str | None) -> str:
+    registries = _registries(reader, tracking_uri, registry_uri)
+    if len(registries) != 1:
+        known = ", ".join(printable(registry) for registry in registries[:5]) or "none"
+        known += f" and {len(registries) - 5} more" if len(registries) > 5 else ""
+        raise UsageError(f"which registry? Give --tracking-uri; the ledger knows {known}")
+    return registries[0]
+
+
+def _sentence(entry: "Entry") -> str:
+    sentence = _SENTENCES.get(entry.kind)
+    return sentence(entry.fields) if sentence else ""
+
+
+_SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "accepted": lambda b: f"{b.get('manifest') or 'as gone'} by {printable(b['by'])}: {printable(b['reason'])}",
+    "reading": lambda b: f"{b['verdict']}, baseline {b['baseline']}, {b['manifest'] or 'not read whole'} {_rules(b)}",
+    "finding-opened": lambda b: f"{b['rule']} {b['severity']} {printable(b['path'] or '')}",
+    "finding-resolved": lambda b: f"{b['rule']} {printable(b['path'] or '')}",
+    "waived": lambda b: f"{b['rule']} until {b['until']} by {printable(b['by'])}: {printable(b['reason'])}",
+}
+
+
+def _rules(body: dict[str, Any]) -> str:
+    return " ".join(body.get("rules", ()))

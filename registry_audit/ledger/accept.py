@@ -1,0 +1,130 @@
+"""Accepting: the only act that changes a baseline. It has a name, a time and a reason, and refuses what moved."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.session import Session
+from registry_audit.audit.steps import audit_version
+from registry_audit.errors import CouldNotVerify, NotFound, UsageError
+from registry_audit.ledger.assess import baseline_differences
+from registry_audit.ledger.chain import Draft, Entry, Kind
+from registry_audit.ledger.memory import last_reading
+from registry_audit.ledger.record import accepted_draft
+from registry_audit.ledger.store import Ledger, LedgerReader
+from registry_audit.model.manifest import Manifest
+from registry_audit.printable import printable
+from registry_audit.refs import parse_selector
+from registry_audit.registry.versions import find_version
+from registry_audit.verdict import ExitStatus
+
+
+class Moved(CouldNotVerify):
+    """The bytes are not those of the audit that the person looked at; nothing was accepted."""
+
+    exit_status = ExitStatus.FINDINGS
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What is, or would be, accepted for one version."""
+
+    name: str
+    version: str
+    kind: Literal["first", "changed", "unchanged", "gone"]
+    digest: str | None  # of the manifest; None for a version that is gone
+    file_count: int
+    changed_paths: tuple[str, ...]
+    draft: Draft
+    manifest: Manifest | None
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """`NAME/V` to its parts; a name may itself hold slashes. Raises: UsageError: there is no version."""
+    name, slash, version = reference.rpartition("/")
+    if not slash or not name or not version:
+        raise UsageError(f"'{printable(reference)}' is no version: write NAME/V, for instance Wine-Quality/3")
+    return name, version
+
+
+def prepare(
+    session: Session, ledger: Ledger, registry: str, references: tuple[str, ...], *, by: str, reason: str
+) -> tuple[Acceptance, ...]:
+    """Read each version once more, and say what accepting it would mean. Nothing is written.
+
+    Raises:
+        UsageError: no such version, it was never audited, or no reason is given.
+        Moved: the bytes are not those of the last audit.
+        CouldNotVerify: a version cannot be read whole.
+    """
+    if not reason.strip():
+        raise UsageError("accepting needs a reason: --reason TEXT")
+    with ledger.reading() as reader:
+        return tuple(_prepare(session, reader, registry, reference, by, reason) for reference in references)
+
+
+def accept(ledger: Ledger, registry: str, acceptances: tuple[Acceptance, ...]) -> Entry:
+    """Record what was prepared, all or nothing.
+
+    Raises:
+        Moved: another audit has read other bytes since.
+        LedgerError: the ledger cannot be written.
+    """
+    with ledger.writing() as writer:
+        for acceptance in acceptances:
+            if acceptance.manifest is not None:
+                _must_be_as_audited(writer, registry, acceptance.name, acceptance.version, acceptance.manifest)
+        writer.keep_manifests({a.manifest.digest(): a.manifest for a in acceptances if a.manifest is not None})
+        return writer.append([acceptance.draft for acceptance in acceptances])
+
+
+def _prepare(session: Session, reader: LedgerReader, registry: str, reference: str, by: str, reason: str) -> Acceptance:
+    name, selector = split_reference(reference)
+    try:
+        version = find_version(session.connection, name, parse_selector(selector))
+    except NotFound:
+        return _gone(reader, registry, name, selector, by, reason)
+    audit: VersionAudit = audit_version(session, version)
+    manifest = audit.reg_model.manifest(session.algorithm) if audit.reg_model else None
+    if manifest is None or not manifest.entries:
+        raise CouldNotVerify(f"{printable(reference)} cannot be accepted: {audit.reason or 'it was not read whole'}")
+    audit_id = _must_be_as_audited(reader, registry, version.name, version.version, manifest)
+    before = _accepted(reader, registry, version.name, version.version)
+    changed: tuple[str, ...] = ()
+    kind: Literal["first", "changed", "unchanged", "gone"] = "first"
+    if before is not None:
+        differences = baseline_differences(reader.manifest(before), manifest)
+        changed = tuple(difference.path for difference in differences)
+        kind = "changed" if differences else "unchanged"
+    draft = accepted_draft(registry, audit_id, audit, manifest, by, reason)
+    count = len(manifest.entries)
+    return Acceptance(version.name, version.version, kind, manifest.digest(), count, changed, draft, manifest)
+
+
+def _gone(reader: LedgerReader, registry: str, name: str, version: str, by: str, reason: str) -> Acceptance:
+    if _accepted(reader, registry, name, version) is None:
+        raise NotFound(f"there is no version {printable(name)}/{printable(version)}, and no baseline of one")
+    body = {"manifest": None, "by": by, "reason": reason}
+    return Acceptance(
+        name, version, "gone", None, 0, (), Draft(Kind.ACCEPTED, registry, name, version, body=body), None
+    )
+
+
+def _accepted(reader: LedgerReader, registry: str, name: str, version: str) -> str | None:
+    entries = reader.of_version(registry, name, version, Kind.ACCEPTED)
+    digest = entries[-1].fields.get("manifest") if entries else None
+    return str(digest) if digest else None
+
+
+def _must_be_as_audited(reader: LedgerReader, registry: str, name: str, version: str, manifest: Manifest) -> str:
+    """The id of the last audit of the version, which read these very bytes."""
+    readings = [last_reading(entry) for entry in reader.of_version(registry, name, version, Kind.READING)[-1:]]
+    label = f"{printable(name)}/{version}"
+    if not readings:
+        raise UsageError(f"{label} was never audited: audit it, look at the report, then accept")
+    if readings[-1].manifest != manifest.digest():
+        raise Moved(
+            f"{label} is not accepted: its bytes are not those of the last audit ({readings[-1].at}); "
+            "audit it again and look at what changed"
+        )
+    return readings[-1].audit_id

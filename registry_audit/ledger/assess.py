@@ -1,0 +1,143 @@
+"""A version beside what the ledger remembers of it. Nothing is written here: checking never changes a baseline."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from registry_audit.audit.baseline import BaselineView
+from registry_audit.audit.comparing import Difference, Kind
+from registry_audit.audit.expected import explains_meta
+from registry_audit.audit.judging import Finding, VersionAudit, findings_of, sorted_findings
+from registry_audit.ledger.memory import Baseline, Memory, finding_key
+from registry_audit.model.listing import Problem
+from registry_audit.model.manifest import Manifest
+from registry_audit.printable import printable
+from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.verdict import BaselineStatus, Storage, Verdict
+
+FetchManifest = Callable[[str], Manifest]  # by digest, from the ledger
+
+_SHOWN = 20  # files named in the message; the row holds all of them
+
+
+def assess(audit: VersionAudit, memory: Memory, fetch: FetchManifest, *, algorithm: str, today: str) -> VersionAudit:
+    """The row with its baseline status, RA002 and RA011 where they apply, and the life of each finding."""
+    version = audit.version
+    now = audit.reg_model.manifest(algorithm) if audit.reg_model else None
+    view, problems = _beside_baseline(audit, memory.baselines.get((version.name, version.version)), now, fetch)
+    findings = sorted_findings((*audit.findings, *findings_of(version, problems)))
+    digest = now.digest() if now else None
+    return replace(
+        audit,
+        baseline=view,
+        findings=tuple(_with_life(version, finding, memory, digest, today) for finding in findings),
+    )
+
+
+def vanished(name: str, version: str, baseline: Baseline, memory: Memory, *, today: str) -> VersionAudit:
+    """The row of a version that was accepted and is no longer in the registry."""
+    gone = RegisteredVersion(name, version, "DELETED", None, (), None, "", baseline.creation_time_ms)
+    message = f"it was accepted on {baseline.at[:10]} by {printable(baseline.by)} and is no longer in the registry"
+    findings = findings_of(gone, [Problem("RA011", message)])
+    view = BaselineView(
+        BaselineStatus.VANISHED, (), baseline.at, baseline.by, baseline.reason, _last_read(memory, name, version)
+    )
+    return VersionAudit(
+        version=gone,
+        verdict=Verdict.SKIPPED,
+        reason="it is no longer in the registry",
+        storage=Storage.UNKNOWN,
+        run_model=None,
+        reg_model=None,
+        comparison=None,
+        findings=tuple(_with_life(gone, finding, memory, None, today) for finding in findings),
+        baseline=view,
+    )
+
+
+def is_acceptable(audit: VersionAudit) -> bool:
+    """Whether a version may be accepted on first sight: it passes, and its model is whole.
+
+    A baseline made of a damaged model would call the damage unchanged ever after.
+    """
+    damaged = {"RA001", "RA002", "RA003", "RA007", "RA008", "RA009", "RA010", "RA011", "RA013"}
+    return audit.verdict.passes and not any(finding.rule in damaged for finding in audit.findings)
+
+
+def baseline_differences(accepted: Manifest, now: Manifest) -> tuple[Difference, ...]:
+    """Sorted by path; left is what was accepted, right what is there now."""
+    before = {entry.path: entry for entry in accepted.entries}
+    after = {entry.path: entry for entry in now.entries}
+    found = []
+    for path in sorted(before.keys() | after.keys()):
+        old, new = before.get(path), after.get(path)
+        if old == new:
+            continue
+        kind = Kind.CONTENT if old and new else (Kind.ONLY_LEFT if old else Kind.ONLY_RIGHT)
+        sizes = (old.size if old else None, new.size if new else None)
+        expected = explains_meta(path, [entry.size for entry in (old, new) if entry])
+        digests = (old.digest if old else None, new.digest if new else None)
+        found.append(Difference(path, kind, sizes, digests, expected))
+    return tuple(found)
+
+
+def _beside_baseline(
+    audit: VersionAudit, baseline: Baseline | None, now: Manifest | None, fetch: FetchManifest
+) -> tuple[BaselineView, list[Problem]]:
+    trusted = audit.reg_model.reading.trusted_since if audit.reg_model and audit.reg_model.reading else None
+    if baseline is None or baseline.manifest is None:
+        return BaselineView(BaselineStatus.NEW, last_read_at=trusted), []
+    if not baseline.is_of(audit.version):
+        message = (
+            f"the version accepted on {baseline.at[:10]} is gone: another one was created under its name and number"
+        )
+        return BaselineView(BaselineStatus.NEW, last_read_at=trusted), [Problem("RA011", message, blocks=False)]
+
+    def view(status: BaselineStatus, differences: tuple[Difference, ...] = ()) -> BaselineView:
+        return BaselineView(status, differences, baseline.at, baseline.by, baseline.reason, trusted)
+
+    if now is None:
+        return view(BaselineStatus.NOT_READ), []
+    if now.digest() != baseline.manifest:
+        differences = baseline_differences(fetch(baseline.manifest), now)
+        if any(difference.expected_by is None for difference in differences):
+            return view(BaselineStatus.CHANGED, differences), [_content_changed(baseline, differences)]
+        return view(BaselineStatus.NOT_READ if trusted else BaselineStatus.UNCHANGED, differences), []
+    return view(BaselineStatus.NOT_READ if trusted else BaselineStatus.UNCHANGED), []
+
+
+def _content_changed(baseline: Baseline, differences: tuple[Difference, ...]) -> Problem:
+    changed = [difference for difference in differences if difference.expected_by is None]
+    named = "; ".join(_sentence(difference) for difference in changed[:_SHOWN])
+    more = f"; and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+    files = "file is" if len(changed) == 1 else "files are"
+    message = f"{len(changed)} {files} not what {printable(baseline.by)} accepted on {baseline.at[:10]}: {named}{more}"
+    return Problem("RA002", message, blocks=False)
+
+
+def _sentence(difference: Difference) -> str:
+    path = f"'{printable(difference.path)}'"
+    sides = zip(difference.sizes, difference.digests, strict=True)
+    old, new = (f"{size} bytes, {(digest or '')[:19]}" for size, digest in sides)
+    if difference.kind is Kind.ONLY_LEFT:
+        return f"{path} is gone (was {old})"
+    if difference.kind is Kind.ONLY_RIGHT:
+        return f"{path} was added ({new})"
+    return f"{path} was {old}, is {new}"
+
+
+def _with_life(
+    version: RegisteredVersion, finding: Finding, memory: Memory, manifest: str | None, today: str
+) -> Finding:
+    key = finding_key(version, finding)
+    first_seen = memory.open_findings.get(key)
+    return replace(
+        finding,
+        first_seen=(first_seen or today)[:10],
+        new=first_seen is None,
+        waiver=memory.waiver_of(key, manifest, today=today),
+    )
+
+
+def _last_read(memory: Memory, name: str, version: str) -> str | None:
+    reading = memory.last_readings.get((name, version))
+    return reading.storages[-1][3] if reading and reading.storages else None

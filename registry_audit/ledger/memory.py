@@ -1,0 +1,95 @@
+"""What the ledger says of one registry as of now: baselines, open findings, waivers, last readings."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from registry_audit.audit.judging import Finding, Waiver
+from registry_audit.ledger.chain import Entry, Kind
+from registry_audit.ledger.store import LedgerReader
+from registry_audit.registry.versions import RegisteredVersion
+
+Key = tuple[str, str]  # name, version
+FindingKey = tuple[str, str, str, str]  # name, version, rule, path or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What was accepted last for a version."""
+
+    manifest: str | None  # digest; None: accepted as gone
+    at: str
+    by: str
+    reason: str
+    creation_time_ms: int | None  # of the version in the registry, which a re-created one does not share
+
+    def is_of(self, version: RegisteredVersion) -> bool:
+        known = self.creation_time_ms is not None and version.creation_time_ms is not None
+        return not known or self.creation_time_ms == version.creation_time_ms
+
+
+@dataclass(frozen=True, slots=True)
+class LastReading:
+    """What the newest audit that had a version in it recorded."""
+
+    at: str
+    audit_id: str
+    manifest: str | None  # of the registry model
+    verdict: str
+    # identity and fingerprint of each storage, the digest of its manifest, and when it was last read in full
+    storages: tuple[tuple[str, str, str, str], ...]
+
+
+@dataclass(slots=True)
+class Memory:
+    baselines: dict[Key, Baseline] = field(default_factory=dict)
+    open_findings: dict[FindingKey, str] = field(default_factory=dict)  # -> first seen
+    waivers: dict[FindingKey, tuple[Waiver, str | None]] = field(default_factory=dict)  # -> for which manifest
+    last_readings: dict[Key, LastReading] = field(default_factory=dict)
+    previous_audit: Entry | None = None  # the newest finished one
+
+    def waiver_of(self, key: FindingKey, manifest: str | None, *, today: str) -> Waiver | None:
+        """A waiver that holds: not expired, and for these very bytes."""
+        name, version, rule, _ = key
+        for wanted in (key, (name, version, rule, "")):
+            waiver, waived_manifest = self.waivers.get(wanted, (None, None))
+            if waiver is not None and waiver.until >= today and waived_manifest == manifest:
+                return waiver
+        return None
+
+
+def load_memory(reader: LedgerReader, registry: str) -> Memory:
+    memory = Memory()
+    for entry in reader.latest_of_versions(Kind.ACCEPTED, registry):
+        body = entry.fields
+        memory.baselines[entry.name, entry.version] = Baseline(
+            body.get("manifest"), entry.at, body.get("by", ""), body.get("reason", ""), body.get("creation_time_ms")
+        )
+    for entry in reader.of_kind(Kind.FINDING_OPENED, Kind.FINDING_RESOLVED, Kind.WAIVED, registry=registry):
+        body = entry.fields
+        key = (entry.name, entry.version, body["rule"], body.get("path") or "")
+        if entry.kind == Kind.FINDING_OPENED:
+            memory.open_findings[key] = entry.at
+        elif entry.kind == Kind.FINDING_RESOLVED:
+            memory.open_findings.pop(key, None)
+        else:
+            memory.waivers[key] = Waiver(body["by"], body["reason"], body["until"]), body.get("manifest")
+    for entry in reader.latest_of_versions(Kind.READING, registry):
+        memory.last_readings[entry.name, entry.version] = last_reading(entry)
+    for entry in reader.of_kind(Kind.AUDIT_FINISHED, registry=registry):
+        memory.previous_audit = entry
+    return memory
+
+
+def last_reading(entry: Entry) -> LastReading:
+    body = entry.fields
+    # Without a time of its own a storage was read in full by that very audit.
+    storages = tuple((s[0], s[1], s[2], s[3] or entry.at) for s in body.get("storages", ()))
+    return LastReading(entry.at, entry.audit_id, body.get("manifest"), body.get("verdict", ""), storages)
+
+
+def finding_key(version: RegisteredVersion, finding: Finding) -> FindingKey:
+    return version.name, version.version, finding.rule, finding.path or ""
+
+
+def today() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d")

@@ -1,0 +1,31 @@
+"""Two tables: the chain of entries, and the manifests that entries name by their digest."""
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+# One row for everything that ever happened. What is current is asked of the newest entry of a kind.
+entries = Table(
+    "entries",
+    metadata,
+    # Not autoincremented: the number is part of what is chained.
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("at", String(32), nullable=False),  # UTC, ISO 8601
+    Column("kind", String(32), nullable=False),
+    Column("registry", Text, nullable=False),
+    Column("name", Text, nullable=False),  # of a registered model, or empty
+    Column("version", String(32), nullable=False),
+    Column("audit_id", String(128), nullable=False),
+    Column("body", Text, nullable=False),  # JSON with sorted keys
+    Column("previous", String(64), nullable=False),  # digest of the entry before; of the first, zeros
+    Column("digest", String(64), nullable=False),
+    Index("entries_of_version", "registry", "name", "version", "kind", "seq"),
+    Index("entries_of_kind", "kind", "registry", "seq"),
+)
+
+manifests = Table(
+    "manifests",
+    metadata,
+    Column("digest", String(96), primary_key=True),
+    Column("text", Text, nullable=False),  # see registry_audit.model.manifest
+)

@@ -1,0 +1,198 @@
+"""The ledger as a database: append under a lock, read what is current, check the whole."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from registry_audit.errors import LedgerError
+from registry_audit.ledger.chain import TIME_FORMAT, Draft, Entry, Kind, check_chain, link
+from registry_audit.ledger.schema import entries, manifests
+from registry_audit.model.manifest import Manifest, parse_manifest
+from registry_audit.redact import redact
+
+_LOCK = 0x4D4C5241  # of PostgreSQL's advisory locks: one number for every ledger in a database
+_CHUNK = 500  # rows in one statement
+
+
+class Ledger:
+    """An open ledger whose schema was checked. Safe to use from several processes at once."""
+
+    def __init__(self, engine: Engine, url: str) -> None:
+        self._engine = engine
+        self.url = url  # without credentials
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator["LedgerReader"]:
+        """One consistent view. Raises: LedgerError: the database cannot be read."""
+        with _database_errors("read"), self._engine.connect() as connection:
+            yield LedgerReader(connection)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator["LedgerWriter"]:
+        """The only writer while it lasts; all it appended is there afterwards, or nothing is.
+
+        Raises:
+            LedgerError: the database cannot be written.
+        """
+        with _database_errors("written"), self._engine.connect() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+            try:
+                yield LedgerWriter(connection)
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+
+    def append(self, drafts: Iterable[Draft]) -> Entry:
+        with self.writing() as writer:
+            return writer.append(drafts)
+
+    def verify(self) -> Entry | None:
+        """The head, after every entry and every manifest was recomputed.
+
+        Raises:
+            LedgerError: the chain is broken, or a manifest is not what its digest says.
+        """
+        with self.reading() as reader:
+            head = check_chain(reader.all_entries())
+            reader.check_manifests()
+            return head
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+class LedgerReader:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def head(self) -> Entry | None:
+        row = self._connection.execute(select(entries).order_by(entries.c.seq.desc()).limit(1)).first()
+        return Entry(*row) if row else None
+
+    def has(self, seq: int, digest: str) -> bool:
+        """Whether the entry of this number has this digest."""
+        return self._connection.execute(select(entries.c.digest).where(entries.c.seq == seq)).scalar() == digest
+
+    def all_entries(self) -> Iterator[Entry]:
+        """In the order of the chain, streamed."""
+        statement = select(entries).order_by(entries.c.seq).execution_options(yield_per=1000)
+        return (Entry(*row) for row in self._connection.execute(statement))
+
+    def of_kind(self, *kinds: Kind, registry: str | None = None) -> Iterator[Entry]:
+        """In the order of the chain."""
+        statement = select(entries).where(entries.c.kind.in_(kinds)).order_by(entries.c.seq)
+        if registry is not None:
+            statement = statement.where(entries.c.registry == registry)
+        return (Entry(*row) for row in self._connection.execute(statement.execution_options(yield_per=1000)))
+
+    def of_version(self, registry: str, name: str, version: str, *kinds: Kind) -> list[Entry]:
+        """In the order of the chain; all kinds if none is named."""
+        statement = select(entries).where(
+            entries.c.registry == registry, entries.c.name == name, entries.c.version == version
+        )
+        if kinds:
+            statement = statement.where(entries.c.kind.in_(kinds))
+        return [Entry(*row) for row in self._connection.execute(statement.order_by(entries.c.seq))]
+
+    def latest_of_versions(self, kind: Kind, registry: str) -> Iterator[Entry]:
+        """The newest entry of a kind for each version of a registry."""
+        newest = (
+            select(func.max(entries.c.seq).label("seq"))
+            .where(entries.c.kind == kind, entries.c.registry == registry)
+            .group_by(entries.c.name, entries.c.version)
+            .subquery()
+        )
+        statement = select(entries).join(newest, entries.c.seq == newest.c.seq).order_by(entries.c.seq)
+        return (Entry(*row) for row in self._connection.execute(statement.execution_options(yield_per=1000)))
+
+    def registries(self) -> list[str]:
+        found = self._connection.execute(select(entries.c.registry).distinct().order_by(entries.c.registry))
+        return [row[0] for row in found if row[0]]
+
+    def manifest(self, digest: str) -> Manifest:
+        """Raises: LedgerError: it is not in the ledger, or not what its digest says."""
+        row = self._connection.execute(select(manifests.c.text).where(manifests.c.digest == digest)).first()
+        if row is None:
+            raise LedgerError(f"the ledger has lost the manifest {digest}")
+        return _checked_manifest(digest, row[0])
+
+    def manifest_rows(self) -> Iterator[tuple[str, str]]:
+        statement = select(manifests).order_by(manifests.c.digest).execution_options(yield_per=1000)
+        return ((row[0], row[1]) for row in self._connection.execute(statement))
+
+    def check_manifests(self) -> None:
+        """Raises: LedgerError: a manifest was changed, or one that a baseline names is gone."""
+        present = set()
+        for digest, text in self.manifest_rows():
+            _checked_manifest(digest, text)
+            present.add(digest)
+        for entry in self.of_kind(Kind.ACCEPTED):
+            wanted = entry.fields.get("manifest")
+            if wanted is not None and wanted not in present:
+                raise LedgerError(f"the ledger has lost the manifest of entry {entry.seq}: {wanted}")
+
+
+class LedgerWriter(LedgerReader):
+    def append(self, drafts: Iterable[Draft]) -> Entry:
+        """Append to the chain; the new head. At least one draft is needed."""
+        now = datetime.now(UTC).strftime(TIME_FORMAT)
+        head, chunk = self.head(), list[dict[str, Any]]()
+        for entry in link(drafts, after=head, at=now):
+            head = entry
+            chunk.append({column.name: getattr(entry, column.name) for column in entries.columns})
+            if len(chunk) == _CHUNK:
+                self._connection.execute(entries.insert(), chunk)
+                chunk.clear()
+        if chunk:
+            self._connection.execute(entries.insert(), chunk)
+        if head is None:
+            raise ValueError("append() needs at least one draft")
+        return head
+
+    def append_verbatim(self, copied: Iterable[Entry]) -> None:
+        """Entries of another ledger's whole chain, which the caller has checked."""
+        rows = [{column.name: getattr(entry, column.name) for column in entries.columns} for entry in copied]
+        for start in range(0, len(rows), _CHUNK):
+            self._connection.execute(entries.insert(), rows[start : start + _CHUNK])
+
+    def keep_manifests(self, kept: dict[str, Manifest]) -> None:
+        """Manifests by their digest; those that are there already stay as they are."""
+        wanted = sorted(kept)
+        for start in range(0, len(wanted), _CHUNK):
+            digests = wanted[start : start + _CHUNK]
+            present = set(
+                self._connection.execute(select(manifests.c.digest).where(manifests.c.digest.in_(digests))).scalars()
+            )
+            rows = [{"digest": digest, "text": kept[digest].text()} for digest in digests if digest not in present]
+            if rows:
+                self._connection.execute(manifests.insert(), rows)
+
+
+def _checked_manifest(digest: str, text: str) -> Manifest:
+    algorithm = digest.partition(":")[0]
+    if algorithm == "sha256":
+        if f"sha256:{hashlib.sha256(text.encode('ascii', 'replace')).hexdigest()}" != digest:
+            raise LedgerError(f"the manifest {digest} was changed after it was written")
+        return parse_manifest(text, algorithm)
+    manifest = parse_manifest(text, algorithm)
+    if manifest.digest() != digest:
+        raise LedgerError(f"the manifest {digest} was changed after it was written")
+    return manifest
+
+
+@contextlib.contextmanager
+def _database_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise LedgerError(f"the ledger cannot be {what}: {redact(cause)}") from error

@@ -1,0 +1,56 @@
+"""A ledger as JSON Lines, for a copy elsewhere: entries as they are chained, then the manifests they name."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, fields
+
+from registry_audit.errors import LedgerError, UsageError
+from registry_audit.ledger.chain import Entry, check_chain
+from registry_audit.ledger.store import Ledger
+from registry_audit.model.manifest import Manifest, parse_manifest
+
+_FIELDS = {field.name for field in fields(Entry)}
+
+
+def export_lines(ledger: Ledger) -> Iterator[str]:
+    """The whole ledger, line by line."""
+    with ledger.reading() as reader:
+        for entry in reader.all_entries():
+            yield json.dumps({"entry": asdict(entry)}, sort_keys=True)
+        for digest, text in reader.manifest_rows():
+            yield json.dumps({"manifest": digest, "text": text}, sort_keys=True)
+
+
+def import_lines(ledger: Ledger, lines: Iterable[str]) -> Entry:
+    """Fill an empty ledger with an export, after its chain and its manifests were checked; the head.
+
+    Raises:
+        UsageError: the ledger is not empty, or a line is not of an export.
+        LedgerError: the exported chain is broken.
+    """
+    entries: list[Entry] = []
+    kept: dict[str, Manifest] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if "entry" in row and set(row["entry"]) == _FIELDS:
+                entries.append(Entry(**row["entry"]))
+                continue
+            digest = str(row["manifest"])
+            kept[digest] = parse_manifest(row["text"], digest.partition(":")[0])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"line {number} is not of a ledger's export") from error
+        if kept[digest].digest() != digest:
+            raise LedgerError(f"the manifest on line {number} is not what its digest says")
+    head = check_chain(entries)
+    if head is None:
+        raise UsageError("the export holds no entries")
+    with ledger.writing() as writer:
+        if writer.head() is not None:
+            raise UsageError("the ledger is not empty: import into a new one")
+        writer.append_verbatim(entries)
+        writer.keep_manifests(kept)
+    ledger.verify()
+    return head

@@ -1,0 +1,126 @@
+"""What a person sees of an audit on its page in Prefect. The result itself is in the report, never only here."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from prefect import get_run_logger
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from registry_audit.audit.comparing import Comparison
+from registry_audit.audit.judging import Finding
+from registry_audit.printable import markdown
+from registry_audit.report.document import AuditDocument, FindingRow
+from registry_audit.report.render import render
+from registry_audit.report.view import placed_findings, version_id
+from registry_audit.report.words import STATE_WORDS, VERDICT_WORDS, count
+from registry_audit.verdict import Verdict
+from tasks.policy import reason_of
+
+AUDIT_KEY = "registry-audit"  # of the artifacts registry-audit-summary, -findings and -progress
+CHECK_KEY = "check-model-version"
+COMPARE_KEY = "compare-model-versions"
+
+ROW_LIMIT = 1_000  # a table is loaded whole into the browser
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One comparison of a single check: of a version with itself, or of two versions in one role."""
+
+    title: str
+    verdict: Verdict
+    reason: str | None
+    comparison: Comparison | None
+    findings: tuple[tuple[str, Finding], ...]  # with the label of the version
+
+
+def publish(document: AuditDocument) -> None:
+    """The artifacts of an audit: its Markdown report and a table of its findings."""
+    where = markdown(document.registry.registry_uri)
+    _summary(AUDIT_KEY, render(document, "markdown"), f"{STATE_WORDS[document.outcome.state]}: {where}")
+    findings = placed_findings(document)
+    rows = (_row(version_id(placed.version), placed.finding) for placed in findings)
+    _table(AUDIT_KEY, rows, len(findings))
+
+
+def publish_single(key: str, told: tuple[Told, ...]) -> None:
+    """The same of one check or comparison."""
+    findings = tuple(dict.fromkeys(found for one in told for found in one.findings))
+    _summary(
+        key, "\n".join(line for one in told for line in _told(one)), f"{told[0].verdict}: {markdown(told[0].title)}"
+    )
+    _table(key, (_row(label, finding) for label, finding in findings), len(findings))
+
+
+class Progress:
+    """A bar from 0 to 100 on the flow run's page."""
+
+    def __init__(self, total: int, description: str) -> None:
+        self._total = total
+        self._id: Any = None
+        with _never_failing("progress"):
+            self._id = create_progress_artifact(0.0, key=f"{AUDIT_KEY}-progress", description=markdown(description))
+
+    def update(self, done: int) -> None:
+        if self._id is not None:
+            with _never_failing("progress"):
+                update_progress_artifact(self._id, 100.0 * done / self._total if self._total else 100.0)
+
+
+def _summary(key: str, text: str, description: str) -> None:
+    with _never_failing("summary"):
+        create_markdown_artifact(text, key=f"{key}-summary", description=description)
+
+
+def _table(key: str, rows: Iterable[dict[str, str]], total: int) -> None:
+    description = f"The first {ROW_LIMIT:,} of {total:,} findings; the report has all of them."
+    with _never_failing("findings"):
+        create_table_artifact(
+            list(islice(rows, ROW_LIMIT)),
+            key=f"{key}-findings",
+            description=description if total > ROW_LIMIT else count(total, "finding"),
+        )
+
+
+def _row(version: str, finding: Finding | FindingRow) -> dict[str, str]:
+    """Prefect's pages render every cell as Markdown."""
+    return {
+        "severity": finding.severity.value,
+        "rule": f"{finding.rule} {markdown(finding.name)}",
+        "version": markdown(version),
+        "path": markdown(finding.path or ""),
+        "found": markdown(finding.message),
+        "to do": markdown(finding.remedy),
+    }
+
+
+def _told(one: Told) -> Iterator[str]:
+    yield from (
+        f"# {markdown(one.title)}",
+        "",
+        f"**{VERDICT_WORDS[one.verdict].label}.** {markdown(one.reason or '')}",
+        "",
+    )
+    differences = one.comparison.differences if one.comparison else ()
+    for difference in differences[:ROW_LIMIT]:
+        expected = f" (expected: {markdown(difference.expected_by)})" if difference.expected_by else ""
+        yield f"- {markdown(difference.kind.value)}: {markdown(difference.path)}{expected}"
+    if len(differences) > ROW_LIMIT:
+        yield f"- and {count(len(differences) - ROW_LIMIT, 'more difference')}"
+    yield ""
+
+
+@contextmanager
+def _never_failing(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - an audit of hours is not lost for a page that shows it
+        get_run_logger().warning("the artifact for the %s could not be written: %s", what, reason_of(error))

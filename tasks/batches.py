@@ -1,0 +1,45 @@
+"""A batch of versions is the unit of a task run: one step over all of them, in threads."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from prefect import get_run_logger
+
+from registry_audit.audit.engine import in_threads
+from registry_audit.audit.session import Session
+from registry_audit.errors import AuditError, Stopped
+from tasks.policy import reason_of, redacted_traceback
+from tasks.session import Job, open_job
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def each(
+    job: Job,
+    step: Callable[[Session, _Item], _Result],
+    items: Sequence[_Item],
+    *,
+    failed: Callable[[_Item, str], _Result],
+) -> tuple[_Result, ...]:
+    """`step` of every item, in the order of the items.
+
+    Args:
+        failed: the result of an item for which the step raised; a defect that one model brings to light must not
+            cost the others of its batch their audit.
+    """
+    opened, logger = open_job(job), get_run_logger()
+
+    def one(item: _Item) -> _Result:
+        with opened.slots:
+            try:
+                return step(opened.session, item)
+            except Stopped:
+                raise
+            except AuditError as error:
+                return failed(item, error.message)
+            except Exception as error:  # noqa: BLE001 - see `failed`
+                logger.error(redacted_traceback(error))  # noqa: TRY400 - would log the causes as they are
+                return failed(item, reason_of(error))
+
+    return in_threads(opened.session, one, items, workers=job.workers)

@@ -1,0 +1,36 @@
+"""`download-reg-model`: list and read the registry models of a batch."""
+
+from pathlib import Path
+
+from prefect import task
+
+from registry_audit.audit.copies import Copy, CopyFailure, Role
+from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.session import Session
+from registry_audit.audit.steps import Resolved
+from registry_audit.audit.steps import download_reg_model as download
+from tasks.batches import each
+from tasks.naming import named_after
+from tasks.policy import RETRIED, presentable
+from tasks.session import Job
+
+
+@task(name="download-reg-model", task_run_name=named_after("download registry model of", "resolved"), **RETRIED)
+@presentable
+def download_reg_model(
+    job: Job, resolved: tuple[Resolved, ...], keep_in: Path | None = None
+) -> tuple[Copy | None, ...]:
+    """The copy of each version, in their order; None where it is the run model's storage, which is read only once.
+
+    Args:
+        keep_in: where the files of the only version stay; None streams them, or reads them in place.
+    """
+
+    def read(session: Session, item: Resolved) -> Copy | None:
+        return None if isinstance(item, VersionAudit) else download(session, item, keep_in)
+
+    return each(job, read, resolved, failed=_failed)
+
+
+def _failed(item: Resolved, reason: str) -> Copy | None:
+    return None if isinstance(item, VersionAudit) else CopyFailure(Role.REG_MODEL, item.reg_model, reason)

@@ -1,0 +1,25 @@
+"""`list-versions`: which versions an audit covers."""
+
+from prefect import task
+
+from registry_audit.api import begin_audit, ledger_of
+from registry_audit.audit.scope import Scope, list_scope
+from tasks.policy import RETRIED, presentable
+from tasks.session import Job, open_job
+
+
+@task(name="list-versions", task_run_name="list versions", **RETRIED)
+@presentable
+def list_versions(job: Job) -> Scope:
+    """List the registry, choose what the options ask for, and note in the ledger that the audit began.
+
+    Raises:
+        UsageError: what the options name does not exist, or the server refuses filter or credentials.
+        CouldNotVerify: the server cannot be read.
+        LedgerError: the ledger is unusable.
+    """
+    options = job.options
+    ledger = ledger_of(options)
+    scope = list_scope(open_job(job).session, options)
+    begin_audit(ledger, options, scope, job.audit_id)
+    return scope

@@ -1,0 +1,44 @@
+"""Who, in this very process, wants to hear how an audit goes: the command that runs a flow here."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.scope import Scope
+from registry_audit.report.document import AuditDocument
+
+
+def _ignore(_: object) -> None:
+    return
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """All but `listed` and `reported` may be called from any thread."""
+
+    listed: Callable[[Scope], None] = _ignore
+    done: Callable[[VersionAudit], None] = _ignore
+    read: Callable[[int], None] = _ignore  # so many more bytes
+    reported: Callable[[AuditDocument], None] = _ignore
+
+
+_NOBODY = Listeners()
+_listening: dict[str, Listeners] = {}
+_lock = threading.Lock()
+
+
+@contextmanager
+def listening(audit_id: str, listeners: Listeners) -> Iterator[None]:
+    with _lock:
+        _listening[audit_id] = listeners
+    try:
+        yield
+    finally:
+        with _lock:
+            del _listening[audit_id]
+
+
+def listeners_of(audit_id: str) -> Listeners:
+    return _listening.get(audit_id, _NOBODY)

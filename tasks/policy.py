@@ -1,0 +1,80 @@
+"""How a step is tried again, what it may cache, and what an error may show."""
+
+import functools
+import traceback
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import State, Task, get_run_logger
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
+from prefect.context import TaskRunContext
+from prefect.tasks import exponential_backoff
+
+from registry_audit.errors import AuditError, Transient
+from registry_audit.printable import printable
+from registry_audit.redact import redact
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_FIRST_DELAY_SECONDS = 5
+
+# A cache keyed on names or URIs hides exactly what an audit looks for. What may be reused, the library reuses: a
+# storage that was read, while its listing stays the same.
+UNCACHED: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+
+
+def worth_retrying(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Only what may pass by itself. A difference, a missing model or a wrong option is there the next time too."""
+    return isinstance(state.result(raise_on_failure=False), Transient | ConnectionError | TimeoutError)
+
+
+# No `timeout_seconds`: it cannot interrupt a read in a thread. The time limit is on every HTTP request.
+RETRIED: dict[str, Any] = {
+    **UNCACHED,
+    "retries": 3,
+    "retry_delay_seconds": exponential_backoff(_FIRST_DELAY_SECONDS),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": worth_retrying,
+}
+
+
+def is_last_try() -> bool:
+    """Whether the task that calls this will not be run again, whatever it raises. Also true outside of a task run."""
+    context = TaskRunContext.get()
+    return context is None or context.task_run.run_count > context.task.retries
+
+
+def presentable(step: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Lets only errors out that Prefect may log, store and show.
+
+    Prefect writes an exception and all its causes into the logs; those of HTTP libraries quote the URL they asked,
+    with the password in it.
+    """
+
+    @functools.wraps(step)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return step(*args, **kwargs)
+        except AuditError as error:
+            raise error.with_traceback(None) from None
+        except (ConnectionError, TimeoutError) as error:
+            raise Transient(reason_of(error)) from None
+        except Exception as error:  # noqa: BLE001 - a defect of ours is told like any error, without secrets
+            get_run_logger().error(redacted_traceback(error))
+            raise AuditError(reason_of(error)) from None
+
+    return run
+
+
+def reason_of(error: BaseException) -> str:
+    """One line that says why; of anything but this library's own errors also what kind of error it is."""
+    if isinstance(error, AuditError):
+        return error.message
+    first_line = (str(error).strip().splitlines() or [""])[0]
+    return f"internal error: {printable(redact(f'{type(error).__name__}: {first_line}'))[:400]}"
+
+
+def redacted_traceback(error: BaseException) -> str:
+    return redact("".join(traceback.format_exception(error)))

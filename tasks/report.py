@@ -1,0 +1,40 @@
+"""`report`: the rows of an audit as files and as artifacts."""
+
+from pathlib import Path
+
+from prefect import get_run_logger, task
+
+from registry_audit.api import conclude_audit, ledger_of
+from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.scope import Scope
+from registry_audit.errors import UsageError
+from registry_audit.report.document import AuditDocument
+from registry_audit.report.write import write_report
+from tasks.artifacts import publish
+from tasks.policy import UNCACHED, presentable
+from tasks.session import Job
+
+
+@task(name="report", task_run_name="report", **UNCACHED)
+@presentable
+def report(job: Job, scope: Scope, rows: tuple[VersionAudit, ...], report_dir: Path | None) -> AuditDocument:
+    """Put the rows beside the ledger and record them there, if there is one; write the artifacts and the files.
+
+    Args:
+        report_dir: for audit.json, audit.html, audit.md and junit.xml.
+
+    Raises:
+        UsageError: the directory cannot be written. The artifacts were made before.
+        LedgerError: the ledger cannot be read or written; nothing was recorded.
+    """
+    options = job.options
+    document = conclude_audit(ledger_of(options), options, scope, rows, job.audit_id)
+    publish(document)
+    if report_dir is not None:
+        try:
+            written = write_report(document, report_dir)
+        except OSError as error:
+            raise UsageError(f"the report cannot be written to {report_dir}: {error.strerror}") from error
+        for path in written:
+            get_run_logger().info("wrote %s", path)
+    return document

@@ -1,0 +1,46 @@
+"""`resolve-version`: from registered versions to the root storages of their copies, with no download."""
+
+from prefect import task
+
+from registry_audit.audit.judging import unresolvable
+from registry_audit.audit.session import Session
+from registry_audit.audit.steps import Resolved
+from registry_audit.errors import Transient
+from registry_audit.registry.resolve import resolve_version as resolve
+from registry_audit.registry.versions import RegisteredVersion
+from tasks.batches import each
+from tasks.naming import named_after
+from tasks.policy import RETRIED, is_last_try, presentable
+from tasks.session import Job, open_job
+
+
+@task(name="resolve-version", task_run_name=named_after("resolve", "batch"), **RETRIED)
+@presentable
+def resolve_version(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[Resolved, ...]:
+    """Resolve a batch; a version that cannot be resolved comes back as its row.
+
+    Raises:
+        Transient: at least one of them deserves another try, and there is one left.
+    """
+    return resolve_batch(job, batch)
+
+
+def resolve_batch(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[Resolved, ...]:
+    """The task without Prefect's part; in any task that may be tried again."""
+    open_job(job).session.runs.prefetch({version.run_id for version in batch if version.run_id})
+    found = each(job, _resolve, batch, failed=unresolvable)
+    again = [result for result in found if isinstance(result, Transient)]
+    if again and not is_last_try():
+        raise Transient(f"{len(again)} of {len(batch)} versions: {again[0].message}")
+    return tuple(_row(version, result) for version, result in zip(batch, found, strict=True))
+
+
+def _resolve(session: Session, version: RegisteredVersion) -> Resolved | Transient:
+    try:
+        return resolve(session.connection, version, session.runs)
+    except Transient as error:
+        return error
+
+
+def _row(version: RegisteredVersion, result: Resolved | Transient) -> Resolved:
+    return unresolvable(version, result.message) if isinstance(result, Transient) else result

@@ -1,0 +1,214 @@
+"""One real Prefect server for all of these tests, with a home of its own."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from prefect import Flow, State
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_TO_API_BATCH_INTERVAL, temporary_settings
+from support.processes import free_port, server_process
+from support.registry import Registry
+from support.servers import MlflowServer
+
+CHECKOUT = Path(__file__).parents[2]
+SECONDS = 120
+_SETTLED_SECONDS = 15
+_TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+@dataclass(frozen=True, slots=True)
+class PrefectServer:
+    api_url: str
+    home: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PREFECT_API_URL": self.api_url, "PREFECT_HOME": str(self.home)}
+
+    def post(self, route: str, **body: Any) -> Any:
+        answer = requests.post(f"{self.api_url}/{route}", json=body, timeout=30)
+        assert answer.ok, f"{route}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def files_with(self, text: str) -> list[Path]:
+        """Of everything that the server and its clients keep, what holds the text anywhere."""
+        files = (path for path in self.home.rglob("*") if path.is_file())
+        return [path for path in files if text.encode() in path.read_bytes()]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRun:
+    """What Prefect's API says of a run, once it has written everything down."""
+
+    server: PrefectServer
+    id: str
+    state: State[Any] | None = None  # as the caller got it
+
+    @property
+    def record(self) -> dict[str, Any]:
+        (only,) = self.server.post("flow_runs/filter", flow_runs={"id": {"any_": [self.id]}})
+        return dict(only)
+
+    @property
+    def ended_as(self) -> tuple[str, str]:
+        """Type and name of the final state."""
+        return self.record["state_type"], self.record["state_name"]
+
+    @property
+    def task_runs(self) -> list[dict[str, Any]]:
+        """In the order of their start. Prefect records them with a delay of about a second."""
+        wanted = {"id": {"any_": [self.id]}}
+        deadline = time.monotonic() + _SETTLED_SECONDS
+        while True:
+            found = self.server.post("task_runs/filter", flow_runs=wanted, sort="EXPECTED_START_TIME_ASC")
+            settled = found and all(run["state_type"] in (*_TERMINAL, "PENDING") for run in found)
+            if settled or time.monotonic() > deadline:
+                return list(found)
+            time.sleep(0.3)
+
+    @property
+    def log(self) -> str:
+        """All messages, up to the one about the final state."""
+        deadline = time.monotonic() + _SETTLED_SECONDS
+        while True:
+            rows = self.server.post("logs/filter", logs={"flow_run_id": {"any_": [self.id]}}, sort="TIMESTAMP_ASC")
+            text = "\n".join(row["message"] for row in rows)
+            if re.search(r"^Finished in state (?!Completed\(\)$)|flow run", text, re.MULTILINE) and any(
+                row["task_run_id"] is None and row["message"].startswith("Finished in state") for row in rows
+            ):
+                return text
+            if time.monotonic() > deadline:
+                return text
+            time.sleep(0.3)
+
+    @property
+    def artifacts(self) -> dict[str, Any]:
+        rows = self.server.post("artifacts/filter", artifacts={"flow_run_id": {"any_": [self.id]}})
+        return {row["key"]: row for row in rows}
+
+    @property
+    def table(self) -> list[dict[str, str]]:
+        (key,) = [key for key in self.artifacts if key.endswith("-findings")]
+        rows: list[dict[str, str]] = json.loads(self.artifacts[key]["data"])
+        return rows
+
+    @property
+    def everything(self) -> str:
+        """All that Prefect stored of the run."""
+        return json.dumps([self.record, self.task_runs, self.log, self.artifacts])
+
+
+RunFlow = Callable[..., FlowRun]
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    directory = tmp_path_factory.mktemp("prefect")
+    port = free_port()
+    server = PrefectServer(f"http://127.0.0.1:{port}/api", directory / "home")
+    own = {
+        "PREFECT_HOME": str(server.home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "0.2",
+    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | own
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with server_process(
+        command,
+        log=directory / "prefect-server.log",
+        ready=lambda: _is_healthy(server),
+        environment=environment,
+        directory=directory,
+    ):
+        yield server
+
+
+def _is_healthy(server: PrefectServer) -> bool:
+    try:
+        return requests.get(f"{server.api_url}/health", timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+@pytest.fixture
+def run_flow(prefect_server: PrefectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunFlow]:
+    """Run a flow in this process, against the server."""
+    monkeypatch.setenv("REGISTRY_AUDIT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("REGISTRY_AUDIT_HOME", str(tmp_path / "home"))
+    # A second try comes at once.
+    for module in ("list_versions", "resolve_version", "download_run_model", "download_reg_model", "compare"):
+        monkeypatch.setattr(f"tasks.{module}.{module}.retry_delay_seconds", [0.01])
+
+    def run(flow: Flow[..., Any], **parameters: Any) -> FlowRun:
+        state = flow(**parameters, return_state=True)
+        return FlowRun(prefect_server, str(state.state_details.flow_run_id), state)
+
+    with temporary_settings(
+        {
+            PREFECT_API_URL: prefect_server.api_url,
+            PREFECT_HOME: prefect_server.home,
+            PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 0.2,
+        }
+    ):
+        yield run
+
+
+@pytest.fixture
+def registry(mlflow_local: MlflowServer) -> Registry:
+    return Registry(mlflow_local)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    exit_status: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Runs Python modules as processes of their own, in the checkout."""
+
+    environment: Mapping[str, str]
+
+    def __call__(self, *arguments: str, **more: str) -> Ended:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SECONDS,
+            env={**os.environ, **self.environment, **more},
+            cwd=CHECKOUT,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            env={**os.environ, **self.environment},
+            cwd=CHECKOUT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+
+@pytest.fixture
+def program(prefect_server: PrefectServer, tmp_path: Path) -> Program:
+    own = {
+        "REGISTRY_AUDIT_CACHE_DIR": str(tmp_path / "cache"),
+        "REGISTRY_AUDIT_HOME": str(tmp_path / "home"),
+        "REGISTRY_AUDIT_LEDGER": "none",
+    }
+    return Program(prefect_server.environment | own)

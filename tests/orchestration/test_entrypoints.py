@@ -1,0 +1,62 @@
+"""What `prefect deploy --all` will register: the flows that load, with the parameters that are promised."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.flows import load_flow_from_entrypoint
+from prefect.utilities.callables import parameter_schema
+
+from registry_audit.audit.options import AuditOptions
+
+HERE = Path(__file__).parent
+PROJECT: dict[str, Any] = yaml.safe_load((HERE.parents[1] / "prefect.yaml").read_text(encoding="utf-8"))
+ENTRYPOINTS = sorted({deployment["entrypoint"] for deployment in PROJECT["deployments"]})
+
+
+def _schema(entrypoint: str) -> dict[str, Any]:
+    # With a placeholder, which `prefect deploy` uses where an import fails, parameters lose their types in silence.
+    return parameter_schema(load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)).model_dump()
+
+
+@pytest.mark.parametrize("entrypoint", ENTRYPOINTS)
+def test_an_entrypoint_is_a_module_and_its_flow_is_named_like_it(entrypoint: str) -> None:
+    flow = load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
+    module, _, function = entrypoint.rpartition(".")
+    assert (flow.fn.__module__, flow.fn.__name__) == (module, function)
+    assert flow.name == function.replace("_", "-")
+    assert flow.persist_result is False
+
+
+@pytest.mark.parametrize("entrypoint", ENTRYPOINTS)
+def test_the_parameters_are_as_pinned(entrypoint: str) -> None:
+    """A changed parameter breaks schedules and automations: change the pinned schema with it, and the change log."""
+    pinned = HERE / "schemas" / f"{entrypoint.rpartition('.')[2]}.json"
+    found = json.dumps(_schema(entrypoint), indent=2, sort_keys=True) + "\n"
+    assert found == pinned.read_text(encoding="utf-8"), f"{pinned} should be:\n{found}"
+
+
+@pytest.mark.parametrize("entrypoint", ENTRYPOINTS)
+def test_every_parameter_is_described(entrypoint: str) -> None:
+    undescribed = [name for name, field in _schema(entrypoint)["properties"].items() if not field.get("description")]
+    assert undescribed == []
+
+
+def test_every_option_of_an_audit_is_a_parameter() -> None:
+    parameters = set(_schema("flows.audit_registry.audit_registry")["properties"])
+    assert parameters - set(AuditOptions.model_fields) == {"report_dir", "audit_id", "batch_size"}
+    assert set(AuditOptions.model_fields) <= parameters
+
+
+def test_every_deployment_is_complete() -> None:
+    deployments = PROJECT["deployments"]
+    assert all(d["description"] and d["tags"] and d["work_pool"]["name"] == "registry-audit" for d in deployments)
+    names = [(d["entrypoint"], d["name"]) for d in deployments]
+    assert len(names) == len(set(names))
+    assert {entrypoint.rpartition(".")[2] for entrypoint, name in names if name == "ad-hoc"} >= {
+        "audit_registry",
+        "check_model_version",
+        "compare_model_versions",
+    }

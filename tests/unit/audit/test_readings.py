@@ -1,0 +1,203 @@
+"""One storage is read once; a reading is used again only where the listing proves that it still holds."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from registry_audit.audit.copies import Reading
+from registry_audit.audit.readings import ReadingCache, Readings
+from registry_audit.errors import Stopped, UsageError
+from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
+from registry_audit.model.manifest import ManifestEntry
+
+READING = Reading((ManifestEntry("a\n\udcff", 3, "sha256:00"), ManifestEntry("b", 0, "sha256:11")), b"\xff\n", (), 2, 3)
+STORAGE = "s3://bucket/model"
+
+
+def listing(marker: str = "etag", size: int | None = 3, **more: object) -> Listing:
+    return make_listing([ListedFile("a", size, marker)], **more)  # type: ignore[arg-type]
+
+
+class Counting:
+    """Reads, and counts how often."""
+
+    def __init__(self, reading: Reading = READING) -> None:
+        self.count, self._reading = 0, reading
+
+    def __call__(self) -> Readings:
+        self.count += 1
+        return (self._reading,)
+
+
+def ask(cache: ReadingCache, read: Callable[[], Readings], held: Listing | None = None, identity: str = STORAGE):
+    return cache.once(((identity, held or listing()),), "sha256", read)
+
+
+def test_one_storage_is_read_once_by_many_threads() -> None:
+    cache, read = ReadingCache(), Counting()
+    barrier = threading.Barrier(8)
+
+    def slowly() -> Readings:
+        time.sleep(0.05)
+        return read()
+
+    def one(_: int) -> Readings:
+        barrier.wait()
+        return ask(cache, slowly)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(one, range(8))) == {(READING,)}
+    assert read.count == 1
+    assert ask(cache, read) == (READING,)
+    assert cache.reused_count == 1
+
+
+def test_what_stopped_the_first_thread_stops_those_that_wait_for_it_and_nothing_is_kept() -> None:
+    cache, started, go_on = ReadingCache(), threading.Event(), threading.Event()
+
+    def stopped() -> Readings:
+        started.set()
+        go_on.wait(10)
+        raise Stopped("the audit was stopped")
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask, cache, stopped)
+        started.wait(10)
+        second = pool.submit(ask, cache, Counting())
+        go_on.set()
+        for waiting in (first, second):
+            with pytest.raises(Stopped):
+                waiting.result(10)
+    assert ask(cache, Counting()) == (READING,)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        listing(marker="other etag"),
+        listing(size=4),
+        make_listing([ListedFile("b", 3, "etag")]),
+        listing(empty_directories=["d"]),
+        listing(unsafe=["link"]),
+        listing(problems=[Problem("RA013", "x")]),
+    ],
+)
+def test_it_is_read_again_when_the_listing_changed(other: Listing) -> None:
+    cache, read = ReadingCache(), Counting()
+    ask(cache, read)
+    ask(cache, read, other)
+    assert read.count == 2
+
+
+def test_another_storage_and_another_digest_are_other_readings() -> None:
+    cache, read = ReadingCache(), Counting()
+    ask(cache, read)
+    ask(cache, read, identity="s3://bucket/other")
+    cache.once(((STORAGE, listing()),), "blake3", read)
+    cache.once(((STORAGE, listing()), (STORAGE, listing())), "sha256", read)
+    assert read.count == 4
+
+
+def test_a_reading_with_problems_is_worth_another_try(tmp_path: Path) -> None:
+    failed = Counting(Reading((), None, (Problem("RA009", "time-out", "a"),)))
+    cache = ReadingCache(tmp_path)
+    ask(cache, failed)
+    assert ask(cache, Counting()) == (READING,)
+    assert failed.count == 1
+
+
+def test_it_outlives_the_process_whole(tmp_path: Path) -> None:
+    ask(ReadingCache(tmp_path), Counting())
+    read = Counting(Reading((), None))
+    assert ask(ReadingCache(tmp_path), read) == (READING,)
+    assert read.count == 0
+    assert (tmp_path / "readings.jsonl").stat().st_mode & 0o077 == 0
+
+
+def test_it_outlives_the_process_only_where_an_overwrite_of_the_same_size_would_show(tmp_path: Path) -> None:
+    silent = make_listing([ListedFile("a", 3, "etag"), ListedFile("b", 3)])
+    ask(ReadingCache(tmp_path), Counting(), silent)
+    again = Counting()
+    ask(ReadingCache(tmp_path), again, silent)
+    assert again.count == 1
+    assert (tmp_path / "readings.jsonl").read_bytes() == b""
+
+
+def test_of_a_pair_both_sides_must_tell_changes(tmp_path: Path) -> None:
+    parts = (STORAGE, listing()), ("mlflow-artifacts://host/1", listing(marker=""))
+    ReadingCache(tmp_path).once(parts, "sha256", lambda: (READING, READING))
+    assert (tmp_path / "readings.jsonl").read_bytes() == b""
+
+
+@pytest.mark.parametrize("cut", [1, 20, -1])
+def test_a_torn_last_line_is_read_again_and_nothing_else(tmp_path: Path, cut: int) -> None:
+    cache = ReadingCache(tmp_path)
+    ask(cache, Counting())
+    ask(cache, Counting(), identity="s3://bucket/other")
+    file = tmp_path / "readings.jsonl"
+    first, second = file.read_bytes().splitlines()
+    file.write_bytes(first + b"\n" + second[:cut])
+    again = Counting()
+    cache = ReadingCache(tmp_path)
+    ask(cache, again)
+    assert again.count == 0
+    ask(cache, again, identity="s3://bucket/other")
+    assert again.count == 1
+
+
+@pytest.mark.parametrize(
+    "line", ["", "null", "[]", "{}", '"x"', '{"key": "k"}', '{"key": "k", "readings": [1]}', "\xff\x00", "{" * 2000]
+)
+def test_a_line_that_is_no_reading_is_passed_over(tmp_path: Path, line: str) -> None:
+    (tmp_path / "readings.jsonl").write_text(line + "\n", encoding="latin-1")
+    assert ask(ReadingCache(tmp_path), Counting()) == (READING,)
+
+
+def test_the_oldest_readings_leave_the_memory_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_audit.audit.readings._MAX_ENTRIES", 4)
+    cache, read = ReadingCache(), Counting()  # two entries each
+    for storage in ("a", "b", "a", "c", "a", "b"):
+        ask(cache, read, identity=storage)
+    assert read.count == 4
+
+
+def test_a_directory_that_cannot_be_written_is_an_error_of_use(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="working directory .* is not writable"):
+        ReadingCache(tmp_path / "file")
+
+
+def test_the_file_is_plain_lines_of_json(tmp_path: Path) -> None:
+    ask(ReadingCache(tmp_path), Counting())
+    (line,) = (tmp_path / "readings.jsonl").read_text(encoding="ascii").splitlines()
+    assert json.loads(line)["readings"][0]["entries"] == [["a\n\udcff", 3, "sha256:00"], ["b", 0, "sha256:11"]]
+
+
+@pytest.mark.xfail(reason="an error of writing the file leaves those that wait for the reading waiting", strict=True)
+@pytest.mark.timeout(20)
+def test_a_full_disk_costs_the_resumption_and_not_the_audit(tmp_path: Path) -> None:
+    cache, started = ReadingCache(tmp_path), threading.Event()
+    (tmp_path / "readings.jsonl").unlink()
+    (tmp_path / "readings.jsonl").mkdir()  # stands for any OSError of the append
+
+    def slowly() -> Readings:
+        started.set()
+        time.sleep(0.2)
+        return (READING,)
+
+    pool = ThreadPoolExecutor(2)
+    first = pool.submit(ask, cache, slowly)
+    started.wait(10)
+    second = pool.submit(ask, cache, slowly)
+    try:
+        assert second.result(2) == (READING,)
+        assert first.result(2) == (READING,)
+    finally:
+        pool.shutdown(wait=False)
+        for future in list(cache._running.values()):
+            future.cancel()
