@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.generate import DATABASE, REG_MODELS, RUN_MODELS
 from benchmarks.shapes import ONE_VERSION, Shape
 
-AUDIT, AUDIT_START, PREDECESSOR, RCLONE_DOWNLOAD = "audit", "audit-start", "predecessor", "rclone-download"
+AUDIT, RCLONE_DOWNLOAD = "audit", "rclone-download"
 
 _REPORT = "report"
 
@@ -22,6 +22,7 @@ class Contestant:
     command: tuple[str, ...]  # relative to the working directory; `python` and `registry-audit` are this environment's
     # Of its output and the working directory: what it says it did. Raises ValueError where that is not the whole work.
     check: Callable[[str, Path], str]
+    start: str | None = None  # key of the contestant that is this one's start-up
 
     def argv(self) -> list[str]:
         program, *arguments = self.command
@@ -42,8 +43,8 @@ def contestants(shape: Shape, tree_bytes: int, workers: int | None) -> list[Cont
     trees = (f"{shape.name}/{RUN_MODELS}", f"{shape.name}/{REG_MODELS}")
     files = shape.versions * 5
     return [
-        _audit(AUDIT_START, "registry-audit audit, one version", ONE_VERSION, None, workers),
-        _audit(AUDIT, "registry-audit audit", shape, 2 * tree_bytes, workers),
+        _audit("audit-start", "registry-audit audit, one version", ONE_VERSION, None, workers),
+        _audit(AUDIT, "registry-audit audit", shape, 2 * tree_bytes, workers, start="audit-start"),
         Contestant(
             RCLONE_DOWNLOAD,
             "rclone check --download",
@@ -71,11 +72,13 @@ def contestants(shape: Shape, tree_bytes: int, workers: int | None) -> list[Cont
         ),
         # The last two write: what they leave dirty is flushed before the next round begins.
         _predecessor("predecessor-start", "the predecessor, one version", ONE_VERSION),
-        _predecessor(PREDECESSOR, "the predecessor, in one process", shape),
+        _predecessor("predecessor", "the predecessor, in one process", shape, start="predecessor-start"),
     ]
 
 
-def _audit(key: str, label: str, shape: Shape, bytes_read: int | None, workers: int | None) -> Contestant:
+def _audit(
+    key: str, label: str, shape: Shape, bytes_read: int | None, workers: int | None, start: str | None = None
+) -> Contestant:
     command = ["registry-audit", "audit", "--tracking-uri", f"sqlite:///{shape.name}/{DATABASE}"]
     command += ["--report-dir", _REPORT, *(["--workers", str(workers)] if workers else [])]
 
@@ -89,10 +92,10 @@ def _audit(key: str, label: str, shape: Shape, bytes_read: int | None, workers: 
             raise ValueError(f"{read} bytes read of {bytes_read}")
         return f"{shape.versions} match, {read} bytes read"
 
-    return Contestant(key, label, tuple(command), check)
+    return Contestant(key, label, tuple(command), check, start)
 
 
-def _predecessor(key: str, label: str, shape: Shape) -> Contestant:
+def _predecessor(key: str, label: str, shape: Shape, start: str | None = None) -> Contestant:
     def check(output: str, cwd: Path) -> str:
         last = output.splitlines()[-1] if output else ""
         if last != f"{shape.versions} of {shape.versions} equal":
@@ -100,7 +103,7 @@ def _predecessor(key: str, label: str, shape: Shape) -> Contestant:
         return last
 
     command = ("python", "-m", "benchmarks.predecessor", f"sqlite:///{shape.name}/{DATABASE}", "scratch")
-    return Contestant(key, label, command, check)
+    return Contestant(key, label, command, check, start)
 
 
 def _rclone(output: str, files: int) -> str:

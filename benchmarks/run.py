@@ -5,6 +5,7 @@ and the ratios are taken within each round. This process stays small: a child's 
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import subprocess
@@ -48,11 +49,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _measure(shape: Shape, work: Path, runs: int, only: list[str] | None, workers: int | None) -> dict[str, object]:
     environment = _environment(work)
     for made in (shape, ONE_VERSION):
-        _say(f"making {work.name}/{made.name}: {made.words}")
+        _say(f"making the registry {made.name}: {made.words}")
         command = [sys.executable, "-m", "benchmarks.generate", made.name, "--name", made.name]
         command += ["--versions", str(made.versions), "--model-bytes", str(made.model_bytes)]
         command += ["--versions-per-model", str(made.versions_per_model)]
-        subprocess.run(command, cwd=work, env=environment, check=True)
+        if subprocess.run(command, cwd=work, env=environment, check=False).returncode != 0:
+            raise SystemExit(f"the registry {made.name} could not be made")
     os.sync()
     tree_bytes = [_bytes_under(work / shape.name / tree) for tree in (RUN_MODELS, REG_MODELS)]
     machine = describe_machine()
@@ -101,6 +103,7 @@ def _environment(work: Path) -> dict[str, str]:
         "REGISTRY_AUDIT_CACHE_DIR": str(work / "cache"),
         "RCLONE_CONFIG": str(work / "rclone.conf"),
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
         "LC_ALL": "C",
     }
 
@@ -109,19 +112,11 @@ def _bytes_under(directory: Path) -> int:
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
-def _work_directory(kept: Path | None) -> "tempfile.TemporaryDirectory[str] | _Kept":
-    return tempfile.TemporaryDirectory(prefix="registry-audit-bench-") if kept is None else _Kept(kept)
-
-
-class _Kept:
-    def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self._directory = directory.resolve()
-
-    def __enter__(self) -> str:
-        return str(self._directory)
-
-    def __exit__(self, *error: object) -> None: ...
+def _work_directory(kept: Path | None) -> contextlib.AbstractContextManager[str]:
+    if kept is None:
+        return tempfile.TemporaryDirectory(prefix="registry-audit-bench-")
+    kept.mkdir(parents=True, exist_ok=True)
+    return contextlib.nullcontext(str(kept.resolve()))
 
 
 def _say(text: str) -> None:

@@ -17,5 +17,9 @@ _EMBEDDED_SERVER = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
 
+# An empty URL, as a compose file passes on an unset variable, is to Prefect a server that it cannot reach.
+if not os.environ.get("PREFECT_API_URL", "none"):
+    del os.environ["PREFECT_API_URL"]
+
 for _name, _value in _EMBEDDED_SERVER.items():
     os.environ.setdefault(_name, _value)

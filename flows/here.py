@@ -60,3 +60,5 @@ def _quiet_console() -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, PrefectConsoleHandler):
             handler.setLevel(logging.CRITICAL)
+    # Has a handler of its own, and reports every record that the server did not take.
+    logging.getLogger("prefect._internal").setLevel(logging.CRITICAL)

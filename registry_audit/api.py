@@ -20,6 +20,7 @@ from registry_audit.ledger.location import default_ledger_url
 from registry_audit.ledger.opening import open_ledger, remember
 from registry_audit.ledger.record import begin, finish, trusted_readings
 from registry_audit.ledger.store import Ledger
+from registry_audit.patience import patiently
 from registry_audit.registry.connection import Server
 from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.registry.versions import find_version
@@ -206,7 +207,8 @@ def server_of(server: ServerConfig) -> Server:
 
 
 def find_and_resolve(session: Session, server: ServerConfig) -> ResolvedVersion:
-    return must_resolve(session, find_version(session.connection, server.model, server.selector))
+    version = patiently(lambda: find_version(session.connection, server.model, server.selector))
+    return must_resolve(session, version)
 
 
 def open_session(

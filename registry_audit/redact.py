@@ -9,11 +9,14 @@ _SECRET_PARAMETER = re.compile(
 _AUTHORIZATION = re.compile(r"(?i)\b(?P<kind>basic|bearer)\s+[A-Za-z0-9._~+/=\-]{8,}")
 
 
+_CONTAINER_SCHEMES = ("wasb://", "wasbs://", "abfs://", "abfss://")
+
+
 def redact(text: str) -> str:
     """The same text without passwords in URLs, secret query parameters and authorization headers.
 
     A user name stays where a password follows it; alone before `@` it may be a token, and goes. A Databricks
-    profile (`dbfs://profile@databricks/...`) is not a secret, and stays.
+    profile (`dbfs://profile@databricks/...`) and an Azure container (`abfss://container@account/...`) are no secrets.
     """
     text = _USERINFO.sub(_userinfo, text)
     text = _SECRET_PARAMETER.sub(r"\g<key>***", text)
@@ -22,8 +25,8 @@ def redact(text: str) -> str:
 
 def _userinfo(match: re.Match[str]) -> str:
     scheme, user = match["scheme"], match["user"]
-    if match["password"] is not None and not match.string[match.end() :].startswith("databricks"):
-        return f"{scheme}{user}:***@"
-    if match.string[match.end() :].startswith("databricks"):
+    if match.string.startswith("databricks", match.end()):
         return match[0]
-    return f"{scheme}***@"
+    if match["password"] is not None:
+        return f"{scheme}{user}:***@"
+    return match[0] if scheme.lower() in _CONTAINER_SCHEMES else f"{scheme}***@"

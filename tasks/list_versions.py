@@ -20,6 +20,8 @@ def list_versions(job: Job) -> Scope:
     """
     options = job.options
     ledger = ledger_of(options)
-    scope = list_scope(open_job(job).session, options)
+    session = open_job(job).session
+    scope = list_scope(session, options)
     begin_audit(ledger, options, scope, job.audit_id)
+    session.prefetch(scope.versions)  # once for all: for every batch it would ask for everything again
     return scope

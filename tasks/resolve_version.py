@@ -4,14 +4,14 @@ from prefect import task
 
 from registry_audit.audit.judging import unresolvable
 from registry_audit.audit.session import Session
+from registry_audit.audit.single import must_resolve
 from registry_audit.audit.steps import Resolved
 from registry_audit.errors import Transient
-from registry_audit.registry.resolve import resolve_version as resolve
 from registry_audit.registry.versions import RegisteredVersion
 from tasks.batches import each
 from tasks.naming import named_after
 from tasks.policy import RETRIED, is_last_try, presentable
-from tasks.session import Job, open_job
+from tasks.session import Job
 
 
 @task(name="resolve-version", task_run_name=named_after("resolve", "batch"), **RETRIED)
@@ -27,7 +27,6 @@ def resolve_version(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[Res
 
 def resolve_batch(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[Resolved, ...]:
     """The task without Prefect's part; in any task that may be tried again."""
-    open_job(job).session.runs.prefetch({version.run_id for version in batch if version.run_id})
     found = each(job, _resolve, batch, failed=unresolvable)
     again = [result for result in found if isinstance(result, Transient)]
     if again and not is_last_try():
@@ -37,7 +36,7 @@ def resolve_batch(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[Resol
 
 def _resolve(session: Session, version: RegisteredVersion) -> Resolved | Transient:
     try:
-        return resolve(session.connection, version, session.runs)
+        return must_resolve(session, version)
     except Transient as error:
         return error
 

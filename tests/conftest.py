@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from support.auditing import Auditor, make_auditor
+from support.auditing import Auditor
 from support.faulty_proxy import FaultyProxy, faulty_proxy
 from support.postgres import postgres_database
 from support.s3 import S3Endpoint, s3_server
@@ -35,6 +35,7 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         patch.delenv(name)
     for name, value in _TEST_ENVIRONMENT.items():
         patch.setenv(name, value)
+    patch.setattr("registry_audit.patience.FIRST_PAUSE_SECONDS", 0)
     patch.setenv("REGISTRY_AUDIT_HOME", str(tmp_path_factory.mktemp("home")))
     yield
     patch.undo()
@@ -132,5 +133,9 @@ def proxy_a(mlflow_a: MlflowServer) -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Auditor:
-    """`registry-audit audit`: `audit(uri, "--model", name)` in this process, `audit.program(...)` in another."""
-    return make_auditor(tmp_path, monkeypatch)
+    """`registry-audit audit`: `audit(uri, "--model", name)` in this process, `audit.program(...)` in another.
+
+    Without a ledger, unless the test names one.
+    """
+    monkeypatch.setenv("REGISTRY_AUDIT_LEDGER", "none")
+    return Auditor(tmp_path)

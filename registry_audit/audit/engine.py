@@ -24,7 +24,7 @@ def audit_versions(
     on_done: Callable[[VersionAudit], None] = lambda audit: None,
 ) -> tuple[VersionAudit, ...]:
     """Audit every version; in the order given, whatever finished first."""
-    session.runs.prefetch({version.run_id for version in versions if version.run_id})
+    session.prefetch(versions)
 
     def audit(version: RegisteredVersion) -> VersionAudit:
         done = audit_version(session, version)

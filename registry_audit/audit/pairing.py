@@ -52,17 +52,17 @@ def compare_pair(
         UsageError: neither model holds its native model.
     """
     left, right = copies
-    problems = [problems_of_copy(version, copy) for version, copy in zip(resolved, copies, strict=True)]
-    has_model = all(isinstance(copy, ModelCopy) and copy.has_mlmodel for copy in copies)
     comparison, storage = None, Storage.UNKNOWN
     if isinstance(left, ModelCopy) and isinstance(right, ModelCopy):
         storage = Storage.SHARED if left.identity == right.identity else Storage.SEPARATE
-        if any(native_models):
-            left, right = _narrowed_pair(left, right, native_models)
-            comparison = compare(left, right, across_servers, by="digests")
-        else:
-            left, right, comparison = compare_copies(session, left, right, across_servers)
+        left, right, comparison = compare_copies(session, left, right, across_servers)
         storage = Storage.SHARED if comparison.one_file else storage
+    # After comparing, which may find that a file changed on disk since it was read.
+    problems = [problems_of_copy(version, copy) for version, copy in zip(resolved, (left, right), strict=True)]
+    has_model = all(isinstance(copy, ModelCopy) and copy.has_mlmodel for copy in (left, right))
+    if any(native_models) and isinstance(left, ModelCopy) and isinstance(right, ModelCopy):
+        left, right = _narrowed_pair(left, right, native_models)
+        comparison = compare(left, right, across_servers, by=comparison.compared_by if comparison else "digests")
     ready = all(version.version.status == "READY" for version in resolved)
     verdict, reason = verdict_of(
         problems[0] + problems[1],

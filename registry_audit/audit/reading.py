@@ -2,10 +2,9 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
-
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from registry_audit.audit.copies import Reading
 from registry_audit.errors import BodyEndedEarly, CouldNotVerify, UsageError
@@ -13,13 +12,12 @@ from registry_audit.model.digest import Hasher, digest_text, new_hasher
 from registry_audit.model.listing import ListedFile, Listing, Problem
 from registry_audit.model.manifest import ManifestEntry
 from registry_audit.model.mlmodel import MAX_BYTES, MLMODEL
+from registry_audit.patience import patiently
 from registry_audit.printable import printable
 from registry_audit.stores.base import CHUNK_BYTES, Store, Unreadable
 from registry_audit.stores.local import LocalStore, same_file
 
 Pulse = Callable[[int], None]  # told of every so many bytes read; may raise to stop the reading
-
-_ATTEMPTS = 4
 
 
 def read_all(store: Store, listing: Listing, algorithm: str, *, pulse: Pulse, keep_in: Path | None = None) -> Reading:
@@ -33,14 +31,7 @@ def read_all(store: Store, listing: Listing, algorithm: str, *, pulse: Pulse, ke
     collected = _Collected(algorithm, pulse)
     for file in listing.files:
         with collected.problems_of(file):
-            for attempt in Retrying(
-                retry=retry_if_exception_type(BodyEndedEarly),
-                stop=stop_after_attempt(_ATTEMPTS),
-                wait=wait_exponential_jitter(multiplier=0.2, max=5),
-                reraise=True,
-            ):
-                with attempt:
-                    _read_one(store, file, collected, keep_in)
+            patiently(partial(_read_one, store, file, collected, keep_in), on=BodyEndedEarly)
     return collected.reading()
 
 

@@ -8,10 +8,12 @@ overwrite of the same size; an artifact proxy's does not, so what came through o
 import base64
 import json
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from typing import TextIO
 
 from registry_audit.audit.copies import Reading
 from registry_audit.errors import UsageError
@@ -39,17 +41,20 @@ class ReadingCache:
         self._running: dict[str, Future[Readings]] = {}
         self._memory: OrderedDict[str, Readings] = OrderedDict()
         self._held = 0
-        self._file: Path | None = None
+        self._file: TextIO | None = None
         self.reused_count = 0
         if directory is not None:
             try:
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._file = directory / _FILE
-                self._file.touch(mode=0o600)
+                path = directory / _FILE
+                path.touch(mode=0o600)
+                self._load(path)
+                self._file = path.open("a", encoding="ascii")
             except OSError as error:
                 message = f"the audit's working directory {directory} is not writable: {error.strerror}"
                 raise UsageError(message) from error
-            self._load(self._file)
+            # Closed with the cache, which may outlive many audits' worth of callers.
+            weakref.finalize(self, self._file.close)
 
     def once(self, parts: tuple[tuple[str, Listing], ...], algorithm: str, read: Callable[[], Readings]) -> Readings:
         """What `read` gives, or gave before for the same storages with the same listings.
@@ -81,7 +86,7 @@ class ReadingCache:
             if clean:  # a reading with problems is worth another try
                 self._keep(key, readings)
                 if self._file is not None and all(listing.tells_changes for _, listing in parts):
-                    self._append(self._file, key, readings)
+                    self._append(key, readings)
         mine.set_result(readings)
         return readings
 
@@ -92,10 +97,18 @@ class ReadingCache:
             _, dropped = self._memory.popitem(last=False)
             self._held -= sum(len(reading.entries) for reading in dropped)
 
-    def _append(self, file: Path, key: str, readings: Readings) -> None:
-        line = json.dumps({"key": key, "readings": [_encode(reading) for reading in readings]})
-        with file.open("a", encoding="ascii") as out:
-            out.write(line + "\n")
+    def _append(self, key: str, readings: Readings) -> None:
+        """Flushed with every line: a killed process loses at most the one it is writing.
+
+        A disk that is full costs the resumption, not the audit.
+        """
+        if self._file is None:
+            return
+        try:
+            self._file.write(json.dumps({"key": key, "readings": [_encode(r) for r in readings]}) + "\n")
+            self._file.flush()
+        except OSError:
+            self._file = None
 
     def _load(self, file: Path) -> None:
         with file.open(encoding="ascii", errors="replace") as lines:

@@ -1,9 +1,11 @@
 """Which versions an audit covers, and what it must say of the registry as a whole."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from registry_audit.audit.options import AuditOptions, selected
 from registry_audit.audit.session import Session
+from registry_audit.patience import patiently
 from registry_audit.registry.connection import server_version
 from registry_audit.registry.versions import RegisteredVersion, list_versions, require_model
 
@@ -30,13 +32,13 @@ def list_scope(session: Session, options: AuditOptions) -> Scope:
         CouldNotVerify: the server cannot be read, or denies such a model.
     """
     connection = session.connection
-    server = server_version(connection)
+    server = patiently(lambda: server_version(connection))
     listing = list_versions(connection, options.filter)
     names = {version.name for version in listing.versions}
     # A denied model is silently left out of every search (facts/mlflow.md section 4); not so if asked for by name.
     for pattern in options.models:
         if pattern not in names and not _WILDCARDS.intersection(pattern):
-            require_model(connection, pattern)
+            patiently(partial(require_model, connection, pattern))
     return Scope(
         versions=selected(listing.versions, options),
         tracking_uri=connection.tracking_uri,

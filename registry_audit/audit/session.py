@@ -1,7 +1,7 @@
 """What the steps of one audit share in one process."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from registry_audit.audit.readings import ReadingCache
@@ -9,7 +9,9 @@ from registry_audit.errors import Stopped
 from registry_audit.model.limits import Limits
 from registry_audit.model.manifest import Manifest
 from registry_audit.registry.connection import Connection, Server, connect
+from registry_audit.registry.downloads import DownloadUris
 from registry_audit.registry.runs import Runs
+from registry_audit.registry.versions import RegisteredVersion
 
 # Identity and fingerprint of a storage to its manifest and when it was last read in full, if that may be trusted.
 Trusted = Callable[[str, str], tuple[Manifest, str] | None]
@@ -34,12 +36,19 @@ class Session:
         """
         self.connection: Connection = connect(server)
         self.runs = Runs(self.connection)
+        self.downloads = DownloadUris(self.connection)
         self.readings = ReadingCache(work_directory)
         self.limits = limits or Limits()
         self.algorithm = algorithm
         self.trusted: Trusted = lambda identity, fingerprint: None  # set for a quick audit
         self._on_bytes = on_bytes
         self._stopping = threading.Event()
+
+    def prefetch(self, versions: Iterable[RegisteredVersion]) -> None:
+        """Ask with few requests what resolving these versions will want to know."""
+        listed = tuple(versions)
+        self.runs.prefetch({version.run_id for version in listed if version.run_id})
+        self.downloads.prefetch((version.name, version.version) for version in listed)
 
     def stop(self) -> None:
         """Make every reading end at its next chunk."""

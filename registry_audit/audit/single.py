@@ -10,6 +10,7 @@ from registry_audit.audit.pairing import PairAudit, compare_pair, location_of
 from registry_audit.audit.session import Session
 from registry_audit.audit.steps import audit_version, compare_version, download_reg_model, download_run_model, fetch
 from registry_audit.errors import UsageError
+from registry_audit.patience import patiently
 from registry_audit.refs import parse_selector
 from registry_audit.registry.resolve import ResolvedVersion, resolve_version
 from registry_audit.registry.versions import RegisteredVersion, find_version
@@ -36,7 +37,7 @@ def check_version(session: Session, model: str, version_or_stage: str, download_
         CouldNotVerify: it is denied, or the server cannot be read.
         UsageError: the download directory holds something else.
     """
-    version = find_version(session.connection, model, parse_selector(version_or_stage))
+    version = patiently(lambda: find_version(session.connection, model, parse_selector(version_or_stage)))
     if download_dir is None:
         return audit_version(session, version)
     prepare_download_dir(download_dir)
@@ -73,7 +74,7 @@ def compare_versions(
 
 def must_resolve(session: Session, version: RegisteredVersion) -> ResolvedVersion:
     """Raises: CouldNotVerify: the server does not answer. What is gone or denied is part of the answer."""
-    return resolve_version(session.connection, version, session.runs)
+    return patiently(lambda: resolve_version(session.connection, version, session.runs, session.downloads))
 
 
 def kept_path(download_dir: Path, role: Role, resolved: ResolvedVersion, server: str = "") -> Path:

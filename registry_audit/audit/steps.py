@@ -16,6 +16,7 @@ from registry_audit.audit.reading import read_all, read_pair
 from registry_audit.audit.session import Session
 from registry_audit.audit.trusting import trusted_reading
 from registry_audit.errors import AuditError, CouldNotVerify, UsageError
+from registry_audit.patience import patiently
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.resolve import Location, ResolvedVersion, resolve_version
 from registry_audit.registry.storage import local_path
@@ -30,7 +31,7 @@ Resolved = ResolvedVersion | VersionAudit  # the latter where resolving itself f
 
 def resolve(session: Session, version: RegisteredVersion) -> Resolved:
     try:
-        return resolve_version(session.connection, version, session.runs)
+        return patiently(lambda: resolve_version(session.connection, version, session.runs, session.downloads))
     except AuditError as error:
         return unresolvable(version, error.message)
 
@@ -118,7 +119,7 @@ def fetch(
         return CopyFailure(role, location, "")
     try:
         store = open_store(session.connection, location)
-        listing = store.listing(session.limits)
+        listing = patiently(lambda: store.listing(session.limits))
         directory = keep_in or store.directory
         copy = ModelCopy(role, location, store.identity, listing, None, str(directory) if directory else None)
         return copy if wait_for_pair else replace(copy, reading=_read(session, store, copy, keep_in))

@@ -103,7 +103,7 @@ def calm_mlflow() -> None:
     MLflow's own defaults wait for minutes on a server that is down, and draw progress bars and usage tips.
     """
     for name, value in {
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
         "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
         "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0.5",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",

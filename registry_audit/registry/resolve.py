@@ -5,6 +5,7 @@ process-wide one (facts/mlflow.md section 0, trap 2). Names are never put into a
 cannot carry every legal name in one.
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import unquote
@@ -14,6 +15,7 @@ from registry_audit.model.listing import Problem
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 from registry_audit.registry.connection import Connection
+from registry_audit.registry.downloads import DownloadUris
 from registry_audit.registry.runs import Runs, RunState
 from registry_audit.registry.storage import comparable, storage_identity
 from registry_audit.registry.translate import translated
@@ -21,6 +23,7 @@ from registry_audit.registry.versions import RegisteredVersion
 from registry_audit.verdict import Storage
 
 _MAX_CHAIN = 20
+_LOGGED_MODEL_ID = re.compile(r"m-[0-9a-f]{32}")
 
 
 class Lost(StrEnum):
@@ -55,7 +58,9 @@ class ResolvedVersion:
     problems: tuple[Problem, ...] = ()
 
 
-def resolve_version(connection: Connection, version: RegisteredVersion, runs: Runs) -> ResolvedVersion:
+def resolve_version(
+    connection: Connection, version: RegisteredVersion, runs: Runs, downloads: DownloadUris | None = None
+) -> ResolvedVersion:
     """Both locations of a version. What is gone or denied is part of the answer, not an exception.
 
     Raises:
@@ -64,8 +69,7 @@ def resolve_version(connection: Connection, version: RegisteredVersion, runs: Ru
     """
     run_model = _locate(connection, version.source, runs)
     try:
-        with translated("ask for the download URI"):
-            download_uri = connection.registry.get_model_version_download_uri(version.name, version.version)
+        download_uri = (downloads or DownloadUris(connection)).get(version.name, version.version)
     except NotFound as error:
         reg_model = Location("", lost=Lost.VERSION, message=error.message)
     except Transient:
@@ -73,7 +77,7 @@ def resolve_version(connection: Connection, version: RegisteredVersion, runs: Ru
     except (CouldNotVerify, UsageError) as error:
         reg_model = Location("", unknown=error.message)
     else:
-        reg_model = _locate_registry_model(connection, version, download_uri or "", runs)
+        reg_model = _locate_registry_model(connection, version, download_uri, runs)
     run, problems = RunState.NONE, list[Problem]()
     if version.run_id:
         try:
@@ -156,8 +160,8 @@ def _next_of_model(connection: Connection, uri: str) -> str:
 
 def _is_logged_model(uri: str) -> bool:
     """`models:/m-<32 hex>`; a registered model is always followed by a version or an alias."""
-    head = uri.split(":", 1)[1].lstrip("/").split("/", 1)
-    return "@" not in head[0] and (len(head) == 1 or (head[0].startswith("m-") and not head[1].isdigit()))
+    head, slash, _ = uri.split(":", 1)[1].lstrip("/").partition("/")
+    return "@" not in head and (not slash or _LOGGED_MODEL_ID.fullmatch(head) is not None)
 
 
 def _split_runs(uri: str) -> tuple[str, str]:

@@ -3,9 +3,11 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from registry_audit.errors import NotFound, UsageError
+from registry_audit.patience import patiently
 from registry_audit.printable import printable
 from registry_audit.refs import Alias, Latest, Number, Selector, Stage
 from registry_audit.registry.connection import Connection
@@ -135,8 +137,7 @@ def require_model(connection: Connection, name: str) -> None:
 
 
 def _of_model(connection: Connection, name: str, label: str) -> list[Any]:
-    with translated(f"list the versions of {label}"):
-        found = [version for version in _search_raw(connection, _name_filter(name)) if version.name == name]
+    found = [version for version in _search_raw(connection, _name_filter(name)) if version.name == name]
     if not found:
         _model_must_exist(connection, name, label)
         raise NotFound(f"{label} has no versions")
@@ -172,9 +173,7 @@ def _name_filter(name: str) -> str | None:
 
 
 def _search(connection: Connection, filter_string: str | None) -> Iterator[RegisteredVersion]:
-    with translated("list the model versions"):
-        raw = _search_raw(connection, filter_string)
-    return map(_registered, raw)
+    return map(_registered, _search_raw(connection, filter_string))
 
 
 def _search_raw(connection: Connection, filter_string: str | None) -> list[Any]:
@@ -192,8 +191,7 @@ def _search_raw(connection: Connection, filter_string: str | None) -> list[Any]:
 def _aliases(connection: Connection) -> dict[tuple[str, str], list[str]]:
     """Aliases stand on the registered model; the search for versions leaves them out (facts/mlflow.md section 4)."""
     held: dict[tuple[str, str], list[str]] = defaultdict(list)
-    with translated("list the registered models"):
-        models = _pages(connection.client.search_registered_models, max_results=100 if connection.is_uc else _PAGE_SIZE)
+    models = _pages(connection.client.search_registered_models, max_results=100 if connection.is_uc else _PAGE_SIZE)
     for model in models:
         for alias, version in dict(model.aliases or {}).items():
             held[model.name, str(version)].append(alias)
@@ -204,11 +202,16 @@ def _pages(search: Callable[..., Any], **arguments: Any) -> list[Any]:
     found: list[Any] = []
     token = None
     while True:
-        page = search(page_token=token, **arguments)
+        page = patiently(partial(_page, search, page_token=token, **arguments))
         found += page
         token = page.token
         if not token:
             return found
+
+
+def _page(search: Callable[..., Any], **arguments: Any) -> Any:
+    with translated("list the registry"):
+        return search(**arguments)
 
 
 def _registered(version: Any) -> RegisteredVersion:

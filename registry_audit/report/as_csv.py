@@ -5,6 +5,7 @@ import io
 
 from registry_audit.printable import printable
 from registry_audit.report.document import AuditDocument, CopyRow, VersionRow
+from registry_audit.report.view import standing, waiver_words
 
 _COPY_COLUMNS = ("uri", "root", "manifest_digest", "files", "bytes")
 COLUMNS = (
@@ -26,6 +27,14 @@ COLUMNS = (
     "findings",
     "worst_severity",
     "messages",
+    "accepted_at",
+    "accepted_by",
+    "last_read_at",
+    "baseline_differences",
+    "expected_baseline_differences",
+    "new_findings",
+    "waived_findings",
+    "waivers",
 )
 # What makes a spreadsheet take a cell for a formula, with the full-width forms that some locales accept. The
 # apostrophe itself is guarded too, so that no two texts give the same cell.
@@ -42,7 +51,8 @@ def render(document: AuditDocument) -> str:
 
 
 def _row(row: VersionRow) -> tuple[str | int | None, ...]:
-    worst = max((finding.severity for finding in row.findings), key=lambda severity: severity.rank, default=None)
+    # Of those that stand: what somebody answers for is not to be sorted by.
+    worst = max((finding.severity for finding in standing(row)), key=lambda severity: severity.rank, default=None)
     return (
         row.name,
         row.version,
@@ -62,6 +72,14 @@ def _row(row: VersionRow) -> tuple[str | int | None, ...]:
         " ".join(finding.rule for finding in row.findings),
         None if worst is None else worst.value,
         " | ".join(finding.message for finding in row.findings),
+        row.accepted_at,
+        row.accepted_by,
+        row.last_read_at,
+        len(row.baseline_differences),
+        sum(difference.expected_by is not None for difference in row.baseline_differences),
+        " ".join(finding.rule for finding in row.findings if finding.new),
+        " ".join(finding.rule for finding in row.findings if finding.waived),
+        " | ".join(f"{finding.rule} {waiver_words(finding.waived)}" for finding in row.findings if finding.waived),
     )
 
 

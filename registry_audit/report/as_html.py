@@ -15,17 +15,29 @@ from registry_audit.report import view
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.html_views import (
     DIFFERENCE_LIMIT,
+    WAIVED,
+    BaselineView,
     CopyView,
     DifferenceView,
     FindingLink,
     SideView,
     VersionView,
     bars,
+    baseline_difference_views,
     difference_views,
+    life_of,
     version_views,
 )
-from registry_audit.report.words import BASELINE_WORDS, STATE_WORDS, VERDICT_WORDS
-from registry_audit.rules import RUN_REGISTRY_MISMATCH
+from registry_audit.report.words import (
+    BASELINE_WORDS,
+    HEAD_WHY,
+    STATE_WORDS,
+    VERDICT_WORDS,
+    WHAT_A_BASELINE_IS,
+    WHAT_FIRST_USE_CANNOT_SEE,
+    moment_words,
+)
+from registry_audit.rules import CONTENT_CHANGED, RUN_REGISTRY_MISMATCH
 from registry_audit.verdict import BaselineStatus, Severity, Verdict
 
 PAGE_ROWS = 200  # versions shown at once, and in the page itself for readers without JavaScript
@@ -39,19 +51,32 @@ def render(document: AuditDocument) -> str:
     """
     environment = _environment()
     findings = view.placed_findings(document)
+    standing, waived = view.split_waived(findings)
     versions = version_views(document, findings)
     style, script = _part("audit.css"), _part("audit.js")
     return environment.get_template("audit.html.j2").render(
         document=document,
         state=STATE_WORDS[document.outcome.state],
         lede=view.lede(document),
+        changes=view.changes_words(document),
         limits=view.limits(document),
         read=view.read_words(document),
         fail_on=view.fail_on(document),
-        groups=_groups(findings),
+        groups=_groups(standing),
+        waived=waived,
+        waived_group=WAIVED,
+        lives=_lives(findings),
+        life_of=life_of,
+        life_words=view.life_words,
+        message_of=view.message_of,
+        moment_words=moment_words,
+        resolved_title=view.resolved_title(document),
+        rule_words=view.rule_words,
         differences_of=difference_views,
+        baseline_differences_of=baseline_difference_views,
         marks_of=view.marks,
         mismatch_rule=RUN_REGISTRY_MISMATCH.id,
+        changed_rule=CONTENT_CHANGED.id,
         difference_limit=DIFFERENCE_LIMIT,
         versions=versions[:PAGE_ROWS],
         version_count=len(versions),
@@ -63,6 +88,9 @@ def render(document: AuditDocument) -> str:
         baseline_counts=[
             (BASELINE_WORDS[status], document.summary.baseline.get(status, 0)) for status in BaselineStatus
         ],
+        head_why=HEAD_WHY,
+        what_a_baseline_is=WHAT_A_BASELINE_IS,
+        first_use_cannot_see=WHAT_FIRST_USE_CANNOT_SEE,
         verdict_words={verdict.value: words for verdict, words in VERDICT_WORDS.items()},
         options=[(key, view.option_text(value)) for key, value in sorted(document.options.items())],
         style=Markup(style),  # noqa: S704  the package's own file
@@ -105,6 +133,7 @@ def _json(versions: tuple[VersionView, ...]) -> Markup:
         "labels": {verdict.value: words.label for verdict, words in VERDICT_WORDS.items()},
         "fields": {
             "version": VersionView._fields,
+            "baseline": BaselineView._fields,
             "copy": CopyView._fields,
             "finding": FindingLink._fields,
             "difference": DifferenceView._fields,
@@ -125,13 +154,26 @@ def _groups(
     ]
 
 
+def _lives(findings: Iterable[view.PlacedFinding]) -> list[tuple[str, int]]:
+    """How many are new and known, where a filter by it leaves something out."""
+    lives = [life_of(placed.finding) for placed in findings]
+    counted: list[tuple[str, int]] = [(life, lives.count(life)) for life in ("new", "known") if life in lives]
+    return counted if len(counted) > 1 else []
+
+
 def _coverage_bars(document: AuditDocument) -> Any:
     coverage = document.coverage
+    audited = {"audited": ("audited", coverage.audited)}
+    if coverage.not_read:
+        audited = {
+            "audited": ("audited and read", coverage.audited - coverage.not_read),
+            "not_read": ("audited, not read", coverage.not_read),
+        }
     return bars(
         {
-            "audited": ("audited", coverage.audited),
+            **audited,
             "unverifiable": ("unverifiable", coverage.unverifiable),
-            "skipped": ("skipped", coverage.skipped),
+            "skipped": (f"skipped{view.vanished_words(document)}", coverage.skipped),
             "not_sampled": ("not sampled", coverage.not_sampled),
         }
     )

@@ -5,10 +5,22 @@ from xml.etree import ElementTree
 
 from registry_audit.printable import printable
 from registry_audit.report.document import AuditDocument, VersionRow
-from registry_audit.report.lines import difference_line
-from registry_audit.report.view import fail_on, fails, lede, limits
+from registry_audit.report.lines import baseline_lines, difference_line
+from registry_audit.report.view import (
+    baseline_words,
+    changes_words,
+    fail_on,
+    fails,
+    lede,
+    life_words,
+    limits,
+    message_of,
+    resolved_words,
+    standing,
+    waiver_words,
+)
 from registry_audit.report.words import VERDICT_WORDS
-from registry_audit.rules import UNVERIFIABLE
+from registry_audit.rules import RUN_REGISTRY_MISMATCH, UNVERIFIABLE
 from registry_audit.verdict import Severity, Verdict
 
 Result = Literal["passed", "failure", "error", "skipped"]
@@ -18,7 +30,7 @@ def render(document: AuditDocument) -> str:
     """One `testsuite`. Every text passes `printable`, which leaves no character that XML 1.0 forbids.
 
     `unverifiable` is an error. A mismatch, or a finding at or above the audit's `fail_on`, is a failure. RA009 is an
-    error, never a failure.
+    error, never a failure. A waived finding is neither: it is told in the output of its test case.
     """
     threshold = fail_on(document)
     results = [_result(row, threshold) for row in document.versions]
@@ -56,9 +68,12 @@ def render(document: AuditDocument) -> str:
 def _result(row: VersionRow, threshold: Severity) -> Result:
     if row.verdict is Verdict.UNVERIFIABLE:
         return "error"
-    if row.verdict is Verdict.MISMATCH or any(fails(finding, threshold) for finding in row.findings):
+    waived = any(finding.rule == RUN_REGISTRY_MISMATCH.id and finding.waived for finding in row.findings)
+    if row.verdict is Verdict.MISMATCH and not waived:
         return "failure"
-    if any(finding.rule == UNVERIFIABLE.id for finding in row.findings):
+    if any(fails(finding, threshold) for finding in row.findings):
+        return "failure"
+    if any(finding.rule == UNVERIFIABLE.id for finding in standing(row)):
         return "error"
     return "skipped" if row.verdict is Verdict.SKIPPED else "passed"
 
@@ -85,13 +100,13 @@ def _case(row: VersionRow, result: Result) -> ElementTree.Element:
     case = ElementTree.Element("testcase", {"classname": printable(row.name), "name": name, "time": "0"})
     text = "\n".join(_text(row))
     if result == "passed":
-        if row.findings or row.differences:
+        if row.findings or row.differences or row.baseline_differences or row.last_read_at:
             ElementTree.SubElement(case, "system-out").text = text
         return case
     # The worst first, and what could be wrong with the model before what could not be read.
-    ranked = sorted(row.findings, key=lambda finding: (finding.rule == UNVERIFIABLE.id, -finding.severity.rank))
+    ranked = sorted(standing(row), key=lambda finding: (finding.rule == UNVERIFIABLE.id, -finding.severity.rank))
     said = row.reason if result != "failure" else None
-    message = said or (ranked[0].message if ranked else VERDICT_WORDS[row.verdict].proves)
+    message = said or (message_of(row, ranked[0]) if ranked else VERDICT_WORDS[row.verdict].proves)
     kind = row.verdict.value if result != "failure" or not ranked else f"{ranked[0].rule} {ranked[0].name}"
     attributes = {"message": printable(message)} | ({} if result == "skipped" else {"type": printable(kind)})
     ElementTree.SubElement(case, result, attributes).text = text
@@ -102,11 +117,18 @@ def _text(row: VersionRow) -> list[str]:
     lines = [f"verdict: {row.verdict.value}"]
     if row.reason:
         lines.append(f"reason: {printable(row.reason)}")
+    if row.baseline is not None and (row.accepted_at or row.last_read_at):
+        lines.append(f"baseline: {printable(baseline_words(row))}")
     for finding in row.findings:
         where = "" if finding.path is None else f" [{printable(finding.path)}]"
-        head = printable(f"{finding.severity.value} {finding.rule} {finding.name}: {finding.message}")
-        lines += [f"{head}{where}", f"  to do: {printable(finding.remedy)}"]
-    return lines + [f"  {difference_line(difference)}" for difference in row.differences]
+        head = printable(f"{finding.severity.value} {finding.rule} {finding.name}: {message_of(row, finding)}")
+        life = f" ({printable(life_words(finding))})" if life_words(finding) else ""
+        lines.append(f"{head}{where}{life}")
+        if finding.waived is not None:
+            lines.append(f"  {printable(waiver_words(finding.waived))}")
+        lines.append(f"  to do: {printable(finding.remedy)}")
+    differences = [difference_line(difference) for difference in row.differences]
+    return lines + [f"  {line}" for line in (*differences, *baseline_lines(row))]
 
 
 def _properties(document: AuditDocument) -> list[tuple[str, str]]:
@@ -118,4 +140,20 @@ def _properties(document: AuditDocument) -> list[tuple[str, str]]:
         ("fail_on", fail_on(document).value),
         *((field, str(getattr(coverage, field))) for field in type(coverage).model_fields if field != "notes"),
         *(("limit", sentence) for sentence in limits(document)),
+        *_ledger_properties(document),
+    ]
+
+
+def _ledger_properties(document: AuditDocument) -> list[tuple[str, str]]:
+    ledger = document.ledger
+    if ledger is None:
+        return []
+    return [
+        ("ledger", ledger.url),
+        ("ledger_head", ledger.head),
+        ("ledger_entries", str(ledger.entries)),
+        ("audit_id", ledger.audit_id),
+        ("accepted_new", str(ledger.accepted_new)),
+        *([("changes", changes_words(document))] if document.changes else []),
+        *(("resolved", text) for text in map(resolved_words, document.resolved)),
     ]

@@ -5,8 +5,38 @@ from collections.abc import Iterable
 from registry_audit.printable import markdown
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.lines import symbol
-from registry_audit.report.view import is_clean, lede, limits, marks, placed_findings, read_words, version_id
-from registry_audit.report.words import BASELINE_WORDS, STATE_WORDS, STORAGE_WORDS, VERDICT_WORDS, bytes_words, count
+from registry_audit.report.view import (
+    PlacedFinding,
+    baseline_words,
+    changes_words,
+    is_clean,
+    lede,
+    life_words,
+    limits,
+    marks,
+    message_of,
+    not_read_words,
+    placed_findings,
+    read_words,
+    resolved_title,
+    rule_words,
+    side_words,
+    split_waived,
+    standing,
+    vanished_words,
+    version_id,
+)
+from registry_audit.report.words import (
+    BASELINE_KIND_WORDS,
+    BASELINE_WORDS,
+    HEAD_WHY,
+    STATE_WORDS,
+    STORAGE_WORDS,
+    VERDICT_WORDS,
+    bytes_words,
+    count,
+    moment_words,
+)
 from registry_audit.verdict import BaselineStatus, Severity, Verdict
 
 # An artifact is loaded whole into a browser and kept in Prefect's database; the whole is in audit.json.
@@ -15,7 +45,17 @@ ROW_LIMIT = 200
 
 def render(document: AuditDocument) -> str:
     """GitHub-flavoured Markdown in which no text of the registry is markup."""
-    parts = (_head(document), _summary(document), _limits(document), _findings(document), _versions(document))
+    parts = (
+        _head(document),
+        _summary(document),
+        _limits(document),
+        _findings(document),
+        _changed(document),
+        _waived(document),
+        _resolved(document),
+        _versions(document),
+        _ledger(document),
+    )
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
@@ -28,19 +68,22 @@ def _head(document: AuditDocument) -> list[str]:
         "",
         markdown(lede(document)),
         "",
+        *([markdown(changes), ""] if (changes := changes_words(document)) else []),
         f"Registry {markdown(registry.registry_uri)}{server}. {made}",
     ]
 
 
 def _summary(document: AuditDocument) -> list[str]:
     coverage, summary = document.coverage, document.summary
-    severities = [finding.severity for row in document.versions for finding in row.findings]
+    severities = [finding.severity for row in document.versions for finding in standing(row)]
+    waived = sum(len(row.findings) for row in document.versions) - len(severities)
     verdicts = ((VERDICT_WORDS[verdict].label, summary.verdicts.get(verdict, 0)) for verdict in Verdict)
     baseline = ((BASELINE_WORDS[status], summary.baseline.get(status, 0)) for status in BaselineStatus)
-    found = ((severity.value, severities.count(severity)) for severity in reversed(Severity))
+    found = [*((severity.value, severities.count(severity)) for severity in reversed(Severity)), ("waived", waived)]
     covered = (
-        f"**Coverage:** {coverage.audited:,} of {count(coverage.listed, 'listed version')} audited; "
-        f"{coverage.unverifiable:,} unverifiable, {coverage.skipped:,} skipped, {coverage.not_sampled:,} not sampled. "
+        f"**Coverage:** {coverage.audited:,} of {count(coverage.listed, 'listed version')} audited"
+        f"{not_read_words(document)}; {coverage.unverifiable:,} unverifiable, {coverage.skipped:,} skipped"
+        f"{vanished_words(document)}, {coverage.not_sampled:,} not sampled. "
         f"Read {read_words(document)}."
     )
     return [
@@ -62,36 +105,127 @@ def _limits(document: AuditDocument) -> list[str]:
 
 
 def _findings(document: AuditDocument) -> list[str]:
-    findings = placed_findings(document)
+    findings, waived = split_waived(placed_findings(document))
     if not findings:
-        return ["## Findings", "", "None."]
+        return ["## Findings", "", "None but the waived ones." if waived else "None."]
+    lives = document.changes is not None
     rows = [
         (
             placed.finding.severity.value,
-            f"{markdown(placed.finding.rule)} {markdown(placed.finding.name)}",
+            _rule(placed),
             markdown(version_id(placed.version)),
-            markdown(placed.finding.message)
-            + ("" if placed.finding.path is None else f" ({markdown(placed.finding.path)})"),
+            *((markdown(life_words(placed.finding)),) if lives else ()),
+            _told(placed),
             markdown(placed.finding.remedy),
         )
         for placed in findings[:ROW_LIMIT]
     ]
-    table = _table(("Severity", "Rule", "Version", "What was found", "What to do"), rows)
-    return [f"## Findings ({len(findings):,})", "", *table, *_rest(len(findings), "finding")]
+    header = ("Severity", "Rule", "Version", *(("Life",) if lives else ()), "What was found", "What to do")
+    return [f"## Findings ({len(findings):,})", "", *_table(header, rows), *_rest(len(findings), "finding")]
+
+
+def _changed(document: AuditDocument) -> list[str]:
+    pairs = [(row, difference) for row in document.versions for difference in row.baseline_differences]
+    # Those that no rule explains first; the sort keeps the order of versions and paths.
+    pairs.sort(key=lambda pair: pair[1].expected_by is not None)
+    rows = [
+        (
+            markdown(version_id(row)),
+            markdown(difference.path),
+            BASELINE_KIND_WORDS[difference.kind]
+            + ("" if difference.expected_by is None else f", expected: {markdown(difference.expected_by)}"),
+            markdown(side_words(difference.sizes.baseline, difference.digests.baseline)) or "not there",
+            markdown(side_words(difference.sizes.now, difference.digests.now)) or "not there",
+            markdown(moment_words(row.accepted_at or "")),
+            markdown(row.accepted_by or ""),
+        )
+        for row, difference in pairs[:ROW_LIMIT]
+    ]
+    if not rows:
+        return []
+    table = _table(("Version", "File", "What", "Baseline", "Now", "Accepted", "By"), rows)
+    return [f"## Not as accepted ({count(len(pairs), 'file')})", "", *table, *_rest(len(pairs), "file")]
+
+
+def _waived(document: AuditDocument) -> list[str]:
+    _, waived = split_waived(placed_findings(document))
+    if not waived:
+        return []
+    rows = []
+    for placed in waived[:ROW_LIMIT]:
+        waiver = placed.finding.waived
+        assert waiver is not None
+        rows.append(
+            (
+                placed.finding.severity.value,
+                _rule(placed),
+                markdown(version_id(placed.version)),
+                markdown(life_words(placed.finding)),
+                _told(placed),
+                markdown(waiver.by),
+                markdown(waiver.until),
+                markdown(waiver.reason),
+            )
+        )
+    table = _table(("Severity", "Rule", "Version", "Life", "What was found", "Waived by", "Until", "Why"), rows)
+    why = "Shown, but they do not fail the audit: until the day named, or until the bytes change."
+    return [f"## Waived findings ({len(waived):,})", "", why, "", *table, *_rest(len(waived), "finding")]
+
+
+def _resolved(document: AuditDocument) -> list[str]:
+    if not document.resolved:
+        return []
+    rows = [
+        (
+            markdown(rule_words(gone)),
+            markdown(f"{gone.name}/{gone.version}"),
+            markdown(gone.path or ""),
+            markdown(gone.first_seen[:10]),
+        )
+        for gone in document.resolved[:ROW_LIMIT]
+    ]
+    table = _table(("Rule", "Version", "File", "First seen"), rows)
+    total = len(document.resolved)
+    return [f"## {markdown(resolved_title(document))} ({total:,})", "", *table, *_rest(total, "finding")]
+
+
+def _ledger(document: AuditDocument) -> list[str]:
+    ledger = document.ledger
+    if ledger is None:
+        return []
+    rows = [
+        ("Ledger", markdown(ledger.url)),
+        ("Head digest", markdown(ledger.head)),
+        ("Entries", f"{ledger.entries:,}"),
+        ("This audit", markdown(ledger.audit_id)),
+        ("Newly accepted", count(ledger.accepted_new, "baseline")),
+    ]
+    return ["## Ledger", "", *_table(("", ""), rows), "", HEAD_WHY]
+
+
+def _rule(placed: PlacedFinding) -> str:
+    return f"{markdown(placed.finding.rule)} {markdown(placed.finding.name)}"
+
+
+def _told(placed: PlacedFinding) -> str:
+    path = placed.finding.path
+    return markdown(message_of(placed.version, placed.finding)) + ("" if path is None else f" ({markdown(path)})")
 
 
 def _versions(document: AuditDocument) -> list[str]:
     rows = [row for row in document.versions if not is_clean(row)]
     if not rows:
         return []
+    baseline = ("Baseline",) if document.ledger is not None else ()
     table = _table(
-        ("", "Version", "Stage, aliases", "Verdict", "Storage", "Files", "Bytes", "Reason"),
+        ("", "Version", "Stage, aliases", "Verdict", *baseline, "Storage", "Files", "Bytes", "Reason"),
         [
             (
                 markdown(symbol(row)),
                 markdown(version_id(row)),
                 markdown(", ".join(marks(row))),
                 VERDICT_WORDS[row.verdict].label,
+                *((markdown(baseline_words(row)),) if baseline else ()),
                 STORAGE_WORDS[row.storage],
                 "" if (copy := row.run_model or row.reg_model) is None else f"{copy.files:,}",
                 "" if copy is None else bytes_words(copy.bytes),

@@ -4,15 +4,39 @@ from collections.abc import Iterable
 
 from registry_audit.printable import printable
 from registry_audit.report.document import AuditDocument
-from registry_audit.report.lines import LEGEND, difference_line, version_line
-from registry_audit.report.view import lede, limits, placed_findings, read_words, version_id
-from registry_audit.report.words import BASELINE_WORDS, STATE_WORDS, VERDICT_WORDS
+from registry_audit.report.lines import LEGEND, baseline_lines, difference_line, version_line
+from registry_audit.report.view import (
+    PlacedFinding,
+    changes_words,
+    lede,
+    life_words,
+    limits,
+    message_of,
+    not_read_words,
+    placed_findings,
+    read_words,
+    resolved_title,
+    resolved_words,
+    split_waived,
+    standing,
+    vanished_words,
+    version_id,
+    waiver_words,
+)
+from registry_audit.report.words import BASELINE_WORDS, HEAD_WHY, STATE_WORDS, VERDICT_WORDS, count
 from registry_audit.verdict import BaselineStatus, Severity, Verdict
 
 
 def render(document: AuditDocument) -> str:
     """Plain text without escape sequences or markup; only newline and tab are control characters in it."""
-    parts = (_versions(document), _findings(document), ("Legend", *_indented(LEGEND.splitlines())), _summary(document))
+    parts = (
+        _versions(document),
+        _findings(document),
+        _waived(document),
+        _resolved(document),
+        ("Legend", *_indented(LEGEND.splitlines())),
+        _summary(document),
+    )
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
@@ -21,33 +45,51 @@ def _versions(document: AuditDocument) -> list[str]:
     for row in document.versions:
         lines.append(version_line(row))
         lines += _indented(difference_line(difference) for difference in row.differences)
+        lines += _indented(baseline_lines(row))
     return lines
 
 
 def _findings(document: AuditDocument) -> list[str]:
-    findings = placed_findings(document)
+    findings, waived = split_waived(placed_findings(document))
     if not findings:
-        return ["No findings."]
-    lines = ["Findings"]
-    for placed in findings:
-        finding = placed.finding
-        where = version_id(placed.version) + ("" if finding.path is None else f": {finding.path}")
-        head = f"{finding.severity.value:<8}  {finding.rule} {finding.name}  {where}"
-        lines += ["", *_indented([printable(head), f"          {printable(finding.message)}"])]
-        lines += _indented([f"          To do: {printable(finding.remedy)}"])
-    return lines
+        return ["No findings but the waived ones." if waived else "No findings."]
+    return ["Findings", *(line for placed in findings for line in _finding(placed))]
+
+
+def _waived(document: AuditDocument) -> list[str]:
+    _, waived = split_waived(placed_findings(document))
+    title = "Waived findings: shown, but they do not fail the audit until the day named or until the bytes change"
+    return [title, *(line for placed in waived for line in _finding(placed))] if waived else []
+
+
+def _finding(placed: PlacedFinding) -> list[str]:
+    row, finding = placed.version, placed.finding
+    where = version_id(row) + ("" if finding.path is None else f": {finding.path}")
+    life = f"  ({life_words(finding)})" if life_words(finding) else ""
+    head = f"{finding.severity.value:<8}  {finding.rule} {finding.name}  {where}{life}"
+    told = [message_of(row, finding), f"To do: {finding.remedy}"]
+    if finding.waived is not None:
+        told.insert(1, f"W{waiver_words(finding.waived)[1:]}")
+    return ["", *_indented([printable(head), *(f"          {printable(text)}" for text in told)])]
+
+
+def _resolved(document: AuditDocument) -> list[str]:
+    rows = _indented(printable(resolved_words(gone)) for gone in document.resolved)
+    return [printable(resolved_title(document)), "", *rows] if rows else []
 
 
 def _summary(document: AuditDocument) -> list[str]:
-    coverage, summary = document.coverage, document.summary
+    coverage, summary, ledger = document.coverage, document.summary, document.ledger
     counts = [
         ("listed", coverage.listed),
-        ("audited", coverage.audited),
+        (f"audited{not_read_words(document)}", coverage.audited),
         ("unverifiable", coverage.unverifiable),
-        ("skipped", coverage.skipped),
+        (f"skipped{vanished_words(document)}", coverage.skipped),
         ("not sampled", coverage.not_sampled),
     ]
-    severities = [finding.severity for row in document.versions for finding in row.findings]
+    severities = [finding.severity for row in document.versions for finding in standing(row)]
+    waived = sum(len(row.findings) for row in document.versions) - len(severities)
+    found = _counted([*((s.value, severities.count(s)) for s in reversed(Severity)), ("waived", waived)])
     rows: list[tuple[str, str]] = [
         ("Result", f"{STATE_WORDS[document.outcome.state]} (exit status {document.outcome.exit_status})"),
         ("", lede(document)),
@@ -56,10 +98,20 @@ def _summary(document: AuditDocument) -> list[str]:
         ("Read", read_words(document)),
         ("Verdicts", _counted((VERDICT_WORDS[v].label.lower(), summary.verdicts.get(v, 0)) for v in Verdict)),
         ("Baseline", _counted((BASELINE_WORDS[s], summary.baseline.get(s, 0)) for s in BaselineStatus) or "no ledger"),
-        ("Findings", _counted((s.value, severities.count(s)) for s in reversed(Severity)) or "none"),
+        ("Findings", found or "none"),
         ("Made", f"{document.generated_at} by {document.tool.name} {document.tool.version}"),
         *(("Note", sentence) for sentence in limits(document)),
     ]
+    if changes := changes_words(document):
+        rows.insert(2, ("", changes))
+    if ledger is not None:
+        accepted = f"{count(ledger.accepted_new, 'baseline')} newly accepted"
+        entries = count(ledger.entries, "entry", "entries")
+        rows += [
+            ("Ledger", f"{ledger.url}: {entries}; audit {ledger.audit_id}, {accepted}"),
+            ("Head", ledger.head),
+            ("", HEAD_WHY),
+        ]
     return ["Summary", *_indented(f"{label:<8}  {printable(text)}" for label, text in rows)]
 
 

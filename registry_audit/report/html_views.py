@@ -6,13 +6,33 @@ Named tuples, not dataclasses: `json` writes them as arrays and the script gets 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from registry_audit.report.document import AuditDocument, CopyRow, DifferenceRow, SidedDigests, SidedSizes, VersionRow
+from registry_audit.report.document import (
+    AuditDocument,
+    BaselineDifferenceRow,
+    CopyRow,
+    DifferenceRow,
+    FindingRow,
+    SidedDigests,
+    SidedSizes,
+    VersionRow,
+)
 from registry_audit.report.lines import symbol
-from registry_audit.report.view import PlacedFinding, marks
-from registry_audit.report.words import BASELINE_WORDS, KIND_WORDS, STORAGE_WORDS, bytes_words, count, short_digest
+from registry_audit.report.view import PlacedFinding, accepted_words, baseline_words, marks
+from registry_audit.report.words import (
+    BASELINE_KIND_WORDS,
+    BASELINE_WORDS,
+    KIND_WORDS,
+    STORAGE_WORDS,
+    bytes_words,
+    count,
+    short_digest,
+)
+from registry_audit.verdict import BaselineStatus
 
 # Of one version with ten thousand changed files the first tell the story; the whole is in audit.json.
 DIFFERENCE_LIMIT = 50
+
+WAIVED = "waived"  # beside the severities, the group of what is waived
 
 
 class SideView(NamedTuple):
@@ -28,8 +48,8 @@ class DifferenceView(NamedTuple):
     path: str
     kind: str
     expected_by: str | None
-    run_model: SideView
-    reg_model: SideView
+    left: SideView  # the run model, or the baseline
+    right: SideView  # the registry model, or what is there now
 
 
 class CopyView(NamedTuple):
@@ -41,9 +61,19 @@ class CopyView(NamedTuple):
     full_digest: str
 
 
+class BaselineView(NamedTuple):
+    status: str
+    label: str
+    note: str  # what happened on `day`: it was accepted, or last read in full
+    day: str
+    told: str  # by whom it was accepted, and since when it is trusted
+
+
 class FindingLink(NamedTuple):
     rule: str
-    severity: str
+    group: str  # the severity, or `waived`
+    life: str  # `new` or `known`; empty without a ledger
+    title: str
     number: int
 
 
@@ -56,12 +86,14 @@ class VersionView(NamedTuple):
     symbol: str
     compared_by: str | None
     storage: str
-    baseline: str
+    baseline: BaselineView | None
     copies: tuple[CopyView, ...]
     reason: str | None
     findings: tuple[FindingLink, ...]
     differences: tuple[DifferenceView, ...]
     difference_count: int
+    baseline_differences: tuple[DifferenceView, ...]
+    baseline_difference_count: int
 
 
 class Bar(NamedTuple):
@@ -77,9 +109,19 @@ class Bar(NamedTuple):
 def version_views(document: AuditDocument, findings: Iterable[PlacedFinding]) -> tuple[VersionView, ...]:
     links: dict[int, list[FindingLink]] = {}
     for placed in findings:
-        link = FindingLink(placed.finding.rule, placed.finding.severity.value, placed.number)
+        finding, group = placed.finding, group_of(placed.finding)
+        title = finding.severity.value if finding.waived is None else f"{finding.severity.value}, waived"
+        link = FindingLink(finding.rule, group, life_of(finding), title, placed.number)
         links.setdefault(id(placed.version), []).append(link)
     return tuple(_version(row, tuple(links.get(id(row), ()))) for row in document.versions)
+
+
+def group_of(finding: FindingRow) -> str:
+    return finding.severity.value if finding.waived is None else WAIVED
+
+
+def life_of(finding: FindingRow) -> str:
+    return "" if finding.new is None else "new" if finding.new else "known"
 
 
 def difference_views(differences: tuple[DifferenceRow, ...]) -> tuple[DifferenceView, ...]:
@@ -92,6 +134,21 @@ def difference_views(differences: tuple[DifferenceRow, ...]) -> tuple[Difference
             difference.expected_by,
             _side(difference.kind != "only_in_reg_model", *_sided(difference.sizes, difference.digests, "run_model")),
             _side(difference.kind != "only_in_run_model", *_sided(difference.sizes, difference.digests, "reg_model")),
+        )
+        for difference in ordered[:DIFFERENCE_LIMIT]
+    )
+
+
+def baseline_difference_views(differences: tuple[BaselineDifferenceRow, ...]) -> tuple[DifferenceView, ...]:
+    """The same of what differs from the baseline."""
+    ordered = sorted(differences, key=lambda difference: difference.expected_by is not None)
+    return tuple(
+        DifferenceView(
+            difference.path,
+            BASELINE_KIND_WORDS[difference.kind],
+            difference.expected_by,
+            _side(difference.kind != "added", difference.sizes.baseline, difference.digests.baseline),
+            _side(difference.kind != "removed", difference.sizes.now, difference.digests.now),
         )
         for difference in ordered[:DIFFERENCE_LIMIT]
     )
@@ -117,13 +174,26 @@ def _version(row: VersionRow, links: tuple[FindingLink, ...]) -> VersionView:
         symbol(row),
         row.compared_by,
         STORAGE_WORDS[row.storage],
-        "" if row.baseline is None else BASELINE_WORDS[row.baseline],
+        _baseline(row),
         _copies(row.run_model, row.reg_model),
         row.reason,
         links,
         difference_views(row.differences),
         len(row.differences),
+        baseline_difference_views(row.baseline_differences),
+        len(row.baseline_differences),
     )
+
+
+def _baseline(row: VersionRow) -> BaselineView | None:
+    if row.baseline is None:
+        return None
+    note, at = ("accepted", row.accepted_at) if row.accepted_at else ("", "")
+    if row.last_read_at and row.baseline is not BaselineStatus.VANISHED:
+        note, at = "last read in full", row.last_read_at
+    told = [accepted_words(row)] if row.accepted_at else []
+    told += [baseline_words(row)] if row.last_read_at else []
+    return BaselineView(row.baseline.value, BASELINE_WORDS[row.baseline], note, at[:10], "; ".join(told))
 
 
 def _copies(run_model: CopyRow | None, reg_model: CopyRow | None) -> tuple[CopyView, ...]:

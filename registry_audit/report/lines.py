@@ -1,41 +1,92 @@
 """One line for one version, in the manner of `rclone check --combined`."""
 
 from registry_audit.printable import printable
-from registry_audit.report.document import DifferenceRow, VersionRow
-from registry_audit.report.view import is_clean, is_missing, version_id
-from registry_audit.report.words import VERDICT_WORDS
-from registry_audit.verdict import Verdict
+from registry_audit.report.document import BaselineDifferenceRow, DifferenceRow, VersionRow
+from registry_audit.report.view import (
+    accepted_words,
+    is_clean,
+    is_missing,
+    is_vanished,
+    side_words,
+    version_id,
+)
+from registry_audit.report.words import VERDICT_WORDS, moment_words
+from registry_audit.verdict import BaselineStatus, Verdict
 
 MISSING_SYMBOL = "!"
+CHANGED_SYMBOL = VERDICT_WORDS[Verdict.MISMATCH].symbol
 
 LEGEND = """\
 = match         two separate copies, the same bytes
 @ same storage  one storage behind both: readable and complete where read, nothing compared
 ~ equivalent    differs only where a named rule explains it
-* mismatch      the two copies differ
+* mismatch      differs: the two copies, or the bytes from their baseline
 ? unverifiable  not everything could be read: neither a pass nor proof of damage
 ! missing       READY, but its storage is gone, empty or has no MLmodel
-. skipped       not a finished registration
-- a file only in the run model    + a file only in the registry model
+. skipped       not a finished registration, or no longer in the registry
+- a file only in the run model, or gone since the baseline
++ a file only in the registry model, or added since the baseline
 A baseline in the ledger is the only protection against an overwrite after registration."""
 
 
 def symbol(row: VersionRow) -> str:
-    return MISSING_SYMBOL if is_missing(row) else VERDICT_WORDS[row.verdict].symbol
+    """The verdict's, unless something worse is certain: a missing model, or bytes that are not those accepted."""
+    if is_missing(row):
+        return MISSING_SYMBOL
+    return CHANGED_SYMBOL if row.baseline is BaselineStatus.CHANGED else VERDICT_WORDS[row.verdict].symbol
 
 
 def version_line(row: VersionRow) -> str:
-    """`= Wine/3`; of a version that is not clean, after a tab, its findings or the reason.
+    """`= Wine/3`; of a version that is not clean or was not read, after a tab, its findings or the reason.
 
     Exactly one line without control characters but that tab: names, messages and reasons pass `printable`.
     """
     line = f"{symbol(row)} {printable(version_id(row))}"
-    if is_clean(row):
-        return line
-    findings = ", ".join(f"{finding.rule} {finding.severity}" for finding in row.findings)
-    told_by_reason = row.verdict in (Verdict.UNVERIFIABLE, Verdict.SKIPPED) and row.reason
-    why = row.reason if told_by_reason else findings or row.reason
-    return f"{line}\t{printable(why)}" if why else line
+    parts = [] if is_clean(row) else [_why(row)]
+    if row.last_read_at and not is_vanished(row):
+        parts.append(f"not read; last read in full {moment_words(row.last_read_at)}")
+    told = "; ".join(part for part in parts if part)
+    return f"{line}\t{printable(told)}" if told else line
+
+
+def _why(row: VersionRow) -> str:
+    findings = ", ".join(
+        f"{finding.rule} {finding.severity}{' (waived)' if finding.waived else ''}" for finding in row.findings
+    )
+    reason = row.reason or ""
+    if row.verdict not in (Verdict.UNVERIFIABLE, Verdict.SKIPPED) or not reason:
+        return findings or reason
+    # What cannot be read is told by its reason; what is known against the baseline must not hide behind it.
+    known = row.baseline in (BaselineStatus.CHANGED, BaselineStatus.VANISHED) or any(f.waived for f in row.findings)
+    return f"{findings}: {reason}" if known and findings else reason
+
+
+def baseline_lines(row: VersionRow) -> list[str]:
+    """What differs from the baseline and who accepted that, under the version's line; nothing where nothing does."""
+    if not row.baseline_differences:
+        return []
+    changed = row.baseline is BaselineStatus.CHANGED
+    head = (
+        f"{'not ' if changed else ''}what {accepted_words(row)}{'' if changed else ', but for expected differences'}:"
+    )
+    return [printable(head), *(f"  {baseline_line(difference)}" for difference in row.baseline_differences)]
+
+
+def baseline_line(difference: BaselineDifferenceRow) -> str:
+    """`* path  old -> new`, `+ path  new` or `- path  was old`; `~` with the rule's name where a rule explains it."""
+    old = side_words(difference.sizes.baseline, difference.digests.baseline)
+    new = side_words(difference.sizes.now, difference.digests.now)
+    match difference.kind:
+        case "removed":
+            mark, sides = "-", f"was {old}"
+        case "added":
+            mark, sides = "+", new
+        case "content":
+            mark, sides = "*", f"{old} -> {new}"
+    line = f"{printable(difference.path)}  {printable(sides)}"
+    if difference.expected_by is not None:
+        return f"~ {line} (expected: {printable(difference.expected_by)})"
+    return f"{mark} {line}"
 
 
 def difference_line(difference: DifferenceRow) -> str:

@@ -4,13 +4,14 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from registry_audit.report.document import AuditDocument, FindingRow, VersionRow
-from registry_audit.report.words import bytes_words, count
-from registry_audit.rules import MODEL_MISSING, UNVERIFIABLE
-from registry_audit.verdict import Severity, Verdict
+from registry_audit.report.document import AuditDocument, FindingRow, ResolvedRow, VersionRow, WaiverRow
+from registry_audit.report.words import BASELINE_WORDS, age_words, bytes_words, count, moment_words, short_digest
+from registry_audit.rules import CONTENT_CHANGED, MODEL_MISSING, RULE_BY_ID, UNVERIFIABLE
+from registry_audit.verdict import BaselineStatus, Severity, Verdict
 
 DEFAULT_FAIL_ON = Severity.MEDIUM
 SEVERITIES_WORST_FIRST = tuple(reversed(Severity))
+_NAMED_PATHS = 3  # in a sentence; the differences beside it name all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,127 @@ def marks(row: VersionRow) -> tuple[str, ...]:
 
 
 def placed_findings(document: AuditDocument) -> tuple[PlacedFinding, ...]:
-    """All findings, the worst first, then by rule, version and path."""
+    """All findings: those that stand, then those that are waived; in each part the worst first, by rule and version."""
     pairs = [(row, finding) for row in document.versions for finding in row.findings]
-    pairs.sort(key=lambda pair: (-pair[1].severity.rank, pair[1].rule, version_key(pair[0]), pair[1].path or ""))
+    pairs.sort(
+        key=lambda pair: (
+            pair[1].waived is not None,
+            -pair[1].severity.rank,
+            pair[1].rule,
+            version_key(pair[0]),
+            pair[1].path or "",
+        )
+    )
     return tuple(PlacedFinding(number, row, finding) for number, (row, finding) in enumerate(pairs, start=1))
+
+
+def split_waived(
+    findings: tuple[PlacedFinding, ...],
+) -> tuple[tuple[PlacedFinding, ...], tuple[PlacedFinding, ...]]:
+    """The findings that stand, and those that are waived."""
+    return (
+        tuple(placed for placed in findings if placed.finding.waived is None),
+        tuple(placed for placed in findings if placed.finding.waived is not None),
+    )
+
+
+def standing(row: VersionRow) -> tuple[FindingRow, ...]:
+    """The findings of a version that nobody answers for."""
+    return tuple(finding for finding in row.findings if finding.waived is None)
+
+
+def message_of(row: VersionRow, finding: FindingRow) -> str:
+    """What was found. Where the changed files are listed beside it, the sentence does not tell each of them again."""
+    if finding.rule != CONTENT_CHANGED.id or not row.baseline_differences:
+        return finding.message
+    paths = [difference.path for difference in row.baseline_differences if difference.expected_by is None]
+    named = ", ".join(f"'{path}'" for path in paths[:_NAMED_PATHS])
+    more = f" and {len(paths) - _NAMED_PATHS:,} more" if len(paths) > _NAMED_PATHS else ""
+    return f"{count(len(paths), 'file is', 'files are')} not what {accepted_words(row)}: {named}{more}"
+
+
+def accepted_words(row: VersionRow) -> str:
+    """`alice@laptop accepted on 2026-11-20 06:00 UTC`, as far as the report knows."""
+    return f"{row.accepted_by or 'somebody'} accepted" + (
+        f" on {moment_words(row.accepted_at)}" if row.accepted_at else ""
+    )
+
+
+def side_words(size: int | None, digest: str | None) -> str:
+    """`41,204 bytes sha256:3f3f3f3f3f3f…`: one side of a difference, to the byte."""
+    return " ".join(part for part in ("" if size is None else count(size, "byte"), short_digest(digest or "")) if part)
+
+
+def life_words(finding: FindingRow) -> str:
+    """`new` or `known since 2026-11-20`; nothing without a ledger."""
+    if finding.new is None:
+        return ""
+    return "new" if finding.new else f"known since {finding.first_seen}" if finding.first_seen else "known"
+
+
+def waiver_words(waiver: WaiverRow) -> str:
+    return f"waived by {waiver.by} until {waiver.until}: {waiver.reason}"
+
+
+def baseline_words(row: VersionRow) -> str:
+    """The baseline status and, where the bytes were not read, since when they are trusted; nothing without a ledger."""
+    if row.baseline is None:
+        return ""
+    words = BASELINE_WORDS[row.baseline]
+    if not row.last_read_at:
+        return words
+    full = f"last read in full {moment_words(row.last_read_at)}"
+    match row.baseline:
+        case BaselineStatus.VANISHED:
+            return f"{words}; {full}"
+        case BaselineStatus.NOT_READ:
+            return f"{words}; {full}, trusted because its fingerprint is unchanged"
+        case _:
+            return f"{words}, but not read; {full}, trusted because its fingerprint is unchanged"
+
+
+def is_vanished(row: VersionRow) -> bool:
+    """A version that was accepted and is no longer in the registry: a row of the report, not of the listing."""
+    return row.baseline is BaselineStatus.VANISHED and row.verdict is Verdict.SKIPPED
+
+
+def changes_words(document: AuditDocument) -> str:
+    """The findings beside those of the audit before, in one sentence; nothing without a ledger."""
+    changes = document.changes
+    if changes is None:
+        return ""
+    if changes.since is None:
+        found = f"{changes.new:,} new" if changes.new else "No findings"
+        return f"{found}: the first audit of this registry in this ledger."
+    counts = f"{changes.new:,} new, {changes.known:,} known, {changes.resolved:,} resolved"
+    return f"{counts} since the audit of {moment_words(changes.since)}."
+
+
+def resolved_title(document: AuditDocument) -> str:
+    """The heading of the findings that are no more."""
+    since = document.changes.since if document.changes else None
+    return f"Resolved since the audit of {moment_words(since)}" if since else "Resolved"
+
+
+def resolved_words(gone: ResolvedRow) -> str:
+    """`RA004 run-deleted  Churn/2  (first seen 2026-11-18)`."""
+    where = f"{gone.name}/{gone.version}" + ("" if gone.path is None else f": {gone.path}")
+    return f"{rule_words(gone)}  {where}  (first seen {gone.first_seen[:10]})"
+
+
+def rule_words(gone: ResolvedRow) -> str:
+    return f"{gone.rule} {RULE_BY_ID[gone.rule].name}" if gone.rule in RULE_BY_ID else gone.rule
+
+
+def not_read_words(document: AuditDocument) -> str:
+    """How many of the audited were not read, for a place behind their number; nothing where all were read."""
+    return f" ({document.coverage.not_read:,} not read)" if document.coverage.not_read else ""
+
+
+def vanished_words(document: AuditDocument) -> str:
+    """How many of the skipped are gone from the registry, for a place behind their number."""
+    vanished = sum(map(is_vanished, document.versions))
+    return f" ({vanished:,} vanished)" if vanished else ""
 
 
 def fail_on(document: AuditDocument) -> Severity:
@@ -55,8 +173,13 @@ def fail_on(document: AuditDocument) -> Severity:
 
 
 def fails(finding: FindingRow, threshold: Severity) -> bool:
-    """Whether it makes the exit status 1. RA009 never does: being unable to verify has a status of its own."""
-    return finding.rule != UNVERIFIABLE.id and finding.severity.rank >= threshold.rank
+    """Whether it makes the exit status 1.
+
+    RA009 never does: being unable to verify has a status of its own. Nor does what is waived.
+    """
+    if finding.rule == UNVERIFIABLE.id or finding.waived is not None:
+        return False
+    return finding.severity.rank >= threshold.rank
 
 
 def is_clean(row: VersionRow) -> bool:
@@ -69,34 +192,55 @@ def is_missing(row: VersionRow) -> bool:
 
 
 def lede(document: AuditDocument) -> str:
-    """The result in one or two sentences, with its denominator."""
+    """The result in one to three sentences, with its denominator. It agrees with `registry_audit.audit.outcome`."""
     coverage, threshold = document.coverage, fail_on(document)
     all_findings = [finding for row in document.versions for finding in row.findings]
-    failing = sum(fails(finding, threshold) for finding in all_findings)
+    waived = [finding for finding in all_findings if finding.waived is not None]
+    sentences = []
     unverified = (
         f"{count(coverage.unverifiable, 'version')} of {coverage.listed:,} could not be verified: "
         "neither a pass nor proof of damage."
     )
     match document.outcome.state:
         case "findings":
+            failing = sum(fails(finding, threshold) for finding in all_findings)
             versions = sum(any(fails(finding, threshold) for finding in row.findings) for row in document.versions)
             found = f"{count(failing, 'finding')} at severity {threshold} or above, in {count(versions, 'version')}."
-            return f"{found} {unverified}" if coverage.unverifiable else found
+            sentences += [found, unverified] if coverage.unverifiable else [found]
         case "incomplete":
             if not coverage.audited and not coverage.unverifiable:
-                return f"Nothing was audited, of {count(coverage.listed, 'listed version')}. That is not a pass."
-            return unverified if coverage.unverifiable else "Not everything that was asked for could be verified."
+                nothing = f"Nothing was audited, of {count(coverage.listed, 'listed version')}. That is not a pass."
+                sentences.append(nothing)
+            else:
+                other = "Not everything that was asked for could be verified."
+                sentences.append(unverified if coverage.unverifiable else other)
         case "clean":
-            below = f" {count(len(all_findings), 'finding')} below that." if all_findings else ""
             audited = f"{coverage.audited:,} of {count(coverage.listed, 'listed version')} audited"
-            uncompared = coverage.audited and document.summary.verdicts.get(Verdict.SAME_STORAGE, 0) == coverage.audited
-            # A page that says "Clean" must say beside it when there was nothing that could have differed.
-            only_read = (
-                " All are in one storage only, so nothing was compared."
-                if uncompared and not has_ledger(document)
-                else ""
-            )
-            return f"{audited}, no finding at severity {threshold} or above.{below}{only_read}"
+            but = " that is not waived" if any(finding.severity.rank >= threshold.rank for finding in waived) else ""
+            below = len(all_findings) - len(waived)
+            sentences.append(f"{audited}, no finding at severity {threshold} or above{but}.")
+            sentences += [f"{count(below, 'finding')} below that."] if below else []
+            sentences += _what_clean_hides(document)
+    if waived:
+        sentences.append(f"{count(len(waived), 'finding is', 'findings are')} waived.")
+    return " ".join(sentences)
+
+
+def _what_clean_hides(document: AuditDocument) -> list[str]:
+    """A page that says "Clean" must say beside it when there was nothing that could have differed."""
+    coverage, sentences = document.coverage, []
+    if coverage.not_read:
+        be, they = ("was", "its fingerprint is") if coverage.not_read == 1 else ("were", "their fingerprints are")
+        sentences.append(f"{coverage.not_read:,} of them {be} not read: {they} unchanged.")
+    uncompared = coverage.audited and document.summary.verdicts.get(Verdict.SAME_STORAGE, 0) == coverage.audited
+    new = has_ledger(document) and all(
+        row.baseline is BaselineStatus.NEW for row in document.versions if row.verdict.passes
+    )
+    if uncompared and (new or not has_ledger(document)):
+        sentences.append(
+            f"All are in one storage only{' and new to the ledger' if new else ''}, so nothing was compared."
+        )
+    return sentences
 
 
 def read_words(document: AuditDocument) -> str:
@@ -107,7 +251,8 @@ def read_words(document: AuditDocument) -> str:
 
 def has_ledger(document: AuditDocument) -> bool:
     """Whether baselines were looked at. A summary may name every status with a zero."""
-    return any(document.summary.baseline.values()) or any(row.baseline is not None for row in document.versions)
+    counted = any(document.summary.baseline.values()) or any(row.baseline is not None for row in document.versions)
+    return counted or document.ledger is not None
 
 
 def limits(document: AuditDocument) -> tuple[str, ...]:
@@ -121,13 +266,49 @@ def limits(document: AuditDocument) -> tuple[str, ...]:
             if not has_ledger(document)
             else "An overwrite after registration shows only against a baseline: see the baseline of each version."
         )
-        be = "is" if shared == 1 else "are"
-        sentences.append(
-            f"{count(shared, 'version')} {be} kept in one storage only: nothing was compared. {protection}"
-        )
+        kept = count(shared, "version is", "versions are")
+        sentences.append(f"{kept} kept in one storage only: nothing was compared. {protection}")
+    sentences += _ledger_limits(document)
     if coverage.not_sampled:
         sentences.append(f"{count(coverage.not_sampled, 'version')} of {coverage.listed:,} were not sampled this time.")
     return tuple(sentences)
+
+
+def _ledger_limits(document: AuditDocument) -> list[str]:
+    if document.ledger is None:
+        return []
+    sentences = []
+    new = document.summary.baseline.get(BaselineStatus.NEW, 0)
+    if new:
+        sentences.append(
+            f"{count(new, 'version is', 'versions are')} new to the ledger: an overwrite before this audit cannot be "
+            f"seen. {_accepted_of(new, document.ledger.accepted_new)}"
+        )
+    trusted = sorted(row.last_read_at for row in document.versions if row.last_read_at and not is_vanished(row))
+    if document.coverage.not_read and trusted:
+        age = age_words(trusted[0], document.generated_at)
+        oldest = f"{'that' if len(trusted) == 1 else 'the oldest'} of {moment_words(trusted[0])}"
+        sentences.append(
+            f"{count(document.coverage.not_read, 'version was', 'versions were')} not read: the fingerprint of the "
+            "storage (paths, sizes, ETags or change times) is the one of the last full reading, "
+            f"{oldest}{age and f', {age} before this audit'}. "
+            "An overwrite that leaves the fingerprint as it was cannot be seen this way."
+        )
+    vanished = sum(map(is_vanished, document.versions))
+    if vanished:
+        gone = count(vanished, "accepted version is", "accepted versions are")
+        sentences.append(
+            f"{gone} no longer in the registry: counted as skipped, beside the {document.coverage.listed:,} listed."
+        )
+    return sentences
+
+
+def _accepted_of(new: int, accepted: int) -> str:
+    if accepted >= new:
+        return "It was accepted as seen now." if new == 1 else "All of them were accepted as seen now."
+    if not accepted:
+        return "It was not accepted yet." if new == 1 else "None of them was accepted yet."
+    return f"{accepted:,} of them {'was' if accepted == 1 else 'were'} accepted as seen now."
 
 
 def option_text(value: Any) -> str:

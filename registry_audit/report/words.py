@@ -1,6 +1,7 @@
 """The words in which a report is told to people: labels, symbols and what each verdict proves."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from registry_audit.verdict import BaselineStatus, Storage, Verdict
@@ -54,8 +55,9 @@ VERDICT_WORDS: dict[Verdict, VerdictWords] = {
     Verdict.SKIPPED: VerdictWords(
         ".",
         "Skipped",
-        "Nothing: the registration is not finished, so there is nothing to vouch for.",
-        "That the version will be sound once it is finished.",
+        "Nothing: the registration is not finished, or the version is gone from the registry, so there is nothing "
+        "to vouch for.",
+        "That the version will be sound once it is finished; nor, of one that is gone, that its bytes are gone too.",
     ),
 }
 
@@ -86,6 +88,27 @@ KIND_WORDS: dict[Literal["only_in_run_model", "only_in_reg_model", "content", "t
     "type": "not the same kind of entry",
 }
 
+BASELINE_KIND_WORDS: dict[Literal["removed", "added", "content"], str] = {
+    "removed": "removed",
+    "added": "added",
+    "content": "content changed",
+}
+
+HEAD_WHY = "A copy of this digest elsewhere proves that the past was not rewritten."
+
+WHAT_A_BASELINE_IS = (
+    "A baseline is the list of every file of a version, with its size and its digest, as somebody accepted it. "
+    "Every audit compares the bytes with it and only says what changed; the baseline itself changes when somebody "
+    "accepts other bytes, with a name, a time and a reason."
+)
+
+WHAT_FIRST_USE_CANNOT_SEE = (
+    "An overwrite before the first audit of a version: what was there then is what was accepted.",
+    "A rewrite by whoever can write both the store and the ledger, unless the head digest is kept out of their reach.",
+    "An overwrite that was undone before the next audit.",
+    "Whether the accepted bytes are good: a baseline says that they are the same, not that they are right or safe.",
+)
+
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """`1 version`, `1,234 versions`."""
@@ -106,3 +129,26 @@ def short_digest(digest: str) -> str:
     """`sha256:0123456789ab…`: enough to tell two digests apart by eye; the report keeps the whole."""
     algorithm, colon, hex_digits = digest.rpartition(":")
     return digest if len(hex_digits) <= 12 else f"{algorithm}{colon}{hex_digits[:12]}…"
+
+
+def moment_words(at: str) -> str:
+    """`2026-11-20 06:00 UTC` of a time in ISO 8601 with its zone; any other text as it is."""
+    moment = _moment(at)
+    return at if moment is None else moment.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def age_words(then: str, now: str) -> str:
+    """`2 days`, `5 hours`, `less than an hour` from one time in ISO 8601 to a later one; of anything else nothing."""
+    first, last = _moment(then), _moment(now)
+    if first is None or last is None or last < first:
+        return ""
+    hours = int((last - first).total_seconds()) // 3600
+    return count(hours // 24, "day") if hours >= 48 else count(hours, "hour") if hours else "less than an hour"
+
+
+def _moment(at: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo else None

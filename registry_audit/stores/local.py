@@ -20,9 +20,14 @@ class LocalStore:
     """A directory. Symlinks are followed only while they stay inside it; special files are never opened."""
 
     def __init__(self, directory: Path, identity: str, *, may_be_elsewhere: bool = False) -> None:
+        """
+        Args:
+            directory: without symlinks.
+            may_be_elsewhere: whether a directory that is not there may be on another machine.
+        """
         self.directory: Path | None = directory
         self.identity = identity
-        self._root = os.path.realpath(directory)
+        self._root = str(directory)
         self._may_be_elsewhere = may_be_elsewhere
 
     def listing(self, limits: Limits) -> Listing:
@@ -79,7 +84,7 @@ class _Walk:
         self._problems: list[Problem] = []
 
     def listing(self) -> Listing:
-        self._directory(self._root, "", (os.path.realpath(self._root),))
+        self._directory(self._root, "", (self._root,))
         return make_listing(self._files, empty_directories=self._empty, unsafe=self._unsafe, problems=self._problems)
 
     def _directory(self, directory: str, prefix: str, ancestors: tuple[str, ...]) -> None:

@@ -1,12 +1,13 @@
 """Which store reads a root."""
 
 import ipaddress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from registry_audit.errors import CouldNotVerify
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.resolve import Location
-from registry_audit.registry.storage import PROXY_PATH, local_path, storage_identity
+from registry_audit.registry.storage import LOCAL, PROXY_PATH, local_path, storage_identity
 from registry_audit.stores.base import Store
 from registry_audit.stores.local import LocalStore
 from registry_audit.stores.overlay import OverlayStore
@@ -22,15 +23,17 @@ def open_store(connection: Connection, location: Location) -> Store:
         UsageError: a package that this store needs is not installed.
         CouldNotVerify: MLflow knows no way to read such a URI.
     """
-    stores = tuple(_open(connection, root) for root in location.roots)
-    return stores[0] if len(stores) == 1 else OverlayStore(stores)
+    if len(location.roots) == 1 and location.identity is not None:
+        return _open(connection, location.roots[0], location.identity)
+    stores = tuple(_open(connection, root, storage_identity(root, connection.tracking_uri)) for root in location.roots)
+    return OverlayStore(stores)
 
 
-def _open(connection: Connection, root: str) -> Store:
-    identity = storage_identity(root, connection.tracking_uri)
-    path = local_path(root)
-    if path is not None:
-        return LocalStore(path, identity, may_be_elsewhere=not _is_here(connection.tracking_uri))
+def _open(connection: Connection, root: str, identity: str) -> Store:
+    if local_path(root) is not None:
+        return LocalStore(
+            Path(identity.removeprefix(LOCAL)), identity, may_be_elsewhere=not _is_here(connection.tracking_uri)
+        )
     parts = urlsplit(root)
     if parts.scheme == "mlflow-artifacts":
         return ProxyStore(_proxy_creds(connection, parts.netloc), proxy_root(root), identity)

@@ -1,5 +1,6 @@
 """Models behind a tracking server's artifact proxy (`mlflow-artifacts:`), streamed: nothing touches the disk."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from registry_audit.stores.bounded import Child, walk
 # The server decodes a path once more than HTTP does, and MLflow's client strips newlines: another file's bytes
 # come back, with a 200 (facts/mlflow.md section 5, table of names).
 _NOT_CARRIED = re.compile(r"[%#?\x00-\x1f\x7f]")
+
+_MAX_LISTING_BYTES = 128 * 2**20
 
 
 class ProxyStore:
@@ -49,10 +52,10 @@ class ProxyStore:
         path = "/".join(part for part in (self._root, directory) if part)
         with (
             translated(f"list '{printable(directory) or '.'}'"),
-            self._get(PROXY_PATH, params={"path": path}) as response,
+            self._get(PROXY_PATH, params={"path": path}, stream=True) as response,
         ):
             response.raise_for_status()
-            answer = _json(response)
+            answer = _json(b"".join(_at_most(whole_body(response.iter_content(CHUNK_BYTES), directory or "."))))
         return [_child(entry, directory) for entry in answer]
 
     def _get(self, endpoint: str, **arguments: Any) -> Any:
@@ -62,11 +65,21 @@ class ProxyStore:
         return http_request(self._creds, endpoint, "GET", raise_on_status=False, extra_headers=headers, **arguments)
 
 
-def _json(response: Any) -> list[Any]:
+def _at_most(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Raises: CouldNotVerify: the listing has no end."""
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > _MAX_LISTING_BYTES:
+            raise CouldNotVerify(f"the listing of a directory is longer than {_MAX_LISTING_BYTES} bytes")
+        yield chunk
+
+
+def _json(body: bytes) -> list[Any]:
     """The proxy's list of files: `{"files": [{"path": name, "is_dir": bool, "file_size": n}]}`, or `{}` for none."""
     try:
-        answer = response.json()
-    except ValueError:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
         raise Transient("the listing is not JSON: is this an MLflow server, and not a login page?") from None
     files = answer.get("files", []) if isinstance(answer, dict) else None
     if not isinstance(files, list):

@@ -67,6 +67,11 @@ def sample() -> AuditDocument:
     return load_report(GOLDEN / "sample.json")
 
 
+@pytest.fixture(scope="module")
+def with_ledger() -> AuditDocument:
+    return load_report(GOLDEN / "ledger.json")
+
+
 def shown(driver: webdriver.Chrome, selector: str) -> list[str]:
     return [
         element.text.split("\n")[0]
@@ -119,15 +124,37 @@ def test_buttons_filter_by_severity_and_verdict(open_report: Open, sample: Audit
     assert len(shown(driver, "article")) == 8
 
 
-def test_the_script_draws_the_rows_that_the_page_came_with(open_report: Open, sample: AuditDocument) -> None:
-    driver = open_report(sample)
+def test_buttons_filter_by_the_life_of_findings(open_report: Open, with_ledger: AuditDocument) -> None:
+    driver = open_report(with_ledger)
+    assert driver.find_element(By.ID, "showing").text == "5 findings, 9 versions."
+    press(driver, "[data-life=new].toggle")
+    assert shown(driver, "article h4") == ["churn-classifier version 2", "search-ranker version 1"]
+    assert len(shown(driver, "tr.version")) == 2
+    press(driver, "[data-life=new].toggle")
+    press(driver, "[data-severity=waived].toggle")
+    assert shown(driver, "article h4") == ["fraud-score version 8", "churn-classifier version 3"]
+    assert shown(driver, "section.group h3") == ["Waived"]
+    press(driver, "[data-severity=critical].toggle")
+    assert len(shown(driver, "article")) == 3
+    press(driver, "[data-life=new].toggle")
+    assert shown(driver, "article h4") == ["churn-classifier version 2"]
+    press(driver, "#clear")
+    assert len(shown(driver, "article")) == 5
+    driver.find_element(By.ID, "filter").send_keys("erin@risk")
+    assert shown(driver, "article h4") == ["fraud-score version 8"]
+
+
+@pytest.mark.parametrize("name", ["sample", "ledger"])
+def test_the_script_draws_the_rows_that_the_page_came_with(name: str, open_report: Open) -> None:
+    document = load_report(GOLDEN / f"{name}.json")
+    driver = open_report(document)
     drawn = rows_html(driver)
     driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     driver.refresh()
     assert driver.find_element(By.CSS_SELECTOR, "noscript p").is_displayed()
     assert not driver.find_element(By.ID, "toolbar").is_displayed()
     assert rows_html(driver) == drawn
-    assert len(shown(driver, "article")) == 8
+    assert len(shown(driver, "article")) == sum(len(row.findings) for row in document.versions)
 
 
 def test_no_name_runs_or_reaches_out(open_report: Open) -> None:
@@ -184,8 +211,9 @@ def test_ten_thousand_versions_stay_usable(open_report: Open, sample: AuditDocum
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
-def test_the_page_never_scrolls_sideways(width: int, open_report: Open, sample: AuditDocument) -> None:
-    driver = open_report(sample)
+@pytest.mark.parametrize("name", ["sample", "ledger"])
+def test_the_page_never_scrolls_sideways(name: str, width: int, open_report: Open) -> None:
+    driver = open_report(load_report(GOLDEN / f"{name}.json"))
     metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     try:
@@ -195,8 +223,9 @@ def test_the_page_never_scrolls_sideways(width: int, open_report: Open, sample: 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_has_the_contrast_of_wcag_aa(scheme: str, open_report: Open, sample: AuditDocument) -> None:
-    driver = open_report(sample)
+@pytest.mark.parametrize("name", ["sample", "ledger"])
+def test_text_has_the_contrast_of_wcag_aa(name: str, scheme: str, open_report: Open) -> None:
+    driver = open_report(load_report(GOLDEN / f"{name}.json"))
     feature = {"name": "prefers-color-scheme", "value": scheme}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
     low = driver.execute_script(_CONTRAST)

@@ -76,7 +76,7 @@ def test_basic_auth_denies(mlflow_auth: MlflowServer) -> None:
     reader = mlflow_auth.uri_as("reader", "reader password/1")
     assert requests.get(f"http://{mlflow_auth.host}{route}", timeout=TIMEOUT_SECONDS).status_code == 401
     assert requests.get(reader + route, timeout=TIMEOUT_SECONDS).status_code == 200
-    mlflow_auth.deny_model(version.name, "reader")
+    mlflow_auth.deny("registered_model", version.name, "reader")
     assert requests.get(reader + route, timeout=TIMEOUT_SECONDS).status_code == 403
 
 

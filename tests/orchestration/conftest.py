@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 from prefect import Flow, State
+from prefect.context import get_settings_context
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_TO_API_BATCH_INTERVAL, temporary_settings
 from support.processes import free_port, server_process
 from support.registry import Registry
@@ -82,9 +82,7 @@ class FlowRun:
         while True:
             rows = self.server.post("logs/filter", logs={"flow_run_id": {"any_": [self.id]}}, sort="TIMESTAMP_ASC")
             text = "\n".join(row["message"] for row in rows)
-            if re.search(r"^Finished in state (?!Completed\(\)$)|flow run", text, re.MULTILINE) and any(
-                row["task_run_id"] is None and row["message"].startswith("Finished in state") for row in rows
-            ):
+            if any(not row["task_run_id"] and row["message"].startswith("Finished in state") for row in rows):
                 return text
             if time.monotonic() > deadline:
                 return text
@@ -131,7 +129,15 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
         environment=environment,
         directory=directory,
     ):
-        yield server
+        settings = {
+            PREFECT_API_URL: server.api_url,
+            PREFECT_HOME: server.home,
+            PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 0.2,
+        }
+        # Prefect's own threads for logs and events know only the process-wide settings.
+        with temporary_settings(settings), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("prefect.context.GLOBAL_SETTINGS_CONTEXT", get_settings_context())
+            yield server
 
 
 def _is_healthy(server: PrefectServer) -> bool:
@@ -142,7 +148,7 @@ def _is_healthy(server: PrefectServer) -> bool:
 
 
 @pytest.fixture
-def run_flow(prefect_server: PrefectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunFlow]:
+def run_flow(prefect_server: PrefectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFlow:
     """Run a flow in this process, against the server."""
     monkeypatch.setenv("REGISTRY_AUDIT_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("REGISTRY_AUDIT_HOME", str(tmp_path / "home"))
@@ -154,14 +160,7 @@ def run_flow(prefect_server: PrefectServer, tmp_path: Path, monkeypatch: pytest.
         state = flow(**parameters, return_state=True)
         return FlowRun(prefect_server, str(state.state_details.flow_run_id), state)
 
-    with temporary_settings(
-        {
-            PREFECT_API_URL: prefect_server.api_url,
-            PREFECT_HOME: prefect_server.home,
-            PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 0.2,
-        }
-    ):
-        yield run
+    return run
 
 
 @pytest.fixture

@@ -44,6 +44,8 @@ class Environment:
 
     def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
+        environment.pop("REGISTRY_AUDIT_LEDGER", None)  # its migrations are part of the wheel too
+        environment["REGISTRY_AUDIT_HOME"] = str(self.directory / "home")
         environment["REGISTRY_AUDIT_CACHE_DIR"] = str(self.directory / "cache")
         return subprocess.run(
             command,

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 SECONDS = 120
 
 
@@ -92,8 +90,3 @@ class Auditor:
     def _command(self, uri: str, arguments: tuple[str, ...]) -> tuple[Path, list[str]]:
         report_dir = self._directory / f"report-{secrets.token_hex(4)}"
         return report_dir, ["audit", "--tracking-uri", uri, "--report-dir", str(report_dir), "--quiet", *arguments]
-
-
-def make_auditor(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Auditor:
-    monkeypatch.setenv("REGISTRY_AUDIT_CACHE_DIR", str(directory / "cache"))
-    return Auditor(directory)

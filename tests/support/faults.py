@@ -152,6 +152,9 @@ def _answer(response: Response) -> Fault:
 def _listing(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Fault:
     def fault(exchange: Exchange) -> None:
         response = exchange.forward()
+        if response.status != 200:
+            exchange.send(response)
+            return
         entries = json.loads(response.body).get("files", [])
         exchange.send(replace(response, body=json.dumps({"files": change(entries)}).encode()))
 

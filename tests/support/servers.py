@@ -65,13 +65,13 @@ class MlflowServer:
         """Only with basic auth. A new user may read everything."""
         self._post_as_admin("2.0/mlflow/users/create", username=user, password=password)
 
-    def deny_model(self, model: str, user: str) -> None:
-        """Only with basic auth: take every permission on a registered model from a user."""
+    def deny(self, kind: Literal["registered_model", "experiment"], id: str, user: str) -> None:
+        """Only with basic auth: take every permission on a registered model or an experiment from a user."""
         self._post_as_admin(
             "3.0/mlflow/users/permissions/grant",
             username=user,
-            resource_type="registered_model",
-            resource_id=model,
+            resource_type=kind,
+            resource_id=id,
             permission="DENY",
         )
 

@@ -9,8 +9,8 @@
   const named = (kind, values) => Object.fromEntries(data.fields[kind].map((field, i) => [field, values[i]]));
   const readDifference = (values) => {
     const difference = named("difference", values);
-    difference.run_model = named("side", difference.run_model);
-    difference.reg_model = named("side", difference.reg_model);
+    difference.left = named("side", difference.left);
+    difference.right = named("side", difference.right);
     return difference;
   };
   const versions = data.versions.map((values) => {
@@ -18,6 +18,8 @@
     version.copies = version.copies.map((copy) => named("copy", copy));
     version.findings = version.findings.map((finding) => named("finding", finding));
     version.differences = version.differences.map(readDifference);
+    version.baseline_differences = version.baseline_differences.map(readDifference);
+    if (version.baseline !== null) version.baseline = named("baseline", version.baseline);
     const strings = values.flat(Infinity).filter((value) => typeof value === "string");
     version.text = [...strings, data.labels[version.verdict], `${version.name}/${version.version}`,
       `${version.name} version ${version.version}`].join("\n").toLowerCase();
@@ -41,15 +43,18 @@
     ? [make("span", { class: "size" }, side.size), ...digestOf(side.digest, side.full_digest)]
     : [make("span", { class: "absent" }, "not there")]));
   const heads = (...names) => make("thead", {}, make("tr", {}, ...names.map((name) => make("th", { scope: "col" }, name))));
-  const differenceTable = (version) => {
-    const body = version.differences.map((d) => make("tr", {},
+  const differenceTable = (differences, total, left, right) => {
+    const body = differences.map((d) => make("tr", {},
       make("th", { scope: "row" }, make("code", { class: "path" }, d.path), make("span", { class: "kind" },
         d.kind + (d.expected_by === null ? "" : `, expected: ${d.expected_by}`))),
-      sideOf(d.run_model, "Run model"), sideOf(d.reg_model, "Registry model")));
-    const table = make("table", { class: "differences" }, heads("Path", "Run model", "Registry model"), make("tbody", {}, ...body));
-    const more = version.difference_count - version.differences.length;
+      sideOf(d.left, left), sideOf(d.right, right)));
+    const table = make("table", { class: "differences" }, heads("Path", left, right), make("tbody", {}, ...body));
+    const more = total - differences.length;
     return more > 0 ? [table, make("p", { class: "more" }, `and ${more.toLocaleString("en")} more: see audit.json.`)] : [table];
   };
+  const baselineOf = ({ status, label, note, day, told }) => [
+    make("span", { class: `baseline ${status}`, ...(told ? { title: told } : {}) }, label),
+    ...(note ? [make("span", { class: "since" }, `${note} `, make("span", { class: "day" }, day))] : [])];
   const rowsOf = (version, open) => {
     const mark = (text) => make("span", { class: "mark" }, text);
     const cells = [
@@ -57,25 +62,27 @@
         make("span", { class: "number" }, ` version ${version.version}`), ...version.marks.map(mark),
         ...(version.status === "READY" ? [] : [mark(version.status)])),
       make("td", { "data-label": "Verdict" },
-        make("span", { class: `verdict ${version.verdict}` }, symbolOf(version.symbol), data.labels[version.verdict]),
+        make("span", { class: `verdict ${version.verdict}${"*!".includes(version.symbol) ? " alarm" : ""}` }, symbolOf(version.symbol), data.labels[version.verdict]),
         ...(version.compared_by === null ? [] : [make("span", { class: "by" }, `by ${version.compared_by}`)])),
       make("td", { "data-label": "Storage" }, version.storage),
-      make("td", { "data-label": "Baseline" }, version.baseline),
+      make("td", { "data-label": "Baseline" }, ...(version.baseline === null ? [] : baselineOf(version.baseline))),
       make("td", { "data-label": "Content" }, ...version.copies.map((copy) => make("span", { class: "copy" },
         make("span", { class: "side" }, copy.side), make("span", { class: "files" }, copy.files),
         make("span", { class: "size", title: copy.exact_size }, copy.size),
         copy.full_digest ? digestOf(copy.digest, copy.full_digest)[0] : make("span", { class: "absent" }, "no digest")))),
       make("td", { "data-label": "Findings" }, ...version.findings.map((finding) => make("a",
-        { class: `severity ${finding.severity}`, href: `#finding-${finding.number}`, title: finding.severity }, finding.rule))),
+        { class: `severity ${finding.group}`, href: `#finding-${finding.number}`, title: finding.title }, finding.rule))),
     ];
     const result = [make("tr", { class: "version" }, ...cells)];
-    if (version.reason || version.differences.length) {
+    const details = (title, differences, total, left, right) => (differences.length
+      ? [make("details", open ? { open: "" } : {}, make("summary", {}, `${title}: ${total.toLocaleString("en")}`),
+        ...differenceTable(differences, total, left, right))] : []);
+    if (version.reason || version.differences.length || version.baseline_differences.length) {
       const cell = make("td", { colspan: "6" });
       if (version.reason) cell.append(make("p", { class: "reason" }, version.reason));
-      if (version.differences.length) {
-        cell.append(make("details", open ? { open: "" } : {},
-          make("summary", {}, `Differences: ${version.difference_count.toLocaleString("en")}`), ...differenceTable(version)));
-      }
+      cell.append(
+        ...details("Differences", version.differences, version.difference_count, "Run model", "Registry model"),
+        ...details("Differences from the baseline", version.baseline_differences, version.baseline_difference_count, "Baseline", "Now"));
       result.push(make("tr", { class: "detail" }, cell));
     }
     return result;
@@ -95,22 +102,24 @@
     byId("next").disabled = last === shown.length;
   };
   const apply = () => {
-    const text = wanted(), verdicts = pressed("verdict"), severities = pressed("severity");
+    const text = wanted(), verdicts = pressed("verdict"), severities = pressed("severity"), lives = pressed("life");
     shown = versions.filter((version) => version.text.includes(text)
       && (!verdicts.size || verdicts.has(version.verdict))
-      && (!severities.size || version.findings.some((finding) => severities.has(finding.severity))));
+      && (!(severities.size || lives.size) || version.findings.some((finding) => (!severities.size || severities.has(finding.group))
+        && (!lives.size || lives.has(finding.life)))));
     let findings = 0;
     articles.forEach((article, i) => {
       const fits = articleTexts[i].includes(text)
         && (!verdicts.size || verdicts.has(article.dataset.verdict))
-        && (!severities.size || severities.has(article.dataset.severity));
+        && (!severities.size || severities.has(article.dataset.severity))
+        && (!lives.size || lives.has(article.dataset.life));
       article.hidden = !fits;
       findings += fits;
     });
     for (const group of groups) group.hidden = !group.querySelector("article:not([hidden])");
     page = 0;
     drawPage();
-    const filtered = Boolean(text || verdicts.size || severities.size);
+    const filtered = Boolean(text || verdicts.size || severities.size || lives.size);
     byId("showing").textContent = filtered
       ? `${findings.toLocaleString("en")} of ${count(articles.length, "finding")} and ${shown.length.toLocaleString("en")} of ${count(versions.length, "version")} match.`
       : `${count(articles.length, "finding")}, ${count(versions.length, "version")}.`;

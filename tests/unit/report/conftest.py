@@ -8,17 +8,24 @@ import pytest
 
 from registry_audit.report.document import (
     AuditDocument,
+    BaselineDifferenceRow,
+    BaselineDigests,
+    BaselineSizes,
+    Changes,
     CopyRow,
     Coverage,
     DifferenceRow,
     FindingRow,
+    LedgerRow,
     Outcome,
     Registry,
+    ResolvedRow,
     SidedDigests,
     SidedSizes,
     Summary,
     Tool,
     VersionRow,
+    WaiverRow,
 )
 from registry_audit.rules import RULE_BY_ID
 from registry_audit.verdict import Severity, Storage, Verdict
@@ -57,10 +64,18 @@ def copy_row(
     return CopyRow(uri=uri, root=root or f"s3://mlflow/1/{seed}", manifest_digest=digest(seed), files=files, bytes=size)
 
 
-def finding(rule: str, message: str, *, severity: Severity | None = None, path: str | None = None) -> FindingRow:
+def finding(
+    rule: str, message: str, *, severity: Severity | None = None, path: str | None = None, **life: Any
+) -> FindingRow:
     known = RULE_BY_ID[rule]
     return FindingRow(
-        rule=rule, name=known.name, severity=severity or known.severity, message=message, remedy=known.remedy, path=path
+        rule=rule,
+        name=known.name,
+        severity=severity or known.severity,
+        message=message,
+        remedy=known.remedy,
+        path=path,
+        **life,
     )
 
 
@@ -73,6 +88,21 @@ def difference(path: str, kind: Any = "content", *, expected_by: str | None = No
         sizes=SidedSizes(run_model=41_204 if run else None, reg_model=41_236 if reg else None),
         digests=SidedDigests(run_model=digest("3f") if run else None, reg_model=digest("b07e") if reg else None),
     )
+
+
+def baseline_difference(path: str, kind: Any = "content", *, expected_by: str | None = None) -> BaselineDifferenceRow:
+    old, new = kind != "added", kind != "removed"
+    return BaselineDifferenceRow(
+        path=path,
+        kind=kind,
+        expected_by=expected_by,
+        sizes=BaselineSizes(baseline=41_204 if old else None, now=41_204 if new else None),
+        digests=BaselineDigests(baseline=digest("3f") if old else None, now=digest("b07e") if new else None),
+    )
+
+
+def waiver(**fields: str) -> WaiverRow:
+    return WaiverRow(**({"by": "dana", "reason": "Known to the risk team.", "until": "2025-06-30"} | fields))
 
 
 def version_row(name: str, version: str, verdict: Verdict = Verdict.MATCH, **fields: Any) -> VersionRow:
@@ -98,7 +128,9 @@ def version_row(name: str, version: str, verdict: Verdict = Verdict.MATCH, **fie
 def document(versions: Sequence[VersionRow], **fields: Any) -> AuditDocument:
     verdicts = Counter(row.verdict for row in versions)
     unverifiable, skipped = verdicts[Verdict.UNVERIFIABLE], verdicts[Verdict.SKIPPED]
-    severities = [found.severity for row in versions for found in row.findings if found.rule != "RA009"]
+    severities = [
+        found.severity for row in versions for found in row.findings if found.rule != "RA009" and not found.waived
+    ]
     failed = any(severity.rank >= Severity.MEDIUM.rank for severity in severities)
     incomplete = unverifiable or not versions
     outcome = (1, "findings") if failed else (3, "incomplete") if incomplete else (0, "clean")
@@ -244,12 +276,159 @@ def sample_document() -> AuditDocument:
     return plain.model_copy(update={"coverage": coverage})
 
 
+def ledger_document() -> AuditDocument:
+    """A quick audit beside a ledger: every baseline status, findings new, known, waived and resolved."""
+    accepted = {"accepted_at": "2025-02-01T06:00:09Z", "accepted_by": "alice@laptop"}
+    known = {"first_seen": "2025-03-01", "new": False}
+    new = {"first_seen": "2025-03-14", "new": True}
+    versions = (
+        version_row("churn-classifier", "1", Verdict.SAME_STORAGE, **accepted),
+        version_row(
+            "churn-classifier",
+            "2",
+            Verdict.SAME_STORAGE,
+            aliases=("champion",),
+            baseline="changed",
+            baseline_differences=(
+                baseline_difference("MLmodel"),
+                baseline_difference("model.pkl"),
+                baseline_difference("notes/extra.txt", "added"),
+                baseline_difference("registered_model_meta", "added", expected_by="registered-model-meta"),
+                baseline_difference("requirements.txt", "removed"),
+            ),
+            findings=(
+                finding("RA002", "4 files are not what alice@laptop accepted on 2025-02-01: 'MLmodel' was ...", **new),
+            ),
+            **accepted,
+        ),
+        version_row(
+            "churn-classifier",
+            "3",
+            Verdict.SAME_STORAGE,
+            baseline="changed",
+            baseline_differences=(baseline_difference("model.pkl"),),
+            findings=(
+                finding(
+                    "RA002",
+                    "1 file is not what alice@laptop accepted on 2025-02-01: 'model.pkl' was ...",
+                    waived=waiver(reason="Re-saved for numpy 2; accepted after the review of 3 April."),
+                    **known,
+                ),
+            ),
+            **accepted,
+        ),
+        version_row(
+            "fraud-score", "7", Verdict.MATCH, baseline="not_read", last_read_at="2025-03-08T06:00:11Z", **accepted
+        ),
+        version_row(
+            "fraud-score",
+            "8",
+            Verdict.MISMATCH,
+            baseline="new",
+            differences=(difference("model.pkl"),),
+            findings=(
+                finding(
+                    "RA001",
+                    "1 file differs between the run model and the registry model: 'model.pkl'",
+                    waived=waiver(by="erin@risk"),
+                    **known,
+                ),
+            ),
+        ),
+        version_row(
+            "prices/eu",
+            "3",
+            Verdict.SAME_STORAGE,
+            stage="Production",
+            baseline="not_read",
+            last_read_at="2025-03-12T06:00:10Z",
+            findings=(finding("RA004", "Run 5c5c5c is deleted: the next `mlflow gc` destroys its bytes.", **known),),
+            **accepted,
+        ),
+        version_row(
+            "prices/eu",
+            "4",
+            Verdict.EQUIVALENT,
+            differences=(
+                difference("registered_model_meta", "only_in_reg_model", expected_by="registered-model-meta"),
+            ),
+            baseline_differences=(
+                baseline_difference("registered_model_meta", "added", expected_by="registered-model-meta"),
+            ),
+            **accepted,
+        ),
+        version_row("prices/eu", "5", Verdict.SAME_STORAGE, baseline="new"),
+        version_row(
+            "search-ranker",
+            "1",
+            Verdict.SKIPPED,
+            status="DELETED",
+            reason="it is no longer in the registry",
+            baseline="vanished",
+            storage=Storage.UNKNOWN,
+            compared_by=None,
+            run_id=None,
+            run_model=None,
+            reg_model=None,
+            last_read_at="2025-03-08T06:00:12Z",
+            findings=(
+                finding(
+                    "RA011",
+                    "it was accepted on 2025-02-01 by alice@laptop and is no longer in the registry",
+                    **new,
+                ),
+            ),
+            **accepted,
+        ),
+    )
+    plain = document(versions)
+    return plain.model_copy(
+        update={
+            "options": plain.options | {"quick": True, "accept_new": True},
+            "coverage": plain.coverage.model_copy(update={"listed": 8, "not_read": 2}),
+            "ledger": LedgerRow(
+                url="postgresql://audit:***@db.example.com/ledger",
+                head=digest("541bdf42").removeprefix("sha256:"),
+                entries=1_204,
+                audit_id="b547ed06fe85",
+                accepted_new=1,
+            ),
+            "changes": Changes(new=2, known=3, resolved=2, waived=2, since="2025-03-13T06:00:10Z"),
+            "resolved": (
+                ResolvedRow(
+                    name="churn-classifier", version="1", rule="RA004", path=None, first_seen="2025-02-20T06:00:10Z"
+                ),
+                ResolvedRow(
+                    name="prices/eu", version="4", rule="RA007", path="model.skops", first_seen="2025-03-02T06:00:10Z"
+                ),
+            ),
+        }
+    )
+
+
 def hostile_document(texts: Sequence[str] = HOSTILE) -> AuditDocument:
     """Each text in every string field of a version that has all parts, and in the fields of the report itself."""
     rows = []
     for number, text in enumerate(texts, start=1):
         sides = SidedDigests(run_model=text, reg_model=text)
-        found = FindingRow(rule="RA001", name=text, severity=Severity.CRITICAL, message=text, remedy=text, path=text)
+        found = FindingRow(
+            rule="RA001",
+            name=text,
+            severity=Severity.CRITICAL,
+            message=text,
+            remedy=text,
+            path=text,
+            first_seen=text,
+            new=False,
+        )
+        waived = found.model_copy(update={"waived": WaiverRow(by=text, reason=text, until=text)})
+        changed = BaselineDifferenceRow(
+            path=text,
+            kind="content",
+            expected_by=None,
+            sizes=BaselineSizes(baseline=1, now=2),
+            digests=BaselineDigests(baseline=text, now=text),
+        )
         copy = CopyRow(uri=text, root=text, manifest_digest=text, files=number, bytes=number)
         differing = DifferenceRow(
             path=text, kind="content", expected_by=text, sizes=SidedSizes(run_model=1, reg_model=2), digests=sides
@@ -270,7 +449,11 @@ def hostile_document(texts: Sequence[str] = HOSTILE) -> AuditDocument:
                 run_model=copy,
                 reg_model=copy.model_copy(update={"files": 0}),
                 differences=(differing,),
-                findings=(found,),
+                findings=(found, found.model_copy(update={"rule": "RA002"}), waived),
+                baseline_differences=(changed, changed.model_copy(update={"expected_by": text})),
+                accepted_at=text,
+                accepted_by=text,
+                last_read_at=text,
             )
         )
     first = texts[0]
@@ -281,7 +464,12 @@ def hostile_document(texts: Sequence[str] = HOSTILE) -> AuditDocument:
             "tool": Tool(name=first, version=first, mlflow=first, python=first),
             "registry": Registry(tracking_uri=first + "t", registry_uri=first, mlflow_server=first),
             "options": {text: list(texts) for text in texts},
-            "coverage": plain.coverage.model_copy(update={"notes": tuple(texts)}),
+            "coverage": plain.coverage.model_copy(update={"notes": tuple(texts), "not_read": 1}),
+            "ledger": LedgerRow(url=first, head=first, entries=1, audit_id=first, accepted_new=0),
+            "changes": Changes(new=0, known=3 * len(texts), resolved=len(texts), waived=len(texts), since=first),
+            "resolved": tuple(
+                ResolvedRow(name=text, version=text, rule=text, path=text, first_seen=text) for text in texts
+            ),
         }
     )
 
@@ -289,6 +477,11 @@ def hostile_document(texts: Sequence[str] = HOSTILE) -> AuditDocument:
 @pytest.fixture(scope="session")
 def sample() -> AuditDocument:
     return sample_document()
+
+
+@pytest.fixture(scope="session")
+def with_ledger() -> AuditDocument:
+    return ledger_document()
 
 
 @pytest.fixture(scope="session")
@@ -324,3 +517,13 @@ def make_finding() -> Callable[..., FindingRow]:
 @pytest.fixture(scope="session")
 def make_difference() -> Callable[..., DifferenceRow]:
     return difference
+
+
+@pytest.fixture(scope="session")
+def make_baseline_difference() -> Callable[..., BaselineDifferenceRow]:
+    return baseline_difference
+
+
+@pytest.fixture(scope="session")
+def make_waiver() -> Callable[..., WaiverRow]:
+    return waiver

@@ -17,9 +17,11 @@ SUFFIXES: dict[Format, str] = {
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("name", ["sample", "hostile"])
-def test_rendering_is_as_accepted(name: str, format: Format, sample: AuditDocument, hostile: AuditDocument) -> None:
-    text = render({"sample": sample, "hostile": hostile}[name], format)
+@pytest.mark.parametrize("name", ["sample", "ledger", "hostile"])
+def test_rendering_is_as_accepted(
+    name: str, format: Format, sample: AuditDocument, with_ledger: AuditDocument, hostile: AuditDocument
+) -> None:
+    text = render({"sample": sample, "ledger": with_ledger, "hostile": hostile}[name], format)
     path = GOLDEN / f"{name}.{SUFFIXES[format]}"
     if UPDATE:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -127,6 +127,38 @@ def test_the_embedded_data_cannot_end_its_element(hostile: AuditDocument) -> Non
     assert "<script>window.broken = true</script>" in {version[0] for version in json.loads(raw)["versions"]}
 
 
+def test_what_changed_is_shown_beside_the_baseline(with_ledger: AuditDocument) -> None:
+    page = Page(render(with_ledger, "html"))
+    text = re.sub(r"\s+", " ", page.text)
+    assert "4 files are not what alice@laptop accepted on 2025-02-01 06:00 UTC: 'MLmodel', 'model.pkl'" in text
+    labels = [attributes.get("data-label") for tag, attributes in page.elements if tag == "td"]
+    assert labels.count("Baseline") - labels.count("Storage") == labels.count("Now") == 2 * 6 + 1
+    titles = {attributes.get("title") for _, attributes in page.elements}
+    assert with_ledger.versions[1].baseline_differences[0].digests.baseline in titles
+    trusted = "not read; last read in full 2025-03-08 06:00 UTC, trusted because its fingerprint is unchanged"
+    assert f"alice@laptop accepted on 2025-02-01 06:00 UTC; {trusted}" in titles
+
+
+def test_waived_findings_have_a_group_of_their_own(with_ledger: AuditDocument) -> None:
+    page = Page(render(with_ledger, "html"))
+    articles = [attributes for tag, attributes in page.elements if tag == "article"]
+    assert [(a["data-severity"], a["data-life"]) for a in articles] == [
+        ("critical", "new"), ("high", "known"), ("medium", "new"), ("waived", "known"), ("waived", "known"),
+    ]  # fmt: skip
+    text = re.sub(r"\s+", " ", page.text)
+    assert "Waived by erin@risk until 2025-06-30: Known to the risk team." in text
+    assert "Resolved since the audit of 2025-03-13 06:00 UTC 2 churn-classifier version 1 RA004 run-deleted" in text
+
+
+def test_the_page_explains_a_baseline_only_where_there_is_one(
+    with_ledger: AuditDocument, sample: AuditDocument
+) -> None:
+    text = Page(render(with_ledger, "html")).text
+    assert "What trust on first use cannot see" in text
+    assert "An overwrite before the first audit" in text
+    assert "trust on first use" not in Page(render(sample, "html")).text
+
+
 def test_the_limits_of_one_storage_are_said_plainly(sample: AuditDocument) -> None:
     text = Page(render(sample, "html")).text
     assert "nothing was compared, because there is no second copy" in text

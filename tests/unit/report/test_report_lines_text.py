@@ -8,7 +8,8 @@ import pytest
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.lines import LEGEND, version_line
 from registry_audit.report.render import render
-from registry_audit.report.words import VERDICT_WORDS, bytes_words, short_digest
+from registry_audit.report.view import lede
+from registry_audit.report.words import VERDICT_WORDS, age_words, bytes_words, moment_words, short_digest
 from registry_audit.verdict import Verdict
 
 
@@ -54,7 +55,105 @@ def test_no_text_of_the_registry_breaks_a_line(hostile: AuditDocument) -> None:
     text = render(hostile, "text")
     assert all(character.isprintable() or character in "\n\t" for character in text)
     versions = text.partition("\n\n")[0].splitlines()
-    assert [line[:2] for line in versions] == ["* ", "  "] * len(hostile.versions)
+    # The version, its difference, who accepted, and two differences from that.
+    marks = ["* ", "  ~ ", "  not", "    *", "    ~"]
+    assert all(line.startswith(mark) for line, mark in zip(versions, marks * len(hostile.versions), strict=True))
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+@pytest.mark.parametrize("waived", [True, False])
+def test_a_changed_baseline_never_shows_as_a_pass(
+    verdict: Verdict,
+    waived: bool,
+    make_version: Callable[..., Any],
+    make_finding: Callable[..., Any],
+    make_waiver: Callable[..., Any],
+) -> None:
+    changed = make_finding("RA002", "changed", waived=make_waiver() if waived else None)
+    row = make_version("Wine", "1", verdict, baseline="changed", reason="why", findings=(changed,))
+    line = version_line(row)
+    assert line.startswith("* Wine/1\tRA002 critical")
+    assert ("(waived)" in line) is waived
+
+
+def test_what_changed_since_the_baseline_is_told_with_both_sides_and_who_accepted(with_ledger: AuditDocument) -> None:
+    text = render(with_ledger, "text")
+    assert (
+        "* churn-classifier/2\tRA002 critical\n"
+        "  not what alice@laptop accepted on 2025-02-01 06:00 UTC:\n"
+        "    * MLmodel  41,204 bytes sha256:3f3f3f3f3f3f… -> 41,204 bytes sha256:b07eb07eb07e…\n"
+    ) in text
+    assert "\n    + notes/extra.txt  41,204 bytes sha256:b07eb07eb07e…\n" in text
+    assert "\n    - requirements.txt  was 41,204 bytes sha256:3f3f3f3f3f3f…\n" in text
+    assert "what alice@laptop accepted on 2025-02-01 06:00 UTC, but for expected differences:\n    ~ reg" in text
+
+
+def test_bytes_that_were_not_read_are_told_with_the_age_of_the_last_reading(with_ledger: AuditDocument) -> None:
+    text = render(with_ledger, "text")
+    assert "= fraud-score/7\tnot read; last read in full 2025-03-08 06:00 UTC\n" in text
+    assert "@ prices/eu/3\tRA004 high; not read; last read in full 2025-03-12 06:00 UTC\n" in text
+    assert "8 audited (2 not read)" in text
+    assert "the oldest of 2025-03-08 06:00 UTC, 6 days before this audit" in text
+
+
+def test_a_version_that_vanished_is_told_as_one(with_ledger: AuditDocument) -> None:
+    text = render(with_ledger, "text")
+    assert "\n. search-ranker/1\tRA011 medium: it is no longer in the registry\n" in text
+    assert "1 skipped (1 vanished)" in text
+
+
+def test_findings_have_a_life(with_ledger: AuditDocument) -> None:
+    text = render(with_ledger, "text")
+    findings, _, waived = text.partition("\nWaived findings: ")
+    waived, _, resolved = waived.partition("\nResolved since the audit of 2025-03-13 06:00 UTC\n")
+    assert "RA002 content-changed  churn-classifier/2  (new)\n" in findings
+    assert "RA004 run-deleted  prices/eu/3  (known since 2025-03-01)\n" in findings
+    assert "Waived by erin@risk until 2025-06-30: Known to the risk team.\n" in waived
+    assert "  RA007 model-incomplete  prices/eu/4: model.skops  (first seen 2025-03-02)\n" in resolved
+    assert "\n            2 new, 3 known, 2 resolved since the audit of 2025-03-13 06:00 UTC.\n" in text
+    assert "1 critical, 1 high, 1 medium, 2 waived" in text
+
+
+def test_the_first_audit_says_that_it_is_the_first(with_ledger: AuditDocument) -> None:
+    assert with_ledger.changes is not None
+    for new, words in ((25, "25 new"), (0, "No findings")):
+        changes = with_ledger.changes.model_copy(update={"since": None, "new": new, "known": 0})
+        text = render(with_ledger.model_copy(update={"changes": changes}), "text")
+        assert f"{words}: the first audit of this registry in this ledger." in text
+
+
+@pytest.mark.parametrize(
+    ("new", "accepted", "words"),
+    [
+        (1, 1, "It was accepted as seen now."),
+        (1, 0, "It was not accepted yet."),
+        (3, 3, "All of them were accepted as seen now."),
+        (3, 2, "2 of them were accepted as seen now."),
+        (3, 1, "1 of them was accepted as seen now."),
+        (3, 0, "None of them was accepted yet."),
+    ],
+)
+def test_what_is_new_to_the_ledger_was_accepted_or_not(
+    new: int,
+    accepted: int,
+    words: str,
+    with_ledger: AuditDocument,
+    make_document: Callable[..., AuditDocument],
+    make_version: Callable[..., Any],
+) -> None:
+    assert with_ledger.ledger is not None
+    ledger = with_ledger.ledger.model_copy(update={"accepted_new": accepted})
+    rows = [make_version("m", str(number), baseline="new") for number in range(1, new + 1)]
+    assert f"cannot be seen. {words}\n" in render(make_document(rows, ledger=ledger), "text")
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "html", "junit"])
+def test_the_head_of_the_ledger_is_told_in_full(form: Any, with_ledger: AuditDocument, sample: AuditDocument) -> None:
+    assert with_ledger.ledger is not None
+    assert with_ledger.ledger.head in render(with_ledger, form)
+    if form != "junit":
+        assert "proves that the past was not rewritten" in render(with_ledger, form)
+        assert "proves that the past was not rewritten" not in render(sample, form)
 
 
 def test_the_summary_states_the_denominator(sample: AuditDocument) -> None:
@@ -67,7 +166,33 @@ def test_clean_says_beside_it_that_nothing_was_compared(
     make_document: Callable[..., AuditDocument], make_version: Callable[..., Any]
 ) -> None:
     rows = [make_version("Wine", "1", Verdict.SAME_STORAGE, baseline=None)]
-    assert "so nothing was compared" in render(make_document(rows), "text")
+    assert "All are in one storage only, so nothing was compared." in render(make_document(rows), "text")
+    new = [make_version("Wine", "1", Verdict.SAME_STORAGE, baseline="new")]
+    assert "All are in one storage only and new to the ledger, so nothing was compared." in render(
+        make_document(new), "text"
+    )
+    known = [*new, make_version("Wine", "2", Verdict.SAME_STORAGE, baseline="unchanged")]
+    assert "All are" not in render(make_document(known), "text")
+
+
+def test_clean_says_beside_it_what_was_not_read_and_what_is_waived(
+    make_document: Callable[..., AuditDocument],
+    make_version: Callable[..., Any],
+    make_finding: Callable[..., Any],
+    make_waiver: Callable[..., Any],
+) -> None:
+    found = (make_finding("RA002", "changed", waived=make_waiver()), make_finding("RA005", "gone"))
+    document = make_document([make_version("Wine", "1", findings=found)])
+    assert lede(document) == (
+        "1 of 1 listed version audited, no finding at severity medium or above that is not waived. "
+        "1 finding below that. 1 finding is waived."
+    )
+    document = make_document([make_version("Wine", "1", baseline="not_read"), make_version("Wine", "2")])
+    unread = document.model_copy(update={"coverage": document.coverage.model_copy(update={"not_read": 1})})
+    assert lede(unread) == (
+        "2 of 2 listed versions audited, no finding at severity medium or above. "
+        "1 of them was not read: its fingerprint is unchanged."
+    )
 
 
 def test_nothing_audited_is_not_told_as_a_pass(make_document: Callable[..., AuditDocument]) -> None:
@@ -86,6 +211,27 @@ def test_nothing_audited_is_not_told_as_a_pass(make_document: Callable[..., Audi
 )  # fmt: skip
 def test_sizes_have_three_digits(number: int, words: str) -> None:
     assert bytes_words(number) == words
+
+
+def test_times_are_told_to_the_minute_and_other_texts_as_they_are() -> None:
+    assert moment_words("2025-02-01T07:00:09+01:00") == "2025-02-01 06:00 UTC"
+    for text in ("", "2025-02-01T07:00:09", "yesterday"):
+        assert moment_words(text) == text
+
+
+@pytest.mark.parametrize(
+    ("then", "words"),
+    [
+        ("2025-03-14T05:30:00Z", "less than an hour"),
+        ("2025-03-14T05:00:00Z", "1 hour"),
+        ("2025-03-12T06:30:00Z", "47 hours"),
+        ("2025-03-12T06:00:00Z", "2 days"),
+        ("2025-03-14T07:00:00Z", ""),
+        ("never", ""),
+    ],
+)
+def test_an_age_is_told_in_hours_then_in_days(then: str, words: str) -> None:
+    assert age_words(then, "2025-03-14T06:00:00Z") == words
 
 
 def test_a_digest_is_shortened_after_its_algorithm() -> None:

@@ -29,7 +29,8 @@ def test_no_name_is_markdown(hostile: AuditDocument) -> None:
     inner = {child.type for token in tokens for child in token.children or ()}
     assert inner <= {"text", "strong_open", "strong_close", "softbreak", "text_special"}
     cells = sum(token.type == "td_open" for token in tokens)
-    assert cells == 3 * 2 + len(hostile.versions) * (5 + 8)
+    # The summary and the ledger; of each version two findings, two changed files, a waived and a resolved finding.
+    assert cells == (3 + 5) * 2 + len(hostile.versions) * (2 * 6 + 2 * 7 + 8 + 4 + 9)
 
 
 def test_markdown_is_limited_and_says_so(
@@ -44,6 +45,26 @@ def test_markdown_is_limited_and_says_so(
     assert "and 3 more findings: see audit.json." in text
     assert "and 3 more versions: see audit.json." in text
     assert text.count("\n| high |") == ROW_LIMIT
+
+
+def test_markdown_shows_baseline_and_now_side_by_side(with_ledger: AuditDocument) -> None:
+    text = render(with_ledger, "markdown").replace("\\", "")
+    assert "## Not as accepted (7 files)\n" in text
+    both = "| 41,204 bytes sha256:3f3f3f3f3f3f… | 41,204 bytes sha256:b07eb07eb07e… | 2025-02-01 06:00 UTC |"
+    assert f"| churn-classifier/2 | model.pkl | content changed {both} alice@laptop |" in text
+    assert "| churn-classifier/2 | requirements.txt | removed | 41,204 bytes sha256:3f3f3f3f3f3f… | not there |" in text
+    assert "added, expected: registered-model-meta | not there | 41,204 bytes" in text
+
+
+def test_markdown_tells_the_life_of_findings(with_ledger: AuditDocument, sample: AuditDocument) -> None:
+    text = render(with_ledger, "markdown").replace("\\", "")
+    assert "\n2 new, 3 known, 2 resolved since the audit of 2025-03-13 06:00 UTC.\n" in text
+    assert "| critical | RA002 content-changed | churn-classifier/2 | new | 4 files are not what alice@laptop" in text
+    assert "## Findings (3)\n" in text
+    assert "## Waived findings (2)\n" in text
+    assert "| erin@risk | 2025-06-30 | Known to the risk team. |\n" in text
+    assert "## Resolved since the audit of 2025-03-13 06:00 UTC (2)\n" in text
+    assert not {"Life", "Waived", "Resolved", "Ledger"} & set(render(sample, "markdown").split())
 
 
 def test_csv_has_one_row_per_version_whatever_the_names_hold(
@@ -98,6 +119,40 @@ def test_fail_on_decides_what_fails(sample: AuditDocument) -> None:
     assert results["churn-classifier version 2"] == "failure"
     results = _results(sample.model_copy(update={"options": {"fail_on": "nonsense"}}))
     assert results["search-ranker version 3"] == "failure"
+
+
+def test_what_is_waived_is_told_and_is_no_failure(with_ledger: AuditDocument) -> None:
+    assert _results(with_ledger) == {
+        "churn-classifier version 1": "passed",
+        "churn-classifier version 2": "failure",
+        "churn-classifier version 3": "system-out",
+        "fraud-score version 7": "system-out",
+        "fraud-score version 8": "system-out",
+        "prices/eu version 3": "failure",
+        "prices/eu version 4": "system-out",
+        "prices/eu version 5": "passed",
+        "search-ranker version 1": "failure",
+    }
+    suite, cases = _junit(with_ledger)
+    told = {case.get("name"): "".join(case.itertext()) for case in cases if case.get("classname") == "fraud-score"}
+    assert "waived by erin@risk until 2025-06-30: Known to the risk team." in told["version 8"]
+    assert "baseline: not read; last read in full 2025-03-08 06:00 UTC, trusted because" in told["version 7"]
+    properties = [(found.get("name"), found.get("value")) for found in suite.iter("property")]
+    assert ("changes", "2 new, 3 known, 2 resolved since the audit of 2025-03-13 06:00 UTC.") in properties
+    assert ("resolved", "RA004 run-deleted  churn-classifier/1  (first seen 2025-02-20)") in properties
+
+
+def test_csv_counts_what_differs_from_the_baseline(with_ledger: AuditDocument) -> None:
+    rows = {
+        f"{row['name']}/{row['version']}": row
+        for row in csv.DictReader(io.StringIO(render(with_ledger, "csv"), newline=""))
+    }
+    changed, waived = rows["churn-classifier/2"], rows["churn-classifier/3"]
+    assert (changed["baseline_differences"], changed["expected_baseline_differences"]) == ("5", "1")
+    assert (changed["new_findings"], changed["waived_findings"], changed["worst_severity"]) == ("RA002", "", "critical")
+    assert (waived["findings"], waived["waived_findings"], waived["worst_severity"]) == ("RA002", "RA002", "")
+    assert waived["waivers"].startswith("RA002 waived by dana until 2025-06-30: ")
+    assert rows["fraud-score/7"]["last_read_at"] == "2025-03-08T06:00:11Z"
 
 
 def test_ra009_is_an_error_and_never_a_failure(

@@ -2,19 +2,26 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from registry_audit.audit.judging import Finding, VersionAudit, Waiver
+from registry_audit.audit.outcome import outcome_of
 from registry_audit.printable import printable
-from registry_audit.report.document import AuditDocument
+from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.report.document import AuditDocument, Outcome
 from registry_audit.report.render import FORMATS, render
+from registry_audit.report.view import lede
 from registry_audit.report.write import load_report
+from registry_audit.verdict import Severity, Storage, Verdict
 
 # Surrogates too: hypothesis leaves them out unless asked. A pair of them is one character in JSON, so at most one.
 _ACTIVE = ["<", ">", "&", '"', "'", "\\", "|", "`", "]]>", "<!--", "</script", "{{", "\n", "\u2028", "="]
@@ -75,7 +82,7 @@ def test_csv_parses_back(text: str, make_hostile: Make) -> None:
     rendered = render(make_hostile([text]), "csv")
     assert rendered.count("\n") == 2
     row = next(csv.DictReader(io.StringIO(rendered, newline=""), strict=True))
-    for column in ("name", "stage", "run_model_root", "messages"):
+    for column in ("name", "stage", "run_model_root", "accepted_by"):
         cell = row[column]
         assert (cell[1:] if cell.startswith("'") else cell) == printable(text)
 
@@ -92,3 +99,60 @@ def test_json_round_trips(text: str, make_hostile: Make, folder: Path) -> None:
     path = folder / "audit.json"
     path.write_text(render(document, "json"), encoding="utf-8")
     assert load_report(path) == document
+
+
+_FOUND = st.tuples(st.sampled_from(["RA002", "RA005", "RA009"]), st.sampled_from(Severity), st.booleans())
+_ROWS = st.lists(st.tuples(st.sampled_from(Verdict), st.lists(_FOUND, max_size=3), st.booleans()), max_size=4)
+
+
+@SETTINGS
+@given(rows=_ROWS)
+def test_sentences_and_test_results_agree_with_the_exit_status(
+    rows: list[tuple[Verdict, list[tuple[str, Severity, bool]], bool]],
+    make_document: Make,
+    make_version: Callable[..., Any],
+    make_finding: Callable[..., Any],
+    make_waiver: Callable[..., Any],
+) -> None:
+    """What is waived fails nowhere, what is not fails everywhere."""
+    audits, versions = [], []
+    for number, (verdict, found, waived) in enumerate(rows, start=1):
+        # A mismatch is never without its own finding.
+        all_found = [*found, *([("RA001", Severity.CRITICAL, waived)] if verdict is Verdict.MISMATCH else [])]
+        audits.append(_audit(number, verdict, all_found))
+        findings = tuple(
+            make_finding(rule, "found", severity=severity, waived=make_waiver() if is_waived else None)
+            for rule, severity, is_waived in all_found
+        )
+        versions.append(make_version("m", str(number), verdict, findings=findings))
+    outcome = outcome_of(audits, Severity.MEDIUM)
+    document = make_document(
+        versions,
+        outcome=Outcome(exit_status=int(outcome.exit_status), state=outcome.state),  # type: ignore[arg-type]
+    )
+    suite = ElementTree.fromstring(render(document, "junit"))[0]
+    failures, errors = int(suite.get("failures", "")), int(suite.get("errors", ""))
+    failing = re.match(r"(\d+) findings? at severity medium or above, in", lede(document))
+    match outcome.state:
+        case "clean":
+            assert (failures, errors, failing) == (0, 0, None)
+        case "findings":
+            assert failures + errors > 0
+            assert failing is not None
+            assert int(failing[1]) > 0
+        case _:
+            assert failures == 0
+            assert errors > 0
+            assert failing is None
+    waived_count = sum(finding.waived is not None for row in versions for finding in row.findings)
+    assert ("waived." in lede(document)) is (waived_count > 0)
+    assert render(document, "html").count('<article class="finding waived"') == waived_count
+
+
+def _audit(number: int, verdict: Verdict, found: list[tuple[str, Severity, bool]]) -> VersionAudit:
+    findings = tuple(
+        Finding(rule, severity, "found", "", waiver=Waiver("dana", "known", "2025-06-30") if is_waived else None)
+        for rule, severity, is_waived in found
+    )
+    version = RegisteredVersion("m", str(number), "READY", None, (), None, "", None)
+    return VersionAudit(version, verdict, None, Storage.UNKNOWN, None, None, None, findings)

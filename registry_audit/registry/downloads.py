@@ -1,0 +1,68 @@
+"""Download URIs: what `get_model_version_download_uri` answers, asked for many versions at once where that can be."""
+
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+from registry_audit.registry.connection import Connection
+from registry_audit.registry.translate import translated
+
+Key = tuple[str, str]  # name, version
+
+
+class DownloadUris:
+    """Answers for one audit; safe to share between threads."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._known: dict[Key, str] = {}
+        self._lock = threading.Lock()
+
+    def prefetch(self, keys: Iterable[Key]) -> None:
+        """Read all of them from a database in one query; no such question exists over HTTP.
+
+        The answer is the store's own: `storage_location`, or `source` where there is none.
+        Source: mlflow SqlAlchemyStore.get_model_version_download_uri. A query that fails costs nothing but speed.
+        """
+        wanted = set(keys)
+        session_maker = getattr(self._connection.registry, "ManagedSessionMaker", None)
+        if len(wanted) < 8 or session_maker is None:
+            return
+        try:
+            with session_maker() as session:
+                rows = list(_query(session, self._connection.registry))
+        except Exception:  # noqa: BLE001 - see above: `get` asks again and reports
+            return
+        with self._lock:
+            for name, version, location, source in rows:
+                if (name, str(version)) in wanted:
+                    self._known[name, str(version)] = location or source or ""
+
+    def get(self, name: str, version: str) -> str:
+        """Each prefetched answer is given once, so that whoever asks again asks the registry.
+
+        Raises:
+            NotFound: there is no such version.
+            CouldNotVerify: denied, or the server does not answer.
+        """
+        with self._lock:
+            known = self._known.pop((name, version), None)
+        if known is not None:
+            return known
+        with translated("ask for the download URI"):
+            return self._connection.registry.get_model_version_download_uri(name, version) or ""
+
+
+def _query(session: Any, store: Any) -> Any:
+    from mlflow.entities.model_registry.model_version_stages import STAGE_DELETED_INTERNAL
+    from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
+
+    columns = (
+        SqlModelVersion.name,
+        SqlModelVersion.version,
+        SqlModelVersion.storage_location,
+        SqlModelVersion.source,
+    )
+    # The store's own way to a query keeps to the active workspace.
+    query = store._get_query(session, SqlModelVersion).with_entities(*columns)
+    return query.filter(SqlModelVersion.current_stage != STAGE_DELETED_INTERNAL)

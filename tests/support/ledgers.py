@@ -1,0 +1,147 @@
+"""Ledgers of one's own: rows to record in them, and what somebody with access to the database could do to them."""
+
+import contextlib
+import hashlib
+import io
+import signal
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy
+from sqlalchemy.pool import NullPool
+
+from registry_audit.audit.copies import ModelCopy, Reading, Role
+from registry_audit.audit.judging import VersionAudit, findings_of
+from registry_audit.audit.options import AuditOptions
+from registry_audit.audit.scope import Scope
+from registry_audit.ledger.record import Recorded, begin, finish, registry_of
+from registry_audit.ledger.store import Ledger
+from registry_audit.model.listing import ListedFile, Problem, make_listing
+from registry_audit.model.manifest import Manifest, ManifestEntry
+from registry_audit.registry.resolve import Location
+from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.verdict import Storage, Verdict
+
+REGISTRY_URI = "http://mlflow.example:5000"
+REGISTRY = registry_of(REGISTRY_URI)
+FILES: Mapping[str, bytes] = {"MLmodel": b"flavors: {}\n", "data/weights.bin": b"\x00\x01", "model.pkl": b"noise"}
+
+_SQLITE_TRIGGERS = [
+    f"DROP TRIGGER {table}_no_{act}" for table in ("entries", "manifests") for act in ("update", "delete")
+]
+_POSTGRES_TRIGGERS = [f"DROP TRIGGER {table}_append_only ON {table}" for table in ("entries", "manifests")]
+
+
+def manifest_of(files: Mapping[str, bytes]) -> Manifest:
+    entries = (
+        ManifestEntry(path, len(data), f"sha256:{hashlib.sha256(data).hexdigest()}") for path, data in files.items()
+    )
+    return Manifest(tuple(sorted(entries)))
+
+
+def row(
+    name: str = "wine",
+    version: str = "1",
+    files: Mapping[str, bytes] = FILES,
+    *,
+    problems: tuple[Problem, ...] = (),
+    verdict: Verdict = Verdict.SAME_STORAGE,
+    marker: str = "etag",
+    created: int = 1_000,
+    run_files: Mapping[str, bytes] | None = None,
+    listed: bool = True,
+) -> VersionAudit:
+    """What an audit says of a version that holds these bytes, before the ledger is asked.
+
+    Args:
+        run_files: of the run model, where it is another storage than the registry model.
+        listed: whether the storage could be listed and read at all.
+    """
+    registered = RegisteredVersion(name, version, "READY", None, (), None, f"s3://models/{name}/{version}", created)
+    reg = _copy(Role.REG_MODEL, registered.source, files, marker)
+    run = _copy(Role.RUN_MODEL, registered.source + "/run", run_files, marker) if run_files is not None else reg
+    storage = Storage.SHARED if run is reg else Storage.SEPARATE
+    findings = findings_of(registered, list(problems))
+    copies = (run, reg) if listed else (None, None)
+    return VersionAudit(registered, verdict, None, storage, *copies, None, findings)
+
+
+def _copy(role: Role, uri: str, files: Mapping[str, bytes], marker: str) -> ModelCopy:
+    listing = make_listing([ListedFile(path, len(data), marker and f"{marker}-{path}") for path, data in files.items()])
+    reading = Reading(manifest_of(files).entries, files.get("MLmodel"), (), len(files), sum(map(len, files.values())))
+    return ModelCopy(role, Location(uri, (uri,), uri), uri, listing, reading)
+
+
+def scope_of(*rows: VersionAudit, unlisted: tuple[VersionAudit, ...] = ()) -> Scope:
+    """An audit of these versions, in a registry that also lists the `unlisted` ones."""
+    listed = frozenset((r.version.name, r.version.version) for r in (*rows, *unlisted))
+    versions = tuple(r.version for r in rows)
+    return Scope(versions, REGISTRY_URI, REGISTRY_URI, None, len(listed), listed=listed)
+
+
+def options(**chosen: object) -> AuditOptions:
+    return AuditOptions.model_validate({"tracking_uri": REGISTRY_URI, "ledger": "sqlite:///unused.db", **chosen})
+
+
+def record(
+    ledger: Ledger, *rows: VersionAudit, audit_id: str = "audit", scope: Scope | None = None, **chosen: object
+) -> Recorded:
+    """One whole audit that saw these rows, in the ledger."""
+    opts, scope = options(**chosen), scope or scope_of(*rows)
+    begin(ledger, scope, opts, audit_id)
+    return finish(ledger, scope, opts, audit_id, rows)
+
+
+@contextlib.contextmanager
+def database(url: str) -> Iterator[sqlalchemy.Connection]:
+    """The database as its administrator has it; committed at the end."""
+    engine = sqlalchemy.create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        yield connection
+
+
+def execute(url: str, *statements: str) -> None:
+    with database(url) as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def tamper(url: str, *statements: str) -> None:
+    """Change the past: without the triggers that would refuse it."""
+    execute(url, *(_SQLITE_TRIGGERS if url.startswith("sqlite") else _POSTGRES_TRIGGERS), *statements)
+
+
+def sqlite_file(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:///"))
+
+
+def checkpointed_copy(url: str, target: Path) -> None:
+    """A copy of an SQLite ledger as it is now."""
+    with (
+        contextlib.closing(sqlite3.connect(sqlite_file(url))) as source,
+        contextlib.closing(sqlite3.connect(target)) as copy,
+    ):
+        source.backup(copy)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    exit_status: int
+    stdout: str
+    stderr: str
+
+
+def registry_audit(*arguments: str) -> Said:
+    """Any command of `registry-audit`, in this process."""
+    from registry_audit.cli import boundary
+    from registry_audit.cli.main import registry_audit as program
+
+    stdout, stderr, handler = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
+    try:
+        with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+            status = boundary.run(program, "registry-audit", arguments)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    return Said(int(status), stdout.getvalue(), stderr.getvalue())
