@@ -8,6 +8,8 @@ from registry_audit.printable import printable
 # MLflow's stages, https://mlflow.org/docs/latest/model-registry; matched in any case, as its server does.
 STAGES = ("None", "Staging", "Production", "Archived")
 
+_MAX_DIGITS = 18  # of a version number; more would be a mistake, or an attack on int()
+
 
 @dataclass(frozen=True, slots=True)
 class Number:
@@ -43,7 +45,7 @@ def parse_selector(text: str) -> Selector:
     if text.startswith("@") and len(text) > 1:
         return Alias(text[1:])
     # str.isdigit alone would let a superscript two through, which int() refuses.
-    if text.isascii() and text.isdecimal() and int(text) > 0:
+    if text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS and int(text) > 0:
         return Number(str(int(text)))
     if text.lower() == "latest":
         return Latest()

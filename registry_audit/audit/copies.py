@@ -44,7 +44,8 @@ class ModelCopy:
 
     @property
     def has_mlmodel(self) -> bool:
-        return any(file.path == MLMODEL for file in self.listing.files)
+        """Whether there is one that could say anything: an empty file is as good as none."""
+        return any(file.path == MLMODEL and file.size != 0 for file in self.listing.files)
 
     @property
     def problems(self) -> tuple[Problem, ...]:

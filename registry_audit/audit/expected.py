@@ -1,6 +1,5 @@
 """Differences that a named rule explains. They are always shown, with the rule; never hidden."""
 
-import json
 from collections.abc import Callable
 
 from registry_audit.audit.copies import ModelCopy
@@ -18,7 +17,7 @@ _META_MAX_BYTES = 4096  # a name and a number; anything larger was not written b
 def within_one_registry(path: str, left: ModelCopy, right: ModelCopy) -> str | None:
     """MLflow writes `registered_model_meta` into what a `models:/` URI is loaded from, even into a local store.
 
-    Source: mlflow ModelsArtifactRepository.download_artifacts; facts/mlflow.md section 6.
+    Source: mlflow ModelsArtifactRepository.download_artifacts; docs/mlflow.md section 6.
     """
     if path != _META_FILE or path in left.listing.unsafe + right.listing.unsafe:
         return None
@@ -39,12 +38,17 @@ def across_servers(path: str, left: ModelCopy, right: ModelCopy) -> str | None:
     if len(contents) != 2 or contents[0] is None or contents[1] is None:
         return None
     try:
-        one, two = (_canonical(parse_mlmodel(content).without_provenance()) for content in contents if content)
-    except (InvalidMLmodel, TypeError, ValueError):
+        one, two = (_typed(parse_mlmodel(content).without_provenance()) for content in contents if content)
+    except (InvalidMLmodel, RecursionError):
         return None
     return MLMODEL_PROVENANCE if one == two else None
 
 
-def _canonical(fields: dict[str, object]) -> str:
-    """Text that is equal only for equal values of equal types: for Python alone, 1 == True == 1.0."""
-    return json.dumps(fields, sort_keys=True, default=repr)
+def _typed(value: object) -> object:
+    """A structure that is equal only for equal values of equal types: for Python alone, 1 == True == 1.0."""
+    if isinstance(value, dict):
+        pairs = [(type(key).__name__, repr(key), _typed(inner)) for key, inner in value.items()]
+        return ("dict", sorted(pairs, key=lambda pair: pair[:2]))
+    if isinstance(value, list | tuple):
+        return (type(value).__name__, [_typed(inner) for inner in value])
+    return (type(value).__name__, repr(value))

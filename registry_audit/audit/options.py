@@ -81,18 +81,21 @@ def selected(versions: tuple[RegisteredVersion, ...], options: AuditOptions) -> 
         versions: sorted by name, then number.
     """
     named = [v for v in versions if not options.models or any(fnmatchcase(v.name, glob) for glob in options.models)]
-    if options.subset is not None:
-        part, parts = map(int, options.subset.split("/"))
-        named = [version for version in named if _part_of(version, parts) == part]
-    if options.latest is None:
-        return tuple(named)
+    newest = named if options.latest is None else _latest(named, options.latest)
+    if options.subset is None:
+        return tuple(newest)
+    part, parts = map(int, options.subset.split("/"))
+    return tuple(version for version in newest if _part_of(version, parts) == part)
+
+
+def _latest(versions: list[RegisteredVersion], count: int) -> list[RegisteredVersion]:
     rank: dict[str, int] = {}
     kept = []
-    for version in reversed(named):
+    for version in reversed(versions):
         rank[version.name] = rank.get(version.name, 0) + 1
-        if rank[version.name] <= options.latest:
+        if rank[version.name] <= count:
             kept.append(version)
-    return tuple(reversed(kept))
+    return kept[::-1]
 
 
 def _part_of(version: RegisteredVersion, parts: int) -> int:

@@ -48,8 +48,9 @@ class ReadingCache:
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
                 path = directory / _FILE
                 path.touch(mode=0o600)
-                self._load(path)
+                torn = self._load(path)
                 self._file = path.open("a", encoding="ascii")
+                self._file.write("\n" if torn else "")  # so that it does not swallow the next line
             except OSError as error:
                 message = f"the audit's working directory {directory} is not writable: {error.strerror}"
                 raise UsageError(message) from error
@@ -110,7 +111,9 @@ class ReadingCache:
         except OSError:
             self._file = None
 
-    def _load(self, file: Path) -> None:
+    def _load(self, file: Path) -> bool:
+        """Whether the last line was left unfinished."""
+        line = "\n"
         with file.open(encoding="ascii", errors="replace") as lines:
             for line in lines:
                 try:
@@ -118,6 +121,7 @@ class ReadingCache:
                     self._keep(row["key"], tuple(_decode(reading) for reading in row["readings"]))
                 except (ValueError, KeyError, TypeError):
                     continue  # a line that a killed process did not finish
+        return not line.endswith("\n")
 
 
 def _encode(reading: Reading) -> dict[str, object]:

@@ -35,7 +35,7 @@ def list_scope(session: Session, options: AuditOptions) -> Scope:
     server = patiently(lambda: server_version(connection))
     listing = list_versions(connection, options.filter)
     names = {version.name for version in listing.versions}
-    # A denied model is silently left out of every search (facts/mlflow.md section 4); not so if asked for by name.
+    # A denied model is silently left out of every search (docs/mlflow.md section 4); not so if asked for by name.
     for pattern in options.models:
         if pattern not in names and not _WILDCARDS.intersection(pattern):
             patiently(partial(require_model, connection, pattern))

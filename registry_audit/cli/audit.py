@@ -10,7 +10,7 @@ from registry_audit.cli.ledger import ledger_option, ledger_url
 from registry_audit.cli.progress import Progress
 from registry_audit.cli.servers import required_tracking_uri, server_options
 from registry_audit.cli.workplace import WorkDirectory, must_be_writable
-from registry_audit.errors import UsageError
+from registry_audit.errors import AuditError, UsageError
 
 if TYPE_CHECKING:
     from registry_audit.audit.options import AuditOptions
@@ -81,6 +81,9 @@ def audit_command(run: Run) -> click.Command:
         except KeyboardInterrupt:
             click.echo(f"to resume, run the same command with --audit-id {work.audit_id}", err=True)
             raise
+        except AuditError:
+            work.remove()
+            raise
         _show(document, report_dir)
         work.remove()
         return document.outcome.exit_status
@@ -97,7 +100,8 @@ def _options(chosen: dict[str, Any]) -> "AuditOptions":
         return AuditOptions(**{name: value for name, value in chosen.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(f"--{'-'.join(map(str, first['loc'])).replace('_', '-')}: {first['msg']}") from None
+        option = "".join(f"--{str(part).replace('_', '-')}: " for part in first["loc"][:1])
+        raise UsageError(option + str(first["msg"]).removeprefix("Value error, ")) from None
 
 
 def _show(document: "AuditDocument", report_dir: Path | None) -> None:

@@ -206,12 +206,13 @@ def export_ledger(ledger: str | None) -> None:
 @ledger_option
 def import_ledger(file: Path, ledger: str | None) -> None:
     """Fill a new ledger with an export, after checking its chain."""
-    from registry_audit.ledger.opening import open_ledger, remember
+    from registry_audit.ledger.opening import must_not_be_older, open_ledger, remember
     from registry_audit.ledger.transfer import import_lines
 
-    opened = open_ledger(_url(ledger), create=True)
+    opened = open_ledger(_url(ledger), create=True, restore=True)
     with file.open(encoding="ascii", errors="replace") as lines:
         head = import_lines(opened, lines)
+    must_not_be_older(opened)
     remember(opened, head)
     click.echo(f"imported {head.seq} entries; head {head.digest}")
 

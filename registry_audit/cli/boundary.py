@@ -25,6 +25,10 @@ def run(command: click.Command, prog_name: str, arguments: Sequence[str] | None 
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         result = command.main(args=arguments, prog_name=prog_name, standalone_mode=False)
+    except SystemExit:
+        # Click's own answer to a closed pipe is exit status 1, which here means findings.
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - until the process ends
+        return int(ExitStatus.INCOMPLETE)
     except click.exceptions.Abort:
         return _say(prog_name, "interrupted", ExitStatus.INTERRUPTED)
     except KeyboardInterrupt:
@@ -33,10 +37,6 @@ def run(command: click.Command, prog_name: str, arguments: Sequence[str] | None 
         return _say(prog_name, f"{error.format_message()} (see {prog_name} --help)", ExitStatus.USAGE)
     except AuditError as error:
         return _say(prog_name, error.message, error.exit_status)
-    except BrokenPipeError:
-        # Who read our output has seen enough; keep the interpreter from complaining about it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitStatus.INCOMPLETE
     except Exception as error:  # noqa: BLE001 - a defect of ours must not look like "findings", which is Python's own exit status 1
         if os.environ.get(_TRACEBACK):
             traceback.print_exc()

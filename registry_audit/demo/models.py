@@ -54,7 +54,7 @@ def fraud_detector() -> PythonModel:
 
     # A class inside a function is pickled with its code, as a class from a notebook is.
     class FraudDetector(PythonModel):
-        def predict(self, context: Any, model_input: list[str], params: Any = None) -> list[str]:  # noqa: ARG002
+        def predict(self, context: Any, model_input: list[str], params: Any = None) -> list[str]:
             return ["fraud" if "lottery" in merchant else "ok" for merchant in model_input]
 
     return FraudDetector()

@@ -7,7 +7,8 @@ from registry_audit.audit.baseline import BaselineView
 from registry_audit.audit.comparing import Difference, Kind
 from registry_audit.audit.expected import explains_meta
 from registry_audit.audit.judging import Finding, VersionAudit, findings_of, sorted_findings
-from registry_audit.ledger.memory import Baseline, Memory, finding_key
+from registry_audit.ledger.chain import storable
+from registry_audit.ledger.memory import Baseline, Bytes, Memory, finding_key
 from registry_audit.model.listing import Problem
 from registry_audit.model.manifest import Manifest
 from registry_audit.printable import printable
@@ -23,13 +24,16 @@ def assess(audit: VersionAudit, memory: Memory, fetch: FetchManifest, *, algorit
     """The row with its baseline status, RA002 and RA011 where they apply, and the life of each finding."""
     version = audit.version
     now = audit.reg_model.manifest(algorithm) if audit.reg_model else None
-    view, problems = _beside_baseline(audit, memory.baselines.get((version.name, version.version)), now, fetch)
+    view, problems = _beside_baseline(
+        audit, memory.baselines.get((storable(version.name), version.version)), now, fetch
+    )
     findings = sorted_findings((*audit.findings, *findings_of(version, problems)))
-    digest = now.digest() if now else None
+    run = audit.run_model.manifest(algorithm) if audit.run_model else None
+    bytes_now = (run.digest() if run else None, now.digest() if now else None)
     return replace(
         audit,
         baseline=view,
-        findings=tuple(_with_life(version, finding, memory, digest, today) for finding in findings),
+        findings=tuple(_with_life(version, finding, memory, bytes_now, today) for finding in findings),
     )
 
 
@@ -38,6 +42,8 @@ def vanished(name: str, version: str, baseline: Baseline, memory: Memory, *, tod
     gone = RegisteredVersion(name, version, "DELETED", None, (), None, "", baseline.creation_time_ms)
     message = f"it was accepted on {baseline.at[:10]} by {printable(baseline.by)} and is no longer in the registry"
     findings = findings_of(gone, [Problem("RA011", message)])
+    reading = memory.last_readings.get((name, version))
+    last_bytes = reading.bytes if reading else (None, None)
     view = BaselineView(
         BaselineStatus.VANISHED, (), baseline.at, baseline.by, baseline.reason, _last_read(memory, name, version)
     )
@@ -49,7 +55,7 @@ def vanished(name: str, version: str, baseline: Baseline, memory: Memory, *, tod
         run_model=None,
         reg_model=None,
         comparison=None,
-        findings=tuple(_with_life(gone, finding, memory, None, today) for finding in findings),
+        findings=tuple(_with_life(gone, finding, memory, last_bytes, today) for finding in findings),
         baseline=view,
     )
 
@@ -125,16 +131,14 @@ def _sentence(difference: Difference) -> str:
     return f"{path} was {old}, is {new}"
 
 
-def _with_life(
-    version: RegisteredVersion, finding: Finding, memory: Memory, manifest: str | None, today: str
-) -> Finding:
+def _with_life(version: RegisteredVersion, finding: Finding, memory: Memory, bytes_now: Bytes, today: str) -> Finding:
     key = finding_key(version, finding)
     first_seen = memory.open_findings.get(key)
     return replace(
         finding,
         first_seen=(first_seen or today)[:10],
         new=first_seen is None,
-        waiver=memory.waiver_of(key, manifest, today=today),
+        waiver=memory.waiver_of(key, bytes_now, today=today),
     )
 
 

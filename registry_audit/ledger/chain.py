@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from registry_audit.errors import LedgerError
+from registry_audit.printable import printable
 
 GENESIS = "0" * 64
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"  # UTC; sorts as text
@@ -64,13 +65,10 @@ def link(drafts: Iterable[Draft], *, after: Entry | None, at: str) -> Iterator[E
     at = max(at, after.at) if after else at
     for draft in drafts:
         seq += 1
+        named = (storable(draft.registry), storable(draft.name), storable(draft.version), storable(draft.audit_id))
         body = canonical(draft.body or {})
-        digest = entry_digest(
-            seq, at, draft.kind, draft.registry, draft.name, draft.version, draft.audit_id, body, previous
-        )
-        yield Entry(
-            seq, at, draft.kind, draft.registry, draft.name, draft.version, draft.audit_id, body, previous, digest
-        )
+        digest = entry_digest(seq, at, draft.kind, *named, body, previous)
+        yield Entry(seq, at, draft.kind, *named, body, previous, digest)
         previous = digest
 
 
@@ -83,23 +81,40 @@ def canonical(body: dict[str, Any]) -> str:
     return json.dumps(body, sort_keys=True, separators=(",", ":"))
 
 
-def check_chain(entries: Iterable[Entry]) -> Entry | None:
+def check_chain(entries: Iterable[Entry], *, whole: bool = True) -> Entry | None:
     """The head of a whole chain; None of an empty one.
+
+    Args:
+        whole: whether the entries begin with the first of the chain; else they are its end.
 
     Raises:
         LedgerError: an entry was changed, removed, added or moved; the message names the first such place.
     """
-    seq, previous, head = 0, GENESIS, None
+    head: Entry | None = None
     for entry in entries:
+        if head is None:
+            seq, previous = (0, GENESIS) if whole else (entry.seq - 1, entry.previous)
+        else:
+            seq, previous = head.seq, head.digest
         if entry.seq != seq + 1:
             raise LedgerError(f"the ledger's chain is broken: entry {seq + 1} is missing")
         if entry.previous != previous:
             raise LedgerError(f"the ledger's chain is broken: entry {entry.seq} does not follow entry {seq}")
-        fields = (
-            entry.seq, entry.at, entry.kind, entry.registry, entry.name, entry.version,
-            entry.audit_id, entry.body, entry.previous,
-        )  # fmt: skip
-        if entry.digest != entry_digest(*fields):
-            raise LedgerError(f"the ledger's chain is broken: entry {entry.seq} was changed after it was written")
-        seq, previous, head = entry.seq, entry.digest, entry
+        check_entry(entry)
+        head = entry
     return head
+
+
+def check_entry(entry: Entry) -> None:
+    """Raises: LedgerError: the entry is not what its own digest says."""
+    fields = (
+        entry.seq, entry.at, entry.kind, entry.registry, entry.name, entry.version,
+        entry.audit_id, entry.body, entry.previous,
+    )  # fmt: skip
+    if entry.digest != entry_digest(*fields):
+        raise LedgerError(f"the ledger's chain is broken: entry {entry.seq} was changed after it was written")
+
+
+def storable(text: str) -> str:
+    """A name as the columns hold it: what no database takes (NUL, lone surrogates) as escapes, all else as it is."""
+    return printable(text) if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text) else text

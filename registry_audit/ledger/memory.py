@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from registry_audit.audit.judging import Finding, Waiver
-from registry_audit.ledger.chain import Entry, Kind
+from registry_audit.ledger.chain import Entry, Kind, storable
 from registry_audit.ledger.store import LedgerReader
 from registry_audit.registry.versions import RegisteredVersion
 
 Key = tuple[str, str]  # name, version
 FindingKey = tuple[str, str, str, str]  # name, version, rule, path or ""
+Bytes = tuple[str | None, str | None]  # digests of the manifests of the run model and of the registry model
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +35,32 @@ class LastReading:
     at: str
     audit_id: str
     manifest: str | None  # of the registry model
+    run_manifest: str | None
     verdict: str
     # identity and fingerprint of each storage, the digest of its manifest, and when it was last read in full
     storages: tuple[tuple[str, str, str, str], ...]
 
+    @property
+    def bytes(self) -> Bytes:
+        return self.run_manifest, self.manifest
+
 
 @dataclass(slots=True)
 class Memory:
+    """Everything here was recomputed from the entries, each checked against its digest."""
+
     baselines: dict[Key, Baseline] = field(default_factory=dict)
     open_findings: dict[FindingKey, str] = field(default_factory=dict)  # -> first seen
-    waivers: dict[FindingKey, tuple[Waiver, str | None]] = field(default_factory=dict)  # -> for which manifest
+    waivers: dict[FindingKey, tuple[Waiver, Bytes]] = field(default_factory=dict)  # -> for which bytes
     last_readings: dict[Key, LastReading] = field(default_factory=dict)
     previous_audit: Entry | None = None  # the newest finished one
 
-    def waiver_of(self, key: FindingKey, manifest: str | None, *, today: str) -> Waiver | None:
+    def waiver_of(self, key: FindingKey, bytes_now: Bytes, *, today: str) -> Waiver | None:
         """A waiver that holds: not expired, and for these very bytes."""
         name, version, rule, _ = key
         for wanted in (key, (name, version, rule, "")):
-            waiver, waived_manifest = self.waivers.get(wanted, (None, None))
-            if waiver is not None and waiver.until >= today and waived_manifest == manifest:
+            waiver, waived_bytes = self.waivers.get(wanted, (None, (None, None)))
+            if waiver is not None and waiver.until >= today and waived_bytes == bytes_now:
                 return waiver
         return None
 
@@ -72,7 +80,10 @@ def load_memory(reader: LedgerReader, registry: str) -> Memory:
         elif entry.kind == Kind.FINDING_RESOLVED:
             memory.open_findings.pop(key, None)
         else:
-            memory.waivers[key] = Waiver(body["by"], body["reason"], body["until"]), body.get("manifest")
+            memory.waivers[key] = (
+                Waiver(body["by"], body["reason"], body["until"]),
+                (body.get("run_manifest"), body.get("manifest")),
+            )
     for entry in reader.latest_of_versions(Kind.READING, registry):
         memory.last_readings[entry.name, entry.version] = last_reading(entry)
     for entry in reader.of_kind(Kind.AUDIT_FINISHED, registry=registry):
@@ -84,11 +95,13 @@ def last_reading(entry: Entry) -> LastReading:
     body = entry.fields
     # Without a time of its own a storage was read in full by that very audit.
     storages = tuple((s[0], s[1], s[2], s[3] or entry.at) for s in body.get("storages", ()))
-    return LastReading(entry.at, entry.audit_id, body.get("manifest"), body.get("verdict", ""), storages)
+    return LastReading(
+        entry.at, entry.audit_id, body.get("manifest"), body.get("run_manifest"), body.get("verdict", ""), storages
+    )
 
 
 def finding_key(version: RegisteredVersion, finding: Finding) -> FindingKey:
-    return version.name, version.version, finding.rule, finding.path or ""
+    return storable(version.name), version.version, finding.rule, finding.path or ""
 
 
 def today() -> str:

@@ -4,42 +4,46 @@ import logging
 from importlib.resources import files
 from pathlib import Path
 
-from sqlalchemy import Engine, create_engine, event, inspect, text
+from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from registry_audit.errors import LedgerError, UsageError
-from registry_audit.home import home_directory
 from registry_audit.ledger.chain import Entry
-from registry_audit.ledger.known import known_head, remember_head
+from registry_audit.ledger.known import known_head, memory_file, remember_head
 from registry_audit.ledger.store import Ledger
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 
 _VERSION_TABLE = "registry_audit_ledger"
 _BUSY_SECONDS = 120
+_HOW_TO_START_OVER = "To start over knowingly, remove {}"
 
 
-def open_ledger(url: str, *, create: bool) -> Ledger:
+def open_ledger(url: str, *, create: bool, restore: bool = False) -> Ledger:
     """A ledger that is whole as far as can be told without reading all of it.
 
     Args:
         url: SQLAlchemy's: `sqlite:///PATH` or `postgresql://...`.
         create: whether a ledger that this machine has never seen may be started.
+        restore: whether one that it has seen may be made anew, to be filled from an export.
 
     Raises:
         UsageError: the URL is none, or its driver is not installed.
         LedgerError: the ledger is missing, was shortened since this machine last saw it, is not a ledger, or was
             written by a later release.
     """
-    shown = redact(url)
-    engine = _engine(url, shown, create=create)
+    engine = _engine(url)
+    shown = _named(engine)
     try:
-        _bring_up_to_date(engine, url, shown, create=create)
+        if not (restore or _exists(engine)):
+            _may_start(shown, create=create)
+        _bring_up_to_date(engine, shown)
     except SQLAlchemyError as error:
         cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise LedgerError(f"the ledger {shown} cannot be opened: {redact(printable(cause))}") from error
     ledger = Ledger(engine, shown)
-    _must_not_be_older(ledger, url, shown)
+    if not restore:
+        must_not_be_older(ledger)
     return ledger
 
 
@@ -48,47 +52,79 @@ def remember(ledger: Ledger, head: Entry) -> None:
     remember_head(ledger.url, head.seq, head.digest)
 
 
-def _engine(url: str, shown: str, *, create: bool) -> Engine:
+def must_not_be_older(ledger: Ledger) -> None:
+    """Raises: LedgerError: the head that this machine last saw is not in the ledger."""
+    known = known_head(ledger.url)
+    if known is None:
+        return
+    with ledger.reading() as reader:
+        if not reader.has(*known):
+            raise LedgerError(
+                f"the ledger {ledger.url} has lost entries: its head as this machine last saw it, "
+                f"{known[1][:16]}..., is not in it. {_HOW_TO_START_OVER.format(memory_file(ledger.url))}"
+            )
+
+
+def _engine(url: str) -> Engine:
+    shown = redact(url)
     try:
-        engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS} if url.startswith("sqlite") else {})
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            if parsed.database in (None, "", ":memory:") or str(parsed.database).startswith("file:"):
+                raise UsageError(f"--ledger {shown}: a ledger is a file on disk; give sqlite:///PATH")
+            parsed = parsed.set(database=str(Path(parsed.database or "").absolute()))
+        elif parsed.get_backend_name() != "postgresql":
+            raise UsageError(f"--ledger {shown}: only SQLite and PostgreSQL keep a ledger")
+        waiting = {"timeout": _BUSY_SECONDS} if parsed.get_backend_name() == "sqlite" else {}
+        engine = create_engine(parsed, connect_args=waiting, pool_pre_ping=True)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise UsageError(
             f"--ledger {shown} is no database this program can open: give sqlite:///PATH or postgresql://..."
         ) from error
-    if engine.dialect.name not in ("sqlite", "postgresql"):
-        raise UsageError(f"--ledger {shown}: only SQLite and PostgreSQL keep a ledger")
     if engine.dialect.name == "sqlite":
-        path = Path(engine.url.database or "")
-        if not path.is_file():
-            _may_start(url, shown, create=create)
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise LedgerError(f"the ledger {shown} cannot be made: {error.strerror}") from error
         event.listen(engine, "connect", _manual_transactions)
     return engine
 
 
-def _bring_up_to_date(engine: Engine, url: str, shown: str, *, create: bool) -> None:
+def _named(engine: Engine) -> str:
+    """The ledger's URL without user and password: the same for everybody who uses it."""
+    return engine.url.set(username=None, password=None, query={}).render_as_string()
+
+
+def _exists(engine: Engine) -> bool:
+    """Whether there is something to open, be it a ledger or not. A file is not made by looking."""
+    if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").is_file():
+        return False
+    with engine.connect() as connection:
+        present = inspect(connection).get_table_names()
+    return _VERSION_TABLE in present or "entries" in present
+
+
+def _bring_up_to_date(engine: Engine, shown: str) -> None:
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
+    if engine.dialect.name == "sqlite":
+        try:
+            Path(engine.url.database or "").parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise LedgerError(f"the ledger {shown} cannot be made: {error.strerror}") from error
     config = Config()
-    config.set_main_option("script_location", str(files("registry_audit.ledger").joinpath("migrations")))
-    newest = ScriptDirectory.from_config(config).get_current_head()
+    # A percent sign in a path would be taken for an interpolation.
+    migrations = str(files("registry_audit.ledger").joinpath("migrations"))
+    config.set_main_option("script_location", migrations.replace("%", "%%"))
+    scripts = ScriptDirectory.from_config(config)
     with engine.connect() as connection:
         present = inspect(connection).get_table_names()
         if _VERSION_TABLE in present:
             current = connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalar()  # noqa: S608
-            if current == newest:
+            if current == scripts.get_current_head():
                 return
-            if current not in {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}:
+            if current not in {script.revision for script in scripts.walk_revisions()}:
                 raise LedgerError(f"the ledger {shown} was written by a later release: upgrade mlflow-registry-audit")
         elif "entries" in present:
             raise LedgerError(f"the database {shown} holds other tables of these names: it is no ledger")
-        else:
-            _may_start(url, shown, create=create)
     logging.getLogger("alembic").setLevel(logging.ERROR)
     with engine.connect() as connection:
         # Two processes may both find nothing: the second waits, and then finds the ledger of the first.
@@ -101,26 +137,14 @@ def _bring_up_to_date(engine: Engine, url: str, shown: str, *, create: bool) -> 
         connection.commit()
 
 
-def _may_start(url: str, shown: str, *, create: bool) -> None:
+def _may_start(shown: str, *, create: bool) -> None:
     if known_head(shown) is not None:
         raise LedgerError(
-            f"the ledger {shown} is gone: this machine has used it before. Restore it from a backup or an export; "
-            f"to start over knowingly, remove its line from {home_directory() / 'known-ledgers.json'}"
+            f"the ledger {shown} is gone: this machine has used it before. Restore it from a backup, or import an "
+            f"export. {_HOW_TO_START_OVER.format(memory_file(shown))}"
         )
     if not create:
         raise LedgerError(f"there is no ledger at {shown}: an audit with --accept-new starts one")
-
-
-def _must_not_be_older(ledger: Ledger, url: str, shown: str) -> None:
-    known = known_head(shown)
-    if known is None:
-        return
-    with ledger.reading() as reader:
-        if not reader.has(*known):
-            raise LedgerError(
-                f"the ledger {shown} has lost entries: its head as this machine last saw it, "
-                f"{known[1][:16]}..., is not in it"
-            )
 
 
 def _manual_transactions(connection: object, record: object) -> None:

@@ -5,9 +5,10 @@ very moment, and of two audits that see a new version at the same time only the 
 """
 
 import getpass
+import os
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
@@ -19,7 +20,7 @@ from registry_audit.audit.outcome import outcome_of
 from registry_audit.audit.scope import Scope
 from registry_audit.errors import UsageError
 from registry_audit.ledger.assess import assess, is_acceptable, vanished
-from registry_audit.ledger.chain import TIME_FORMAT, Draft, Entry, Kind
+from registry_audit.ledger.chain import TIME_FORMAT, Draft, Entry, Kind, storable
 from registry_audit.ledger.memory import Key, Memory, finding_key, last_reading, load_memory, today
 from registry_audit.ledger.store import Ledger, LedgerReader
 from registry_audit.model.manifest import Manifest
@@ -51,11 +52,17 @@ class Recorded:
 
 
 def registry_of(registry_uri: str) -> str:
-    """A registry's name in the ledger: its URI without credentials or user, so that it is one for everybody."""
+    """A registry's name in the ledger, one for everybody and every spelling: no user, no relative path, one case.
+
+    A second name for one registry would have no baselines, and an overwrite would be called new.
+    """
     parts = urlsplit(registry_uri)
-    if "@" in parts.netloc and not parts.netloc.endswith("databricks"):
-        registry_uri = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    return redact(registry_uri).rstrip("/")
+    if parts.scheme.startswith("sqlite"):
+        return f"sqlite:///{os.path.realpath(parts.path.removeprefix('/'))}"
+    if parts.scheme.startswith("databricks") or not parts.netloc:
+        return redact(registry_uri).rstrip("/")
+    host = parts.netloc.rpartition("@")[2].lower().removesuffix({"http": ":80", "https": ":443"}.get(parts.scheme, " "))
+    return redact(urlunsplit((parts.scheme.lower(), host, parts.path.rstrip("/"), "", "")))
 
 
 def begin(ledger: Ledger, scope: Scope, options: AuditOptions, audit_id: str) -> Entry:
@@ -67,8 +74,12 @@ def begin(ledger: Ledger, scope: Scope, options: AuditOptions, audit_id: str) ->
     """
     registry = registry_of(scope.registry_uri)
     with ledger.writing() as writer:
+        writer.check_recent()
         for entry in writer.latest_of_versions(Kind.ACCEPTED, registry):
-            algorithm = str(entry.fields.get("manifest") or options.digest).partition(":")[0]
+            accepted = entry.fields.get("manifest")
+            if accepted is None:
+                continue
+            algorithm = str(accepted).partition(":")[0]
             if algorithm != options.digest:
                 raise UsageError(
                     f"the baselines in the ledger are {algorithm}: audit with --digest {algorithm}, "
@@ -88,6 +99,7 @@ def finish(
         LedgerError: the ledger cannot be read or written.
     """
     registry, day = registry_of(scope.registry_uri), today()
+    scope = replace(scope, listed=frozenset((storable(name), version) for name, version in scope.listed))
     with ledger.writing() as writer:
         memory = load_memory(writer, registry)
         fetch = _remembering(writer)
@@ -102,7 +114,7 @@ def finish(
         head = writer.append(_drafts(registry, audit_id, options, scope, assessed, accepted, memory))
     return Recorded(
         audits=tuple(assessed),
-        resolved=_resolved(assessed, memory, scope),
+        resolved=_resolved(assessed, memory, scope, options),
         head=head,
         audit_id=audit_id,
         previous_audit_at=memory.previous_audit.at if memory.previous_audit else None,
@@ -178,7 +190,7 @@ def _drafts(
             if finding.new:
                 opened = {"rule": finding.rule, "path": finding.path, "severity": finding.severity.value}
                 yield Draft(Kind.FINDING_OPENED, registry, version.name, version.version, audit_id, opened)
-    for gone in _resolved(audits, memory, scope):
+    for gone in _resolved(audits, memory, scope, options):
         resolved = {"rule": gone.rule, "path": gone.path, "first_seen": gone.first_seen}
         yield Draft(Kind.FINDING_RESOLVED, registry, gone.name, gone.version, audit_id, resolved)
     by = who()
@@ -200,17 +212,18 @@ def _reading_body(audit: VersionAudit, algorithm: str) -> dict[str, Any]:
         if copy is not None and manifest is not None and copy.reading is not None and copy.listing.tells_changes:
             read_at = copy.reading.trusted_since or ""
             storages[copy.identity] = [copy.identity, copy.listing.fingerprint(), manifest.digest(), read_at]
-    reg = audit.reg_model.manifest(algorithm) if audit.reg_model else None
+    run, reg = (copy.manifest(algorithm) if copy else None for copy in (audit.run_model, audit.reg_model))
     return {
         "verdict": audit.verdict.value,
         "baseline": audit.baseline.status.value if audit.baseline else None,
         "manifest": reg.digest() if reg else None,
+        "run_manifest": run.digest() if run else None,
         "storages": [storages[identity] for identity in sorted(storages)],
         "rules": sorted({finding.rule for finding in audit.findings}),
     }
 
 
-def _resolved(audits: list[VersionAudit], memory: Memory, scope: Scope) -> tuple[Resolved, ...]:
+def _resolved(audits: list[VersionAudit], memory: Memory, scope: Scope, options: AuditOptions) -> tuple[Resolved, ...]:
     """Open findings of versions that were looked at, or are gone, and that no longer have them."""
     current = {finding_key(audit.version, finding) for audit in audits for finding in audit.findings}
     looked_at: dict[Key, VersionAudit] = {(a.version.name, a.version.version): a for a in audits}
@@ -221,7 +234,7 @@ def _resolved(audits: list[VersionAudit], memory: Memory, scope: Scope) -> tuple
         audit = looked_at.get((name, version))
         # A version that could not be read whole has not lost its findings.
         seen = audit is not None and (audit.verdict is not Verdict.UNVERIFIABLE or rule == "RA009")
-        gone = audit is None and scope.listed_whole and bool(scope.listed) and (name, version) not in scope.listed
+        gone = audit is None and _is_missing(name, version, scope, options)
         if seen or gone:
             resolved.append(Resolved(name, version, rule, path or None, first_seen))
     return tuple(resolved)

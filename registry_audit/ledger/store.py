@@ -1,7 +1,6 @@
 """The ledger as a database: append under a lock, read what is current, check the whole."""
 
 import contextlib
-import hashlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -9,14 +8,16 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from registry_audit.errors import LedgerError
-from registry_audit.ledger.chain import TIME_FORMAT, Draft, Entry, Kind, check_chain, link
+from registry_audit.errors import AuditError, LedgerError
+from registry_audit.ledger.chain import TIME_FORMAT, Draft, Entry, Kind, check_chain, check_entry, link
 from registry_audit.ledger.schema import entries, manifests
 from registry_audit.model.manifest import Manifest, parse_manifest
+from registry_audit.printable import printable
 from registry_audit.redact import redact
 
 _LOCK = 0x4D4C5241  # of PostgreSQL's advisory locks: one number for every ledger in a database
 _CHUNK = 500  # rows in one statement
+_RECENT = 500_000  # entries that every audit checks, some three seconds
 
 
 class Ledger:
@@ -30,6 +31,11 @@ class Ledger:
     def reading(self) -> Iterator["LedgerReader"]:
         """One consistent view. Raises: LedgerError: the database cannot be read."""
         with _database_errors("read"), self._engine.connect() as connection:
+            # Several statements must see one moment: neither database gives that by itself.
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN")
+            else:
+                connection.execution_options(isolation_level="REPEATABLE READ")
             yield LedgerReader(connection)
 
     @contextlib.contextmanager
@@ -82,9 +88,20 @@ class LedgerReader:
         """Whether the entry of this number has this digest."""
         return self._connection.execute(select(entries.c.digest).where(entries.c.seq == seq)).scalar() == digest
 
-    def all_entries(self) -> Iterator[Entry]:
-        """In the order of the chain, streamed."""
-        statement = select(entries).order_by(entries.c.seq).execution_options(yield_per=1000)
+    def check_recent(self) -> None:
+        """Check the chain from its newest entry back, as far as an audit can afford; `verify` checks all of it.
+
+        Raises:
+            LedgerError: an entry was changed, removed or added.
+        """
+        head = self.head()
+        if head is not None:
+            check_chain(self.all_entries(after=max(0, head.seq - _RECENT)), whole=head.seq <= _RECENT)
+
+    def all_entries(self, after: int = 0) -> Iterator[Entry]:
+        """In the order of the chain, streamed; `after`: only those with a higher number."""
+        statement = select(entries).where(entries.c.seq > after)
+        statement = statement.order_by(entries.c.seq).execution_options(yield_per=1000)
         return (Entry(*row) for row in self._connection.execute(statement))
 
     def of_kind(self, *kinds: Kind, registry: str | None = None) -> Iterator[Entry]:
@@ -92,7 +109,7 @@ class LedgerReader:
         statement = select(entries).where(entries.c.kind.in_(kinds)).order_by(entries.c.seq)
         if registry is not None:
             statement = statement.where(entries.c.registry == registry)
-        return (Entry(*row) for row in self._connection.execute(statement.execution_options(yield_per=1000)))
+        return map(_checked, self._connection.execute(statement.execution_options(yield_per=1000)))
 
     def of_version(self, registry: str, name: str, version: str, *kinds: Kind) -> list[Entry]:
         """In the order of the chain; all kinds if none is named."""
@@ -101,7 +118,7 @@ class LedgerReader:
         )
         if kinds:
             statement = statement.where(entries.c.kind.in_(kinds))
-        return [Entry(*row) for row in self._connection.execute(statement.order_by(entries.c.seq))]
+        return [_checked(row) for row in self._connection.execute(statement.order_by(entries.c.seq))]
 
     def latest_of_versions(self, kind: Kind, registry: str) -> Iterator[Entry]:
         """The newest entry of a kind for each version of a registry."""
@@ -112,7 +129,7 @@ class LedgerReader:
             .subquery()
         )
         statement = select(entries).join(newest, entries.c.seq == newest.c.seq).order_by(entries.c.seq)
-        return (Entry(*row) for row in self._connection.execute(statement.execution_options(yield_per=1000)))
+        return map(_checked, self._connection.execute(statement.execution_options(yield_per=1000)))
 
     def registries(self) -> list[str]:
         found = self._connection.execute(select(entries.c.registry).distinct().order_by(entries.c.registry))
@@ -123,7 +140,7 @@ class LedgerReader:
         row = self._connection.execute(select(manifests.c.text).where(manifests.c.digest == digest)).first()
         if row is None:
             raise LedgerError(f"the ledger has lost the manifest {digest}")
-        return _checked_manifest(digest, row[0])
+        return checked_manifest(digest, row[0])
 
     def manifest_rows(self) -> Iterator[tuple[str, str]]:
         statement = select(manifests).order_by(manifests.c.digest).execution_options(yield_per=1000)
@@ -133,12 +150,12 @@ class LedgerReader:
         """Raises: LedgerError: a manifest was changed, or one that a baseline names is gone."""
         present = set()
         for digest, text in self.manifest_rows():
-            _checked_manifest(digest, text)
+            checked_manifest(digest, text)
             present.add(digest)
-        for entry in self.of_kind(Kind.ACCEPTED):
-            wanted = entry.fields.get("manifest")
-            if wanted is not None and wanted not in present:
-                raise LedgerError(f"the ledger has lost the manifest of entry {entry.seq}: {wanted}")
+        for entry in self.of_kind(Kind.ACCEPTED, Kind.READING):
+            for wanted in manifests_named(entry):
+                if wanted not in present:
+                    raise LedgerError(f"the ledger has lost the manifest of entry {entry.seq}: {wanted}")
 
 
 class LedgerWriter(LedgerReader):
@@ -177,16 +194,30 @@ class LedgerWriter(LedgerReader):
                 self._connection.execute(manifests.insert(), rows)
 
 
-def _checked_manifest(digest: str, text: str) -> Manifest:
-    algorithm = digest.partition(":")[0]
-    if algorithm == "sha256":
-        if f"sha256:{hashlib.sha256(text.encode('ascii', 'replace')).hexdigest()}" != digest:
-            raise LedgerError(f"the manifest {digest} was changed after it was written")
-        return parse_manifest(text, algorithm)
-    manifest = parse_manifest(text, algorithm)
-    if manifest.digest() != digest:
-        raise LedgerError(f"the manifest {digest} was changed after it was written")
+def manifests_named(entry: Entry) -> set[str]:
+    """The digests of all manifests that an entry relies on."""
+    body = entry.fields
+    named = {body.get("manifest"), body.get("run_manifest"), *(storage[2] for storage in body.get("storages", ()))}
+    return {digest for digest in named if digest is not None}
+
+
+def checked_manifest(digest: str, text: str) -> Manifest:
+    """The manifest of a stored text. Raises: LedgerError: the text is not what its digest says."""
+    try:
+        manifest = parse_manifest(text, digest.partition(":")[0])
+        unchanged = manifest.text() == text and manifest.digest() == digest
+    except AuditError as error:
+        raise LedgerError(f"the manifest {printable(digest)} cannot be read: {error.message}") from error
+    if not unchanged:
+        raise LedgerError(f"the manifest {printable(digest)} was changed after it was written")
     return manifest
+
+
+def _checked(row: Any) -> Entry:
+    """What an audit is about to believe must at least be what was once written."""
+    entry = Entry(*row)
+    check_entry(entry)
+    return entry
 
 
 @contextlib.contextmanager

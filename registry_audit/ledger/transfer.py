@@ -6,8 +6,8 @@ from dataclasses import asdict, fields
 
 from registry_audit.errors import LedgerError, UsageError
 from registry_audit.ledger.chain import Entry, check_chain
-from registry_audit.ledger.store import Ledger
-from registry_audit.model.manifest import Manifest, parse_manifest
+from registry_audit.ledger.store import Ledger, checked_manifest, manifests_named
+from registry_audit.model.manifest import Manifest
 
 _FIELDS = {field.name for field in fields(Entry)}
 
@@ -19,6 +19,8 @@ def export_lines(ledger: Ledger) -> Iterator[str]:
             yield json.dumps({"entry": asdict(entry)}, sort_keys=True)
         for digest, text in reader.manifest_rows():
             yield json.dumps({"manifest": digest, "text": text}, sort_keys=True)
+        head = reader.head()
+        yield json.dumps({"end": head.seq if head else 0, "head": head.digest if head else None}, sort_keys=True)
 
 
 def import_lines(ledger: Ledger, lines: Iterable[str]) -> Entry:
@@ -30,6 +32,7 @@ def import_lines(ledger: Ledger, lines: Iterable[str]) -> Entry:
     """
     entries: list[Entry] = []
     kept: dict[str, Manifest] = {}
+    end: str | None = None
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -38,19 +41,24 @@ def import_lines(ledger: Ledger, lines: Iterable[str]) -> Entry:
             if "entry" in row and set(row["entry"]) == _FIELDS:
                 entries.append(Entry(**row["entry"]))
                 continue
-            digest = str(row["manifest"])
-            kept[digest] = parse_manifest(row["text"], digest.partition(":")[0])
+            if "end" in row:
+                end = str(row["head"])
+                continue
+            digest, text = str(row["manifest"]), str(row["text"])
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"line {number} is not of a ledger's export") from error
-        if kept[digest].digest() != digest:
-            raise LedgerError(f"the manifest on line {number} is not what its digest says")
+        kept[digest] = checked_manifest(digest, text)
     head = check_chain(entries)
     if head is None:
         raise UsageError("the export holds no entries")
+    if end != head.digest:
+        raise LedgerError("the export was cut: its last line, which names the head, is missing or names another")
+    for entry in entries:
+        if missing := sorted(manifests_named(entry) - kept.keys()):
+            raise LedgerError(f"the export has lost the manifest of entry {entry.seq}: {missing[0]}")
     with ledger.writing() as writer:
         if writer.head() is not None:
             raise UsageError("the ledger is not empty: import into a new one")
         writer.append_verbatim(entries)
         writer.keep_manifests(kept)
-    ledger.verify()
     return head

@@ -47,6 +47,7 @@ def waive(
         ):
             raise UsageError(f"{printable(name)}/{printable(version)} has no open finding {rule}")
         readings = writer.of_version(registry, name, version, Kind.READING)
-        manifest = last_reading(readings[-1]).manifest if readings else None
-        body = {"rule": rule, "path": path, "by": by, "reason": reason, "until": day, "manifest": manifest}
+        run, reg = last_reading(readings[-1]).bytes if readings else (None, None)
+        body = {"rule": rule, "path": path, "by": by, "reason": reason, "until": day}
+        body |= {"run_manifest": run, "manifest": reg}
         return writer.append([Draft(Kind.WAIVED, registry, name, version, body=body)])

@@ -63,7 +63,7 @@ def make_listing(
     found = list(problems or ())
     by_path: dict[str, ListedFile] = {}
     for file in files:
-        # A proxy that decodes percent signs lists one file under another's name (facts/mlflow.md, trap 5).
+        # A proxy that decodes percent signs lists one file under another's name (docs/mlflow.md, trap 5).
         if file.path in by_path:
             found.append(Problem("RA009", f"'{printable(file.path)}' is listed twice", file.path))
         by_path[file.path] = file

@@ -19,7 +19,7 @@ _WRITTEN_LATER = frozenset(
 _PATH_KEYS = ("data", "model_data", "model_path", "pickled_model", "python_model", "saved_model_dir", "model_binary")
 _ENVIRONMENT_KEYS = ("conda", "virtualenv")
 
-# Fields that say where a model came from, not what it does: a migration rewrites them (facts/mlflow.md section 6).
+# Fields that say where a model came from, not what it does: a migration rewrites them (docs/mlflow.md section 6).
 PROVENANCE = ("run_id", "model_id", "model_uuid", "artifact_path", "utc_time_created")
 
 

@@ -1,7 +1,7 @@
 """One MLflow tracking server and its registry, as seen by this process.
 
 No global tracking URI is ever set or read once a connection exists: MLflow's own `models:/` handling asks the
-process-wide server even when told another one (facts/mlflow.md section 3), so every client gets both URIs and
+process-wide server even when told another one (docs/mlflow.md section 3), so every client gets both URIs and
 every `models:/` and `runs:/` URI is resolved here.
 """
 

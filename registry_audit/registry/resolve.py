@@ -1,7 +1,7 @@
 """From a registered version to the root storage of its two copies, with no download.
 
 `models:/` and `runs:/` chains are followed here, on the right server; MLflow's own resolution asks the
-process-wide one (facts/mlflow.md section 0, trap 2). Names are never put into a `models:/` URI: MLflow
+process-wide one (docs/mlflow.md section 0, trap 2). Names are never put into a `models:/` URI: MLflow
 cannot carry every legal name in one.
 """
 
@@ -95,7 +95,8 @@ def _locate_registry_model(
     if connection.is_uc or connection.is_databricks:
         # Only the registry-aware repository holds the short-lived credentials for the managed storage.
         root = f"models:/{version.name}/{version.version}"
-        return Location(download_uri, (root,), storage_identity(root, connection.tracking_uri))
+        # Two workspaces may hold the same names.
+        return Location(download_uri, (root,), f"{redact(connection.registry_uri)} {root}")
     return _locate(connection, download_uri, runs)
 
 

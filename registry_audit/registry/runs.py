@@ -61,7 +61,7 @@ class Runs:
     def artifact_roots(self, run_id: str, path: str) -> tuple[str, ...]:
         """Where `runs:/RUN_ID/PATH` keeps its bytes.
 
-        MLflow reads the run's own directory and lays a LoggedModel of that name over it (facts/mlflow.md 1.d).
+        MLflow reads the run's own directory and lays a LoggedModel of that name over it (docs/mlflow.md 1.d).
 
         Raises:
             NotFound: there is no such run.

@@ -1,6 +1,6 @@
 """The one place that reads other libraries' exceptions.
 
-MLflow's codes and texts are in facts/mlflow.md section 2: over HTTP a `RestException`, on a database a plain
+MLflow's codes and texts are in docs/mlflow.md section 2: over HTTP a `RestException`, on a database a plain
 `MlflowException`; only `error_code` and the HTTP status say what happened.
 """
 

@@ -15,7 +15,7 @@ from registry_audit.registry.translate import translated
 
 _PAGE_SIZE = 1_000
 _MAX_PASSES = 5
-# MLflow's default order moves when anything is updated during the scan, which loses rows (facts/mlflow.md section 4).
+# MLflow's default order moves when anything is updated during the scan, which loses rows (docs/mlflow.md section 4).
 _STABLE_ORDER = ["name ASC", "version_number ASC"]
 
 
@@ -112,7 +112,7 @@ def find_version(connection: Connection, name: str, selector: Selector) -> Regis
             try:
                 with translated(f"find alias '{printable(alias)}' of {label}"):
                     found = connection.client.get_model_version_by_alias(name, alias)
-            # An unknown alias is INVALID_PARAMETER_VALUE, not "does not exist" (facts/mlflow.md section 2).
+            # An unknown alias is INVALID_PARAMETER_VALUE, not "does not exist" (docs/mlflow.md section 2).
             except UsageError as error:
                 model = _model_must_exist(connection, name, label)
                 known = ", ".join(f"@{printable(known)}" for known in sorted(dict(model.aliases or {}))) or "none"
@@ -189,7 +189,7 @@ def _search_raw(connection: Connection, filter_string: str | None) -> list[Any]:
 
 
 def _aliases(connection: Connection) -> dict[tuple[str, str], list[str]]:
-    """Aliases stand on the registered model; the search for versions leaves them out (facts/mlflow.md section 4)."""
+    """Aliases stand on the registered model; the search for versions leaves them out (docs/mlflow.md section 4)."""
     held: dict[tuple[str, str], list[str]] = defaultdict(list)
     models = _pages(connection.client.search_registered_models, max_results=100 if connection.is_uc else _PAGE_SIZE)
     for model in models:

@@ -201,6 +201,10 @@ def _copy_row(copy: ModelCopy | None, algorithm: str) -> CopyRow | None:
     )
 
 
+def _was_trusted(audit: VersionAudit) -> bool:
+    return any(copy and copy.reading and copy.reading.trusted_since for copy in (audit.run_model, audit.reg_model))
+
+
 def _coverage(audits: list[VersionAudit], scope: Scope, verdicts: Counter[Verdict]) -> Coverage:
     # Counted by storage, not by version: what several versions share was read once.
     read = {
@@ -216,7 +220,7 @@ def _coverage(audits: list[VersionAudit], scope: Scope, verdicts: Counter[Verdic
         unverifiable=verdicts[Verdict.UNVERIFIABLE],
         skipped=verdicts[Verdict.SKIPPED],
         not_sampled=scope.listed_count - len(scope.versions),
-        not_read=sum(1 for audit in audits if audit.baseline and audit.baseline.last_read_at and audit.verdict.passes),
+        not_read=sum(1 for audit in audits if _was_trusted(audit)),
         files_read=sum(reading.files_read for reading in read.values()),
         bytes_read=sum(reading.bytes_read for reading in read.values()),
         storages_read=len(read),

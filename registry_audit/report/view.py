@@ -82,9 +82,8 @@ def message_of(row: VersionRow, finding: FindingRow) -> str:
 
 def accepted_words(row: VersionRow) -> str:
     """`alice@laptop accepted on 2026-11-20 06:00 UTC`, as far as the report knows."""
-    return f"{row.accepted_by or 'somebody'} accepted" + (
-        f" on {moment_words(row.accepted_at)}" if row.accepted_at else ""
-    )
+    on = f" on {moment_words(row.accepted_at)}" if row.accepted_at else ""
+    return f"{row.accepted_by or 'somebody'} accepted{on}"
 
 
 def side_words(size: int | None, digest: str | None) -> str:

@@ -67,8 +67,9 @@ def walk(
             message = f"the directory '{printable(directory)}' is listed, and then lists nothing"
             problems.append(Problem("RA009", message, directory))
         for child in inside_it:
-            inside = child.path if not directory else child.path.removeprefix(directory + "/")
-            reason = illegal_path(child.path) or ("is not inside the directory listed" if "/" in inside else None)
+            prefix = directory + "/" if directory else ""
+            direct = child.path.startswith(prefix) and "/" not in child.path[len(prefix) :]
+            reason = illegal_path(child.path) or (None if direct else "is not inside the directory listed")
             if reason is not None:
                 unsafe.append(child.path)
                 problems.append(Problem("RA013", f"'{printable(child.path)}' {reason}", child.path))

@@ -17,7 +17,7 @@ from registry_audit.stores.base import CHUNK_BYTES, whole_body
 from registry_audit.stores.bounded import Child, walk
 
 # The server decodes a path once more than HTTP does, and MLflow's client strips newlines: another file's bytes
-# come back, with a 200 (facts/mlflow.md section 5, table of names).
+# come back, with a 200 (docs/mlflow.md section 5, table of names).
 _NOT_CARRIED = re.compile(r"[%#?\x00-\x1f\x7f]")
 
 _MAX_LISTING_BYTES = 128 * 2**20

@@ -14,6 +14,7 @@ import pytest
 import requests
 from prefect import Flow, State
 from prefect.context import get_settings_context
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_TO_API_BATCH_INTERVAL, temporary_settings
 from support.processes import free_port, server_process
 from support.registry import Registry
@@ -138,6 +139,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
         with temporary_settings(settings), pytest.MonkeyPatch.context() as patch:
             patch.setattr("prefect.context.GLOBAL_SETTINGS_CONTEXT", get_settings_context())
             yield server
+            APILogWorker.drain_all()  # what is still to be sent, while there is a server
 
 
 def _is_healthy(server: PrefectServer) -> bool:

@@ -304,3 +304,36 @@ def test_the_work_directory_is_gone_when_the_audit_is_complete(
     _audit(run_flow, registry, version, audit_id="mine")
     assert seen == [True]
     assert not directory.exists()
+
+
+# ---- the ledger
+
+
+def test_a_flow_keeps_the_ledger(run_flow: RunFlow, registry: Registry, tmp_path: Path) -> None:
+    version = registry.add()
+    ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
+    parameters: dict[str, Any] = {"tracking_uri": registry.server.uri, "models": [version.name], "ledger": ledger}
+    assert run_flow(audit_registry, **parameters, accept_new=True).ended_as == ("COMPLETED", "Completed")
+    _damage(registry, version)
+    run = run_flow(audit_registry, **parameters)
+    assert run.ended_as == ("FAILED", "Findings")
+    assert [row["rule"][:5] for row in run.table] == ["RA002"]
+
+
+def test_a_ledger_that_is_none_ends_the_run_as_such(run_flow: RunFlow, registry: Registry, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.db"
+    ledger.write_text("not a database, but long enough to look at: " + "x" * 200, encoding="utf-8")
+    run = run_flow(audit_registry, tracking_uri=registry.server.uri, ledger=f"sqlite:///{ledger}")
+    assert run.ended_as == ("FAILED", "Ledger")
+    assert "the ledger sqlite:///" in run.record["state"]["message"]
+
+
+def test_a_quick_audit_reads_what_changed(run_flow: RunFlow, registry: Registry, tmp_path: Path) -> None:
+    name = registry.new_name()
+    versions = [registry.add(name, seed=seed) for seed in range(2)]
+    ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
+    parameters: dict[str, Any] = {"tracking_uri": registry.server.uri, "models": [name], "ledger": ledger}
+    assert run_flow(audit_registry, **parameters, accept_new=True).ended_as == ("COMPLETED", "Completed")
+    _damage(registry, versions[1])
+    run_flow(audit_registry, **parameters, quick=True, report_dir=str(tmp_path))
+    assert [row["baseline"] for row in _report(tmp_path)["versions"]] == ["not_read", "changed"]

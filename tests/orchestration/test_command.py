@@ -29,7 +29,7 @@ def _report(directory: Path) -> dict[str, Any]:
 
 
 def _without_times(text: str) -> str:
-    return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", text)
+    return re.sub(r"\d{4}\\?-\d\d\\?-\d\d[T ]\d\d\\?:\d\d\\?:\d\d(Z| UTC)?", "TIME", text)
 
 
 def _mixed_models(registry: Registry) -> str:

@@ -34,7 +34,13 @@ def upgrade() -> None:
         sa.Column("text", sa.Text, nullable=False),
     )
     if op.get_bind().dialect.name == "sqlite":
-        for table in _TABLES:
+        for table, key in (("entries", "seq"), ("manifests", "digest")):
+            # INSERT OR REPLACE displaces a row without a DELETE that a trigger would see.
+            there = f"EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"  # noqa: S608
+            op.execute(
+                f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN {there} "
+                "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
+            )
             for act in ("UPDATE", "DELETE"):
                 op.execute(
                     f"CREATE TRIGGER {table}_no_{act.lower()} BEFORE {act} ON {table} "
