@@ -9,6 +9,7 @@ import click
 from registry_audit.cli.ledger import ledger_option, ledger_url
 from registry_audit.cli.progress import Progress
 from registry_audit.cli.servers import required_tracking_uri, server_options
+from registry_audit.cli.startup import import_library
 from registry_audit.cli.workplace import WorkDirectory, must_be_writable
 from registry_audit.errors import AuditError, UsageError
 
@@ -115,6 +116,7 @@ def _show(document: "AuditDocument", report_dir: Path | None) -> None:
 
 
 def _run_here(options: "AuditOptions", work: WorkDirectory, progress: Progress) -> "AuditDocument":
+    import_library()
     from registry_audit.api import audit_registry
 
     return audit_registry(

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from registry_audit.cli.servers import required_tracking_uri, server_options
+from registry_audit.cli.startup import import_library
 from registry_audit.cli.workplace import must_take_file
 from registry_audit.refs import parse_selector
 
@@ -39,6 +40,7 @@ def command(
     if report_file is not None:
         must_take_file(report_file, "--report-file")
 
+    import_library()
     from registry_audit.api import check_model_version
     from registry_audit.audit.options import AuditOptions
     from registry_audit.cli.single import show_details, show_section, write_json

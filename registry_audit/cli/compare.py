@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from registry_audit.cli.startup import import_library
 from registry_audit.cli.workplace import must_be_writable, must_take_file
 from registry_audit.config import load_compare_config
 from registry_audit.errors import UsageError
@@ -47,6 +48,7 @@ def command(
         must_take_file(report_file, "--report-file")
     must_be_writable(download_dir, "--download-dir")
 
+    import_library()
     from registry_audit.api import compare_model_versions
     from registry_audit.cli.single import show_details, show_section, write_json
 

@@ -1,7 +1,11 @@
 """Entry points of the three programs."""
 
+import logging
+import os
 import sys
+from contextlib import suppress
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
@@ -47,12 +51,23 @@ def registry_audit() -> None:
 
 
 def main() -> None:
-    sys.exit(boundary.run(registry_audit, "registry-audit"))
+    _end(boundary.run(registry_audit, "registry-audit"))
 
 
 def check_model_version() -> None:
-    sys.exit(boundary.run(import_module("registry_audit.cli.check").command, "check-model-version"))
+    _end(boundary.run(import_module("registry_audit.cli.check").command, "check-model-version"))
 
 
 def compare_model_versions() -> None:
-    sys.exit(boundary.run(import_module("registry_audit.cli.compare").command, "compare-model-versions"))
+    _end(boundary.run(import_module("registry_audit.cli.compare").command, "compare-model-versions"))
+
+
+def _end(exit_status: int) -> NoReturn:
+    """End at once: taking apart all that MLflow imported takes longer than a small audit, and a thread that still
+    waits for a server would keep an interrupted one."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    with suppress(OSError, ValueError):
+        sys.stderr.flush()
+    logging.shutdown()
+    os._exit(exit_status)
