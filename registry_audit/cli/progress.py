@@ -39,6 +39,7 @@ class Progress:
 
     def listed(self, scope: "Scope") -> None:
         self._total = len(scope.versions)
+        self._last_line = time.monotonic()
         if self._quiet:
             return
         for note in scope.notes:

@@ -63,7 +63,7 @@ def explain(error: Exception, doing: str) -> AuditError:
 
 def _explain_mlflow(error: "MlflowException", doing: str, short: str) -> AuditError:
     code = error.error_code
-    if code in _MISSING:
+    if code in _MISSING and not _is_status_only(error):
         return NotFound(f"could not {doing}: {short}")
     if code in _BAD_CREDENTIALS:
         return UsageError(
@@ -76,6 +76,17 @@ def _explain_mlflow(error: "MlflowException", doing: str, short: str) -> AuditEr
         return UsageError(f"could not {doing}: {short}")
     # MLflow reports an unreachable server and its 5xx alike as INTERNAL_ERROR.
     return Transient(f"could not {doing}: {short}")
+
+
+def _is_status_only(error: "MlflowException") -> bool:
+    """Whether all that is known is an HTTP status: a 404 page of whatever stands between is nobody's word.
+
+    What an MLflow server says itself comes as JSON and is a `RestException`; a database raises without a request.
+    Source: mlflow.utils.rest_utils.verify_rest_response.
+    """
+    from mlflow.exceptions import RestException
+
+    return not isinstance(error, RestException) and str(error).startswith("API request to ")
 
 
 def _explain_status(status: int, doing: str, short: str) -> AuditError:

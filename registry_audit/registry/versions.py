@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from registry_audit.errors import NotFound, UsageError
+from registry_audit.errors import CouldNotVerify, NotFound, UsageError
 from registry_audit.patience import patiently
 from registry_audit.printable import printable
 from registry_audit.refs import Alias, Latest, Number, Selector, Stage
@@ -200,13 +200,17 @@ def _aliases(connection: Connection) -> dict[tuple[str, str], list[str]]:
 
 def _pages(search: Callable[..., Any], **arguments: Any) -> list[Any]:
     found: list[Any] = []
-    token = None
+    token, seen = None, set[str]()
     while True:
         page = patiently(partial(_page, search, page_token=token, **arguments))
         found += page
         token = page.token
         if not token:
             return found
+        # A server that names a page again, or goes on without giving anything, would be followed for ever.
+        if token in seen or not page:
+            raise CouldNotVerify("could not list the registry: the server's pages lead in a circle")
+        seen.add(token)
 
 
 def _page(search: Callable[..., Any], **arguments: Any) -> Any:

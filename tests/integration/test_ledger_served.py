@@ -268,7 +268,6 @@ def test_the_head_stands_in_every_report(registry: Registry, audit: Auditor, led
     assert all(baseline("verify", "--head", head, ledger=ledger).exit_status == CLEAN for head in heads)
 
 
-@pytest.mark.xfail(reason="only audit.json holds the head: neither stdout nor stderr nor any other report does")
 def test_the_head_is_printed(registry: Registry, audit: Auditor, ledger: str) -> None:
     version = registry.add()
     audited = audit(registry.server.uri, "--model", version.name, "--ledger", ledger, "--accept-new")

@@ -101,7 +101,7 @@ class Oracle:
                 accepted += 1
         for number in sorted(self.baselines.keys() - self.versions.keys()):
             statuses[number] = "vanished"
-            current[number, "RA011"] = None
+            current[number, "RA011"] = self.read[number].content  # the last bytes anybody saw
         findings = {key: (key not in self.open, self._is_waived(key, content)) for key, content in current.items()}
         resolved = {key for key in self.open - current.keys() if not self._is_lost(key[0])}
         self.open = (self.open - resolved) | current.keys()

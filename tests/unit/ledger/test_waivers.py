@@ -81,7 +81,6 @@ def test_it_comes_back_when_the_bytes_change_again(changed: Ledger) -> None:
     assert exit_status(record(changed, row(files=CHANGED))) == 0
 
 
-@pytest.mark.xfail(reason="a waiver is bound to the bytes of the registry model only")
 def test_it_comes_back_when_the_run_model_changes_again(ledger: Ledger) -> None:
     def differ(files: dict[str, bytes]) -> Recorded:
         problem = Problem("RA001", "they differ", blocks=False)
@@ -93,7 +92,6 @@ def test_it_comes_back_when_the_run_model_changes_again(ledger: Ledger) -> None:
     assert exit_status(differ(AGAIN)) == 1
 
 
-@pytest.mark.xfail(reason="waived for the bytes last read, looked up for none: a vanished version has no bytes")
 def test_a_vanished_version_can_be_waived(ledger: Ledger) -> None:
     other = row("beer")
     record(ledger, row(), other, accept_new=True)

@@ -1,0 +1,85 @@
+"""`accept-baseline`: the bytes that the last audit read become what later audits are held against."""
+
+from typing import Any
+
+from prefect import State, flow, get_run_logger, runtime
+from prefect.artifacts import create_markdown_artifact
+
+from flows import parameters
+from flows.ending import ended, refused
+from flows.parameters import Uri
+from registry_audit.cli.ledger import ledger_url
+from registry_audit.errors import AuditError
+from registry_audit.ledger.accept import Acceptance
+from registry_audit.ledger.record import who
+from registry_audit.printable import markdown
+from registry_audit.verdict import ExitStatus
+from tasks.accept import accept_versions
+from tasks.naming import short
+from tasks.session import Job, close_job
+
+ARTIFACT_KEY = "registry-audit-accepted"
+
+
+def _run_name() -> str:
+    given = runtime.flow_run.parameters
+    what = "would accept" if given.get("dry_run", True) else "accept"
+    return f"{what} {', '.join(short(version) for version in given['versions'][:3])}"
+
+
+@flow(
+    name="accept-baseline",
+    description="Make the bytes that the last audit read the baseline of versions; a dry run unless told otherwise.",
+    flow_run_name=_run_name,
+    persist_result=False,
+)
+def accept_baseline(
+    versions: list[str],
+    reason: str,
+    by: str | None = None,
+    dry_run: bool = True,
+    tracking_uri: Uri | None = None,
+    registry_uri: Uri | None = None,
+    ledger: Uri | None = None,
+) -> State[Any]:
+    """Accept what is there now as the baseline of these versions; refused if it moved since the last audit.
+
+    The run ends as Completed, as Failed with the name Findings where bytes moved, Ledger where the ledger is unusable,
+    or as Failed where the request itself is wrong.
+
+    Args:
+        versions: Each as NAME/V.
+        reason: Why these bytes are the right ones.
+        by: Who accepts; else the user of the process that runs the flow.
+        dry_run: Only say what would be accepted.
+        tracking_uri: Tracking server, without credentials; else MLFLOW_TRACKING_URI of the process that runs the flow.
+        registry_uri: Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of that process.
+        ledger: Database of baselines, without credentials; else REGISTRY_AUDIT_LEDGER of that process, or its user's
+            own.
+    """
+    try:
+        options = parameters.audit_options(
+            tracking_uri=parameters.required_tracking_uri(tracking_uri),
+            registry_uri=parameters.uri(registry_uri, parameters.REGISTRY_URI),
+            ledger=ledger_url(parameters.uri(ledger, parameters.LEDGER)),
+        )
+        job = Job(options.server, options, parameters.this_run())
+        try:
+            accepted, head = accept_versions(job, tuple(versions), by or who(), reason, dry_run)
+        finally:
+            close_job(job)
+    except AuditError as error:
+        return refused(error)
+    sentence = f"{'would accept' if dry_run else 'accepted'} {len(accepted)} versions"
+    create_markdown_artifact(_page(accepted, sentence, head), key=ARTIFACT_KEY, description="Accepted baselines")
+    get_run_logger().info("%s; ledger head %s", sentence, head or "unchanged")
+    return ended(ExitStatus.CLEAN, sentence)
+
+
+def _page(accepted: tuple[Acceptance, ...], sentence: str, head: str | None) -> str:
+    rows = [
+        f"| {markdown(a.name)}/{markdown(a.version)} | {a.kind} | {a.digest or 'gone'} | {len(a.changed_paths)} |"
+        for a in accepted
+    ]
+    table = ["| version | | manifest | changed files |", "|---|---|---|---|", *rows]
+    return "\n".join([f"## {sentence}", "", *table, "", f"Ledger head: {head or 'unchanged'}"])
