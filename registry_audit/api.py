@@ -18,12 +18,12 @@ from registry_audit.config import CompareConfig, ServerConfig
 from registry_audit.errors import UsageError
 from registry_audit.ledger.location import default_ledger_url
 from registry_audit.ledger.opening import open_ledger, remember
-from registry_audit.ledger.record import begin, finish, trusted_readings
+from registry_audit.ledger.record import absent_versions, begin, finish, trusted_readings
 from registry_audit.ledger.store import Ledger
 from registry_audit.patience import patiently
 from registry_audit.registry.connection import Server
 from registry_audit.registry.resolve import ResolvedVersion
-from registry_audit.registry.versions import find_version
+from registry_audit.registry.versions import find_version, not_confirmed_gone
 from registry_audit.report.build import build_document
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.predecessor import check_report, compare_report
@@ -59,7 +59,7 @@ def audit_registry(
     trust_readings(session, ledger, options)
     on_listed(scope)
     audits = audit_versions(session, scope.versions, workers=options.workers, on_done=on_done)
-    return conclude_audit(ledger, options, scope, audits, audit_id)
+    return conclude_audit(ledger, options, scope, audits, audit_id, session)
 
 
 def ledger_of(options: AuditOptions) -> Ledger | None:
@@ -78,7 +78,11 @@ def ledger_of(options: AuditOptions) -> Ledger | None:
 
 
 def begin_audit(ledger: Ledger | None, options: AuditOptions, scope: Scope, audit_id: str) -> None:
-    """Note in the ledger that the audit began, so that one that never ends shows as interrupted."""
+    """Note in the ledger that the audit began, so that one that never ends shows as interrupted.
+
+    Raises:
+        NotFound: a model asked for by name is neither in the registry nor in the ledger.
+    """
     if ledger is not None:
         remember(ledger, begin(ledger, scope, options, audit_id))
 
@@ -90,7 +94,12 @@ def trust_readings(session: Session, ledger: Ledger | None, options: AuditOption
 
 
 def conclude_audit(
-    ledger: Ledger | None, options: AuditOptions, scope: Scope, audits: tuple[VersionAudit, ...], audit_id: str
+    ledger: Ledger | None,
+    options: AuditOptions,
+    scope: Scope,
+    audits: tuple[VersionAudit, ...],
+    audit_id: str,
+    session: Session,
 ) -> AuditDocument:
     """The report of an audit, its rows put beside the ledger and recorded there, if there is one.
 
@@ -99,7 +108,8 @@ def conclude_audit(
     """
     if ledger is None:
         return build_document(audits, options, scope)
-    recorded = finish(ledger, scope, options, audit_id, audits)
+    hidden = not_confirmed_gone(session.connection, absent_versions(ledger, scope, options))
+    recorded = finish(ledger, scope, options, audit_id, audits, hidden)
     remember(ledger, recorded.head)
     return build_document(recorded.audits, options, scope, recorded=recorded, ledger_url=ledger.url)
 

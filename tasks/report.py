@@ -12,7 +12,7 @@ from registry_audit.report.document import AuditDocument
 from registry_audit.report.write import write_report
 from tasks.artifacts import publish
 from tasks.policy import UNCACHED, presentable
-from tasks.session import Job
+from tasks.session import Job, open_job
 
 
 @task(name="report", task_run_name="report", **UNCACHED)
@@ -28,7 +28,7 @@ def report(job: Job, scope: Scope, rows: tuple[VersionAudit, ...], report_dir: P
         LedgerError: the ledger cannot be read or written; nothing was recorded.
     """
     options = job.options
-    document = conclude_audit(ledger_of(options), options, scope, rows, job.audit_id)
+    document = conclude_audit(ledger_of(options), options, scope, rows, job.audit_id, open_job(job).session)
     publish(document)
     if report_dir is not None:
         try:

@@ -8,7 +8,7 @@ from registry_audit.audit.comparing import Comparison
 from registry_audit.audit.copies import Copy, CopyFailure, ModelCopy, Role
 from registry_audit.audit.lineage import lineage_problems
 from registry_audit.model.listing import Problem
-from registry_audit.model.mlmodel import InvalidMLmodel, MLmodel, missing_parts, parse_mlmodel
+from registry_audit.model.mlmodel import MLMODEL, InvalidMLmodel, MLmodel, missing_parts, parse_mlmodel
 from registry_audit.printable import printable
 from registry_audit.registry.resolve import Lost, ResolvedVersion
 from registry_audit.registry.runs import RunState
@@ -196,7 +196,9 @@ def _copy_problems(copy: ModelCopy, ready: bool) -> list[Problem]:
         return problems
     if not copy.has_mlmodel:
         unsure = any(problem.path == "MLmodel" or problem.rule == "RA009" for problem in copy.listing.problems)
-        what = "holds no MLmodel at its root" if copy.listing.files else "is gone or empty"
+        empty = any(file.path == MLMODEL for file in copy.listing.files)
+        missing = "holds an empty MLmodel" if empty else "holds no MLmodel at its root"
+        what = missing if copy.listing.files else "is gone or empty"
         if not unsure:
             problems.append(Problem("RA003", f"the storage of the {copy.role.words} {what}"))
         return problems

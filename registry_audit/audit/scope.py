@@ -5,6 +5,7 @@ from functools import partial
 
 from registry_audit.audit.options import AuditOptions, selected
 from registry_audit.audit.session import Session
+from registry_audit.errors import NotFound
 from registry_audit.patience import patiently
 from registry_audit.registry.connection import server_version
 from registry_audit.registry.versions import RegisteredVersion, list_versions, require_model
@@ -22,6 +23,7 @@ class Scope:
     notes: tuple[str, ...] = ()
     listed_whole: bool = True
     listed: frozenset[tuple[str, str]] = frozenset()  # name and version of all that was listed
+    missing: tuple[str, ...] = ()  # models asked for by name that do not exist; perhaps the ledger knows them
 
 
 def list_scope(session: Session, options: AuditOptions) -> Scope:
@@ -36,9 +38,16 @@ def list_scope(session: Session, options: AuditOptions) -> Scope:
     listing = list_versions(connection, options.filter)
     names = {version.name for version in listing.versions}
     # A denied model is silently left out of every search (docs/mlflow.md section 4); not so if asked for by name.
+    missing = []
     for pattern in options.models:
-        if pattern not in names and not _WILDCARDS.intersection(pattern):
+        if pattern in names or _WILDCARDS.intersection(pattern):
+            continue
+        try:
             patiently(partial(require_model, connection, pattern))
+        except NotFound:
+            if options.ledger is None:
+                raise
+            missing.append(pattern)
     return Scope(
         versions=selected(listing.versions, options),
         tracking_uri=connection.tracking_uri,
@@ -47,5 +56,6 @@ def list_scope(session: Session, options: AuditOptions) -> Scope:
         listed_count=len(listing.versions),
         notes=listing.notes,
         listed_whole=listing.whole,
+        missing=tuple(missing),
         listed=frozenset((version.name, version.version) for version in listing.versions),
     )

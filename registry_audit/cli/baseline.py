@@ -96,11 +96,15 @@ def accept_baseline(
     from registry_audit.audit.options import AuditOptions
     from registry_audit.ledger.accept import accept, prepare
     from registry_audit.ledger.opening import remember
-    from registry_audit.ledger.record import registry_of, who
+    from registry_audit.ledger.record import algorithm_of, registry_of, who
 
     opened = _opened(ledger)
-    session = open_session(AuditOptions(tracking_uri=uri, registry_uri=registry_uri))
-    registry = registry_of(session.connection.registry_uri)
+    registry = registry_of(registry_uri or uri)
+    with opened.reading() as reader:
+        digest = algorithm_of(reader, registry) or "sha256"
+    session = open_session(
+        AuditOptions.model_validate({"tracking_uri": uri, "registry_uri": registry_uri, "digest": digest})
+    )
     prepared = prepare(session, opened, registry, versions, by=by or who(), reason=reason)
     for acceptance in prepared:
         files = f"{len(acceptance.changed_paths)} changed files" if acceptance.kind == "changed" else acceptance.kind

@@ -59,8 +59,7 @@ def prepare(
     """
     if not reason.strip():
         raise UsageError("accepting needs a reason: --reason TEXT")
-    with ledger.reading() as reader:
-        return tuple(_prepare(session, reader, registry, reference, by, reason) for reference in references)
+    return tuple(_prepare(session, ledger, registry, reference, by, reason) for reference in references)
 
 
 def accept(ledger: Ledger, registry: str, acceptances: tuple[Acceptance, ...]) -> Entry:
@@ -78,22 +77,26 @@ def accept(ledger: Ledger, registry: str, acceptances: tuple[Acceptance, ...]) -
         return writer.append([acceptance.draft for acceptance in acceptances])
 
 
-def _prepare(session: Session, reader: LedgerReader, registry: str, reference: str, by: str, reason: str) -> Acceptance:
+def _prepare(session: Session, ledger: Ledger, registry: str, reference: str, by: str, reason: str) -> Acceptance:
     name, selector = split_reference(reference)
     try:
         version = find_version(session.connection, name, parse_selector(selector))
     except NotFound:
-        return _gone(reader, registry, name, selector, by, reason)
+        with ledger.reading() as reader:
+            return _gone(reader, registry, name, selector, by, reason)
     audit: VersionAudit = audit_version(session, version)
     manifest = audit.reg_model.manifest(session.algorithm) if audit.reg_model else None
     if manifest is None or not manifest.entries:
         raise CouldNotVerify(f"{printable(reference)} cannot be accepted: {audit.reason or 'it was not read whole'}")
-    audit_id = _must_be_as_audited(reader, registry, version.name, version.version, manifest)
-    before = _accepted(reader, registry, version.name, version.version)
     changed: tuple[str, ...] = ()
     kind: Literal["first", "changed", "unchanged", "gone"] = "first"
-    if before is not None:
-        differences = baseline_differences(reader.manifest(before), manifest)
+    # Opened only now: reading a large model takes hours, and a view of the ledger holds up who writes to it.
+    with ledger.reading() as reader:
+        audit_id = _must_be_as_audited(reader, registry, version.name, version.version, manifest)
+        before = _accepted(reader, registry, version.name, version.version)
+        accepted = reader.manifest(before) if before is not None else None
+    if accepted is not None:
+        differences = baseline_differences(accepted, manifest)
         changed = tuple(difference.path for difference in differences)
         kind = "changed" if differences else "unchanged"
     draft = accepted_draft(registry, audit_id, audit, manifest, by, reason)

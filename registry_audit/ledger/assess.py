@@ -37,20 +37,33 @@ def assess(audit: VersionAudit, memory: Memory, fetch: FetchManifest, *, algorit
     )
 
 
-def vanished(name: str, version: str, baseline: Baseline, memory: Memory, *, today: str) -> VersionAudit:
-    """The row of a version that was accepted and is no longer in the registry."""
-    gone = RegisteredVersion(name, version, "DELETED", None, (), None, "", baseline.creation_time_ms)
+def vanished(
+    name: str, version: str, baseline: Baseline, memory: Memory, *, today: str, hidden: str | None = None
+) -> VersionAudit:
+    """The row of a version that was accepted and is no longer in the registry.
+
+    Args:
+        hidden: why it is not known to be gone, if it is not: it was only not listed.
+    """
+    status = "UNKNOWN" if hidden else "DELETED"
+    gone = RegisteredVersion(name, version, status, None, (), None, "", baseline.creation_time_ms)
     message = f"it was accepted on {baseline.at[:10]} by {printable(baseline.by)} and is no longer in the registry"
-    findings = findings_of(gone, [Problem("RA011", message)])
+    problem = Problem("RA009", f"it was not listed: {hidden}") if hidden else Problem("RA011", message)
+    findings = findings_of(gone, [problem])
     reading = memory.last_readings.get((name, version))
     last_bytes = reading.bytes if reading else (None, None)
     view = BaselineView(
-        BaselineStatus.VANISHED, (), baseline.at, baseline.by, baseline.reason, _last_read(memory, name, version)
+        BaselineStatus.NOT_READ if hidden else BaselineStatus.VANISHED,
+        (),
+        baseline.at,
+        baseline.by,
+        baseline.reason,
+        _last_read(memory, name, version),
     )
     return VersionAudit(
         version=gone,
-        verdict=Verdict.SKIPPED,
-        reason="it is no longer in the registry",
+        verdict=Verdict.UNVERIFIABLE if hidden else Verdict.SKIPPED,
+        reason=hidden or "it is no longer in the registry",
         storage=Storage.UNKNOWN,
         run_model=None,
         reg_model=None,

@@ -7,10 +7,11 @@ very moment, and of two audits that see a new version at the same time only the 
 import getpass
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -18,12 +19,13 @@ from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.outcome import outcome_of
 from registry_audit.audit.scope import Scope
-from registry_audit.errors import UsageError
+from registry_audit.errors import NotFound, UsageError
 from registry_audit.ledger.assess import assess, is_acceptable, vanished
 from registry_audit.ledger.chain import TIME_FORMAT, Draft, Entry, Kind, storable
 from registry_audit.ledger.memory import Key, Memory, finding_key, last_reading, load_memory, today
 from registry_audit.ledger.store import Ledger, LedgerReader
 from registry_audit.model.manifest import Manifest
+from registry_audit.printable import printable
 from registry_audit.redact import redact
 from registry_audit.verdict import BaselineStatus, Verdict
 
@@ -75,25 +77,40 @@ def begin(ledger: Ledger, scope: Scope, options: AuditOptions, audit_id: str) ->
     registry = registry_of(scope.registry_uri)
     with ledger.writing() as writer:
         writer.check_recent()
-        for entry in writer.latest_of_versions(Kind.ACCEPTED, registry):
-            accepted = entry.fields.get("manifest")
-            if accepted is None:
-                continue
-            algorithm = str(accepted).partition(":")[0]
-            if algorithm != options.digest:
-                raise UsageError(
-                    f"the baselines in the ledger are {algorithm}: audit with --digest {algorithm}, "
-                    "or keep another ledger with --ledger"
-                )
-            break
+        algorithm = algorithm_of(writer, registry) or options.digest
+        if algorithm != options.digest:
+            raise UsageError(
+                f"the baselines in the ledger are {algorithm}: audit with --digest {algorithm}, "
+                "or keep another ledger with --ledger"
+            )
+        known = {entry.name for entry in writer.latest_of_versions(Kind.ACCEPTED, registry)} if scope.missing else set()
+        for name in scope.missing:
+            if name not in known:
+                raise NotFound(f"there is no registered model '{printable(name)}' in {printable(registry)}")
         body = {"options": options.reported(), "listed": scope.listed_count, "selected": len(scope.versions)}
         return writer.append([Draft(Kind.AUDIT_STARTED, registry, audit_id=audit_id, body=body)])
 
 
+def algorithm_of(reader: LedgerReader, registry: str) -> str | None:
+    """The digest algorithm of a registry's baselines; None where there is none yet."""
+    for entry in reader.latest_of_versions(Kind.ACCEPTED, registry):
+        if accepted := entry.fields.get("manifest"):
+            return str(accepted).partition(":")[0]
+    return None
+
+
 def finish(
-    ledger: Ledger, scope: Scope, options: AuditOptions, audit_id: str, audits: tuple[VersionAudit, ...]
+    ledger: Ledger,
+    scope: Scope,
+    options: AuditOptions,
+    audit_id: str,
+    audits: tuple[VersionAudit, ...],
+    hidden: Mapping[Key, str] = MappingProxyType({}),
 ) -> Recorded:
     """Assess every row beside the ledger, and record the audit.
+
+    Args:
+        hidden: versions with a baseline that were not listed and are not known to be gone, and why.
 
     Raises:
         LedgerError: the ledger cannot be read or written.
@@ -105,7 +122,7 @@ def finish(
         fetch = _remembering(writer)
         assessed = [assess(a, memory, fetch, algorithm=options.digest, today=day) for a in audits]
         assessed += [
-            vanished(name, version, baseline, memory, today=day)
+            vanished(name, version, baseline, memory, today=day, hidden=hidden.get((name, version)))
             for (name, version), baseline in sorted(memory.baselines.items())
             if baseline.manifest is not None and _is_missing(name, version, scope, options)
         ]
@@ -120,6 +137,19 @@ def finish(
         previous_audit_at=memory.previous_audit.at if memory.previous_audit else None,
         accepted_count=len(accepted),
     )
+
+
+def absent_versions(ledger: Ledger, scope: Scope, options: AuditOptions) -> tuple[Key, ...]:
+    """Versions with a baseline that this audit's listing should have shown, and did not."""
+    listed = frozenset((storable(name), version) for name, version in scope.listed)
+    with ledger.reading() as reader:
+        accepted = [
+            (entry.name, entry.version)
+            for entry in reader.latest_of_versions(Kind.ACCEPTED, registry_of(scope.registry_uri))
+            if entry.fields.get("manifest") is not None
+        ]
+    scope = replace(scope, listed=listed)
+    return tuple(sorted(key for key in accepted if _is_missing(*key, scope, options)))
 
 
 def trusted_readings(

@@ -10,6 +10,7 @@ import yaml
 MLMODEL = "MLmodel"
 MAX_BYTES = 16 * 2**20
 _MAX_NODES = 200_000
+_MAX_DEPTH = 100
 
 # Written by MLflow after it has summed `model_size_bytes` (flavors' save_model), so not part of that sum.
 _WRITTEN_LATER = frozenset(
@@ -66,7 +67,9 @@ def parse_mlmodel(content: bytes) -> MLmodel:
 @lru_cache(maxsize=64)
 def _parse(content: bytes) -> MLmodel:
     try:
-        fields = yaml.load(content.decode("utf-8"), Loader=_LOADER)  # noqa: S506 - a safe loader, in C where built
+        text = content.decode("utf-8")
+        _check_depth(text)
+        fields = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader, in C where built
         _check_size(fields)
     except UnicodeDecodeError as error:
         raise InvalidMLmodel("is not UTF-8 text") from error
@@ -134,6 +137,16 @@ def _inside(value: object, holds_model: bool) -> Iterator[tuple[str, bool]]:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _check_depth(text: str) -> None:
+    """Refuse nesting without bottom: YAML's C parser recurses on the processor's stack, and would take us with it."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise ValueError("nested too deep")
 
 
 def _check_size(value: object) -> None:

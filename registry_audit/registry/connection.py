@@ -8,13 +8,12 @@ every `models:/` and `runs:/` URI is resolved here.
 import os
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from registry_audit.errors import UsageError
-from registry_audit.printable import printable
 from registry_audit.redact import redact
+from registry_audit.registry.database import must_be_mlflow_database
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,8 +42,8 @@ class Connection:
         self.tracking_uri = _with_basic_auth(server, server.tracking_uri)
         self.registry_uri = _with_basic_auth(server, server.registry_uri or server.tracking_uri)
         token = _environment(server.token_env)
-        _refuse_to_create(self.tracking_uri)
-        _refuse_to_create(self.registry_uri)
+        for uri in sorted({self.tracking_uri, self.registry_uri}):
+            must_be_mlflow_database(uri)
         with translated(f"open the tracking server {redact(self.tracking_uri)}"):
             self.client: MlflowClient = mlflow.MlflowClient(self.tracking_uri, self.registry_uri)
             # The store itself: the client's own method asks twice for each download URI, once only to exclude prompts.
@@ -113,15 +112,6 @@ def calm_mlflow() -> None:
         "GIT_PYTHON_REFRESH": "quiet",
     }.items():
         os.environ.setdefault(name, value)
-
-
-def _refuse_to_create(uri: str) -> None:
-    """MLflow makes a database that does not exist: an auditor would then find an empty registry, and call it clean."""
-    if not uri.startswith("sqlite:"):
-        return
-    path = urlsplit(uri).path.removeprefix("/")
-    if path and not Path(path).is_file():
-        raise UsageError(f"there is no database at {printable(path)}: check --tracking-uri")
 
 
 def _with_basic_auth(server: Server, uri: str) -> str:

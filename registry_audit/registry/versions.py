@@ -1,12 +1,12 @@
 """What the registry says exists: every model version, or the one a person named."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from registry_audit.errors import CouldNotVerify, NotFound, UsageError
+from registry_audit.errors import AuditError, CouldNotVerify, NotFound, UsageError
 from registry_audit.patience import patiently
 from registry_audit.printable import printable
 from registry_audit.refs import Alias, Latest, Number, Selector, Stage
@@ -134,6 +134,29 @@ def find_version(connection: Connection, name: str, selector: Selector) -> Regis
 def require_model(connection: Connection, name: str) -> None:
     """Raises: NotFound: there is no such registered model. CouldNotVerify: it is denied."""
     _model_must_exist(connection, name, f"model '{printable(name)}'")
+
+
+def not_confirmed_gone(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Of versions that no listing showed, those that the registry does not say are gone, and why.
+
+    A model that this user may not see is left out of every listing without a word; asked for, it is denied.
+    """
+    reasons: dict[tuple[str, str], str] = {}
+    for name, version in keys:
+        label = f"version {printable(version)} of model '{printable(name)}'"
+        try:
+            patiently(partial(_ask_for, connection, name, version, label))
+            reasons[name, version] = f"{label} was not listed, and is there: audit again"
+        except NotFound:
+            continue
+        except AuditError as error:
+            reasons[name, version] = error.message
+    return reasons
+
+
+def _ask_for(connection: Connection, name: str, version: str, label: str) -> None:
+    with translated(f"find {label}"):
+        connection.client.get_model_version(name, version)
 
 
 def _of_model(connection: Connection, name: str, label: str) -> list[Any]:

@@ -250,7 +250,6 @@ def test_ra005_a_missing_run_matters_only_while_the_bytes_exist() -> None:
     ("files", "message", "path"),
     [
         ({"MLmodel": b"a: b: c", "model.pkl": b"w"}, "run model: MLmodel is not valid YAML at line 1", "MLmodel"),
-        ({"MLmodel": b""}, "run model: MLmodel is empty", "MLmodel"),
         ({"MLmodel": MLMODEL}, "run model: 'model.pkl' is named by MLmodel and missing", "model.pkl"),
         ({"MLmodel": MLMODEL, "model.pkl": b""}, "run model: 'model.pkl' is named by MLmodel and empty", "model.pkl"),
     ],
@@ -261,6 +260,12 @@ def test_ra007_is_said_beside_the_verdict(files: dict[str, bytes], message: str,
     assert [(f.rule, f.severity, f.message, f.path) for f in audit.findings] == [
         ("RA007", Severity.HIGH, message, path)
     ]
+
+
+def test_an_empty_mlmodel_is_as_good_as_none() -> None:
+    audit = shared(resolved(), copy_of(RUN, {"MLmodel": b"", "model.pkl": b"w"}))
+    message = "the storage of the run model holds an empty MLmodel"
+    assert (audit.verdict, found(audit)) == (Verdict.UNVERIFIABLE, [("RA003", message)])
 
 
 def test_ra007_is_not_said_of_a_file_that_is_there_and_unsafe() -> None:

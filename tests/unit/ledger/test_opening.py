@@ -170,7 +170,6 @@ def test_a_server_that_does_not_answer() -> None:
     assert (said.exit_status, "secret" in said.stdout + said.stderr) == (_LEDGER, False)
 
 
-@pytest.mark.xfail(reason="URL.set(username=None) leaves the user as it is: each user has a memory of its own")
 @pytest.mark.postgres
 @on_postgres
 def test_the_memory_of_ledgers_is_for_every_user_and_holds_no_password(ledger: Ledger, url: str, home: Path) -> None:

@@ -38,7 +38,7 @@ class FakeRegistry:
     runs: dict[str, Any] = field(default_factory=dict)  # run id -> (stage, artifact URI)
     of_runs: dict[str, list[Any]] = field(default_factory=dict)  # run id -> LoggedModels
     is_uc = is_databricks = False
-    tracking_uri = "http://host"
+    tracking_uri = registry_uri = "http://host"
 
     @property
     def client(self) -> "FakeRegistry":

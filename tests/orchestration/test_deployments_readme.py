@@ -1,0 +1,246 @@
+"""deployments/README.md, typed command by command: real servers, a real worker, and audits that never overlap."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from support.postgres import postgres_database
+from support.processes import free_port, server_process, wait_until
+from support.registry import Registry
+from support.servers import mlflow_server
+
+from .conftest import CHECKOUT, FlowRun, PrefectServer
+
+README = (CHECKOUT / "deployments" / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+NOT_RUN = "# Not run by "
+STAYS = ("prefect server start", "prefect worker start")
+FOREIGN = ("PREFECT_", "MLFLOW_TRACKING", "MLFLOW_REGISTRY", "REGISTRY_AUDIT_")
+ENV_FILE = "registry-audit.env"
+COMMAND_SECONDS = 200
+RUN_SECONDS = 200
+
+
+def blocks() -> list[tuple[str, ...]]:
+    """The commands of each console block that a test runs."""
+    texts = [match["text"] for match in BLOCK.finditer(README)]
+    return [
+        tuple(line.removeprefix("$ ") for line in text.splitlines()) for text in texts if not text.startswith(NOT_RUN)
+    ]
+
+
+def test_every_block_is_run_or_says_that_it_is_not() -> None:
+    assert {match["language"] for match in BLOCK.finditer(README)} == {"console"}
+    for match in BLOCK.finditer(README):
+        lines = match["text"].splitlines()
+        commands = lines[1:] if lines[0].startswith(NOT_RUN) else lines
+        assert commands
+        assert all(line.startswith("$ ") for line in commands), lines
+    assert [command for block in blocks() for command in block if command.startswith("prefect server start")]
+
+
+@dataclass
+class Desk:
+    """The three terminals of the README: what was typed, what it printed, and what stays."""
+
+    home: Path
+    prefect_port: int
+    mlflow_uri: str
+    ledger_url: str
+    stack: ExitStack
+    exports: list[str] = field(default_factory=list)
+    printed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def server(self) -> PrefectServer:
+        return PrefectServer(f"http://127.0.0.1:{self.prefect_port}/api", self.home / ".prefect")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        return own | {"HOME": str(self.home), "PATH": path, "COLUMNS": "200", "NO_COLOR": "1"}
+
+    def follow(self, block: tuple[str, ...]) -> None:
+        commands = [command.replace("4200", str(self.prefect_port)) for command in block]
+        if commands[-1].startswith(STAYS):
+            self._stay(commands)
+            return
+        for command in commands:
+            self.type(command)
+            if command.startswith("export "):
+                self.exports.append(command)
+            if command.endswith(ENV_FILE):
+                self._fill_in()
+
+    def type(self, command: str) -> str:
+        done = subprocess.run(
+            ["bash", "-ec", "\n".join([*self.exports, command])],
+            cwd=CHECKOUT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=COMMAND_SECONDS,
+        )
+        assert done.returncode == 0, f"$ {command}\n{done.stdout}"
+        self.printed[command] = done.stdout
+        return done.stdout
+
+    def _fill_in(self) -> None:
+        """What step 5 asks for, in the copied file."""
+        file = self.home / ENV_FILE
+        assert file.stat().st_mode & 0o777 == 0o600
+        text = (
+            file.read_text().replace("4200", str(self.prefect_port)).replace("http://127.0.0.1:5000", self.mlflow_uri)
+        )
+        text, count = re.subn(
+            r"^#REGISTRY_AUDIT_LEDGER=.*$", f"REGISTRY_AUDIT_LEDGER={self.ledger_url}", text, flags=re.M
+        )
+        assert count == 1
+        # Not in the README: a worker that asks sooner than every 10 s.
+        file.write_text(text + f"REGISTRY_AUDIT_CACHE_DIR={self.home}/cache\nPREFECT_WORKER_QUERY_SECONDS=2\n")
+
+    def _stay(self, commands: list[str]) -> None:
+        is_server = "server" in commands[-1]
+        *before, last = commands
+        self.stack.enter_context(
+            server_process(
+                ["bash", "-ec", "\n".join([*self.exports[:1], *before, f"exec {last}"])],
+                log=self.home / ("server.log" if is_server else "worker.log"),
+                ready=self._serves if is_server else self._polls,
+                environment=self.environment,
+                directory=CHECKOUT,
+                timeout_seconds=120,
+            )
+        )
+
+    def _serves(self) -> bool:
+        try:
+            return requests.get(f"{self.server.api_url}/health", timeout=5).ok
+        except requests.RequestException:
+            return False
+
+    def _polls(self) -> bool:
+        return bool(self.server.post("work_pools/registry-audit/workers/filter"))
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        return dict(requests.get(f"{self.server.api_url}/deployments/name/{name}", timeout=30).json())
+
+    def start(self, name: str) -> FlowRun:
+        created = self.server.post(f"deployments/{self.deployment(name)['id']}/create_flow_run", parameters={})
+        return FlowRun(self.server, created["id"])
+
+    def finished(self, runs: list[FlowRun]) -> list[tuple[str, str]]:
+        """When each of them ran, once all are over and clean, the first one first. ISO times in UTC sort as text."""
+
+        def over() -> bool:
+            return all(run.ended_as[0] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") for run in runs)
+
+        wait_until(over, timeout_seconds=RUN_SECONDS, what="runs are not over")
+        assert [run.ended_as for run in runs] == [("COMPLETED", "Completed")] * len(runs), [run.log for run in runs]
+        return sorted((run.record["start_time"], run.record["end_time"]) for run in runs)
+
+
+def apart(times: list[tuple[str, str]]) -> bool:
+    return all(ended <= started for (_, ended), (started, _) in pairwise(times))
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory, clean_environment: None) -> Iterator[Desk]:
+    """The README followed to its end, with its server and worker still there."""
+    with ExitStack() as stack:
+        ledger_url = stack.enter_context(postgres_database())
+        mlflow = stack.enter_context(mlflow_server(tmp_path_factory.mktemp("mlflow")))
+        Registry(mlflow).add("Wine-Quality", separate=True)
+        found = Desk(tmp_path_factory.mktemp("home"), free_port(), mlflow.uri, ledger_url, stack)
+        for block in blocks():
+            found.follow(block)
+        yield found
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+@pytest.mark.timeout(600)
+class TestFollowed:
+    def test_every_deployment_is_listed(self, desk: Desk) -> None:
+        named = re.findall(r"^\| `([\w-]+/[\w-]+)` \|", README, flags=re.MULTILINE)
+        assert len(named) == 6
+        listed = desk.printed["prefect deployment ls"]
+        assert [name for name in named if name not in listed] == []
+        assert len(desk.server.post("deployments/filter")) == len(named)
+
+    def test_every_run_completed_and_the_ledger_holds_what_the_first_one_accepted(self, desk: Desk) -> None:
+        watched = [output for command, output in desk.printed.items() if command.endswith("--watch")]
+        assert len(watched) == 4
+        assert all("finished successfully" in output for output in watched)
+        environment = f"set -a; . ~/{ENV_FILE}; set +a"
+        assert "Wine-Quality/1" in desk.type(f"{environment}; registry-audit baseline list")
+
+    def test_the_limits_and_schedules_of_prefect_yaml_arrived(self, desk: Desk) -> None:
+        for name, cron in (("nightly", "0 2 * * MON-SAT"), ("weekly-full", "0 2 * * SUN"), ("ad-hoc", None)):
+            found = desk.deployment(f"audit-registry/{name}")
+            assert found["global_concurrency_limit"]["limit"] == 1
+            assert found["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+            assert found["work_queue_name"] == "audits"
+            schedules = [(s["schedule"]["cron"], s["schedule"]["timezone"], s["active"]) for s in found["schedules"]]
+            assert schedules == ([(cron, "UTC", True)] if cron else [])
+        (queue,) = [q for q in desk.server.post("work_queues/filter") if q["name"] == "audits"]
+        assert queue["concurrency_limit"] == 1
+
+    def test_deploying_again_changes_nothing(self, desk: Desk) -> None:
+        ids = {d["id"] for d in desk.server.post("deployments/filter")}
+        desk.type("deployments/deploy.sh")
+        assert {d["id"] for d in desk.server.post("deployments/filter")} == ids
+        (queue,) = [q for q in desk.server.post("work_queues/filter") if q["name"] == "audits"]
+        assert queue["concurrency_limit"] == 1
+
+    def test_a_schedule_fires(self, desk: Desk) -> None:
+        route = f"{desk.server.api_url}/deployments/{desk.deployment('audit-registry/nightly')['id']}/schedules"
+        every_minute = {"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True}
+        answer = requests.post(route, json=[every_minute], timeout=30)
+        assert answer.ok, answer.text
+        (schedule,) = answer.json()
+        completed = {"tags": {"all_": ["auto-scheduled"]}, "state": {"type": {"any_": ["COMPLETED"]}}}
+        try:
+            wait_until(
+                lambda: bool(desk.server.post("flow_runs/filter", flow_runs=completed)),
+                timeout_seconds=RUN_SECONDS,
+                what="no scheduled run has completed",
+            )
+        finally:
+            assert requests.delete(f"{route}/{schedule['id']}", timeout=30).ok
+
+    def test_audits_of_different_deployments_wait_for_each_other(self, desk: Desk) -> None:
+        """And do not without the limit of their queue: else this would show nothing."""
+        names = ["audit-registry/nightly", "audit-registry/weekly-full", "audit-registry/ad-hoc"]
+        assert apart(desk.finished([desk.start(name) for name in names]))
+        with _without_limit_of_the_queue(desk):
+            assert not apart(desk.finished([desk.start(name) for name in names]))
+
+    def test_audits_of_one_deployment_wait_for_each_other_even_without_the_limit_of_the_queue(self, desk: Desk) -> None:
+        with _without_limit_of_the_queue(desk):
+            assert apart(desk.finished([desk.start("audit-registry/ad-hoc") for _ in range(2)]))
+
+
+class _without_limit_of_the_queue:  # noqa: N801 - reads as a sentence
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def __enter__(self) -> None:
+        self._desk.type("prefect work-queue clear-concurrency-limit audits --pool registry-audit")
+        time.sleep(0.1)
+
+    def __exit__(self, *_: object) -> None:
+        self._desk.type("prefect work-queue set-concurrency-limit audits 1 --pool registry-audit")
