@@ -36,6 +36,8 @@ from registry_audit.report.document import (
 )
 from registry_audit.verdict import BaselineStatus, Verdict
 
+_SIGNATURE = "model.sig"  # the default name of OpenSSF Model Signing
+
 
 def build_document(
     audits: tuple[VersionAudit, ...],
@@ -109,6 +111,7 @@ def version_row(audit: VersionAudit, algorithm: str) -> VersionRow:
         accepted_at=audit.baseline.accepted_at if audit.baseline else None,
         accepted_by=audit.baseline.accepted_by if audit.baseline else None,
         last_read_at=audit.baseline.last_read_at if audit.baseline else None,
+        signature=_signature(audit),
     )
 
 
@@ -201,6 +204,17 @@ def _copy_row(copy: ModelCopy | None, algorithm: str) -> CopyRow | None:
     )
 
 
+def _signature(audit: VersionAudit) -> str | None:
+    copies = [copy for copy in (audit.reg_model, audit.run_model) if copy is not None]
+    return next((_SIGNATURE for copy in copies for file in copy.listing.files if file.path == _SIGNATURE), None)
+
+
+def _signature_note(audits: list[VersionAudit]) -> tuple[str, ...]:
+    count = sum(1 for audit in audits if _signature(audit))
+    versions = "1 version carries" if count == 1 else f"{count} versions carry"
+    return (f"{versions} a signature ({_SIGNATURE}); signatures are not verified by this audit",) if count else ()
+
+
 def _was_trusted(audit: VersionAudit) -> bool:
     return any(copy and copy.reading and copy.reading.trusted_since for copy in (audit.run_model, audit.reg_model))
 
@@ -224,5 +238,5 @@ def _coverage(audits: list[VersionAudit], scope: Scope, verdicts: Counter[Verdic
         files_read=sum(reading.files_read for reading in read.values()),
         bytes_read=sum(reading.bytes_read for reading in read.values()),
         storages_read=len(read),
-        notes=scope.notes,
+        notes=(*scope.notes, *_signature_note(audits)),
     )

@@ -98,6 +98,7 @@ class VersionRow(_Row):
     baseline_differences: tuple[BaselineDifferenceRow, ...] = ()
     accepted_at: str | None = None
     accepted_by: str | None = None
+    signature: str | None = None  # path of an OpenSSF Model Signing signature in the model; it is not verified here
     last_read_at: str | None = None  # for `not_read`: when these bytes were last read in full
 
 
