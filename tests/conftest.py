@@ -138,4 +138,6 @@ def audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Auditor:
     Without a ledger, unless the test names one.
     """
     monkeypatch.setenv("REGISTRY_AUDIT_LEDGER", "none")
-    return Auditor(tmp_path)
+    auditor = Auditor(tmp_path)
+    monkeypatch.chdir(auditor.working_directory)
+    return auditor

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.util import immutabledict
 
 from registry_audit.errors import LedgerError, UsageError
 from registry_audit.ledger.chain import Entry
@@ -88,8 +87,9 @@ def _engine(url: str) -> Engine:
 
 
 def _named(engine: Engine) -> str:
-    """The ledger's URL without user and password: the same for everybody who uses it."""
-    return engine.url._replace(username=None, password=None, query=immutabledict()).render_as_string()
+    """The ledger's URL without user, password and driver: the same for everybody who uses it."""
+    url = engine.url._replace(drivername=engine.url.get_backend_name(), username=None, password=None)
+    return redact(url.render_as_string())
 
 
 def _exists(engine: Engine) -> bool:

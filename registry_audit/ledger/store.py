@@ -98,9 +98,11 @@ class LedgerReader:
         if head is not None:
             check_chain(self.all_entries(after=max(0, head.seq - _RECENT)), whole=head.seq <= _RECENT)
 
-    def all_entries(self, after: int = 0) -> Iterator[Entry]:
-        """In the order of the chain, streamed; `after`: only those with a higher number."""
+    def all_entries(self, after: int = 0, up_to: int | None = None) -> Iterator[Entry]:
+        """In the order of the chain, streamed; those with a number over `after`, and up to `up_to` included."""
         statement = select(entries).where(entries.c.seq > after)
+        if up_to is not None:
+            statement = statement.where(entries.c.seq <= up_to)
         statement = statement.order_by(entries.c.seq).execution_options(yield_per=1000)
         return (Entry(*row) for row in self._connection.execute(statement))
 

@@ -9,18 +9,33 @@ from registry_audit.ledger.chain import Entry, check_chain
 from registry_audit.ledger.store import Ledger, checked_manifest, manifests_named
 from registry_audit.model.manifest import Manifest
 
+_PAGE = 1_000
 _FIELDS = {field.name for field in fields(Entry)}
 
 
 def export_lines(ledger: Ledger) -> Iterator[str]:
-    """The whole ledger, line by line."""
+    """The whole ledger as it is now, line by line.
+
+    Read in pages, each with a view of its own: nothing that was written ever changes, and a slow reader of these
+    lines must not hold up who writes to the ledger.
+    """
     with ledger.reading() as reader:
-        for entry in reader.all_entries():
-            yield json.dumps({"entry": asdict(entry)}, sort_keys=True)
-        for digest, text in reader.manifest_rows():
-            yield json.dumps({"manifest": digest, "text": text}, sort_keys=True)
         head = reader.head()
-        yield json.dumps({"end": head.seq if head else 0, "head": head.digest if head else None}, sort_keys=True)
+    named: set[str] = set()
+    last = head.seq if head else 0
+    for start in range(0, last, _PAGE):
+        with ledger.reading() as reader:
+            page = list(reader.all_entries(after=start, up_to=min(start + _PAGE, last)))
+        for entry in page:
+            named |= manifests_named(entry)
+            yield json.dumps({"entry": asdict(entry)}, sort_keys=True)
+    wanted = sorted(named)
+    for start in range(0, len(wanted), _PAGE):
+        with ledger.reading() as reader:
+            texts = [(digest, reader.manifest(digest).text()) for digest in wanted[start : start + _PAGE]]
+        for digest, text in texts:
+            yield json.dumps({"manifest": digest, "text": text}, sort_keys=True)
+    yield json.dumps({"end": last, "head": head.digest if head else None}, sort_keys=True)
 
 
 def import_lines(ledger: Ledger, lines: Iterable[str]) -> Entry:

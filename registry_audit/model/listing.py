@@ -33,6 +33,7 @@ class Listing:
     empty_directories: tuple[str, ...] = ()  # sorted
     unsafe: tuple[str, ...] = ()  # sorted paths of entries that are no regular files of this model
     problems: tuple[Problem, ...] = ()
+    settled: bool = True  # False while a file is so young that an overwrite could leave its times as they are
 
     @property
     def bytes(self) -> int:
@@ -41,7 +42,7 @@ class Listing:
     @property
     def tells_changes(self) -> bool:
         """Whether an overwrite that keeps the size would show in the fingerprint."""
-        return all(file.marker for file in self.files)
+        return self.settled and all(file.marker for file in self.files)
 
     def fingerprint(self) -> str:
         """Equal for equal listings: paths, sizes, markers and problems; hex sha256."""
@@ -58,6 +59,7 @@ def make_listing(
     empty_directories: list[str] | None = None,
     unsafe: list[str] | None = None,
     problems: list[Problem] | None = None,
+    settled: bool = True,
 ) -> Listing:
     """Sort, and turn what cannot be trusted in the names themselves into problems."""
     found = list(problems or ())
@@ -72,6 +74,7 @@ def make_listing(
         files=tuple(by_path[path] for path in sorted(by_path)),
         empty_directories=tuple(sorted(empty_directories or ())),
         unsafe=tuple(sorted(unsafe or ())),
+        settled=settled,
         problems=tuple(sorted(found, key=lambda problem: (problem.rule, problem.path or "", problem.message))),
     )
 

@@ -39,11 +39,11 @@ class Connection:
 
         from registry_audit.registry.translate import translated
 
+        for uri in sorted({server.tracking_uri, server.registry_uri or server.tracking_uri}):
+            must_be_mlflow_database(uri)
         self.tracking_uri = _with_basic_auth(server, server.tracking_uri)
         self.registry_uri = _with_basic_auth(server, server.registry_uri or server.tracking_uri)
         token = _environment(server.token_env)
-        for uri in sorted({self.tracking_uri, self.registry_uri}):
-            must_be_mlflow_database(uri)
         with translated(f"open the tracking server {redact(self.tracking_uri)}"):
             self.client: MlflowClient = mlflow.MlflowClient(self.tracking_uri, self.registry_uri)
             # The store itself: the client's own method asks twice for each download URI, once only to exclude prompts.

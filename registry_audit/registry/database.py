@@ -20,10 +20,13 @@ def must_be_mlflow_database(uri: str) -> None:
     """Nothing for a URI that is no database.
 
     Raises:
-        UsageError: there is no such database, or it holds no MLflow registry.
+        UsageError: it is no URI, there is no such database, or it holds no MLflow registry.
         CouldNotVerify: it cannot be reached.
     """
-    scheme = urlsplit(uri).scheme.partition("+")[0]
+    try:
+        scheme = urlsplit(uri).scheme.partition("+")[0]
+    except ValueError as error:
+        raise UsageError(f"'{_shown(uri)}' is no URI: {error}") from error
     if scheme == "sqlite":
         found = _sqlite_has_table(Path(urlsplit(uri).path.removeprefix("/")))
     elif scheme in _SCHEMES:
@@ -36,7 +39,9 @@ def must_be_mlflow_database(uri: str) -> None:
 
 def _sqlite_has_table(path: Path) -> bool:
     if not path.name:
-        return True  # in memory: MLflow's own business
+        raise UsageError(
+            "the tracking URI names no database file: write sqlite:////absolute/path or sqlite:///relative"
+        )
     if not path.is_file():
         raise UsageError(f"there is no database at {printable(str(path))}: check --tracking-uri")
     try:

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,6 +79,9 @@ class _Walk:
     def __init__(self, root: str, limits: Limits) -> None:
         self._root, self._limits = root, limits
         self._tally = Tally(limits)
+        # A clock that ticks every 10 ms gives two writes within one tick the same change time.
+        self._young_ns = time.time_ns() - _YOUNG_NS
+        self._settled = True
         self._files: list[ListedFile] = []
         self._empty: list[str] = []
         self._unsafe: list[str] = []
@@ -85,7 +89,13 @@ class _Walk:
 
     def listing(self) -> Listing:
         self._directory(self._root, "", (self._root,))
-        return make_listing(self._files, empty_directories=self._empty, unsafe=self._unsafe, problems=self._problems)
+        return make_listing(
+            self._files,
+            empty_directories=self._empty,
+            unsafe=self._unsafe,
+            problems=self._problems,
+            settled=self._settled,
+        )
 
     def _directory(self, directory: str, prefix: str, ancestors: tuple[str, ...]) -> None:
         self._tally.depth(prefix)
@@ -133,6 +143,7 @@ class _Walk:
             self._refuse(path, "RA013", f"is {_KINDS.get(stat.S_IFMT(status.st_mode), 'no regular file')}")
             return
         self._tally.add(status.st_size)
+        self._settled &= status.st_ctime_ns < self._young_ns
         self._files.append(ListedFile(path, status.st_size, _marker(status)))
 
     def _refuse(self, path: str, rule: str, why: str) -> None:
@@ -140,6 +151,8 @@ class _Walk:
         self._unsafe.append(path)
         self._problems.append(Problem(rule, f"'{printable(path) or '.'}' {why}", path))
 
+
+_YOUNG_NS = 100_000_000
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",

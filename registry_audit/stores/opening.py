@@ -41,6 +41,9 @@ def _open(connection: Connection, root: str, identity: str) -> Store:
         return ProxyStore(_proxy_creds(connection, parts.netloc), proxy_root(root), identity)
     if parts.scheme in ("s3", "s3a", "s3n"):
         return S3Store(root, identity)
+    if parts.scheme == "dbfs" and not connection.tracking_uri.startswith("databricks"):
+        # MLflow's repository would open the process-wide store, and make a database where there is none.
+        raise CouldNotVerify("dbfs: storage can only be read through a databricks tracking URI")
     return RepositoryStore(root, identity, connection.tracking_uri, connection.registry_uri)
 
 

@@ -178,17 +178,6 @@ def test_a_writer_that_is_killed_leaves_nothing_half_written(ledger: str) -> Non
     opened.close()
 
 
-_HELD = "the view is open, and on SQLite locked, from the first version's last reading to the end of the last version"
-
-
-@pytest.mark.parametrize(
-    "ledger",
-    [
-        pytest.param("sqlite", marks=pytest.mark.xfail(reason=_HELD)),
-        pytest.param("postgres", marks=pytest.mark.postgres),
-    ],
-    indirect=True,
-)
 def test_accepting_many_versions_holds_nobody_up(
     mlflow_local: MlflowServer, ledger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

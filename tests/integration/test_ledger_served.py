@@ -164,7 +164,6 @@ def test_a_deleted_version(registry: Registry, audit: Auditor, ledger: str) -> N
     assert (audited.exit_status, [row["version"] for row in audited.rows]) == (CLEAN, [kept.version])
 
 
-@pytest.mark.xfail(reason="a model asked for by its name that is gone is a usage error, though it has baselines")
 def test_a_deleted_model_that_is_asked_for_by_name(registry: Registry, audit: Auditor, ledger: str) -> None:
     version = registry.add()
     arguments = ("--model", version.name, "--ledger", ledger)
@@ -174,7 +173,6 @@ def test_a_deleted_model_that_is_asked_for_by_name(registry: Registry, audit: Au
     assert (audited.exit_status, audited.rules) == (FINDINGS, {"RA011"})
 
 
-@pytest.mark.xfail(reason="a model that this user may not see is said to be no longer in the registry")
 def test_a_denied_model_has_not_vanished(mlflow_auth: MlflowServer, audit: Auditor, ledger: str) -> None:
     registry, user = Registry(mlflow_auth), Registry.new_name("user")
     version = registry.add()
@@ -274,7 +272,6 @@ def test_the_head_is_printed(registry: Registry, audit: Auditor, ledger: str) ->
     assert audited.document["ledger"]["head"] in audited.stdout + audited.stderr
 
 
-@pytest.mark.xfail(reason="the command reads with sha256 whatever the ledger's baselines are")
 def test_accepting_into_a_ledger_of_another_algorithm(registry: Registry, audit: Auditor, ledger: str) -> None:
     pytest.importorskip("blake3")
     version = registry.add()

@@ -1,5 +1,9 @@
 """The instruments of the integration tests, tested themselves."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +17,7 @@ from support import damage, faults
 from support.artifacts import read_files
 from support.faulty_proxy import API, DOWNLOADS, LISTINGS, FaultyProxy
 from support.models import write_model
-from support.processes import ServerFailed, server_process
+from support.processes import ServerFailed, server_process, wait_until
 from support.registry import Registered, Registry
 from support.s3 import S3Endpoint
 from support.servers import MlflowServer
@@ -88,6 +92,27 @@ def test_a_server_that_ends_shows_its_log(tmp_path: Path) -> None:
     )
     with pytest.raises(ServerFailed, match=r"status 7\n(?s:.*)no such option"), started:
         pass
+
+
+def test_a_server_ends_with_whoever_started_it(tmp_path: Path) -> None:
+    """Also when that one is killed and can tidy nothing up."""
+    pid_file = tmp_path / "pid"
+    program = (
+        "import os, pathlib, signal\n"
+        "from support.processes import server_process\n"
+        f"directory = pathlib.Path({str(tmp_path)!r})\n"
+        "command = ['sh', '-c', 'echo $$ > pid; exec sleep 1000']\n"
+        "settings = {'log': directory / 'log', 'environment': os.environ, 'directory': directory}\n"
+        "with server_process(command, ready=(directory / 'pid').exists, **settings):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = dict(os.environ) | {"PYTHONPATH": str(Path(damage.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", program], check=False, timeout=60, env=environment)
+    assert done.returncode == -signal.SIGKILL
+    status = Path(f"/proc/{int(pid_file.read_text())}/stat")
+    wait_until(
+        lambda: not status.exists() or status.read_text().split()[2] == "Z", timeout_seconds=10, what="it runs on"
+    )
 
 
 # ---- models

@@ -4,9 +4,8 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -170,6 +169,15 @@ def desk(tmp_path_factory: pytest.TempPathFactory, clean_environment: None) -> I
         yield found
 
 
+@contextmanager
+def without_limit_of_the_queue(desk: Desk) -> Iterator[None]:
+    desk.type("prefect work-queue clear-concurrency-limit audits --pool registry-audit")
+    try:
+        yield
+    finally:
+        desk.type("prefect work-queue set-concurrency-limit audits 1 --pool registry-audit")
+
+
 @pytest.mark.slow
 @pytest.mark.postgres
 @pytest.mark.timeout(600)
@@ -226,21 +234,9 @@ class TestFollowed:
         """And do not without the limit of their queue: else this would show nothing."""
         names = ["audit-registry/nightly", "audit-registry/weekly-full", "audit-registry/ad-hoc"]
         assert apart(desk.finished([desk.start(name) for name in names]))
-        with _without_limit_of_the_queue(desk):
+        with without_limit_of_the_queue(desk):
             assert not apart(desk.finished([desk.start(name) for name in names]))
 
     def test_audits_of_one_deployment_wait_for_each_other_even_without_the_limit_of_the_queue(self, desk: Desk) -> None:
-        with _without_limit_of_the_queue(desk):
+        with without_limit_of_the_queue(desk):
             assert apart(desk.finished([desk.start("audit-registry/ad-hoc") for _ in range(2)]))
-
-
-class _without_limit_of_the_queue:  # noqa: N801 - reads as a sentence
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-
-    def __enter__(self) -> None:
-        self._desk.type("prefect work-queue clear-concurrency-limit audits --pool registry-audit")
-        time.sleep(0.1)
-
-    def __exit__(self, *_: object) -> None:
-        self._desk.type("prefect work-queue set-concurrency-limit audits 1 --pool registry-audit")

@@ -53,10 +53,16 @@ class Audited:
 
 
 class Auditor:
-    """Runs `registry-audit audit`, each time with a report directory of its own."""
+    """Runs `registry-audit audit`, each time with a report directory of its own.
+
+    It must leave nothing behind in the working directory, where MLflow starts a registry of its own when it is asked
+    for one in an unguarded way.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self.working_directory = directory / "working-directory"
+        self.working_directory.mkdir()
 
     def __call__(self, uri: str, *arguments: str) -> Audited:
         """In this process. Give names of models: the servers are shared with other tests."""
@@ -71,6 +77,7 @@ class Auditor:
                 status = boundary.run(registry_audit, "registry-audit", command)
         finally:
             signal.signal(signal.SIGTERM, handler)
+        self._must_be_empty()
         return Audited(int(status), stdout.getvalue(), stderr.getvalue(), report_dir)
 
     def program(self, uri: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Audited:
@@ -83,9 +90,14 @@ class Auditor:
             check=False,
             timeout=SECONDS,
             env=dict(os.environ) | dict(environment or {}),
-            cwd=self._directory,
+            cwd=self.working_directory,
         )
+        self._must_be_empty()
         return Audited(done.returncode, done.stdout, done.stderr, report_dir)
+
+    def _must_be_empty(self) -> None:
+        left = sorted(path.name for path in self.working_directory.iterdir())
+        assert not left, f"the audit left {left} in the working directory"
 
     def _command(self, uri: str, arguments: tuple[str, ...]) -> tuple[Path, list[str]]:
         report_dir = self._directory / f"report-{secrets.token_hex(4)}"

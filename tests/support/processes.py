@@ -13,6 +13,10 @@ _POLL_SECONDS = 0.05
 _STOP_SECONDS = 5.0
 _LOG_TAIL_CHARACTERS = 6_000
 
+# The shell leads the group. It waits for the server, and a second one for the end of the pipe that only pytest holds:
+# a pytest that is killed, or dies of a segmentation fault, leaves no server behind either.
+_ENDS_WITH_US = 'exec 3<&0; (cat <&3 >/dev/null; kill -KILL 0) & "$@" </dev/null 3<&- & wait $!'
+
 
 class ServerFailed(AssertionError):
     """A server did not start; the message ends with its log."""
@@ -55,8 +59,8 @@ def server_process(
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
+            ["sh", "-c", _ENDS_WITH_US, "sh", *command],
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=dict(environment),
@@ -94,3 +98,5 @@ def _stop_group(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=_STOP_SECONDS)
+    if process.stdin:
+        process.stdin.close()

@@ -1,5 +1,6 @@
 """Out of one ledger and into another: the same chain, or nothing at all."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from support.ledgers import FILES, REGISTRY, record, registry_audit, row, sqlite_file
 
 from registry_audit.errors import AuditError, LedgerError, UsageError
+from registry_audit.ledger import opening
 from registry_audit.ledger.chain import Draft, Entry, Kind
 from registry_audit.ledger.opening import open_ledger, remember
 from registry_audit.ledger.store import Ledger
@@ -148,3 +150,12 @@ def test_a_lost_ledger_is_restored_from_its_export(tmp_path: Path, sqlite_url: s
     imported = registry_audit("baseline", "import", str(tmp_path / "copy.jsonl"), "--ledger", sqlite_url)
     assert imported.exit_status == 0, imported.stderr
     assert registry_audit("baseline", "verify", "--ledger", sqlite_url).exit_status == 0
+
+
+def test_a_slow_reader_of_an_export_holds_nobody_up(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "_BUSY_SECONDS", 1)
+    ledger, other = open_ledger(sqlite_url, create=True), open_ledger(sqlite_url, create=False)
+    ledger.append([Draft(Kind.WAIVED) for _ in range(3)])
+    with contextlib.closing(export_lines(ledger)) as lines:
+        next(lines)
+        assert other.append([Draft(Kind.WAIVED)]).seq == 4

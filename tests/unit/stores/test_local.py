@@ -31,6 +31,13 @@ def content(root: Path, file: ListedFile) -> bytes:
 
 def test_every_file_with_its_size_in_posix_paths(root: Path) -> None:
     assert [(file.path, file.size) for file in listing(root).files] == [("MLmodel", 11), ("data/x.bin", 10)]
+
+
+def test_a_young_file_does_not_tell_changes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two writes within one tick of the clock have one change time."""
+    monkeypatch.setattr("registry_audit.stores.local._YOUNG_NS", 3600 * 10**9)
+    assert not listing(root).tells_changes
+    monkeypatch.setattr("registry_audit.stores.local._YOUNG_NS", -3600 * 10**9)
     assert listing(root).tells_changes
 
 
