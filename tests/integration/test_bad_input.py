@@ -13,9 +13,6 @@ CLEAN, FINDINGS, USAGE, INCOMPLETE = 0, 1, 2, 3
 PASSES = {"match", "same_storage", "equivalent"}
 
 
-# Known defects of the product, strict: they have to go from here when they are mended.
-
-
 def _one_line(audited: Audited, *statuses: int) -> str:
     assert audited.exit_status in statuses, (audited.exit_status, audited.stderr)
     assert audited.stdout == ""
