@@ -95,12 +95,17 @@ def _why_not(contestant: Contestant) -> str | None:
 
 
 def _environment(work: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "RCLONE_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MLFLOW_", "RCLONE_", "REGISTRY_AUDIT_"))
+    }
     # rclone without a configuration says so; one of the user's own could slow it down or change it.
     (work / "rclone.conf").touch()
     return kept | {
         "PYTHONPATH": str(_HERE.parent),
         "REGISTRY_AUDIT_CACHE_DIR": str(work / "cache"),
+        "REGISTRY_AUDIT_HOME": str(work / "home"),  # its ledger, which every audit here writes into
         "RCLONE_CONFIG": str(work / "rclone.conf"),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_LOGGING_LEVEL": "WARNING",

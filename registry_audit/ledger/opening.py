@@ -16,6 +16,7 @@ from registry_audit.redact import redact
 
 _VERSION_TABLE = "registry_audit_ledger"
 _BUSY_SECONDS = 120
+_ELSEWHERE = "Give another with --ledger, or --ledger none to audit without a memory"
 _HOW_TO_START_OVER = "To start over knowingly, remove {}"
 
 
@@ -40,7 +41,7 @@ def open_ledger(url: str, *, create: bool, restore: bool = False) -> Ledger:
         _bring_up_to_date(engine, shown)
     except SQLAlchemyError as error:
         cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise LedgerError(f"the ledger {shown} cannot be opened: {redact(printable(cause))}") from error
+        raise LedgerError(f"the ledger {shown} cannot be opened: {redact(printable(cause))}. {_ELSEWHERE}") from error
     ledger = Ledger(engine, shown)
     if not restore:
         must_not_be_older(ledger)
@@ -110,7 +111,7 @@ def _bring_up_to_date(engine: Engine, shown: str) -> None:
         try:
             Path(engine.url.database or "").parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
-            raise LedgerError(f"the ledger {shown} cannot be made: {error.strerror}") from error
+            raise LedgerError(f"the ledger {shown} cannot be made: {error.strerror}. {_ELSEWHERE}") from error
     config = Config()
     # A percent sign in a path would be taken for an interpolation.
     migrations = str(files("registry_audit.ledger").joinpath("migrations"))

@@ -14,9 +14,13 @@ WRONG = "not-the-p@ssword"
 ENVIRONMENT: Mapping[str, str] = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def user(mlflow_auth: MlflowServer) -> None:
+    mlflow_auth.add_user(USER, PASSWORD)
+
+
 @pytest.fixture(scope="module")
 def registry(mlflow_auth: MlflowServer) -> Registry:
-    mlflow_auth.add_user(USER, PASSWORD)
     return Registry(mlflow_auth)
 
 
