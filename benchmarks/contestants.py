@@ -45,6 +45,15 @@ def contestants(shape: Shape, tree_bytes: int, workers: int | None) -> list[Cont
     return [
         _audit("audit-start", "registry-audit audit, one version", ONE_VERSION, None, workers),
         _audit(AUDIT, "registry-audit audit", shape, 2 * tree_bytes, workers, start="audit-start"),
+        _audit(
+            "audit-no-ledger",
+            "the same without a ledger",
+            shape,
+            2 * tree_bytes,
+            workers,
+            "audit-start",
+            ("--ledger", "none"),
+        ),
         Contestant(
             RCLONE_DOWNLOAD,
             "rclone check --download",
@@ -77,10 +86,16 @@ def contestants(shape: Shape, tree_bytes: int, workers: int | None) -> list[Cont
 
 
 def _audit(
-    key: str, label: str, shape: Shape, bytes_read: int | None, workers: int | None, start: str | None = None
+    key: str,
+    label: str,
+    shape: Shape,
+    bytes_read: int | None,
+    workers: int | None,
+    start: str | None = None,
+    options: tuple[str, ...] = (),
 ) -> Contestant:
     command = ["registry-audit", "audit", "--tracking-uri", f"sqlite:///{shape.name}/{DATABASE}"]
-    command += ["--report-dir", _REPORT, *(["--workers", str(workers)] if workers else [])]
+    command += ["--report-dir", _REPORT, *(["--workers", str(workers)] if workers else []), *options]
 
     def check(output: str, cwd: Path) -> str:
         audit = json.loads((cwd / _REPORT / "audit.json").read_text())
