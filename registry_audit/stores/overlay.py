@@ -32,6 +32,7 @@ class OverlayStore:
             list(files.values()),
             unsafe=[path for _, listing in listings for path in listing.unsafe],
             problems=[problem for _, listing in listings for problem in listing.problems],
+            settled=all(listing.settled for _, listing in listings),
         )
 
     def read(self, file: ListedFile) -> Iterator[bytes]:
