@@ -14,8 +14,8 @@ from flows import parameters
 from flows.batches import IN_FLIGHT, TASKS_PER_BATCH, audited_rows, whole
 from flows.ending import ended, refused
 from flows.parameters import Uri
-from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import DEFAULT_WORKERS, AuditOptions
+from registry_audit.audit.rows import row_spool
 from registry_audit.audit.workdir import WorkDirectory
 from registry_audit.cli.ledger import ledger_url
 from registry_audit.cli.workplace import must_be_writable
@@ -131,11 +131,12 @@ def _audit(options: AuditOptions, work: WorkDirectory, report_dir: str | None, b
         server = redact(scope.tracking_uri)
         log.info("audit %s: %d of %d versions in %s", job.audit_id, len(scope.versions), scope.listed_count, server)
         progress = Progress(len(scope.versions), server)
-        rows: list[VersionAudit] = []
+        rows = row_spool(work.path)
         for batch in audited_rows(job, scope.versions, batch_size):
-            rows += batch
+            for row in batch:
+                rows.append(row)
             progress.update(len(rows))
-        document = report(job, whole(scope), whole(tuple(rows)), directory)
+        document = report(job, whole(scope), whole(rows), directory)
     finally:
         reused = close_job(job)
     log.info("%d readings did not have to be repeated", reused)

@@ -11,20 +11,23 @@ from registry_audit.audit.engine import audit_versions
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.outcome import Outcome, outcome_of
+from registry_audit.audit.rows import Rows, row_spool
 from registry_audit.audit.scope import Scope, list_scope
 from registry_audit.audit.session import Session
 from registry_audit.audit.single import VersionPair, check_version, compare_versions, must_resolve
 from registry_audit.config import CompareConfig, ServerConfig
-from registry_audit.errors import UsageError
+from registry_audit.errors import AuditError, UsageError
+from registry_audit.ledger.absent import absent_versions
 from registry_audit.ledger.location import default_ledger_url
 from registry_audit.ledger.opening import open_ledger, remember
-from registry_audit.ledger.record import absent_versions, begin, finish, trusted_readings
+from registry_audit.ledger.record import begin, finish, registry_of
 from registry_audit.ledger.store import Ledger
+from registry_audit.ledger.trusted import TrustedReadings
 from registry_audit.patience import patiently
 from registry_audit.registry.connection import Server
 from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.registry.versions import find_version, not_confirmed_gone
-from registry_audit.report.build import build_document
+from registry_audit.report.build import DocumentBuilder
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.predecessor import check_report, compare_report
 from registry_audit.verdict import Severity
@@ -58,8 +61,9 @@ def audit_registry(
     begin_audit(ledger, options, scope, audit_id)
     trust_readings(session, ledger, options)
     on_listed(scope)
-    audits = audit_versions(session, scope.versions, workers=options.workers, on_done=on_done)
-    return conclude_audit(ledger, options, scope, audits, audit_id, session)
+    rows = row_spool(work_directory)
+    audit_versions(session, scope.versions, rows.put, workers=options.workers, on_done=on_done)
+    return conclude_audit(ledger, options, scope, rows, audit_id, session, work_directory)
 
 
 def ledger_of(options: AuditOptions) -> Ledger | None:
@@ -90,28 +94,40 @@ def begin_audit(ledger: Ledger | None, options: AuditOptions, scope: Scope, audi
 def trust_readings(session: Session, ledger: Ledger | None, options: AuditOptions) -> None:
     """For a quick audit: let the session take an unchanged fingerprint's last full reading for its bytes."""
     if ledger is not None and options.quick:
-        session.trusted = trusted_readings(ledger, session.connection.registry_uri, options.full_every)
+        registry = registry_of(session.connection.registry_uri)
+        session.trusted = TrustedReadings(ledger, registry, options.full_every)
 
 
 def conclude_audit(
     ledger: Ledger | None,
     options: AuditOptions,
     scope: Scope,
-    audits: tuple[VersionAudit, ...],
+    rows: Rows,
     audit_id: str,
     session: Session,
+    directory: Path | None = None,
 ) -> AuditDocument:
     """The report of an audit, its rows put beside the ledger and recorded there, if there is one.
+
+    Args:
+        rows: one for each version of the scope, in its order.
+        directory: for the report's rows, where there are more than memory should hold.
 
     Raises:
         LedgerError: the ledger cannot be read or written; nothing was recorded.
     """
+    if len(rows) != len(scope.versions):
+        raise AuditError(f"internal error: {len(rows)} rows of {len(scope.versions)} versions")
+    builder = DocumentBuilder(options, scope, directory=directory)
     if ledger is None:
-        return build_document(audits, options, scope)
-    hidden = not_confirmed_gone(session.connection, absent_versions(ledger, scope, options))
-    recorded = finish(ledger, scope, options, audit_id, audits, hidden)
+        for row in rows:
+            builder.add(row)
+        return builder.document()
+    registry = registry_of(scope.registry_uri)
+    hidden = not_confirmed_gone(session.connection, absent_versions(ledger, registry, scope, options))
+    recorded = finish(ledger, scope, options, audit_id, rows, builder.add, hidden)
     remember(ledger, recorded.head)
-    return build_document(recorded.audits, options, scope, recorded=recorded, ledger_url=ledger.url)
+    return builder.document(recorded=recorded, ledger_url=ledger.url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +183,7 @@ def checked(
         "download_dir": str(download_dir) if download_dir else None,
         "report_file": str(report_file) if report_file else None,
     }
-    return Checked(audit, check_report(audit, stated, options.digest), outcome_of([audit], options.fail_on))
+    return Checked(audit, check_report(audit, stated), outcome_of([audit], options.fail_on))
 
 
 def compare_model_versions(
@@ -200,7 +216,7 @@ def compare_model_versions(
 
 def compared(pair: VersionPair, config: CompareConfig, uris: tuple[str, str], fail_on: Severity) -> Compared:
     """The report and the outcome of two versions that were compared."""
-    return Compared(pair, compare_report(pair, config, uris, "sha256"), outcome_of(pair.pairs, fail_on))
+    return Compared(pair, compare_report(pair, config, uris), outcome_of(pair.pairs, fail_on))
 
 
 def chosen_roles(compare_run_models: bool, compare_reg_models: bool) -> tuple[Role, ...]:

@@ -23,5 +23,4 @@ def list_versions(job: Job) -> Scope:
     session = open_job(job).session
     scope = list_scope(session, options)
     begin_audit(ledger, options, scope, job.audit_id)
-    session.prefetch(scope.versions)  # once for all: for every batch it would ask for everything again
     return scope

@@ -5,19 +5,19 @@ from pathlib import Path
 from prefect import get_run_logger, task
 
 from registry_audit.api import conclude_audit, ledger_of
-from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.rows import Rows
 from registry_audit.audit.scope import Scope
 from registry_audit.errors import UsageError
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.write import write_report
 from tasks.artifacts import publish
 from tasks.policy import UNCACHED, presentable
-from tasks.session import Job, open_job
+from tasks.session import Job, open_job, work_directory
 
 
 @task(name="report", task_run_name="report", **UNCACHED)
 @presentable
-def report(job: Job, scope: Scope, rows: tuple[VersionAudit, ...], report_dir: Path | None) -> AuditDocument:
+def report(job: Job, scope: Scope, rows: Rows, report_dir: Path | None) -> AuditDocument:
     """Put the rows beside the ledger and record them there, if there is one; write the artifacts and the files.
 
     Args:
@@ -27,8 +27,8 @@ def report(job: Job, scope: Scope, rows: tuple[VersionAudit, ...], report_dir: P
         UsageError: the directory cannot be written. The artifacts were made before.
         LedgerError: the ledger cannot be read or written; nothing was recorded.
     """
-    options = job.options
-    document = conclude_audit(ledger_of(options), options, scope, rows, job.audit_id, open_job(job).session)
+    options, session = job.options, open_job(job).session
+    document = conclude_audit(ledger_of(options), options, scope, rows, job.audit_id, session, work_directory(job))
     publish(document)
     if report_dir is not None:
         try:

@@ -11,7 +11,7 @@ from registry_audit.registry.versions import RegisteredVersion
 from tasks.batches import each
 from tasks.naming import named_after
 from tasks.policy import RETRIED, is_last_try, presentable
-from tasks.session import Job
+from tasks.session import Job, open_job
 
 
 @task(name="resolve-version", task_run_name=named_after("resolve", "batch"), **RETRIED)
@@ -27,6 +27,7 @@ def resolve_version(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[Res
 
 def resolve_batch(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[Resolved, ...]:
     """The task without Prefect's part; in any task that may be tried again."""
+    open_job(job).session.prefetch(batch)
     found = each(job, _resolve, batch, failed=unresolvable)
     again = [result for result in found if isinstance(result, Transient)]
     if again and not is_last_try():

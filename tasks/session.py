@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from pathlib import Path
 
 from registry_audit.api import ledger_of, trust_readings
 from registry_audit.audit.options import AuditOptions
@@ -46,6 +47,11 @@ def audit_job(options: AuditOptions, audit_id: str) -> Job:
     return Job(options.server, options, audit_id, resumable=True)
 
 
+def work_directory(job: Job) -> Path | None:
+    """Where what the audit has read and said is kept on this machine."""
+    return WorkDirectory(job.audit_id).path if job.resumable else None
+
+
 def open_job(job: Job) -> OpenJob:
     """Opened by the first task of an audit that runs in this process.
 
@@ -60,7 +66,7 @@ def open_job(job: Job) -> OpenJob:
                 job.server,
                 limits=job.options.limits,
                 algorithm=job.options.digest,
-                work_directory=WorkDirectory(job.audit_id).path if job.resumable else None,
+                work_directory=work_directory(job),
                 on_bytes=listeners_of(job.audit_id).read,
             )
             if job.options.quick:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from registry_audit.model.listing import Listing, Problem
-from registry_audit.model.manifest import Manifest, ManifestEntry
+from registry_audit.model.manifest import Manifest, ManifestEntry, manifest_of
 from registry_audit.model.mlmodel import MLMODEL
 from registry_audit.registry.resolve import Location
 
@@ -51,13 +51,14 @@ class ModelCopy:
     def problems(self) -> tuple[Problem, ...]:
         return self.listing.problems + (self.reading.problems if self.reading else ())
 
-    def manifest(self, algorithm: str) -> Manifest | None:
+    @property
+    def manifest(self) -> Manifest | None:
         """The manifest, if every listed file was read and nothing is in doubt; else None: half a manifest is none."""
         if self.reading is None or any(problem.blocks for problem in self.problems):
             return None
         if len(self.reading.entries) != len(self.listing.files):
             return None
-        return Manifest(self.reading.entries, algorithm)
+        return manifest_of(self.reading.entries)
 
 
 @dataclass(frozen=True, slots=True)

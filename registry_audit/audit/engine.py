@@ -14,43 +14,75 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 _WINDOW = 4  # items submitted ahead of each worker
+_BLOCK = 500  # versions whose runs, download URIs and last readings are asked for together
 
 
 def audit_versions(
     session: Session,
     versions: tuple[RegisteredVersion, ...],
+    keep: Callable[[int, VersionAudit], None],
     *,
     workers: int,
     on_done: Callable[[VersionAudit], None] = lambda audit: None,
-) -> tuple[VersionAudit, ...]:
-    """Audit every version; in the order given, whatever finished first."""
-    session.prefetch(versions)
+) -> None:
+    """Audit every version.
 
-    def audit(version: RegisteredVersion) -> VersionAudit:
+    Args:
+        keep: told of each row with its position among the versions, from any thread and in any order.
+    """
+
+    def audit(placed: tuple[int, RegisteredVersion]) -> None:
+        position, version = placed
         done = audit_version(session, version)
+        keep(position, done)
         on_done(done)
-        return done
 
-    return in_threads(session, audit, versions, workers=workers)
+    for _ in _in_threads(session, audit, _prefetched(session, versions), workers=workers):
+        pass
 
 
 def in_threads(
     session: Session, step: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int
 ) -> tuple[_Result, ...]:
     """`step` of every item, in the order of the items. An interruption stops the readings that are under way."""
-    remaining: Iterator[tuple[int, _Item]] = iter(enumerate(items))
-    results: dict[int, _Result] = {}
-    running: dict[Future[_Result], int] = {}
+
+    def placed(item: tuple[int, _Item]) -> tuple[int, _Result]:
+        return item[0], step(item[1])
+
+    results = dict(_in_threads(session, placed, enumerate(items), workers=workers))
+    return tuple(results[position] for position in sorted(results))
+
+
+def _prefetched(session: Session, versions: tuple[RegisteredVersion, ...]) -> Iterator[tuple[int, RegisteredVersion]]:
+    """The versions with their positions; the next block is asked for while the one before is audited."""
+    ahead = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
+    try:
+        asking = ahead.submit(session.prefetch, versions[:_BLOCK])
+        for start in range(0, len(versions), _BLOCK):
+            asking.result()
+            end = start + _BLOCK
+            asking = ahead.submit(session.prefetch, versions[end : end + _BLOCK])
+            yield from enumerate(versions[start:end], start)
+    finally:
+        ahead.shutdown(wait=False, cancel_futures=True)
+
+
+def _in_threads(
+    session: Session, step: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int
+) -> Iterator[_Result]:
+    """`step` of every item, as they are done; some items are taken ahead, and no more."""
+    remaining = iter(items)
+    running: set[Future[_Result]] = set()
     with ThreadPoolExecutor(workers, thread_name_prefix="audit") as pool:
         try:
             while True:
-                for index, item in islice(remaining, workers * _WINDOW - len(running)):
-                    running[pool.submit(step, item)] = index
+                for item in islice(remaining, workers * _WINDOW - len(running)):
+                    running.add(pool.submit(step, item))
                 if not running:
-                    return tuple(results[index] for index in sorted(results))
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
-                    results[running.pop(future)] = future.result()
+                    yield future.result()
         except BaseException:
             session.stop()
             pool.shutdown(wait=False, cancel_futures=True)

@@ -7,6 +7,7 @@ from registry_audit.audit.baseline import BaselineView
 from registry_audit.audit.comparing import Comparison
 from registry_audit.audit.copies import Copy, CopyFailure, ModelCopy, Role
 from registry_audit.audit.lineage import lineage_problems
+from registry_audit.audit.summary import CopySummary, same_under_another_name, summary_of
 from registry_audit.model.listing import Problem
 from registry_audit.model.mlmodel import MLMODEL, InvalidMLmodel, MLmodel, missing_parts, parse_mlmodel
 from registry_audit.printable import printable
@@ -50,8 +51,8 @@ class VersionAudit:
     verdict: Verdict
     reason: str | None  # why unverifiable or skipped
     storage: Storage
-    run_model: ModelCopy | None
-    reg_model: ModelCopy | None
+    run_model: CopySummary | None
+    reg_model: CopySummary | None
     comparison: Comparison | None
     findings: tuple[Finding, ...]  # most severe first
     baseline: BaselineView | None = None  # None without a ledger
@@ -95,16 +96,26 @@ def judge(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compariso
         storage=storage,
         comparison=comparison,
     )
+    run_model, reg_model = _summaries(run, reg)
     return VersionAudit(
         version=version,
         verdict=verdict,
         reason=reason,
         storage=storage,
-        run_model=run if isinstance(run, ModelCopy) else None,
-        reg_model=reg if isinstance(reg, ModelCopy) else None,
+        run_model=run_model,
+        reg_model=reg_model,
         comparison=comparison,
         findings=findings_of(version, problems),
     )
+
+
+def _summaries(run: Copy, reg: Copy) -> tuple[CopySummary | None, CopySummary | None]:
+    run_model = summary_of(run) if isinstance(run, ModelCopy) else None
+    if not isinstance(reg, ModelCopy):
+        return run_model, None
+    if run_model is not None and _stands_in(run, reg):
+        return run_model, same_under_another_name(run_model, reg)
+    return run_model, summary_of(reg)
 
 
 def _stands_in(run: Copy, reg: ModelCopy) -> bool:

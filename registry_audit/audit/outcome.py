@@ -1,5 +1,6 @@
 """From the rows of an audit to how it ends."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -29,23 +30,40 @@ class Judged(Protocol):
     def all_findings(self) -> tuple[Finding, ...]: ...
 
 
-def outcome_of(audits: Iterable[Judged], fail_on: Severity, *, listed_whole: bool = True) -> Outcome:
-    """1 wins over 3: what was found is not hidden by what could not be read.
+class OutcomeTally:
+    """Is told of every row, and then knows how the audit ends."""
 
-    RA009 alone never makes 1: inability is incompleteness, whatever its severity.
-    """
-    found = incomplete = False
-    audited = 0
-    for audit in audits:
-        audited += audit.verdict not in _NOT_AUDITED
-        incomplete |= audit.verdict is Verdict.UNVERIFIABLE
+    def __init__(self, fail_on: Severity) -> None:
+        self._fail_on = fail_on
+        self._found = self._incomplete = False
+        self.verdicts = Counter[Verdict](dict.fromkeys(Verdict, 0))
+
+    def add(self, audit: Judged) -> None:
+        self.verdicts[audit.verdict] += 1
+        self._incomplete |= audit.verdict is Verdict.UNVERIFIABLE
+        if audit.verdict is Verdict.MISMATCH or audit.all_findings:
+            self._weigh(audit)
+
+    def _weigh(self, audit: Judged) -> None:
+        """RA009 alone never makes 1: inability is incompleteness, whatever its severity."""
         standing = [finding for finding in audit.all_findings if finding.waiver is None]
         waived = {finding.rule for finding in audit.all_findings if finding.waiver is not None}
-        found |= audit.verdict is Verdict.MISMATCH and "RA001" not in waived
-        found |= any(f.rule != "RA009" and f.severity.rank >= fail_on.rank for f in standing)
-        incomplete |= any(f.rule == "RA009" for f in standing)
-    if found:
-        return Outcome(ExitStatus.FINDINGS)
-    if incomplete or audited == 0 or not listed_whole:
-        return Outcome(ExitStatus.INCOMPLETE)
-    return Outcome(ExitStatus.CLEAN)
+        self._found |= audit.verdict is Verdict.MISMATCH and "RA001" not in waived
+        self._found |= any(f.rule != "RA009" and f.severity.rank >= self._fail_on.rank for f in standing)
+        self._incomplete |= any(f.rule == "RA009" for f in standing)
+
+    def outcome(self, *, listed_whole: bool = True) -> Outcome:
+        """1 wins over 3: what was found is not hidden by what could not be read."""
+        audited = sum(count for verdict, count in self.verdicts.items() if verdict not in _NOT_AUDITED)
+        if self._found:
+            return Outcome(ExitStatus.FINDINGS)
+        if self._incomplete or audited == 0 or not listed_whole:
+            return Outcome(ExitStatus.INCOMPLETE)
+        return Outcome(ExitStatus.CLEAN)
+
+
+def outcome_of(audits: Iterable[Judged], fail_on: Severity, *, listed_whole: bool = True) -> Outcome:
+    tally = OutcomeTally(fail_on)
+    for audit in audits:
+        tally.add(audit)
+    return tally.outcome(listed_whole=listed_whole)

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Protocol
 
 from registry_audit.audit.readings import ReadingCache
 from registry_audit.errors import Stopped
@@ -13,8 +14,27 @@ from registry_audit.registry.downloads import DownloadUris
 from registry_audit.registry.runs import Runs
 from registry_audit.registry.versions import RegisteredVersion
 
-# Identity and fingerprint of a storage to its manifest and when it was last read in full, if that may be trusted.
-Trusted = Callable[[str, str], tuple[Manifest, str] | None]
+
+class Trusted(Protocol):
+    """What is known of storages that were read before, and may be trusted."""
+
+    def prefetch(self, keys: Iterable[tuple[str, str]]) -> None:
+        """Fetch with few questions what these versions (name, number) will want."""
+        ...
+
+    def __call__(self, identity: str, fingerprint: str) -> tuple[Manifest, str] | None:
+        """The manifest of a storage with this fingerprint, and when it was last read in full (UTC)."""
+        ...
+
+
+class NothingTrusted:
+    """Of every audit but a quick one."""
+
+    def prefetch(self, keys: Iterable[tuple[str, str]]) -> None:
+        return
+
+    def __call__(self, identity: str, fingerprint: str) -> tuple[Manifest, str] | None:
+        return None
 
 
 class Session:
@@ -40,15 +60,17 @@ class Session:
         self.readings = ReadingCache(work_directory)
         self.limits = limits or Limits()
         self.algorithm = algorithm
-        self.trusted: Trusted = lambda identity, fingerprint: None  # set for a quick audit
+        self.trusted: Trusted = NothingTrusted()  # set for a quick audit
         self._on_bytes = on_bytes
         self._stopping = threading.Event()
 
     def prefetch(self, versions: Iterable[RegisteredVersion]) -> None:
-        """Ask with few requests what resolving these versions will want to know."""
+        """Ask with few requests what auditing these versions, some hundreds, will want to know."""
         listed = tuple(versions)
+        keys = [(version.name, version.version) for version in listed]
         self.runs.prefetch({version.run_id for version in listed if version.run_id})
-        self.downloads.prefetch((version.name, version.version) for version in listed)
+        self.downloads.prefetch(keys)
+        self.trusted.prefetch(keys)
 
     def stop(self) -> None:
         """Make every reading end at its next chunk."""

@@ -106,11 +106,12 @@ def _options(chosen: dict[str, Any]) -> "AuditOptions":
 
 
 def _show(document: "AuditDocument", report_dir: Path | None) -> None:
-    from registry_audit.report.render import render
+    from registry_audit.report.render import rendered
     from registry_audit.report.write import write_report
 
     written = write_report(document, report_dir) if report_dir is not None else ()
-    click.echo(render(document, "text"), nl=False)
+    for chunk in rendered(document, "text"):
+        click.echo(chunk, nl=False)
     for path in written:
         click.echo(f"wrote {path}", err=True)
 

@@ -16,8 +16,9 @@ import click
 )
 def command(audit_json: Path, format: str) -> int:
     """Render an audit.json on stdout."""
-    from registry_audit.report.render import render
+    from registry_audit.report.render import rendered
     from registry_audit.report.write import load_report
 
-    click.echo(render(load_report(audit_json), format), nl=False)  # type: ignore[arg-type]
+    for chunk in rendered(load_report(audit_json), format):  # type: ignore[arg-type]
+        click.echo(chunk, nl=False)
     return 0

@@ -9,8 +9,8 @@ from registry_audit.audit.steps import audit_version
 from registry_audit.errors import CouldNotVerify, NotFound, UsageError
 from registry_audit.ledger.assess import baseline_differences
 from registry_audit.ledger.chain import Draft, Entry, Kind
+from registry_audit.ledger.drafts import accepted_draft
 from registry_audit.ledger.memory import last_reading
-from registry_audit.ledger.record import accepted_draft
 from registry_audit.ledger.store import Ledger, LedgerReader
 from registry_audit.model.manifest import Manifest
 from registry_audit.printable import printable
@@ -85,7 +85,7 @@ def _prepare(session: Session, ledger: Ledger, registry: str, reference: str, by
         with ledger.reading() as reader:
             return _gone(reader, registry, name, selector, by, reason)
     audit: VersionAudit = audit_version(session, version)
-    manifest = audit.reg_model.manifest(session.algorithm) if audit.reg_model else None
+    manifest = audit.reg_model.manifest if audit.reg_model else None
     if manifest is None or not manifest.entries:
         raise CouldNotVerify(f"{printable(reference)} cannot be accepted: {audit.reason or 'it was not read whole'}")
     changed: tuple[str, ...] = ()

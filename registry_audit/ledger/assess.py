@@ -20,16 +20,13 @@ FetchManifest = Callable[[str], Manifest]  # by digest, from the ledger
 _SHOWN = 20  # files named in the message; the row holds all of them
 
 
-def assess(audit: VersionAudit, memory: Memory, fetch: FetchManifest, *, algorithm: str, today: str) -> VersionAudit:
+def assess(audit: VersionAudit, memory: Memory, fetch: FetchManifest, *, today: str) -> VersionAudit:
     """The row with its baseline status, RA002 and RA011 where they apply, and the life of each finding."""
     version = audit.version
-    now = audit.reg_model.manifest(algorithm) if audit.reg_model else None
-    view, problems = _beside_baseline(
-        audit, memory.baselines.get((storable(version.name), version.version)), now, fetch
-    )
+    view, problems = _beside_baseline(audit, memory.baselines.get((storable(version.name), version.version)), fetch)
     findings = sorted_findings((*audit.findings, *findings_of(version, problems)))
-    run = audit.run_model.manifest(algorithm) if audit.run_model else None
-    bytes_now = (run.digest() if run else None, now.digest() if now else None)
+    run, reg = audit.run_model, audit.reg_model
+    bytes_now = (run.manifest_digest if run else None, reg.manifest_digest if reg else None)
     return replace(
         audit,
         baseline=view,
@@ -100,9 +97,10 @@ def baseline_differences(accepted: Manifest, now: Manifest) -> tuple[Difference,
 
 
 def _beside_baseline(
-    audit: VersionAudit, baseline: Baseline | None, now: Manifest | None, fetch: FetchManifest
+    audit: VersionAudit, baseline: Baseline | None, fetch: FetchManifest
 ) -> tuple[BaselineView, list[Problem]]:
-    trusted = audit.reg_model.reading.trusted_since if audit.reg_model and audit.reg_model.reading else None
+    now = audit.reg_model.manifest if audit.reg_model else None
+    trusted = audit.reg_model.trusted_since if audit.reg_model else None
     if baseline is None or baseline.manifest is None:
         return BaselineView(BaselineStatus.NEW, last_read_at=trusted), []
     if not baseline.is_of(audit.version):
@@ -114,9 +112,9 @@ def _beside_baseline(
     def view(status: BaselineStatus, differences: tuple[Difference, ...] = ()) -> BaselineView:
         return BaselineView(status, differences, baseline.at, baseline.by, baseline.reason, trusted)
 
-    if now is None:
+    if audit.reg_model is None or now is None:
         return view(BaselineStatus.NOT_READ), []
-    if now.digest() != baseline.manifest:
+    if audit.reg_model.manifest_digest != baseline.manifest:
         differences = baseline_differences(fetch(baseline.manifest), now)
         if any(difference.expected_by is None for difference in differences):
             return view(BaselineStatus.CHANGED, differences), [_content_changed(baseline, differences)]

@@ -1,5 +1,6 @@
 """What the ledger says of one registry as of now: baselines, open findings, waivers, last readings."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -66,12 +67,28 @@ class Memory:
 
 
 def load_memory(reader: LedgerReader, registry: str) -> Memory:
-    memory = Memory()
-    for entry in reader.latest_of_versions(Kind.ACCEPTED, registry):
+    """Everything. Of a registry of any size, an audit takes `load_findings` and then some versions at a time."""
+    memory = load_findings(reader, registry)
+    learn(memory, reader, registry, None)
+    return memory
+
+
+def learn(memory: Memory, reader: LedgerReader, registry: str, keys: Collection[Key] | None) -> None:
+    """Baselines and last readings of these versions, in the names of the ledger, in place of those known before."""
+    memory.baselines.clear()
+    memory.last_readings.clear()
+    for entry in reader.latest_of_versions(Kind.ACCEPTED, registry, keys):
         body = entry.fields
         memory.baselines[entry.name, entry.version] = Baseline(
             body.get("manifest"), entry.at, body.get("by", ""), body.get("reason", ""), body.get("creation_time_ms")
         )
+    for entry in reader.latest_of_versions(Kind.READING, registry, keys):
+        memory.last_readings[entry.name, entry.version] = last_reading(entry)
+
+
+def load_findings(reader: LedgerReader, registry: str) -> Memory:
+    """Open findings, waivers and the audit before; of no version a baseline yet."""
+    memory = Memory()
     for entry in reader.of_kind(Kind.FINDING_OPENED, Kind.FINDING_RESOLVED, Kind.WAIVED, registry=registry):
         body = entry.fields
         key = (entry.name, entry.version, body["rule"], body.get("path") or "")
@@ -84,8 +101,6 @@ def load_memory(reader: LedgerReader, registry: str) -> Memory:
                 Waiver(body["by"], body["reason"], body["until"]),
                 (body.get("run_manifest"), body.get("manifest")),
             )
-    for entry in reader.latest_of_versions(Kind.READING, registry):
-        memory.last_readings[entry.name, entry.version] = last_reading(entry)
     for entry in reader.of_kind(Kind.AUDIT_FINISHED, registry=registry):
         memory.previous_audit = entry
     return memory

@@ -1,51 +1,46 @@
 """One audit, written into the ledger: begun before anything is read, and at its end everything at once.
 
 The end is one transaction under the ledger's lock: what is said of a version is said beside the baselines of that
-very moment, and of two audits that see a new version at the same time only the first accepts it.
+very moment, and of two audits that see a new version at the same time only the first accepts it. The rows pass by
+some hundreds at a time, so that a registry of any size fits.
 """
 
 import getpass
+import heapq
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import AuditOptions
-from registry_audit.audit.outcome import outcome_of
+from registry_audit.audit.outcome import OutcomeTally
 from registry_audit.audit.scope import Scope
 from registry_audit.errors import NotFound, UsageError
+from registry_audit.ledger.absent import Expected, absent_keys
 from registry_audit.ledger.assess import assess, is_acceptable, vanished
-from registry_audit.ledger.chain import TIME_FORMAT, Draft, Entry, Kind, storable
-from registry_audit.ledger.memory import Key, Memory, finding_key, last_reading, load_memory, today
-from registry_audit.ledger.store import Ledger, LedgerReader
+from registry_audit.ledger.chain import Draft, Entry, Kind, storable
+from registry_audit.ledger.drafts import ON_FIRST_SIGHT, accepted_draft, drafts_of, manifests_of
+from registry_audit.ledger.memory import Key, Memory, learn, load_findings, today
+from registry_audit.ledger.resolving import Resolved, Resolving
+from registry_audit.ledger.store import Ledger, LedgerReader, LedgerWriter
 from registry_audit.model.manifest import Manifest
 from registry_audit.printable import printable
 from registry_audit.redact import redact
-from registry_audit.verdict import BaselineStatus, Verdict
+from registry_audit.verdict import BaselineStatus
 
+_AT_ONCE = 500  # rows
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """A finding of an earlier audit that this one no longer has."""
-
-    name: str
-    version: str
-    rule: str
-    path: str | None
-    first_seen: str
+Keep = Callable[[VersionAudit], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """An audit as it stands in the ledger."""
 
-    audits: tuple[VersionAudit, ...]  # assessed, with the versions that vanished
     resolved: tuple[Resolved, ...]
     head: Entry
     audit_id: str
@@ -104,77 +99,31 @@ def finish(
     scope: Scope,
     options: AuditOptions,
     audit_id: str,
-    audits: tuple[VersionAudit, ...],
+    audits: Iterable[VersionAudit],
+    keep: Keep,
     hidden: Mapping[Key, str] = MappingProxyType({}),
 ) -> Recorded:
     """Assess every row beside the ledger, and record the audit.
 
     Args:
+        audits: sorted by name, then number.
+        keep: told of every row as it was assessed, and of every version that vanished, in that same order.
         hidden: versions with a baseline that were not listed and are not known to be gone, and why.
 
     Raises:
         LedgerError: the ledger cannot be read or written.
     """
-    registry, day = registry_of(scope.registry_uri), today()
-    scope = replace(scope, listed=frozenset((storable(name), version) for name, version in scope.listed))
+    registry = registry_of(scope.registry_uri)
     with ledger.writing() as writer:
-        memory = load_memory(writer, registry)
-        fetch = _remembering(writer)
-        assessed = [assess(a, memory, fetch, algorithm=options.digest, today=day) for a in audits]
-        assessed += [
-            vanished(name, version, baseline, memory, today=day, hidden=hidden.get((name, version)))
-            for (name, version), baseline in sorted(memory.baselines.items())
-            if baseline.manifest is not None and _is_missing(name, version, scope, options)
-        ]
-        accepted = [a for a in assessed if options.accept_new and _is_new(a) and is_acceptable(a)]
-        writer.keep_manifests(_manifests(assessed, options.digest))
-        head = writer.append(_drafts(registry, audit_id, options, scope, assessed, accepted, memory))
-    return Recorded(
-        audits=tuple(assessed),
-        resolved=_resolved(assessed, memory, scope, options),
-        head=head,
-        audit_id=audit_id,
-        previous_audit_at=memory.previous_audit.at if memory.previous_audit else None,
-        accepted_count=len(accepted),
-    )
-
-
-def absent_versions(ledger: Ledger, scope: Scope, options: AuditOptions) -> tuple[Key, ...]:
-    """Versions with a baseline that this audit's listing should have shown, and did not."""
-    listed = frozenset((storable(name), version) for name, version in scope.listed)
-    with ledger.reading() as reader:
-        accepted = [
-            (entry.name, entry.version)
-            for entry in reader.latest_of_versions(Kind.ACCEPTED, registry_of(scope.registry_uri))
-            if entry.fields.get("manifest") is not None
-        ]
-    scope = replace(scope, listed=listed)
-    return tuple(sorted(key for key in accepted if _is_missing(*key, scope, options)))
-
-
-def trusted_readings(
-    ledger: Ledger, registry_uri: str, full_every: int | None
-) -> Callable[[str, str], tuple[Manifest, str] | None]:
-    """For `--quick`: identity and fingerprint of a storage to its manifest and when it was last read in full.
-
-    Args:
-        full_every: days after which a full reading is no longer trusted; None trusts any.
-    """
-    oldest = "" if full_every is None else (datetime.now(UTC) - timedelta(days=full_every)).strftime(TIME_FORMAT)
-    known: dict[tuple[str, str], tuple[str, str]] = {}
-    with ledger.reading() as reader:
-        for entry in reader.latest_of_versions(Kind.READING, registry_of(registry_uri)):
-            for identity, fingerprint, manifest, read_at in last_reading(entry).storages:
-                if read_at >= oldest:
-                    known[identity, fingerprint] = manifest, read_at
-        texts = {digest for digest, _ in known.values()}
-        manifests = {digest: reader.manifest(digest) for digest in sorted(texts)}
-
-    def trusted(identity: str, fingerprint: str) -> tuple[Manifest, str] | None:
-        digest, read_at = known.get((identity, fingerprint), (None, ""))
-        return (manifests[digest], read_at) if digest is not None else None
-
-    return trusted
+        finishing = _Finishing(writer, registry, scope, options, audit_id, keep, hidden)
+        head = writer.append(finishing.drafts(audits))
+        return Recorded(
+            resolved=finishing.resolved,
+            head=head,
+            audit_id=audit_id,
+            previous_audit_at=finishing.memory.previous_audit.at if finishing.memory.previous_audit else None,
+            accepted_count=finishing.accepted_count,
+        )
 
 
 def who() -> str:
@@ -185,116 +134,97 @@ def who() -> str:
         return f"unknown@{socket.gethostname()}"
 
 
-def accepted_draft(
-    registry: str, audit_id: str, audit: VersionAudit, manifest: Manifest, by: str, reason: str
-) -> Draft:
-    version = audit.version
-    body = {
-        "manifest": manifest.digest(),
-        "files": len(manifest.entries),
-        "bytes": sum(entry.size for entry in manifest.entries),
-        "by": by,
-        "reason": reason,
-        "creation_time_ms": version.creation_time_ms,
-        "run_id": version.run_id,
-        "source": redact(version.source),
-    }
-    return Draft(Kind.ACCEPTED, registry, version.name, version.version, audit_id, body)
+class _Finishing:
+    """The end of one audit, while it holds the ledger's lock."""
+
+    def __init__(
+        self,
+        writer: LedgerWriter,
+        registry: str,
+        scope: Scope,
+        options: AuditOptions,
+        audit_id: str,
+        keep: Keep,
+        hidden: Mapping[Key, str],
+    ) -> None:
+        self._writer, self._registry, self._scope, self._options = writer, registry, scope, options
+        self._audit_id, self._keep, self._hidden = audit_id, keep, hidden
+        self._day, self._who = today(), who()
+        self._expected = Expected(scope, options)
+        self.memory: Memory = load_findings(writer, registry)
+        self.accepted_count = 0
+        self.resolved: tuple[Resolved, ...] = ()
+
+    def drafts(self, audits: Iterable[VersionAudit]) -> Iterator[Draft]:
+        resolving, outcome = Resolving(self.memory.open_findings), OutcomeTally(self._options.fail_on)
+        for row in self._assessed(audits):
+            self._keep(row)
+            resolving.show(row)
+            outcome.add(row)
+            yield from drafts_of(self._registry, self._audit_id, row)
+            yield from self._accepted(row)
+        self.resolved = resolving.resolved(self._expected)
+        for gone in self.resolved:
+            body = {"rule": gone.rule, "path": gone.path, "first_seen": gone.first_seen}
+            yield Draft(Kind.FINDING_RESOLVED, self._registry, gone.name, gone.version, self._audit_id, body)
+        ending = outcome.outcome(listed_whole=self._scope.listed_whole)
+        yield Draft(
+            Kind.AUDIT_FINISHED,
+            self._registry,
+            audit_id=self._audit_id,
+            body={
+                "exit_status": int(ending.exit_status),
+                "verdicts": {verdict.value: count for verdict, count in outcome.verdicts.items()},
+                "listed": self._scope.listed_count,
+            },
+        )
+
+    def _assessed(self, audits: Iterable[VersionAudit]) -> Iterator[VersionAudit]:
+        """Every row beside its baseline, and among them the versions that are gone."""
+        gone = absent_keys(self._writer, self._registry, self._expected)
+        everything: tuple[Iterable[VersionAudit | Key], ...] = (audits, gone)
+        rows = heapq.merge(*everything, key=_order)
+        fetch = _remembering(self._writer)
+        while some := list(islice(rows, _AT_ONCE)):
+            learn(self.memory, self._writer, self._registry, [_key(row) for row in some])
+            assessed = [self._vanished(*row) if isinstance(row, tuple) else self._assess(row, fetch) for row in some]
+            manifests: dict[str, Manifest] = {}
+            for row in assessed:
+                manifests |= manifests_of(row)
+            self._writer.keep_manifests(manifests)
+            yield from assessed
+
+    def _assess(self, audit: VersionAudit, fetch: Callable[[str], Manifest]) -> VersionAudit:
+        return assess(audit, self.memory, fetch, today=self._day)
+
+    def _vanished(self, name: str, version: str) -> VersionAudit:
+        baseline, hidden = self.memory.baselines[name, version], self._hidden.get((name, version))
+        return vanished(name, version, baseline, self.memory, today=self._day, hidden=hidden)
+
+    def _accepted(self, row: VersionAudit) -> Iterator[Draft]:
+        is_new = row.baseline is not None and row.baseline.status is BaselineStatus.NEW
+        manifest = row.reg_model.manifest if row.reg_model else None
+        if self._options.accept_new and is_new and manifest is not None and is_acceptable(row):
+            self.accepted_count += 1
+            yield accepted_draft(self._registry, self._audit_id, row, manifest, self._who, ON_FIRST_SIGHT)
 
 
-def _drafts(
-    registry: str,
-    audit_id: str,
-    options: AuditOptions,
-    scope: Scope,
-    audits: list[VersionAudit],
-    accepted: list[VersionAudit],
-    memory: Memory,
-) -> Iterator[Draft]:
-    for audit in audits:
-        version = audit.version
-        if audit.verdict is not Verdict.SKIPPED or audit.reg_model is not None:
-            body = _reading_body(audit, options.digest)
-            yield Draft(Kind.READING, registry, version.name, version.version, audit_id, body)
-        for finding in audit.findings:
-            if finding.new:
-                opened = {"rule": finding.rule, "path": finding.path, "severity": finding.severity.value}
-                yield Draft(Kind.FINDING_OPENED, registry, version.name, version.version, audit_id, opened)
-    for gone in _resolved(audits, memory, scope, options):
-        resolved = {"rule": gone.rule, "path": gone.path, "first_seen": gone.first_seen}
-        yield Draft(Kind.FINDING_RESOLVED, registry, gone.name, gone.version, audit_id, resolved)
-    by = who()
-    for audit in accepted:
-        manifest = audit.reg_model.manifest(options.digest) if audit.reg_model else None
-        if manifest is not None:
-            yield accepted_draft(registry, audit_id, audit, manifest, by, "on first sight (--accept-new)")
-    outcome = outcome_of(audits, options.fail_on, listed_whole=scope.listed_whole)
-    verdicts = {verdict.value: sum(1 for audit in audits if audit.verdict is verdict) for verdict in Verdict}
-    body = {"exit_status": int(outcome.exit_status), "verdicts": verdicts, "listed": scope.listed_count}
-    yield Draft(Kind.AUDIT_FINISHED, registry, audit_id=audit_id, body=body)
+def _order(row: VersionAudit | Key) -> tuple[str, int]:
+    return (row[0], int(row[1])) if isinstance(row, tuple) else row.version.key
 
 
-def _reading_body(audit: VersionAudit, algorithm: str) -> dict[str, Any]:
-    storages = {}
-    for copy in (audit.run_model, audit.reg_model):
-        manifest = copy.manifest(algorithm) if copy else None
-        # Only a listing that tells an overwrite of the same size may ever stand for the bytes.
-        if copy is not None and manifest is not None and copy.reading is not None and copy.listing.tells_changes:
-            read_at = copy.reading.trusted_since or ""
-            storages[copy.identity] = [copy.identity, copy.listing.fingerprint(), manifest.digest(), read_at]
-    run, reg = (copy.manifest(algorithm) if copy else None for copy in (audit.run_model, audit.reg_model))
-    return {
-        "verdict": audit.verdict.value,
-        "baseline": audit.baseline.status.value if audit.baseline else None,
-        "manifest": reg.digest() if reg else None,
-        "run_manifest": run.digest() if run else None,
-        "storages": [storages[identity] for identity in sorted(storages)],
-        "rules": sorted({finding.rule for finding in audit.findings}),
-    }
-
-
-def _resolved(audits: list[VersionAudit], memory: Memory, scope: Scope, options: AuditOptions) -> tuple[Resolved, ...]:
-    """Open findings of versions that were looked at, or are gone, and that no longer have them."""
-    current = {finding_key(audit.version, finding) for audit in audits for finding in audit.findings}
-    looked_at: dict[Key, VersionAudit] = {(a.version.name, a.version.version): a for a in audits}
-    resolved = []
-    for (name, version, rule, path), first_seen in sorted(memory.open_findings.items()):
-        if (name, version, rule, path) in current:
-            continue
-        audit = looked_at.get((name, version))
-        # A version that could not be read whole has not lost its findings.
-        seen = audit is not None and (audit.verdict is not Verdict.UNVERIFIABLE or rule == "RA009")
-        gone = audit is None and _is_missing(name, version, scope, options)
-        if seen or gone:
-            resolved.append(Resolved(name, version, rule, path or None, first_seen))
-    return tuple(resolved)
-
-
-def _is_missing(name: str, version: str, scope: Scope, options: AuditOptions) -> bool:
-    """Whether a version should have been in this audit's listing, and was not."""
-    chosen = not options.models or any(fnmatchcase(name, pattern) for pattern in options.models)
-    return chosen and options.filter is None and scope.listed_whole and (name, version) not in scope.listed
-
-
-def _is_new(audit: VersionAudit) -> bool:
-    return audit.baseline is not None and audit.baseline.status is BaselineStatus.NEW
-
-
-def _manifests(audits: list[VersionAudit], algorithm: str) -> dict[str, Manifest]:
-    kept: dict[str, Manifest] = {}
-    for audit in audits:
-        for copy in (audit.run_model, audit.reg_model):
-            manifest = copy.manifest(algorithm) if copy else None
-            if manifest is not None:
-                kept[manifest.digest()] = manifest
-    return kept
+def _key(row: VersionAudit | Key) -> Key:
+    return row if isinstance(row, tuple) else (storable(row.version.name), row.version.version)
 
 
 def _remembering(reader: LedgerReader) -> Callable[[str], Manifest]:
+    """Manifests by digest; only those that a version differs from are ever asked for."""
     fetched: dict[str, Manifest] = {}
 
     def fetch(digest: str) -> Manifest:
         if digest not in fetched:
+            if len(fetched) >= _AT_ONCE:
+                fetched.clear()
             fetched[digest] = reader.manifest(digest)
         return fetched[digest]
 

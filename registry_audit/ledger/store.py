@@ -1,7 +1,7 @@
 """The ledger as a database: append under a lock, read what is current, check the whole."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -122,14 +122,21 @@ class LedgerReader:
             statement = statement.where(entries.c.kind.in_(kinds))
         return [_checked(row) for row in self._connection.execute(statement.order_by(entries.c.seq))]
 
-    def latest_of_versions(self, kind: Kind, registry: str) -> Iterator[Entry]:
-        """The newest entry of a kind for each version of a registry."""
-        newest = (
-            select(func.max(entries.c.seq).label("seq"))
-            .where(entries.c.kind == kind, entries.c.registry == registry)
-            .group_by(entries.c.name, entries.c.version)
-            .subquery()
-        )
+    def latest_of_versions(
+        self, kind: Kind, registry: str, keys: Collection[tuple[str, str]] | None = None
+    ) -> Iterator[Entry]:
+        """The newest entry of a kind for each version of a registry.
+
+        Args:
+            keys: names and numbers of some hundreds of versions to keep to; None is all.
+        """
+        question = select(func.max(entries.c.seq).label("seq"))
+        question = question.where(entries.c.kind == kind, entries.c.registry == registry)
+        if keys is not None:
+            # Both columns on their own: an index knows what to do with that, and who asks has few of one or the other.
+            names, numbers = ({key[part] for key in keys} for part in (0, 1))
+            question = question.where(entries.c.name.in_(sorted(names)), entries.c.version.in_(sorted(numbers)))
+        newest = question.group_by(entries.c.name, entries.c.version).subquery()
         statement = select(entries).join(newest, entries.c.seq == newest.c.seq).order_by(entries.c.seq)
         return map(_checked, self._connection.execute(statement.execution_options(yield_per=1000)))
 
@@ -143,6 +150,15 @@ class LedgerReader:
         if row is None:
             raise LedgerError(f"the ledger has lost the manifest {digest}")
         return checked_manifest(digest, row[0])
+
+    def manifests(self, digests: Iterable[str]) -> dict[str, Manifest]:
+        """Those of them that are there. Raises: LedgerError: one is not what its digest says."""
+        wanted, found = sorted(digests), dict[str, Manifest]()
+        for start in range(0, len(wanted), _CHUNK):
+            chosen = select(manifests).where(manifests.c.digest.in_(wanted[start : start + _CHUNK]))
+            for digest, text in self._connection.execute(chosen):
+                found[digest] = checked_manifest(digest, text)
+        return found
 
     def manifest_rows(self) -> Iterator[tuple[str, str]]:
         statement = select(manifests).order_by(manifests.c.digest).execution_options(yield_per=1000)

@@ -4,7 +4,7 @@ from datetime import date
 
 from registry_audit.errors import UsageError
 from registry_audit.ledger.chain import Draft, Entry, Kind
-from registry_audit.ledger.memory import last_reading, load_memory, today
+from registry_audit.ledger.memory import last_reading, load_findings, today
 from registry_audit.ledger.store import Ledger
 from registry_audit.printable import printable
 from registry_audit.rules import RULE_BY_ID
@@ -41,7 +41,7 @@ def waive(
     if day < today():
         raise UsageError(f"--until {day} has passed")
     with ledger.writing() as writer:
-        memory = load_memory(writer, registry)
+        memory = load_findings(writer, registry)
         if not any(
             key[:3] == (name, version, rule) and (path is None or key[3] == path) for key in memory.open_findings
         ):

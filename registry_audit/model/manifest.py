@@ -33,6 +33,11 @@ class Manifest:
         return digest_text(self.algorithm, hasher)
 
 
+def manifest_of(entries: tuple[ManifestEntry, ...]) -> Manifest:
+    """The manifest of files that were all digested with one algorithm; sorted by path already."""
+    return Manifest(entries, entries[0].digest.partition(":")[0]) if entries else Manifest(())
+
+
 def parse_manifest(text: str, algorithm: str = "sha256") -> Manifest:
     """The reverse of `Manifest.text`.
 

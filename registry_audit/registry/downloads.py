@@ -19,7 +19,7 @@ class DownloadUris:
         self._lock = threading.Lock()
 
     def prefetch(self, keys: Iterable[Key]) -> None:
-        """Read all of them from a database in one query; no such question exists over HTTP.
+        """Read some hundreds of them from a database in one query; no such question exists over HTTP.
 
         The answer is the store's own: `storage_location`, or `source` where there is none.
         Source: mlflow SqlAlchemyStore.get_model_version_download_uri. A query that fails costs nothing but speed.
@@ -30,7 +30,7 @@ class DownloadUris:
             return
         try:
             with session_maker() as session:
-                rows = list(_query(session, self._connection.registry))
+                rows = list(_query(session, self._connection.registry, wanted))
         except Exception:  # noqa: BLE001 - see above: `get` asks again and reports
             return
         with self._lock:
@@ -53,7 +53,7 @@ class DownloadUris:
             return self._connection.registry.get_model_version_download_uri(name, version) or ""
 
 
-def _query(session: Any, store: Any) -> Any:
+def _query(session: Any, store: Any, wanted: set[Key]) -> Any:
     from mlflow.entities.model_registry.model_version_stages import STAGE_DELETED_INTERNAL
     from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
 
@@ -65,4 +65,8 @@ def _query(session: Any, store: Any) -> Any:
     )
     # The store's own way to a query keeps to the active workspace.
     query = store._get_query(session, SqlModelVersion).with_entities(*columns)
-    return query.filter(SqlModelVersion.current_stage != STAGE_DELETED_INTERNAL)
+    return query.filter(
+        SqlModelVersion.name.in_(sorted({name for name, _ in wanted})),
+        SqlModelVersion.version.in_(sorted({int(version) for _, version in wanted})),
+        SqlModelVersion.current_stage != STAGE_DELETED_INTERNAL,
+    )

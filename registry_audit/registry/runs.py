@@ -1,6 +1,7 @@
 """Runs behind versions: do they still exist, and where did they keep their artifacts. Each is asked for once."""
 
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -10,6 +11,7 @@ from registry_audit.registry.connection import Connection
 from registry_audit.registry.translate import translated
 
 _SEARCH_SIZE = 100  # run ids in one filter
+_REMEMBERED = 10_000  # runs; the oldest answers are forgotten first
 
 
 class RunState(StrEnum):
@@ -31,7 +33,8 @@ class Runs:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._known: dict[str, _Run] = {}
+        self._known: OrderedDict[str, _Run] = OrderedDict()
+        self._experiments: list[str] | None = None
         self._lock = threading.Lock()
 
     def prefetch(self, run_ids: set[str]) -> None:
@@ -44,7 +47,7 @@ class Runs:
             return
         try:
             with translated("search the runs"):
-                experiments = self._experiment_ids()
+                experiments = self._experiments = self._experiments or self._experiment_ids()
                 for start in range(0, len(wanted), _SEARCH_SIZE):
                     self._search(experiments, wanted[start : start + _SEARCH_SIZE])
         except Exception:  # noqa: BLE001 - see above: `state` asks again and reports
@@ -93,7 +96,12 @@ class Runs:
         else:
             found = _run(info.lifecycle_stage, info.experiment_id, info.artifact_uri)
         with self._lock:
-            return self._known.setdefault(run_id, found)
+            return self._remember(run_id, found)
+
+    def _remember(self, run_id: str, found: _Run) -> _Run:
+        while len(self._known) >= _REMEMBERED:
+            self._known.popitem(last=False)
+        return self._known.setdefault(run_id, found)
 
     def _experiment_ids(self) -> list[str]:
         from mlflow.entities import ViewType
@@ -119,7 +127,7 @@ class Runs:
         with self._lock:
             for run in found:
                 info = run.info
-                self._known[info.run_id] = _run(info.lifecycle_stage, info.experiment_id, info.artifact_uri)
+                self._remember(info.run_id, _run(info.lifecycle_stage, info.experiment_id, info.artifact_uri))
 
 
 def _run(lifecycle_stage: str, experiment_id: str, artifact_uri: str) -> _Run:

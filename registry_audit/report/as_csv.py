@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterator, Sequence
 
 from registry_audit.printable import printable
 from registry_audit.report.document import AuditDocument, CopyRow, VersionRow
@@ -41,12 +42,16 @@ COLUMNS = (
 _ACTIVE = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠", "'")  # noqa: RUF001
 
 
-def render(document: AuditDocument) -> str:
+def chunks(document: AuditDocument) -> Iterator[str]:
     """A header and one line per version, whatever the names hold: text passes `printable`, so no cell has a newline."""
+    yield _line(COLUMNS)
+    for row in document.versions:
+        yield _line([_cell(value) for value in _row(row)])
+
+
+def _line(cells: Sequence[str | int]) -> str:
     buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([_cell(value) for value in _row(row)] for row in document.versions)
+    csv.writer(buffer, lineterminator="\n").writerow(cells)
     return buffer.getvalue()
 
 

@@ -2,8 +2,9 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -12,7 +13,7 @@ from markupsafe import Markup
 
 from registry_audit.printable import printable
 from registry_audit.report import view
-from registry_audit.report.document import AuditDocument
+from registry_audit.report.document import AuditDocument, VersionRow
 from registry_audit.report.html_views import (
     DIFFERENCE_LIMIT,
     WAIVED,
@@ -28,6 +29,7 @@ from registry_audit.report.html_views import (
     life_of,
     version_views,
 )
+from registry_audit.report.overview import Overview, PlacedFinding, overview_of
 from registry_audit.report.words import (
     BASELINE_WORDS,
     HEAD_WHY,
@@ -41,20 +43,25 @@ from registry_audit.rules import CONTENT_CHANGED, RUN_REGISTRY_MISMATCH
 from registry_audit.verdict import BaselineStatus, Severity, Verdict
 
 PAGE_ROWS = 200  # versions shown at once, and in the page itself for readers without JavaScript
+# What a browser takes without a pause; more are in audit.json, and the page says so.
+ROW_LIMIT = 10_000
+FINDING_LIMIT = 2_000
 
 
-def render(document: AuditDocument) -> str:
+def chunks(document: AuditDocument) -> Iterator[str]:
     """The page: findings as they stand, versions as rows of an embedded JSON that the page's script shows.
 
     Every text passes `printable` and is then escaped: as HTML by the template engine, as JSON so that nothing in it
     can end its element.
     """
     environment = _environment()
-    findings = view.placed_findings(document)
+    overview = overview_of(document)
+    findings = overview.placed[:FINDING_LIMIT]
     standing, waived = view.split_waived(findings)
-    versions = version_views(document, findings)
+    rows = _rows(document)
+    versions = version_views(rows, findings)
     style, script = _part("audit.css"), _part("audit.js")
-    return environment.get_template("audit.html.j2").render(
+    return environment.get_template("audit.html.j2").generate(
         document=document,
         state=STATE_WORDS[document.outcome.state],
         lede=view.lede(document),
@@ -62,8 +69,10 @@ def render(document: AuditDocument) -> str:
         limits=view.limits(document),
         read=view.read_words(document),
         fail_on=view.fail_on(document),
-        groups=_groups(standing),
+        groups=_groups(standing, overview),
         waived=waived,
+        waived_count=overview.waived.total(),
+        untold_findings=overview.finding_count - len(findings),
         waived_group=WAIVED,
         lives=_lives(findings),
         life_of=life_of,
@@ -80,6 +89,7 @@ def render(document: AuditDocument) -> str:
         difference_limit=DIFFERENCE_LIMIT,
         versions=versions[:PAGE_ROWS],
         version_count=len(versions),
+        untold_versions=len(document.versions) - len(versions),
         page_rows=PAGE_ROWS,
         versions_json=_json(versions),
         coverage_bars=_coverage_bars(document),
@@ -144,17 +154,23 @@ def _json(versions: tuple[VersionView, ...]) -> Markup:
     return htmlsafe_json_dumps(data, separators=(",", ":"))
 
 
-def _groups(
-    findings: Iterable[view.PlacedFinding],
-) -> list[tuple[Severity, list[view.PlacedFinding]]]:
+def _rows(document: AuditDocument) -> Sequence[VersionRow]:
+    """All versions; of too many those that have something to say."""
+    if len(document.versions) <= ROW_LIMIT:
+        return tuple(document.versions)
+    return tuple(islice((row for row in document.versions if not view.is_clean(row)), ROW_LIMIT))
+
+
+def _groups(findings: Iterable[PlacedFinding], overview: Overview) -> list[tuple[Severity, list[PlacedFinding], int]]:
+    """Of each severity the findings told here, and how many there are."""
     findings = list(findings)
     return [
-        (severity, [placed for placed in findings if placed.finding.severity is severity])
+        (severity, [placed for placed in findings if placed.finding.severity is severity], overview.standing[severity])
         for severity in view.SEVERITIES_WORST_FIRST
     ]
 
 
-def _lives(findings: Iterable[view.PlacedFinding]) -> list[tuple[str, int]]:
+def _lives(findings: Iterable[PlacedFinding]) -> list[tuple[str, int]]:
     """How many are new and known, where a filter by it leaves something out."""
     lives = [life_of(placed.finding) for placed in findings]
     counted: list[tuple[str, int]] = [(life, lives.count(life)) for life in ("new", "known") if life in lives]

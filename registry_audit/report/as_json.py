@@ -2,9 +2,11 @@
 
 import json
 import re
+import textwrap
 import unicodedata
+from collections.abc import Iterator
 
-from registry_audit.report.document import AuditDocument
+from registry_audit.report.document import AuditDocument, VersionRow
 
 _NOT_ASCII = re.compile(r"[\x7f-\U0010ffff]")
 # Escaped although JSON allows them raw: lone surrogates have no UTF-8 form, and the others could act on the
@@ -12,16 +14,27 @@ _NOT_ASCII = re.compile(r"[\x7f-\U0010ffff]")
 _ESCAPED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
-def render(document: AuditDocument) -> str:
-    """JSON text, always encodable as UTF-8, that ends in a newline.
+def chunks(document: AuditDocument) -> Iterator[str]:
+    """JSON text, always encodable as UTF-8, that ends in a newline; a version at a time.
 
     Keys of rows are in the order of their types, keys of mappings are sorted. A reader gets every string back as
     it was, but for what JSON cannot tell apart: a high and a low surrogate side by side become one character.
     """
-    data = document.model_dump(mode="python")
+    data = document.model_dump(mode="python", exclude={"versions"})
     data["options"] = _sorted(data["options"])
     data["summary"] = {key: _sorted(counts) for key, counts in data["summary"].items()}
-    return _escaped(json.dumps(data, indent=2, ensure_ascii=False, default=str)) + "\n"
+    yield _text(data).removesuffix("\n}") + ',\n  "versions": ['
+    for number, row in enumerate(document.versions):
+        yield (",\n" if number else "\n") + _version(row)
+    yield "\n  ]\n}\n" if document.versions else "]\n}\n"
+
+
+def _version(row: VersionRow) -> str:
+    return textwrap.indent(_text(row.model_dump(mode="python")), "    ")
+
+
+def _text(data: object) -> str:
+    return _escaped(json.dumps(data, indent=2, ensure_ascii=False, default=str))
 
 
 def _sorted(value: object) -> object:

@@ -1,5 +1,7 @@
 """The report as JUnit XML: one test case per version, for what CI servers show."""
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Literal
 from xml.etree import ElementTree
 
@@ -26,24 +28,23 @@ from registry_audit.verdict import Severity, Verdict
 Result = Literal["passed", "failure", "error", "skipped"]
 
 
-def render(document: AuditDocument) -> str:
-    """One `testsuite`. Every text passes `printable`, which leaves no character that XML 1.0 forbids.
+def chunks(document: AuditDocument) -> Iterator[str]:
+    """One `testsuite`, a test case at a time.
+
+    Every text passes `printable`, which leaves no character that XML 1.0 forbids.
 
     `unverifiable` is an error. A mismatch, or a finding at or above the audit's `fail_on`, is a failure. RA009 is an
     error, never a failure. A waived finding is neither: it is told in the output of its test case.
     """
     threshold = fail_on(document)
-    results = [_result(row, threshold) for row in document.versions]
-    cases = [_case(row, result) for row, result in zip(document.versions, results, strict=True)]
+    results = Counter[Result](_result(row, threshold) for row in document.versions)
     overall = _overall(document, results)
-    if overall is not None:
-        results.append(overall)
-        cases.append(_overall_case(document, overall))
+    results.update([overall] if overall is not None else [])
     counts = {
-        "tests": str(len(cases)),
-        "failures": str(results.count("failure")),
-        "errors": str(results.count("error")),
-        "skipped": str(results.count("skipped")),
+        "tests": str(results.total()),
+        "failures": str(results["failure"]),
+        "errors": str(results["error"]),
+        "skipped": str(results["skipped"]),
         "time": "0",
     }
     root = ElementTree.Element("testsuites", {"name": "MLflow registry audit", **counts})
@@ -60,9 +61,19 @@ def render(document: AuditDocument) -> str:
     properties = ElementTree.SubElement(suite, "properties")
     for name, value in _properties(document):
         ElementTree.SubElement(properties, "property", {"name": name, "value": printable(value)})
-    suite.extend(cases)
     ElementTree.indent(root)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+    head, end = ElementTree.tostring(root, encoding="unicode").rsplit("\n  </testsuite>", 1)
+    yield f'<?xml version="1.0" encoding="UTF-8"?>\n{head}'
+    for row in document.versions:
+        yield _indented(_case(row, _result(row, threshold)))
+    if overall is not None:
+        yield _indented(_overall_case(document, overall))
+    yield f"\n  </testsuite>{end}\n"
+
+
+def _indented(case: ElementTree.Element) -> str:
+    ElementTree.indent(case, level=2)
+    return f"\n    {ElementTree.tostring(case, encoding='unicode')}"
 
 
 def _result(row: VersionRow, threshold: Severity) -> Result:
@@ -78,15 +89,15 @@ def _result(row: VersionRow, threshold: Severity) -> Result:
     return "skipped" if row.verdict is Verdict.SKIPPED else "passed"
 
 
-def _overall(document: AuditDocument, results: list[Result]) -> Result | None:
+def _overall(document: AuditDocument, results: Counter[Result]) -> Result | None:
     """The result of the audit itself, where no version carries it: an empty suite would show as passed."""
     match document.outcome.state:
         case "clean":
             return None
         case "findings":
-            return None if "failure" in results or "error" in results else "failure"
+            return None if results["failure"] or results["error"] else "failure"
         case "incomplete":
-            return None if "error" in results else "error"
+            return None if results["error"] else "error"
 
 
 def _overall_case(document: AuditDocument, result: Result) -> ElementTree.Element:

@@ -1,12 +1,12 @@
 """The report as Markdown: for pull requests, chats and Prefect's artifacts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from registry_audit.printable import markdown
-from registry_audit.report.document import AuditDocument
+from registry_audit.report.document import AuditDocument, BaselineDifferenceRow, VersionRow
 from registry_audit.report.lines import symbol
+from registry_audit.report.overview import PlacedFinding, overview_of
 from registry_audit.report.view import (
-    PlacedFinding,
     baseline_words,
     changes_words,
     is_clean,
@@ -22,7 +22,6 @@ from registry_audit.report.view import (
     rule_words,
     side_words,
     split_waived,
-    standing,
     vanished_words,
     version_id,
 )
@@ -42,8 +41,10 @@ from registry_audit.verdict import BaselineStatus, Severity, Verdict
 # An artifact is loaded whole into a browser and kept in Prefect's database; the whole is in audit.json.
 ROW_LIMIT = 200
 
+_Placed = tuple[VersionRow, BaselineDifferenceRow]
 
-def render(document: AuditDocument) -> str:
+
+def chunks(document: AuditDocument) -> Iterator[str]:
     """GitHub-flavoured Markdown in which no text of the registry is markup."""
     parts = (
         _head(document),
@@ -56,7 +57,7 @@ def render(document: AuditDocument) -> str:
         _versions(document),
         _ledger(document),
     )
-    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+    yield "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
 def _head(document: AuditDocument) -> list[str]:
@@ -75,11 +76,11 @@ def _head(document: AuditDocument) -> list[str]:
 
 def _summary(document: AuditDocument) -> list[str]:
     coverage, summary = document.coverage, document.summary
-    severities = [finding.severity for row in document.versions for finding in standing(row)]
-    waived = sum(len(row.findings) for row in document.versions) - len(severities)
+    overview = overview_of(document)
     verdicts = ((VERDICT_WORDS[verdict].label, summary.verdicts.get(verdict, 0)) for verdict in Verdict)
     baseline = ((BASELINE_WORDS[status], summary.baseline.get(status, 0)) for status in BaselineStatus)
-    found = [*((severity.value, severities.count(severity)) for severity in reversed(Severity)), ("waived", waived)]
+    severities = ((severity.value, overview.standing[severity]) for severity in reversed(Severity))
+    found = [*severities, ("waived", overview.waived.total())]
     covered = (
         f"**Coverage:** {coverage.audited:,} of {count(coverage.listed, 'listed version')} audited"
         f"{not_read_words(document)}; {coverage.unverifiable:,} unverifiable, {coverage.skipped:,} skipped"
@@ -121,13 +122,12 @@ def _findings(document: AuditDocument) -> list[str]:
         for placed in findings[:ROW_LIMIT]
     ]
     header = ("Severity", "Rule", "Version", *(("Life",) if lives else ()), "What was found", "What to do")
-    return [f"## Findings ({len(findings):,})", "", *_table(header, rows), *_rest(len(findings), "finding")]
+    total = overview_of(document).standing.total()
+    return [f"## Findings ({total:,})", "", *_table(header, rows), *_rest(total, "finding")]
 
 
 def _changed(document: AuditDocument) -> list[str]:
-    pairs = [(row, difference) for row in document.versions for difference in row.baseline_differences]
-    # Those that no rule explains first; the sort keeps the order of versions and paths.
-    pairs.sort(key=lambda pair: pair[1].expected_by is not None)
+    pairs, total = _first_differences(document)
     rows = [
         (
             markdown(version_id(row)),
@@ -139,12 +139,24 @@ def _changed(document: AuditDocument) -> list[str]:
             markdown(moment_words(row.accepted_at or "")),
             markdown(row.accepted_by or ""),
         )
-        for row, difference in pairs[:ROW_LIMIT]
+        for row, difference in pairs
     ]
     if not rows:
         return []
     table = _table(("Version", "File", "What", "Baseline", "Now", "Accepted", "By"), rows)
-    return [f"## Not as accepted ({count(len(pairs), 'file')})", "", *table, *_rest(len(pairs), "file")]
+    return [f"## Not as accepted ({count(total, 'file')})", "", *table, *_rest(total, "file")]
+
+
+def _first_differences(document: AuditDocument) -> tuple[list[_Placed], int]:
+    """At most `ROW_LIMIT`, those that no rule explains first, in the order of versions and paths; and how many."""
+    unexplained, explained, total = list[_Placed](), list[_Placed](), 0
+    for row in document.versions:
+        for difference in row.baseline_differences:
+            total += 1
+            group = unexplained if difference.expected_by is None else explained
+            if len(group) < ROW_LIMIT:
+                group.append((row, difference))
+    return (unexplained + explained)[:ROW_LIMIT], total
 
 
 def _waived(document: AuditDocument) -> list[str]:
@@ -169,7 +181,8 @@ def _waived(document: AuditDocument) -> list[str]:
         )
     table = _table(("Severity", "Rule", "Version", "Life", "What was found", "Waived by", "Until", "Why"), rows)
     why = "Shown, but they do not fail the audit: until the day named, or until the bytes change."
-    return [f"## Waived findings ({len(waived):,})", "", why, "", *table, *_rest(len(waived), "finding")]
+    total = overview_of(document).waived.total()
+    return [f"## Waived findings ({total:,})", "", why, "", *table, *_rest(total, "finding")]
 
 
 def _resolved(document: AuditDocument) -> list[str]:
@@ -213,7 +226,12 @@ def _told(placed: PlacedFinding) -> str:
 
 
 def _versions(document: AuditDocument) -> list[str]:
-    rows = [row for row in document.versions if not is_clean(row)]
+    rows, total = list[VersionRow](), 0
+    for row in document.versions:
+        if not is_clean(row):
+            total += 1
+            if len(rows) < ROW_LIMIT:
+                rows.append(row)
     if not rows:
         return []
     baseline = ("Baseline",) if document.ledger is not None else ()
@@ -231,11 +249,11 @@ def _versions(document: AuditDocument) -> list[str]:
                 "" if copy is None else bytes_words(copy.bytes),
                 markdown(row.reason or ""),
             )
-            for row in rows[:ROW_LIMIT]
+            for row in rows
         ],
     )
-    heading = f"## Versions that are not clean ({len(rows):,} of {len(document.versions):,})"
-    return [heading, "", *table, *_rest(len(rows), "version")]
+    heading = f"## Versions that are not clean ({total:,} of {len(document.versions):,})"
+    return [heading, "", *table, *_rest(total, "version")]
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:

@@ -1,12 +1,12 @@
 """The report as plain text for a terminal: one line per version, then the findings, a legend and a summary."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from registry_audit.printable import printable
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.lines import LEGEND, baseline_lines, difference_line, version_line
+from registry_audit.report.overview import PlacedFinding, overview_of
 from registry_audit.report.view import (
-    PlacedFinding,
     changes_words,
     lede,
     life_words,
@@ -18,7 +18,7 @@ from registry_audit.report.view import (
     resolved_title,
     resolved_words,
     split_waived,
-    standing,
+    untold_words,
     vanished_words,
     version_id,
     waiver_words,
@@ -27,33 +27,35 @@ from registry_audit.report.words import BASELINE_WORDS, HEAD_WHY, STATE_WORDS, V
 from registry_audit.verdict import BaselineStatus, Severity, Verdict
 
 
-def render(document: AuditDocument) -> str:
+def chunks(document: AuditDocument) -> Iterator[str]:
     """Plain text without escape sequences or markup; only newline and tab are control characters in it."""
+    for line in _versions(document):
+        yield f"{line}\n"
     parts = (
-        _versions(document),
         _findings(document),
         _waived(document),
         _resolved(document),
         ("Legend", *_indented(LEGEND.splitlines())),
         _summary(document),
     )
-    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+    if document.versions:
+        yield "\n"
+    yield "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-def _versions(document: AuditDocument) -> list[str]:
-    lines = []
+def _versions(document: AuditDocument) -> Iterator[str]:
     for row in document.versions:
-        lines.append(version_line(row))
-        lines += _indented(difference_line(difference) for difference in row.differences)
-        lines += _indented(baseline_lines(row))
-    return lines
+        yield version_line(row)
+        yield from _indented(difference_line(difference) for difference in row.differences)
+        yield from _indented(baseline_lines(row))
 
 
 def _findings(document: AuditDocument) -> list[str]:
     findings, waived = split_waived(placed_findings(document))
     if not findings:
         return ["No findings but the waived ones." if waived else "No findings."]
-    return ["Findings", *(line for placed in findings for line in _finding(placed))]
+    lines = ["Findings", *(line for placed in findings for line in _finding(placed))]
+    return [*lines, "", *_indented([untold])] if (untold := untold_words(document)) else lines
 
 
 def _waived(document: AuditDocument) -> list[str]:
@@ -87,9 +89,9 @@ def _summary(document: AuditDocument) -> list[str]:
         (f"skipped{vanished_words(document)}", coverage.skipped),
         ("not sampled", coverage.not_sampled),
     ]
-    severities = [finding.severity for row in document.versions for finding in standing(row)]
-    waived = sum(len(row.findings) for row in document.versions) - len(severities)
-    found = _counted([*((s.value, severities.count(s)) for s in reversed(Severity)), ("waived", waived)])
+    overview = overview_of(document)
+    severities = ((severity.value, overview.standing[severity]) for severity in reversed(Severity))
+    found = _counted([*severities, ("waived", overview.waived.total())])
     rows: list[tuple[str, str]] = [
         ("Result", f"{STATE_WORDS[document.outcome.state]} (exit status {document.outcome.exit_status})"),
         ("", lede(document)),

@@ -3,14 +3,15 @@
 import platform
 from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
 
 from registry_audit import __version__
 from registry_audit.audit.comparing import Comparison, Kind
-from registry_audit.audit.copies import ModelCopy
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import AuditOptions
-from registry_audit.audit.outcome import outcome_of
+from registry_audit.audit.outcome import OutcomeTally
 from registry_audit.audit.scope import Scope
+from registry_audit.audit.summary import SIGNATURE, CopySummary
 from registry_audit.ledger.record import Recorded
 from registry_audit.redact import redact
 from registry_audit.report.document import (
@@ -34,51 +35,101 @@ from registry_audit.report.document import (
     VersionRow,
     WaiverRow,
 )
+from registry_audit.report.rows import SpooledRows
 from registry_audit.verdict import BaselineStatus, Verdict
 
-_SIGNATURE = "model.sig"  # the default name of OpenSSF Model Signing
 
+class DocumentBuilder:
+    """Is given the rows of an audit in the order of the report, one at a time, and then makes the document."""
 
-def build_document(
-    audits: tuple[VersionAudit, ...],
-    options: AuditOptions,
-    scope: Scope,
-    *,
-    recorded: Recorded | None = None,
-    ledger_url: str = "",
-    generated_at: datetime | None = None,
-) -> AuditDocument:
-    """The report of an audit; the same for the same rows in any order, but for `generated_at`."""
-    ordered = sorted(audits, key=lambda audit: audit.version.key)
-    outcome = outcome_of(ordered, options.fail_on, listed_whole=scope.listed_whole)
-    verdicts = Counter(audit.verdict for audit in ordered)
-    rules = Counter(finding.rule for audit in ordered for finding in audit.findings)
-    return AuditDocument(
-        generated_at=(generated_at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        tool=tool(),
-        registry=Registry(
-            tracking_uri=redact(scope.tracking_uri),
-            registry_uri=redact(scope.registry_uri),
-            mlflow_server=scope.mlflow_server,
-        ),
-        options=options.reported(),
-        outcome=Outcome(exit_status=int(outcome.exit_status), state=outcome.state),  # type: ignore[arg-type]
-        coverage=_coverage(ordered, scope, verdicts),
-        summary=Summary(
-            verdicts={verdict: verdicts[verdict] for verdict in Verdict},
-            baseline=_baseline_counts(ordered),
-            findings={rule: rules[rule] for rule in sorted(rules)},
-        ),
-        ledger=_ledger_row(recorded, ledger_url) if recorded else None,
-        changes=_changes(ordered, recorded) if recorded else None,
-        resolved=tuple(
-            ResolvedRow(
-                name=gone.name, version=gone.version, rule=gone.rule, path=gone.path, first_seen=gone.first_seen
-            )
-            for gone in (recorded.resolved if recorded else ())
-        ),
-        versions=tuple(version_row(audit, options.digest) for audit in ordered),
-    )
+    def __init__(self, options: AuditOptions, scope: Scope, *, directory: Path | None = None) -> None:
+        """
+        Args:
+            directory: for the rows, where there are more than memory should hold.
+        """
+        self._options, self._scope = options, scope
+        self._rows = SpooledRows(directory)
+        self._outcome = OutcomeTally(options.fail_on)
+        self._rules, self._statuses = Counter[str](), Counter[BaselineStatus]()
+        self._lives = Counter[bool]()
+        self._waived_count = self._trusted_count = self._signature_count = 0
+        # By storage, not by version: what several versions share was read once. Hashes, since names are long.
+        self._storages = set[int]()
+        self._files_read = self._bytes_read = 0
+
+    def add(self, audit: VersionAudit) -> None:
+        self._rows.append(version_row(audit))
+        self._outcome.add(audit)
+        self._rules.update(finding.rule for finding in audit.findings)
+        self._lives.update(bool(finding.new) for finding in audit.findings)
+        self._waived_count += sum(1 for finding in audit.findings if finding.waiver)
+        if audit.baseline is not None:
+            self._statuses[audit.baseline.status] += 1
+        copies = [copy for copy in (audit.run_model, audit.reg_model) if copy is not None]
+        self._trusted_count += any(copy.trusted_since for copy in copies)
+        self._signature_count += any(copy.signature for copy in copies)
+        for copy in copies:
+            if copy.was_read and hash(copy.identity) not in self._storages:
+                self._storages.add(hash(copy.identity))
+                self._files_read += copy.files_read
+                self._bytes_read += copy.bytes_read
+
+    def document(
+        self, *, recorded: Recorded | None = None, ledger_url: str = "", generated_at: datetime | None = None
+    ) -> AuditDocument:
+        scope, verdicts = self._scope, self._outcome.verdicts
+        outcome = self._outcome.outcome(listed_whole=scope.listed_whole)
+        return AuditDocument(
+            generated_at=(generated_at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            tool=tool(),
+            registry=Registry(
+                tracking_uri=redact(scope.tracking_uri),
+                registry_uri=redact(scope.registry_uri),
+                mlflow_server=scope.mlflow_server,
+            ),
+            options=self._options.reported(),
+            outcome=Outcome(exit_status=int(outcome.exit_status), state=outcome.state),  # type: ignore[arg-type]
+            coverage=self._coverage(),
+            summary=Summary(
+                verdicts={verdict: verdicts[verdict] for verdict in Verdict},
+                baseline={status: self._statuses[status] for status in BaselineStatus} if self._statuses else {},
+                findings={rule: self._rules[rule] for rule in sorted(self._rules)},
+            ),
+            ledger=_ledger_row(recorded, ledger_url) if recorded else None,
+            changes=self._changes(recorded) if recorded else None,
+            resolved=tuple(
+                ResolvedRow(
+                    name=gone.name, version=gone.version, rule=gone.rule, path=gone.path, first_seen=gone.first_seen
+                )
+                for gone in (recorded.resolved if recorded else ())
+            ),
+            versions=self._rows,
+        )
+
+    def _coverage(self) -> Coverage:
+        scope, verdicts = self._scope, self._outcome.verdicts
+        not_audited = verdicts[Verdict.UNVERIFIABLE] + verdicts[Verdict.SKIPPED]
+        return Coverage(
+            listed=scope.listed_count,
+            audited=len(self._rows) - not_audited,
+            unverifiable=verdicts[Verdict.UNVERIFIABLE],
+            skipped=verdicts[Verdict.SKIPPED],
+            not_sampled=scope.listed_count - len(scope.versions),
+            not_read=self._trusted_count,
+            files_read=self._files_read,
+            bytes_read=self._bytes_read,
+            storages_read=len(self._storages),
+            notes=(*scope.notes, *_signature_note(self._signature_count)),
+        )
+
+    def _changes(self, recorded: Recorded) -> Changes:
+        return Changes(
+            new=self._lives[True],
+            known=self._lives[False],
+            resolved=len(recorded.resolved),
+            waived=self._waived_count,
+            since=recorded.previous_audit_at,
+        )
 
 
 def tool() -> Tool:
@@ -89,7 +140,7 @@ def tool() -> Tool:
     )
 
 
-def version_row(audit: VersionAudit, algorithm: str) -> VersionRow:
+def version_row(audit: VersionAudit) -> VersionRow:
     version = audit.version
     return VersionRow(
         name=version.name,
@@ -103,8 +154,8 @@ def version_row(audit: VersionAudit, algorithm: str) -> VersionRow:
         baseline=audit.baseline.status if audit.baseline else None,
         storage=audit.storage,
         compared_by=audit.comparison.compared_by if audit.comparison else None,
-        run_model=_copy_row(audit.run_model, algorithm),
-        reg_model=_copy_row(audit.reg_model, algorithm),
+        run_model=_copy_row(audit.run_model),
+        reg_model=_copy_row(audit.reg_model),
         differences=difference_rows(audit.comparison),
         findings=finding_rows(audit),
         baseline_differences=_baseline_difference_rows(audit),
@@ -151,11 +202,6 @@ def difference_rows(comparison: Comparison | None) -> tuple[DifferenceRow, ...]:
     )
 
 
-def _baseline_counts(audits: list[VersionAudit]) -> dict[BaselineStatus, int]:
-    statuses = Counter(audit.baseline.status for audit in audits if audit.baseline)
-    return {status: statuses[status] for status in BaselineStatus} if statuses else {}
-
-
 def _baseline_difference_rows(audit: VersionAudit) -> tuple[BaselineDifferenceRow, ...]:
     kinds = {Kind.ONLY_LEFT: "removed", Kind.ONLY_RIGHT: "added", Kind.CONTENT: "content"}
     return tuple(
@@ -180,63 +226,22 @@ def _ledger_row(recorded: Recorded, url: str) -> LedgerRow:
     )
 
 
-def _changes(audits: list[VersionAudit], recorded: Recorded) -> Changes:
-    findings = [finding for audit in audits for finding in audit.findings]
-    return Changes(
-        new=sum(1 for finding in findings if finding.new),
-        known=sum(1 for finding in findings if not finding.new),
-        resolved=len(recorded.resolved),
-        waived=sum(1 for finding in findings if finding.waiver),
-        since=recorded.previous_audit_at,
-    )
-
-
-def _copy_row(copy: ModelCopy | None, algorithm: str) -> CopyRow | None:
+def _copy_row(copy: CopySummary | None) -> CopyRow | None:
     if copy is None:
         return None
-    manifest = copy.manifest(algorithm)
     return CopyRow(
-        uri=redact(copy.location.uri),
-        root=redact(" + ".join(copy.location.roots)) or None,
-        manifest_digest=manifest.digest() if manifest is not None and manifest.entries else None,
-        files=len(copy.listing.files),
-        bytes=copy.listing.bytes,
+        uri=redact(copy.uri),
+        root=redact(" + ".join(copy.roots)) or None,
+        manifest_digest=copy.manifest_digest if copy.manifest is not None and copy.manifest.entries else None,
+        files=copy.file_count,
+        bytes=copy.listed_bytes,
     )
 
 
 def _signature(audit: VersionAudit) -> str | None:
-    copies = [copy for copy in (audit.reg_model, audit.run_model) if copy is not None]
-    return next((_SIGNATURE for copy in copies for file in copy.listing.files if file.path == _SIGNATURE), None)
+    return next((copy.signature for copy in (audit.reg_model, audit.run_model) if copy and copy.signature), None)
 
 
-def _signature_note(audits: list[VersionAudit]) -> tuple[str, ...]:
-    count = sum(1 for audit in audits if _signature(audit))
+def _signature_note(count: int) -> tuple[str, ...]:
     versions = "1 version carries" if count == 1 else f"{count} versions carry"
-    return (f"{versions} a signature ({_SIGNATURE}); signatures are not verified by this audit",) if count else ()
-
-
-def _was_trusted(audit: VersionAudit) -> bool:
-    return any(copy and copy.reading and copy.reading.trusted_since for copy in (audit.run_model, audit.reg_model))
-
-
-def _coverage(audits: list[VersionAudit], scope: Scope, verdicts: Counter[Verdict]) -> Coverage:
-    # Counted by storage, not by version: what several versions share was read once.
-    read = {
-        copy.identity: copy.reading
-        for audit in audits
-        for copy in (audit.run_model, audit.reg_model)
-        if copy is not None and copy.reading is not None
-    }
-    not_audited = verdicts[Verdict.UNVERIFIABLE] + verdicts[Verdict.SKIPPED]
-    return Coverage(
-        listed=scope.listed_count,
-        audited=len(audits) - not_audited,
-        unverifiable=verdicts[Verdict.UNVERIFIABLE],
-        skipped=verdicts[Verdict.SKIPPED],
-        not_sampled=scope.listed_count - len(scope.versions),
-        not_read=sum(1 for audit in audits if _was_trusted(audit)),
-        files_read=sum(reading.files_read for reading in read.values()),
-        bytes_read=sum(reading.bytes_read for reading in read.values()),
-        storages_read=len(read),
-        notes=(*scope.notes, *_signature_note(audits)),
-    )
+    return (f"{versions} a signature ({SIGNATURE}); signatures are not verified by this audit",) if count else ()

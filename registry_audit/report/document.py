@@ -4,9 +4,10 @@ Outside data (a report read back from disk) enters through `AuditDocument.model_
 file that is not a report is refused with the place named. Keys are a contract: add, never rename.
 """
 
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 
 from registry_audit.verdict import BaselineStatus, Severity, Storage, Verdict
 
@@ -102,6 +103,11 @@ class VersionRow(_Row):
     last_read_at: str | None = None  # for `not_read`: when these bytes were last read in full
 
 
+def _rows(value: Any, validated: Callable[[Any], Sequence[VersionRow]]) -> Sequence[VersionRow]:
+    """Rows of a file are checked; those of an audit may be more than memory should hold, and are rows already."""
+    return tuple(validated(value)) if isinstance(value, list | tuple) else value
+
+
 class Coverage(_Row):
     listed: int
     audited: int  # every verdict but unverifiable and skipped
@@ -177,4 +183,5 @@ class AuditDocument(_Row):
     ledger: LedgerRow | None = None
     changes: Changes | None = None
     resolved: tuple[ResolvedRow, ...] = ()
-    versions: tuple[VersionRow, ...] = Field(default=())
+    # Read it from its beginning, once or a few times; it may come from disk.
+    versions: Annotated[Sequence[VersionRow], WrapValidator(_rows)] = Field(default=())

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from registry_audit.report.document import (
-    AuditDocument,
     BaselineDifferenceRow,
     CopyRow,
     DifferenceRow,
@@ -17,7 +16,8 @@ from registry_audit.report.document import (
     VersionRow,
 )
 from registry_audit.report.lines import symbol
-from registry_audit.report.view import PlacedFinding, accepted_words, baseline_words, marks
+from registry_audit.report.overview import PlacedFinding
+from registry_audit.report.view import accepted_words, baseline_words, marks
 from registry_audit.report.words import (
     BASELINE_KIND_WORDS,
     BASELINE_WORDS,
@@ -74,7 +74,7 @@ class FindingLink(NamedTuple):
     group: str  # the severity, or `waived`
     life: str  # `new` or `known`; empty without a ledger
     title: str
-    number: int
+    number: int  # 0: of one that the page does not tell
 
 
 class VersionView(NamedTuple):
@@ -106,14 +106,23 @@ class Bar(NamedTuple):
     width: str
 
 
-def version_views(document: AuditDocument, findings: Iterable[PlacedFinding]) -> tuple[VersionView, ...]:
-    links: dict[int, list[FindingLink]] = {}
-    for placed in findings:
-        finding, group = placed.finding, group_of(placed.finding)
+def version_views(rows: Iterable[VersionRow], told: Iterable[PlacedFinding]) -> tuple[VersionView, ...]:
+    """
+    Args:
+        told: the findings that the page tells, which the rows link to.
+    """
+    # By what they say: rows that come from disk are other objects each time.
+    numbers = {(placed.version.name, placed.version.version, placed.finding): placed.number for placed in told}
+    return tuple(_version(row, _links(row, numbers)) for row in rows)
+
+
+def _links(row: VersionRow, numbers: Mapping[tuple[str, str, FindingRow], int]) -> tuple[FindingLink, ...]:
+    links = []
+    for finding in row.findings:
         title = finding.severity.value if finding.waived is None else f"{finding.severity.value}, waived"
-        link = FindingLink(finding.rule, group, life_of(finding), title, placed.number)
-        links.setdefault(id(placed.version), []).append(link)
-    return tuple(_version(row, tuple(links.get(id(row), ()))) for row in document.versions)
+        number = numbers.get((row.name, row.version, finding), 0)
+        links.append(FindingLink(finding.rule, group_of(finding), life_of(finding), title, number))
+    return tuple(sorted(links, key=lambda link: link.number or len(numbers) + 1))
 
 
 def group_of(finding: FindingRow) -> str:

@@ -15,8 +15,9 @@ from registry_audit.audit.copies import Copy, ModelCopy, Role
 from registry_audit.audit.judging import Finding, VersionAudit
 from registry_audit.audit.pairing import PairAudit
 from registry_audit.audit.single import VersionPair
+from registry_audit.audit.summary import CopySummary, summary_of
 from registry_audit.config import CompareConfig
-from registry_audit.model.manifest import Manifest
+from registry_audit.model.manifest import manifest_of
 from registry_audit.redact import redact
 from registry_audit.registry.versions import RegisteredVersion
 
@@ -24,7 +25,7 @@ _CHECK_SIDES = ("run_model", "reg_model")
 _SERVERS = ("tracking_server_1", "tracking_server_2")
 
 
-def check_report(audit: VersionAudit, options: dict[str, Any], algorithm: str) -> dict[str, Any]:
+def check_report(audit: VersionAudit, options: dict[str, Any]) -> dict[str, Any]:
     """Of `check-model-version`. `options`: model_name, version_or_stage, download_dir, report_file."""
     return {
         "System": _system("check_model_version"),
@@ -32,8 +33,8 @@ def check_report(audit: VersionAudit, options: dict[str, Any], algorithm: str) -
         "Version": _version(audit.version),
         "Comparison": {
             "equals": audit.verdict.passes,
-            "run_model": _copy(audit.run_model, algorithm),
-            "reg_model": _copy(audit.reg_model, algorithm),
+            "run_model": _copy(audit.run_model),
+            "reg_model": _copy(audit.reg_model),
         },
         "verdict": audit.verdict.value,
         "reason": audit.reason,
@@ -44,7 +45,7 @@ def check_report(audit: VersionAudit, options: dict[str, Any], algorithm: str) -
     }
 
 
-def compare_report(pair: VersionPair, config: CompareConfig, uris: tuple[str, str], algorithm: str) -> dict[str, Any]:
+def compare_report(pair: VersionPair, config: CompareConfig, uris: tuple[str, str]) -> dict[str, Any]:
     """Of `compare-model-versions`. `uris`: the tracking URIs of the two servers."""
     verdicts = {audit.role: audit.verdict for audit in pair.pairs}
     return {
@@ -57,7 +58,7 @@ def compare_report(pair: VersionPair, config: CompareConfig, uris: tuple[str, st
             }
             for server, uri, resolved in zip(_SERVERS, uris, pair.resolved, strict=True)
         },
-        **{_SECTION[audit.role]: _pair_section(audit, algorithm) for audit in pair.pairs},
+        **{_SECTION[audit.role]: _pair_section(audit) for audit in pair.pairs},
         "Comparison_Summary": {role.value: verdict.passes for role, verdict in verdicts.items()},
         "verdict": {role.value: verdict.value for role, verdict in verdicts.items()},
         "differences": {audit.role.value: _differences(audit.comparison, _SERVERS) for audit in pair.pairs},
@@ -107,22 +108,20 @@ def _version(version: RegisteredVersion) -> dict[str, Any]:
     }
 
 
-def _copy(copy: Copy | None, algorithm: str) -> dict[str, Any] | None:
-    if not isinstance(copy, ModelCopy):
-        return None
-    return {"download_uri": redact(copy.location.uri), "local_path": _place(copy, algorithm)}
+def _copy(copy: CopySummary | None) -> dict[str, Any] | None:
+    return None if copy is None else {"download_uri": redact(copy.uri), "local_path": _place(copy)}
 
 
-def _place(copy: ModelCopy, algorithm: str) -> dict[str, Any]:
+def _place(copy: CopySummary) -> dict[str, Any]:
     """`path`: where the files are on this machine, None where they were streamed. `hash`: of the manifest."""
-    manifest = copy.manifest(algorithm)
-    return {"path": copy.directory, "hash": manifest.digest() if manifest and manifest.entries else None}
+    has_files = copy.manifest is not None and copy.manifest.entries
+    return {"path": copy.directory, "hash": copy.manifest_digest if has_files else None}
 
 
-def _pair_section(audit: PairAudit, algorithm: str) -> dict[str, Any]:
+def _pair_section(audit: PairAudit) -> dict[str, Any]:
     return {
         "equals": audit.verdict.passes,
-        **{server: _pair_place(copy, algorithm) for server, copy in zip(_SERVERS, audit.copies, strict=True)},
+        **{server: _pair_place(copy) for server, copy in zip(_SERVERS, audit.copies, strict=True)},
         "verdict": audit.verdict.value,
         "reason": audit.reason,
         "storage": audit.storage.value,
@@ -131,17 +130,17 @@ def _pair_section(audit: PairAudit, algorithm: str) -> dict[str, Any]:
     }
 
 
-def _pair_place(copy: Copy, algorithm: str) -> dict[str, Any] | None:
+def _pair_place(copy: Copy) -> dict[str, Any] | None:
     if not isinstance(copy, ModelCopy):
         return None
-    place = _place(copy, algorithm)
+    place = _place(summary_of(copy))
     if copy.native is not None:
         place["path"] = f"{copy.directory}/{copy.native}" if copy.directory else copy.native
         entries = copy.reading.entries if copy.reading else ()
         if len(entries) == 1:  # a native model of one file: its own digest, as the predecessor gave it
             place["hash"] = entries[0].digest
         elif entries:
-            place["hash"] = Manifest(entries, algorithm).digest()
+            place["hash"] = manifest_of(entries).digest()
     return place
 
 

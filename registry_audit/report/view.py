@@ -1,12 +1,13 @@
 """What every rendering derives from a report: order, counts and sentences. Nothing here is escaped yet."""
 
 import json
-from dataclasses import dataclass
+from collections import Counter
 from typing import Any
 
 from registry_audit.report.document import AuditDocument, FindingRow, ResolvedRow, VersionRow, WaiverRow
+from registry_audit.report.overview import PlacedFinding, may_fail, overview_of
 from registry_audit.report.words import BASELINE_WORDS, age_words, bytes_words, count, moment_words, short_digest
-from registry_audit.rules import CONTENT_CHANGED, MODEL_MISSING, RULE_BY_ID, UNVERIFIABLE
+from registry_audit.rules import CONTENT_CHANGED, MODEL_MISSING, RULE_BY_ID
 from registry_audit.verdict import BaselineStatus, Severity, Verdict
 
 DEFAULT_FAIL_ON = Severity.MEDIUM
@@ -14,24 +15,9 @@ SEVERITIES_WORST_FIRST = tuple(reversed(Severity))
 _NAMED_PATHS = 3  # in a sentence; the differences beside it name all of them
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedFinding:
-    """A finding with the version it was found at. `number` counts from 1 in the order of `placed_findings`."""
-
-    number: int
-    version: VersionRow
-    finding: FindingRow
-
-
 def version_id(row: VersionRow) -> str:
     """`Wine/3`. The last slash separates: a name may hold slashes, a version number does not."""
     return f"{row.name}/{row.version}"
-
-
-def version_key(row: VersionRow) -> tuple[str, int, str]:
-    """Sorts version 10 after version 9."""
-    number = int(row.version) if row.version.isascii() and row.version.isdecimal() and len(row.version) < 19 else -1
-    return row.name, number, row.version
 
 
 def marks(row: VersionRow) -> tuple[str, ...]:
@@ -41,18 +27,15 @@ def marks(row: VersionRow) -> tuple[str, ...]:
 
 
 def placed_findings(document: AuditDocument) -> tuple[PlacedFinding, ...]:
-    """All findings: those that stand, then those that are waived; in each part the worst first, by rule and version."""
-    pairs = [(row, finding) for row in document.versions for finding in row.findings]
-    pairs.sort(
-        key=lambda pair: (
-            pair[1].waived is not None,
-            -pair[1].severity.rank,
-            pair[1].rule,
-            version_key(pair[0]),
-            pair[1].path or "",
-        )
-    )
-    return tuple(PlacedFinding(number, row, finding) for number, (row, finding) in enumerate(pairs, start=1))
+    """The findings, at most `FINDING_LIMIT`: those that stand, then those that are waived; the worst first."""
+    return overview_of(document).placed
+
+
+def untold_words(document: AuditDocument) -> str:
+    """How many findings are not among the placed ones; nothing where all are."""
+    overview = overview_of(document)
+    untold = overview.finding_count - len(overview.placed)
+    return f"and {count(untold, 'more finding')}: see audit.json." if untold else ""
 
 
 def split_waived(
@@ -119,11 +102,6 @@ def baseline_words(row: VersionRow) -> str:
             return f"{words}, but not read; {full}, trusted because its fingerprint is unchanged"
 
 
-def is_vanished(row: VersionRow) -> bool:
-    """A version that was accepted and is no longer in the registry: a row of the report, not of the listing."""
-    return row.baseline is BaselineStatus.VANISHED and row.verdict is Verdict.SKIPPED
-
-
 def changes_words(document: AuditDocument) -> str:
     """The findings beside those of the audit before, in one sentence; nothing without a ledger."""
     changes = document.changes
@@ -159,7 +137,7 @@ def not_read_words(document: AuditDocument) -> str:
 
 def vanished_words(document: AuditDocument) -> str:
     """How many of the skipped are gone from the registry, for a place behind their number."""
-    vanished = sum(map(is_vanished, document.versions))
+    vanished = overview_of(document).vanished_count
     return f" ({vanished:,} vanished)" if vanished else ""
 
 
@@ -172,13 +150,8 @@ def fail_on(document: AuditDocument) -> Severity:
 
 
 def fails(finding: FindingRow, threshold: Severity) -> bool:
-    """Whether it makes the exit status 1.
-
-    RA009 never does: being unable to verify has a status of its own. Nor does what is waived.
-    """
-    if finding.rule == UNVERIFIABLE.id or finding.waived is not None:
-        return False
-    return finding.severity.rank >= threshold.rank
+    """Whether it makes the exit status 1."""
+    return may_fail(finding) and finding.severity.rank >= threshold.rank
 
 
 def is_clean(row: VersionRow) -> bool:
@@ -192,9 +165,8 @@ def is_missing(row: VersionRow) -> bool:
 
 def lede(document: AuditDocument) -> str:
     """The result in one to three sentences, with its denominator. It agrees with `registry_audit.audit.outcome`."""
-    coverage, threshold = document.coverage, fail_on(document)
-    all_findings = [finding for row in document.versions for finding in row.findings]
-    waived = [finding for finding in all_findings if finding.waived is not None]
+    coverage, threshold, overview = document.coverage, fail_on(document), overview_of(document)
+    waived = overview.waived.total()
     sentences = []
     unverified = (
         f"{count(coverage.unverifiable, 'version')} of {coverage.listed:,} could not be verified: "
@@ -202,8 +174,7 @@ def lede(document: AuditDocument) -> str:
     )
     match document.outcome.state:
         case "findings":
-            failing = sum(fails(finding, threshold) for finding in all_findings)
-            versions = sum(any(fails(finding, threshold) for finding in row.findings) for row in document.versions)
+            failing, versions = _from(threshold, overview.failing), _from(threshold, overview.failing_versions)
             found = f"{count(failing, 'finding')} at severity {threshold} or above, in {count(versions, 'version')}."
             sentences += [found, unverified] if coverage.unverifiable else [found]
         case "incomplete":
@@ -215,14 +186,18 @@ def lede(document: AuditDocument) -> str:
                 sentences.append(unverified if coverage.unverifiable else other)
         case "clean":
             audited = f"{coverage.audited:,} of {count(coverage.listed, 'listed version')} audited"
-            but = " that is not waived" if any(finding.severity.rank >= threshold.rank for finding in waived) else ""
-            below = len(all_findings) - len(waived)
+            but = " that is not waived" if _from(threshold, overview.waived) else ""
+            below = overview.standing.total()
             sentences.append(f"{audited}, no finding at severity {threshold} or above{but}.")
             sentences += [f"{count(below, 'finding')} below that."] if below else []
             sentences += _what_clean_hides(document)
     if waived:
-        sentences.append(f"{count(len(waived), 'finding is', 'findings are')} waived.")
+        sentences.append(f"{count(waived, 'finding is', 'findings are')} waived.")
     return " ".join(sentences)
+
+
+def _from(threshold: Severity, counted: Counter[Severity]) -> int:
+    return sum(number for severity, number in counted.items() if severity.rank >= threshold.rank)
 
 
 def _what_clean_hides(document: AuditDocument) -> list[str]:
@@ -232,9 +207,7 @@ def _what_clean_hides(document: AuditDocument) -> list[str]:
         be, they = ("was", "its fingerprint is") if coverage.not_read == 1 else ("were", "their fingerprints are")
         sentences.append(f"{coverage.not_read:,} of them {be} not read: {they} unchanged.")
     uncompared = coverage.audited and document.summary.verdicts.get(Verdict.SAME_STORAGE, 0) == coverage.audited
-    new = has_ledger(document) and all(
-        row.baseline is BaselineStatus.NEW for row in document.versions if row.verdict.passes
-    )
+    new = has_ledger(document) and not overview_of(document).passing_not_new_count
     if uncompared and (new or not has_ledger(document)):
         sentences.append(
             f"All are in one storage only{' and new to the ledger' if new else ''}, so nothing was compared."
@@ -250,7 +223,7 @@ def read_words(document: AuditDocument) -> str:
 
 def has_ledger(document: AuditDocument) -> bool:
     """Whether baselines were looked at. A summary may name every status with a zero."""
-    counted = any(document.summary.baseline.values()) or any(row.baseline is not None for row in document.versions)
+    counted = any(document.summary.baseline.values()) or overview_of(document).with_baseline_count > 0
     return counted or document.ledger is not None
 
 
@@ -283,17 +256,18 @@ def _ledger_limits(document: AuditDocument) -> list[str]:
             f"{count(new, 'version is', 'versions are')} new to the ledger: an overwrite before this audit cannot be "
             f"seen. {_accepted_of(new, document.ledger.accepted_new)}"
         )
-    trusted = sorted(row.last_read_at for row in document.versions if row.last_read_at and not is_vanished(row))
-    if document.coverage.not_read and trusted:
-        age = age_words(trusted[0], document.generated_at)
-        oldest = f"{'that' if len(trusted) == 1 else 'the oldest'} of {moment_words(trusted[0])}"
+    overview = overview_of(document)
+    if document.coverage.not_read and overview.oldest_reading:
+        age = age_words(overview.oldest_reading, document.generated_at)
+        which = "that" if overview.trusted_count == 1 else "the oldest"
+        oldest = f"{which} of {moment_words(overview.oldest_reading)}"
         sentences.append(
             f"{count(document.coverage.not_read, 'version was', 'versions were')} not read: the fingerprint of the "
             "storage (paths, sizes, ETags or change times) is the one of the last full reading, "
             f"{oldest}{age and f', {age} before this audit'}. "
             "An overwrite that leaves the fingerprint as it was cannot be seen this way."
         )
-    vanished = sum(map(is_vanished, document.versions))
+    vanished = overview.vanished_count
     if vanished:
         gone = count(vanished, "accepted version is", "accepted versions are")
         sentences.append(

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 from registry_audit.report.document import SCHEMA_VERSION, AuditDocument
-from registry_audit.report.render import Format, render
+from registry_audit.report.render import Format, rendered
 
 # The source of truth first: if the disk fills up, it is the one to have.
 FILES: tuple[tuple[str, Format], ...] = (
@@ -30,11 +31,10 @@ def write_report(document: AuditDocument, directory: Path) -> tuple[Path, ...]:
     Raises:
         OSError: the directory cannot be made or written.
     """
-    texts = [(directory / name, render(document, form)) for name, form in FILES]
     directory.mkdir(parents=True, exist_ok=True)
-    for path, text in texts:
-        write_whole(path, text)
-    return tuple(path for path, _ in texts)
+    for name, form in FILES:
+        write_whole(directory / name, rendered(document, form))
+    return tuple(directory / name for name, _ in FILES)
 
 
 def load_report(path: Path) -> AuditDocument:
@@ -73,12 +73,13 @@ def _refuse_newer(data: Any, shown: str) -> None:
         )
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: Iterable[str]) -> None:
+    """The text, in one piece or in many, or nothing."""
     # Not `tempfile`: its files are for the owner only, and a report is to be shared as the umask allows.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+            file.writelines([text] if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -32,7 +32,7 @@ def filled(url: str) -> Ledger:
     record(ledger, row(), row(version="2"), row("beer"), odd, audit_id="first", accept_new=True)
     record(ledger, changed, row(version="2", files=CHANGED), odd, audit_id="second")
     with ledger.writing() as writer:
-        manifest = changed.reg_model.manifest("sha256") if changed.reg_model else None
+        manifest = changed.reg_model.manifest if changed.reg_model else None
         assert manifest is not None
         gone = {"manifest": None, "by": "alice", "reason": "retired"}
         accepted = accepted_draft(REGISTRY, "second", changed, manifest, "alice", REASON)

@@ -16,9 +16,12 @@ from registry_audit.audit.copies import ModelCopy, Reading, Role
 from registry_audit.audit.judging import VersionAudit, findings_of
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.scope import Scope
+from registry_audit.audit.summary import summary_of
+from registry_audit.ledger.chain import Entry
 from registry_audit.ledger.record import Recorded, begin, finish, registry_of
+from registry_audit.ledger.resolving import Resolved
 from registry_audit.ledger.store import Ledger
-from registry_audit.model.listing import ListedFile, Problem, make_listing
+from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
 from registry_audit.model.manifest import Manifest, ManifestEntry
 from registry_audit.registry.resolve import Location
 from registry_audit.registry.versions import RegisteredVersion
@@ -64,12 +67,16 @@ def row(
     run = _copy(Role.RUN_MODEL, registered.source + "/run", run_files, marker) if run_files is not None else reg
     storage = Storage.SHARED if run is reg else Storage.SEPARATE
     findings = findings_of(registered, list(problems))
-    copies = (run, reg) if listed else (None, None)
+    copies = (summary_of(run), summary_of(reg)) if listed else (None, None)
     return VersionAudit(registered, verdict, None, storage, *copies, None, findings)
 
 
+def listing_of(files: Mapping[str, bytes], marker: str) -> Listing:
+    return make_listing([ListedFile(path, len(data), marker and f"{marker}-{path}") for path, data in files.items()])
+
+
 def _copy(role: Role, uri: str, files: Mapping[str, bytes], marker: str) -> ModelCopy:
-    listing = make_listing([ListedFile(path, len(data), marker and f"{marker}-{path}") for path, data in files.items()])
+    listing = listing_of(files, marker)
     reading = Reading(manifest_of(files).entries, files.get("MLmodel"), (), len(files), sum(map(len, files.values())))
     return ModelCopy(role, Location(uri, (uri,), uri), uri, listing, reading)
 
@@ -85,13 +92,38 @@ def options(**chosen: object) -> AuditOptions:
     return AuditOptions.model_validate({"tracking_uri": REGISTRY_URI, "ledger": "sqlite:///unused.db", **chosen})
 
 
+@dataclass(frozen=True, slots=True)
+class RecordedAudit:
+    audits: tuple[VersionAudit, ...]  # assessed, with the versions that vanished, in the order of a report
+    recorded: Recorded
+
+    @property
+    def head(self) -> Entry:
+        return self.recorded.head
+
+    @property
+    def resolved(self) -> tuple[Resolved, ...]:
+        return self.recorded.resolved
+
+    @property
+    def accepted_count(self) -> int:
+        return self.recorded.accepted_count
+
+    @property
+    def previous_audit_at(self) -> str | None:
+        return self.recorded.previous_audit_at
+
+
 def record(
     ledger: Ledger, *rows: VersionAudit, audit_id: str = "audit", scope: Scope | None = None, **chosen: object
-) -> Recorded:
+) -> RecordedAudit:
     """One whole audit that saw these rows, in the ledger."""
     opts, scope = options(**chosen), scope or scope_of(*rows)
     begin(ledger, scope, opts, audit_id)
-    return finish(ledger, scope, opts, audit_id, rows)
+    assessed: list[VersionAudit] = []
+    ordered = sorted(rows, key=lambda row: row.version.key)
+    recorded = finish(ledger, scope, opts, audit_id, ordered, assessed.append)
+    return RecordedAudit(tuple(assessed), recorded)
 
 
 @contextlib.contextmanager

@@ -71,7 +71,7 @@
         make("span", { class: "size", title: copy.exact_size }, copy.size),
         copy.full_digest ? digestOf(copy.digest, copy.full_digest)[0] : make("span", { class: "absent" }, "no digest")))),
       make("td", { "data-label": "Findings" }, ...version.findings.map((finding) => make("a",
-        { class: `severity ${finding.group}`, href: `#finding-${finding.number}`, title: finding.title }, finding.rule))),
+        { class: `severity ${finding.group}`, href: finding.number ? `#finding-${finding.number}` : "#findings", title: finding.title }, finding.rule))),
     ];
     const result = [make("tr", { class: "version" }, ...cells)];
     const details = (title, differences, total, left, right) => (differences.length

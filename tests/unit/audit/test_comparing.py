@@ -152,4 +152,4 @@ def test_a_file_that_could_not_be_read_is_neither_equal_nor_a_difference(make_co
     unread = ModelCopy(two.role, two.location, two.identity, two.listing, Reading((), None), two.directory)
     comparison = compare(one, unread, within_one_registry, by="digests")
     assert (comparison.differences, comparison.compared_count) == ((), 0)
-    assert unread.manifest("sha256") is None
+    assert unread.manifest is None

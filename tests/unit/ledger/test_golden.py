@@ -70,7 +70,7 @@ def test_it_is_remembered(old: Ledger, sqlite_url: str) -> None:
 def test_it_goes_on(old: Ledger) -> None:
     recorded = record(old, row(files=CHANGED), row(version="2", files=CHANGED), row("café \u202e"))
     statuses = [audit.baseline.status.value for audit in recorded.audits if audit.baseline]
-    assert statuses == ["unchanged", "changed", "unchanged"]
+    assert statuses == ["unchanged", "unchanged", "changed"]  # in the order of a report, café first
     ((finding,),) = [audit.findings for audit in recorded.audits if audit.findings]
     assert (finding.rule, finding.new, finding.waiver is not None) == ("RA002", False, True)
     assert recorded.previous_audit_at is not None

@@ -4,14 +4,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.ledgers import FILES, REGISTRY, options, record, row, scope_of
+from support.ledgers import FILES, REGISTRY, RecordedAudit, listing_of, options, record, row, scope_of
 
 from registry_audit.audit.outcome import outcome_of
 from registry_audit.errors import UsageError
 from registry_audit.ledger.chain import Draft, Entry, Kind
 from registry_audit.ledger.memory import load_memory
-from registry_audit.ledger.record import Recorded, begin, registry_of, trusted_readings
+from registry_audit.ledger.record import begin, registry_of
 from registry_audit.ledger.store import Ledger
+from registry_audit.ledger.trusted import TrustedReadings
 from registry_audit.model.listing import Problem
 from registry_audit.verdict import Severity, Verdict
 
@@ -19,11 +20,11 @@ CHANGED = {**FILES, "model.pkl": b"NOISE"}
 AGAIN = {**FILES, "model.pkl": b"other"}
 
 
-def statuses(recorded: Recorded) -> dict[str, str]:
+def statuses(recorded: RecordedAudit) -> dict[str, str]:
     return {a.version.label: a.baseline.status.value for a in recorded.audits if a.baseline}
 
 
-def found(recorded: Recorded) -> set[tuple[str, str]]:
+def found(recorded: RecordedAudit) -> set[tuple[str, str]]:
     return {(audit.version.label, finding.rule) for audit in recorded.audits for finding in audit.findings}
 
 
@@ -150,7 +151,7 @@ def test_a_finding_outlives_a_filtered_audit(ledger: Ledger) -> None:
     filtered = record(ledger, row("beer"), filter="name = 'beer'")
     assert filtered.resolved == ()
     again = record(ledger, row(files=CHANGED), row("beer"))
-    assert again.audits[0].findings[0].new is False
+    assert [finding.new for audit in again.audits for finding in audit.findings] == [False]
 
 
 def test_an_unreadable_version_keeps_its_baseline(ledger: Ledger) -> None:
@@ -250,9 +251,7 @@ def test_names_are_data(ledger: Ledger, name: str) -> None:
 
 
 def trusted(ledger: Ledger, identity: str, marker: str, full_every: int | None = None) -> tuple[object, str] | None:
-    audit = row(marker=marker)
-    assert audit.reg_model is not None
-    return trusted_readings(ledger, REGISTRY, full_every)(identity, audit.reg_model.listing.fingerprint())
+    return TrustedReadings(ledger, REGISTRY, full_every)(identity, listing_of(FILES, marker).fingerprint())
 
 
 def test_a_full_reading_is_trusted_while_the_fingerprint_is_the_same(ledger: Ledger) -> None:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.ledgers import FILES, REGISTRY, record, row, scope_of
+from support.ledgers import FILES, REGISTRY, RecordedAudit, record, row, scope_of
 
 from registry_audit.audit.judging import Waiver
 from registry_audit.audit.outcome import outcome_of
@@ -11,7 +11,6 @@ from registry_audit.errors import UsageError
 from registry_audit.ledger import memory
 from registry_audit.ledger import record as recording
 from registry_audit.ledger import waive as waiving
-from registry_audit.ledger.record import Recorded
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.waive import waive
 from registry_audit.model.listing import Problem
@@ -27,11 +26,11 @@ def do_waive(ledger: Ledger, rule: str = "RA002", *, path: str | None = None, un
     waive(ledger, REGISTRY, "wine", "1", rule, path=path, by="me", reason="known", until=until)
 
 
-def waived(recorded: Recorded) -> set[tuple[str, str | None]]:
+def waived(recorded: RecordedAudit) -> set[tuple[str, str | None]]:
     return {(f.rule, f.path) for audit in recorded.audits for f in audit.findings if f.waiver is not None}
 
 
-def exit_status(recorded: Recorded) -> int:
+def exit_status(recorded: RecordedAudit) -> int:
     return outcome_of(recorded.audits, Severity.MEDIUM).exit_status
 
 
@@ -82,7 +81,7 @@ def test_it_comes_back_when_the_bytes_change_again(changed: Ledger) -> None:
 
 
 def test_it_comes_back_when_the_run_model_changes_again(ledger: Ledger) -> None:
-    def differ(files: dict[str, bytes]) -> Recorded:
+    def differ(files: dict[str, bytes]) -> RecordedAudit:
         problem = Problem("RA001", "they differ", blocks=False)
         return record(ledger, row(run_files=files, problems=(problem,), verdict=Verdict.MISMATCH))
 

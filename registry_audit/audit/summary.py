@@ -1,0 +1,51 @@
+"""What an audit keeps of a copy once the version is judged: all that a report or the ledger says of it, and no more."""
+
+from dataclasses import dataclass, replace
+
+from registry_audit.audit.copies import ModelCopy
+from registry_audit.model.manifest import Manifest
+
+SIGNATURE = "model.sig"  # the default name of OpenSSF Model Signing
+
+
+@dataclass(frozen=True, slots=True)
+class CopySummary:
+    uri: str  # as the registry records it
+    roots: tuple[str, ...]
+    identity: str  # of the storage that holds it
+    file_count: int  # listed
+    listed_bytes: int
+    fingerprint: str | None  # of the listing, where an overwrite of the same size would show in it
+    manifest: Manifest | None  # None where not every listed file was read
+    manifest_digest: str | None
+    was_read: bool
+    files_read: int
+    bytes_read: int
+    trusted_since: str | None  # UTC; not read now: its fingerprint is that of a full reading at this time
+    directory: str | None  # where its files are on this machine
+    signature: str | None  # path of its signature file
+
+
+def summary_of(copy: ModelCopy) -> CopySummary:
+    listing, reading, manifest = copy.listing, copy.reading, copy.manifest
+    return CopySummary(
+        uri=copy.location.uri,
+        roots=copy.location.roots,
+        identity=copy.identity,
+        file_count=len(listing.files),
+        listed_bytes=listing.bytes,
+        fingerprint=listing.fingerprint() if listing.tells_changes else None,
+        manifest=manifest,
+        manifest_digest=manifest.digest() if manifest else None,
+        was_read=reading is not None,
+        files_read=reading.files_read if reading else 0,
+        bytes_read=reading.bytes_read if reading else 0,
+        trusted_since=reading.trusted_since if reading else None,
+        directory=copy.directory,
+        signature=next((file.path for file in listing.files if file.path == SIGNATURE), None),
+    )
+
+
+def same_under_another_name(summary: CopySummary, copy: ModelCopy) -> CopySummary:
+    """The summary of a copy that is the very reading already summed up."""
+    return replace(summary, uri=copy.location.uri, roots=copy.location.roots)

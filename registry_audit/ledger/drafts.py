@@ -1,0 +1,69 @@
+"""What an audit says of one version, as entries for the chain."""
+
+from typing import Any
+
+from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.summary import CopySummary
+from registry_audit.ledger.chain import Draft, Kind
+from registry_audit.model.manifest import Manifest
+from registry_audit.redact import redact
+from registry_audit.verdict import Verdict
+
+ON_FIRST_SIGHT = "on first sight (--accept-new)"
+
+
+def drafts_of(registry: str, audit_id: str, audit: VersionAudit) -> list[Draft]:
+    """The reading of a version, and its findings that are new."""
+    version, drafts = audit.version, []
+    if audit.verdict is not Verdict.SKIPPED or audit.reg_model is not None:
+        drafts.append(Draft(Kind.READING, registry, version.name, version.version, audit_id, _reading(audit)))
+    for finding in audit.findings:
+        if finding.new:
+            opened = {"rule": finding.rule, "path": finding.path, "severity": finding.severity.value}
+            drafts.append(Draft(Kind.FINDING_OPENED, registry, version.name, version.version, audit_id, opened))
+    return drafts
+
+
+def accepted_draft(
+    registry: str, audit_id: str, audit: VersionAudit, manifest: Manifest, by: str, reason: str
+) -> Draft:
+    version = audit.version
+    body = {
+        "manifest": manifest.digest(),
+        "files": len(manifest.entries),
+        "bytes": sum(entry.size for entry in manifest.entries),
+        "by": by,
+        "reason": reason,
+        "creation_time_ms": version.creation_time_ms,
+        "run_id": version.run_id,
+        "source": redact(version.source),
+    }
+    return Draft(Kind.ACCEPTED, registry, version.name, version.version, audit_id, body)
+
+
+def manifests_of(audit: VersionAudit) -> dict[str, Manifest]:
+    """By digest."""
+    copies = (copy for copy in (audit.run_model, audit.reg_model) if copy is not None)
+    return {copy.manifest_digest: copy.manifest for copy in copies if copy.manifest_digest and copy.manifest}
+
+
+def _reading(audit: VersionAudit) -> dict[str, Any]:
+    run, reg = audit.run_model, audit.reg_model
+    storages = {copy.identity: _storage(copy) for copy in (run, reg) if copy is not None and _may_stand_for_bytes(copy)}
+    return {
+        "verdict": audit.verdict.value,
+        "baseline": audit.baseline.status.value if audit.baseline else None,
+        "manifest": reg.manifest_digest if reg else None,
+        "run_manifest": run.manifest_digest if run else None,
+        "storages": [storages[identity] for identity in sorted(storages)],
+        "rules": sorted({finding.rule for finding in audit.findings}),
+    }
+
+
+def _may_stand_for_bytes(copy: CopySummary) -> bool:
+    """Only a listing that tells an overwrite of the same size ever may."""
+    return copy.fingerprint is not None and copy.manifest_digest is not None
+
+
+def _storage(copy: CopySummary) -> list[str | None]:
+    return [copy.identity, copy.fingerprint, copy.manifest_digest, copy.trusted_since or ""]

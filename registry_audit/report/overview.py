@@ -1,0 +1,114 @@
+"""What one pass over the rows of a report tells: counts, and the worst findings."""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from registry_audit.rules import UNVERIFIABLE
+from registry_audit.verdict import BaselineStatus, Severity, Verdict
+
+if TYPE_CHECKING:
+    from registry_audit.report.document import AuditDocument, FindingRow, VersionRow
+
+FINDING_LIMIT = 10_000  # told one by one; audit.json has all of them
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedFinding:
+    """A finding with the version it was found at. `number` counts from 1, the worst first."""
+
+    number: int
+    version: "VersionRow"
+    finding: "FindingRow"
+
+
+@dataclass(slots=True)
+class Overview:
+    standing: Counter[Severity] = field(default_factory=Counter)  # findings that nobody answers for
+    failing: Counter[Severity] = field(default_factory=Counter)  # of those, the ones that may fail an audit
+    failing_versions: Counter[Severity] = field(default_factory=Counter)  # by their worst such finding
+    waived: Counter[Severity] = field(default_factory=Counter)
+    new_count: int = 0  # findings, waived ones included; None of them without a ledger
+    known_count: int = 0
+    vanished_count: int = 0
+    with_baseline_count: int = 0
+    passing_not_new_count: int = 0  # versions that pass and have been accepted or were not looked up
+    trusted_count: int = 0  # versions that were not read
+    oldest_reading: str | None = None  # UTC, of those
+    placed: tuple[PlacedFinding, ...] = ()  # standing ones first, then the waived; in each part the worst first
+
+    @property
+    def finding_count(self) -> int:
+        return self.standing.total() + self.waived.total()
+
+
+def overview_of(document: "AuditDocument") -> Overview:
+    """Made once for the rows of a document, however many renderings ask."""
+    global _last
+    rows, overview = _last
+    if rows is not document.versions:
+        overview = _overview(document.versions)
+        _last = document.versions, overview
+    return overview
+
+
+def is_vanished(row: "VersionRow") -> bool:
+    """A version that was accepted and is no longer in the registry: a row of the report, not of the listing."""
+    return row.baseline is BaselineStatus.VANISHED and row.verdict is Verdict.SKIPPED
+
+
+def version_key(row: "VersionRow") -> tuple[str, int, str]:
+    """Sorts version 10 after version 9."""
+    number = int(row.version) if row.version.isascii() and row.version.isdecimal() and len(row.version) < 19 else -1
+    return row.name, number, row.version
+
+
+def may_fail(finding: "FindingRow") -> bool:
+    """Whether it makes the exit status 1 if it is severe enough.
+
+    RA009 never does: being unable to verify has a status of its own. Nor does what is waived.
+    """
+    return finding.rule != UNVERIFIABLE.id and finding.waived is None
+
+
+def _overview(rows: Sequence["VersionRow"]) -> Overview:
+    overview = Overview()
+
+    def findings() -> Iterator[tuple["VersionRow", "FindingRow"]]:
+        for row in rows:
+            _count(row, overview)
+            yield from ((row, finding) for finding in row.findings)
+
+    worst = heapq.nsmallest(FINDING_LIMIT, findings(), key=_worst_first)
+    overview.placed = tuple(PlacedFinding(number, row, finding) for number, (row, finding) in enumerate(worst, start=1))
+    return overview
+
+
+def _worst_first(pair: tuple["VersionRow", "FindingRow"]) -> tuple[object, ...]:
+    row, finding = pair
+    return finding.waived is not None, -finding.severity.rank, finding.rule, version_key(row), finding.path or ""
+
+
+def _count(row: "VersionRow", overview: Overview) -> None:
+    vanished = is_vanished(row)
+    overview.vanished_count += vanished
+    overview.with_baseline_count += row.baseline is not None
+    overview.passing_not_new_count += row.verdict.passes and row.baseline is not BaselineStatus.NEW
+    if row.last_read_at and not vanished:
+        overview.trusted_count += 1
+        overview.oldest_reading = min(overview.oldest_reading or row.last_read_at, row.last_read_at)
+    if not row.findings:
+        return
+    for finding in row.findings:
+        (overview.standing if finding.waived is None else overview.waived)[finding.severity] += 1
+        overview.failing[finding.severity] += may_fail(finding)
+        overview.new_count += finding.new is True
+        overview.known_count += finding.new is False
+    failing = [finding.severity for finding in row.findings if may_fail(finding)]
+    if failing:
+        overview.failing_versions[max(failing, key=lambda severity: severity.rank)] += 1
+
+
+_last: tuple[object, Overview] = (None, Overview())
