@@ -1,7 +1,7 @@
 """Batches of versions through the steps: a bounded number of them under way, and never a version lost."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -10,7 +10,7 @@ from prefect.futures import PrefectFuture
 from prefect.utilities.annotations import opaque
 
 from registry_audit.audit.judging import VersionAudit, unresolvable
-from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.registry.version import RegisteredVersion
 from tasks.compare import compare
 from tasks.download_reg_model import download_reg_model
 from tasks.download_run_model import download_run_model
@@ -59,7 +59,9 @@ class RunningBatch:
         return None
 
 
-def audited_rows(job: Job, versions: Batch, batch_size: int) -> Iterator[tuple[VersionAudit, ...]]:
+def audited_rows(
+    job: Job, versions: Iterable[RegisteredVersion], batch_size: int
+) -> Iterator[tuple[VersionAudit, ...]]:
     """The rows of one batch after the other, in the order of the versions."""
     waiting, running = iter(_batches(versions, batch_size)), deque[RunningBatch]()
     while True:
@@ -69,7 +71,7 @@ def audited_rows(job: Job, versions: Batch, batch_size: int) -> Iterator[tuple[V
         yield running.popleft().rows()
 
 
-def _batches(versions: Batch, size: int) -> Iterator[Batch]:
+def _batches(versions: Iterable[RegisteredVersion], size: int) -> Iterator[Batch]:
     remaining = iter(versions)
     while batch := tuple(islice(remaining, size)):
         yield batch

@@ -22,6 +22,11 @@ def printable(text: str) -> str:
     return "".join(_escape(c) if c == "\\" or unicodedata.category(c) in _UNPRINTABLE_CATEGORIES else c for c in text)
 
 
+def storable(text: str) -> str:
+    """A name as the columns hold it: what no database takes (NUL, lone surrogates) as escapes, all else as it is."""
+    return printable(text) if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text) else text
+
+
 def markdown(text: str) -> str:
     """One line of Markdown text that renders as exactly these characters: no link, HTML or table cell breaks out."""
     return _MARKDOWN_SPECIAL.sub(_markdown_escape, printable(text))

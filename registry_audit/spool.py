@@ -5,6 +5,7 @@ What is put at a position comes out there, whatever was put first; iterating dec
 
 import tempfile
 import threading
+import weakref
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,6 +58,11 @@ class Spool(Generic[_T]):
         with self._lock:
             self._put(position, row)
 
+    def at(self, position: int) -> _T:
+        if self._file is None:
+            return self._rows[position]
+        return self._decode(self._line(self._file, self._offsets[position]))
+
     def __iter__(self) -> Iterator[_T]:
         if self._file is None:
             return iter([self._rows[position] for position in sorted(self._rows)])
@@ -69,6 +75,7 @@ class Spool(Generic[_T]):
                 return
             if self._file is None:
                 self._file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115 - lives as long as the rows
+                weakref.finalize(self, self._file.close)
                 for earlier in sorted(self._rows):
                     self._write(self._file, earlier, self._rows[earlier])
                 self._rows.clear()
@@ -85,7 +92,9 @@ class Spool(Generic[_T]):
     def _stored(self, file: IO[bytes]) -> Iterator[_T]:
         for offset in self._offsets:
             if offset != _MISSING:
-                with self._lock:
-                    file.seek(offset)
-                    line = file.readline()
-                yield self._decode(line.decode("ascii"))
+                yield self._decode(self._line(file, offset))
+
+    def _line(self, file: IO[bytes], offset: int) -> str:
+        with self._lock:
+            file.seek(offset)
+            return file.readline().decode("ascii")

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from registry_audit.printable import printable
 from registry_audit.redact import redact
-from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.registry.version import RegisteredVersion
 
 _LABEL_CHARACTERS = 60
 

@@ -7,7 +7,7 @@ from registry_audit.audit.session import Session
 from registry_audit.audit.single import must_resolve
 from registry_audit.audit.steps import Resolved
 from registry_audit.errors import Transient
-from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.registry.version import RegisteredVersion
 from tasks.batches import each
 from tasks.naming import named_after
 from tasks.policy import RETRIED, is_last_try, presentable

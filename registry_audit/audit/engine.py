@@ -1,6 +1,6 @@
 """Runs the steps of many versions in threads of this process."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
@@ -8,7 +8,7 @@ from typing import TypeVar
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.session import Session
 from registry_audit.audit.steps import audit_version
-from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.registry.version import RegisteredVersion
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -19,7 +19,7 @@ _BLOCK = 500  # versions whose runs, download URIs and last readings are asked f
 
 def audit_versions(
     session: Session,
-    versions: tuple[RegisteredVersion, ...],
+    versions: Sequence[RegisteredVersion],
     keep: Callable[[int, VersionAudit], None],
     *,
     workers: int,
@@ -53,7 +53,7 @@ def in_threads(
     return tuple(results[position] for position in sorted(results))
 
 
-def _prefetched(session: Session, versions: tuple[RegisteredVersion, ...]) -> Iterator[tuple[int, RegisteredVersion]]:
+def _prefetched(session: Session, versions: Sequence[RegisteredVersion]) -> Iterator[tuple[int, RegisteredVersion]]:
     """The versions with their positions; the next block is asked for while the one before is audited."""
     ahead = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
     try:

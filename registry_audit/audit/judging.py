@@ -13,7 +13,7 @@ from registry_audit.model.mlmodel import MLMODEL, InvalidMLmodel, MLmodel, missi
 from registry_audit.printable import printable
 from registry_audit.registry.resolve import Lost, ResolvedVersion
 from registry_audit.registry.runs import RunState
-from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.registry.version import RegisteredVersion
 from registry_audit.rules import RULE_BY_ID, RUN_DELETED
 from registry_audit.verdict import Severity, Storage, Verdict
 

@@ -6,7 +6,7 @@ from registry_audit.audit.copies import ModelCopy
 from registry_audit.model.listing import Problem
 from registry_audit.model.mlmodel import InvalidMLmodel, parse_mlmodel
 from registry_audit.printable import printable
-from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.registry.version import RegisteredVersion
 
 _LOGGED_MODEL_SOURCE = re.compile(r"models:/+(m-[0-9a-f]{32})(/|$)")
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from registry_audit.model.limits import Limits
 from registry_audit.registry.connection import Server
-from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.registry.listed import ListedVersions
 from registry_audit.verdict import Severity
 
 DEFAULT_WORKERS = 8
@@ -74,31 +74,41 @@ class AuditOptions(BaseModel):
         }
 
 
-def selected(versions: tuple[RegisteredVersion, ...], options: AuditOptions) -> tuple[RegisteredVersion, ...]:
+def selected(versions: ListedVersions, options: AuditOptions) -> ListedVersions:
     """The versions that the options ask for, in the order given.
 
     Args:
         versions: sorted by name, then number.
     """
-    named = [v for v in versions if not options.models or any(fnmatchcase(v.name, glob) for glob in options.models)]
+    if not (options.models or options.latest or options.subset):
+        return versions
+    named = [
+        (index, version.name, version.version)
+        for index, version in enumerate(versions)
+        if not options.models or any(fnmatchcase(version.name, glob) for glob in options.models)
+    ]
     newest = named if options.latest is None else _latest(named, options.latest)
     if options.subset is None:
-        return tuple(newest)
+        return versions.choose(index for index, _, _ in newest)
     part, parts = map(int, options.subset.split("/"))
-    return tuple(version for version in newest if _part_of(version, parts) == part)
+    return versions.choose(index for index, name, version in newest if _part_of(name, version, parts) == part)
 
 
-def _latest(versions: list[RegisteredVersion], count: int) -> list[RegisteredVersion]:
+_Placed = tuple[int, str, str]  # index, name, version
+
+
+def _latest(versions: list[_Placed], count: int) -> list[_Placed]:
     rank: dict[str, int] = {}
     kept = []
-    for version in reversed(versions):
-        rank[version.name] = rank.get(version.name, 0) + 1
-        if rank[version.name] <= count:
-            kept.append(version)
+    for placed in reversed(versions):
+        name = placed[1]
+        rank[name] = rank.get(name, 0) + 1
+        if rank[name] <= count:
+            kept.append(placed)
     return kept[::-1]
 
 
-def _part_of(version: RegisteredVersion, parts: int) -> int:
+def _part_of(name: str, version: str, parts: int) -> int:
     """1 to `parts`: always the same for one version, so that `parts` runs cover everything exactly once."""
-    digest = hashlib.sha256(f"{version.name}\n{version.version}".encode("utf-8", "surrogatepass")).digest()
+    digest = hashlib.sha256(f"{name}\n{version}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") % parts + 1

@@ -1,5 +1,6 @@
 """Which versions an audit covers, and what it must say of the registry as a whole."""
 
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,21 +9,22 @@ from registry_audit.audit.session import Session
 from registry_audit.errors import NotFound
 from registry_audit.patience import patiently
 from registry_audit.registry.connection import server_version
-from registry_audit.registry.versions import RegisteredVersion, list_versions, require_model
+from registry_audit.registry.version import Key, RegisteredVersion
+from registry_audit.registry.versions import list_versions, require_model
 
 _WILDCARDS = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    versions: tuple[RegisteredVersion, ...]  # to audit; sorted by name, then number
+    versions: Sequence[RegisteredVersion]  # to audit; sorted by name, then number
     tracking_uri: str
     registry_uri: str
     mlflow_server: str | None  # version of the server; None for a database
     listed_count: int  # before `models` and `latest` chose
     notes: tuple[str, ...] = ()
     listed_whole: bool = True
-    listed: frozenset[tuple[str, str]] = frozenset()  # name and version of all that was listed
+    listed: Container[Key] = frozenset()  # name and version of all that was listed
     missing: tuple[str, ...] = ()  # models asked for by name that do not exist; perhaps the ledger knows them
 
 
@@ -36,7 +38,7 @@ def list_scope(session: Session, options: AuditOptions) -> Scope:
     connection = session.connection
     server = patiently(lambda: server_version(connection))
     listing = list_versions(connection, options.filter)
-    names = {version.name for version in listing.versions}
+    names = {version.name for version in listing.versions} if options.models else set()
     # A denied model is silently left out of every search (docs/mlflow.md section 4); not so if asked for by name.
     missing = []
     for pattern in options.models:
@@ -57,5 +59,5 @@ def list_scope(session: Session, options: AuditOptions) -> Scope:
         notes=listing.notes,
         listed_whole=listing.whole,
         missing=tuple(missing),
-        listed=frozenset((version.name, version.version) for version in listing.versions),
+        listed=listing.keys,
     )

@@ -12,7 +12,7 @@ from registry_audit.model.manifest import Manifest
 from registry_audit.registry.connection import Connection, Server, connect
 from registry_audit.registry.downloads import DownloadUris
 from registry_audit.registry.runs import Runs
-from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.registry.version import RegisteredVersion
 
 
 class Trusted(Protocol):

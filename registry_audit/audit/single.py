@@ -13,7 +13,8 @@ from registry_audit.errors import UsageError
 from registry_audit.patience import patiently
 from registry_audit.refs import parse_selector
 from registry_audit.registry.resolve import ResolvedVersion, resolve_version
-from registry_audit.registry.versions import RegisteredVersion, find_version
+from registry_audit.registry.version import RegisteredVersion
+from registry_audit.registry.versions import find_version
 
 _MARKER = ".registry-audit-downloads"
 

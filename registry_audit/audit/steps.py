@@ -20,7 +20,7 @@ from registry_audit.patience import patiently
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.resolve import Location, ResolvedVersion, resolve_version
 from registry_audit.registry.storage import local_path
-from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.registry.version import RegisteredVersion
 from registry_audit.stores.base import Store
 from registry_audit.stores.local import LocalStore
 from registry_audit.stores.opening import open_store

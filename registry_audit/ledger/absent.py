@@ -4,7 +4,7 @@ from fnmatch import fnmatchcase
 
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.scope import Scope
-from registry_audit.ledger.chain import Kind, storable
+from registry_audit.ledger.chain import Kind
 from registry_audit.ledger.memory import Key
 from registry_audit.ledger.store import Ledger, LedgerReader
 
@@ -13,7 +13,7 @@ class Expected:
     """What an audit's listing should hold, in the names of the ledger."""
 
     def __init__(self, scope: Scope, options: AuditOptions) -> None:
-        self._listed = frozenset((storable(name), version) for name, version in scope.listed)
+        self._listed = scope.listed
         self._everything_listed = options.filter is None and scope.listed_whole
         self._patterns = options.models
 

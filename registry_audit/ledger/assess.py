@@ -7,12 +7,11 @@ from registry_audit.audit.baseline import BaselineView
 from registry_audit.audit.comparing import Difference, Kind
 from registry_audit.audit.expected import explains_meta
 from registry_audit.audit.judging import Finding, VersionAudit, findings_of, sorted_findings
-from registry_audit.ledger.chain import storable
 from registry_audit.ledger.memory import Baseline, Bytes, Memory, finding_key
 from registry_audit.model.listing import Problem
 from registry_audit.model.manifest import Manifest
-from registry_audit.printable import printable
-from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.printable import printable, storable
+from registry_audit.registry.version import RegisteredVersion
 from registry_audit.verdict import BaselineStatus, Storage, Verdict
 
 FetchManifest = Callable[[str], Manifest]  # by digest, from the ledger

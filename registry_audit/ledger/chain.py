@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from registry_audit.errors import LedgerError
-from registry_audit.printable import printable
+from registry_audit.printable import storable
 
 GENESIS = "0" * 64
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"  # UTC; sorts as text
@@ -113,8 +113,3 @@ def check_entry(entry: Entry) -> None:
     )  # fmt: skip
     if entry.digest != entry_digest(*fields):
         raise LedgerError(f"the ledger's chain is broken: entry {entry.seq} was changed after it was written")
-
-
-def storable(text: str) -> str:
-    """A name as the columns hold it: what no database takes (NUL, lone surrogates) as escapes, all else as it is."""
-    return printable(text) if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text) else text

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from registry_audit.audit.judging import Finding, Waiver
-from registry_audit.ledger.chain import Entry, Kind, storable
+from registry_audit.ledger.chain import Entry, Kind
 from registry_audit.ledger.store import LedgerReader
-from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.printable import storable
+from registry_audit.registry.version import RegisteredVersion
 
 Key = tuple[str, str]  # name, version
 FindingKey = tuple[str, str, str, str]  # name, version, rule, path or ""

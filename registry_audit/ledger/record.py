@@ -22,13 +22,13 @@ from registry_audit.audit.scope import Scope
 from registry_audit.errors import NotFound, UsageError
 from registry_audit.ledger.absent import Expected, absent_keys
 from registry_audit.ledger.assess import assess, is_acceptable, vanished
-from registry_audit.ledger.chain import Draft, Entry, Kind, storable
+from registry_audit.ledger.chain import Draft, Entry, Kind
 from registry_audit.ledger.drafts import ON_FIRST_SIGHT, accepted_draft, drafts_of, manifests_of
 from registry_audit.ledger.memory import Key, Memory, learn, load_findings, today
 from registry_audit.ledger.resolving import Resolved, Resolving
 from registry_audit.ledger.store import Ledger, LedgerReader, LedgerWriter
 from registry_audit.model.manifest import Manifest
-from registry_audit.printable import printable
+from registry_audit.printable import printable, storable
 from registry_audit.redact import redact
 from registry_audit.verdict import BaselineStatus
 

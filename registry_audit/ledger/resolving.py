@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.ledger.absent import Expected
-from registry_audit.ledger.chain import storable
 from registry_audit.ledger.memory import FindingKey, Key, finding_key
+from registry_audit.printable import storable
 from registry_audit.verdict import Verdict
 
 

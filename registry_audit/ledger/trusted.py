@@ -6,10 +6,11 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from registry_audit.ledger.chain import TIME_FORMAT, Kind, storable
+from registry_audit.ledger.chain import TIME_FORMAT, Kind
 from registry_audit.ledger.memory import Key, last_reading
 from registry_audit.ledger.store import Ledger
 from registry_audit.model.manifest import Manifest
+from registry_audit.printable import storable
 
 _KEPT_MANIFESTS = 4_000  # some tens of megabytes at the most of what models are
 

@@ -19,7 +19,7 @@ from registry_audit.registry.downloads import DownloadUris
 from registry_audit.registry.runs import Runs, RunState
 from registry_audit.registry.storage import comparable, storage_identity
 from registry_audit.registry.translate import translated
-from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.registry.version import RegisteredVersion
 from registry_audit.verdict import Storage
 
 _MAX_CHAIN = 20

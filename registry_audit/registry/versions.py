@@ -1,6 +1,7 @@
 """What the registry says exists: every model version, or the one a person named."""
 
 import sys
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,7 +13,9 @@ from registry_audit.patience import patiently
 from registry_audit.printable import printable
 from registry_audit.refs import Alias, Latest, Number, Selector, Stage
 from registry_audit.registry.connection import Connection
+from registry_audit.registry.listed import KeySet, ListedVersions, version_spool
 from registry_audit.registry.translate import translated
+from registry_audit.registry.version import Key, RegisteredVersion
 
 _PAGE_SIZE = 1_000
 _MAX_PASSES = 5
@@ -21,40 +24,9 @@ _STABLE_ORDER = ["name ASC", "version_number ASC"]
 
 
 @dataclass(frozen=True, slots=True)
-class RegisteredVersion:
-    """A model version as the registry describes it. Every text in it is hostile."""
-
-    name: str
-    version: str  # decimal
-    status: str  # READY, PENDING_REGISTRATION, FAILED_REGISTRATION
-    stage: str | None  # None where the registry has none or says 'None'
-    aliases: tuple[str, ...]  # sorted
-    run_id: str | None
-    source: str
-    creation_time_ms: int | None = None
-    last_updated_ms: int | None = None
-    description: str | None = None
-    user_id: str | None = None
-    run_link: str | None = None
-    status_message: str | None = None
-    tags: tuple[tuple[str, str], ...] = ()  # sorted
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """Sorts by name, then by number."""
-        return self.name, int(self.version)
-
-    @property
-    def label(self) -> str:
-        return f"{self.name}/{self.version}"
-
-
-Key = tuple[str, str]  # name, version
-
-
-@dataclass(frozen=True, slots=True)
 class RegistryListing:
-    versions: tuple[RegisteredVersion, ...]  # sorted by key, each once
+    versions: ListedVersions
+    keys: KeySet  # of all of them
     notes: tuple[str, ...] = ()  # what a reader must know of how they were listed
     whole: bool = True  # False where no two passes agreed, so that a version may be missing
 
@@ -70,31 +42,36 @@ def list_versions(connection: Connection, filter_string: str | None = None) -> R
         CouldNotVerify: the server cannot be read.
     """
     aliases = _aliases(connection)
-    seen: dict[Key, RegisteredVersion] = {}
-    previous: set[Key] | None = None
-    notes: list[str] = []
-    stable = True
-    for _ in range(_MAX_PASSES):
-        current = set[Key]()
-        for version in _search(connection, filter_string):
-            key = version.name, version.version
-            seen[key] = version
-            current.add(key)
-        if previous is not None and current == previous:
+    versions, keys = _pass(connection, filter_string, aliases)
+    gone, notes, stable = KeySet(), list[str](), True
+    for _ in range(_MAX_PASSES - 1):
+        before = keys
+        versions, keys = _pass(connection, filter_string, aliases)
+        if keys == before:
             break
-        previous = current
+        gone.update(before)
     else:
         stable = False
-        notes.append(f"the registry kept changing while it was listed; {len(seen)} versions were seen in all")
-    gone = len(seen) - len(current)
-    if gone:
-        notes.append(f"{gone} versions were deleted while the registry was listed")
-    versions = [version for key, version in seen.items() if key in current]
-    for index, version in enumerate(versions):
-        if held := aliases.get((version.name, version.version)):
-            versions[index] = replace(version, aliases=tuple(sorted(held)))
-    versions.sort(key=lambda version: version.key)
-    return RegistryListing(tuple(versions), tuple(notes), stable)
+        gone.update(keys)
+        notes.append(f"the registry kept changing while it was listed; {len(gone)} versions were seen in all")
+    if count := gone.missing_from(keys):
+        notes.append(f"{count} versions were deleted while the registry was listed")
+    return RegistryListing(versions, keys, tuple(notes), stable)
+
+
+def _pass(
+    connection: Connection, filter_string: str | None, aliases: dict[Key, list[str]]
+) -> tuple[ListedVersions, KeySet]:
+    """One reading of the list; what a page repeats counts once."""
+    spool, keys = version_spool(), KeySet()
+    order: list[tuple[str, int, int]] = []
+    for version in _search(connection, filter_string):
+        if keys.add((version.name, version.version)):
+            order.append((*version.key, len(order)))
+            held = aliases.get((version.name, version.version))
+            spool.append(replace(version, aliases=tuple(sorted(held))) if held else version)
+    order.sort()
+    return ListedVersions(spool, array("q", (position for _, _, position in order))), keys
 
 
 def find_version(connection: Connection, name: str, selector: Selector) -> RegisteredVersion:

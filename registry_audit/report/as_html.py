@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -29,7 +29,7 @@ from registry_audit.report.html_views import (
     life_of,
     version_views,
 )
-from registry_audit.report.overview import Overview, PlacedFinding, overview_of
+from registry_audit.report.overview import SAMPLE, Overview, PlacedFinding, is_clean, overview_of
 from registry_audit.report.words import (
     BASELINE_WORDS,
     HEAD_WHY,
@@ -42,7 +42,7 @@ from registry_audit.report.words import (
 from registry_audit.rules import CONTENT_CHANGED, RUN_REGISTRY_MISMATCH
 from registry_audit.verdict import BaselineStatus, Severity, Verdict
 
-PAGE_ROWS = 200  # versions shown at once, and in the page itself for readers without JavaScript
+PAGE_ROWS = SAMPLE  # versions shown at once, and in the page itself for readers without JavaScript
 # What a browser takes without a pause; more are in audit.json, and the page says so.
 ROW_LIMIT = 10_000
 FINDING_LIMIT = 2_000
@@ -58,8 +58,9 @@ def chunks(document: AuditDocument) -> Iterator[str]:
     overview = overview_of(document)
     findings = overview.placed[:FINDING_LIMIT]
     standing, waived = view.split_waived(findings)
-    rows = _rows(document)
-    versions = version_views(rows, findings)
+    untold = _too_many(document)
+    shown = overview.unclean if untold else overview.first
+    version_count = min(overview.unclean_count, ROW_LIMIT) if untold else len(document.versions)
     style, script = _part("audit.css"), _part("audit.js")
     return environment.get_template("audit.html.j2").generate(
         document=document,
@@ -87,11 +88,11 @@ def chunks(document: AuditDocument) -> Iterator[str]:
         mismatch_rule=RUN_REGISTRY_MISMATCH.id,
         changed_rule=CONTENT_CHANGED.id,
         difference_limit=DIFFERENCE_LIMIT,
-        versions=versions[:PAGE_ROWS],
-        version_count=len(versions),
-        untold_versions=len(document.versions) - len(versions),
+        versions=version_views(shown, findings),
+        version_count=version_count,
+        untold_versions=len(document.versions) - version_count,
         page_rows=PAGE_ROWS,
-        versions_json=_json(versions),
+        versions_json=_json(version_views(_rows(document), findings)),
         coverage_bars=_coverage_bars(document),
         verdict_bars=bars({v.value: (VERDICT_WORDS[v].label, document.summary.verdicts.get(v, 0)) for v in Verdict}),
         has_ledger=view.has_ledger(document),
@@ -136,7 +137,8 @@ def _printable_rows(value: Any) -> Any:
     return [_printable_rows(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _json(versions: tuple[VersionView, ...]) -> Markup:
+def _json(versions: Iterable[VersionView]) -> Iterator[Markup]:
+    """The embedded data, a version at a time."""
     data = {
         "page_rows": PAGE_ROWS,
         "difference_limit": DIFFERENCE_LIMIT,
@@ -149,16 +151,26 @@ def _json(versions: tuple[VersionView, ...]) -> Markup:
             "difference": DifferenceView._fields,
             "side": SideView._fields,
         },
-        "versions": [_printable_rows(version) for version in versions],
     }
-    return htmlsafe_json_dumps(data, separators=(",", ":"))
+    yield Markup(f'{_dumped(data)[:-1]},"versions":[')  # noqa: S704 - made safe by `_dumped`
+    for number, version in enumerate(versions):
+        yield Markup(("," if number else "") + _dumped(_printable_rows(version)))  # noqa: S704
+    yield Markup("]}")
 
 
-def _rows(document: AuditDocument) -> Sequence[VersionRow]:
+def _dumped(data: Any) -> str:
+    return str(htmlsafe_json_dumps(data, separators=(",", ":")))
+
+
+def _rows(document: AuditDocument) -> Iterator[VersionRow]:
     """All versions; of too many those that have something to say."""
-    if len(document.versions) <= ROW_LIMIT:
-        return tuple(document.versions)
-    return tuple(islice((row for row in document.versions if not view.is_clean(row)), ROW_LIMIT))
+    if not _too_many(document):
+        return iter(document.versions)
+    return islice((row for row in document.versions if not is_clean(row)), ROW_LIMIT)
+
+
+def _too_many(document: AuditDocument) -> bool:
+    return len(document.versions) > ROW_LIMIT
 
 
 def _groups(findings: Iterable[PlacedFinding], overview: Overview) -> list[tuple[Severity, list[PlacedFinding], int]]:

@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Iterator
 
 from registry_audit.printable import markdown
-from registry_audit.report.document import AuditDocument, BaselineDifferenceRow, VersionRow
+from registry_audit.report.document import AuditDocument
 from registry_audit.report.lines import symbol
-from registry_audit.report.overview import PlacedFinding, overview_of
+from registry_audit.report.overview import SAMPLE, PlacedFinding, overview_of
 from registry_audit.report.view import (
     baseline_words,
     changes_words,
-    is_clean,
     lede,
     life_words,
     limits,
@@ -39,9 +38,7 @@ from registry_audit.report.words import (
 from registry_audit.verdict import BaselineStatus, Severity, Verdict
 
 # An artifact is loaded whole into a browser and kept in Prefect's database; the whole is in audit.json.
-ROW_LIMIT = 200
-
-_Placed = tuple[VersionRow, BaselineDifferenceRow]
+ROW_LIMIT = SAMPLE
 
 
 def chunks(document: AuditDocument) -> Iterator[str]:
@@ -127,7 +124,9 @@ def _findings(document: AuditDocument) -> list[str]:
 
 
 def _changed(document: AuditDocument) -> list[str]:
-    pairs, total = _first_differences(document)
+    # Those that no rule explains first.
+    overview = overview_of(document)
+    pairs, total = (overview.unexplained + overview.explained)[:ROW_LIMIT], overview.changed_count
     rows = [
         (
             markdown(version_id(row)),
@@ -145,18 +144,6 @@ def _changed(document: AuditDocument) -> list[str]:
         return []
     table = _table(("Version", "File", "What", "Baseline", "Now", "Accepted", "By"), rows)
     return [f"## Not as accepted ({count(total, 'file')})", "", *table, *_rest(total, "file")]
-
-
-def _first_differences(document: AuditDocument) -> tuple[list[_Placed], int]:
-    """At most `ROW_LIMIT`, those that no rule explains first, in the order of versions and paths; and how many."""
-    unexplained, explained, total = list[_Placed](), list[_Placed](), 0
-    for row in document.versions:
-        for difference in row.baseline_differences:
-            total += 1
-            group = unexplained if difference.expected_by is None else explained
-            if len(group) < ROW_LIMIT:
-                group.append((row, difference))
-    return (unexplained + explained)[:ROW_LIMIT], total
 
 
 def _waived(document: AuditDocument) -> list[str]:
@@ -226,12 +213,8 @@ def _told(placed: PlacedFinding) -> str:
 
 
 def _versions(document: AuditDocument) -> list[str]:
-    rows, total = list[VersionRow](), 0
-    for row in document.versions:
-        if not is_clean(row):
-            total += 1
-            if len(rows) < ROW_LIMIT:
-                rows.append(row)
+    overview = overview_of(document)
+    rows, total = overview.unclean, overview.unclean_count
     if not rows:
         return []
     baseline = ("Baseline",) if document.ledger is not None else ()

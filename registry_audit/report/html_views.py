@@ -3,7 +3,7 @@
 Named tuples, not dataclasses: `json` writes them as arrays and the script gets the field names once.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from registry_audit.report.document import (
@@ -106,14 +106,14 @@ class Bar(NamedTuple):
     width: str
 
 
-def version_views(rows: Iterable[VersionRow], told: Iterable[PlacedFinding]) -> tuple[VersionView, ...]:
+def version_views(rows: Iterable[VersionRow], told: Iterable[PlacedFinding]) -> Iterator[VersionView]:
     """
     Args:
         told: the findings that the page tells, which the rows link to.
     """
     # By what they say: rows that come from disk are other objects each time.
     numbers = {(placed.version.name, placed.version.version, placed.finding): placed.number for placed in told}
-    return tuple(_version(row, _links(row, numbers)) for row in rows)
+    return (_version(row, _links(row, numbers)) for row in rows)
 
 
 def _links(row: VersionRow, numbers: Mapping[tuple[str, str, FindingRow], int]) -> tuple[FindingLink, ...]:

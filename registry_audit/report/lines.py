@@ -2,10 +2,9 @@
 
 from registry_audit.printable import printable
 from registry_audit.report.document import BaselineDifferenceRow, DifferenceRow, VersionRow
-from registry_audit.report.overview import is_vanished
+from registry_audit.report.overview import is_clean, is_vanished
 from registry_audit.report.view import (
     accepted_words,
-    is_clean,
     is_missing,
     side_words,
     version_id,

@@ -4,15 +4,18 @@ import heapq
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from registry_audit.rules import UNVERIFIABLE
 from registry_audit.verdict import BaselineStatus, Severity, Verdict
 
 if TYPE_CHECKING:
-    from registry_audit.report.document import AuditDocument, FindingRow, VersionRow
+    from registry_audit.report.document import AuditDocument, BaselineDifferenceRow, FindingRow, VersionRow
+
+_T = TypeVar("_T")
 
 FINDING_LIMIT = 10_000  # told one by one; audit.json has all of them
+SAMPLE = 200  # of the rows, for the renderings that tell only the first of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,9 @@ class PlacedFinding:
     number: int
     version: "VersionRow"
     finding: "FindingRow"
+
+
+Changed = tuple["VersionRow", "BaselineDifferenceRow"]
 
 
 @dataclass(slots=True)
@@ -37,6 +43,12 @@ class Overview:
     passing_not_new_count: int = 0  # versions that pass and have been accepted or were not looked up
     trusted_count: int = 0  # versions that were not read
     oldest_reading: str | None = None  # UTC, of those
+    first: list["VersionRow"] = field(default_factory=list)  # at most SAMPLE, as the next three
+    unclean: list["VersionRow"] = field(default_factory=list)
+    unclean_count: int = 0
+    unexplained: list[Changed] = field(default_factory=list)  # files that are not as accepted
+    explained: list[Changed] = field(default_factory=list)  # the same, where a rule explains it
+    changed_count: int = 0
     placed: tuple[PlacedFinding, ...] = ()  # standing ones first, then the waived; in each part the worst first
 
     @property
@@ -57,6 +69,10 @@ def overview_of(document: "AuditDocument") -> Overview:
 def is_vanished(row: "VersionRow") -> bool:
     """A version that was accepted and is no longer in the registry: a row of the report, not of the listing."""
     return row.baseline is BaselineStatus.VANISHED and row.verdict is Verdict.SKIPPED
+
+
+def is_clean(row: "VersionRow") -> bool:
+    return row.verdict.passes and not row.findings
 
 
 def version_key(row: "VersionRow") -> tuple[str, int, str]:
@@ -96,6 +112,13 @@ def _count(row: "VersionRow", overview: Overview) -> None:
     overview.vanished_count += vanished
     overview.with_baseline_count += row.baseline is not None
     overview.passing_not_new_count += row.verdict.passes and row.baseline is not BaselineStatus.NEW
+    _keep(overview.first, row)
+    if not is_clean(row):
+        overview.unclean_count += 1
+        _keep(overview.unclean, row)
+    for difference in row.baseline_differences:
+        overview.changed_count += 1
+        _keep(overview.unexplained if difference.expected_by is None else overview.explained, (row, difference))
     if row.last_read_at and not vanished:
         overview.trusted_count += 1
         overview.oldest_reading = min(overview.oldest_reading or row.last_read_at, row.last_read_at)
@@ -109,6 +132,11 @@ def _count(row: "VersionRow", overview: Overview) -> None:
     failing = [finding.severity for finding in row.findings if may_fail(finding)]
     if failing:
         overview.failing_versions[max(failing, key=lambda severity: severity.rank)] += 1
+
+
+def _keep(kept: list[_T], one: _T) -> None:
+    if len(kept) < SAMPLE:
+        kept.append(one)
 
 
 _last: tuple[object, Overview] = (None, Overview())

@@ -19,7 +19,7 @@ from registry_audit.audit.summary import CopySummary, summary_of
 from registry_audit.config import CompareConfig
 from registry_audit.model.manifest import manifest_of
 from registry_audit.redact import redact
-from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.registry.version import RegisteredVersion
 
 _CHECK_SIDES = ("run_model", "reg_model")
 _SERVERS = ("tracking_server_1", "tracking_server_2")

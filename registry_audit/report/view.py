@@ -154,10 +154,6 @@ def fails(finding: FindingRow, threshold: Severity) -> bool:
     return may_fail(finding) and finding.severity.rank >= threshold.rank
 
 
-def is_clean(row: VersionRow) -> bool:
-    return row.verdict.passes and not row.findings
-
-
 def is_missing(row: VersionRow) -> bool:
     """A version that claims to be loadable and has nothing behind it."""
     return row.status == "READY" and any(finding.rule == MODEL_MISSING.id for finding in row.findings)

@@ -16,7 +16,7 @@ from registry_audit.audit.single import must_resolve
 from registry_audit.audit.steps import compare_version
 from registry_audit.errors import Transient
 from registry_audit.patience import ATTEMPTS
-from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.registry.version import RegisteredVersion
 from tasks import artifacts as product_artifacts
 
 from .conftest import FlowRun, RunFlow

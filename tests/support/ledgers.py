@@ -23,8 +23,9 @@ from registry_audit.ledger.resolving import Resolved
 from registry_audit.ledger.store import Ledger
 from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
 from registry_audit.model.manifest import Manifest, ManifestEntry
+from registry_audit.printable import storable
 from registry_audit.registry.resolve import Location
-from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.registry.version import RegisteredVersion
 from registry_audit.verdict import Storage, Verdict
 
 REGISTRY_URI = "http://mlflow.example:5000"
@@ -83,7 +84,7 @@ def _copy(role: Role, uri: str, files: Mapping[str, bytes], marker: str) -> Mode
 
 def scope_of(*rows: VersionAudit, unlisted: tuple[VersionAudit, ...] = ()) -> Scope:
     """An audit of these versions, in a registry that also lists the `unlisted` ones."""
-    listed = frozenset((r.version.name, r.version.version) for r in (*rows, *unlisted))
+    listed = frozenset((storable(r.version.name), r.version.version) for r in (*rows, *unlisted))
     versions = tuple(r.version for r in rows)
     return Scope(versions, REGISTRY_URI, REGISTRY_URI, None, len(listed), listed=listed)
 

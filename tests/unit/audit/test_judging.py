@@ -16,7 +16,7 @@ from registry_audit.model.listing import ListedFile, Problem, make_listing
 from registry_audit.model.manifest import ManifestEntry
 from registry_audit.registry.resolve import Location, Lost, ResolvedVersion
 from registry_audit.registry.runs import RunState
-from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.registry.version import RegisteredVersion
 from registry_audit.rules import RULES
 from registry_audit.verdict import Severity, Storage, Verdict
 

@@ -20,7 +20,7 @@ from registry_audit.model.listing import ListedFile, Listing, Problem, make_list
 from registry_audit.model.mlmodel import MAX_BYTES
 from registry_audit.registry.resolve import Location, ResolvedVersion
 from registry_audit.registry.runs import RunState
-from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.registry.version import RegisteredVersion
 from registry_audit.stores.base import Unreadable
 from registry_audit.stores.local import LocalStore
 from registry_audit.verdict import Storage, Verdict

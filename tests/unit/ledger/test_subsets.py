@@ -1,20 +1,26 @@
 """t parts of a registry: together everything, each version once, and always the same part."""
 
+from array import array
+
 from hypothesis import given
 from hypothesis import strategies as st
 from support.ledgers import REGISTRY_URI
 
 from registry_audit.audit.options import AuditOptions, selected
-from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.registry.listed import ListedVersions, version_spool
+from registry_audit.registry.version import RegisteredVersion
 
 _keys = st.sets(st.tuples(st.text(max_size=8), st.integers(1, 40)), max_size=30)
 
 
-def registered(keys: set[tuple[str, int]]) -> tuple[RegisteredVersion, ...]:
-    return tuple(RegisteredVersion(name, str(number), "READY", None, (), None, "") for name, number in sorted(keys))
+def registered(keys: set[tuple[str, int]]) -> ListedVersions:
+    spool = version_spool()
+    for name, number in sorted(keys):
+        spool.append(RegisteredVersion(name, str(number), "READY", None, (), None, ""))
+    return ListedVersions(spool, array("q", range(len(keys))))
 
 
-def part(versions: tuple[RegisteredVersion, ...], n: int, t: int, **chosen: int) -> list[str]:
+def part(versions: ListedVersions, n: int, t: int, **chosen: int) -> list[str]:
     options = AuditOptions(tracking_uri=REGISTRY_URI, subset=f"{n}/{t}", **chosen)
     return [version.label for version in selected(versions, options)]
 

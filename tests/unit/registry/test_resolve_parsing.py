@@ -17,7 +17,7 @@ from mlflow.protos.databricks_pb2 import (
 from registry_audit.errors import Transient
 from registry_audit.registry.resolve import Location, Lost, ResolvedVersion, _is_logged_model, resolve_version
 from registry_audit.registry.runs import Runs, RunState
-from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.registry.version import RegisteredVersion
 from registry_audit.verdict import Storage
 
 ID = "m-" + "0" * 31 + "1"

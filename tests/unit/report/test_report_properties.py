@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from registry_audit.audit.judging import Finding, VersionAudit, Waiver
 from registry_audit.audit.outcome import outcome_of
 from registry_audit.printable import printable
-from registry_audit.registry.versions import RegisteredVersion
+from registry_audit.registry.version import RegisteredVersion
 from registry_audit.report.document import AuditDocument, Outcome
 from registry_audit.report.render import FORMATS, render
 from registry_audit.report.view import lede

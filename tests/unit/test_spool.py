@@ -1,0 +1,58 @@
+"""What is put at a position comes out there, from memory or from disk."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_audit.errors import CouldNotVerify
+from registry_audit.spool import Spool
+
+TEXTS = st.lists(st.text(), max_size=12)
+
+
+def spool(in_memory: int, directory: Path | None = None) -> Spool[str]:
+    return Spool(json.dumps, json.loads, directory=directory, in_memory=in_memory)
+
+
+@given(TEXTS, st.integers(0, 15), st.randoms())
+def test_rows_come_out_in_their_order_whatever_was_put_first(texts: list[str], in_memory: int, random: object) -> None:
+    kept = spool(in_memory)
+    positions = list(range(len(texts)))
+    random.shuffle(positions)  # type: ignore[attr-defined]
+    for position in positions:
+        kept.put(position, texts[position])
+    assert len(kept) == len(texts)
+    assert list(kept) == texts == list(kept)
+    assert [kept.at(position) for position in range(len(texts))] == texts
+
+
+@given(TEXTS, st.integers(0, 15))
+def test_appended_rows_are_in_order(texts: list[str], in_memory: int) -> None:
+    kept = spool(in_memory)
+    for text in texts:
+        kept.append(text)
+    assert list(kept) == texts
+
+
+def test_two_readers_do_not_disturb_each_other() -> None:
+    kept = spool(0)
+    for number in range(5):
+        kept.append(str(number))
+    assert [(one, two) for one, two in zip(kept, kept, strict=True)] == [(str(n), str(n)) for n in range(5)]
+
+
+def test_a_file_that_cannot_be_made_says_where(tmp_path: Path) -> None:
+    kept = spool(1, tmp_path / "nowhere")
+    kept.append("fits in memory")
+    with pytest.raises(CouldNotVerify, match=r"cannot be kept in .*nowhere"):
+        kept.append("does not")
+
+
+def test_nothing_stays_on_disk(tmp_path: Path) -> None:
+    kept = spool(0, tmp_path)
+    kept.append("row")
+    assert list(tmp_path.iterdir()) == []
+    assert list(kept) == ["row"]
