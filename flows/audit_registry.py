@@ -55,6 +55,7 @@ def audit_registry(
     latest: PositiveInt | None = None,
     subset: str | None = None,
     quick: bool = False,
+    liveness: bool = False,
     full_every: PositiveInt | None = None,
     ledger: Uri | None = None,
     accept_new: bool = False,
@@ -81,6 +82,7 @@ def audit_registry(
         latest: Only so many newest versions of each model.
         subset: n/t, only the n-th of t stable parts; t runs cover everything once.
         quick: Do not read what an unchanged fingerprint says was read before.
+        liveness: Read no byte: say only whether each model is still listed, and never end as Completed.
         full_every: With quick, read in full what was last read more than so many days ago.
         ledger: Database of baselines, without credentials, or none; else REGISTRY_AUDIT_LEDGER of the process that runs
             the flow, else a file of its user.
@@ -104,6 +106,7 @@ def audit_registry(
             latest=latest,
             subset=subset,
             quick=quick,
+            liveness=liveness,
             full_every=full_every,
             accept_new=accept_new,
             ledger=ledger_url(parameters.uri(ledger, parameters.LEDGER)),

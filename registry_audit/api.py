@@ -245,5 +245,6 @@ def open_session(
         limits=options.limits,
         algorithm=options.digest,
         work_directory=work_directory,
+        only_list=options.liveness,
         on_bytes=on_bytes,
     )

@@ -66,6 +66,7 @@ def open_job(job: Job) -> OpenJob:
                 job.server,
                 limits=job.options.limits,
                 algorithm=job.options.digest,
+                only_list=job.options.liveness,
                 work_directory=work_directory(job),
                 on_bytes=listeners_of(job.audit_id).read,
             )

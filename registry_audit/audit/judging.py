@@ -56,6 +56,7 @@ class VersionAudit:
     comparison: Comparison | None
     findings: tuple[Finding, ...]  # most severe first
     baseline: BaselineView | None = None  # None without a ledger
+    only_listed: bool = False  # no byte was looked for: what reading would show is not known
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
@@ -70,7 +71,7 @@ def judge(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compariso
     """
     version, storage = resolved.version, _storage(resolved, run, reg, comparison)
     ready = version.status == "READY"
-    problems = [*resolved.problems, *_location_problems(resolved)]
+    problems = [*resolved.problems, *location_problems(resolved)]
     for copy in (run, reg):
         if isinstance(copy, CopyFailure):
             problems += [Problem("RA009", f"{copy.role.words}: {copy.reason}")] if copy.reason else []
@@ -82,7 +83,7 @@ def judge(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compariso
         problems.append(Problem("RA001", _how_they_differ(comparison), blocks=False))
         problems += [redirected] if redirected else []
     readable = [copy for copy in (run, reg) if isinstance(copy, ModelCopy) and copy.has_mlmodel]
-    problems += _run_problems(resolved, bool(readable))
+    problems += run_problems(resolved, bool(readable))
     # Where the source now leads to another model, that this one names another run goes without saying.
     problems += lineage_problems(version, [copy for copy in readable if copy is reg or not redirected])
     if not ready:
@@ -132,13 +133,13 @@ def unresolvable(version: RegisteredVersion, reason: str) -> VersionAudit:
 def problems_of_copy(resolved: ResolvedVersion, copy: Copy) -> list[Problem]:
     """What is wrong with one copy of a version, whatever it is compared with."""
     version = resolved.version
-    problems = [*resolved.problems, *_location_problems(resolved, (copy.role,))]
+    problems = [*resolved.problems, *location_problems(resolved, (copy.role,))]
     if isinstance(copy, CopyFailure):
         problems += [Problem("RA009", f"{copy.role.words}: {copy.reason}")] if copy.reason else []
     else:
         problems += _copy_problems(copy, version.status == "READY")
         problems += lineage_problems(version, [copy])
-    problems += _run_problems(resolved, isinstance(copy, ModelCopy) and copy.has_mlmodel)
+    problems += run_problems(resolved, isinstance(copy, ModelCopy) and copy.has_mlmodel)
     if version.status != "READY":
         problems.append(Problem("RA006", f"its status is {printable(version.status)}", blocks=False))
     return problems
@@ -181,7 +182,7 @@ def _storage(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compar
     return resolved.storage
 
 
-def _location_problems(resolved: ResolvedVersion, roles: tuple[Role, ...] = tuple(Role)) -> list[Problem]:
+def location_problems(resolved: ResolvedVersion, roles: tuple[Role, ...] = tuple(Role)) -> list[Problem]:
     problems = []
     lost = resolved.run_model.lost if Role.RUN_MODEL in roles else None
     if lost is Lost.VERSION:
@@ -207,12 +208,7 @@ def _copy_problems(copy: ModelCopy, ready: bool) -> list[Problem]:
         return problems
     if not copy.has_mlmodel:
         unsure = any(problem.path == "MLmodel" or problem.rule == "RA009" for problem in copy.listing.problems)
-        empty = any(file.path == MLMODEL for file in copy.listing.files)
-        missing = "holds an empty MLmodel" if empty else "holds no MLmodel at its root"
-        what = missing if copy.listing.files else "is gone or empty"
-        if not unsure:
-            problems.append(Problem("RA003", f"the storage of the {copy.role.words} {what}"))
-        return problems
+        return problems if unsure else [*problems, model_missing(copy)]
     read_count = len(copy.reading.entries) if copy.reading else 0
     if read_count < len(copy.listing.files) and not any(problem.blocks for problem in problems):
         # Nothing that reads leaves a file out without a problem of its own; if it ever does, it ends here.
@@ -234,6 +230,14 @@ def _copy_problems(copy: ModelCopy, ready: bool) -> list[Problem]:
     for path, what in missing_parts(mlmodel, promised):
         problems.append(Problem("RA007", f"{copy.role.words}: '{printable(path)}' {what}", path, blocks=False))
     return problems
+
+
+def model_missing(copy: ModelCopy) -> Problem:
+    """Of a copy whose listing holds no MLmodel that could say anything."""
+    empty = any(file.path == MLMODEL for file in copy.listing.files)
+    missing = "holds an empty MLmodel" if empty else "holds no MLmodel at its root"
+    what = missing if copy.listing.files else "is gone or empty"
+    return Problem("RA003", f"the storage of the {copy.role.words} {what}")
 
 
 def _how_they_differ(comparison: Comparison) -> str:
@@ -264,7 +268,7 @@ def _uuid(copy: Copy) -> str | None:
         return None
 
 
-def _run_problems(resolved: ResolvedVersion, bytes_exist: bool) -> list[Problem]:
+def run_problems(resolved: ResolvedVersion, bytes_exist: bool) -> list[Problem]:
     run_id = printable(resolved.version.run_id or "")
     match resolved.run:
         case RunState.DELETED:

@@ -26,6 +26,7 @@ class AuditOptions(BaseModel):
     latest: PositiveInt | None = None  # only so many highest versions of each model
     subset: str | None = Field(default=None, pattern=r"^[0-9]{1,6}/[0-9]{1,6}$")  # "n/t": the n-th part of t
     quick: bool = False  # trust what an unchanged fingerprint says of bytes that were read before
+    liveness: bool = False  # read no byte: say only what listings tell
     full_every: PositiveInt | None = None  # days after which `quick` reads in full all the same
     accept_new: bool = False
     ledger: str | None = Field(default=None, repr=False)  # SQLAlchemy URL; None keeps no memory
@@ -40,6 +41,8 @@ class AuditOptions(BaseModel):
     def _no_contradiction(self) -> "AuditOptions":
         if self.ledger is None and (self.quick or self.accept_new):
             raise ValueError("quick and accept_new need a ledger")
+        if self.liveness and (self.quick or self.accept_new):
+            raise ValueError("liveness reads nothing: it goes neither with quick nor with accept_new")
         if self.full_every is not None and not self.quick:
             raise ValueError("full_every only means something with quick")
         if self.subset is not None:
@@ -64,6 +67,7 @@ class AuditOptions(BaseModel):
             "latest": self.latest,
             "subset": self.subset,
             "quick": self.quick,
+            "liveness": self.liveness,
             "full_every": self.full_every,
             "accept_new": self.accept_new,
             "fail_on": self.fail_on.value,

@@ -47,10 +47,12 @@ class Session:
         limits: Limits | None = None,
         algorithm: str = "sha256",
         work_directory: Path | None = None,
+        only_list: bool = False,
         on_bytes: Callable[[int], None] = lambda count: None,
     ) -> None:
         """
         Args:
+            only_list: whether to look only at what listings say, and read no byte.
             work_directory: where this audit's readings outlive the process, so that it can be resumed.
             on_bytes: told of every so many bytes read, from any thread.
         """
@@ -60,6 +62,7 @@ class Session:
         self.readings = ReadingCache(work_directory)
         self.limits = limits or Limits()
         self.algorithm = algorithm
+        self.only_list = only_list
         self.trusted: Trusted = NothingTrusted()  # set for a quick audit
         self._on_bytes = on_bytes
         self._stopping = threading.Event()

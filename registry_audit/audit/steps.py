@@ -12,6 +12,7 @@ from registry_audit.audit.confirming import confirm_bytes
 from registry_audit.audit.copies import Copy, CopyFailure, ModelCopy, Reading, Role
 from registry_audit.audit.expected import Explain, within_one_registry
 from registry_audit.audit.judging import VersionAudit, judge, unresolvable
+from registry_audit.audit.liveness import judge_listed
 from registry_audit.audit.reading import read_all, read_pair
 from registry_audit.audit.session import Session
 from registry_audit.audit.trusting import trusted_reading
@@ -66,6 +67,8 @@ def download_reg_model(session: Session, resolved: ResolvedVersion, keep_in: Pat
 
 def compare_version(session: Session, resolved: ResolvedVersion, run: Copy, reg: Copy | None) -> VersionAudit:
     """Compare what was downloaded, and judge."""
+    if session.only_list:
+        return judge_listed(resolved, run, reg or _stand_in(run, resolved.reg_model))
     if reg is None:
         return judge(resolved, run, _stand_in(run, resolved.reg_model), None)
     if isinstance(run, ModelCopy) and isinstance(reg, ModelCopy):
@@ -119,10 +122,12 @@ def fetch(
         return CopyFailure(role, location, "")
     try:
         store = open_store(session.connection, location)
-        listing = patiently(lambda: store.listing(session.limits))
+        listing = patiently(store.root_listing if session.only_list else lambda: store.listing(session.limits))
         directory = keep_in or store.directory
         copy = ModelCopy(role, location, store.identity, listing, None, str(directory) if directory else None)
-        return copy if wait_for_pair else replace(copy, reading=_read(session, store, copy, keep_in))
+        return (
+            copy if wait_for_pair or session.only_list else replace(copy, reading=_read(session, store, copy, keep_in))
+        )
     except (CouldNotVerify, UsageError) as error:
         return CopyFailure(role, location, error.message)
 

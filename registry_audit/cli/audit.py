@@ -53,6 +53,9 @@ def audit_command(run: Run) -> click.Command:
     @ledger_option
     @click.option("--accept-new", is_flag=True, help="Record a baseline for every whole version that has none yet.")
     @click.option("--quick", is_flag=True, help="Do not read what an unchanged fingerprint says was read before.")
+    @click.option(
+        "--liveness", is_flag=True, help="Read no byte: only whether each model is listed. Never ends with status 0."
+    )
     @click.option("--full-every", type=click.IntRange(1), metavar="DAYS", help="With --quick: read in full when older.")
     @click.option("--subset", metavar="n/t", help="Only the n-th of t stable parts: t runs cover everything once.")
     @click.option("--digest", type=click.Choice(["sha256", "blake3"]), default="sha256", show_default=True)

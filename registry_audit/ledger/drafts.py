@@ -15,7 +15,9 @@ ON_FIRST_SIGHT = "on first sight (--accept-new)"
 def drafts_of(registry: str, audit_id: str, audit: VersionAudit) -> list[Draft]:
     """The reading of a version, and its findings that are new."""
     version, drafts = audit.version, []
-    if audit.verdict is not Verdict.SKIPPED or audit.reg_model is not None:
+    was_looked_into = audit.verdict is not Verdict.SKIPPED or audit.reg_model is not None
+    # A row of listings alone must not stand before the last reading of the bytes.
+    if was_looked_into and not audit.only_listed:
         drafts.append(Draft(Kind.READING, registry, version.name, version.version, audit_id, _reading(audit)))
     for finding in audit.findings:
         if finding.new:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.liveness import RULES_SEEN
 from registry_audit.ledger.absent import Expected
 from registry_audit.ledger.memory import FindingKey, Key, finding_key
 from registry_audit.printable import storable
@@ -24,13 +25,13 @@ class Resolving:
     def __init__(self, open_findings: dict[FindingKey, str]) -> None:
         self._open = dict(open_findings)
         self._versions = {key[:2] for key in open_findings}
-        self._looked_at: dict[Key, Verdict] = {}
+        self._looked_at: dict[Key, VersionAudit] = {}
 
     def show(self, audit: VersionAudit) -> None:
         key = (storable(audit.version.name), audit.version.version)
         if key not in self._versions:
             return
-        self._looked_at[key] = audit.verdict
+        self._looked_at[key] = audit
         for finding in audit.findings:
             self._open.pop(finding_key(audit.version, finding), None)
 
@@ -43,8 +44,10 @@ class Resolving:
         )
 
     def _is_settled(self, name: str, version: str, rule: str, expected: Expected) -> bool:
-        verdict = self._looked_at.get((name, version))
-        if verdict is None:
+        audit = self._looked_at.get((name, version))
+        if audit is None:
             return expected.lacks(name, version)
+        if audit.only_listed:
+            return rule in RULES_SEEN and audit.verdict is not Verdict.UNVERIFIABLE
         # A version that could not be read whole has not lost its findings.
-        return verdict is not Verdict.UNVERIFIABLE or rule == "RA009"
+        return audit.verdict is not Verdict.UNVERIFIABLE or rule == "RA009"

@@ -52,7 +52,7 @@ class DocumentBuilder:
         self._outcome = OutcomeTally(options.fail_on)
         self._rules, self._statuses = Counter[str](), Counter[BaselineStatus]()
         self._lives = Counter[bool]()
-        self._waived_count = self._trusted_count = self._signature_count = 0
+        self._waived_count = self._trusted_count = self._signature_count = self._listed_count = 0
         # By storage, not by version: what several versions share was read once. Hashes, since names are long.
         self._storages = set[int]()
         self._files_read = self._bytes_read = 0
@@ -65,6 +65,7 @@ class DocumentBuilder:
         self._waived_count += sum(1 for finding in audit.findings if finding.waiver)
         if audit.baseline is not None:
             self._statuses[audit.baseline.status] += 1
+        self._listed_count += audit.only_listed
         copies = [copy for copy in (audit.run_model, audit.reg_model) if copy is not None]
         self._trusted_count += any(copy.trusted_since for copy in copies)
         self._signature_count += any(copy.signature for copy in copies)
@@ -115,6 +116,7 @@ class DocumentBuilder:
             unverifiable=verdicts[Verdict.UNVERIFIABLE],
             skipped=verdicts[Verdict.SKIPPED],
             not_sampled=scope.listed_count - len(scope.versions),
+            only_listed=self._listed_count,
             not_read=self._trusted_count,
             files_read=self._files_read,
             bytes_read=self._bytes_read,

@@ -114,6 +114,7 @@ class Coverage(_Row):
     unverifiable: int
     skipped: int
     not_sampled: int
+    only_listed: int = 0  # of those not audited, looked at without reading a byte (--liveness)
     not_read: int = 0  # audited, their bytes trusted from an unchanged fingerprint (--quick)
     files_read: int
     bytes_read: int

@@ -174,7 +174,11 @@ def lede(document: AuditDocument) -> str:
             found = f"{count(failing, 'finding')} at severity {threshold} or above, in {count(versions, 'version')}."
             sentences += [found, unverified] if coverage.unverifiable else [found]
         case "incomplete":
-            if not coverage.audited and not coverage.unverifiable:
+            if coverage.only_listed and not coverage.audited:
+                looked = count(coverage.only_listed - coverage.unverifiable, "version")
+                there = f"No byte was read: of {looked} only the listing was looked at, without a finding."
+                sentences += [f"{there} That is not a pass."] + ([unverified] if coverage.unverifiable else [])
+            elif not coverage.audited and not coverage.unverifiable:
                 nothing = f"Nothing was audited, of {count(coverage.listed, 'listed version')}. That is not a pass."
                 sentences.append(nothing)
             else:

@@ -26,6 +26,14 @@ class Store(Protocol):
         """
         ...
 
+    def root_listing(self) -> Listing:
+        """Only what lies directly under the root, for who asks no more than whether a model is there.
+
+        Raises:
+            CouldNotVerify: it cannot be had.
+        """
+        ...
+
     def read(self, file: ListedFile) -> Iterator[bytes]:
         """The content in chunks, from the first byte to the last.
 

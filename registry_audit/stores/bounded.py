@@ -38,6 +38,12 @@ class Tally:
             raise CouldNotVerify(f"the model nests more than {self._limits.max_depth} directories (--max-depth)")
 
 
+def only_root(children: Callable[[str], Iterable[Child]]) -> Listing:
+    """What a store that answers one directory at a time holds directly under its root."""
+    files = [child for child in children("") if not child.is_directory and illegal_path(child.path) is None]
+    return make_listing([ListedFile(child.path, child.size, child.marker) for child in files])
+
+
 def walk(
     children: Callable[[str], Iterable[Child]],
     limits: Limits,

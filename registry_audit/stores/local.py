@@ -32,6 +32,20 @@ class LocalStore:
         self._may_be_elsewhere = may_be_elsewhere
 
     def listing(self, limits: Limits) -> Listing:
+        return _Walk(self._root, limits).listing() if self._is_directory() else make_listing([])
+
+    def root_listing(self) -> Listing:
+        if not self._is_directory():
+            return make_listing([])
+        try:
+            with os.scandir(self._root) as entries:
+                found = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
+        except OSError as error:
+            raise CouldNotVerify(f"{printable(self._root)} cannot be listed: {error.strerror}") from error
+        return make_listing([ListedFile(name, status.st_size, _marker(status)) for name, status in found])
+
+    def _is_directory(self) -> bool:
+        """Raises: CouldNotVerify: it may be on another machine, or cannot be looked at."""
         root = self._root
         try:
             root_status = os.stat(root)  # noqa: PTH116 - one call, where Path makes several
@@ -40,12 +54,10 @@ class LocalStore:
                 raise CouldNotVerify(
                     f"{printable(root)} is not on this machine: run the audit where the artifact store is mounted"
                 ) from None
-            return make_listing([])
+            return False
         except OSError as error:
             raise CouldNotVerify(f"{printable(root)} cannot be read: {error.strerror}") from error
-        if not stat.S_ISDIR(root_status.st_mode):
-            return make_listing([])
-        return _Walk(root, limits).listing()
+        return stat.S_ISDIR(root_status.st_mode)
 
     def read(self, file: ListedFile) -> Iterator[bytes]:
         with self.open(file) as handle:

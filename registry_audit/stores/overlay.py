@@ -18,6 +18,10 @@ class OverlayStore:
         self._holder: dict[str, Store] = {}
         self.identity = " + ".join(store.identity for store in stores)
 
+    def root_listing(self) -> Listing:
+        files = {file.path: file for store in self._stores for file in store.root_listing().files}
+        return make_listing(list(files.values()))
+
     def listing(self, limits: Limits) -> Listing:
         files: dict[str, ListedFile] = {}
         listings = [(store, store.listing(limits)) for store in self._stores]

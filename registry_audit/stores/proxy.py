@@ -14,7 +14,7 @@ from registry_audit.printable import printable
 from registry_audit.registry.storage import PROXY_PATH
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import CHUNK_BYTES, whole_body
-from registry_audit.stores.bounded import Child, walk
+from registry_audit.stores.bounded import Child, only_root, walk
 
 # The server decodes a path once more than HTTP does, and MLflow's client strips newlines: another file's bytes
 # come back, with a 200 (docs/mlflow.md section 5, table of names).
@@ -33,6 +33,11 @@ class ProxyStore:
             root: path of the model below the proxy's root, without a leading slash.
         """
         self._creds, self._root, self.identity = host_creds, root.strip("/"), identity
+
+    def root_listing(self) -> Listing:
+        if reason := _cannot_carry(self._root):
+            raise CouldNotVerify(f"the storage '{printable(self._root)}' {reason}")
+        return only_root(self._children)
 
     def listing(self, limits: Limits) -> Listing:
         if reason := _cannot_carry(self._root):

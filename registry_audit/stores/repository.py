@@ -11,7 +11,7 @@ from registry_audit.printable import printable
 from registry_audit.redact import redact
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import CHUNK_BYTES
-from registry_audit.stores.bounded import Child, walk
+from registry_audit.stores.bounded import Child, only_root, walk
 
 
 class RepositoryStore:
@@ -25,6 +25,9 @@ class RepositoryStore:
         self.identity = identity
         with translated(f"open the storage {printable(redact(uri))}"):
             self._repository: Any = get_artifact_repository(uri, tracking_uri=tracking_uri, registry_uri=registry_uri)
+
+    def root_listing(self) -> Listing:
+        return only_root(self._children)
 
     def listing(self, limits: Limits) -> Listing:
         return walk(self._children, limits, cannot_carry=lambda path: None, keeps_empty_directories=True)

@@ -23,6 +23,15 @@ class S3Store:
         self.identity = identity
         self._client = s3_client()
 
+    def root_listing(self) -> Listing:
+        prefix = f"{self._prefix}/" if self._prefix else ""
+        with translated(f"list s3://{printable(self._bucket)}/{printable(self._prefix)}"):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=prefix, Delimiter="/"
+            )
+            found = [entry for page in pages for entry in page.get("Contents", ()) if entry["Key"] != prefix]
+        return make_listing([ListedFile(entry["Key"][len(prefix) :], entry["Size"]) for entry in found])
+
     def listing(self, limits: Limits) -> Listing:
         tally = Tally(limits)
         files: list[ListedFile] = []
