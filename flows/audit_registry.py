@@ -3,7 +3,9 @@
 `python -m flows.audit_registry` takes the options of `registry-audit audit` and runs the flow in this process.
 """
 
+import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from prefect import State, flow, get_run_logger, runtime
@@ -11,8 +13,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field, PositiveInt
 
 from flows import parameters
-from flows.batches import IN_FLIGHT, TASKS_PER_BATCH, audited_rows, whole
+from flows.batches import IN_FLIGHT, TASKS_PER_BATCH, whole
 from flows.ending import ended, refused
+from flows.engines import DASK_SCHEDULER, Engine
 from flows.parameters import Uri
 from registry_audit.audit.options import DEFAULT_WORKERS, AuditOptions
 from registry_audit.audit.rows import row_spool
@@ -64,6 +67,8 @@ def audit_registry(
     digest: Literal["sha256", "blake3"] = "sha256",
     audit_id: str | None = None,
     batch_size: PositiveInt = DEFAULT_BATCH_SIZE,
+    dask_scheduler: str | None = None,
+    fan_out: Annotated[int, Field(ge=1, le=256)] | None = None,
     workers: Annotated[int, Field(ge=1, le=256)] = DEFAULT_WORKERS,
     max_files: PositiveInt = _LIMITS.max_files,
     max_depth: PositiveInt = _LIMITS.max_depth,
@@ -92,6 +97,10 @@ def audit_registry(
         digest: Algorithm of the digests.
         audit_id: Resume the interrupted audit of this id, which is its flow run's id: it reads only the rest.
         batch_size: Versions in one task run.
+        dask_scheduler: Address of a Dask scheduler, whose workers then audit the batches; else
+            REGISTRY_AUDIT_DASK_SCHEDULER of the process that runs the flow.
+        fan_out: So many runs of the deployment audit-part/worker audit the batches, on any workers of its pool; needs a
+            ledger in PostgreSQL.
         workers: Versions at once.
         max_files: Most files a model may list.
         max_depth: Most directories a model may nest.
@@ -117,14 +126,15 @@ def audit_registry(
             max_depth=max_depth,
             max_bytes=max_bytes,
         )
-        return _audit(options, WorkDirectory(audit_id or parameters.this_run()), report_dir, batch_size)
+        work = WorkDirectory(audit_id or parameters.this_run())
+        scheduler = dask_scheduler or os.environ.get(DASK_SCHEDULER) or None
+        return _audit(options, work, parameters.path(report_dir), Engine(batch_size, scheduler, fan_out))
     except AuditError as error:
         return refused(error)
 
 
-def _audit(options: AuditOptions, work: WorkDirectory, report_dir: str | None, batch_size: int) -> State[Any]:
+def _audit(options: AuditOptions, work: WorkDirectory, directory: Path | None, engine: Engine) -> State[Any]:
     log, listeners = get_run_logger(), listeners_of(work.audit_id)
-    directory = parameters.path(report_dir)
     if directory is not None:
         must_be_writable(directory, "report_dir")
     job = audit_job(options, work.audit_id)
@@ -135,10 +145,8 @@ def _audit(options: AuditOptions, work: WorkDirectory, report_dir: str | None, b
         log.info("audit %s: %d of %d versions in %s", job.audit_id, len(scope.versions), scope.listed_count, server)
         progress = Progress(len(scope.versions), server)
         rows = row_spool(work.path)
-        for batch in audited_rows(job, scope.versions, batch_size):
-            for row in batch:
-                rows.append(row)
-            progress.update(len(rows))
+        for row in engine.rows(job, scope.versions, progress.update):
+            rows.append(row)
         document = report(job, whole(scope), whole(rows), directory)
     finally:
         reused = close_job(job)

@@ -1,9 +1,9 @@
 """Batches of versions through the steps: a bounded number of them under way, and never a version lost."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from prefect import get_run_logger
 from prefect.futures import PrefectFuture
@@ -30,7 +30,20 @@ def whole(value: Any) -> Any:
     return opaque(value)
 
 
+class Running(Protocol):
+    """A batch under way."""
+
+    def rows(self) -> tuple[VersionAudit, ...]:
+        """A row for every version of the batch, whatever became of it."""
+        ...
+
+
+Start = Callable[[Job, Batch], Running]
+
+
 class RunningBatch:
+    """The four steps of a batch in this process, each a task run of its own."""
+
     def __init__(self, job: Job, batch: Batch) -> None:
         self._batch = batch
         resolved = resolve_version.submit(job, whole(batch))
@@ -40,16 +53,7 @@ class RunningBatch:
         self._before: tuple[PrefectFuture[Any], ...] = (resolved, run_models, reg_models)
 
     def rows(self) -> tuple[VersionAudit, ...]:
-        """A row for every version of the batch, whatever became of its tasks."""
-        try:
-            rows = self._compared.result()
-            if tuple(row.version for row in rows) == self._batch:
-                return rows
-            reason = "internal error: the steps lost a version of its batch"
-        except Exception as error:  # noqa: BLE001 - a batch that cannot be audited is rows, not the end of the audit
-            reason = reason_of(self._cause() or error)
-        get_run_logger().error("no version of batch %s could be audited: %s", span(self._batch), reason)
-        return tuple(unresolvable(version, reason) for version in self._batch)
+        return rows_of(self._batch, self._compared, self._cause)
 
     def _cause(self) -> Exception | None:
         """Why an earlier step failed: of the last one Prefect only says that it never ran."""
@@ -59,19 +63,39 @@ class RunningBatch:
         return None
 
 
+def rows_of(
+    batch: Batch, future: PrefectFuture[Any], cause: Callable[[], Exception | None] = lambda: None
+) -> tuple[VersionAudit, ...]:
+    """What the last task of a batch gives; where it gives nothing, rows that say why."""
+    try:
+        rows: tuple[VersionAudit, ...] = future.result()
+        if tuple(row.version for row in rows) == batch:
+            return rows
+        reason = "internal error: the steps lost a version of its batch"
+    except Exception as error:  # noqa: BLE001 - a batch that cannot be audited is rows, not the end of the audit
+        reason = reason_of(cause() or error)
+    get_run_logger().error("no version of batch %s could be audited: %s", span(batch), reason)
+    return tuple(unresolvable(version, reason) for version in batch)
+
+
 def audited_rows(
-    job: Job, versions: Iterable[RegisteredVersion], batch_size: int
+    job: Job,
+    versions: Iterable[RegisteredVersion],
+    batch_size: int,
+    *,
+    start: Start = RunningBatch,
+    in_flight: int = IN_FLIGHT,
 ) -> Iterator[tuple[VersionAudit, ...]]:
     """The rows of one batch after the other, in the order of the versions."""
-    waiting, running = iter(_batches(versions, batch_size)), deque[RunningBatch]()
+    waiting, running = iter(batches_of(versions, batch_size)), deque[Running]()
     while True:
-        running.extend(RunningBatch(job, batch) for batch in islice(waiting, IN_FLIGHT - len(running)))
+        running.extend(start(job, batch) for batch in islice(waiting, in_flight - len(running)))
         if not running:
             return
         yield running.popleft().rows()
 
 
-def _batches(versions: Iterable[RegisteredVersion], size: int) -> Iterator[Batch]:
+def batches_of(versions: Iterable[RegisteredVersion], size: int) -> Iterator[Batch]:
     remaining = iter(versions)
     while batch := tuple(islice(remaining, size)):
         yield batch

@@ -13,6 +13,7 @@ from registry_audit.printable import printable
 from registry_audit.redact import redact
 
 TRACKING_URI, REGISTRY_URI, LEDGER = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "REGISTRY_AUDIT_LEDGER"
+URIS = {"tracking_uri": TRACKING_URI, "registry_uri": REGISTRY_URI, "ledger": LEDGER}
 
 # In the schema of a deployment, so that the Prefect server refuses a password before it stores it. Not a pydantic
 # `pattern`: its message would quote the password.

@@ -1,6 +1,6 @@
-"""Two tables: the chain of entries, and the manifests that entries name by their digest."""
+"""The chain of entries, the manifests that entries name by their digest, and the work of audits under way."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 metadata = MetaData()
 
@@ -28,4 +28,16 @@ manifests = Table(
     metadata,
     Column("digest", String(96), primary_key=True),
     Column("text", Text, nullable=False),  # see registry_audit.model.manifest
+)
+
+# What the workers of an audit share while it runs; gone with its end.
+shared_work = Table(
+    "shared_work",
+    metadata,
+    Column("audit_id", String(128), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),  # of the batch
+    Column("versions", LargeBinary, nullable=False),  # see registry_audit.ledger.work
+    Column("rows", LargeBinary),  # None until it is audited
+    Column("worker", String(128), nullable=False),  # who has it; empty: nobody
+    Column("seen_at", Float, nullable=False),  # seconds since the epoch: when that worker was last heard of
 )

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, CursorResult, Engine, Executable, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry_audit.errors import AuditError, LedgerError
@@ -57,6 +57,19 @@ class Ledger:
                 raise
             connection.commit()
 
+    @contextlib.contextmanager
+    def beside_the_chain(self) -> Iterator["LedgerReader"]:
+        """A short transaction on other tables, which waits for who writes the chain only where the database must.
+
+        Raises:
+            LedgerError: the database cannot be written.
+        """
+        with _database_errors("written"), self._engine.connect() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield LedgerReader(connection)
+            connection.commit()
+
     def append(self, drafts: Iterable[Draft]) -> Entry:
         with self.writing() as writer:
             return writer.append(drafts)
@@ -79,6 +92,10 @@ class Ledger:
 class LedgerReader:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    def execute(self, statement: Executable) -> CursorResult[Any]:
+        """For tables beside the chain."""
+        return self._connection.execute(statement)
 
     def head(self) -> Entry | None:
         row = self._connection.execute(select(entries).order_by(entries.c.seq.desc()).limit(1)).first()

@@ -68,7 +68,7 @@ class KeySet:
 
 
 def version_spool(in_memory: int | None = None) -> Spool[RegisteredVersion]:
-    return Spool(_encode, _decode, in_memory=in_memory)
+    return Spool(encode_version, decode_version, in_memory=in_memory)
 
 
 def _digest(key: tuple[Any, ...]) -> int:
@@ -78,11 +78,11 @@ def _digest(key: tuple[Any, ...]) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:12], "big")
 
 
-def _encode(version: RegisteredVersion) -> str:
+def encode_version(version: RegisteredVersion) -> str:
     return json.dumps([getattr(version, name) for name in RegisteredVersion.__slots__])
 
 
-def _decode(line: str) -> RegisteredVersion:
+def decode_version(line: str) -> RegisteredVersion:
     values = dict(zip(RegisteredVersion.__slots__, json.loads(line), strict=True))
     values["aliases"] = tuple(values["aliases"])
     values["tags"] = tuple((key, value) for key, value in values["tags"])

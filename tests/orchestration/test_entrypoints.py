@@ -46,7 +46,8 @@ def test_every_parameter_is_described(entrypoint: str) -> None:
 
 def test_every_option_of_an_audit_is_a_parameter() -> None:
     parameters = set(_schema("flows.audit_registry.audit_registry")["properties"])
-    assert parameters - set(AuditOptions.model_fields) == {"report_dir", "audit_id", "batch_size"}
+    own = {"report_dir", "audit_id", "batch_size", "dask_scheduler", "fan_out"}
+    assert parameters - set(AuditOptions.model_fields) == own
     assert set(AuditOptions.model_fields) <= parameters
 
 

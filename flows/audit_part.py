@@ -1,0 +1,95 @@
+"""`audit-part`: a worker's share of an audit that was fanned out over a work pool."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from prefect import State, flow, get_run_logger, runtime
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
+
+from flows import parameters
+from flows.batches import TASKS_PER_BATCH, RunningBatch
+from flows.ending import ended, refused
+from registry_audit.api import ledger_of
+from registry_audit.cli.ledger import ledger_url
+from registry_audit.errors import AuditError, LedgerError, UsageError
+from registry_audit.ledger.work import LOST_AFTER_SECONDS, SharedWork
+from registry_audit.verdict import ExitStatus
+from tasks.naming import short
+from tasks.session import Job, audit_job, close_job, open_job
+
+NAME = "audit-part"
+
+
+def _run_name() -> str:
+    return f"part of {short(runtime.flow_run.parameters['audit_id'])}"
+
+
+@flow(
+    name=NAME,
+    description="A worker's share of an audit that was fanned out; started by audit-registry, not by people.",
+    flow_run_name=_run_name,
+    task_runner=ThreadPoolTaskRunner(max_workers=TASKS_PER_BATCH),  # type: ignore[arg-type]
+    persist_result=False,
+)
+def audit_part(
+    audit_id: str,
+    options: dict[str, Any],
+    lost_after_seconds: Annotated[float, Field(gt=0)] = LOST_AFTER_SECONDS,
+) -> State[Any]:
+    """Take batches of an audit from its ledger's database until there are none, and deliver their rows there.
+
+    Args:
+        audit_id: The audit's, which is its flow run's id.
+        options: What that run was asked to do, without credentials.
+        lost_after_seconds: A batch whose worker was not heard of for so long is another's.
+    """
+    given = dict(options)
+    try:
+        for name, variable in parameters.URIS.items():
+            given[name] = parameters.uri(given.get(name), variable)
+        given["ledger"] = ledger_url(given["ledger"])
+        chosen = parameters.audit_options(**given)
+        ledger = ledger_of(chosen)
+        if ledger is None:
+            raise UsageError("a part of an audit needs the ledger that the parts share")
+        work, worker = SharedWork(ledger, audit_id, lost_after_seconds), parameters.this_run()
+        job, count = audit_job(chosen, audit_id), 0
+        try:
+            while (taken := work.take(worker)) is not None:
+                with _told(work, worker, taken.position, job, lost_after_seconds / 6):
+                    rows = RunningBatch(job, taken.versions).rows()
+                if not work.deliver(worker, taken.position, rows):
+                    break  # the audit ended, or took this worker for lost
+                count += len(rows)
+        finally:
+            close_job(job)
+    except AuditError as error:
+        return refused(error)
+    get_run_logger().info("%d versions audited", count)
+    return ended(ExitStatus.CLEAN, f"{count} versions audited")
+
+
+@contextmanager
+def _told(work: SharedWork, worker: str, position: int, job: Job, every_seconds: float) -> Iterator[None]:
+    """While the body runs, say that the worker is still at it; stop its reading when nobody wants it any more."""
+    ended_body = threading.Event()
+
+    def tell() -> None:
+        while not ended_body.wait(every_seconds):
+            try:
+                if not work.still_at(worker, position):
+                    open_job(job).session.stop()
+                    return
+            except LedgerError:
+                continue  # a database that is away for a moment; a worker that is silent for long is replaced
+
+    telling = threading.Thread(target=tell, name="still-at-work", daemon=True)
+    telling.start()
+    try:
+        yield
+    finally:
+        ended_body.set()
+        telling.join()

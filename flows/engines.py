@@ -1,0 +1,52 @@
+"""Where the batches of an audit are worked on: threads of this process, a Dask cluster, or runs of their own."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from flows.batches import audited_rows
+from flows.dask import dask_cluster
+from flows.fan_out import FanOut
+from registry_audit.audit.judging import VersionAudit
+from registry_audit.errors import UsageError
+from registry_audit.ledger.work import LOST_AFTER_SECONDS
+from registry_audit.registry.version import RegisteredVersion
+from tasks.session import Job
+
+DASK_SCHEDULER = "REGISTRY_AUDIT_DASK_SCHEDULER"
+
+Progress = Callable[[int], None]  # told how many versions are done
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    batch_size: int
+    dask_scheduler: str | None = None
+    fan_out: int | None = None
+
+    def rows(self, job: Job, versions: Sequence[RegisteredVersion], progress: Progress) -> Iterator[VersionAudit]:
+        """The rows of all versions, in their order: the same whatever the engine.
+
+        Raises:
+            UsageError: the engine is not to be had, or two were chosen.
+        """
+        if self.dask_scheduler is not None and self.fan_out is not None:
+            raise UsageError("give dask_scheduler or fan_out, not both")
+        if self.fan_out is not None:
+            workers = FanOut(job.options, job.audit_id, self.fan_out, LOST_AFTER_SECONDS)
+            size = self.batch_size
+            yield from workers.rows(versions, size, lambda standing: progress(standing.delivered * size))
+        elif self.dask_scheduler is not None:
+            with dask_cluster(self.dask_scheduler) as (start, in_flight):
+                yield from _counted(
+                    audited_rows(job, versions, self.batch_size, start=start, in_flight=in_flight), progress
+                )
+        else:
+            yield from _counted(audited_rows(job, versions, self.batch_size), progress)
+
+
+def _counted(batches: Iterator[tuple[VersionAudit, ...]], progress: Progress) -> Iterator[VersionAudit]:
+    done = 0
+    for batch in batches:
+        yield from batch
+        done += len(batch)
+        progress(done)

@@ -1,0 +1,124 @@
+"""An audit fanned out: its batches in the ledger's database, its workers as child runs of a deployment."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from sqlalchemy import make_url
+
+from flows.audit_part import NAME
+from flows.batches import batches_of
+from registry_audit.api import ledger_of
+from registry_audit.audit.judging import VersionAudit, unresolvable
+from registry_audit.audit.options import AuditOptions
+from registry_audit.errors import AuditError, UsageError
+from registry_audit.ledger.work import SharedWork, Standing
+from registry_audit.redact import redact
+from registry_audit.registry.version import RegisteredVersion
+
+PART_DEPLOYMENT = f"{NAME}/worker"
+
+_LOOK_EVERY_SECONDS = 1.0
+_ROUNDS = 3  # of child runs, where all of a round ended or were lost before the work was done
+
+
+@dataclass(frozen=True, slots=True)
+class FanOut:
+    """An audit's workers."""
+
+    options: AuditOptions
+    audit_id: str
+    count: int  # child runs at once
+    lost_after_seconds: float
+
+    def rows(
+        self, versions: Iterable[RegisteredVersion], batch_size: int, progress: Callable[[Standing], None]
+    ) -> Iterator[VersionAudit]:
+        """The rows of all versions, in their order, when everything is audited.
+
+        Raises:
+            UsageError: there is no ledger that several machines reach, or no deployment of the parts.
+            LedgerError: the ledger cannot be used.
+        """
+        ledger = ledger_of(self.options)
+        if ledger is None or make_url(ledger.url).get_backend_name() != "postgresql":
+            raise UsageError("fan_out needs a ledger that all workers reach: a PostgreSQL database")
+        work = SharedWork(ledger, self.audit_id, self.lost_after_seconds)
+        work.offer(batches_of(versions, batch_size))
+        try:
+            self._see_it_done(work, progress)
+            left = {version.key: version for taken in work.undelivered() for version in taken.versions}
+            if left:
+                get_run_logger().error("%d versions were not audited: their workers were lost", len(left))
+            delivered = work.rows()
+            for version in versions:
+                if version.key in left:
+                    yield unresolvable(version, f"its worker was lost, {_ROUNDS} times")
+                    continue
+                row = next(delivered, None)
+                if row is None or row.version != version:
+                    raise AuditError("internal error: the workers lost a version of their batches")
+                yield row
+        finally:
+            work.close()
+
+    def _see_it_done(self, work: SharedWork, progress: Callable[[Standing], None]) -> None:
+        for _ in range(_ROUNDS):
+            standing = work.standing()
+            if standing.done:
+                return
+            runs = [self._start() for _ in range(min(self.count, standing.total - standing.delivered))]
+            get_run_logger().info("%d workers for %d batches", len(runs), standing.total - standing.delivered)
+            self._wait(work, [run.id for run in runs], progress)
+
+    def _wait(self, work: SharedWork, run_ids: list[Any], progress: Callable[[Standing], None]) -> None:
+        """Until all is delivered, or nobody is at it any more: run by run ended, or not heard of."""
+        waited_since = time.monotonic()
+        while True:
+            standing = work.standing()
+            progress(standing)
+            if standing.done:
+                return
+            if standing.at_work:
+                waited_since = time.monotonic()
+            elif _all_ended(run_ids) or self._are_lost(run_ids, waited_since):
+                return
+            time.sleep(_LOOK_EVERY_SECONDS)
+
+    def _are_lost(self, run_ids: list[Any], waited_since: float) -> bool:
+        """Whether workers that began have been silent for long. Of those that never began the pool has no room yet."""
+        return time.monotonic() - waited_since > self.lost_after_seconds and not _any_waiting(run_ids)
+
+    def _start(self) -> FlowRun:
+        options = self.options.model_dump(mode="json", exclude_defaults=True) | {"ledger": self.options.ledger}
+        # Prefect stores parameters: what holds credentials is found by the worker where this process found it.
+        shown = {name: value for name, value in options.items() if not _holds_secret(value)}
+        given = {"audit_id": self.audit_id, "options": shown, "lost_after_seconds": self.lost_after_seconds}
+        try:
+            run: Any = run_deployment(PART_DEPLOYMENT, parameters=given, timeout=0)
+        except ObjectNotFound as error:
+            raise UsageError(f"fan_out needs the deployment {PART_DEPLOYMENT}: prefect deploy --all") from error
+        return run  # type: ignore[no-any-return]
+
+
+def _holds_secret(value: object) -> bool:
+    return isinstance(value, str) and redact(value) != value
+
+
+def _all_ended(run_ids: list[Any]) -> bool:
+    return all(run.state is not None and run.state.is_final() for run in _read(run_ids))
+
+
+def _any_waiting(run_ids: list[Any]) -> bool:
+    return any(run.state is None or run.state.is_scheduled() or run.state.is_pending() for run in _read(run_ids))
+
+
+def _read(run_ids: list[Any]) -> list[FlowRun]:
+    with get_client(sync_client=True) as client:
+        return [client.read_flow_run(run_id) for run_id in run_ids]

@@ -1,0 +1,19 @@
+"""`audit-batch`: all steps of a batch in one task run, for engines where what lies between the steps would travel."""
+
+from prefect import task
+
+from registry_audit.audit.judging import VersionAudit, unresolvable
+from registry_audit.audit.steps import audit_version
+from registry_audit.registry.version import RegisteredVersion
+from tasks.batches import each
+from tasks.naming import named_after
+from tasks.policy import RETRIED, presentable
+from tasks.session import Job, open_job
+
+
+@task(name="audit-batch", task_run_name=named_after("audit", "batch"), **RETRIED)
+@presentable
+def audit_batch(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[VersionAudit, ...]:
+    """The row of every version of a batch, in their order."""
+    open_job(job).session.prefetch(batch)
+    return each(job, audit_version, batch, failed=unresolvable)
