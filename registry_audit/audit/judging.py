@@ -7,6 +7,7 @@ from registry_audit.audit.baseline import BaselineView
 from registry_audit.audit.comparing import Comparison
 from registry_audit.audit.copies import Copy, CopyFailure, ModelCopy, Role
 from registry_audit.audit.lineage import lineage_problems
+from registry_audit.audit.signatures import SignatureView
 from registry_audit.model.listing import Problem
 from registry_audit.model.mlmodel import MLMODEL, InvalidMLmodel, MLmodel, missing_parts, parse_mlmodel
 from registry_audit.printable import printable
@@ -55,6 +56,7 @@ class VersionAudit:
     comparison: Comparison | None
     findings: tuple[Finding, ...]  # most severe first
     baseline: BaselineView | None = None  # None without a ledger
+    signature: SignatureView | None = None  # None where no copy holds one
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:

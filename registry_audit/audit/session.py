@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from registry_audit.audit.readings import ReadingCache
+from registry_audit.audit.signatures import SignatureVerifier
 from registry_audit.errors import Stopped
 from registry_audit.model.limits import Limits
 from registry_audit.model.manifest import Manifest
@@ -28,10 +29,12 @@ class Session:
         algorithm: str = "sha256",
         work_directory: Path | None = None,
         on_bytes: Callable[[int], None] = lambda count: None,
+        signatures: SignatureVerifier | None = None,
     ) -> None:
         """
         Args:
             work_directory: where this audit's readings outlive the process, so that it can be resumed.
+            signatures: verifies the signatures in models; None only reports them.
             on_bytes: told of every so many bytes read, from any thread.
         """
         self.connection: Connection = connect(server)
@@ -41,6 +44,7 @@ class Session:
         self.limits = limits or Limits()
         self.algorithm = algorithm
         self.trusted: Trusted = lambda identity, fingerprint: None  # set for a quick audit
+        self.signatures = signatures
         self._on_bytes = on_bytes
         self._stopping = threading.Event()
 

@@ -14,6 +14,7 @@ from registry_audit.audit.expected import Explain, within_one_registry
 from registry_audit.audit.judging import VersionAudit, judge, unresolvable
 from registry_audit.audit.reading import read_all, read_pair
 from registry_audit.audit.session import Session
+from registry_audit.audit.signed import with_signature
 from registry_audit.audit.trusting import trusted_reading
 from registry_audit.errors import AuditError, CouldNotVerify, UsageError
 from registry_audit.patience import patiently
@@ -65,7 +66,11 @@ def download_reg_model(session: Session, resolved: ResolvedVersion, keep_in: Pat
 
 
 def compare_version(session: Session, resolved: ResolvedVersion, run: Copy, reg: Copy | None) -> VersionAudit:
-    """Compare what was downloaded, and judge."""
+    """Compare what was downloaded, and judge it and the signatures in it."""
+    return with_signature(_judged(session, resolved, run, reg), session.algorithm, session.signatures)
+
+
+def _judged(session: Session, resolved: ResolvedVersion, run: Copy, reg: Copy | None) -> VersionAudit:
     if reg is None:
         return judge(resolved, run, _stand_in(run, resolved.reg_model), None)
     if isinstance(run, ModelCopy) and isinstance(reg, ModelCopy):

@@ -11,6 +11,7 @@ from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.outcome import outcome_of
 from registry_audit.audit.scope import Scope
+from registry_audit.audit.signatures import SIGNATURE
 from registry_audit.ledger.record import Recorded
 from registry_audit.redact import redact
 from registry_audit.report.document import (
@@ -34,9 +35,8 @@ from registry_audit.report.document import (
     VersionRow,
     WaiverRow,
 )
-from registry_audit.verdict import BaselineStatus, Verdict
-
-_SIGNATURE = "model.sig"  # the default name of OpenSSF Model Signing
+from registry_audit.report.words import SIGNATURE_WORDS
+from registry_audit.verdict import BaselineStatus, SignatureStatus, Verdict
 
 
 def build_document(
@@ -111,7 +111,9 @@ def version_row(audit: VersionAudit, algorithm: str) -> VersionRow:
         accepted_at=audit.baseline.accepted_at if audit.baseline else None,
         accepted_by=audit.baseline.accepted_by if audit.baseline else None,
         last_read_at=audit.baseline.last_read_at if audit.baseline else None,
-        signature=_signature(audit),
+        signature=SIGNATURE if audit.signature else None,
+        signature_status=audit.signature.status if audit.signature else None,
+        signature_reason=audit.signature.reason if audit.signature else None,
     )
 
 
@@ -204,15 +206,14 @@ def _copy_row(copy: ModelCopy | None, algorithm: str) -> CopyRow | None:
     )
 
 
-def _signature(audit: VersionAudit) -> str | None:
-    copies = [copy for copy in (audit.reg_model, audit.run_model) if copy is not None]
-    return next((_SIGNATURE for copy in copies for file in copy.listing.files if file.path == _SIGNATURE), None)
-
-
 def _signature_note(audits: list[VersionAudit]) -> tuple[str, ...]:
-    count = sum(1 for audit in audits if _signature(audit))
-    versions = "1 version carries" if count == 1 else f"{count} versions carry"
-    return (f"{versions} a signature ({_SIGNATURE}); signatures are not verified by this audit",) if count else ()
+    statuses = Counter(audit.signature.status for audit in audits if audit.signature)
+    if not statuses:
+        return ()
+    versions = "1 version carries" if statuses.total() == 1 else f"{statuses.total()} versions carry"
+    told = ", ".join(f"{statuses[status]} {SIGNATURE_WORDS[status]}" for status in SignatureStatus if statuses[status])
+    way = ", for no key was given (--signing-key)" if SignatureStatus.NOT_VERIFIED in statuses else ""
+    return (f"{versions} a signature ({SIGNATURE}): {told}{way}.",)
 
 
 def _was_trusted(audit: VersionAudit) -> bool:

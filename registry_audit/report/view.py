@@ -5,9 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry_audit.report.document import AuditDocument, FindingRow, ResolvedRow, VersionRow, WaiverRow
-from registry_audit.report.words import BASELINE_WORDS, age_words, bytes_words, count, moment_words, short_digest
+from registry_audit.report.words import (
+    BASELINE_WORDS,
+    SIGNATURE_WORDS,
+    age_words,
+    bytes_words,
+    count,
+    moment_words,
+    short_digest,
+)
 from registry_audit.rules import CONTENT_CHANGED, MODEL_MISSING, RULE_BY_ID, UNVERIFIABLE
-from registry_audit.verdict import BaselineStatus, Severity, Verdict
+from registry_audit.verdict import BaselineStatus, Severity, SignatureStatus, Verdict
 
 DEFAULT_FAIL_ON = Severity.MEDIUM
 SEVERITIES_WORST_FIRST = tuple(reversed(Severity))
@@ -117,6 +125,13 @@ def baseline_words(row: VersionRow) -> str:
             return f"{words}; {full}, trusted because its fingerprint is unchanged"
         case _:
             return f"{words}, but not read; {full}, trusted because its fingerprint is unchanged"
+
+
+def signature_words(row: VersionRow) -> str:
+    """`signature verified`; nothing without one, or where no key was given: of those the report tells once."""
+    if row.signature_status in (None, SignatureStatus.NOT_VERIFIED):
+        return ""
+    return f"signature {SIGNATURE_WORDS[row.signature_status]}"
 
 
 def is_vanished(row: VersionRow) -> bool:
