@@ -94,7 +94,7 @@ class VersionView(NamedTuple):
     difference_count: int
     baseline_differences: tuple[DifferenceView, ...]
     baseline_difference_count: int
-    signature: str  # empty without one, or where no key was given
+    signature: str  # empty where there is nothing good to say of one
     signature_reason: str
 
 

@@ -128,10 +128,10 @@ def baseline_words(row: VersionRow) -> str:
 
 
 def signature_words(row: VersionRow) -> str:
-    """`signature verified`; nothing without one, or where no key was given: of those the report tells once."""
-    if row.signature_status in (None, SignatureStatus.NOT_VERIFIED):
-        return ""
-    return f"signature {SIGNATURE_WORDS[row.signature_status]}"
+    """`signature verified`; nothing without one, where no key was given, or where a finding tells of it."""
+    told = (SignatureStatus.VERIFIED, SignatureStatus.PARTIAL, SignatureStatus.NOT_READ)
+    status = row.signature_status
+    return f"signature {SIGNATURE_WORDS[status]}" if status in told and status is not None else ""
 
 
 def is_vanished(row: VersionRow) -> bool:

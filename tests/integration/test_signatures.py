@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-from model_signing import hashing
+from model_signing import hashing, verifying
 from support import damage
 from support.auditing import Audited, Auditor
 from support.ledgers import registry_audit
@@ -368,9 +368,9 @@ def test_keys_that_are_none(audit: Auditor, registry: Registry, signer: Signer, 
         ("--signing-key", signer.private, "private key"),
         ("--signing-key", signer.certificate, "holds no PEM public key"),
         ("--signing-certificate-chain", signer.public, "holds no PEM certificates"),
-        ("--signing-key", Path(""), ""),
+        ("--signing-key", Path(), ""),
     ):
-        done = audit(registry.server.uri, option, "" if file == Path("") else str(file))
+        done = audit(registry.server.uri, option, "" if file == Path() else str(file))
         assert (done.exit_status, said in done.stderr, done.stdout) == (USAGE, True, ""), (file, done.stderr)
         assert "Traceback" not in done.stderr
         assert len(done.stderr.strip().splitlines()) <= 3
@@ -409,3 +409,9 @@ def test_what_the_ledger_exports_can_be_signed(  # type: ignore[no-untyped-def]
 
     change_bundle(registry, version, replace)
     assert told(audited()) == (CLEAN, "verified", set())
+    model = model_of(registry, version)
+    verifier = verifying.Config().use_elliptic_key_verifier(public_key=signer.public)
+    verifier.verify(model, model / "model.sig")
+    damage.flip_byte(model)
+    with pytest.raises(ValueError, match=r"model\.pkl"):
+        verifier.verify(model, model / "model.sig")
