@@ -62,6 +62,8 @@ def audit_registry(
     full_every: PositiveInt | None = None,
     ledger: Uri | None = None,
     accept_new: bool = False,
+    signing_key: str | None = None,
+    signing_certificate_chain: str | None = None,
     fail_on: Severity = Severity.MEDIUM,
     report_dir: str | None = None,
     digest: Literal["sha256", "blake3"] = "sha256",
@@ -92,6 +94,9 @@ def audit_registry(
         ledger: Database of baselines, without credentials, or none; else REGISTRY_AUDIT_LEDGER of the process that runs
             the flow, else a file of its user.
         accept_new: Record a baseline for every whole version that has none yet.
+        signing_key: File of a public key in PEM, on the machine that runs the flow, to verify each model.sig in a model
+            with; else REGISTRY_AUDIT_SIGNING_KEY of the process that runs the flow.
+        signing_certificate_chain: Instead, file of certificates in PEM that the signing certificates must lead to.
         fail_on: Lowest severity of a finding that makes the run end as Findings.
         report_dir: Directory for audit.json, audit.html, audit.md and junit.xml, on the machine that runs the flow.
         digest: Algorithm of the digests.
@@ -119,6 +124,7 @@ def audit_registry(
             full_every=full_every,
             accept_new=accept_new,
             ledger=ledger_url(parameters.uri(ledger, parameters.LEDGER)),
+            **parameters.signing(signing_key, signing_certificate_chain),
             fail_on=fail_on,
             digest=digest,
             workers=workers,

@@ -47,6 +47,8 @@ def check_model_version(
     registry_uri: Uri | None = None,
     download_dir: str | None = None,
     report_file: str | None = None,
+    signing_key: str | None = None,
+    signing_certificate_chain: str | None = None,
     fail_on: Severity = Severity.MEDIUM,
 ) -> State[Any]:
     """Check that a version's run model and registry model are the same bytes, and that both are still there.
@@ -62,6 +64,9 @@ def check_model_version(
         download_dir: Directory on the machine that runs the flow where the files stay, as run_model/... and
             reg_model/...; by default they do not stay.
         report_file: File for the report as JSON, on that machine.
+        signing_key: File of a public key in PEM, on the machine that runs the flow, to verify each model.sig in a model
+            with; else REGISTRY_AUDIT_SIGNING_KEY of the process that runs the flow.
+        signing_certificate_chain: Instead, file of certificates in PEM that the signing certificates must lead to.
         fail_on: Lowest severity of a finding that makes the run end as Findings.
     """
     try:
@@ -69,6 +74,7 @@ def check_model_version(
         options = parameters.audit_options(
             tracking_uri=parameters.required_tracking_uri(tracking_uri),
             registry_uri=parameters.uri(registry_uri, parameters.REGISTRY_URI),
+            **parameters.signing(signing_key, signing_certificate_chain),
             fail_on=fail_on,
         )
         return _check(options, model, version_or_stage, parameters.path(download_dir), parameters.path(report_file))

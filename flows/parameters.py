@@ -50,6 +50,13 @@ def required_tracking_uri(value: str | None) -> str:
     return found
 
 
+def signing(key: str | None, certificate_chain: str | None) -> dict[str, str | None]:
+    """What signatures are verified with; where neither is given, the key of the environment."""
+    if key is None and certificate_chain is None:
+        key = os.environ.get("REGISTRY_AUDIT_SIGNING_KEY") or None
+    return {"signing_key": key, "signing_certificate_chain": certificate_chain}
+
+
 def audit_options(**fields: Any) -> AuditOptions:
     """Raises: UsageError: the options contradict each other."""
     try:

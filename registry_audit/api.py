@@ -247,4 +247,5 @@ def open_session(
         work_directory=work_directory,
         only_list=options.liveness,
         on_bytes=on_bytes,
+        signatures=options.signature_verifier(),
     )

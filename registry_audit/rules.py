@@ -109,6 +109,13 @@ UNSAFE_ENTRY = _rule(
     "The model holds a symlink that leaves it, a special file, a path outside its root, or names that collide.",
     "Remove or rename the entry and register the model again.",
 )
+SIGNATURE_INVALID = _rule(
+    "RA014",
+    "signature-invalid",
+    Severity.HIGH,
+    "The signature in the model is not made by the given key, or the files are not those that were signed.",
+    "Find out who changed the model or its signature; restore what was signed, or have its owner sign it again.",
+)
 
 RULES: tuple[Rule, ...] = (
     RUN_REGISTRY_MISMATCH,
@@ -124,5 +131,6 @@ RULES: tuple[Rule, ...] = (
     VERSION_VANISHED,
     LINEAGE_MISMATCH,
     UNSAFE_ENTRY,
+    SIGNATURE_INVALID,
 )
 RULE_BY_ID = {rule.id: rule for rule in RULES}

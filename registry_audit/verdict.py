@@ -27,6 +27,21 @@ class BaselineStatus(StrEnum):
     NOT_READ = "not_read"
 
 
+class SignatureStatus(StrEnum):
+    """What became of a signature in a model; the worst last. Only the first may be read as a pass."""
+
+    VERIFIED = "verified"  # the key has signed every file there is, and every byte was read
+    PARTIAL = "partial"  # likewise, but the signer left files out
+    NOT_READ = "not_read"  # holds for bytes that are trusted from an unchanged fingerprint
+    NOT_VERIFIED = "not_verified"  # no key was given
+    UNVERIFIABLE = "unverifiable"  # could not be verified with the key given: neither a pass nor proof of a change
+    INVALID = "invalid"  # not the key's, or the files are not those that it signed
+
+    @property
+    def rank(self) -> int:
+        return list(SignatureStatus).index(self)
+
+
 class Storage(StrEnum):
     """Whether the run model and the registry model are kept in one place."""
 

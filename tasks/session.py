@@ -69,6 +69,7 @@ def open_job(job: Job) -> OpenJob:
                 only_list=job.options.liveness,
                 work_directory=work_directory(job),
                 on_bytes=listeners_of(job.audit_id).read,
+                signatures=job.options.signature_verifier(),
             )
             if job.options.quick:
                 trust_readings(session, ledger_of(job.options), job.options)

@@ -27,6 +27,7 @@ class Reading:
     problems: tuple[Problem, ...] = ()
     files_read: int = 0
     bytes_read: int = 0
+    signature: bytes | None = None  # content of the root model.sig
     trusted_since: str | None = None  # not read now: its fingerprint is that of a full reading at this time (UTC)
 
 

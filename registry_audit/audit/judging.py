@@ -7,6 +7,7 @@ from registry_audit.audit.baseline import BaselineView
 from registry_audit.audit.comparing import Comparison
 from registry_audit.audit.copies import Copy, CopyFailure, ModelCopy, Role
 from registry_audit.audit.lineage import lineage_problems
+from registry_audit.audit.signatures import SignatureView
 from registry_audit.audit.summary import CopySummary, same_under_another_name, summary_of
 from registry_audit.model.listing import Problem
 from registry_audit.model.mlmodel import MLMODEL, InvalidMLmodel, MLmodel, missing_parts, parse_mlmodel
@@ -57,6 +58,7 @@ class VersionAudit:
     findings: tuple[Finding, ...]  # most severe first
     baseline: BaselineView | None = None  # None without a ledger
     only_listed: bool = False  # no byte was looked for: what reading would show is not known
+    signature: SignatureView | None = None  # None where no copy holds one
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:

@@ -2,10 +2,12 @@
 
 import hashlib
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
+from registry_audit.audit.signatures import SignatureVerifier
 from registry_audit.model.limits import Limits
 from registry_audit.registry.connection import Server
 from registry_audit.registry.listed import ListedVersions
@@ -30,6 +32,11 @@ class AuditOptions(BaseModel):
     full_every: PositiveInt | None = None  # days after which `quick` reads in full all the same
     accept_new: bool = False
     ledger: str | None = Field(default=None, repr=False)  # SQLAlchemy URL; None keeps no memory
+    signing_key: str | None = Field(
+        default=None, min_length=1
+    )  # file of a public key that signatures in models are verified with
+    # Instead, file of the certificates that those of the signatures must lead to.
+    signing_certificate_chain: str | None = Field(default=None, min_length=1)
     fail_on: Severity = Severity.MEDIUM
     digest: Literal["sha256", "blake3"] = "sha256"
     workers: PositiveInt = DEFAULT_WORKERS
@@ -45,6 +52,8 @@ class AuditOptions(BaseModel):
             raise ValueError("liveness reads nothing: it goes neither with quick nor with accept_new")
         if self.full_every is not None and not self.quick:
             raise ValueError("full_every only means something with quick")
+        if self.signing_key is not None and self.signing_certificate_chain is not None:
+            raise ValueError("signatures are verified with signing_key or signing_certificate_chain, not with both")
         if self.subset is not None:
             part, parts = map(int, self.subset.split("/"))
             if not 1 <= part <= parts:
@@ -59,6 +68,13 @@ class AuditOptions(BaseModel):
     def limits(self) -> Limits:
         return Limits(self.max_files, self.max_depth, self.max_bytes)
 
+    def signature_verifier(self) -> SignatureVerifier | None:
+        """Raises: UsageError: the key cannot be used, or the package model-signing is not installed."""
+        key, chain = self.signing_key, self.signing_certificate_chain
+        if key is None and chain is None:
+            return None
+        return SignatureVerifier(key=Path(key) if key else None, certificate_chain=Path(chain) if chain else None)
+
     def reported(self) -> dict[str, object]:
         """What a report states: all that changes what an audit says, nothing that only changes how fast."""
         return {
@@ -70,6 +86,8 @@ class AuditOptions(BaseModel):
             "liveness": self.liveness,
             "full_every": self.full_every,
             "accept_new": self.accept_new,
+            "signing_key": self.signing_key,
+            "signing_certificate_chain": self.signing_certificate_chain,
             "fail_on": self.fail_on.value,
             "digest": self.digest,
             "max_files": self.max_files,

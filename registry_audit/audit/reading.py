@@ -4,8 +4,9 @@ import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
+from registry_audit.audit import signatures
 from registry_audit.audit.copies import Reading
 from registry_audit.errors import BodyEndedEarly, CouldNotVerify, UsageError
 from registry_audit.model.digest import Hasher, digest_text, new_hasher
@@ -71,7 +72,7 @@ class _Collected:
         self.algorithm, self.pulse = algorithm, pulse
         self._entries: list[ManifestEntry] = []
         self._problems: list[Problem] = []
-        self._mlmodel: bytes | None = None
+        self._kept: dict[str, bytes] = {}
         self._bytes = 0
 
     def add(self, file: ListedFile, size: int, hasher: Hasher, content: bytes | None) -> None:
@@ -82,7 +83,7 @@ class _Collected:
             return
         self._entries.append(ManifestEntry(file.path, size, digest_text(self.algorithm, hasher)))
         if content is not None:
-            self._mlmodel = content
+            self._kept[file.path] = content
 
     @contextlib.contextmanager
     def problems_of(self, file: ListedFile) -> Iterator[None]:
@@ -96,7 +97,12 @@ class _Collected:
 
     def reading(self) -> Reading:
         return Reading(
-            tuple(sorted(self._entries)), self._mlmodel, tuple(self._problems), len(self._entries), self._bytes
+            entries=tuple(sorted(self._entries)),
+            mlmodel=self._kept.get(MLMODEL),
+            problems=tuple(self._problems),
+            files_read=len(self._entries),
+            bytes_read=self._bytes,
+            signature=self._kept.get(signatures.SIGNATURE),
         )
 
 
@@ -158,11 +164,13 @@ def _read_together(
 
 
 class _Kept:
-    """The content of the root MLmodel, kept while it passes; nothing else is."""
+    """The content of the root MLmodel and of a signature beside it, kept while it passes; nothing else is."""
+
+    _LIMITS: ClassVar[dict[str, int]] = {MLMODEL: MAX_BYTES, signatures.SIGNATURE: signatures.MAX_BYTES}
 
     def __init__(self, file: ListedFile) -> None:
-        self._chunks: list[bytes] | None = [] if file.path == MLMODEL else None
-        self._room = MAX_BYTES + 1
+        self._chunks: list[bytes] | None = [] if file.path in self._LIMITS else None
+        self._room = self._LIMITS.get(file.path, 0) + 1
 
     def add(self, chunk: bytes) -> None:
         if self._chunks is not None and self._room > 0:

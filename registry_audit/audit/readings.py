@@ -127,7 +127,8 @@ class ReadingCache:
 def _encode(reading: Reading) -> dict[str, object]:
     return {
         "entries": [[entry.path, entry.size, entry.digest] for entry in reading.entries],
-        "mlmodel": None if reading.mlmodel is None else base64.b64encode(reading.mlmodel).decode("ascii"),
+        "mlmodel": _encode_bytes(reading.mlmodel),
+        "signature": _encode_bytes(reading.signature),
         "problems": [[p.rule, p.message, p.path, p.blocks] for p in reading.problems],
         "files_read": reading.files_read,
         "bytes_read": reading.bytes_read,
@@ -135,11 +136,19 @@ def _encode(reading: Reading) -> dict[str, object]:
 
 
 def _decode(row: dict[str, object]) -> Reading:
-    mlmodel = row["mlmodel"]
     return Reading(
         entries=tuple(ManifestEntry(str(p), int(s), str(d)) for p, s, d in row["entries"]),  # type: ignore[attr-defined]
-        mlmodel=None if mlmodel is None else base64.b64decode(str(mlmodel)),
+        mlmodel=_decode_bytes(row["mlmodel"]),
+        signature=_decode_bytes(row["signature"]),
         problems=tuple(Problem(*problem) for problem in row["problems"]),  # type: ignore[attr-defined]
         files_read=int(str(row["files_read"])),
         bytes_read=int(str(row["bytes_read"])),
     )
+
+
+def _encode_bytes(content: bytes | None) -> str | None:
+    return None if content is None else base64.b64encode(content).decode("ascii")
+
+
+def _decode_bytes(text: object) -> bytes | None:
+    return None if text is None else base64.b64decode(str(text))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from registry_audit.audit.readings import ReadingCache
+from registry_audit.audit.signatures import SignatureVerifier
 from registry_audit.errors import Stopped
 from registry_audit.model.limits import Limits
 from registry_audit.model.manifest import Manifest
@@ -49,11 +50,13 @@ class Session:
         work_directory: Path | None = None,
         only_list: bool = False,
         on_bytes: Callable[[int], None] = lambda count: None,
+        signatures: SignatureVerifier | None = None,
     ) -> None:
         """
         Args:
             only_list: whether to look only at what listings say, and read no byte.
             work_directory: where this audit's readings outlive the process, so that it can be resumed.
+            signatures: verifies the signatures in models; None only reports them.
             on_bytes: told of every so many bytes read, from any thread.
         """
         self.connection: Connection = connect(server)
@@ -64,6 +67,7 @@ class Session:
         self.algorithm = algorithm
         self.only_list = only_list
         self.trusted: Trusted = NothingTrusted()  # set for a quick audit
+        self.signatures = signatures
         self._on_bytes = on_bytes
         self._stopping = threading.Event()
 

@@ -15,6 +15,7 @@ from registry_audit.audit.judging import VersionAudit, judge, unresolvable
 from registry_audit.audit.liveness import judge_listed
 from registry_audit.audit.reading import read_all, read_pair
 from registry_audit.audit.session import Session
+from registry_audit.audit.signed import with_signature
 from registry_audit.audit.trusting import trusted_reading
 from registry_audit.errors import AuditError, CouldNotVerify, UsageError
 from registry_audit.patience import patiently
@@ -66,14 +67,15 @@ def download_reg_model(session: Session, resolved: ResolvedVersion, keep_in: Pat
 
 
 def compare_version(session: Session, resolved: ResolvedVersion, run: Copy, reg: Copy | None) -> VersionAudit:
-    """Compare what was downloaded, and judge."""
+    """Compare what was downloaded, and judge it and the signatures in it."""
     if session.only_list:
         return judge_listed(resolved, run, reg or _stand_in(run, resolved.reg_model))
+    comparison = None
     if reg is None:
-        return judge(resolved, run, _stand_in(run, resolved.reg_model), None)
-    if isinstance(run, ModelCopy) and isinstance(reg, ModelCopy):
-        return judge(resolved, *compare_copies(session, run, reg, within_one_registry))
-    return judge(resolved, run, reg, None)
+        reg = _stand_in(run, resolved.reg_model)
+    elif isinstance(run, ModelCopy) and isinstance(reg, ModelCopy):
+        run, reg, comparison = compare_copies(session, run, reg, within_one_registry)
+    return with_signature(judge(resolved, run, reg, comparison), run, reg, session.signatures)
 
 
 def audit_version(session: Session, version: RegisteredVersion) -> VersionAudit:

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from registry_audit.audit.copies import ModelCopy
 from registry_audit.model.manifest import Manifest
 
-SIGNATURE = "model.sig"  # the default name of OpenSSF Model Signing
-
 
 @dataclass(frozen=True, slots=True)
 class CopySummary:
@@ -23,7 +21,6 @@ class CopySummary:
     bytes_read: int
     trusted_since: str | None  # UTC; not read now: its fingerprint is that of a full reading at this time
     directory: str | None  # where its files are on this machine
-    signature: str | None  # path of its signature file
 
 
 def summary_of(copy: ModelCopy) -> CopySummary:
@@ -42,7 +39,6 @@ def summary_of(copy: ModelCopy) -> CopySummary:
         bytes_read=reading.bytes_read if reading else 0,
         trusted_since=reading.trusted_since if reading else None,
         directory=copy.directory,
-        signature=next((file.path for file in listing.files if file.path == SIGNATURE), None),
     )
 
 

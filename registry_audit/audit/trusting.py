@@ -1,6 +1,6 @@
 """`--quick`: where the fingerprint of a storage is the one of its last full reading, that reading stands for its bytes.
 
-The result is `not_read`, never `unchanged`. Only the root MLmodel is read again, because the rules look into it.
+The result is `not_read`, never `unchanged`. Only the root MLmodel and a signature are read again: rules look into them.
 """
 
 from dataclasses import replace
@@ -8,6 +8,7 @@ from dataclasses import replace
 from registry_audit.audit.copies import ModelCopy, Reading
 from registry_audit.audit.reading import read_all
 from registry_audit.audit.session import Session
+from registry_audit.audit.signatures import SIGNATURE
 from registry_audit.model.mlmodel import MLMODEL
 from registry_audit.stores.base import Store
 
@@ -25,9 +26,9 @@ def trusted_reading(session: Session, store: Store, copy: ModelCopy) -> Reading 
     if [(entry.path, entry.size) for entry in manifest.entries] != [(file.path, file.size) for file in listing.files]:
         return None
     fresh = Reading((), None)
-    only_mlmodel = tuple(file for file in listing.files if file.path == MLMODEL)
-    if only_mlmodel:
-        fresh = read_all(store, replace(listing, files=only_mlmodel), session.algorithm, pulse=session.pulse)
-        if fresh.problems or fresh.entries[0] not in manifest.entries:
+    looked_into = tuple(file for file in listing.files if file.path in (MLMODEL, SIGNATURE))
+    if looked_into:
+        fresh = read_all(store, replace(listing, files=looked_into), session.algorithm, pulse=session.pulse)
+        if fresh.problems or any(entry not in manifest.entries for entry in fresh.entries):
             return None
     return replace(fresh, entries=manifest.entries, trusted_since=read_at)

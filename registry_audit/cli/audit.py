@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from registry_audit.cli.ledger import ledger_option, ledger_url
+from registry_audit.cli.options import audit_options
 from registry_audit.cli.progress import Progress
 from registry_audit.cli.servers import required_tracking_uri, server_options
+from registry_audit.cli.signing import signing_options
 from registry_audit.cli.startup import import_library
 from registry_audit.cli.workplace import WorkDirectory, must_be_writable
-from registry_audit.errors import AuditError, UsageError
+from registry_audit.errors import AuditError
 
 if TYPE_CHECKING:
     from registry_audit.audit.options import AuditOptions
@@ -51,6 +53,7 @@ def audit_command(run: Run) -> click.Command:
         help="Write audit.json, audit.html, audit.md and junit.xml there.",
     )
     @ledger_option
+    @signing_options
     @click.option("--accept-new", is_flag=True, help="Record a baseline for every whole version that has none yet.")
     @click.option("--quick", is_flag=True, help="Do not read what an unchanged fingerprint says was read before.")
     @click.option(
@@ -75,7 +78,7 @@ def audit_command(run: Run) -> click.Command:
         """
         chosen["tracking_uri"] = required_tracking_uri(tracking_uri)
         chosen["ledger"] = ledger_url(chosen["ledger"])
-        options = _options(chosen)
+        options = audit_options(chosen)
         if report_dir is not None:
             must_be_writable(report_dir, "--report-dir")
         work = WorkDirectory(audit_id)
@@ -93,19 +96,6 @@ def audit_command(run: Run) -> click.Command:
         return document.outcome.exit_status
 
     return command
-
-
-def _options(chosen: dict[str, Any]) -> "AuditOptions":
-    from pydantic import ValidationError
-
-    from registry_audit.audit.options import AuditOptions
-
-    try:
-        return AuditOptions(**{name: value for name, value in chosen.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = "".join(f"--{str(part).replace('_', '-')}: " for part in first["loc"][:1])
-        raise UsageError(option + str(first["msg"]).removeprefix("Value error, ")) from None
 
 
 def _show(document: "AuditDocument", report_dir: Path | None) -> None:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
+from registry_audit.cli.options import audit_options
 from registry_audit.cli.servers import required_tracking_uri, server_options
+from registry_audit.cli.signing import signing_options
 from registry_audit.cli.startup import import_library
 from registry_audit.cli.workplace import must_take_file
 from registry_audit.refs import parse_selector
@@ -23,6 +25,7 @@ from registry_audit.refs import parse_selector
 )
 @click.option("--report-file", type=click.Path(path_type=Path), metavar="FILE", help="Write the report as JSON.")
 @server_options
+@signing_options
 def command(
     model: str,
     version_or_stage: str,
@@ -30,6 +33,8 @@ def command(
     report_file: Path | None,
     tracking_uri: str | None,
     registry_uri: str | None,
+    signing_key: str | None,
+    signing_certificate_chain: str | None,
 ) -> int:
     """Check that a version's run model and registry model are the same bytes, and that both are still there.
 
@@ -42,14 +47,16 @@ def command(
 
     import_library()
     from registry_audit.api import check_model_version
-    from registry_audit.audit.options import AuditOptions
     from registry_audit.cli.single import show_details, show_section, write_json
 
-    options = AuditOptions(tracking_uri=tracking_uri, registry_uri=registry_uri)
+    signing = {"signing_key": signing_key, "signing_certificate_chain": signing_certificate_chain}
+    options = audit_options({"tracking_uri": tracking_uri, "registry_uri": registry_uri, **signing})
     checked = check_model_version(options, model, version_or_stage, download_dir=download_dir, report_file=report_file)
     audit = checked.audit
     show_section("Comparison", checked.report["Comparison"])
     show_details(audit.verdict.value, audit.reason, audit.comparison, audit.findings)
+    if audit.signature is not None:
+        click.echo(f"Signature: {audit.signature.status.value} ({audit.signature.reason})")
     write_json(checked.report, report_file)
     click.echo(f"Equals: {audit.verdict.passes}")
     return int(checked.outcome.exit_status)

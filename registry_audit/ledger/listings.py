@@ -3,8 +3,11 @@
 import hashlib
 import json
 
+from registry_audit.audit.signatures import SIGNATURE
 from registry_audit.errors import UsageError
 from registry_audit.model.manifest import Manifest
+
+_LEFT_OUT = (".git", ".gitattributes", ".github", ".gitignore", SIGNATURE)
 
 
 def sha256sum_listing(manifest: Manifest) -> str:
@@ -16,11 +19,17 @@ def sha256sum_listing(manifest: Manifest) -> str:
 def model_signing_listing(manifest: Manifest, name: str) -> str:
     """The statement that OpenSSF Model Signing v1.0 signs: an in-toto statement with one resource a file.
 
-    Its subject digest is the sha256 over the files' raw digests, in the order of their names.
-    Source: https://github.com/sigstore/model-transparency, `signing.Payload`.
+    Its subject digest is the sha256 over the files' raw digests, in the order of their paths, part by part: `a/b`
+    before `a.txt`. Left out is what model-signing itself leaves out where it verifies: the signature, which cannot
+    sign itself, and git's files. It takes a symlink inside the model for its file only where the statement says so;
+    the ledger does not know of symlinks, so a model that has some is to be signed in its directory.
+    Source: https://github.com/sigstore/model-transparency, `signing.Payload` and `hashing.Config`.
     """
     _must_be_sha256(manifest)
-    ordered = sorted(manifest.entries, key=lambda entry: entry.path)
+    ordered = sorted(
+        (entry for entry in manifest.entries if entry.path.partition("/")[0] not in _LEFT_OUT),
+        key=lambda entry: entry.path.split("/"),
+    )
     root = hashlib.sha256()
     for entry in ordered:
         root.update(bytes.fromhex(entry.digest.partition(":")[2]))
@@ -29,7 +38,12 @@ def model_signing_listing(manifest: Manifest, name: str) -> str:
         "subject": [{"name": name, "digest": {"sha256": root.hexdigest()}}],
         "predicateType": "https://model_signing/signature/v1.0",
         "predicate": {
-            "serialization": {"method": "files", "hash_type": "sha256", "allow_symlinks": False, "ignore_paths": []},
+            "serialization": {
+                "method": "files",
+                "hash_type": "sha256",
+                "allow_symlinks": False,
+                "ignore_paths": list(_LEFT_OUT),
+            },
             "resources": [
                 {"name": entry.path, "algorithm": "sha256", "digest": entry.digest.partition(":")[2]}
                 for entry in ordered

@@ -36,6 +36,8 @@ COLUMNS = (
     "new_findings",
     "waived_findings",
     "waivers",
+    "signature_status",
+    "signature_reason",
 )
 # What makes a spreadsheet take a cell for a formula, with the full-width forms that some locales accept. The
 # apostrophe itself is guarded too, so that no two texts give the same cell.
@@ -85,6 +87,8 @@ def _row(row: VersionRow) -> tuple[str | int | None, ...]:
         " ".join(finding.rule for finding in row.findings if finding.new),
         " ".join(finding.rule for finding in row.findings if finding.waived),
         " | ".join(f"{finding.rule} {waiver_words(finding.waived)}" for finding in row.findings if finding.waived),
+        None if row.signature_status is None else row.signature_status.value,
+        row.signature_reason,
     )
 
 

@@ -21,7 +21,7 @@ from registry_audit.report.view import (
     standing,
     waiver_words,
 )
-from registry_audit.report.words import VERDICT_WORDS
+from registry_audit.report.words import SIGNATURE_WORDS, VERDICT_WORDS
 from registry_audit.rules import RUN_REGISTRY_MISMATCH, UNVERIFIABLE
 from registry_audit.verdict import Severity, Verdict
 
@@ -111,7 +111,7 @@ def _case(row: VersionRow, result: Result) -> ElementTree.Element:
     case = ElementTree.Element("testcase", {"classname": printable(row.name), "name": name, "time": "0"})
     text = "\n".join(_text(row))
     if result == "passed":
-        if row.findings or row.differences or row.baseline_differences or row.last_read_at:
+        if row.findings or row.differences or row.baseline_differences or row.last_read_at or row.signature:
             ElementTree.SubElement(case, "system-out").text = text
         return case
     # The worst first, and what could be wrong with the model before what could not be read.
@@ -130,6 +130,8 @@ def _text(row: VersionRow) -> list[str]:
         lines.append(f"reason: {printable(row.reason)}")
     if row.baseline is not None and (row.accepted_at or row.last_read_at):
         lines.append(f"baseline: {printable(baseline_words(row))}")
+    if row.signature is not None and row.signature_status is not None:
+        lines.append(f"signature: {SIGNATURE_WORDS[row.signature_status]}: {printable(row.signature_reason or '')}")
     for finding in row.findings:
         where = "" if finding.path is None else f" [{printable(finding.path)}]"
         head = printable(f"{finding.severity.value} {finding.rule} {finding.name}: {message_of(row, finding)}")

@@ -11,7 +11,8 @@ from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.outcome import OutcomeTally
 from registry_audit.audit.scope import Scope
-from registry_audit.audit.summary import SIGNATURE, CopySummary
+from registry_audit.audit.signatures import SIGNATURE
+from registry_audit.audit.summary import CopySummary
 from registry_audit.ledger.record import Recorded
 from registry_audit.redact import redact
 from registry_audit.report.document import (
@@ -36,7 +37,8 @@ from registry_audit.report.document import (
     WaiverRow,
 )
 from registry_audit.report.rows import SpooledRows
-from registry_audit.verdict import BaselineStatus, Verdict
+from registry_audit.report.words import SIGNATURE_WORDS
+from registry_audit.verdict import BaselineStatus, SignatureStatus, Verdict
 
 
 class DocumentBuilder:
@@ -52,7 +54,8 @@ class DocumentBuilder:
         self._outcome = OutcomeTally(options.fail_on)
         self._rules, self._statuses = Counter[str](), Counter[BaselineStatus]()
         self._lives = Counter[bool]()
-        self._waived_count = self._trusted_count = self._signature_count = self._listed_count = 0
+        self._waived_count = self._trusted_count = self._listed_count = 0
+        self._signatures = Counter[SignatureStatus]()
         # By storage, not by version: what several versions share was read once. Hashes, since names are long.
         self._storages = set[int]()
         self._files_read = self._bytes_read = 0
@@ -68,7 +71,7 @@ class DocumentBuilder:
         self._listed_count += audit.only_listed
         copies = [copy for copy in (audit.run_model, audit.reg_model) if copy is not None]
         self._trusted_count += any(copy.trusted_since for copy in copies)
-        self._signature_count += any(copy.signature for copy in copies)
+        self._signatures.update([audit.signature.status] if audit.signature else [])
         for copy in copies:
             if copy.was_read and hash(copy.identity) not in self._storages:
                 self._storages.add(hash(copy.identity))
@@ -121,7 +124,7 @@ class DocumentBuilder:
             files_read=self._files_read,
             bytes_read=self._bytes_read,
             storages_read=len(self._storages),
-            notes=(*scope.notes, *_signature_note(self._signature_count)),
+            notes=(*scope.notes, *_signature_note(self._signatures)),
         )
 
     def _changes(self, recorded: Recorded) -> Changes:
@@ -164,7 +167,9 @@ def version_row(audit: VersionAudit) -> VersionRow:
         accepted_at=audit.baseline.accepted_at if audit.baseline else None,
         accepted_by=audit.baseline.accepted_by if audit.baseline else None,
         last_read_at=audit.baseline.last_read_at if audit.baseline else None,
-        signature=_signature(audit),
+        signature=SIGNATURE if audit.signature else None,
+        signature_status=audit.signature.status if audit.signature else None,
+        signature_reason=audit.signature.reason if audit.signature else None,
     )
 
 
@@ -240,10 +245,10 @@ def _copy_row(copy: CopySummary | None) -> CopyRow | None:
     )
 
 
-def _signature(audit: VersionAudit) -> str | None:
-    return next((copy.signature for copy in (audit.reg_model, audit.run_model) if copy and copy.signature), None)
-
-
-def _signature_note(count: int) -> tuple[str, ...]:
-    versions = "1 version carries" if count == 1 else f"{count} versions carry"
-    return (f"{versions} a signature ({SIGNATURE}); signatures are not verified by this audit",) if count else ()
+def _signature_note(statuses: Counter[SignatureStatus]) -> tuple[str, ...]:
+    if not statuses:
+        return ()
+    versions = "1 version carries" if statuses.total() == 1 else f"{statuses.total()} versions carry"
+    told = ", ".join(f"{statuses[status]} {SIGNATURE_WORDS[status]}" for status in SignatureStatus if statuses[status])
+    way = ", for no key was given (--signing-key)" if SignatureStatus.NOT_VERIFIED in statuses else ""
+    return (f"{versions} a signature ({SIGNATURE}): {told}{way}.",)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 
-from registry_audit.verdict import BaselineStatus, Severity, Storage, Verdict
+from registry_audit.verdict import BaselineStatus, Severity, SignatureStatus, Storage, Verdict
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -99,7 +99,9 @@ class VersionRow(_Row):
     baseline_differences: tuple[BaselineDifferenceRow, ...] = ()
     accepted_at: str | None = None
     accepted_by: str | None = None
-    signature: str | None = None  # path of an OpenSSF Model Signing signature in the model; it is not verified here
+    signature: str | None = None  # path of an OpenSSF Model Signing signature in the model
+    signature_status: SignatureStatus | None = None  # None where there is no signature
+    signature_reason: str | None = None  # one sentence
     last_read_at: str | None = None  # for `not_read`: when these bytes were last read in full
 
 

@@ -17,7 +17,7 @@ from registry_audit.report.document import (
 )
 from registry_audit.report.lines import symbol
 from registry_audit.report.overview import PlacedFinding
-from registry_audit.report.view import accepted_words, baseline_words, marks
+from registry_audit.report.view import accepted_words, baseline_words, marks, signature_words
 from registry_audit.report.words import (
     BASELINE_KIND_WORDS,
     BASELINE_WORDS,
@@ -94,6 +94,8 @@ class VersionView(NamedTuple):
     difference_count: int
     baseline_differences: tuple[DifferenceView, ...]
     baseline_difference_count: int
+    signature: str  # empty where there is nothing good to say of one
+    signature_reason: str
 
 
 class Bar(NamedTuple):
@@ -191,6 +193,8 @@ def _version(row: VersionRow, links: tuple[FindingLink, ...]) -> VersionView:
         len(row.differences),
         baseline_difference_views(row.baseline_differences),
         len(row.baseline_differences),
+        signature_words(row),
+        row.signature_reason or "",
     )
 
 

@@ -7,6 +7,7 @@ from registry_audit.report.view import (
     accepted_words,
     is_missing,
     side_words,
+    signature_words,
     version_id,
 )
 from registry_audit.report.words import VERDICT_WORDS, moment_words
@@ -36,7 +37,7 @@ def symbol(row: VersionRow) -> str:
 
 
 def version_line(row: VersionRow) -> str:
-    """`= Wine/3`; of a version that is not clean or was not read, after a tab, its findings or the reason.
+    """`= Wine/3`; after a tab, where it is not clean, was not read or its signature was verified, what to say of it.
 
     Exactly one line without control characters but that tab: names, messages and reasons pass `printable`.
     """
@@ -44,6 +45,7 @@ def version_line(row: VersionRow) -> str:
     parts = [] if is_clean(row) else [_why(row)]
     if row.last_read_at and not is_vanished(row):
         parts.append(f"not read; last read in full {moment_words(row.last_read_at)}")
+    parts.append(signature_words(row))
     told = "; ".join(part for part in parts if part)
     return f"{line}\t{printable(told)}" if told else line
 

@@ -42,6 +42,9 @@ def check_report(audit: VersionAudit, options: dict[str, Any]) -> dict[str, Any]
         "compared_by": audit.comparison.compared_by if audit.comparison else None,
         "differences": _differences(audit.comparison, _CHECK_SIDES),
         "findings": _findings(audit.findings),
+        "signature": {"status": audit.signature.status.value, "reason": audit.signature.reason}
+        if audit.signature
+        else None,
     }
 
 

@@ -6,9 +6,17 @@ from typing import Any
 
 from registry_audit.report.document import AuditDocument, FindingRow, ResolvedRow, VersionRow, WaiverRow
 from registry_audit.report.overview import PlacedFinding, may_fail, overview_of
-from registry_audit.report.words import BASELINE_WORDS, age_words, bytes_words, count, moment_words, short_digest
+from registry_audit.report.words import (
+    BASELINE_WORDS,
+    SIGNATURE_WORDS,
+    age_words,
+    bytes_words,
+    count,
+    moment_words,
+    short_digest,
+)
 from registry_audit.rules import CONTENT_CHANGED, MODEL_MISSING, RULE_BY_ID
-from registry_audit.verdict import BaselineStatus, Severity, Verdict
+from registry_audit.verdict import BaselineStatus, Severity, SignatureStatus, Verdict
 
 DEFAULT_FAIL_ON = Severity.MEDIUM
 SEVERITIES_WORST_FIRST = tuple(reversed(Severity))
@@ -100,6 +108,13 @@ def baseline_words(row: VersionRow) -> str:
             return f"{words}; {full}, trusted because its fingerprint is unchanged"
         case _:
             return f"{words}, but not read; {full}, trusted because its fingerprint is unchanged"
+
+
+def signature_words(row: VersionRow) -> str:
+    """`signature verified`; nothing without one, where no key was given, or where a finding tells of it."""
+    told = (SignatureStatus.VERIFIED, SignatureStatus.PARTIAL, SignatureStatus.NOT_READ)
+    status = row.signature_status
+    return f"signature {SIGNATURE_WORDS[status]}" if status in told and status is not None else ""
 
 
 def changes_words(document: AuditDocument) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from registry_audit.verdict import BaselineStatus, Storage, Verdict
+from registry_audit.verdict import BaselineStatus, SignatureStatus, Storage, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,15 @@ BASELINE_WORDS: dict[BaselineStatus, str] = {
     BaselineStatus.NEW: "new",
     BaselineStatus.VANISHED: "vanished",
     BaselineStatus.NOT_READ: "not read",
+}
+
+SIGNATURE_WORDS: dict[SignatureStatus, str] = {
+    SignatureStatus.VERIFIED: "verified",
+    SignatureStatus.PARTIAL: "verified, but for files that the signer left out",
+    SignatureStatus.NOT_READ: "verified for bytes that were not read now",
+    SignatureStatus.NOT_VERIFIED: "not verified",
+    SignatureStatus.UNVERIFIABLE: "unverifiable",
+    SignatureStatus.INVALID: "invalid",
 }
 
 STATE_WORDS: dict[Literal["clean", "findings", "incomplete"], str] = {

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from google.protobuf.json_format import MessageToJson
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from model_signing import hashing
+from model_signing._signing.signing import Payload
 from support.ledgers import FILES, manifest_of, record, registry_audit, row
 
 from registry_audit.errors import UsageError
@@ -98,10 +101,24 @@ def test_model_signing_statement() -> None:
     assert statement["predicate"]["resources"] == [
         {"name": path, "algorithm": "sha256", "digest": digests[path].hexdigest()} for path in sorted(FILES)
     ]
-    # The subject is the digest of all raw digests, in the order of the names.
+    # The subject is the digest of all raw digests, in the order of the paths.
     root = hashlib.sha256(b"".join(digests[path].digest() for path in sorted(FILES))).hexdigest()
     assert statement["subject"] == [{"name": "wine", "digest": {"sha256": root}}]
     assert statement["predicate"]["serialization"]["method"] == "files"
+
+
+def test_model_signing_makes_the_same_statement(tmp_path: Path) -> None:
+    """Of the same directory, but for the order of the left out."""
+    model = tmp_path / "wine"
+    odd = {path: data for path, data in ODD.items() if path.isprintable()}
+    odd |= {"data.txt": b"", "data-1/x": b"1", ".gitignore": b"*", ".git/config": b"2", "data/.gitignore": b"3"}
+    files = write(model, {**odd, "model.sig": b"of before"})
+    hashed = hashing.Config().set_ignored_paths(paths=["model.sig"]).hash(model)
+    theirs = json.loads(MessageToJson(Payload(hashed).statement.pb))
+    ours = json.loads(model_signing_listing(manifest_of(files), "wine"))
+    for statement in (theirs, ours):
+        statement["predicate"]["serialization"]["ignore_paths"].sort()
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("form", [sha256sum_listing, lambda manifest: model_signing_listing(manifest, "wine")])

@@ -165,7 +165,15 @@ def document(versions: Sequence[VersionRow], **fields: Any) -> AuditDocument:
 def sample_document() -> AuditDocument:
     """Every verdict, most rules, and each kind of difference."""
     versions = (
-        version_row("churn-classifier", "1", Verdict.SAME_STORAGE, baseline="unchanged"),
+        version_row(
+            "churn-classifier",
+            "1",
+            Verdict.SAME_STORAGE,
+            baseline="unchanged",
+            signature="model.sig",
+            signature_status="verified",
+            signature_reason="signed by the key sha256:511ad2c05ef9: 7 of 7 files",
+        ),
         version_row(
             "churn-classifier",
             "2",
@@ -444,6 +452,9 @@ def hostile_document(texts: Sequence[str] = HOSTILE) -> AuditDocument:
                 verdict=Verdict.MISMATCH,
                 reason=text,
                 baseline="changed",
+                signature=text,
+                signature_status="invalid",
+                signature_reason=text,
                 storage=Storage.SEPARATE,
                 compared_by="bytes",
                 run_model=copy,

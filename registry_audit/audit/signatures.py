@@ -1,0 +1,303 @@
+"""Does the signature in a model hold under the user's key, for the very bytes that the audit read?
+
+Two steps. The package model-signing says what the key has signed: it checks the signature over its own statement.
+That statement is then put beside the manifest here, so that no byte is read a second time and a remote model needs no
+copy on disk. Whatever goes wrong on the way is not verified.
+"""
+
+import hashlib
+import json
+import tempfile
+import threading
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from registry_audit.audit.copies import ModelCopy
+from registry_audit.errors import UsageError
+from registry_audit.model.digest import ALGORITHMS
+from registry_audit.model.manifest import Manifest, ManifestEntry
+from registry_audit.printable import printable
+from registry_audit.verdict import SignatureStatus
+
+SIGNATURE = "model.sig"  # the default name of OpenSSF Model Signing, at the model's root
+MAX_BYTES = 64 * 2**20  # some 200,000 signed files
+
+_MAX_KEY_BYTES = 2**20
+_NAMED_PATHS = 3
+_Part = tuple[int, int | None, str]  # of a signed file: its first byte, the one after its last or None, the digest
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureView:
+    """A signature as an audit saw it."""
+
+    status: SignatureStatus
+    reason: str  # one sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What a key has signed of a model."""
+
+    files: dict[str, tuple[_Part, ...]]
+    ignored: tuple[PurePosixPath, ...]  # files and directories that the signer left out
+
+
+class DoesNotHoldError(Exception):
+    """The signature is not one of the key's; the message says why."""
+
+
+class SignatureVerifier:
+    """The key, or the root certificates, that signatures are verified with. Safe to share between threads."""
+
+    def __init__(self, *, key: Path | None = None, certificate_chain: Path | None = None) -> None:
+        """
+        Args:
+            key: a public key in PEM, on the curve P-256, P-384 or P-521.
+            certificate_chain: instead, the certificates in PEM that a signing certificate must lead to.
+
+        Raises:
+            UsageError: the file is no such thing, or the package model-signing is not installed.
+        """
+        option = "--signing-key" if key else "--signing-certificate-chain"
+        if (file := key or certificate_chain) is None:
+            raise UsageError("signatures are verified with a key or a certificate chain: give one")
+        try:
+            from model_signing import verifying
+        except ImportError as error:
+            extra = "pip install 'mlflow-registry-audit[signing]'"
+            raise UsageError(f"{option} needs the package model-signing: {extra}") from error
+        try:
+            with file.open("rb") as stream:
+                content = stream.read(_MAX_KEY_BYTES)
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "it is no path"
+            raise UsageError(f"{option} {printable(str(file))} cannot be read: {why}") from error
+        if b"PRIVATE KEY" in content:
+            raise UsageError(
+                f"{option} {printable(str(file))} holds a private key, which no audit needs: give the public"
+            )
+        # A copy of its own: what is checked here must be what is trusted hours later.
+        with tempfile.TemporaryDirectory() as scratch:
+            copy = Path(scratch, "trusted.pem")
+            copy.write_bytes(content)
+            config = verifying.Config()
+            try:
+                if key:
+                    config.use_elliptic_key_verifier(public_key=copy)
+                else:
+                    config.use_certificate_verifier(certificate_chain=[copy])
+            except Exception as error:
+                what = "no PEM public key on the curve P-256, P-384 or P-521" if key else "no PEM certificates"
+                raise UsageError(f"{option} {printable(str(file))} holds {what}") from error
+        self._config = config
+        self._hint = _hint_of(content) if key else None
+        self._lock = threading.Lock()  # a certificate store is set to the time of each signature that it judges
+        self.name = f"the {'key' if key else 'certificates'} sha256:{hashlib.sha256(content).hexdigest()[:12]}"
+
+    def signed_by(self, signature: bytes) -> Signed:
+        """What the signature says, once it is known that the key has signed it.
+
+        Raises:
+            DoesNotHoldError: it has not, or this is no signature.
+            OSError: there is no place for a temporary file.
+        """
+        asked: Any = _Asked()
+        with self._lock, tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch, SIGNATURE)
+            file.write_bytes(self._with_hint(signature))
+            try:
+                self._config.set_hashing_config(asked).verify(scratch, file)
+            except OSError:
+                raise  # this machine's trouble, not the signature's
+            # Hostile bytes in a foreign parser: whatever it raises, nothing is verified.
+            except Exception as error:
+                raise DoesNotHoldError(self._why(signature) or _said(error)) from error
+        if asked.statement is None:
+            raise DoesNotHoldError("model-signing did not say what was signed")
+        try:
+            return _signed(asked.statement)
+        except (ValueError, TypeError, KeyError) as error:
+            raise DoesNotHoldError("what was signed is no list of files or shards") from error
+
+    def _with_hint(self, signature: bytes) -> bytes:
+        """Releases before 1.0 wrote no hint of the key, of which model-signing would complain on our stdout."""
+        material = _material(signature)
+        if material is None or self._hint is None or not isinstance(material.get("publicKey"), dict):
+            return signature
+        if material["publicKey"].get("hint"):
+            return signature
+        bundle = json.loads(signature)
+        bundle["verificationMaterial"]["publicKey"]["hint"] = self._hint
+        return json.dumps(bundle).encode()
+
+    def _why(self, signature: bytes) -> str | None:
+        """What is wrong with a signature that failed, where that can be seen from outside."""
+        material = _material(signature)
+        if material is None:
+            return "it is no signature: not a Sigstore bundle in JSON"
+        made_with_key = isinstance(material.get("publicKey"), dict)
+        if self._hint is None:
+            return "it was made with a key, not with a certificate" if made_with_key else None
+        if not made_with_key:
+            return "it was made with a certificate, not with a key"
+        hint = material["publicKey"].get("hint")
+        return f"it was made with another key (sha256:{printable(str(hint))[:12]})" if hint != self._hint else None
+
+
+def _material(signature: bytes) -> dict[str, Any] | None:
+    try:
+        bundle = json.loads(signature)
+    except (ValueError, RecursionError):
+        return None
+    material = bundle.get("verificationMaterial") if isinstance(bundle, dict) else None
+    return material if isinstance(material, dict) else None
+
+
+def _hint_of(key: bytes) -> str:
+    """How model-signing names a key in what it signs."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+    pem = load_pem_public_key(key).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(pem).hexdigest()
+
+
+def _said(error: Exception) -> str:
+    from cryptography.exceptions import InvalidSignature
+
+    if isinstance(error, InvalidSignature):
+        return "what it says was changed after it was signed, or its key is another"
+    return f"model-signing refuses it: {printable(' '.join(str(error).split()))[:200] or type(error).__name__}"
+
+
+class _Asked:
+    """Stands where model-signing would hash the model: keeps the statement that it compares with the hashes.
+
+    Both are only met through the package's public interface, `verifying.Config.set_hashing_config`. It compares
+    after the signature was verified, and if ever it does it otherwise, nothing is kept here and nothing verified.
+    """
+
+    def __init__(self) -> None:
+        self.statement: Any = None
+
+    def add_ignored_paths(self, **_: object) -> None:
+        """Read from the statement itself."""
+
+    def hash(self, *_: object, **__: object) -> "_Asked":
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        self.statement = other
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _signed(statement: Any) -> Signed:
+    by_shards = statement.serialization_type["method"] == "shards"
+    files: dict[str, list[_Part]] = defaultdict(list)
+    for resource in statement.resource_descriptors():
+        path, start, end = resource.identifier, 0, None
+        algorithm = resource.digest.algorithm
+        if by_shards:
+            path, first, last = path.rsplit(":", 2)
+            start, end = int(first), int(last)
+            algorithm = algorithm.partition("-sharded-")[0]
+        files[path].append((start, end, f"{algorithm}:{resource.digest.digest_hex}"))
+    ignored = (PurePosixPath(path) for path in statement.serialization_type.get("ignore_paths", ()))
+    return Signed({path: tuple(sorted(parts)) for path, parts in files.items()}, tuple(sorted(ignored)))
+
+
+def judge_signature(copy: ModelCopy, verifier: SignatureVerifier | None) -> SignatureView | None:
+    """What is to be said of the signature in a copy; None where it holds none."""
+    if not any(file.path == SIGNATURE for file in copy.listing.files):
+        return None
+    if verifier is None:
+        return SignatureView(SignatureStatus.NOT_VERIFIED, "no key was given to verify it with")
+    content = copy.reading.signature if copy.reading else None
+    if content is None:
+        return SignatureView(SignatureStatus.UNVERIFIABLE, "it was not read")
+    if len(content) > MAX_BYTES:
+        return SignatureView(SignatureStatus.UNVERIFIABLE, f"it is larger than {MAX_BYTES} bytes")
+    try:
+        signed = verifier.signed_by(content)
+    except DoesNotHoldError as error:
+        return SignatureView(SignatureStatus.INVALID, str(error))
+    except OSError as error:
+        return SignatureView(SignatureStatus.UNVERIFIABLE, f"there is no room to verify it: {error.strerror}")
+    manifest = copy.manifest
+    if manifest is None:
+        return SignatureView(SignatureStatus.UNVERIFIABLE, "not every file of the model was read")
+    return beside_manifest(signed, manifest, verifier.name, copy.reading.trusted_since if copy.reading else None)
+
+
+def beside_manifest(signed: Signed, manifest: Manifest, name: str, trusted_since: str | None = None) -> SignatureView:
+    """What a key has signed beside the bytes that are there.
+
+    A file that the signer left out is never taken for verified, but the signature itself.
+
+    Args:
+        name: of the key.
+        trusted_since: when the bytes were last read in full, if not now.
+    """
+    files = {entry.path: entry for entry in manifest.entries}
+    states = {path: _state(parts, files.get(path), manifest.algorithm) for path, parts in signed.files.items()}
+    unsigned = [path for path in files if path not in states and path != SIGNATURE]
+    by_shards = any(end is not None for parts in signed.files.values() for _, end, _ in parts)
+    left_out = {
+        path
+        for path in unsigned
+        if any(PurePosixPath(path).is_relative_to(ignored) for ignored in signed.ignored)
+        or (by_shards and files[path].size == 0)  # an empty file has no shard
+    }
+    differ = [
+        *_named("was changed", "were changed", [path for path, state in states.items() if state == "changed"]),
+        *_named("is missing", "are missing", [path for path, state in states.items() if state == "missing"]),
+        *_named("was added", "were added", [path for path in unsigned if path not in left_out]),
+    ]
+    undecided = [path for path, state in states.items() if state == "undecided"]
+    if differ:
+        return SignatureView(SignatureStatus.INVALID, f"since {name} signed it, {'; '.join(differ)}")
+    if not states:
+        return SignatureView(SignatureStatus.INVALID, f"{name} has signed no file of it")
+    if undecided:
+        return SignatureView(SignatureStatus.UNVERIFIABLE, _why_undecided(signed, undecided, manifest.algorithm))
+    holds = f"signed by {name}: {len(states)} of {len(states) + len(left_out)} files"
+    holds += f"; the signer left out {_some(left_out)}" if left_out else ""
+    if trusted_since is not None:
+        return SignatureView(SignatureStatus.NOT_READ, f"{holds}, as they were last read in full on {trusted_since}")
+    return SignatureView(SignatureStatus.PARTIAL if left_out else SignatureStatus.VERIFIED, holds)
+
+
+def _state(
+    parts: tuple[_Part, ...], entry: ManifestEntry | None, algorithm: str
+) -> Literal["same", "changed", "missing", "undecided"]:
+    if entry is None:
+        return "missing"
+    _, end, digest = parts[-1]
+    if end is not None and end != entry.size:
+        return "changed"
+    if len(parts) > 1 or parts[0][0] != 0 or digest.partition(":")[0] != algorithm:
+        return "undecided"
+    return "same" if digest == entry.digest else "changed"
+
+
+def _why_undecided(signed: Signed, undecided: list[str], algorithm: str) -> str:
+    algorithms = {digest.partition(":")[0] for path in undecided for _, _, digest in signed.files[path]}
+    if other := sorted(algorithms - {algorithm}):
+        way_out = f": audit with --digest {other[0]}" if other[0] in ALGORITHMS else ""
+        return f"its digests are {printable(' and '.join(other))}, those of the audit are {algorithm}{way_out}"
+    return f"it signs shards of {_some(undecided)}, and the audit has digests of whole files only: sign by files"
+
+
+def _named(one: str, several: str, paths: list[str]) -> list[str]:
+    return [f"{_some(paths)} {one if len(paths) == 1 else several}"] if paths else []
+
+
+def _some(paths: Iterable[str]) -> str:
+    ordered = sorted(paths)
+    more = f" and {len(ordered) - _NAMED_PATHS} more" if len(ordered) > _NAMED_PATHS else ""
+    return ", ".join(f"'{printable(path)}'" for path in ordered[:_NAMED_PATHS]) + more

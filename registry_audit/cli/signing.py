@@ -1,0 +1,21 @@
+"""Which key signatures in models are verified with."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+
+def signing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--signing-key` or `--signing-certificate-chain`; without either a signature is only reported."""
+    command = click.option(
+        "--signing-certificate-chain",
+        metavar="FILE",
+        help="Instead, certificates in PEM that the signing certificates must lead to.",
+    )(command)
+    return click.option(
+        "--signing-key",
+        envvar="REGISTRY_AUDIT_SIGNING_KEY",
+        metavar="FILE",
+        help="Public key in PEM: verify each model.sig in a model with it. [env: REGISTRY_AUDIT_SIGNING_KEY]",
+    )(command)

@@ -1,0 +1,73 @@
+"""Keys and signatures of OpenSSF Model Signing, made with the package itself."""
+
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509.oid import NameOID
+from model_signing import hashing, signing
+
+from support.registry import Registered, Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    private: Path
+    public: Path
+    certificate: Path
+    root: Path  # the certificate that `certificate` leads to
+
+    def config(self) -> signing.Config:
+        return signing.Config().use_elliptic_key_signer(private_key=self.private)
+
+    def certified(self) -> signing.Config:
+        return signing.Config().use_certificate_signer(
+            private_key=self.private, signing_certificate=self.certificate, certificate_chain=[self.root]
+        )
+
+
+def make_signer(directory: Path, curve: ec.EllipticCurve | None = None) -> Signer:
+    directory.mkdir(parents=True)
+    signer = Signer(*(directory / name for name in ("private.pem", "public.pem", "certificate.pem", "root.pem")))
+    key, root = ec.generate_private_key(curve or ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    signer.private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    signer.public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    signer.certificate.write_bytes(_certificate("signer", key.public_key(), root, authority=False))
+    signer.root.write_bytes(_certificate("root", root.public_key(), root, authority=True))
+    return signer
+
+
+def sign(registry: Registry, version: Registered, config: signing.Config, hashed: hashing.Config | None = None) -> None:
+    """Sign the run model of a version as it is, and log the signature into it as `model.sig`."""
+    hashed = hashed or hashing.Config().set_ignored_paths(paths=["model.sig"])
+    with tempfile.TemporaryDirectory() as scratch, registry.server.artifacts.edit(version.run_location) as model:
+        signature = Path(scratch, "model.sig")
+        config.set_hashing_config(hashed).sign(model, signature)
+        registry.client.log_artifact(version.run_id, str(signature), "model")
+
+
+def _certificate(
+    name: str, key: ec.EllipticCurvePublicKey, issuer: ec.EllipticCurvePrivateKey, *, authority: bool
+) -> bytes:
+    now = datetime.now(UTC)
+    usage = dict.fromkeys(
+        ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign"), False
+    )
+    usage |= {"encipher_only": False, "decipher_only": False}
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "root")]))
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        .add_extension(x509.KeyUsage(digital_signature=True, key_cert_sign=authority, **usage), critical=True)
+    )
+    return builder.sign(issuer, hashes.SHA256()).public_bytes(Encoding.PEM)
