@@ -230,4 +230,5 @@ def open_session(
         algorithm=options.digest,
         work_directory=work_directory,
         on_bytes=on_bytes,
+        politeness=options.politeness(),
     )

@@ -62,6 +62,7 @@ def open_job(job: Job) -> OpenJob:
                 algorithm=job.options.digest,
                 work_directory=WorkDirectory(job.audit_id).path if job.resumable else None,
                 on_bytes=listeners_of(job.audit_id).read,
+                politeness=job.options.politeness(),  # `around`: where a limit over all workers goes
             )
             if job.options.quick:
                 trust_readings(session, ledger_of(job.options), job.options)

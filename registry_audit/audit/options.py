@@ -1,6 +1,8 @@
 """What an audit is asked to do. Outside data, so it is validated here, before hours of work."""
 
 import hashlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -8,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from registry_audit.model.limits import Limits
 from registry_audit.registry.connection import Server
+from registry_audit.registry.politeness import Politeness
 from registry_audit.registry.versions import RegisteredVersion
 from registry_audit.verdict import Severity
 
@@ -35,6 +38,8 @@ class AuditOptions(BaseModel):
     max_files: PositiveInt = Limits().max_files
     max_depth: PositiveInt = Limits().max_depth
     max_bytes: PositiveInt = Limits().max_bytes
+    max_requests: PositiveInt | None = None  # in flight from one process, to all servers together
+    max_bytes_per_second: PositiveInt | None = None  # from servers, read by one process
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> "AuditOptions":
@@ -55,6 +60,10 @@ class AuditOptions(BaseModel):
     @property
     def limits(self) -> Limits:
         return Limits(self.max_files, self.max_depth, self.max_bytes)
+
+    def politeness(self, around: Callable[[], AbstractContextManager[object]] = nullcontext) -> Politeness:
+        """Args: around: entered for as long as a request is in flight, to keep to limits that processes share."""
+        return Politeness(self.max_requests, self.max_bytes_per_second, around=around)
 
     def reported(self) -> dict[str, object]:
         """What a report states: all that changes what an audit says, nothing that only changes how fast."""

@@ -10,7 +10,9 @@ from registry_audit.model.limits import Limits
 from registry_audit.model.manifest import Manifest
 from registry_audit.registry.connection import Connection, Server, connect
 from registry_audit.registry.downloads import DownloadUris
+from registry_audit.registry.politeness import Politeness
 from registry_audit.registry.runs import Runs
+from registry_audit.registry.transfers import Transfers
 from registry_audit.registry.versions import RegisteredVersion
 
 # Identity and fingerprint of a storage to its manifest and when it was last read in full, if that may be trusted.
@@ -28,13 +30,15 @@ class Session:
         algorithm: str = "sha256",
         work_directory: Path | None = None,
         on_bytes: Callable[[int], None] = lambda count: None,
+        politeness: Politeness | None = None,
     ) -> None:
         """
         Args:
             work_directory: where this audit's readings outlive the process, so that it can be resumed.
             on_bytes: told of every so many bytes read, from any thread.
+            politeness: bounds on what is asked of the servers; its `around` keeps to those that processes share.
         """
-        self.connection: Connection = connect(server)
+        self.connection: Connection = connect(server, Transfers(politeness))
         self.runs = Runs(self.connection)
         self.downloads = DownloadUris(self.connection)
         self.readings = ReadingCache(work_directory)
@@ -51,8 +55,9 @@ class Session:
         self.downloads.prefetch((version.name, version.version) for version in listed)
 
     def stop(self) -> None:
-        """Make every reading end at its next chunk."""
+        """Make every reading end at its next chunk, and whatever waits for a server end now."""
         self._stopping.set()
+        self.connection.transfers.stop()
 
     def pulse(self, count: int) -> None:
         """Raises: Stopped: the audit is being stopped."""

@@ -1,0 +1,182 @@
+"""HTTP to a tracking server: signed and configured as MLflow does it, polite, and without its cost per request."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+from urllib3.response import BaseHTTPResponse
+from urllib3.util.retry import RequestHistory, Retry
+
+from registry_audit.registry.politeness import REFUSALS, InFlight, Politeness, retry_after_seconds, sent_now
+
+if TYPE_CHECKING:
+    from requests import Response
+    from requests.adapters import HTTPAdapter
+
+_ADVISED_TRIES = 8  # as often a server may name a time to come back at, whatever MLFLOW_HTTP_REQUEST_MAX_RETRIES
+_CHUNK_BYTES = 1 << 20
+
+
+class PoliteRetry(Retry):
+    """MLflow's retries, where an audit is asking: what one request is told, the others towards that host heed too.
+
+    For every other use of MLflow in this process it is the class that it extends.
+    """
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: Any = None,
+        _stacktrace: Any = None,
+    ) -> "PoliteRetry":
+        if sent_now() is not None and response is not None and _advice(response) is not None:
+            told = RequestHistory(method, url, None, response.status, None)
+            if len(self.history) < _ADVISED_TRIES:
+                return self.new(history=(*self.history, told))
+        return super().increment(method, url, response, error, _pool, _stacktrace)
+
+    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
+        flight = sent_now()
+        if flight is None:
+            super().sleep(response)
+            return
+        seconds = self.get_backoff_time()
+        if response is not None and response.status in REFUSALS:
+            advised = _advice(response)
+            flight.refused(seconds if advised is None else advised)
+            seconds = 0
+        flight.wait(seconds)
+
+
+def _advice(response: BaseHTTPResponse) -> float | None:
+    return retry_after_seconds(response.headers.get("Retry-After")) if response.status in REFUSALS else None
+
+
+class PoliteClient:
+    """An MLflow client or store whose every call is one polite request to `host`; its attributes are unchanged."""
+
+    def __init__(self, client: Any, politeness: Politeness, host: str) -> None:
+        self._client, self._politeness, self._host = client, politeness, host
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._client, name)
+        if name.startswith("_") or not callable(attribute):
+            return attribute
+
+        @wraps(attribute)
+        def politely(*arguments: Any, **named: Any) -> Any:
+            with self._politeness.request(self._host) as flight, flight.sending():
+                return attribute(*arguments, **named)
+
+        return politely
+
+
+class Answer:
+    """An answer whose body is still to come."""
+
+    def __init__(self, response: "Response", flight: InFlight) -> None:
+        self._response, self._flight = response, flight
+        shutdown: Callable[[], object] | None = getattr(response.raw, "shutdown", None)  # urllib3 from 2.3 on
+        if shutdown is not None:
+            flight.abort_with(shutdown)
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body; a chunk is never longer than a mebibyte."""
+        # The rare gateway that encodes what was asked for as it is.
+        decode = self._response.headers.get("Content-Encoding", "identity") != "identity"
+        for chunk in self._response.raw.stream(_CHUNK_BYTES, decode_content=decode):
+            self._flight.read(len(chunk))
+            yield chunk
+
+
+class Wire:
+    """GET requests to one server; safe to share between threads."""
+
+    def __init__(self, host_creds: Any, politeness: Politeness) -> None:
+        """
+        Args:
+            host_creds: where, and how to sign in: see `Connection.host_creds`.
+        """
+        self.host_creds = host_creds
+        self._politeness = politeness
+        self._host = host_of(host_creds.host)
+        self._again: _Again | None = None
+
+    @contextlib.contextmanager
+    def get(self, endpoint: str, params: dict[str, str] | None = None) -> Iterator[Answer]:
+        """A successful answer; redirects are followed as MLflow follows them.
+
+        Raises whatever requests or MLflow raise for all others: to be used within `translated`.
+        """
+        with self._politeness.request(self._host) as flight:
+            with flight.sending():
+                response = self._sent(endpoint, params)
+            with response:
+                response.raise_for_status()
+                yield Answer(response, flight)
+
+    def _sent(self, endpoint: str, params: dict[str, str] | None) -> "Response":
+        """MLflow puts the first request together; those that follow differ from it by their path only."""
+        if self._again is not None:
+            response = self._again.send(self.host_creds.host, endpoint + (f"?{urlencode(params)}" if params else ""))
+            if not response.is_redirect:
+                return response
+            response.close()
+        from mlflow.utils.rest_utils import http_request
+
+        answer: Response = http_request(
+            self.host_creds,
+            endpoint,
+            "GET",
+            raise_on_status=False,
+            extra_headers={"Accept-Encoding": "identity"},
+            params=params,
+            stream=True,
+        )
+        creds = self.host_creds
+        if not (answer.history or creds.auth or creds.aws_sigv4 or creds.use_databricks_sdk):
+            self._again = _Again(answer, creds)
+        return answer
+
+
+class _Again:
+    """Sends what was sent before to another path of the same server, through the same pool of connections."""
+
+    def __init__(self, response: "Response", host_creds: Any) -> None:
+        from requests import Session
+
+        self._request = response.request
+        self._adapter: HTTPAdapter = response.connection
+        with Session() as session:
+            # Of the environment: proxies and certificates, which take longer to look up than to use.
+            self._settings: Any = session.merge_environment_settings(
+                response.url, {}, True, host_creds.verify, host_creds.client_cert_path
+            )
+
+    def send(self, host: str, target: str) -> "Response":
+        from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
+
+        request = self._request.copy()
+        request.url = host.rstrip("/") + target
+        return self._adapter.send(request, timeout=MLFLOW_HTTP_REQUEST_TIMEOUT.get(), **self._settings)
+
+
+def host_of(uri: str) -> str:
+    """What is one server to `Politeness`."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"
+
+
+def make_mlflow_polite() -> None:
+    """Let MLflow's own retries heed `Politeness`, in the process; without an audit nothing changes."""
+    from mlflow.utils import request_utils as module
+
+    request_utils: Any = module
+    if request_utils.Retry is not PoliteRetry:
+        request_utils.Retry = PoliteRetry
+        request_utils._cached_get_request_session.cache_clear()
