@@ -40,7 +40,7 @@ def in_order(
     remaining = (Range(start, min(start + RANGE_BYTES, size)) for start in range(0, size, RANGE_BYTES))
     try:
         while True:
-            # With none of its own under way a file waits for room; else it first hands on what it has, which makes room.
+            # With none of its own under way a file waits for room; else it hands on what it has, which makes room.
             while len(coming) < _AHEAD and transfers.room.acquire(blocking=not coming):
                 part = next(remaining, None)
                 if part is None:
