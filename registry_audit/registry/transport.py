@@ -1,11 +1,13 @@
 """HTTP to a tracking server: signed and configured as MLflow does it, polite, and without its cost per request."""
 
 import contextlib
+import socket
 from collections.abc import Callable, Iterator
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.response import BaseHTTPResponse
 from urllib3.util.retry import RequestHistory, Retry
 
@@ -172,11 +174,35 @@ def host_of(uri: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"
 
 
+class _Breakable:
+    """A connection on which even the wait for an answer's first byte can be broken off."""
+
+    def getresponse(self) -> Any:
+        flight, sock = sent_now(), getattr(self, "sock", None)
+        if flight is not None and sock is not None:
+            flight.abort_with(partial(sock.shutdown, socket.SHUT_RDWR))
+        return super().getresponse()  # type: ignore[misc]
+
+
+def breakable(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+    """The same pool, of connections that can be broken off when an audit is stopped."""
+    connection = type("BreakableConnection", (_Breakable, pool.ConnectionCls), {})
+    return type("BreakablePool", (pool,), {"ConnectionCls": connection})
+
+
 def make_mlflow_polite() -> None:
-    """Let MLflow's own retries heed `Politeness`, in the process; without an audit nothing changes."""
+    """Let MLflow's own requests heed `Politeness`, in this process; without an audit nothing changes."""
     from mlflow.utils import request_utils as module
 
     request_utils: Any = module
-    if request_utils.Retry is not PoliteRetry:
-        request_utils.Retry = PoliteRetry
-        request_utils._cached_get_request_session.cache_clear()
+    if request_utils.Retry is PoliteRetry:
+        return
+    pools = {"http": breakable(HTTPConnectionPool), "https": breakable(HTTPSConnectionPool)}
+
+    class Adapter(module.TCPKeepAliveHTTPAdapter):
+        def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
+            super().init_poolmanager(*arguments, **named)  # type: ignore[no-untyped-call]
+            self.poolmanager.pool_classes_by_scheme = pools
+
+    request_utils.Retry, request_utils.TCPKeepAliveHTTPAdapter = PoliteRetry, Adapter
+    request_utils._cached_get_request_session.cache_clear()

@@ -179,7 +179,20 @@ def _new_client() -> Any:
     # Around botocore's own retries: what one request is told, the others towards that host heed too.
     client.meta.events.register("needs-retry.s3", _told)
     client.meta.events.register("before-send.s3", _wait)
+    _make_breakable(client)
     return client
+
+
+def _make_breakable(client: Any) -> None:
+    """botocore has no public way to its connections: where it keeps them elsewhere, stopping waits for a time-out."""
+    from botocore.awsrequest import AWSHTTPConnectionPool, AWSHTTPSConnectionPool
+
+    from registry_audit.registry.transport import breakable
+
+    manager = getattr(getattr(client._endpoint, "http_session", None), "_manager", None)
+    if manager is not None:
+        pools = {"http": breakable(AWSHTTPConnectionPool), "https": breakable(AWSHTTPSConnectionPool)}
+        manager.pool_classes_by_scheme = pools
 
 
 def _told(response: Any, attempts: int, **_: Any) -> None:
