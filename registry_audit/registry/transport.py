@@ -2,12 +2,13 @@
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util.retry import RequestHistory, Retry
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _ADVISED_TRIES = 8  # as often a server may name a time to come back at, whatever MLFLOW_HTTP_REQUEST_MAX_RETRIES
 _CHUNK_BYTES = 1 << 20
+_REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class PoliteRetry(Retry):
@@ -81,17 +83,17 @@ class PoliteClient:
 class Answer:
     """An answer whose body is still to come."""
 
-    def __init__(self, response: "Response", flight: InFlight) -> None:
-        self._response, self._flight = response, flight
-        shutdown: Callable[[], object] | None = getattr(response.raw, "shutdown", None)  # urllib3 from 2.3 on
+    def __init__(self, raw: Any, flight: InFlight) -> None:
+        self._raw, self._flight = raw, flight
+        shutdown: Callable[[], object] | None = getattr(raw, "shutdown", None)  # urllib3 from 2.3 on
         if shutdown is not None:
             flight.abort_with(shutdown)
 
     def chunks(self) -> Iterator[bytes]:
         """The body; a chunk is never longer than a mebibyte."""
         # The rare gateway that encodes what was asked for as it is.
-        decode = self._response.headers.get("Content-Encoding", "identity") != "identity"
-        for chunk in self._response.raw.stream(_CHUNK_BYTES, decode_content=decode):
+        decode = self._raw.headers.get("Content-Encoding", "identity") != "identity"
+        for chunk in self._raw.stream(_CHUNK_BYTES, decode_content=decode):
             self._flight.read(len(chunk))
             yield chunk
 
@@ -117,18 +119,21 @@ class Wire:
         """
         with self._politeness.request(self._host) as flight:
             with flight.sending():
-                response = self._sent(endpoint, params)
-            with response:
-                response.raise_for_status()
-                yield Answer(response, flight)
+                raw = self._sent(endpoint, params)
+            try:
+                yield Answer(raw, flight)
+            finally:
+                raw.close()  # an answer that was read to its end has given its connection back already
+                raw.release_conn()
 
-    def _sent(self, endpoint: str, params: dict[str, str] | None) -> "Response":
+    def _sent(self, endpoint: str, params: dict[str, str] | None) -> Any:
         """MLflow puts the first request together; those that follow differ from it by their path only."""
         if self._again is not None:
-            response = self._again.send(self.host_creds.host, endpoint + (f"?{urlencode(params)}" if params else ""))
-            if not response.is_redirect:
-                return response
-            response.close()
+            raw = self._again.send(endpoint + (f"?{urlencode(params)}" if params else ""))
+            if raw.status not in _REDIRECTS:
+                return raw
+            raw.close()
+            raw.release_conn()
         from mlflow.utils.rest_utils import http_request
 
         answer: Response = http_request(
@@ -140,32 +145,64 @@ class Wire:
             params=params,
             stream=True,
         )
+        with contextlib.ExitStack() as refused:
+            refused.enter_context(answer)
+            answer.raise_for_status()
+            refused.pop_all()
         creds = self.host_creds
         if not (answer.history or creds.auth or creds.aws_sigv4 or creds.use_databricks_sdk):
-            self._again = _Again(answer, creds)
-        return answer
+            self._again = _again(answer, creds)
+        return answer.raw
 
 
 class _Again:
-    """Sends what was sent before to another path of the same server, through the same pool of connections."""
+    """Sends what was sent before to another path of the same server, over the same kept connections."""
 
-    def __init__(self, response: "Response", host_creds: Any) -> None:
-        from requests import Session
+    def __init__(self, pool: Any, answer: "Response", base: str) -> None:
+        self._pool, self._base, self._request = pool, base, answer.request
+        self._headers: Mapping[str, str] = answer.request.headers.copy()
+        self._adapter: HTTPAdapter = answer.connection
 
-        self._request = response.request
-        self._adapter: HTTPAdapter = response.connection
-        with Session() as session:
-            # Of the environment: proxies and certificates, which take longer to look up than to use.
-            self._settings: Any = session.merge_environment_settings(
-                response.url, {}, True, host_creds.verify, host_creds.client_cert_path
-            )
-
-    def send(self, host: str, target: str) -> "Response":
+    def send(self, target: str) -> BaseHTTPResponse:
         from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
+        from requests import ConnectionError as RequestError
 
-        request = self._request.copy()
-        request.url = host.rstrip("/") + target
-        return self._adapter.send(request, timeout=MLFLOW_HTTP_REQUEST_TIMEOUT.get(), **self._settings)
+        try:
+            raw: BaseHTTPResponse = self._pool.urlopen(
+                "GET",
+                self._base + target,
+                headers=self._headers,
+                retries=self._adapter.max_retries,
+                timeout=MLFLOW_HTTP_REQUEST_TIMEOUT.get(),
+                redirect=False,
+                assert_same_host=False,
+                preload_content=False,
+                decode_content=False,
+            )
+        except HTTPError as error:
+            raise RequestError(error) from error
+        if raw.status >= 400:
+            with self._adapter.build_response(self._request, raw) as answer:
+                answer.raise_for_status()
+        return raw
+
+
+def _again(answer: "Response", host_creds: Any) -> _Again | None:
+    """None where there is a proxy between, which wants its requests otherwise."""
+    from requests import Session
+    from requests.utils import select_proxy
+
+    with Session() as session:  # what the environment says of proxies and certificates
+        settings: Any = session.merge_environment_settings(
+            answer.url, {}, True, host_creds.verify, host_creds.client_cert_path
+        )
+    proxies = settings["proxies"]
+    if select_proxy(answer.url, proxies):
+        return None
+    pool = answer.connection.get_connection_with_tls_context(
+        answer.request, settings["verify"], proxies, settings["cert"]
+    )
+    return _Again(pool, answer, urlsplit(host_creds.host.rstrip("/")).path)
 
 
 def host_of(uri: str) -> str:
