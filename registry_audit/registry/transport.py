@@ -158,8 +158,9 @@ class Wire:
 class _Again:
     """Sends what was sent before to another path of the same server, over the same kept connections."""
 
-    def __init__(self, pool: Any, answer: "Response", base: str) -> None:
-        self._pool, self._base, self._request = pool, base, answer.request
+    def __init__(self, pool: Any, answer: "Response", origin: str) -> None:
+        self._pool, self._origin, self._request = pool, origin, answer.request
+        self._base = urlsplit(origin).path
         self._headers: Mapping[str, str] = answer.request.headers.copy()
         self._adapter: HTTPAdapter = answer.connection
 
@@ -182,7 +183,9 @@ class _Again:
         except HTTPError as error:
             raise RequestError(error) from error
         if raw.status >= 400:
-            with self._adapter.build_response(self._request, raw) as answer:
+            request = self._request.copy()
+            request.url = self._origin + target
+            with self._adapter.build_response(request, raw) as answer:
                 answer.raise_for_status()
         return raw
 
@@ -202,7 +205,7 @@ def _again(answer: "Response", host_creds: Any) -> _Again | None:
     pool = answer.connection.get_connection_with_tls_context(
         answer.request, settings["verify"], proxies, settings["cert"]
     )
-    return _Again(pool, answer, urlsplit(host_creds.host.rstrip("/")).path)
+    return _Again(pool, answer, host_creds.host.rstrip("/"))
 
 
 def host_of(uri: str) -> str:
