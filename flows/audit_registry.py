@@ -75,6 +75,8 @@ def audit_registry(
     max_files: PositiveInt = _LIMITS.max_files,
     max_depth: PositiveInt = _LIMITS.max_depth,
     max_bytes: PositiveInt = _LIMITS.max_bytes,
+    max_requests: PositiveInt | None = None,
+    max_bytes_per_second: PositiveInt | None = None,
 ) -> State[Any]:
     """Audit every version of every registered model, or those that are asked for.
 
@@ -110,6 +112,8 @@ def audit_registry(
         max_files: Most files a model may list.
         max_depth: Most directories a model may nest.
         max_bytes: Most bytes a model may list.
+        max_requests: Most requests in flight to servers, from this process.
+        max_bytes_per_second: Most bytes read from servers in a second, by this process.
     """
     try:
         options = parameters.audit_options(
@@ -131,6 +135,8 @@ def audit_registry(
             max_files=max_files,
             max_depth=max_depth,
             max_bytes=max_bytes,
+            max_requests=max_requests,
+            max_bytes_per_second=max_bytes_per_second,
         )
         work = WorkDirectory(audit_id or parameters.this_run())
         scheduler = dask_scheduler or os.environ.get(DASK_SCHEDULER) or None

@@ -248,4 +248,5 @@ def open_session(
         only_list=options.liveness,
         on_bytes=on_bytes,
         signatures=options.signature_verifier(),
+        politeness=options.politeness(),
     )

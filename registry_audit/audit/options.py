@@ -1,6 +1,8 @@
 """What an audit is asked to do. Outside data, so it is validated here, before hours of work."""
 
 import hashlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
@@ -11,6 +13,7 @@ from registry_audit.audit.signatures import SignatureVerifier
 from registry_audit.model.limits import Limits
 from registry_audit.registry.connection import Server
 from registry_audit.registry.listed import ListedVersions
+from registry_audit.registry.politeness import Politeness
 from registry_audit.verdict import Severity
 
 DEFAULT_WORKERS = 8
@@ -43,6 +46,8 @@ class AuditOptions(BaseModel):
     max_files: PositiveInt = Limits().max_files
     max_depth: PositiveInt = Limits().max_depth
     max_bytes: PositiveInt = Limits().max_bytes
+    max_requests: PositiveInt | None = None  # in flight from one process, to all servers together
+    max_bytes_per_second: PositiveInt | None = None  # from servers, read by one process
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> "AuditOptions":
@@ -74,6 +79,10 @@ class AuditOptions(BaseModel):
         if key is None and chain is None:
             return None
         return SignatureVerifier(key=Path(key) if key else None, certificate_chain=Path(chain) if chain else None)
+
+    def politeness(self, around: Callable[[], AbstractContextManager[object]] = nullcontext) -> Politeness:
+        """Args: around: entered for as long as a request is in flight, to keep to limits that processes share."""
+        return Politeness(self.max_requests, self.max_bytes_per_second, around=around)
 
     def reported(self) -> dict[str, object]:
         """What a report states: all that changes what an audit says, nothing that only changes how fast."""

@@ -1,6 +1,7 @@
 """Bytes to digests. Each file is read once; a pair on local disk is compared and digested in the same pass."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -9,14 +10,16 @@ from typing import BinaryIO, ClassVar
 from registry_audit.audit import signatures
 from registry_audit.audit.copies import Reading
 from registry_audit.errors import BodyEndedEarly, CouldNotVerify, UsageError
-from registry_audit.model.digest import Hasher, digest_text, new_hasher
+from registry_audit.model.digest import DigestedApart, Hasher, digest_text, new_hasher
 from registry_audit.model.listing import ListedFile, Listing, Problem
 from registry_audit.model.manifest import ManifestEntry
 from registry_audit.model.mlmodel import MAX_BYTES, MLMODEL
 from registry_audit.patience import patiently
 from registry_audit.printable import printable
-from registry_audit.stores.base import CHUNK_BYTES, Store, Unreadable
+from registry_audit.stores.base import CHUNK_BYTES, Store, Unreadable, transfers_of
 from registry_audit.stores.local import LocalStore, same_file
+
+_DIGEST_APART_BYTES = 4 << 20  # from which on handing chunks to another thread is worth it
 
 Pulse = Callable[[int], None]  # told of every so many bytes read; may raise to stop the reading
 
@@ -27,12 +30,25 @@ def read_all(store: Store, listing: Listing, algorithm: str, *, pulse: Pulse, ke
     Args:
         keep_in: an empty directory to also write the files to.
 
-    What cannot be read becomes a problem of the reading; nothing is raised for it.
+    What cannot be read becomes a problem of the reading; nothing is raised for it. A remote store's files are read
+    several at a time.
+
+    Raises:
+        Stopped: by `pulse`, or because the audit is being stopped.
     """
     collected = _Collected(algorithm, pulse)
-    for file in listing.files:
+
+    def read(file: ListedFile) -> None:
         with collected.problems_of(file):
             patiently(partial(_read_one, store, file, collected, keep_in), on=BodyEndedEarly)
+
+    transfers = transfers_of(store)
+    if transfers is None:
+        for file in listing.files:
+            read(file)
+    else:
+        # The largest first: begun last, one of them would still be read when all others are done.
+        transfers.for_each(sorted(listing.files, key=lambda file: file.size or 0, reverse=True), read)
     return collected.reading()
 
 
@@ -74,9 +90,11 @@ class _Collected:
         self._problems: list[Problem] = []
         self._kept: dict[str, bytes] = {}
         self._bytes = 0
+        self._lock = threading.Lock()
 
     def add(self, file: ListedFile, size: int, hasher: Hasher, content: bytes | None) -> None:
-        self._bytes += size
+        with self._lock:
+            self._bytes += size
         if file.size is not None and size != file.size:
             message = f"'{printable(file.path)}' is listed with {file.size} bytes, {size} were read"
             self._problems.append(Problem("RA008", message, file.path))
@@ -99,7 +117,8 @@ class _Collected:
         return Reading(
             entries=tuple(sorted(self._entries)),
             mlmodel=self._kept.get(MLMODEL),
-            problems=tuple(self._problems),
+            # Files end in any order.
+            problems=tuple(sorted(self._problems, key=lambda problem: problem.path or "")),
             files_read=len(self._entries),
             bytes_read=self._bytes,
             signature=self._kept.get(signatures.SIGNATURE),
@@ -107,7 +126,7 @@ class _Collected:
 
 
 def _read_one(store: Store, file: ListedFile, collected: _Collected, keep_in: Path | None = None) -> None:
-    hasher, size, kept = new_hasher(collected.algorithm), 0, _Kept(file)
+    hasher, size, kept = _hasher(store, file, collected.algorithm), 0, _Kept(file)
     with _destination(keep_in, file.path) as out:
         for chunk in store.read(file):
             hasher.update(chunk)
@@ -119,6 +138,13 @@ def _read_one(store: Store, file: ListedFile, collected: _Collected, keep_in: Pa
             if file.size is not None and size > file.size:
                 break  # more than was listed: no need to drink an endless stream
     collected.add(file, size, hasher, kept.content())
+
+
+def _hasher(store: Store, file: ListedFile, algorithm: str) -> Hasher:
+    hasher, transfers = new_hasher(algorithm), transfers_of(store)
+    if transfers is None or (file.size is not None and file.size < _DIGEST_APART_BYTES):
+        return hasher
+    return DigestedApart(hasher, transfers.digests)
 
 
 def _read_together(

@@ -12,7 +12,9 @@ from registry_audit.model.limits import Limits
 from registry_audit.model.manifest import Manifest
 from registry_audit.registry.connection import Connection, Server, connect
 from registry_audit.registry.downloads import DownloadUris
+from registry_audit.registry.politeness import Politeness
 from registry_audit.registry.runs import Runs
+from registry_audit.registry.transfers import Transfers
 from registry_audit.registry.version import RegisteredVersion
 
 
@@ -51,6 +53,7 @@ class Session:
         only_list: bool = False,
         on_bytes: Callable[[int], None] = lambda count: None,
         signatures: SignatureVerifier | None = None,
+        politeness: Politeness | None = None,
     ) -> None:
         """
         Args:
@@ -58,8 +61,9 @@ class Session:
             work_directory: where this audit's readings outlive the process, so that it can be resumed.
             signatures: verifies the signatures in models; None only reports them.
             on_bytes: told of every so many bytes read, from any thread.
+            politeness: bounds on what is asked of the servers; its `around` keeps to those that processes share.
         """
-        self.connection: Connection = connect(server)
+        self.connection: Connection = connect(server, Transfers(politeness))
         self.runs = Runs(self.connection)
         self.downloads = DownloadUris(self.connection)
         self.readings = ReadingCache(work_directory)
@@ -80,8 +84,9 @@ class Session:
         self.trusted.prefetch(keys)
 
     def stop(self) -> None:
-        """Make every reading end at its next chunk."""
+        """Make every reading end at its next chunk, and whatever waits for a server end now."""
         self._stopping.set()
+        self.connection.transfers.stop()
 
     def pulse(self, count: int) -> None:
         """Raises: Stopped: the audit is being stopped."""

@@ -67,6 +67,10 @@ def audit_command(run: Run) -> click.Command:
     @click.option("--max-files", type=click.IntRange(1), metavar="N", help="Most files a model may list.")
     @click.option("--max-depth", type=click.IntRange(1), metavar="N", help="Most directories a model may nest.")
     @click.option("--max-bytes", type=click.IntRange(1), metavar="N", help="Most bytes a model may list.")
+    @click.option("--max-requests", type=click.IntRange(1), metavar="N", help="Most requests in flight to servers.")
+    @click.option(
+        "--max-bytes-per-second", type=click.IntRange(1), metavar="N", help="Most bytes read from servers in a second."
+    )
     @click.option("--quiet", is_flag=True, help="No progress on stderr.")
     def command(
         report_dir: Path | None, audit_id: str | None, quiet: bool, tracking_uri: str | None, **chosen: Any

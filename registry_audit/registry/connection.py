@@ -8,15 +8,18 @@ every `models:/` and `runs:/` URI is resolved here.
 import os
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from registry_audit.errors import UsageError
 from registry_audit.redact import redact
 from registry_audit.registry.database import must_be_mlflow_database
+from registry_audit.registry.transfers import Transfers
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from registry_audit.registry.transport import Wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,15 @@ class Server:
 class Connection:
     """Clients for one server; safe to share between threads."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, transfers: Transfers | None = None) -> None:
         calm_mlflow()
         import mlflow
 
         from registry_audit.registry.translate import translated
+        from registry_audit.registry.transport import PoliteClient, host_of, make_mlflow_polite
 
+        make_mlflow_polite()
+        self.transfers = transfers or Transfers()
         for uri in sorted({server.tracking_uri, server.registry_uri or server.tracking_uri}):
             must_be_mlflow_database(uri)
         self.tracking_uri = _with_basic_auth(server, server.tracking_uri)
@@ -55,6 +61,11 @@ class Connection:
             for store in (tracking, self.registry):
                 _sign_in(store, token)
         self._tracking = tracking
+        self._wires: dict[str, Wire] = {}
+        if not all(hasattr(store, "ManagedSessionMaker") for store in (tracking, self.registry)):  # not databases
+            manners, host = self.transfers.politeness, host_of(self.tracking_uri)
+            self.client = cast("MlflowClient", PoliteClient(self.client, manners, host))
+            self.registry = PoliteClient(self.registry, manners, host_of(self.registry_uri))
 
     @property
     def is_http(self) -> bool:
@@ -72,14 +83,26 @@ class Connection:
         """What `mlflow.utils.rest_utils.http_request` needs to speak to the tracking server."""
         return self._tracking.get_host_creds()
 
+    def wire(self, host_creds: Any) -> "Wire":
+        """Requests to the tracking server, or to another host's artifact proxy."""
+        from registry_audit.registry.transport import Wire
 
-def connect(server: Server) -> Connection:
+        known = self._wires.get(host_creds.host)
+        if known is None or known.host_creds != host_creds:
+            known = self._wires[host_creds.host] = Wire(host_creds, self.transfers.politeness)
+        return known
+
+
+def connect(server: Server, transfers: Transfers | None = None) -> Connection:
     """A connection to the server; nothing is asked of it yet.
+
+    Args:
+        transfers: the audit's, where it has limits of its own.
 
     Raises:
         UsageError: the URI is not one MLflow can open, or a named environment variable is not set.
     """
-    return Connection(server)
+    return Connection(server, transfers)
 
 
 def server_version(connection: Connection) -> str | None:
@@ -89,8 +112,13 @@ def server_version(connection: Connection) -> str | None:
     from mlflow.utils.rest_utils import http_request
 
     from registry_audit.registry.translate import translated
+    from registry_audit.registry.transport import host_of
 
-    with translated(f"reach the tracking server {redact(connection.tracking_uri)}"):
+    with (
+        translated(f"reach the tracking server {redact(connection.tracking_uri)}"),
+        connection.transfers.politeness.request(host_of(connection.tracking_uri)) as flight,
+        flight.sending(),
+    ):
         response = http_request(connection.host_creds(), "/version", "GET", raise_on_status=False)
     text = response.text.strip()
     return text if response.status_code == 200 and len(text) < 40 and text[:1].isdigit() else None
@@ -106,6 +134,7 @@ def calm_mlflow() -> None:
         "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
         "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0.5",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+        "MLFLOW_HTTP_POOL_MAXSIZE": "64",  # a connection that finds no room there is closed, not reused
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_LOGGING_LEVEL": "ERROR",

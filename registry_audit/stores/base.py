@@ -8,6 +8,7 @@ from registry_audit.errors import AuditError, BodyEndedEarly
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, Problem
 from registry_audit.printable import printable
+from registry_audit.registry.transfers import Transfers
 
 CHUNK_BYTES = 1 << 20
 
@@ -42,6 +43,11 @@ class Store(Protocol):
             CouldNotVerify: it cannot be had whole.
         """
         ...
+
+
+def transfers_of(store: Store) -> Transfers | None:
+    """The threads for reading several of its files at once; None where one after the other is as fast."""
+    return getattr(store, "transfers", None)
 
 
 class Unreadable(AuditError):

@@ -1,12 +1,15 @@
 """Walks a store directory by directory, within limits, trusting no name that it is given."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from registry_audit.errors import CouldNotVerify
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, Problem, illegal_path, make_listing
 from registry_audit.printable import printable
+from registry_audit.registry.transfers import Transfers
+
+_DIRECTORIES_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ def walk(
     *,
     cannot_carry: Callable[[str], str | None],
     keeps_empty_directories: bool,
+    transfers: Transfers | None = None,
 ) -> Listing:
     """The listing of a store that answers one directory at a time.
 
@@ -58,38 +62,53 @@ def walk(
         cannot_carry: why this store cannot transport a name exactly, or None.
         keeps_empty_directories: whether a directory without files can be stored there at all. Where it cannot,
             one that is listed and then lists nothing has lost its files, or the answer was cut.
+        transfers: to ask for several directories at once.
     """
     tally, waiting, visited = Tally(limits), [""], 0
     files: list[ListedFile] = []
     unsafe: list[str] = []
     problems: list[Problem] = []
     while waiting:
-        directory = waiting.pop()
-        visited += 1
+        together, waiting = waiting[:_DIRECTORIES_AT_ONCE], waiting[_DIRECTORIES_AT_ONCE:]
+        visited += len(together)
         if visited > limits.max_files:
             raise CouldNotVerify(f"the model lists more than {limits.max_files} directories (--max-files)")
-        inside_it = list(children(directory))
-        if directory and not inside_it and not keeps_empty_directories:
-            message = f"the directory '{printable(directory)}' is listed, and then lists nothing"
-            problems.append(Problem("RA009", message, directory))
-        for child in inside_it:
-            prefix = directory + "/" if directory else ""
-            direct = child.path.startswith(prefix) and "/" not in child.path[len(prefix) :]
-            reason = illegal_path(child.path) or (None if direct else "is not inside the directory listed")
-            if reason is not None:
-                unsafe.append(child.path)
-                problems.append(Problem("RA013", f"'{printable(child.path)}' {reason}", child.path))
-                tally.add(0)
-                continue
-            tally.depth(child.path)
-            reason = cannot_carry(child.path)
-            if reason is not None:
-                tally.add(0)
-                problems.append(Problem("RA009", f"'{printable(child.path)}' {reason}", child.path))
-                unsafe.append(child.path)
-            elif child.is_directory:
-                waiting.append(child.path)
-            else:
-                tally.add(child.size)
-                files.append(ListedFile(child.path, child.size, child.marker))
+        for directory, inside_it in _listed(children, together, transfers):
+            if directory and not inside_it and not keeps_empty_directories:
+                message = f"the directory '{printable(directory)}' is listed, and then lists nothing"
+                problems.append(Problem("RA009", message, directory))
+            for child in inside_it:
+                prefix = directory + "/" if directory else ""
+                direct = child.path.startswith(prefix) and "/" not in child.path[len(prefix) :]
+                reason = illegal_path(child.path) or (None if direct else "is not inside the directory listed")
+                if reason is not None:
+                    unsafe.append(child.path)
+                    problems.append(Problem("RA013", f"'{printable(child.path)}' {reason}", child.path))
+                    tally.add(0)
+                    continue
+                tally.depth(child.path)
+                reason = cannot_carry(child.path)
+                if reason is not None:
+                    tally.add(0)
+                    problems.append(Problem("RA009", f"'{printable(child.path)}' {reason}", child.path))
+                    unsafe.append(child.path)
+                elif child.is_directory:
+                    waiting.append(child.path)
+                else:
+                    tally.add(child.size)
+                    files.append(ListedFile(child.path, child.size, child.marker))
     return make_listing(files, unsafe=unsafe, problems=problems)
+
+
+def _listed(
+    children: Callable[[str], Iterable[Child]], directories: list[str], transfers: Transfers | None
+) -> Iterator[tuple[str, list[Child]]]:
+    """Directory and children; each as soon as its predecessors are done with, or all of them asked for at once."""
+    if transfers is None or len(directories) == 1:
+        for directory in directories:
+            yield directory, list(children(directory))
+        return
+    found: dict[str, list[Child]] = {}
+    transfers.for_each(directories, lambda directory: found.update({directory: list(children(directory))}))
+    for directory in directories:
+        yield directory, found[directory]

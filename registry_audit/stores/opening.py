@@ -36,15 +36,21 @@ def _open(connection: Connection, root: str, identity: str) -> Store:
         )
     parts = urlsplit(root)
     if parts.scheme == "mlflow-artifacts":
-        return ProxyStore(_proxy_creds(connection, parts.netloc), proxy_root(root), identity)
+        return _proxy(connection, root, identity)
     if parts.scheme in ("http", "https") and PROXY_PATH in parts.path:
-        return ProxyStore(_proxy_creds(connection, parts.netloc), proxy_root(root), identity)
+        return _proxy(connection, root, identity)
     if parts.scheme in ("s3", "s3a", "s3n"):
-        return S3Store(root, identity)
+        return S3Store(root, identity, connection.transfers)
     if parts.scheme == "dbfs" and not connection.tracking_uri.startswith("databricks"):
         # MLflow's repository would open the process-wide store, and make a database where there is none.
         raise CouldNotVerify("dbfs: storage can only be read through a databricks tracking URI")
-    return RepositoryStore(root, identity, connection.tracking_uri, connection.registry_uri)
+    manners = connection.transfers.politeness
+    return RepositoryStore(root, identity, connection.tracking_uri, connection.registry_uri, manners)
+
+
+def _proxy(connection: Connection, root: str, identity: str) -> ProxyStore:
+    wire = connection.wire(_proxy_creds(connection, urlsplit(root).netloc))
+    return ProxyStore(wire, connection.transfers, proxy_root(root), identity)
 
 
 def _proxy_creds(connection: Connection, netloc: str) -> object:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, make_listing
-from registry_audit.stores.base import Store
+from registry_audit.stores.base import Store, transfers_of
 
 
 class OverlayStore:
@@ -15,6 +15,7 @@ class OverlayStore:
 
     def __init__(self, stores: tuple[Store, ...]) -> None:
         self._stores = stores
+        self.transfers = next(filter(None, map(transfers_of, stores)), None)
         self._holder: dict[str, Store] = {}
         self.identity = " + ".join(store.identity for store in stores)
 

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from registry_audit.errors import CouldNotVerify, Transient
@@ -12,9 +12,13 @@ from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing
 from registry_audit.printable import printable
 from registry_audit.registry.storage import PROXY_PATH
+from registry_audit.registry.transfers import Transfers
 from registry_audit.registry.translate import translated
-from registry_audit.stores.base import CHUNK_BYTES, whole_body
+from registry_audit.stores.base import whole_body
 from registry_audit.stores.bounded import Child, only_root, walk
+
+if TYPE_CHECKING:
+    from registry_audit.registry.transport import Wire
 
 # The server decodes a path once more than HTTP does, and MLflow's client strips newlines: another file's bytes
 # come back, with a 200 (docs/mlflow.md section 5, table of names).
@@ -26,13 +30,14 @@ _MAX_LISTING_BYTES = 128 * 2**20
 class ProxyStore:
     directory: Path | None = None
 
-    def __init__(self, host_creds: Any, root: str, identity: str) -> None:
+    def __init__(self, wire: "Wire", transfers: Transfers, root: str, identity: str) -> None:
         """
         Args:
-            host_creds: of the proxy, see `Connection.host_creds`.
+            wire: to the proxy's server.
             root: path of the model below the proxy's root, without a leading slash.
         """
-        self._creds, self._root, self.identity = host_creds, root.strip("/"), identity
+        self.transfers = transfers
+        self._wire, self._root, self.identity = wire, root.strip("/"), identity
 
     def root_listing(self) -> Listing:
         if reason := _cannot_carry(self._root):
@@ -42,32 +47,23 @@ class ProxyStore:
     def listing(self, limits: Limits) -> Listing:
         if reason := _cannot_carry(self._root):
             raise CouldNotVerify(f"the storage '{printable(self._root)}' {reason}")
-        return walk(self._children, limits, cannot_carry=_cannot_carry, keeps_empty_directories=False)
+        return walk(
+            self._children, limits, cannot_carry=_cannot_carry, keeps_empty_directories=False, transfers=self.transfers
+        )
 
     def read(self, file: ListedFile) -> Iterator[bytes]:
         path = quote(f"{self._root}/{file.path}" if self._root else file.path)
-        with (
-            translated(f"read '{printable(file.path)}'"),
-            self._get(f"{PROXY_PATH}/{path}", stream=True, headers={"Accept-Encoding": "identity"}) as response,
-        ):
-            response.raise_for_status()
-            yield from whole_body(response.iter_content(CHUNK_BYTES), file.path)
+        with translated(f"read '{printable(file.path)}'"), self._wire.get(f"{PROXY_PATH}/{path}") as answer:
+            yield from whole_body(answer.chunks(), file.path)
 
     def _children(self, directory: str) -> list[Child]:
         path = "/".join(part for part in (self._root, directory) if part)
         with (
             translated(f"list '{printable(directory) or '.'}'"),
-            self._get(PROXY_PATH, params={"path": path}, stream=True) as response,
+            self._wire.get(PROXY_PATH, {"path": path}) as answer,
         ):
-            response.raise_for_status()
-            answer = _json(b"".join(_at_most(whole_body(response.iter_content(CHUNK_BYTES), directory or "."))))
-        return [_child(entry, directory) for entry in answer]
-
-    def _get(self, endpoint: str, **arguments: Any) -> Any:
-        from mlflow.utils.rest_utils import http_request
-
-        headers = arguments.pop("headers", None)
-        return http_request(self._creds, endpoint, "GET", raise_on_status=False, extra_headers=headers, **arguments)
+            found = _json(b"".join(_at_most(whole_body(answer.chunks(), directory or "."))))
+        return [_child(entry, directory) for entry in found]
 
 
 def _at_most(chunks: Iterator[bytes]) -> Iterator[bytes]:

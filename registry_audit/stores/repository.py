@@ -1,4 +1,7 @@
-"""Any other store, through MLflow's artifact repository for it: file by file into a scratch directory."""
+"""Any other store, through MLflow's artifact repository for it: file by file into a scratch directory.
+
+One file at a time, because each takes its size on the disk.
+"""
 
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +12,7 @@ from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing
 from registry_audit.printable import printable
 from registry_audit.redact import redact
+from registry_audit.registry.politeness import Politeness
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import CHUNK_BYTES
 from registry_audit.stores.bounded import Child, only_root, walk
@@ -19,10 +23,11 @@ class RepositoryStore:
 
     directory: Path | None = None
 
-    def __init__(self, uri: str, identity: str, tracking_uri: str, registry_uri: str) -> None:
+    def __init__(self, uri: str, identity: str, tracking_uri: str, registry_uri: str, manners: Politeness) -> None:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        self.identity = identity
+        self.identity, self._manners = identity, manners
+        self._host = "//".join(identity.split("/")[:3:2])
         with translated(f"open the storage {printable(redact(uri))}"):
             self._repository: Any = get_artifact_repository(uri, tracking_uri=tracking_uri, registry_uri=registry_uri)
 
@@ -35,13 +40,19 @@ class RepositoryStore:
     def read(self, file: ListedFile) -> Iterator[bytes]:
         with tempfile.TemporaryDirectory(prefix="registry-audit-") as scratch:
             fetched = Path(scratch) / "file"
-            with translated(f"read '{printable(file.path)}'"):
-                self._repository._download_file(file.path, str(fetched))
+            with translated(f"read '{printable(file.path)}'"), self._manners.request(self._host) as flight:
+                with flight.sending():
+                    self._repository._download_file(file.path, str(fetched))
                 with fetched.open("rb") as handle:
                     while chunk := handle.read(CHUNK_BYTES):
+                        flight.read(len(chunk))
                         yield chunk
 
     def _children(self, directory: str) -> list[Child]:
-        with translated(f"list '{printable(directory) or '.'}'"):
+        with (
+            translated(f"list '{printable(directory) or '.'}'"),
+            self._manners.request(self._host) as flight,
+            flight.sending(),
+        ):
             found = self._repository.list_artifacts(directory or None)
         return [Child(entry.path, bool(entry.is_dir), None if entry.is_dir else entry.file_size) for entry in found]

@@ -273,7 +273,6 @@ def test_the_head_is_printed(registry: Registry, audit: Auditor, ledger: str) ->
 
 
 def test_accepting_into_a_ledger_of_another_algorithm(registry: Registry, audit: Auditor, ledger: str) -> None:
-    pytest.importorskip("blake3")
     version = registry.add()
     audit(registry.server.uri, "--model", version.name, "--ledger", ledger, "--accept-new", "--digest", "blake3")
     assert accept(registry, ledger, f"{version.name}/{version.version}").exit_status == CLEAN

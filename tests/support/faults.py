@@ -68,7 +68,9 @@ def truncated(framing: Literal["original", "corrected", "chunked", "chunked-unfi
     return fault
 
 
-def status(code: int, *, retry_after_seconds: int | None = None, headers: Mapping[str, str] | None = None) -> Fault:
+def status(
+    code: int, *, retry_after_seconds: int | str | None = None, headers: Mapping[str, str] | None = None
+) -> Fault:
     """An error answer as a gateway before MLflow gives it, in HTML; the server never sees the request."""
     more = dict(headers or {}) | ({} if retry_after_seconds is None else {"Retry-After": str(retry_after_seconds)})
     body = f"<html><head><title>{code}</title></head><body>made to fail with {code}</body></html>".encode()

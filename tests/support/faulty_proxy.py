@@ -43,6 +43,7 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     faulty: bool  # a rule dealt with it
+    connection: int = 0  # the client's port: equal for requests that share a connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,8 @@ class FaultyProxy:
     requests: list[Request] = field(default_factory=list)  # in the order of their arrival
     errors: list[BaseException] = field(default_factory=list)  # the proxy's own; there should be none
     closing: threading.Event = field(default_factory=threading.Event)
+    in_flight: int = 0
+    most_in_flight: int = 0  # at any one moment, from the request's arrival to the answer's last byte
     _rules: list[Rule] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -91,14 +94,28 @@ class FaultyProxy:
         with self._lock:
             self._rules.clear()
             self.requests.clear()
+            self.most_in_flight = self.in_flight
 
-    def take(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Fault | None:
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        with self._lock:
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.in_flight -= 1
+
+    def take(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes, connection: int = 0
+    ) -> Fault | None:
         """Record a request and count it against the rule that it falls under, if any."""
         with self._lock:
             rule = next((rule for rule in self._rules if rule.takes(method, target)), None)
             if rule:
                 rule.hits += 1
-            self.requests.append(Request(method, target, headers, body, faulty=rule is not None))
+            self.requests.append(Request(method, target, headers, body, rule is not None, connection))
             return rule.fault if rule else None
 
 
@@ -173,12 +190,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(411)
             return
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        fault = self.server.proxy.take(self.command, self.path, dict(self.headers.items()), body)
+        port = self.client_address[1]
+        fault = self.server.proxy.take(self.command, self.path, dict(self.headers.items()), body, port)
         exchange = Exchange(self.server.proxy, self, body)
-        if fault:
-            fault(exchange)
-        else:
-            exchange.send(exchange.forward())
+        with self.server.proxy.under_way():
+            if fault:
+                fault(exchange)
+            else:
+                exchange.send(exchange.forward())
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815  # names of the base class
 

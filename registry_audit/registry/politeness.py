@@ -1,0 +1,209 @@
+"""How hard one audit leans on the servers it asks: requests in flight, bytes per second, and waiting when told to.
+
+A server that answers 429 or 503 is left alone by all threads of the audit for as long as it says, and then asked by
+half as many at once; each answer that is no refusal lets that number grow again (additive increase, multiplicative
+decrease, as TCP does).
+"""
+
+import contextlib
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+from registry_audit.errors import Stopped
+
+REFUSALS = (429, 503)
+MAX_PAUSE_SECONDS = 300.0  # whatever a Retry-After says
+_UNLIMITED_FROM = 64.0  # requests at once to one host, from which on a host has fully recovered
+
+
+@dataclass(slots=True)
+class _Host:
+    in_flight: int = 0
+    allowed: float = math.inf
+    paused_until: float = 0.0  # monotonic clock
+
+
+class Politeness:
+    """The manners of one audit in this process; shared by all of its threads."""
+
+    def __init__(
+        self,
+        max_requests: int | None = None,
+        max_bytes_per_second: int | None = None,
+        *,
+        around: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        """
+        Args:
+            max_requests: in flight at once to all hosts together.
+            max_bytes_per_second: of files and of listings.
+            around: entered for as long as a request is in flight, to keep to limits that other processes share.
+        """
+        self._max_requests = math.inf if max_requests is None else max_requests
+        self._max_bytes_per_second = max_bytes_per_second
+        self._around = around
+        self._changed = threading.Condition()
+        self._stopping = threading.Event()
+        self._hosts: dict[str, _Host] = {}
+        self._in_flight = 0
+        self._bytes_paid_until = 0.0
+        self._aborts: dict[InFlight, Callable[[], object]] = {}
+
+    @contextlib.contextmanager
+    def request(self, host: str) -> Iterator["InFlight"]:
+        """One request, from before it is sent until its answer is read; waits until it may be sent.
+
+        Raises:
+            Stopped: the audit is being stopped.
+        """
+        with self._changed:
+            state = self._hosts.setdefault(host, _Host())
+        flight = InFlight(self, state)
+        flight.take_off()
+        try:
+            with self._around():
+                yield flight
+        finally:
+            flight.land()
+
+    def stop(self) -> None:
+        """End every wait, and break off every answer that is being read."""
+        self._stopping.set()
+        with self._changed:
+            aborts = list(self._aborts.values())
+            self._changed.notify_all()
+        for abort in aborts:
+            with contextlib.suppress(Exception):  # it ended meanwhile
+                abort()
+
+    def pause(self, seconds: float) -> None:
+        """Raises: Stopped: the audit is being stopped."""
+        if self._stopping.wait(seconds) if seconds > 0 else self._stopping.is_set():
+            raise Stopped("the audit was stopped")
+
+    def enter(self, host: _Host) -> None:
+        with self._changed:
+            while True:
+                self.pause(0)
+                wait = host.paused_until - time.monotonic()
+                if wait <= 0 and host.in_flight < host.allowed and self._in_flight < self._max_requests:
+                    host.in_flight += 1
+                    self._in_flight += 1
+                    return
+                self._changed.wait(wait if wait > 0 else None)
+
+    def leave(self, host: _Host, *, answered: bool) -> None:
+        with self._changed:
+            host.in_flight -= 1
+            self._in_flight -= 1
+            if answered:
+                host.allowed += 1 / host.allowed
+                if host.allowed >= _UNLIMITED_FROM:
+                    host.allowed = math.inf
+            self._changed.notify_all()
+
+    def refused(self, host: _Host, seconds: float) -> None:
+        with self._changed:
+            now = time.monotonic()
+            if now >= host.paused_until:  # the first to hear of it; the others were sent before anybody could know
+                host.allowed = max(1.0, host.in_flight // 2)
+            host.paused_until = max(host.paused_until, now + min(seconds, MAX_PAUSE_SECONDS))
+
+    def read(self, count: int) -> None:
+        if self._max_bytes_per_second is None:
+            return
+        with self._changed:
+            now = time.monotonic()
+            self._bytes_paid_until = max(self._bytes_paid_until, now) + count / self._max_bytes_per_second
+            wait = self._bytes_paid_until - now
+        self.pause(wait)
+
+    def abort_with(self, flight: "InFlight", abort: Callable[[], object] | None) -> None:
+        with self._changed:
+            if abort is None:
+                self._aborts.pop(flight, None)
+                return
+            self._aborts[flight] = abort
+        self.pause(0)
+
+
+class InFlight:
+    """One request's leave to be under way."""
+
+    def __init__(self, politeness: Politeness, host: _Host) -> None:
+        self._politeness, self._host = politeness, host
+        self._up = self.was_refused = False
+
+    def take_off(self) -> None:
+        self._politeness.enter(self._host)
+        self._up, self.was_refused = True, False
+
+    def land(self) -> None:
+        self._politeness.abort_with(self, None)
+        if self._up:
+            self._up = False
+            self._politeness.leave(self._host, answered=not self.was_refused)
+
+    def refused(self, seconds: float) -> None:
+        """The host said 429 or 503: nobody is to ask it for so long. Follow with `wait` before another try."""
+        self.was_refused = True
+        self._politeness.refused(self._host, seconds)
+
+    def wait(self, seconds: float = 0) -> None:
+        """Let others go first: until the host may be asked again, at least `seconds`.
+
+        Raises:
+            Stopped: the audit is being stopped.
+        """
+        self.land()
+        self._politeness.pause(min(seconds, MAX_PAUSE_SECONDS))
+        self.take_off()
+
+    def read(self, count: int) -> None:
+        """Account for bytes that arrived; waits where they arrive too fast.
+
+        Raises:
+            Stopped: the audit is being stopped.
+        """
+        self._politeness.read(count)
+
+    def abort_with(self, abort: Callable[[], object]) -> None:
+        """How to break the answer off from another thread when the audit is stopped."""
+        self._politeness.abort_with(self, abort)
+
+    @contextlib.contextmanager
+    def sending(self) -> Iterator[None]:
+        """While the body runs, what this thread's clients try again they try as this request: see `sent_now`."""
+        token = _sending.set(self)
+        try:
+            yield
+        finally:
+            _sending.reset(token)
+
+
+_sending: ContextVar[InFlight | None] = ContextVar("sending", default=None)
+
+
+def sent_now() -> InFlight | None:
+    """The request that this thread is sending; None where no audit is."""
+    return _sending.get()
+
+
+def retry_after_seconds(header: str | None) -> float | None:
+    """What a Retry-After header asks for, as seconds or as a date; None where there is none that can be read."""
+    if header is None:
+        return None
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text), MAX_PAUSE_SECONDS)
+    try:
+        seconds = parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), MAX_PAUSE_SECONDS)

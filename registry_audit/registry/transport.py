@@ -1,0 +1,248 @@
+"""HTTP to a tracking server: signed and configured as MLflow does it, polite, and without its cost per request."""
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+from urllib3.response import BaseHTTPResponse
+from urllib3.util.retry import RequestHistory, Retry
+
+from registry_audit.registry.politeness import REFUSALS, InFlight, Politeness, retry_after_seconds, sent_now
+
+if TYPE_CHECKING:
+    from requests import Response
+    from requests.adapters import HTTPAdapter
+
+_ADVISED_TRIES = 8  # as often a server may name a time to come back at, whatever MLFLOW_HTTP_REQUEST_MAX_RETRIES
+_CHUNK_BYTES = 1 << 20
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+class PoliteRetry(Retry):
+    """MLflow's retries, where an audit is asking: what one request is told, the others towards that host heed too.
+
+    For every other use of MLflow in this process it is the class that it extends.
+    """
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: Any = None,
+        _stacktrace: Any = None,
+    ) -> "PoliteRetry":
+        if sent_now() is not None and response is not None and _advice(response) is not None:
+            told = RequestHistory(method, url, None, response.status, None)
+            if len(self.history) < _ADVISED_TRIES:
+                return self.new(history=(*self.history, told))
+        return super().increment(method, url, response, error, _pool, _stacktrace)
+
+    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
+        flight = sent_now()
+        if flight is None:
+            super().sleep(response)
+            return
+        seconds = self.get_backoff_time()
+        if response is not None and response.status in REFUSALS:
+            advised = _advice(response)
+            flight.refused(seconds if advised is None else advised)
+            seconds = 0
+        flight.wait(seconds)
+
+
+def _advice(response: BaseHTTPResponse) -> float | None:
+    return retry_after_seconds(response.headers.get("Retry-After")) if response.status in REFUSALS else None
+
+
+class PoliteClient:
+    """An MLflow client or store whose every call is one polite request to `host`; its attributes are unchanged."""
+
+    def __init__(self, client: Any, politeness: Politeness, host: str) -> None:
+        self._client, self._politeness, self._host = client, politeness, host
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._client, name)
+        if name.startswith("_") or not callable(attribute):
+            return attribute
+
+        @wraps(attribute)
+        def politely(*arguments: Any, **named: Any) -> Any:
+            with self._politeness.request(self._host) as flight, flight.sending():
+                return attribute(*arguments, **named)
+
+        return politely
+
+
+class Answer:
+    """An answer whose body is still to come."""
+
+    def __init__(self, raw: Any, flight: InFlight) -> None:
+        self._raw, self._flight = raw, flight
+        shutdown: Callable[[], object] | None = getattr(raw, "shutdown", None)  # urllib3 from 2.3 on
+        if shutdown is not None:
+            flight.abort_with(shutdown)
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body; a chunk is never longer than a mebibyte."""
+        # The rare gateway that encodes what was asked for as it is.
+        decode = self._raw.headers.get("Content-Encoding", "identity") != "identity"
+        for chunk in self._raw.stream(_CHUNK_BYTES, decode_content=decode):
+            self._flight.read(len(chunk))
+            yield chunk
+
+
+class Wire:
+    """GET requests to one server; safe to share between threads."""
+
+    def __init__(self, host_creds: Any, politeness: Politeness) -> None:
+        """
+        Args:
+            host_creds: where, and how to sign in: see `Connection.host_creds`.
+        """
+        self.host_creds = host_creds
+        self._politeness = politeness
+        self._host = host_of(host_creds.host)
+        self._again: _Again | None = None
+
+    @contextlib.contextmanager
+    def get(self, endpoint: str, params: dict[str, str] | None = None) -> Iterator[Answer]:
+        """A successful answer; redirects are followed as MLflow follows them.
+
+        Raises whatever requests or MLflow raise for all others: to be used within `translated`.
+        """
+        with self._politeness.request(self._host) as flight:
+            with flight.sending():
+                raw = self._sent(endpoint, params)
+            try:
+                yield Answer(raw, flight)
+            finally:
+                raw.close()  # an answer that was read to its end has given its connection back already
+                raw.release_conn()
+
+    def _sent(self, endpoint: str, params: dict[str, str] | None) -> Any:
+        """MLflow puts the first request together; those that follow differ from it by their path only."""
+        if self._again is not None:
+            raw = self._again.send(endpoint + (f"?{urlencode(params)}" if params else ""))
+            if raw.status not in _REDIRECTS:
+                return raw
+            raw.close()
+            raw.release_conn()
+        from mlflow.utils.rest_utils import http_request
+
+        answer: Response = http_request(
+            self.host_creds,
+            endpoint,
+            "GET",
+            raise_on_status=False,
+            extra_headers={"Accept-Encoding": "identity"},
+            params=params,
+            stream=True,
+        )
+        with contextlib.ExitStack() as refused:
+            refused.enter_context(answer)
+            answer.raise_for_status()
+            refused.pop_all()
+        creds = self.host_creds
+        if not (answer.history or creds.auth or creds.aws_sigv4 or creds.use_databricks_sdk):
+            self._again = _again(answer, creds)
+        return answer.raw
+
+
+class _Again:
+    """Sends what was sent before to another path of the same server, over the same kept connections."""
+
+    def __init__(self, pool: Any, answer: "Response", origin: str) -> None:
+        self._pool, self._origin, self._request = pool, origin, answer.request
+        self._base = urlsplit(origin).path
+        self._headers: Mapping[str, str] = answer.request.headers.copy()
+        self._adapter: HTTPAdapter = answer.connection
+
+    def send(self, target: str) -> BaseHTTPResponse:
+        from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
+        from requests import ConnectionError as RequestError
+
+        try:
+            raw: BaseHTTPResponse = self._pool.urlopen(
+                "GET",
+                self._base + target,
+                headers=self._headers,
+                retries=self._adapter.max_retries,
+                timeout=MLFLOW_HTTP_REQUEST_TIMEOUT.get(),
+                redirect=False,
+                assert_same_host=False,
+                preload_content=False,
+                decode_content=False,
+            )
+        except HTTPError as error:
+            raise RequestError(error) from error
+        if raw.status >= 400:
+            request = self._request.copy()
+            request.url = self._origin + target
+            with self._adapter.build_response(request, raw) as answer:
+                answer.raise_for_status()
+        return raw
+
+
+def _again(answer: "Response", host_creds: Any) -> _Again | None:
+    """None where there is a proxy between, which wants its requests otherwise."""
+    from requests import Session
+    from requests.utils import select_proxy
+
+    with Session() as session:  # what the environment says of proxies and certificates
+        settings: Any = session.merge_environment_settings(
+            answer.url, {}, True, host_creds.verify, host_creds.client_cert_path
+        )
+    proxies = settings["proxies"]
+    if select_proxy(answer.url, proxies):
+        return None
+    pool = answer.connection.get_connection_with_tls_context(
+        answer.request, settings["verify"], proxies, settings["cert"]
+    )
+    return _Again(pool, answer, host_creds.host.rstrip("/"))
+
+
+def host_of(uri: str) -> str:
+    """What is one server to `Politeness`."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"
+
+
+class _Breakable:
+    """A connection on which even the wait for an answer's first byte can be broken off."""
+
+    def getresponse(self) -> Any:
+        flight, sock = sent_now(), getattr(self, "sock", None)
+        if flight is not None and sock is not None:
+            flight.abort_with(partial(sock.shutdown, socket.SHUT_RDWR))
+        return super().getresponse()  # type: ignore[misc]
+
+
+def breakable(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+    """The same pool, of connections that can be broken off when an audit is stopped."""
+    connection = type("BreakableConnection", (_Breakable, pool.ConnectionCls), {})
+    return type("BreakablePool", (pool,), {"ConnectionCls": connection})
+
+
+def make_mlflow_polite() -> None:
+    """Let MLflow's own requests heed `Politeness`, in this process; without an audit nothing changes."""
+    from mlflow.utils import request_utils as module
+
+    request_utils: Any = module
+    if request_utils.Retry is PoliteRetry:
+        return
+    pools = {"http": breakable(HTTPConnectionPool), "https": breakable(HTTPSConnectionPool)}
+
+    class Adapter(module.TCPKeepAliveHTTPAdapter):
+        def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
+            super().init_poolmanager(*arguments, **named)  # type: ignore[no-untyped-call]
+            self.poolmanager.pool_classes_by_scheme = pools
+
+    request_utils.Retry, request_utils.TCPKeepAliveHTTPAdapter = PoliteRetry, Adapter
+    request_utils._cached_get_request_session.cache_clear()

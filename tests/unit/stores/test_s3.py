@@ -1,0 +1,217 @@
+"""Objects of a real S3-compatible endpoint: whole, in ranges, changed in between, refused, cut short."""
+
+import hashlib
+import re
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from support import faults
+from support.faulty_proxy import FaultyProxy, faulty_proxy
+from support.s3 import S3Endpoint
+
+from registry_audit.audit.copies import Reading
+from registry_audit.audit.reading import read_all
+from registry_audit.errors import Stopped
+from registry_audit.model.limits import Limits
+from registry_audit.model.listing import Listing
+from registry_audit.registry.politeness import Politeness
+from registry_audit.registry.transfers import Transfers
+from registry_audit.stores.ranges import RANGE_BYTES
+from registry_audit.stores.s3 import S3Store, s3_client
+
+LARGE = 3 * RANGE_BYTES + 12_345
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    client: Any
+    name: str
+    files: dict[str, bytes]
+
+    def put(self, path: str, content: bytes) -> None:
+        self.client.put_object(Bucket=self.name, Key=f"models/a/{path}", Body=content)
+
+    def store(self, politeness: Politeness | None = None) -> tuple[S3Store, Listing]:
+        store = S3Store(f"s3://{self.name}/models/a", "s3:test", Transfers(politeness))
+        return store, store.listing(Limits())
+
+
+@pytest.fixture
+def proxy(s3_environment: S3Endpoint, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
+    """What stands between the clients and the endpoint."""
+    with faulty_proxy(s3_environment.url) as proxy:
+        for name in ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+            monkeypatch.setenv(name, proxy.uri)
+        yield proxy
+
+
+@pytest.fixture
+def bucket(proxy: FaultyProxy, s3_endpoint: S3Endpoint) -> Bucket:
+    client = s3_endpoint.client()
+    name = f"bucket-{secrets.token_hex(6)}"
+    client.create_bucket(Bucket=name)
+    files = {"MLmodel": b"flavors: {}", "empty": b"", "data/weights": secrets.token_bytes(LARGE)}
+    bucket = Bucket(client, name, files | {f"data/{n}": bytes([n]) * n for n in range(1, 40)})
+    for path, content in bucket.files.items():
+        bucket.put(path, content)
+    return bucket
+
+
+def read(store: S3Store, listing: Listing, algorithm: str = "sha256") -> Reading:
+    return read_all(store, listing, algorithm, pulse=lambda count: None)
+
+
+def problems(reading: Reading) -> list[tuple[str, str | None]]:
+    return [(problem.rule, problem.path) for problem in reading.problems]
+
+
+def digests(bucket: Bucket) -> dict[str, str]:
+    return {path: f"sha256:{hashlib.sha256(content).hexdigest()}" for path, content in bucket.files.items()}
+
+
+def test_every_object_is_read_whole_and_a_large_one_in_ranges(bucket: Bucket, proxy: FaultyProxy) -> None:
+    reading = read(*bucket.store())
+    assert reading.problems == ()
+    assert {entry.path: entry.digest for entry in reading.entries} == digests(bucket)
+    assert reading.mlmodel == b"flavors: {}"
+    asked = [request for request in proxy.requests if request.method == "GET" and "list-type" not in request.target]
+    ranges = sorted(request.headers["Range"] for request in asked if "Range" in request.headers)
+    ends = [(start, min(start + RANGE_BYTES, LARGE) - 1) for start in range(0, LARGE, RANGE_BYTES)]
+    assert ranges == sorted(f"bytes={start}-{end}" for start, end in ends)
+    assert all(request.headers.get("If-Match") for request in asked)
+    assert len(asked) == len(bucket.files) - 1 + len(ends), "one request a file, or a range"
+
+
+@pytest.mark.parametrize("path", ["data/weights", "data/7"])
+def test_an_object_that_was_overwritten_since_it_was_listed(bucket: Bucket, path: str) -> None:
+    store, listing = bucket.store()
+    bucket.put(path, bytes(len(bucket.files[path])))
+    reading = read(store, listing)
+    assert problems(reading) == [("RA008", path)]
+    assert path not in {entry.path for entry in reading.entries}
+
+
+def test_an_object_that_is_overwritten_between_two_ranges_is_never_a_mix(bucket: Bucket, proxy: FaultyProxy) -> None:
+    store, listing = bucket.store()
+
+    def overwrite(exchange: Any) -> None:
+        bucket.put("data/weights", bytes(LARGE))
+        exchange.send(exchange.forward())
+
+    # The third request for it, whichever range that is, finds another object.
+    proxy.fault(lambda exchange: exchange.send(exchange.forward()), path="/weights", times=2)
+    assert proxy.fault(overwrite, path="/weights", times=1).hits == 0
+    assert problems(read(store, listing)) == [("RA008", "data/weights")]
+
+
+def test_an_endpoint_that_ignores_conditions(bucket: Bucket, proxy: FaultyProxy) -> None:
+    store, listing = bucket.store()
+    bucket.put("data/weights", bytes(LARGE))
+
+    def unconditionally(exchange: Any) -> None:
+        del exchange.handler.headers["If-Match"]
+        exchange.send(exchange.forward())
+
+    proxy.fault(unconditionally, path="/weights")
+    assert problems(read(store, listing)) == [("RA008", "data/weights")]
+
+
+def test_an_endpoint_that_ignores_ranges(bucket: Bucket, proxy: FaultyProxy) -> None:
+    def whole(exchange: Any) -> None:
+        del exchange.handler.headers["Range"]
+        exchange.send(exchange.forward())
+
+    proxy.fault(whole, path="/weights")
+    assert problems(read(*bucket.store())) == [("RA009", "data/weights")]
+
+
+@pytest.mark.parametrize("path", ["data/weights", "data/7"])
+@pytest.mark.parametrize(
+    "fault",
+    [faults.status(503, retry_after_seconds=1), faults.status(429), faults.truncated("original"), faults.reset()],
+    ids=["503", "429", "cut", "reset"],
+)
+def test_a_fault_that_passes_is_retried(bucket: Bucket, proxy: FaultyProxy, path: str, fault: Any) -> None:
+    store, listing = bucket.store()
+    rule = proxy.fault(fault, path=f"{re.escape(path)}$", times=1)
+    reading = read(store, listing)
+    assert (rule.hits, reading.problems) == (1, ())
+    assert {entry.path: entry.digest for entry in reading.entries} == digests(bucket)
+
+
+@pytest.mark.parametrize("path", ["data/weights", "data/7"])
+@pytest.mark.parametrize("framing", ["original", "corrected"])
+def test_a_body_that_is_always_cut_is_a_problem(bucket: Bucket, proxy: FaultyProxy, path: str, framing: Any) -> None:
+    store, listing = bucket.store()
+    proxy.fault(faults.truncated(framing), path=f"{re.escape(path)}$")
+    ((rule, where),) = problems(read(store, listing))
+    assert rule in ("RA008", "RA009")
+    assert where == path
+
+
+def test_what_one_request_is_told_all_heed(bucket: Bucket, proxy: FaultyProxy) -> None:
+    store, listing = bucket.store()
+    told: list[float] = []
+
+    def later(exchange: Any) -> None:
+        told.append(time.monotonic())
+        faults.status(503, retry_after_seconds=2)(exchange)
+
+    proxy.fault(later, path="/MLmodel$", times=1)
+    arrivals: list[float] = []
+
+    def note(exchange: Any) -> None:
+        arrivals.append(time.monotonic())
+        exchange.send(exchange.forward())
+
+    proxy.fault(note, path=r"/data/\d+$")
+    assert read(store, listing).problems == ()
+    # What was under way may still arrive; then nobody asks until the time is over.
+    during = [at for at in arrivals if told[0] + 0.5 < at < told[0] + 1.9]
+    assert during == []
+
+
+@pytest.mark.parametrize("when", ["before the answer", "in the body"])
+def test_stopping_ends_a_read_that_hangs(bucket: Bucket, proxy: FaultyProxy, when: str) -> None:
+    store, listing = bucket.store()
+    hanging = threading.Event()
+
+    def half(exchange: Any) -> None:
+        response = exchange.forward()
+        if when == "in the body":
+            exchange.send_head(response, ("Content-Length", str(len(response.body))))
+            exchange.write(response.body[:1000])
+        hanging.set()
+        exchange.proxy.closing.wait(30)
+        exchange.close()
+
+    proxy.fault(half, path="/weights$")
+    ended: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            read(store, listing)
+        except BaseException as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert hanging.wait(20)
+    started = time.monotonic()
+    store.transfers.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert time.monotonic() - started < 5
+    assert [type(error) for error in ended] == [Stopped]
+
+
+def test_one_client_for_one_set_of_credentials(s3_environment: S3Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = s3_client()
+    assert s3_client() is first
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
+    assert s3_client() is not first
