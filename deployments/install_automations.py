@@ -110,6 +110,8 @@ def _own_block_id() -> UUID:
         name=OWN_BLOCK,
         url="{{url}}",
         json_data={"text": "{{subject}}\n{{body}}"},
+        headers=None,
+        cookies=None,
         secrets=SecretDict({"url": url}),
     )
     return UUID(str(block.save(OWN_BLOCK, overwrite=True)))
