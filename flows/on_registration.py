@@ -43,8 +43,7 @@ from registry_audit.registry.webhook import (
 )
 
 SECRET = "REGISTRY_AUDIT_WEBHOOK_SECRET"  # noqa: S105 - the name of the variable
-DEPLOYMENT = "audit-registry/ad-hoc"
-WORK_QUEUE = "registrations"  # not that of the audits, behind whose hours a new version would wait
+DEPLOYMENT = "audit-registry/on-registration"
 DEFAULT_DELAY_SECONDS = 60
 DEFAULT_AGAIN_SECONDS = 900
 
@@ -93,7 +92,6 @@ class Starter:
             # Kept by the Prefect server: a replay starts nothing, after a restart of this process too.
             idempotency_key=f"mlflow-webhook {delivery_id}{' again' if quick else ''}",
             tags=["registry-audit", "on-registration"],
-            work_queue_name=WORK_QUEUE,
         )
         return run.id
 

@@ -19,7 +19,7 @@ from registry_audit.audit.judging import Finding
 from registry_audit.printable import markdown
 from registry_audit.report.document import AuditDocument, FindingRow
 from registry_audit.report.render import render
-from registry_audit.report.view import changes_words, life_words, placed_findings, waiver_words
+from registry_audit.report.view import changes_words, life_words, placed_findings
 from registry_audit.report.words import STATE_WORDS, VERDICT_WORDS, count
 from registry_audit.verdict import Verdict
 from tasks.links import MlflowPages
@@ -54,7 +54,7 @@ def publish(document: AuditDocument) -> None:
     rows = (
         {
             "severity": placed.finding.severity.value,
-            "life": markdown(_life(placed.finding)),
+            "life": _life(placed.finding),
             **_row(pages.version(placed.version.name, placed.version.version), placed.finding),
             "run": pages.run(placed.version.run_id),
         }
@@ -105,7 +105,9 @@ def _table(key: str, rows: Iterable[dict[str, str]], total: int, changes: str = 
 
 def _life(finding: FindingRow) -> str:
     """`new`, `known since 2026-11-20`, or who answers for it; nothing without a ledger."""
-    return waiver_words(finding.waived) if finding.waived else life_words(finding)
+    if finding.waived:
+        return markdown(f"waived by {finding.waived.by} until {finding.waived.until}")
+    return "**new**" if finding.new else markdown(life_words(finding))
 
 
 def _row(version: str, finding: Finding | FindingRow) -> dict[str, str]:

@@ -4,10 +4,13 @@ The routes are those of MLflow 3.17: `#/models/NAME/versions/V` and `#/runs/RUN_
 """
 
 import os
+import re
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from registry_audit.printable import markdown
 from registry_audit.report.document import Registry
+
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _./-]*")
 
 
 class MlflowPages:
@@ -40,7 +43,8 @@ def _base(uri: str) -> str | None:
 
 
 def _link(text: str, base: str | None, *route: str) -> str:
-    if base is None:
+    # Prefect's tables show the text of a link as it stands, so a name that needs escapes is no link.
+    if base is None or not _PLAIN.fullmatch(text):
         return markdown(text)
-    path = "/".join(quote(part, safe="", errors="surrogatepass") for part in route)
-    return f"[{markdown(text)}]({base}/#/{path})"
+    path = "/".join(quote(part, safe="") for part in route)
+    return f"[{text}]({base}/#/{path})"
