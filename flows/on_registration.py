@@ -86,6 +86,7 @@ class Starter:
         after = self.delay + (self.again if quick else timedelta())
         run = await client.create_flow_run_from_deployment(
             deployment_id,
+            # Of a run that waits; once it runs, the flow names it.
             name=f"audit {registration.label}{' again' if quick else ''}",
             parameters=registration.audit_parameters() | {"accept_new": True, "quick": quick},
             state=Scheduled(scheduled_time=datetime.now(UTC) + after),
