@@ -40,7 +40,8 @@ _LIMITS = Limits()
 
 def _run_name() -> str:
     given = runtime.flow_run.parameters
-    return f"audit {short(given.get('tracking_uri') or 'the registry of the environment')}"
+    where = short(given.get("tracking_uri") or "the registry of the environment")
+    return f"audit {where}: {short(', '.join(given['models']))}" if given.get("models") else f"audit {where}"
 
 
 @flow(

@@ -19,9 +19,10 @@ from registry_audit.audit.judging import Finding
 from registry_audit.printable import markdown
 from registry_audit.report.document import AuditDocument, FindingRow
 from registry_audit.report.render import render
-from registry_audit.report.view import placed_findings, version_id
+from registry_audit.report.view import changes_words, life_words, placed_findings
 from registry_audit.report.words import STATE_WORDS, VERDICT_WORDS, count
 from registry_audit.verdict import Verdict
+from tasks.links import MlflowPages
 from tasks.policy import reason_of
 
 AUDIT_KEY = "registry-audit"  # of the artifacts registry-audit-summary, -findings and -progress
@@ -45,10 +46,21 @@ class Told:
 def publish(document: AuditDocument) -> None:
     """The artifacts of an audit: its Markdown report and a table of its findings."""
     where = markdown(document.registry.registry_uri)
-    _summary(AUDIT_KEY, render(document, "markdown"), f"{STATE_WORDS[document.outcome.state]}: {where}")
-    findings = placed_findings(document)
-    rows = (_row(version_id(placed.version), placed.finding) for placed in findings)
-    _table(AUDIT_KEY, rows, len(findings))
+    changes = markdown(changes_words(document))
+    # The description is what a list of artifacts shows, so it begins with what is asked first.
+    told = " ".join(filter(None, (f"{STATE_WORDS[document.outcome.state]}.", changes, where)))
+    _summary(AUDIT_KEY, render(document, "markdown"), told)
+    pages, findings = MlflowPages(document.registry), placed_findings(document)
+    rows = (
+        {
+            "severity": placed.finding.severity.value,
+            "life": _life(placed.finding),
+            **_row(pages.version(placed.version.name, placed.version.version), placed.finding),
+            "run": pages.run(placed.version.run_id),
+        }
+        for placed in findings
+    )
+    _table(AUDIT_KEY, rows, len(findings), changes)
 
 
 def publish_single(key: str, told: tuple[Told, ...]) -> None:
@@ -57,7 +69,7 @@ def publish_single(key: str, told: tuple[Told, ...]) -> None:
     _summary(
         key, "\n".join(line for one in told for line in _told(one)), f"{told[0].verdict}: {markdown(told[0].title)}"
     )
-    _table(key, (_row(label, finding) for label, finding in findings), len(findings))
+    _table(key, (_row(markdown(label), finding) for label, finding in findings), len(findings))
 
 
 class Progress:
@@ -80,22 +92,34 @@ def _summary(key: str, text: str, description: str) -> None:
         create_markdown_artifact(text, key=f"{key}-summary", description=description)
 
 
-def _table(key: str, rows: Iterable[dict[str, str]], total: int) -> None:
-    description = f"The first {ROW_LIMIT:,} of {total:,} findings; the report has all of them."
+def _table(key: str, rows: Iterable[dict[str, str]], total: int, changes: str = "") -> None:
+    cut = f"The first {ROW_LIMIT:,} of {total:,} findings; the report has all of them."
+    description = cut if total > ROW_LIMIT else count(total, "finding")
     with _never_failing("findings"):
         create_table_artifact(
             list(islice(rows, ROW_LIMIT)),
             key=f"{key}-findings",
-            description=description if total > ROW_LIMIT else count(total, "finding"),
+            description=f"{changes} {description}".strip(),
         )
 
 
+def _life(finding: FindingRow) -> str:
+    """`new`, `known since 2026-11-20`, or who answers for it; nothing without a ledger."""
+    if finding.waived:
+        return markdown(f"waived by {finding.waived.by} until {finding.waived.until}")
+    return "**new**" if finding.new else markdown(life_words(finding))
+
+
 def _row(version: str, finding: Finding | FindingRow) -> dict[str, str]:
-    """Prefect's pages render every cell as Markdown."""
+    """Prefect's pages render every cell as Markdown.
+
+    Args:
+        version: Markdown already.
+    """
     return {
         "severity": finding.severity.value,
         "rule": f"{finding.rule} {markdown(finding.name)}",
-        "version": markdown(version),
+        "version": version,
         "path": markdown(finding.path or ""),
         "found": markdown(finding.message),
         "to do": markdown(finding.remedy),

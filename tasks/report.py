@@ -11,6 +11,7 @@ from registry_audit.errors import UsageError
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.write import write_report
 from tasks.artifacts import publish
+from tasks.events import tell
 from tasks.policy import UNCACHED, presentable
 from tasks.session import Job, open_job, work_directory
 
@@ -30,6 +31,7 @@ def report(job: Job, scope: Scope, rows: Rows, report_dir: Path | None) -> Audit
     options, session = job.options, open_job(job).session
     document = conclude_audit(ledger_of(options), options, scope, rows, job.audit_id, session, work_directory(job))
     publish(document)
+    tell(document, job.audit_id)
     if report_dir is not None:
         try:
             written = write_report(document, report_dir)

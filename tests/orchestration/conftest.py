@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from support.registry import Registry
 from support.servers import MlflowServer
 
 CHECKOUT = Path(__file__).parents[2]
+POOL = "registry-audit"
 SECONDS = 120
 _SETTLED_SECONDS = 15
 _TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -213,3 +215,39 @@ def program(prefect_server: PrefectServer, tmp_path: Path) -> Program:
         "REGISTRY_AUDIT_LEDGER": "none",
     }
     return Program(prefect_server.environment | own)
+
+
+@pytest.fixture(scope="session")
+def deployed(prefect_server: PrefectServer) -> PrefectServer:
+    """The server with the work pool and every deployment of prefect.yaml."""
+    program = Program(prefect_server.environment)
+    created = program("-m", "prefect", "work-pool", "create", POOL, "--type", "process")
+    assert created.exit_status == 0, created.stdout + created.stderr
+    done = program("-m", "prefect", "--no-prompt", "deploy", "--all")
+    assert done.exit_status == 0, done.stdout + done.stderr
+    return prefect_server
+
+
+@contextmanager
+def worker_of(program: Program, log: Path, **environment: str) -> Iterator[None]:
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **program.environment, **environment},
+            cwd=CHECKOUT,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.fixture
+def worker(deployed: PrefectServer, program: Program, registry: Registry, tmp_path: Path) -> Iterator[None]:
+    """A worker that knows the tracking server, and nothing else does."""
+    with worker_of(program, tmp_path / "worker.log", MLFLOW_TRACKING_URI=registry.server.uri):
+        yield

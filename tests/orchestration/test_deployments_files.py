@@ -39,7 +39,9 @@ PASSWORD = "${POSTGRES_PASSWORD:?}"
 
 
 def _audits() -> list[dict[str, Any]]:
-    return [d for d in PROJECT["deployments"] if d["entrypoint"] == "flows.audit_registry.audit_registry"]
+    """Those of a whole registry."""
+    audits = [d for d in PROJECT["deployments"] if d["entrypoint"] == "flows.audit_registry.audit_registry"]
+    return [d for d in audits if d["name"] != "on-registration"]
 
 
 def _instructions(name: str) -> list[str]:

@@ -184,7 +184,7 @@ def without_limit_of_the_queue(desk: Desk) -> Iterator[None]:
 class TestFollowed:
     def test_every_deployment_is_listed(self, desk: Desk) -> None:
         named = re.findall(r"^\| `([\w-]+/[\w-]+)` \|", README, flags=re.MULTILINE)
-        assert len(named) == 6
+        assert len(named) == 7
         listed = desk.printed["prefect deployment ls"]
         assert [name for name in named if name not in listed] == []
         assert len(desk.server.post("deployments/filter")) == len(named)

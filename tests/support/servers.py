@@ -3,10 +3,11 @@
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -88,6 +89,7 @@ def mlflow_server(
     artifacts: Artifacts = "local-proxied",
     basic_auth: bool = False,
     s3: S3Endpoint | None = None,
+    more_environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[MlflowServer]:
     """A `mlflow server` of one worker that keeps everything it has in `directory`, its log included.
 
@@ -111,7 +113,7 @@ def mlflow_server(
             "1",
         ]
         command += ["--backend-store-uri", db_uri, *_artifact_options(store)]
-        environment = _environment(s3)
+        environment = _environment(s3) | dict(more_environment)
         if basic_auth:
             command += ["--app-name", "basic-auth"]
             environment |= _auth_environment(directory)

@@ -1,0 +1,255 @@
+"""Audit on registration: a receiver that turns MLflow's webhook into an audit of just the version that was created.
+
+`python -m flows.on_registration serve` receives; `... register` asks the MLflow server to send. Whatever never arrives,
+the next scheduled audit sees.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+import httpx
+import uvicorn
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_URL
+from prefect.states import Scheduled
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from registry_audit.cli import boundary
+from registry_audit.cli.servers import required_tracking_uri, server_options
+from registry_audit.cli.startup import import_library
+from registry_audit.errors import CouldNotVerify, UsageError
+from registry_audit.printable import printable
+from registry_audit.redact import redact
+from registry_audit.registry.webhook import (
+    MAX_BODY_BYTES,
+    Forged,
+    Malformed,
+    Registration,
+    must_arrive,
+    must_be_strong,
+    registration_of,
+    subscribe,
+    verified_id,
+)
+
+SECRET = "REGISTRY_AUDIT_WEBHOOK_SECRET"  # noqa: S105 - the name of the variable
+DEPLOYMENT = "audit-registry/on-registration"
+DEFAULT_DELAY_SECONDS = 60
+DEFAULT_AGAIN_SECONDS = 900
+
+_ANSWER_SECONDS = 15  # MLflow waits for 30
+_BODY_SECONDS = 10
+_RETRY_AFTER_SECONDS = 20  # three tries more: a Prefect server may be away for a minute
+_CONNECTIONS = 64
+_FILE = click.Path(exists=True, dir_okay=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Starter:
+    """Starts the audits of one version: soon, and once more for files or registrations that were not complete yet."""
+
+    deployment: str
+    delay: timedelta
+    again: timedelta  # after the first; zero for never
+
+    async def start(self, registration: Registration, delivery_id: str) -> str:
+        """The first flow run's id: the same run when the delivery comes twice.
+
+        Raises:
+            CouldNotVerify: Prefect cannot be reached, or has no such deployment.
+        """
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS), get_client() as client:
+                deployment = await client.read_deployment_by_name(self.deployment)
+                first = await self._create(client, deployment.id, registration, delivery_id, quick=False)
+                if self.again:
+                    await self._create(client, deployment.id, registration, delivery_id, quick=True)
+                return str(first)
+        except ObjectNotFound as error:
+            raise CouldNotVerify(f"Prefect has no deployment {printable(self.deployment)}") from error
+        except (httpx.HTTPError, PrefectHTTPStatusError, TimeoutError, RuntimeError) as error:
+            raise CouldNotVerify(f"Prefect cannot be reached: {type(error).__name__}") from error
+
+    async def _create(
+        self, client: Any, deployment_id: Any, registration: Registration, delivery_id: str, *, quick: bool
+    ) -> Any:
+        after = self.delay + (self.again if quick else timedelta())
+        run = await client.create_flow_run_from_deployment(
+            deployment_id,
+            # Of a run that waits; once it runs, the flow names it.
+            name=f"audit {registration.label}{' again' if quick else ''}",
+            parameters=registration.audit_parameters() | {"accept_new": True, "quick": quick},
+            state=Scheduled(scheduled_time=datetime.now(UTC) + after),
+            # Kept by the Prefect server: a replay starts nothing, after a restart of this process too.
+            idempotency_key=f"mlflow-webhook {delivery_id}{' again' if quick else ''}",
+            tags=["registry-audit", "on-registration"],
+        )
+        return run.id
+
+
+def receiver(secret: str, starter: Starter, workspace: str) -> Starlette:
+    """The application: MLflow's deliveries are taken at any path, `GET /health` says that it runs."""
+
+    async def deliver(request: Request) -> Response:
+        try:
+            body = await _body_of(request)
+            delivery_id = verified_id(request.headers, body, secret, time.time())
+            registration = registration_of(body)
+        except Forged as error:
+            return _answer(401, f"refused: {error.message}")
+        except Malformed as error:
+            return _answer(400, f"refused: {error.message}")
+        except _TooLarge:
+            return _answer(413, f"refused: more than {MAX_BODY_BYTES:,} bytes")
+        except (TimeoutError, ClientDisconnect):
+            return _answer(408, f"refused: it did not arrive within {_BODY_SECONDS} s")
+        if registration is None:
+            return _answer(200, "ignored: another event")
+        if registration.is_test:
+            return _answer(200, "a test delivery arrived")
+        if registration.workspace not in (None, workspace):
+            return _answer(200, f"ignored: {registration.label} is of another workspace")
+        try:
+            run_id = await starter.start(registration, delivery_id)
+        except CouldNotVerify as error:
+            return _answer(503, f"{registration.label}: {error.message}", {"Retry-After": str(_RETRY_AFTER_SECONDS)})
+        return _answer(202, f"{registration.label}: flow run {run_id}")
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    return Starlette(
+        routes=[Route("/health", health, methods=["GET"]), Route("/{path:path}", deliver, methods=["POST"])]
+    )
+
+
+class _TooLarge(Exception):
+    pass
+
+
+async def _body_of(request: Request) -> bytes:
+    body = bytearray()
+    async with asyncio.timeout(_BODY_SECONDS):
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise _TooLarge
+    return bytes(body)
+
+
+def _answer(status: int, said: str, headers: dict[str, str] | None = None) -> Response:
+    click.echo(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {status} {said}", err=True)
+    return JSONResponse({"said": said}, status_code=status, headers=headers)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Audit each model version when it is registered: MLflow's webhook starts a Prefect flow run."""
+
+
+@command.command("serve")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", type=click.IntRange(1, 65535), default=4280, show_default=True)
+@click.option(
+    "--tls-certificate", type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="PEM, whole chain."
+)
+@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="PEM.")
+@click.option("--deployment", default=DEPLOYMENT, show_default=True, metavar="FLOW/NAME", help="What is run.")
+@click.option(
+    "--delay",
+    type=click.IntRange(min=0),
+    default=DEFAULT_DELAY_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="Before the audit: a version may be created before its files are there.",
+)
+@click.option(
+    "--again",
+    type=click.IntRange(min=0),
+    default=DEFAULT_AGAIN_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="After that, audit what changed once more; 0 for never.",
+)
+@click.option("--secret-block", metavar="NAME", help=f"A Prefect Secret block, instead of {SECRET}.")
+def serve(
+    host: str,
+    port: int,
+    tls_certificate: str | None,
+    tls_key: str | None,
+    deployment: str,
+    delay: int,
+    again: int,
+    secret_block: str | None,
+) -> None:
+    """Receive deliveries, and start an audit of each new version.
+
+    The secret that MLflow signs with is REGISTRY_AUDIT_WEBHOOK_SECRET.
+    """
+    if (tls_certificate is None) != (tls_key is None):
+        raise UsageError("--tls-certificate and --tls-key need each other")
+    if not PREFECT_API_URL.value():
+        raise UsageError("which Prefect server? Set PREFECT_API_URL, e.g. http://127.0.0.1:4200/api")
+    import_library()  # now, and not while the first delivery waits
+    starter = Starter(deployment, timedelta(seconds=delay), timedelta(seconds=again))
+    application = receiver(_secret(secret_block), starter, os.environ.get("MLFLOW_WORKSPACE") or "default")
+    configuration = uvicorn.Config(
+        application,
+        host=host,
+        port=port,
+        ssl_certfile=tls_certificate,
+        ssl_keyfile=tls_key,
+        limit_concurrency=_CONNECTIONS,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+    )
+    click.echo(f"listening at {'https' if tls_certificate else 'http'}://{host}:{port}", err=True)
+    uvicorn.Server(configuration).run()
+
+
+@command.command("register")
+@click.option("--url", required=True, metavar="URL", help="Of the receiver, as the MLflow server reaches it.")
+@click.option("--secret-block", metavar="NAME", help=f"A Prefect Secret block, instead of {SECRET}.")
+@server_options
+def register(url: str, secret_block: str | None, tracking_uri: str | None, registry_uri: str | None) -> None:
+    """Ask the MLflow server to send each new version to the receiver, and have it send a test.
+
+    Run it again after a change of the secret, REGISTRY_AUDIT_WEBHOOK_SECRET.
+    """
+    if redact(url) != url:
+        raise UsageError("a URL with credentials or a token in it is shown to everybody who lists webhooks")
+    secret = _secret(secret_block)
+    from registry_audit.registry.connection import Server, connect
+
+    connection = connect(Server(required_tracking_uri(tracking_uri), registry_uri))
+    webhook_id = subscribe(connection, url, secret)
+    click.echo(f"registered the webhook {printable(webhook_id)} at {redact(connection.registry_uri)}")
+    must_arrive(connection, webhook_id)
+    click.echo("its test delivery arrived")
+
+
+def _secret(block: str | None) -> str:
+    if block is None:
+        return must_be_strong(os.environ.get(SECRET, ""), SECRET)
+    from prefect.blocks.system import Secret
+
+    try:
+        loaded: Any = Secret.load(block)
+    except ValueError as error:
+        raise UsageError(f"there is no Secret block '{printable(block)}'") from error
+    return must_be_strong(str(loaded.get()), f"the Secret block {printable(block)}")
+
+
+if __name__ == "__main__":
+    sys.exit(boundary.run(command, "python -m flows.on_registration"))

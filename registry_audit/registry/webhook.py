@@ -1,0 +1,167 @@
+"""MLflow's webhooks: which deliveries are genuine, what they tell, and how a server is asked to send them.
+
+MLflow 3.17 signs as Standard Webhooks do (`mlflow/webhooks/delivery.py`): HMAC-SHA256 over `id.timestamp.body`. It
+tries a delivery four times within some two minutes, with one id and one timestamp, on 429 and 5xx only.
+"""
+
+import base64
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from glob import escape
+from typing import Any
+
+from registry_audit.errors import AuditError, CouldNotVerify, UsageError
+from registry_audit.patience import patiently
+from registry_audit.printable import printable
+from registry_audit.redact import redact
+from registry_audit.registry.connection import Connection
+from registry_audit.registry.translate import translated
+
+MAX_BODY_BYTES = 1_000_000  # a version's description and tags are in it
+FRESH_SECONDS = 300
+MIN_SECRET_CHARACTERS = 16
+
+_EVENT = "model_version.created"
+_SIGNATURE, _TIMESTAMP, _ID = "x-mlflow-signature", "x-mlflow-timestamp", "x-mlflow-delivery-id"
+_MAX_ID_CHARACTERS = 100
+_MAX_DIGITS = 18
+_MAX_NAME_CHARACTERS = 1_000  # MLflow's own limit is 256
+_NAME = "registry-audit"
+# Of a name that MLflow's filters take as it stands; any other is chosen by its number, then by its exact name.
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_. ")
+
+
+class Forged(AuditError):
+    """The delivery is not signed with the secret, or too old: it may be anybody's, or a recording."""
+
+
+class Malformed(AuditError):
+    """The delivery is genuine, and not what MLflow is known to send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A version that was created. Every text in it is hostile, though the server vouches for it."""
+
+    name: str
+    version: str  # decimal
+    workspace: str | None  # of a server that has workspaces
+    is_test: bool = False  # MLflow's example, sent when a person tests the webhook
+
+    @property
+    def label(self) -> str:
+        return f"{printable(redact(self.name))[:100]}/{self.version}"
+
+    def audit_parameters(self) -> dict[str, Any]:
+        """Options of an audit of just this version."""
+        number = f"version_number = {self.version}"
+        is_plain = _PLAIN.issuperset(self.name)
+        return {"models": [escape(self.name)], "filter": f"name = '{self.name}' AND {number}" if is_plain else number}
+
+
+def verified_id(headers: Mapping[str, str], body: bytes, secret: str, now: float) -> str:
+    """The id of a delivery that is genuine and fresh. The same delivery sent twice has the same id.
+
+    Args:
+        headers: their names in lower case.
+        now: seconds since the epoch.
+
+    Raises:
+        Forged: no signature, another one, or a time more than five minutes from now.
+    """
+    signature, timestamp, delivery_id = (headers.get(name, "") for name in (_SIGNATURE, _TIMESTAMP, _ID))
+    signed = f"{delivery_id}.{timestamp}.".encode() + body
+    expected = f"v1,{base64.b64encode(hmac.digest(secret.encode(), signed, 'sha256')).decode()}"
+    if not hmac.compare_digest(expected.encode(), signature.encode()):
+        raise Forged("the signature is not that of the secret")
+    if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= _MAX_DIGITS):
+        raise Forged("there is no timestamp")
+    if abs(now - int(timestamp)) > FRESH_SECONDS:
+        raise Forged(f"the delivery is not of these {FRESH_SECONDS} seconds: too old, or the clocks differ")
+    if not delivery_id or len(delivery_id) > _MAX_ID_CHARACTERS or not delivery_id.isprintable():
+        raise Forged("there is no delivery id")
+    return delivery_id
+
+
+def registration_of(body: bytes) -> Registration | None:
+    """The version that a delivery is about; None of another event.
+
+    Raises:
+        Malformed: it is not JSON, or lacks a name or a version's number.
+    """
+    try:
+        told = json.loads(body)
+        if f"{told['entity']}.{told['action']}" != _EVENT:
+            return None
+        data = told["data"]
+        name, version, workspace = data["name"], str(data["version"]), told.get("workspace")
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        raise Malformed(f"the delivery is not one of {_EVENT}") from error
+    if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME_CHARACTERS:
+        raise Malformed("the delivery names no model")
+    if not (version.isascii() and version.isdecimal() and len(version) <= _MAX_DIGITS and int(version) > 0):
+        raise Malformed("the delivery names no version")
+    return Registration(name, str(int(version)), workspace if isinstance(workspace, str) else None, data == _example())
+
+
+def _example() -> Any:
+    """What MLflow sends as a test: its source leads nowhere, so that no real version can look like it."""
+    from mlflow.webhooks import types
+
+    payload: Any = types.ModelVersionCreatedPayload
+    return payload.example()
+
+
+def must_be_strong(secret: str, variable: str) -> str:
+    """Raises: UsageError: the secret is too short to keep anybody out."""
+    if len(secret) < MIN_SECRET_CHARACTERS:
+        need = f"{MIN_SECRET_CHARACTERS} characters or more"
+        raise UsageError(f"the webhook's secret needs {need}: set {variable}, for instance to `openssl rand -hex 32`")
+    return secret
+
+
+def subscribe(connection: Connection, url: str, secret: str) -> str:
+    """Ask the MLflow server to send new versions to the URL, or bring the webhook of that URL up to date; its id.
+
+    Raises:
+        UsageError: the server has no webhooks, or refuses the URL.
+        CouldNotVerify: the server cannot be reached.
+    """
+    client: Any = connection.client
+    told = {"events": [_EVENT], "secret": secret}
+    with translated("register the webhook"):
+        known = next((hook for hook in _webhooks(client) if hook.name == _NAME and hook.url == url), None)
+        if known is None:
+            made = client.create_webhook(_NAME, url, description="Audits each new version", **told)
+        else:
+            made = client.update_webhook(known.webhook_id, status="ACTIVE", **told)
+    return str(made.webhook_id)
+
+
+def must_arrive(connection: Connection, webhook_id: str) -> None:
+    """Have the server send its test delivery.
+
+    Raises:
+        CouldNotVerify: it did not arrive, or was refused.
+    """
+    with translated("test the webhook"):
+        result = connection.client.test_webhook(webhook_id)
+    if not result.success:
+        said = result.error_message or f"status {result.response_status}: {result.response_body}"
+        raise CouldNotVerify(
+            f"the webhook is registered, but its test did not arrive: {printable(redact(str(said)))[:300]}"
+        )
+
+
+def _webhooks(client: Any) -> list[Any]:
+    found: list[Any] = []
+    token: str | None = None
+    while True:
+        page = patiently(partial(client.list_webhooks, max_results=100, page_token=token))
+        found += page
+        token = page.token
+        if not token or not page:
+            return found
