@@ -3,7 +3,7 @@
 python -m benchmarks.bare_http proxy BASE_URL LIST_FILE    from an `mlflow server`, by http.client
 python -m benchmarks.bare_http s3 URL LIST_FILE            by boto3, large objects in concurrent ranges
 
-One path a line: below the server's artifact root, or s3://BUCKET/KEY. The credentials of S3 are those of the environment.
+One path a line: below the server's artifact root, or s3://BUCKET/KEY. S3's credentials are the environment's.
 """
 
 import http.client

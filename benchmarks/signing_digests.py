@@ -20,8 +20,8 @@ def main(roots: list[Path]) -> int:
     models = sorted(path.parent.relative_to(roots[0]) for path in roots[0].rglob("MLmodel"))
 
     def digests(model: Path) -> list[Any]:
-        # A configuration holds the state of one hashing: each model has its own.
-        return [sorted(_digests(Config().hash(root / model)))  # type: ignore[no-untyped-call] for root in roots]
+        configuration: Any = Config  # it holds the state of one hashing: each model has its own
+        return [sorted(_digests(configuration().hash(root / model))) for root in roots]
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(pool.map(digests, models))
