@@ -15,12 +15,14 @@ def audit_contestants(place: Place, one: Place, workers: int | None) -> list[Con
     threads = ("--workers", str(workers)) if workers else ()
     own = f"sqlite:///ledger-{place.shape.name}-{place.store}.db"
     accepted = _command(place, "--ledger", own, "--accept-new", *threads)
+    quick = _listed(place, "audit-quick", "a second audit, --quick", "--quick", ("--ledger", own, *threads), accepted)
     return [
         _whole(one, ONE_AUDIT, "registry-audit audit, one version", None, threads),
         _whole(place, AUDIT, "registry-audit audit", ONE_AUDIT, threads),
         _whole(place, "audit-no-ledger", "the same without a ledger", ONE_AUDIT, ("--ledger", "none", *threads)),
         _whole(place, "audit-blake3", "the same with --digest blake3", ONE_AUDIT, ("--digest", "blake3", *threads)),
-        _listed(place, "audit-quick", "a second audit, --quick", "--quick", ("--ledger", own, *threads), accepted),
+        # A proxy's listing has neither times nor ETags: there --quick reads everything again.
+        *([] if place.store == "proxy" else [quick]),
         _listed(place, "audit-liveness", "registry-audit audit --liveness", "--liveness", threads, None),
         _flow(one, "flow-start", "flow audit-registry, one version", None, threads),
         _flow(place, "flow", "flow audit-registry", "flow-start", threads),

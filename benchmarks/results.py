@@ -37,7 +37,11 @@ def to_result(
     command: str,
     measured: Sequence[Measured],
 ) -> dict[str, Any]:
-    walls = {each.contestant.key: [sample.wall_seconds for sample in each.samples] for each in measured if each.samples}
+    walls = {
+        each.contestant.key: [sample.wall_seconds for sample in each.samples]
+        for each in measured
+        if each.skipped is None
+    }
     return {
         "case": case.name,
         "store": case.store,

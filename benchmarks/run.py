@@ -109,25 +109,36 @@ def _rounds(
                 continue
             if number == 0 and each.contestant.prepare is not None:
                 _say(f"{case.name}, preparing: {each.contestant.label}")
-                run_once(
-                    resolved(each.contestant.prepare), cwd=work, environment=environment, output=work / "output.txt"
-                )
+                _run(each, each.contestant.prepare, work, environment)
             offset = server.log.stat().st_size if server else 0
-            sample = _run(each, work, environment)
-            if server is not None and each.skipped is None:
-                each.requests = server.requests_since(offset)
+            sample = _measured_once(each, work, environment)
             which = f"round {number} of {rounds}" if number else "warm-up"
-            outcome = each.skipped or f"{sample.wall_seconds:.2f} s"
+            outcome = each.skipped if sample is None else f"{sample.wall_seconds:.2f} s"
             _say(f"{time.strftime('%H:%M:%S')} {case.name}, {which}: {each.contestant.label}: {outcome}")
-            if number and each.skipped is None:  # the first round fills the page cache and those of compiled Python
+            if server is not None:
+                each.requests = server.requests_since(offset)
+            if number and sample is not None:  # the first round fills the page cache and those of compiled Python
                 each.samples.append(sample)
 
 
-def _run(each: Measured, work: Path, environment: dict[str, str]) -> Sample:
-    """One contestant once. One that does not do the whole work is out, and the others go on."""
+def _measured_once(each: Measured, work: Path, environment: dict[str, str]) -> Sample | None:
+    """None for one that does not do the whole work: it is out, and the others go on."""
+    sample, text = _run(each, each.contestant.command, work, environment)
+    if each.skipped is not None:
+        return None
+    try:
+        each.done = each.contestant.check(text, work)
+    except ValueError as error:
+        each.skipped, each.failed = "it did not do the whole work", True
+        _say(f"{each.contestant.label}: {error}")
+        return None
+    return sample
+
+
+def _run(each: Measured, command: tuple[str, ...], work: Path, environment: dict[str, str]) -> tuple[Sample, str]:
     output = work / "output.txt"
     shutil.rmtree(work / REPORT, ignore_errors=True)
-    sample = run_once(each.contestant.argv(), cwd=work, environment=environment, output=output)
+    sample = run_once(resolved(command), cwd=work, environment=environment, output=output)
     text = output.read_text(errors="replace")
     os.sync()  # what one contestant wrote is not flushed during the next one's time
     if sample.exit_status == SKIPPED:
@@ -135,13 +146,7 @@ def _run(each: Measured, work: Path, environment: dict[str, str]) -> Sample:
     elif sample.exit_status != 0:
         each.skipped, each.failed = f"exit status {sample.exit_status}", True
         _say(text[-2_000:])
-    else:
-        try:
-            each.done = each.contestant.check(text, work)
-        except ValueError as error:
-            each.skipped, each.failed = "it did not do the whole work", True
-            _say(f"{each.contestant.label}: {error}")
-    return sample
+    return sample, text
 
 
 def _generate(shape: Shape, work: Path, environment: dict[str, str]) -> None:

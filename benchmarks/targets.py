@@ -192,8 +192,4 @@ TARGETS = (
         "small-10000-local", "`--quick` on an unchanged registry: nothing read but each root MLmodel",
         _bytes_read("audit-quick"), lambda result: float(result["mlmodel_bytes"]), "bytes",
     ),
-    Target(
-        "small-10000-proxy", "`--quick` on an unchanged registry: nothing read but each root MLmodel",
-        _bytes_read("audit-quick"), lambda result: float(result["mlmodel_bytes"]), "bytes",
-    ),
 )  # fmt: skip
