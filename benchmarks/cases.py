@@ -35,6 +35,7 @@ def _case(name: str, keys: tuple[str, ...] = (_EVERYBODY,), *, rounds: int = 3, 
 
 _REMOTE = (*_AUDITS, "registry-client-start", "registry-client", "bare-client", "rclone-download", "rclone-hash")
 _FLOORS = ("cat", "floor-read", "floor-sha256", "floor-blake3", "b3sum")
+_COMPARING = ("rclone-download", "rclone-hash", "diff", "model-signing", "floor-compare", "floor-all")
 
 CASES = {
     case.name: case
@@ -42,16 +43,16 @@ CASES = {
         Case("start-up", ONE_VERSION, "local", (_EVERYBODY,), 5, True),
         _case("small-local"),
         _case("large-local"),
-        _case("files-local"),
+        _case("files-local", (*_AUDITS, "audit-blake3", *_FLOORS, *_COMPARING, "predecessor-start", "predecessor")),
         _case("shared-local", (*_AUDITS, *_FLOORS, "registry-client-start", "registry-client")),
         _case("one-directory-local", (*_AUDITS, *_FLOORS)),
         _case("small-proxy", _REMOTE, rounds=1),
         _case("large-proxy", (*_REMOTE, "predecessor-start", "predecessor"), rounds=2),
-        _case("small-s3", _REMOTE, rounds=2),
+        _case("small-s3", _REMOTE, rounds=1),
         _case("large-s3", _REMOTE, rounds=2),
         _case("small-10000-local", (*_AUDITS, "audit-no-ledger", "flow-start", "flow"), rounds=2, default=False),
         _case("small-10000-proxy", (*_AUDITS, "registry-client-start", "registry-client"), rounds=1, default=False),
-        Case("memory", SHAPES["memory"], "local", ("import-mlflow", "audit-start", "audit"), 1, False),
+        Case("memory", SHAPES["memory"], "local", ("import-mlflow", "bare-check", "audit-start", "audit"), 1, False),
     )
 }
 
@@ -62,7 +63,7 @@ def contestants(case: Case, place: Place, one: Place, workers: int | None) -> li
         return _start_up(one)
     found = [*audit_contestants(place, one, workers), *peer_contestants(place, one)]
     if case.name == "memory":
-        found = [_import_mlflow(), *found]
+        found = [_import_mlflow(), _bare_check(one), *found]
     return [contestant for contestant in found if case.takes(contestant.key)]
 
 
@@ -84,12 +85,7 @@ def _start_up(one: Place) -> list[Contestant]:
             "help", "registry-audit --help", ("registry-audit", "--help"), lambda o, cwd: containing(o, "Usage:")
         ),
         _import_mlflow(),
-        Contestant(
-            "bare-check",
-            "import mlflow and the client's calls",
-            ("python", "-m", "benchmarks.bare_check", one.tracking_uri, name, "1"),
-            lambda output, cwd: containing(output, f"{name}/1 of run "),
-        ),
+        _bare_check(one),
         Contestant(
             "check",
             "check-model-version, one small version",
@@ -97,6 +93,16 @@ def _start_up(one: Place) -> list[Contestant]:
             equal,
         ),
     ]
+
+
+def _bare_check(one: Place) -> Contestant:
+    name = model_names(one.shape)[0]
+    return Contestant(
+        "bare-check",
+        "import mlflow and the client's calls",
+        ("python", "-m", "benchmarks.bare_check", one.tracking_uri, name, "1"),
+        lambda output, cwd: containing(output, f"{name}/1 of run "),
+    )
 
 
 def _import_mlflow() -> Contestant:

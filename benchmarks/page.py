@@ -98,7 +98,7 @@ def _line(row: dict[str, Any]) -> str:
         f"{row['cpu_seconds']:.2f}",
         f"{max(row['peak_bytes'], row['peak_tree_bytes'] or 0) / 1e6:.0f}",
         "" if row["peak_descriptors"] is None else str(row["peak_descriptors"]),
-        f"{row['written_bytes'] / 1e6:.1f}",
+        "" if row["written_bytes"] is None else f"{row['written_bytes'] / 1e6:.1f}",
     ]
     return f"| {' | '.join(cells)} |"
 

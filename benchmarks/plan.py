@@ -248,10 +248,11 @@ def _own_lines(estate: Estate, results: dict[str, Result]) -> list[str]:
         a_version = max(0, audit["peak_bytes"] - one["peak_bytes"]) / memory["shape"]["versions"]
         lines.append(f"- Memory of one process for all versions: {_bytes(a_version * estate.versions)} over its start.")
     if rows and (audit := row_of(rows, AUDIT)) and (one := row_of(rows, ONE_AUDIT)):
-        a_version = max(0, audit["written_bytes"] - one["written_bytes"]) / rows["shape"]["versions"]
-        lines.append(
-            f"- Written to disk, ledger and report files together: {_bytes(a_version * estate.versions)} an audit."
-        )
+        if audit["written_bytes"] is not None and one["written_bytes"] is not None:
+            a_version = max(0, audit["written_bytes"] - one["written_bytes"]) / rows["shape"]["versions"]
+            lines.append(
+                f"- Written to disk, ledger and report files together: {_bytes(a_version * estate.versions)} an audit."
+            )
     return lines
 
 

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from benchmarks import plan
 from benchmarks.audits import REPORT
 from benchmarks.cases import CASES, Case, contestants, scaled
 from benchmarks.contestants import Contestant, resolved
@@ -52,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("Not saved: these are not the sizes and contestants of the tables (--results-dir saves anyway).")
     elif chosen.results_dir is None:
         update_page(_HERE)
+        plan.main(["--update", str(_HERE.parent / "docs" / "scale.md")])
     return 1 if failed else 0
 
 

@@ -25,7 +25,7 @@ class Target:
     case: str
     text: str
     measured: Callable[[Result], float | None]  # None where one of its contestants was not measured
-    bound: Callable[[Result], float]
+    bound: float | Callable[[Result], float]
     unit: Unit
     at_least: bool = False  # else at most
 
@@ -45,14 +45,14 @@ def verdicts(results: Mapping[str, Result]) -> list[Verdict]:
 
 def _verdict(target: Target, result: Result | None) -> Verdict:
     value = target.measured(result) if result is not None else None
+    form, limit = _FORMS[target.unit], "at least" if target.at_least else "at most"
     if result is None or value is None:
-        return Verdict(target.case, target.text, "", "not measured", None)
-    form, bound = _FORMS[target.unit], target.bound(result)
+        bound_words = "" if callable(target.bound) else f"{limit} {form(target.bound)}"
+        return Verdict(target.case, target.text, bound_words, "not measured", None)
+    bound = target.bound(result) if callable(target.bound) else target.bound
     met = value >= bound if target.at_least else value <= bound
     measured = form(value) if result["scale"] == 1 else f"{form(value)} at {result['scale']:g} of the size"
-    return Verdict(
-        target.case, target.text, f"{'at least' if target.at_least else 'at most'} {form(bound)}", measured, met
-    )
+    return Verdict(target.case, target.text, f"{limit} {form(bound)}", measured, met)
 
 
 def walls(result: Result, key: str, *, less_start: bool = False) -> list[float] | None:
@@ -126,21 +126,15 @@ def _bytes_read(key: str) -> Callable[[Result], float | None]:
     return measured
 
 
-def _is(bound: float) -> Callable[[Result], float]:
-    return lambda result: bound
-
-
 def _one_model(result: Result) -> float:
     return float(result["shape"]["model_bytes"])
 
 
 def _remote(case: str, client: str) -> tuple[Target, ...]:
     return (
-        Target(f"large-{case}", f"of the throughput of a bare {client}", _share_of_bare, _is(0.85), "%", True),
-        Target(f"small-{case}", f"of the throughput of a bare {client}", _share_of_bare, _is(0.85), "%", True),
-        Target(
-            f"small-{case}", "the same, less what the registry client costs", _net_share_of_bare, _is(0.85), "%", True
-        ),
+        Target(f"large-{case}", f"of the throughput of a bare {client}", _share_of_bare, 0.85, "%", True),
+        Target(f"small-{case}", f"of the throughput of a bare {client}", _share_of_bare, 0.85, "%", True),
+        Target(f"small-{case}", "the same, less what the registry client costs", _net_share_of_bare, 0.85, "%", True),
         Target(
             f"large-{case}",
             "memory over that of one small version: less than one of its files",
@@ -161,28 +155,28 @@ def _remote(case: str, client: str) -> tuple[Target, ...]:
 TARGETS = (
     Target(
         "large-local", "audit / floor that reads all and takes the sha256 of one copy, all cores",
-        lambda result: ratio(result, AUDIT, "floor-sha256"), _is(1.25), "x",
+        lambda result: ratio(result, AUDIT, "floor-sha256"), 1.25, "x",
     ),
     Target(
         "large-local", "audit with blake3 / `b3sum` of all the bytes",
-        lambda result: ratio(result, "audit-blake3", "b3sum"), _is(1.25), "x",
+        lambda result: ratio(result, "audit-blake3", "b3sum"), 1.25, "x",
     ),
-    Target("small-local", "a version", _a_version(_seconds(AUDIT, less_start=True)), _is(0.003), "ms"),
+    Target("small-local", "a version", _a_version(_seconds(AUDIT, less_start=True)), 0.003, "ms"),
     Target(
         "small-local", "a version, less what the registry client costs",
-        _a_version(lambda result: net_seconds(result, AUDIT)), _is(0.001), "ms",
+        _a_version(lambda result: net_seconds(result, AUDIT)), 0.001, "ms",
     ),
     *_remote("proxy", "concurrent HTTP client"),
     *_remote("s3", "concurrent boto3 client"),
-    Target("small-10000-proxy", "`--liveness`, the whole process", _seconds("audit-liveness"), _is(60), "s"),
+    Target("small-10000-proxy", "`--liveness`, the whole process", _seconds("audit-liveness"), 60, "s"),
     Target(
         "memory", "memory over `import mlflow`, 100,000 versions",
-        _more("peak_bytes", AUDIT, "import-mlflow"), _is(100 * _MIB), "MiB",
+        _more("peak_bytes", AUDIT, "import-mlflow"), 100 * _MIB, "MiB",
     ),
-    Target("start-up", "`registry-audit --help`", _seconds("help"), _is(0.3), "s"),
+    Target("start-up", "`registry-audit --help`", _seconds("help"), 0.3, "s"),
     Target(
         "start-up", "`check-model-version` / `import mlflow` and the client's calls",
-        lambda result: ratio(result, "check", "bare-check", less_start=False), _is(1.3), "x",
+        lambda result: ratio(result, "check", "bare-check", less_start=False), 1.3, "x",
     ),
     Target(
         "one-directory-local", "bytes read of a storage that all share: once",
