@@ -242,18 +242,21 @@ def _unit_lines(results: dict[str, Result]) -> list[str]:
 
 def _own_lines(estate: Estate, results: dict[str, Result]) -> list[str]:
     """What the auditor itself takes: memory, and disk for ledger and reports."""
-    memory, rows = results.get("memory"), results.get("small-10000-local")
-    lines = []
-    if memory and (audit := row_of(memory, AUDIT)) and (one := row_of(memory, ONE_AUDIT)):
-        a_version = max(0, audit["peak_bytes"] - one["peak_bytes"]) / memory["shape"]["versions"]
-        lines.append(f"- Memory of one process for all versions: {_bytes(a_version * estate.versions)} over its start.")
-    if rows and (audit := row_of(rows, AUDIT)) and (one := row_of(rows, ONE_AUDIT)):
-        if audit["written_bytes"] is not None and one["written_bytes"] is not None:
-            a_version = max(0, audit["written_bytes"] - one["written_bytes"]) / rows["shape"]["versions"]
-            lines.append(
-                f"- Written to disk, ledger and report files together: {_bytes(a_version * estate.versions)} an audit."
-            )
-    return lines
+    memory = _more_a_version(results.get("memory"), "peak_bytes")
+    written = _more_a_version(results.get("small-10000-local"), "written_bytes")
+    found = (
+        ("Memory of one process that audits all versions, over its start", memory),
+        ("Written to disk by one audit of all versions, ledger and report files together", written),
+    )
+    return [f"- {words}: {_shown(_times(one, estate.versions), _bytes)}." for words, one in found]
+
+
+def _more_a_version(result: Result | None, field: str) -> float | None:
+    """What a version adds to the audit of a single one."""
+    audit, one = (row_of(result, key) if result else None for key in (AUDIT, ONE_AUDIT))
+    if result is None or audit is None or one is None or audit[field] is None or one[field] is None:
+        return None
+    return float(max(0, audit[field] - one[field]) / result["shape"]["versions"])
 
 
 def _shown(value: float | None, form: Callable[[float], str]) -> str:
