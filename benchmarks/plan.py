@@ -188,12 +188,13 @@ def _liveness(results: dict[str, Result], versions: int) -> float | None:
 
 def _net(result: Result | None, key: str) -> float | None:
     found = walls(result, key, less_start=True) if result else None
-    return statistics.median(found) if found else None
+    net = statistics.median(found) if found else 0
+    return net if net > 0 else None  # a start-up that took longer than the whole measures nothing
 
 
 def _a_version(result: Result | None, key: str) -> float | None:
     net = _net(result, key)
-    return None if net is None or result is None else max(net, 0) / result["shape"]["versions"]
+    return None if net is None or result is None else net / result["shape"]["versions"]
 
 
 def _times(one: float | None, count: float) -> float | None:

@@ -73,6 +73,13 @@ def test_a_version_less_what_the_client_costs() -> None:
     assert _verdict(result, "less what the registry client costs").met is True
 
 
+def test_a_start_up_that_took_longer_than_the_whole_meets_nothing() -> None:
+    audits = _measured("audit", [3.0], "audit-start"), _measured("audit-start", [4.0])
+    result = _result("large-local", *audits, _measured("floor-sha256", [2.0]))
+    assert _verdict(result, "sha256").met is None
+    assert _verdict(result, "sha256").measured == "lost in the noise"
+
+
 def test_throughput_of_a_bare_client_is_a_lower_bound() -> None:
     audits = _measured("audit", [11.0], "audit-start"), _measured("audit-start", [1.0])
     slow, fast = (_result("large-proxy", *audits, _measured("bare-client", [wall])) for wall in (8.0, 9.0))
