@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-from-lock
 
-.PHONY: setup demo test test-all lint bench lock clean
+.PHONY: setup demo test test-all lint bench bench-all lock clean
 
 setup: $(STAMP)
 
@@ -31,8 +31,12 @@ lint: setup
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+# Some 15 minutes; `bench-all` adds 10,000 and 100,000 versions, an hour more.
 bench: setup
 	@$(BIN)/python -m benchmarks.run
+
+bench-all: setup
+	@$(BIN)/python -m benchmarks.run --all
 
 # Universal: every platform and Python from 3.11 on; names packages and hashes, and no host.
 lock: setup

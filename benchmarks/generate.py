@@ -6,32 +6,48 @@ MLflow itself creates the database, the registered models, the first run and the
 real. The other runs and versions are copies of those rows with names, numbers and paths changed: through the client
 each would take some 20 ms, and what is measured only reads them.
 
-Every version has two physically separate copies of its model: `source` is the run's artifact directory,
+With separate storage every version has two physical copies of its model: `source` is the run's artifact directory,
 `storage_location` a directory of the registry's own. Both trees have one layout (RUN_ID/artifacts/model/...), for
-tools that compare trees need that; in a real registry they would first need somebody to line the copies up.
+tools that compare trees need that; in a real registry they would first need somebody to line the copies up. With shared
+storage, which is what open-source MLflow registers, both are one.
+
+The trees lie on disk once. `local.db` says where; `proxy.db` is the same registry for an `mlflow server` whose
+`--artifacts-destination` is the directory, `s3.db` for an endpoint that serves it as the bucket of the shape's name.
 """
 
 import argparse
 import contextlib
 import itertools
 import json
+import os
 import random
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from benchmarks.shapes import Shape
+from benchmarks.shapes import EXTRA_FILE_BYTES, OWN_FILES, Shape
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-DATABASE = "mlflow.db"
+Store = Literal["local", "proxy", "s3"]
+STORES: tuple[Store, ...] = ("local", "proxy", "s3")
 RUN_MODELS = "run_models"
 REG_MODELS = "reg_models"
 _DONE = "generated.json"
 _INSIDE_RUN = "artifacts/model"
+_FIRST_MODEL = "model-000000"
+# Columns that say where artifacts are.
+_LOCATIONS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+# Long past, so that a fingerprint is trusted at once, and another for each copy: see README.md.
+_FIRST_MODIFIED_AT = 1_767_225_600.0
 
 _MLMODEL = """\
 artifact_path: model
@@ -76,63 +92,102 @@ def generate(directory: Path, shape: Shape) -> None:
         raise SystemExit(f"{directory} is not empty and holds no registry of {shape.words}: remove it, or name another")
     directory.mkdir(parents=True, exist_ok=True)
     generator = random.Random(shape.name)  # the same bytes every time; incompressible all the same
-    first_run = _create_registry(directory.resolve(), shape)
-    runs = [first_run, *(f"{generator.getrandbits(128):032x}" for _ in range(shape.versions - 1))]
-    _fill_database(directory.resolve(), shape, runs)
+    local = directory / database_name("local")
+    first_run = _create_registry(local, str(directory.resolve()))
+    runs = [first_run, *(f"{generator.getrandbits(128):032x}" for _ in range(shape.directories - 1))]
+    _fill_database(local, str(directory.resolve()), shape, runs)
     for run_id in runs:
         files = _model(run_id, shape, generator)
-        for copies in (RUN_MODELS, REG_MODELS):
-            _write(directory / copies / run_id / _INSIDE_RUN, files)
+        for number, copies in enumerate(trees(shape)):
+            _write(directory / copies / run_id / _INSIDE_RUN, files, _FIRST_MODIFIED_AT + number * 60)
+    for store in STORES[1:]:
+        _move(local, directory / database_name(store), str(directory.resolve()), artifact_root(store, shape))
     done.write_text(json.dumps(asdict(shape)))
 
 
+def database_name(store: Store) -> str:
+    return f"{store}.db"
+
+
+def artifact_root(store: Store, shape: Shape) -> str:
+    """What the trees are called by clients that do not see the directory they are in."""
+    return "mlflow-artifacts:" if store == "proxy" else f"s3://{shape.name}"
+
+
+def trees(shape: Shape) -> tuple[str, ...]:
+    return (RUN_MODELS, REG_MODELS) if shape.storage == "separate" else (RUN_MODELS,)
+
+
+def stored_paths(directory: Path, shape: Shape) -> list[str]:
+    """Every file of every tree, as POSIX paths below the directory."""
+    return sorted(
+        path.relative_to(directory).as_posix()
+        for tree in trees(shape)
+        for path in (directory / tree).rglob("*")
+        if path.is_file()
+    )
+
+
 def model_names(shape: Shape) -> list[str]:
-    return [f"model-{number:04}" for number in range(-(-shape.versions // shape.versions_per_model))]
+    return [f"model-{number:06}" for number in range(-(-shape.versions // shape.versions_per_model))]
 
 
-def _create_registry(directory: Path, shape: Shape) -> str:
-    """The schema, the registered models, one run and its version, by MLflow; returns the run's id."""
+def _create_registry(database: Path, root: str) -> str:
+    """The schema, one registered model, one run and its version, by MLflow; returns the run's id."""
     import mlflow
 
-    uri = f"sqlite:///{directory / DATABASE}"
+    uri = f"sqlite:///{database}"
     client: MlflowClient = mlflow.MlflowClient(uri, uri)
-    experiment_id = client.create_experiment("benchmark", artifact_location=str(directory / RUN_MODELS))
+    experiment_id = client.create_experiment("benchmark", artifact_location=f"{root}/{RUN_MODELS}")
     run = client.create_run(experiment_id)
     client.set_terminated(run.info.run_id)
-    names = model_names(shape)
-    for name in names:
-        client.create_registered_model(name)
+    client.create_registered_model(_FIRST_MODEL)
     client.create_model_version(
-        names[0], f"{run.info.artifact_uri}/model", run_id=run.info.run_id, await_creation_for=0
+        _FIRST_MODEL, f"{run.info.artifact_uri}/model", run_id=run.info.run_id, await_creation_for=0
     )
     return str(run.info.run_id)
 
 
-def _fill_database(directory: Path, shape: Shape, runs: list[str]) -> None:
+def _fill_database(database: Path, root: str, shape: Shape, runs: list[str]) -> None:
     labels = itertools.islice(
-        ((name, number + 1) for name in model_names(shape) for number in range(shape.versions_per_model)), len(runs)
+        ((name, number + 1) for name in model_names(shape) for number in range(shape.versions_per_model)),
+        shape.versions,
     )
+    registered = trees(shape)[-1]
     versions = [
         {
             "name": name,
             "version": number,
             "run_id": run_id,
-            "source": str(directory / RUN_MODELS / run_id / _INSIDE_RUN),
-            "storage_location": str(directory / REG_MODELS / run_id / _INSIDE_RUN),
+            "source": f"{root}/{RUN_MODELS}/{run_id}/{_INSIDE_RUN}",
+            "storage_location": f"{root}/{registered}/{run_id}/{_INSIDE_RUN}",
         }
-        for run_id, (name, number) in zip(runs, labels, strict=True)
+        for index, (name, number) in enumerate(labels)
+        for run_id in (runs[index // shape.versions_per_directory],)
     ]
-    new_runs = [
-        {"run_uuid": run_id, "artifact_uri": str(directory / RUN_MODELS / run_id / "artifacts")} for run_id in runs[1:]
-    ]
-    with contextlib.closing(sqlite3.connect(directory / DATABASE)) as database, database:
-        _insert_like(database, "runs", "run_uuid", runs[0], new_runs)
-        _insert_like(database, "tags", "run_uuid", runs[0], [{"run_uuid": run_id} for run_id in runs[1:]])
-        _insert_like(database, "model_versions", "run_id", runs[0], versions[1:])
-        database.execute(
-            "UPDATE model_versions SET storage_location = ? WHERE run_id = ?",
-            (versions[0]["storage_location"], runs[0]),
+    new_runs = [{"run_uuid": run_id, "artifact_uri": f"{root}/{RUN_MODELS}/{run_id}/artifacts"} for run_id in runs[1:]]
+    new_models = [{"name": name} for name in model_names(shape)[1:]]
+    with contextlib.closing(sqlite3.connect(database)) as rows, rows:
+        _insert_like(rows, "runs", "run_uuid", runs[0], new_runs)
+        _insert_like(rows, "tags", "run_uuid", runs[0], [{"run_uuid": run_id} for run_id in runs[1:]])
+        _insert_like(rows, "registered_models", "name", _FIRST_MODEL, new_models)
+        _insert_like(rows, "model_versions", "run_id", runs[0], versions[1:])
+        rows.execute(
+            "UPDATE model_versions SET storage_location = ? WHERE name = ? AND version = 1",
+            (versions[0]["storage_location"], _FIRST_MODEL),
         )
+
+
+def _move(database: Path, copy: Path, root: str, new_root: str) -> None:
+    """The same registry for clients to which the same trees have another address."""
+    with contextlib.closing(sqlite3.connect(database)) as original, contextlib.closing(sqlite3.connect(copy)) as rows:
+        original.backup(rows)
+        for table, column in _LOCATIONS:
+            rows.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                (new_root, len(root) + 1, len(root), root),
+            )
+        rows.commit()
 
 
 def _insert_like(
@@ -153,25 +208,37 @@ def _model(run_id: str, shape: Shape, generator: random.Random) -> dict[str, byt
         model_bytes=shape.model_bytes, model_uuid=f"{generator.getrandbits(128):032x}", run_id=run_id
     )
     texts = {name: text.encode() for name, text in (_TEXTS | {"MLmodel": mlmodel}).items()}
-    return texts | {"model.pkl": generator.randbytes(shape.model_bytes)}
+    extra = {
+        f"data/{number // 100:04}/part-{number:06}.bin": generator.randbytes(EXTRA_FILE_BYTES)
+        for number in range(shape.files - OWN_FILES)
+    }
+    return texts | {"model.pkl": generator.randbytes(shape.model_bytes)} | extra
 
 
-def _write(directory: Path, files: Mapping[str, bytes]) -> None:
+def _write(directory: Path, files: Mapping[str, bytes], modified_at: float) -> None:
     """Plain writes: a copy by the file system could share the blocks of both copies."""
     directory.mkdir(parents=True)
     for name, content in files.items():
-        (directory / name).write_bytes(content)
+        path = directory / name
+        if "/" in name:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        os.utime(path, (modified_at, modified_at))
 
 
 def main() -> None:
+    own = Shape("custom", versions=100, model_bytes=2_048)
     parser = argparse.ArgumentParser(prog="python -m benchmarks.generate", description="Make a registry to measure on.")
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--name", default="custom", help="seeds the random bytes")
-    parser.add_argument("--versions", type=int, default=100)
-    parser.add_argument("--model-bytes", type=int, default=2_048)
-    parser.add_argument("--versions-per-model", type=int, default=10)
-    chosen = parser.parse_args()
-    generate(chosen.directory, Shape(chosen.name, chosen.versions, chosen.model_bytes, chosen.versions_per_model))
+    parser.add_argument("--name", default=own.name, help="seeds the random bytes; in S3 the name of the bucket")
+    parser.add_argument("--versions", type=int, default=own.versions)
+    parser.add_argument("--model-bytes", type=int, default=own.model_bytes)
+    parser.add_argument("--versions-per-model", type=int, default=own.versions_per_model)
+    parser.add_argument("--files", type=int, default=own.files, help=f"of one copy, {OWN_FILES} and more")
+    parser.add_argument("--storage", choices=["separate", "shared"], default=own.storage)
+    parser.add_argument("--versions-per-directory", type=int, default=own.versions_per_directory)
+    chosen = vars(parser.parse_args())
+    generate(chosen.pop("directory"), Shape(**chosen))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,12 @@ import platform
 import re
 import shutil
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from benchmarks.contestants import resolved
+
+_PACKAGES = ("mlflow-registry-audit", "mlflow", "prefect", "boto3", "obstore", "blake3", "model-signing")
 
 
 def describe_machine() -> dict[str, object]:
@@ -18,8 +22,8 @@ def describe_machine() -> dict[str, object]:
         "load_at_start": round(os.getloadavg()[0], 2),
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in ("mlflow-registry-audit", "mlflow")},
-            **{name: found for name in ("rclone", "diff") if (found := _version_of(name)) is not None},
+            **{name: found for name in _PACKAGES if (found := _package(name)) is not None},
+            **{name: found for name in ("rclone", "diff", "b3sum") if (found := _version_of(name)) is not None},
         },
     }
 
@@ -32,9 +36,17 @@ def _processor() -> str:
     return found[1] if found else platform.machine()
 
 
-def _version_of(program: str) -> str | None:
-    if shutil.which(program) is None:
+def _package(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
         return None
-    output = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+
+
+def _version_of(program: str) -> str | None:
+    command = resolved((program, "--version"))
+    if shutil.which(command[0]) is None:
+        return None
+    output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     found = re.search(r"\d+(\.\d+)+", output)
     return found[0] if found else "unknown"

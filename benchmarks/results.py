@@ -1,100 +1,105 @@
-"""Samples to a result: medians, ratios within rounds, targets; as JSON."""
+"""Samples to a result: medians, and ratios within rounds; as JSON that holds every single run."""
 
 import json
 import statistics
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contestants import AUDIT, RCLONE_DOWNLOAD, Contestant
+from benchmarks.cases import Case
+from benchmarks.contestants import AUDIT, Contestant, Done
 from benchmarks.measure import Sample
-from benchmarks.shapes import SHAPES, Shape
+from benchmarks.servers import Requests
 
-SMALL_TARGET_SECONDS = 5.0
+Result = Mapping[str, Any]
 
 
 @dataclass(slots=True)
 class Measured:
     contestant: Contestant
-    samples: list[Sample]  # one a round
-    skipped: str | None  # why it did not run
-    says: str = ""
+    skipped: str | None = None  # why it did not run
+    failed: bool = False  # it ran, and did not do the whole work
+    samples: list[Sample] = field(default_factory=list)  # one a round
+    done: Done | None = None
+    requests: Requests | None = None  # that the MLflow server logged, in the last round
 
 
 def to_result(
-    shape: Shape, runs: int, both_copies_bytes: int, machine: dict[str, object], measured: Sequence[Measured]
+    case: Case,
+    *,
+    rounds: int,
+    scale: float,
+    stored_bytes: int,
+    mlmodel_bytes: int,
+    machine: dict[str, object],
+    servers: list[str],
+    command: str,
+    measured: Sequence[Measured],
 ) -> dict[str, Any]:
-    walls = {each.contestant.key: [sample.wall_seconds for sample in each.samples] for each in measured if each.samples}
+    walls = {
+        each.contestant.key: [sample.wall_seconds for sample in each.samples]
+        for each in measured
+        if each.skipped is None
+    }
     return {
-        "shape": asdict(shape) | {"words": shape.words},
-        "both_copies_bytes": both_copies_bytes,
-        "runs": runs,
-        "command": _command(shape, runs),
+        "case": case.name,
+        "store": case.store,
+        "shape": asdict(case.shape) | {"words": case.shape.words},
+        "stored_bytes": stored_bytes,
+        "mlmodel_bytes": mlmodel_bytes,
+        "stored_files": case.shape.stored_files,
+        "rounds": rounds,
+        "scale": scale,
+        "command": command,
         "machine": machine,
+        "servers": servers,
         "contestants": [_row(each, walls) for each in measured],
-        "targets": _targets(shape, walls, {each.contestant.key: each.contestant.start for each in measured}),
     }
 
 
-def save(result: dict[str, Any], directory: Path) -> None:
+def save(result: Result, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / f"{result['shape']['name']}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (directory / f"{result['case']}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def load(directory: Path) -> dict[str, Result]:
+    """By case."""
+    found = (json.loads(file.read_text(encoding="utf-8")) for file in sorted(directory.glob("*.json")))
+    return {result["case"]: result for result in found}
+
+
+def row_of(result: Result, key: str) -> dict[str, Any] | None:
+    """None where that contestant was not measured."""
+    found: list[dict[str, Any]] = [row for row in result["contestants"] if row["key"] == key and "samples" in row]
+    return found[0] if found else None
 
 
 def _row(each: Measured, walls: dict[str, list[float]]) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "key": each.contestant.key,
-        "label": each.contestant.label,
-        "command": " ".join(each.contestant.command),
-    }
+    key = each.contestant.key
+    row: dict[str, Any] = {"key": key, "label": each.contestant.label, "command": " ".join(each.contestant.command)}
     if each.skipped is not None:
-        return row | {"skipped": each.skipped}
-    mine, audit = walls[each.contestant.key], walls.get(AUDIT)
+        return row | {"skipped": each.skipped, "failed": each.failed}
+    mine, audit = walls[key], walls.get(AUDIT)
+    start = walls.get(each.contestant.start or "")
     return row | {
-        "says": each.says,
+        "says": each.done.says if each.done else "",
+        "facts": (each.done.facts if each.done else None) or {},
+        "requests": asdict(each.requests) if each.requests else None,
         "wall_seconds": statistics.median(mine),
-        "minus_start_seconds": _median(_without(walls, each.contestant.key, each.contestant.start)),
+        # Each round's seconds less the same round's start-up; null where there is none.
+        "minus_start_seconds": [one - two for one, two in zip(mine, start, strict=True)] if start else None,
         "cpu_seconds": statistics.median(sample.cpu_seconds for sample in each.samples),
         "peak_bytes": max(sample.peak_bytes for sample in each.samples),
-        "times_audit": _median([one / two for one, two in zip(mine, audit, strict=True)]) if audit else None,
+        "peak_tree_bytes": _most(sample.peak_tree_bytes for sample in each.samples),
+        "peak_descriptors": _most(sample.peak_descriptors for sample in each.samples),
+        "peak_threads": _most(sample.peak_threads for sample in each.samples),
+        "written_bytes": statistics.median(sample.written_bytes for sample in each.samples),
+        "times_audit": statistics.median(one / two for one, two in zip(mine, audit, strict=True)) if audit else None,
         "samples": [asdict(sample) for sample in each.samples],
     }
 
 
-def _targets(shape: Shape, walls: dict[str, list[float]], starts: dict[str, str | None]) -> list[dict[str, Any]]:
-    """What the audit promises at the shapes' own sizes; other sizes promise nothing."""
-    seconds = _without(walls, AUDIT, starts.get(AUDIT))
-    if shape != SHAPES.get(shape.name) or not seconds:
-        return []
-    targets = []
-    if shape.name == "small":
-        audit = statistics.median(seconds)
-        text = f"audit minus start-up below {SMALL_TARGET_SECONDS:g} s"
-        targets.append({"text": text, "seconds": audit, "met": audit < SMALL_TARGET_SECONDS})
-    if shape.name == "large" and RCLONE_DOWNLOAD in walls:
-        over = statistics.median(one - two for one, two in zip(seconds, walls[RCLONE_DOWNLOAD], strict=True))
-        text = "audit no longer than start-up and `rclone check --download` together; longer by"
-        targets.append({"text": text, "seconds": over, "met": over <= 0})
-    return targets
-
-
-def _without(walls: dict[str, list[float]], key: str, start: str | None) -> list[float]:
-    """Each round's seconds without its start-up; empty where either was not measured."""
-    if start is None or key not in walls or start not in walls:
-        return []
-    return [one - two for one, two in zip(walls[key], walls[start], strict=True)]
-
-
-def _median(values: list[float]) -> float | None:
-    return statistics.median(values) if values else None
-
-
-def _command(shape: Shape, runs: int) -> str:
-    own = SHAPES.get(shape.name, shape)
-    command = f"python -m benchmarks.run --shape {shape.name} --runs {runs}"
-    if shape.versions != own.versions:
-        command += f" --versions {shape.versions}"
-    if shape.model_bytes != own.model_bytes:
-        command += f" --model-bytes {shape.model_bytes}"
-    return command
+def _most(values: Any) -> int | None:
+    known = [value for value in values if value is not None]
+    return max(known) if known else None

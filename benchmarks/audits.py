@@ -1,0 +1,61 @@
+"""The product among the contestants: the command line and the Prefect flow."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.contestants import AUDIT, ONE_AUDIT, Contestant, Done, audited, listed
+from benchmarks.place import Place
+
+REPORT = "report"
+_MOST_MLMODEL_BYTES = 2_048  # a quick audit reads the root MLmodel of each model again
+
+
+def audit_contestants(place: Place, one: Place, workers: int | None) -> list[Contestant]:
+    """Args: one: a registry of one small version in the same kind of store: what every audit there needs to start."""
+    threads = ("--workers", str(workers)) if workers else ()
+    own = f"sqlite:///ledger-{place.shape.name}-{place.store}.db"
+    accepted = _command(place, "--ledger", own, "--accept-new", *threads)
+    quick = _listed(place, "audit-quick", "a second audit, --quick", "--quick", ("--ledger", own, *threads), accepted)
+    return [
+        _whole(one, ONE_AUDIT, "registry-audit audit, one version", None, threads),
+        _whole(place, AUDIT, "registry-audit audit", ONE_AUDIT, threads),
+        _whole(place, "audit-no-ledger", "the same without a ledger", ONE_AUDIT, ("--ledger", "none", *threads)),
+        _whole(place, "audit-blake3", "the same with --digest blake3", ONE_AUDIT, ("--digest", "blake3", *threads)),
+        # A proxy's listing has neither times nor ETags: there --quick reads everything again.
+        *([] if place.store == "proxy" else [quick]),
+        _listed(place, "audit-liveness", "registry-audit audit --liveness", "--liveness", threads, None),
+        _flow(one, "flow-start", "flow audit-registry, one version", None, threads),
+        _flow(place, "flow", "flow audit-registry", "flow-start", threads),
+    ]
+
+
+def _command(place: Place, *options: str) -> tuple[str, ...]:
+    return ("registry-audit", "audit", "--tracking-uri", place.tracking_uri, "--report-dir", REPORT, *options)
+
+
+def _whole(place: Place, key: str, label: str, start: str | None, options: tuple[str, ...]) -> Contestant:
+    return Contestant(key, label, _command(place, *options), _read_whole(place), start)
+
+
+def _listed(
+    place: Place, key: str, label: str, option: str, options: tuple[str, ...], prepare: tuple[str, ...] | None
+) -> Contestant:
+    most = place.shape.directories * len(place.trees) * _MOST_MLMODEL_BYTES if option == "--quick" else 0
+
+    def check(output: str, cwd: Path) -> Done:
+        return listed(cwd / REPORT, place.shape.versions, most)
+
+    return Contestant(key, label, _command(place, option, *options), check, ONE_AUDIT, prepare, needs_option=option)
+
+
+def _flow(place: Place, key: str, label: str, start: str | None, options: tuple[str, ...]) -> Contestant:
+    command = ("python", "-m", "flows.audit_registry", *_command(place, *options)[2:])
+    return Contestant(key, label, command, _read_whole(place), start, flow=True)
+
+
+def _read_whole(place: Place) -> Callable[[str, Path], Done]:
+    def check(output: str, cwd: Path) -> Done:
+        # Of a registry that only serves as start-up the bytes are not known here.
+        return audited(cwd / REPORT, place.shape.versions, place.verdict, place.stored_bytes or None)
+
+    return check

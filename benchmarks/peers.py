@@ -1,0 +1,111 @@
+"""The peers, and the floors under all of them."""
+
+from benchmarks.contestants import Contestant, last_line, matching_files, silent
+from benchmarks.generate import trees
+from benchmarks.place import Place
+
+_PREDECESSOR_START = "predecessor-start"
+
+
+def peer_contestants(place: Place, one: Place) -> list[Contestant]:
+    """In the order they run in. What compares two trees has nothing to do where storage is shared."""
+    both = len(place.trees) == 2
+    found = [_registry_client(one, "registry-client-start"), _registry_client(place, "registry-client")]
+    if place.store == "local":
+        found += [*(_comparing(place) if both else []), *_floors(place)]
+    else:
+        found.append(_bare_http(place))
+        if place.store == "s3" and both:
+            found += _rclone(place, f":s3:{place.shape.name}")
+    # These write: what they leave dirty is flushed before the next round begins.
+    return [*found, _predecessor(one, _PREDECESSOR_START), _predecessor(place, "predecessor")]
+
+
+def _comparing(place: Place) -> list[Contestant]:
+    models = place.shape.directories
+    return [
+        *_rclone(place, place.shape.name),
+        Contestant("diff", "diff -rq", ("diff", "-rq", *place.trees), lambda output, cwd: silent(output)),
+        Contestant(
+            "model-signing",
+            "model_signing, digests of both copies",
+            ("python", "-m", "benchmarks.signing_digests", *place.trees),
+            lambda output, cwd: last_line(output, f"{models} of {models} equal, {place.shape.stored_files} digests"),
+        ),
+    ]
+
+
+def _rclone(place: Place, root: str) -> list[Contestant]:
+    roots, files = [f"{root}/{tree}" for tree in trees(place.shape)], place.shape.stored_files // 2
+    return [
+        Contestant(
+            "rclone-download",
+            "rclone check --download",
+            ("rclone", "check", "--download", *roots),
+            lambda output, cwd: matching_files(output, files),
+        ),
+        Contestant(
+            "rclone-hash",
+            "rclone check",
+            ("rclone", "check", *roots),
+            lambda output, cwd: matching_files(output, files),
+        ),
+    ]
+
+
+def _floors(place: Place) -> list[Contestant]:
+    find = f"find {' '.join(place.trees)} -type f -print0 | xargs -0"
+    of_one = " of one" if len(place.trees) == 2 else ""
+    counted = f"{place.stored_bytes} bytes in {place.shape.stored_files} files"
+
+    def floor(mode: str, label: str) -> Contestant:
+        command = ("python", "-m", "benchmarks.floor", mode, *place.trees)
+        return Contestant(f"floor-{mode}", f"floor: {label}", command, lambda output, cwd: last_line(output, counted))
+
+    return [
+        Contestant("cat", "floor: cat", ("sh", "-c", f"{find} cat > /dev/null"), lambda output, cwd: silent(output)),
+        floor("read", "read everything"),
+        floor("sha256", f"read everything, sha256{of_one}"),
+        floor("blake3", f"read everything, blake3{of_one}"),
+        *([floor("compare", "compare in one pass"), floor("all", "the same, and sha256 of one")] if of_one else []),
+        Contestant(
+            "b3sum",
+            "b3sum of everything",
+            ("sh", "-c", f"{find} b3sum | wc -l"),
+            lambda output, cwd: last_line(output.strip(), str(place.shape.stored_files)),
+        ),
+    ]
+
+
+def _bare_http(place: Place) -> Contestant:
+    counted = f"{place.stored_bytes} bytes in {place.shape.stored_files} files"
+    return Contestant(
+        "bare-client",
+        f"floor: bare {'boto3' if place.store == 's3' else 'http.client'}, concurrent",
+        ("python", "-m", "benchmarks.bare_http", place.store, place.artifacts_url, place.list_file),
+        lambda output, cwd: last_line(output, counted),
+    )
+
+
+def _registry_client(place: Place, key: str) -> Contestant:
+    one = ", one version" if key.endswith("-start") else ""
+    expected = f"{place.shape.versions} versions of "
+    return Contestant(
+        key,
+        f"MLflow's client, the same questions{one}",
+        ("python", "-m", "benchmarks.registry_client", place.tracking_uri),
+        lambda output, cwd: last_line(output, expected),
+        start=None if one else "registry-client-start",
+    )
+
+
+def _predecessor(place: Place, key: str) -> Contestant:
+    one = key == _PREDECESSOR_START
+    expected = f"{place.shape.versions} of {place.shape.versions} equal"
+    return Contestant(
+        key,
+        "the predecessor, one version" if one else "the predecessor, in one process",
+        ("python", "-m", "benchmarks.predecessor", place.tracking_uri, "scratch"),
+        lambda output, cwd: last_line(output, expected),
+        start=None if one else _PREDECESSOR_START,
+    )
