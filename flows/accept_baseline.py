@@ -44,8 +44,8 @@ def accept_baseline(
 ) -> State[Any]:
     """Accept what is there now as the baseline of these versions; refused if it moved since the last audit.
 
-    The run ends as Completed, as Failed with the name Findings where bytes moved, Ledger where the ledger is unusable,
-    or as Failed where the request itself is wrong.
+    The run ends as Completed, or as Failed with the name Findings where bytes moved, Ledger where the ledger is
+    unusable, or Refused where the request itself is wrong.
 
     Args:
         versions: Each as NAME/V.

@@ -51,8 +51,8 @@ def check_model_version(
 ) -> State[Any]:
     """Check that a version's run model and registry model are the same bytes, and that both are still there.
 
-    The run ends as Completed, as Failed with the name Findings or Incomplete, or as Failed where the request itself
-    is wrong.
+    The run ends as Completed, or as Failed with the name Findings, Incomplete or Ledger, or Refused where the request
+    itself is wrong.
 
     Args:
         model: Registered model name.

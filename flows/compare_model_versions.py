@@ -63,8 +63,8 @@ def compare_model_versions(
 ) -> State[Any]:
     """Compare two model versions, on one or two tracking servers: their run models and their registry models.
 
-    The run ends as Completed, as Failed with the name Findings or Incomplete, or as Failed where the request itself
-    is wrong.
+    The run ends as Completed, or as Failed with the name Findings, Incomplete or Ledger, or Refused where the request
+    itself is wrong.
 
     Args:
         tracking_server_1: Host (without credentials), model, version_or_stage; optionally native_model, registry_uri,

@@ -10,6 +10,7 @@ from registry_audit.cli.ledger import ledger_option, ledger_url
 from registry_audit.cli.progress import Progress
 from registry_audit.cli.servers import required_tracking_uri, server_options
 from registry_audit.cli.startup import import_library
+from registry_audit.cli.submit.option import submittable, there
 from registry_audit.cli.workplace import WorkDirectory, must_be_writable
 from registry_audit.errors import AuditError, UsageError
 
@@ -62,6 +63,7 @@ def audit_command(run: Run) -> click.Command:
     @click.option("--max-depth", type=click.IntRange(1), metavar="N", help="Most directories a model may nest.")
     @click.option("--max-bytes", type=click.IntRange(1), metavar="N", help="Most bytes a model may list.")
     @click.option("--quiet", is_flag=True, help="No progress on stderr.")
+    @submittable("audit-registry", translate=_of_flow, check=_check)
     def command(
         report_dir: Path | None, audit_id: str | None, quiet: bool, tracking_uri: str | None, **chosen: Any
     ) -> int:
@@ -90,6 +92,21 @@ def audit_command(run: Run) -> click.Command:
         return document.outcome.exit_status
 
     return command
+
+
+def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
+    return there(typed, report_dir="--report-dir")
+
+
+def _check(parameters: dict[str, Any]) -> None:
+    """Raises: UsageError: the options contradict each other, whatever server and ledger the worker has."""
+    from registry_audit.audit.options import AuditOptions
+
+    of_the_worker = {
+        "tracking_uri": "the worker's",
+        "ledger": None if parameters.get("ledger") == "none" else "its own",
+    }
+    _options({name: value for name, value in parameters.items() if name in AuditOptions.model_fields} | of_the_worker)
 
 
 def _options(chosen: dict[str, Any]) -> "AuditOptions":

@@ -213,3 +213,48 @@ def program(prefect_server: PrefectServer, tmp_path: Path) -> Program:
         "REGISTRY_AUDIT_LEDGER": "none",
     }
     return Program(prefect_server.environment | own)
+
+
+POOL = "registry-audit"
+
+
+@pytest.fixture(scope="session")
+def deployed(prefect_server: PrefectServer) -> PrefectServer:
+    """The server with the work pool and every deployment of prefect.yaml."""
+    program = Program(prefect_server.environment)
+    created = program("-m", "prefect", "work-pool", "create", POOL, "--type", "process")
+    assert created.exit_status == 0, created.stdout + created.stderr
+    done = program("-m", "prefect", "--no-prompt", "deploy", "--all")
+    assert done.exit_status == 0, done.stdout + done.stderr
+    return prefect_server
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A process worker that knows the tracking server, and nothing else does."""
+
+    home: Path
+    log: Path
+
+
+@pytest.fixture(scope="session")
+def worker(
+    deployed: PrefectServer, mlflow_local: MlflowServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Worker]:
+    directory = tmp_path_factory.mktemp("worker")
+    own = deployed.environment | {
+        "MLFLOW_TRACKING_URI": mlflow_local.uri,
+        "REGISTRY_AUDIT_CACHE_DIR": str(directory / "cache"),
+        "REGISTRY_AUDIT_HOME": str(directory / "home"),
+        "REGISTRY_AUDIT_LEDGER": "none",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.2",
+    }
+    with server_process(
+        [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"],
+        log=directory / "worker.log",
+        ready=lambda: bool(deployed.post(f"work_pools/{POOL}/workers/filter")),
+        environment={**os.environ, **own},
+        directory=CHECKOUT,
+    ):
+        yield Worker(directory / "home", directory / "worker.log")

@@ -23,8 +23,8 @@ from support.postgres import postgres_database
 from support.processes import free_port, server_process
 
 from flows import _EMBEDDED_SERVER
-from flows.ending import _NAMES
 from registry_audit.config import load_compare_config
+from registry_audit.verdict import STATE_NAMES
 from tasks import artifacts
 
 from .conftest import CHECKOUT
@@ -101,7 +101,7 @@ class TestReadme:
         assert sorted(used - table) == []
 
     def test_every_final_state_and_artifact_is_explained(self) -> None:
-        assert [name for name in _NAMES.values() if f"| `{name}` |" not in README] == []
+        assert [name for name in STATE_NAMES.values() if f"| `{name}` |" not in README] == []
         from flows.accept_baseline import ARTIFACT_KEY
 
         kinds = [f"{artifacts.AUDIT_KEY}-{kind}" for kind in ("summary", "findings", "progress")]
