@@ -23,7 +23,7 @@ from registry_audit.cli.submit.server import PrefectServer as RestServer
 from registry_audit.cli.submit.server import RunState
 from registry_audit.verdict import ExitStatus
 
-from .conftest import CHECKOUT, SECONDS, Ended, FlowRun, PrefectServer, Program, Worker
+from .conftest import SECONDS, Ended, FlowRun, PrefectServer, Worker
 
 CLEAN, FINDINGS, USAGE, INCOMPLETE, LEDGER, INTERRUPTED = 0, 1, 2, 3, 4, 130
 AUDIT = ("audit", "--submit")
@@ -80,7 +80,7 @@ class TestNothingIsStarted:
     @pytest.mark.parametrize(
         ("arguments", "says"),
         [
-            ((*AUDIT, "--subset", "9/2"), "--subset"),
+            ((*AUDIT, "--subset", "9/2"), "subset is n/t"),
             ((*AUDIT, "--full-every", "3"), "full_every only means something with quick"),
             ((*AUDIT, "--ledger", "none", "--quick"), "quick and accept_new need a ledger"),
             ((*AUDIT, "--report-dir", "report"), "--report-dir report: with --submit it is on the worker's machine"),
@@ -217,7 +217,7 @@ class TestAWorkerTakesIt:
     def test_what_only_the_flow_can_know_is_wrong(self, worker: Worker, terminal: Terminal) -> None:
         ended = terminal(*AUDIT, "--model", "not-there")
         assert ended.exit_status == USAGE
-        assert ended.stdout == "Refused: there is no registered model 'not-there'\n"
+        assert ended.stdout.startswith("Refused: there is no registered model 'not-there'")
 
     def test_an_unusable_ledger(self, worker: Worker, terminal: Terminal, registry: Registry, tmp_path: Path) -> None:
         version = registry.add()
@@ -285,17 +285,16 @@ class TestNobodyTakesIt:
             env=terminal.environment,
             cwd=terminal.directory,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             text=True,
-            **how,  # type: ignore[call-overload]
+            **{"stderr": subprocess.PIPE, **how},
         )
         which = {"deployments": {"id": {"any_": [deployment["id"]]}}}
-        try:
-            wait_until(lambda: bool(server.post("flow_runs/filter", **which)), timeout_seconds=60, what="no run")
-            yield process, server.post("flow_runs/filter", **which)[0]["id"]
-        finally:
-            process.kill()
-            process.wait()
+        with process:
+            try:
+                wait_until(lambda: bool(server.post("flow_runs/filter", **which)), timeout_seconds=60, what="no run")
+                yield process, server.post("flow_runs/filter", **which)[0]["id"]
+            finally:
+                process.kill()
 
     def end(self, server: PrefectServer, run_id: str, **state: str) -> None:
         server.post(f"flow_runs/{run_id}/set_state", state=state, force=True)
@@ -342,7 +341,7 @@ class TestNobodyTakesIt:
     @pytest.mark.parametrize(("answer", "state"), [("y", "CANCELLING"), ("\n", "SCHEDULED")])
     def test_a_person_is_asked(self, deployed: PrefectServer, terminal: Terminal, answer: str, state: str) -> None:
         pytest.importorskip("pty")
-        ours, theirs = pty.openpty()
+        ours, theirs = pty.openpty()  # closed by nobody: reading one that is closed hangs up the program
         with self.following(deployed, terminal, stdin=theirs, stderr=theirs) as (process, run_id):
             shown = b""
             while b"Scheduled" not in shown:

@@ -15,6 +15,8 @@ from registry_audit.verdict import STATE_NAMES, ExitStatus
 _POLL_SECONDS = 1.0
 _GIVE_UP_SECONDS = 900.0  # a server that is updated or restarted is back by then
 _LINES_LATE_SECONDS = 20
+# Followed by a traceback of Prefect's own, also where a flow ends as Findings on purpose.
+_SAID_OF_EVERY_FAILED = "Engine execution exited with unexpected exception"
 _RESULTS = ("-summary", "-accepted")  # how the keys of the artifacts end that are a run's result
 
 
@@ -75,14 +77,19 @@ class Follower:
             self._tell_log()
 
     def _tell_log(self) -> None:
+        """Of the tasks only what is wrong: there may be hundreds, and the progress sums them up."""
         for row in self._server.logs(self._run_id, _before(self._newest)):
             if row["id"] in self._seen:
                 continue
             self._seen.add(row["id"])
-            at = str(row["timestamp"])
+            at, level = str(row["timestamp"]), int(row["level"])
             self._newest = max(self._newest, at)
+            if str(row["message"]).startswith(_SAID_OF_EVERY_FAILED) or (
+                row.get("task_run_id") and level < logging.WARNING
+            ):
+                continue
             for line in str(row["message"]).splitlines():
-                _say(f"{at[11:19]} {logging.getLevelName(int(row['level']))} {line}")
+                _say(f"{at[11:19]} {logging.getLevelName(level)} {line}")
 
     def _tell_progress(self) -> None:
         bars = [row for row in self._server.artifacts(self._run_id) if row.get("type") == "progress"]

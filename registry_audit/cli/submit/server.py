@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SECONDS = 30
 _PAGE = 200
+_NO_ROUTE = {"detail": "Not Found"}  # the web framework's answer; Prefect's own says what it did not find
 _TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 _CLOUD_API = "https://api.prefect.cloud/api/accounts/"
 
@@ -144,11 +145,11 @@ class PrefectServer:
         try:
             content = answer.json() if answer.content else None
         except ValueError:
-            raise UsageError(
-                f"what answers at {self.shown} is no Prefect API: does PREFECT_API_URL end with /api?"
-            ) from None
-        if status == 404 and isinstance(content, dict) and "not found" in str(content.get("detail")).lower():
-            raise NotFound(f"the Prefect server {self.shown} does not have it")
+            content = _NO_ROUTE
+        if content == _NO_ROUTE:
+            raise UsageError(f"what answers at {self.shown} is no Prefect API: does PREFECT_API_URL end with /api?")
+        if status == 404:
+            raise NotFound(f"the Prefect server {self.shown} does not have it: {_reason(content)}")
         if not answer.ok:
             raise UsageError(f"the Prefect server {self.shown} refuses (HTTP {status}): {_reason(content)}")
         return content
