@@ -13,6 +13,7 @@ from pydantic import Field, PositiveInt
 from flows import parameters
 from flows.batches import IN_FLIGHT, TASKS_PER_BATCH, audited_rows, whole
 from flows.ending import ended, refused
+from flows.one_at_a_time import only_audit_of
 from flows.parameters import Uri
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import DEFAULT_WORKERS, AuditOptions
@@ -25,6 +26,7 @@ from registry_audit.redact import redact
 from registry_audit.report.view import lede
 from registry_audit.verdict import Severity
 from tasks.artifacts import Progress
+from tasks.configured import LEDGER, REGISTRY_URI
 from tasks.list_versions import list_versions
 from tasks.listeners import listeners_of
 from tasks.naming import short
@@ -74,16 +76,18 @@ def audit_registry(
     itself is wrong.
 
     Args:
-        tracking_uri: Tracking server, without credentials; else MLFLOW_TRACKING_URI of the process that runs the flow.
-        registry_uri: Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of that process.
+        tracking_uri: Tracking server, without credentials; else MLFLOW_TRACKING_URI of the worker, else the Prefect
+            variable registry_audit_tracking_uri.
+        registry_uri: Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of the worker, else
+            the Prefect variable registry_audit_registry_uri.
         models: Only models of these names; * and ? are wildcards.
         filter: MLflow's own filter for model versions.
         latest: Only so many newest versions of each model.
         subset: n/t, only the n-th of t stable parts; t runs cover everything once.
         quick: Do not read what an unchanged fingerprint says was read before.
         full_every: With quick, read in full what was last read more than so many days ago.
-        ledger: Database of baselines, without credentials, or none; else REGISTRY_AUDIT_LEDGER of the process that runs
-            the flow, else a file of its user.
+        ledger: Database of baselines, without credentials, or none; else REGISTRY_AUDIT_LEDGER of the worker, the
+            Prefect variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
         accept_new: Record a baseline for every whole version that has none yet.
         fail_on: Lowest severity of a finding that makes the run end as Findings.
         report_dir: Directory for audit.json, audit.html, audit.md and junit.xml, on the machine that runs the flow.
@@ -98,7 +102,7 @@ def audit_registry(
     try:
         options = parameters.audit_options(
             tracking_uri=parameters.required_tracking_uri(tracking_uri),
-            registry_uri=parameters.uri(registry_uri, parameters.REGISTRY_URI),
+            registry_uri=parameters.uri(registry_uri, REGISTRY_URI),
             models=tuple(models or ()),
             filter=filter,
             latest=latest,
@@ -106,7 +110,7 @@ def audit_registry(
             quick=quick,
             full_every=full_every,
             accept_new=accept_new,
-            ledger=ledger_url(parameters.uri(ledger, parameters.LEDGER)),
+            ledger=ledger_url(parameters.uri(ledger, LEDGER)),
             fail_on=fail_on,
             digest=digest,
             workers=workers,
@@ -114,7 +118,9 @@ def audit_registry(
             max_depth=max_depth,
             max_bytes=max_bytes,
         )
-        return _audit(options, WorkDirectory(audit_id or parameters.this_run()), report_dir, batch_size)
+        work = WorkDirectory(audit_id or parameters.this_run())
+        with only_audit_of(options.registry_uri or options.tracking_uri, work):
+            return _audit(options, work, report_dir, batch_size)
     except AuditError as error:
         return refused(error)
 
