@@ -1,7 +1,6 @@
 #!/bin/sh
-# The work pool, every deployment of prefect.yaml, and the limit of one audit at a time. Harmless to run again.
+# The work pool and every deployment of prefect.yaml. Harmless to run again.
 set -eu
 cd "$(dirname "$0")/.."
 prefect work-pool inspect registry-audit >/dev/null 2>&1 || prefect work-pool create registry-audit --type process
 prefect --no-prompt deploy --all
-prefect work-queue set-concurrency-limit audits 1 --pool registry-audit

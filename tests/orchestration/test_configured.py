@@ -8,6 +8,7 @@ import requests
 from prefect.blocks.system import Secret
 from prefect.variables import Variable
 from support.postgres import postgres_database
+from support.processes import wait_until
 from support.registry import Registry
 from support.servers import MlflowServer
 
@@ -27,10 +28,11 @@ def nothing_configured(prefect_server: PrefectServer, monkeypatch: pytest.Monkey
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(configured, "_from_blocks", {})
     yield
-    for variable in prefect_server.post("variables/filter"):
-        assert requests.delete(f"{prefect_server.api_url}/variables/{variable['id']}", timeout=30).ok
-    for block in prefect_server.post("block_documents/filter"):
-        assert requests.delete(f"{prefect_server.api_url}/block_documents/{block['id']}", timeout=30).ok
+    for kind in ("variables", "block_documents"):
+        for row in prefect_server.post(f"{kind}/filter"):
+            url = f"{prefect_server.api_url}/{kind}/{row['id']}"
+            # 503 while its SQLite is busy.
+            wait_until(lambda url=url: requests.delete(url, timeout=30).ok, timeout_seconds=60, what=f"{url} stays")
     for name in configured._from_blocks:
         monkeypatch.setenv(name, "")
 
