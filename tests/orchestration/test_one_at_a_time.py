@@ -1,4 +1,4 @@
-"""Two audits of one registry never overlap, a killed one does not block for ever, and a restarted server forgets nothing."""
+"""Audits of one registry never overlap, a killed one does not block for ever, a restarted server forgets nothing."""
 
 import os
 import signal
