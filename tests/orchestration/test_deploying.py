@@ -1,13 +1,19 @@
 """`prefect deploy --all`, a process worker, and a run of a deployment: as a team would use it."""
 
+import os
+import re
+import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 import requests
+from support.processes import server_process
 from support.registry import Registry
 
-from .conftest import CHECKOUT, FlowRun, PrefectServer, Worker
+from .conftest import CHECKOUT, FlowRun, PrefectServer, Program, Worker
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +48,60 @@ def test_a_worker_audits(worker: Worker, deployed: PrefectServer, registry: Regi
     assert (report_dir / "audit.json").is_file()
     checked = _run(deployed, "check-model-version/ad-hoc", model=version.name, version_or_stage="1")
     assert checked.ended_as == ("COMPLETED", "Completed"), checked.log
+
+
+def test_a_worker_without_a_checkout_clones_one(
+    prefect_server: PrefectServer, registry: Registry, tmp_path: Path
+) -> None:
+    """With the lines of prefect.yaml that are a comment there, and a repository that says something of its own."""
+    version = registry.add(separate=True)
+    repository = tmp_path / "team.git"
+    git("clone", "--quiet", str(CHECKOUT), str(repository))
+    for name in ("prefect.yaml", "flows", "tasks", "registry_audit"):
+        source, target = CHECKOUT / name, repository / name
+        shutil.copytree(source, target, dirs_exist_ok=True) if source.is_dir() else shutil.copy(source, target)
+    flow = repository / "flows" / "check_model_version.py"
+    flow.write_text(flow.read_text().replace('return f"check ', 'return f"from the clone: check '))
+    project = repository / "prefect.yaml"
+    lines, commented = project.read_text(), re.search(r"((?:#   .*\n)+)pull:\n((?:  .*\n)+)", project.read_text())
+    assert commented
+    step = re.sub(r"^#   ", "  ", commented[1], flags=re.MULTILINE)
+    branch = git("-C", str(repository), "branch", "--show-current").strip()
+    step = step.replace("https://git.example.com/team/mlflow-registry-audit.git", repository.as_uri())
+    lines = lines.replace(commented[2], step.replace("branch: main", f"branch: {branch}"))
+    pool = "from-git"
+    project.write_text(
+        lines.replace("name: registry-audit\n", f"name: {pool}\n").replace("name: ad-hoc", f"name: {pool}")
+    )
+    git(
+        "-C", str(repository), "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "--quiet", "-am", "ours"
+    )
+
+    program = Program(prefect_server.environment)
+    created = program("-m", "prefect", "work-pool", "create", pool, "--type", "process")
+    assert created.exit_status == 0, created.stdout + created.stderr
+    deploy = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--name", f"check-model-version/{pool}"]
+    environment = os.environ | prefect_server.environment
+    done = subprocess.run(
+        deploy, cwd=repository, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with server_process(
+        [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"],
+        log=tmp_path / "worker.log",
+        ready=lambda: bool(prefect_server.post(f"work_pools/{pool}/workers/filter")),
+        environment=environment | {"MLFLOW_TRACKING_URI": registry.server.uri, "PREFECT_WORKER_QUERY_SECONDS": "1"},
+        directory=empty,
+    ):
+        run = _run(prefect_server, f"check-model-version/{pool}", model=version.name, version_or_stage="1")
+    assert run.ended_as == ("COMPLETED", "Completed"), run.log
+    assert run.record["name"] == f"from the clone: check {version.name}/1"
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True, timeout=60).stdout
 
 
 def test_the_server_refuses_a_password_before_it_stores_it(deployed: PrefectServer) -> None:

@@ -11,9 +11,10 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+import kubernetes_validate
 import pytest
 import requests
 import yaml
@@ -212,6 +213,38 @@ class TestCompose:
             command, env=os.environ | {"POSTGRES_PASSWORD": "secret"}, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
+
+
+class TestKubernetes:
+    DOCUMENTS: ClassVar[list[dict[str, Any]]] = list(
+        yaml.safe_load_all((FOLDER / "kubernetes.yaml").read_text(encoding="utf-8"))
+    )
+
+    def test_the_schemas_of_kubernetes_accept_it(self) -> None:
+        assert [document["kind"] for document in self.DOCUMENTS] == ["Deployment", "PersistentVolumeClaim"]
+        for version in ("1.28", kubernetes_validate.latest_version()):
+            for document in self.DOCUMENTS:
+                assert kubernetes_validate.validate(document, version, strict=True) is not None
+
+    def test_every_name_in_it_is_there(self) -> None:
+        deployment, claim = self.DOCUMENTS
+        pod = deployment["spec"]["template"]
+        assert deployment["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+        (container,) = pod["spec"]["containers"]
+        volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+        assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes)
+        assert volumes["state"]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+        mounted = tuple(mount["mountPath"] for mount in container["volumeMounts"])
+        assert all(variable["value"].startswith(mounted) for variable in container["env"])
+        assert "command" not in container  # the image's own
+        assert "args" not in container
+
+    def test_it_runs_as_the_user_of_the_image_and_holds_no_secret(self) -> None:
+        pod = self.DOCUMENTS[0]["spec"]["template"]["spec"]
+        assert f"--uid {pod['securityContext']['runAsUser']} " in DOCKERFILE
+        assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+        named = {variable["name"] for variable in pod["containers"][0]["env"]}
+        assert not named & {"MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "REGISTRY_AUDIT_LEDGER"}
 
 
 class Composed:
