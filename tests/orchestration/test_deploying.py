@@ -104,11 +104,26 @@ def git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True, timeout=60).stdout
 
 
-def test_the_server_refuses_a_password_before_it_stores_it(deployed: PrefectServer) -> None:
-    found = requests.get(f"{deployed.api_url}/deployments/name/audit-registry/ad-hoc", timeout=30).json()
+@pytest.mark.parametrize(
+    ("deployment", "parameters"),
+    [
+        ("audit-registry/ad-hoc", {"tracking_uri": "http://bob:never-stored@host"}),
+        (
+            "compare-model-versions/ad-hoc",
+            {
+                f"tracking_server_{n}": {"host": "http://bob:never-stored@host", "model": "m", "version_or_stage": "1"}
+                for n in (1, 2)
+            },
+        ),
+    ],
+)
+def test_the_server_refuses_a_password_before_it_stores_it(
+    deployed: PrefectServer, deployment: str, parameters: dict[str, object]
+) -> None:
+    found = requests.get(f"{deployed.api_url}/deployments/name/{deployment}", timeout=30).json()
     answer = requests.post(
         f"{deployed.api_url}/deployments/{found['id']}/create_flow_run",
-        json={"parameters": {"tracking_uri": "http://bob:never-stored@host"}},
+        json={"parameters": parameters},
         timeout=30,
     )
     assert answer.status_code == 409

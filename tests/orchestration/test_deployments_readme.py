@@ -229,7 +229,8 @@ class TestFollowed:
                 what="no scheduled run has completed",
             )
         finally:
-            assert requests.delete(f"{route}/{schedule['id']}", timeout=30).ok
+            gone = lambda: requests.delete(f"{route}/{schedule['id']}", timeout=30).ok  # noqa: E731 - 503 while SQLite is busy
+            wait_until(gone, timeout_seconds=60, what="the schedule stays")
 
     def test_audits_of_different_deployments_wait_for_each_other(self, desk: Desk) -> None:
         """And do not where the limit is switched off: else this would show nothing."""
