@@ -36,7 +36,11 @@ class PrefectServer:
         return {"PREFECT_API_URL": self.api_url, "PREFECT_HOME": str(self.home)}
 
     def post(self, route: str, **body: Any) -> Any:
-        answer = requests.post(f"{self.api_url}/{route}", json=body, timeout=30)
+        deadline = time.monotonic() + _SETTLED_SECONDS
+        while True:
+            answer = requests.post(f"{self.api_url}/{route}", json=body, timeout=30)
+            if answer.status_code != 503 or time.monotonic() > deadline:  # its SQLite is busy: nothing was done
+                break
         assert answer.ok, f"{route}: {answer.status_code} {answer.text}"
         return answer.json()
 

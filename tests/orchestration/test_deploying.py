@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import yaml
 from support.processes import server_process
 from support.registry import Registry
 
@@ -62,25 +63,17 @@ def test_a_worker_without_a_checkout_clones_one(
         shutil.copytree(source, target, dirs_exist_ok=True) if source.is_dir() else shutil.copy(source, target)
     flow = repository / "flows" / "check_model_version.py"
     flow.write_text(flow.read_text().replace('return f"check ', 'return f"from the clone: check '))
-    project = repository / "prefect.yaml"
-    lines, commented = project.read_text(), re.search(r"((?:#   .*\n)+)pull:\n((?:  .*\n)+)", project.read_text())
-    assert commented
-    step = re.sub(r"^#   ", "  ", commented[1], flags=re.MULTILINE)
-    branch = git("-C", str(repository), "branch", "--show-current").strip()
-    step = step.replace("https://git.example.com/team/mlflow-registry-audit.git", repository.as_uri())
-    lines = lines.replace(commented[2], step.replace("branch: main", f"branch: {branch}"))
     pool = "from-git"
-    project.write_text(
-        lines.replace("name: registry-audit\n", f"name: {pool}\n").replace("name: ad-hoc", f"name: {pool}")
-    )
-    git(
-        "-C", str(repository), "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "--quiet", "-am", "ours"
-    )
+    project = repository / "prefect.yaml"
+    project.write_text(_cloning(project.read_text(), repository, pool))
+    here = ("-C", str(repository), "-c", "user.name=t", "-c", "user.email=t@example.com")
+    git(*here, "add", "--all")
+    git(*here, "commit", "--quiet", "-m", "ours")
 
     program = Program(prefect_server.environment)
     created = program("-m", "prefect", "work-pool", "create", pool, "--type", "process")
     assert created.exit_status == 0, created.stdout + created.stderr
-    deploy = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--name", f"check-model-version/{pool}"]
+    deploy = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     environment = os.environ | prefect_server.environment
     done = subprocess.run(
         deploy, cwd=repository, env=environment, capture_output=True, text=True, check=False, timeout=120
@@ -98,6 +91,22 @@ def test_a_worker_without_a_checkout_clones_one(
         run = _run(prefect_server, f"check-model-version/{pool}", model=version.name, version_or_stage="1")
     assert run.ended_as == ("COMPLETED", "Completed"), run.log
     assert run.record["name"] == f"from the clone: check {version.name}/1"
+
+
+def _cloning(project: str, repository: Path, name: str) -> str:
+    """prefect.yaml with its commented step in the place of the other, and one deployment under another name."""
+    step = re.search(r"^((?:#   .*\n)+)pull:\n", project, re.MULTILINE)
+    assert step
+    content = yaml.safe_load(project)
+    content["pull"] = yaml.safe_load(re.sub(r"^#   ", "", step[1], flags=re.MULTILINE))
+    ((kind, clone),) = content["pull"][0].items()
+    assert kind == "prefect.deployments.steps.git_clone"
+    assert clone["branch"] == "main"
+    branch = git("-C", str(repository), "branch", "--show-current").strip()
+    clone.update(repository=repository.as_uri(), branch=branch)
+    (check,) = [d for d in content["deployments"] if d["entrypoint"].startswith("flows.check_model_version.")]
+    content["deployments"] = [check | {"name": name, "work_pool": {"name": name}}]
+    return yaml.safe_dump(content)
 
 
 def git(*arguments: str) -> str:
