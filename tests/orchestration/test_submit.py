@@ -71,7 +71,8 @@ def started_run(server: PrefectServer, ended: Ended) -> FlowRun:
 
 
 def count_runs(server: PrefectServer) -> int:
-    return int(server.post("flow_runs/count"))
+    """Those that somebody started: the schedules of the deployments make others meanwhile."""
+    return sum(not run["auto_scheduled"] for run in server.post("flow_runs/filter"))
 
 
 class TestNothingIsStarted:
