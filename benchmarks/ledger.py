@@ -25,7 +25,7 @@ from typing import Any
 
 import sqlalchemy
 
-from benchmarks.generate import DATABASE, REG_MODELS, RUN_MODELS
+from benchmarks.generate import REG_MODELS, RUN_MODELS, database_name
 from benchmarks.machine import describe_machine
 from benchmarks.measure import Sample, run_once
 from benchmarks.shapes import Shape
@@ -130,7 +130,7 @@ def measure(
 def _audit(work: Path, shape: Shape, environment: dict[str, str], ledger: str, *extra: str) -> Sample:
     report, output = work / _REPORT, work / "output.txt"
     shutil.rmtree(report, ignore_errors=True)
-    uri = f"sqlite:///{work / shape.name / DATABASE}"
+    uri = f"sqlite:///{work / shape.name / database_name('local')}"
     program = str(Path(sys.executable).with_name("registry-audit"))
     command = [program, "audit", "--tracking-uri", uri, "--report-dir", str(report), "--ledger", ledger, *extra]
     sample = run_once(command, cwd=work, environment=environment, output=output)

@@ -1,8 +1,7 @@
 #!/bin/sh
-# The work pool, every deployment of prefect.yaml, and the limits of their work queues. Harmless to run again.
+# The work pool, every deployment of prefect.yaml, and the limit of the audits on registration. Harmless to run again.
 set -eu
 cd "$(dirname "$0")/.."
 prefect work-pool inspect registry-audit >/dev/null 2>&1 || prefect work-pool create registry-audit --type process
 prefect --no-prompt deploy --all
-prefect work-queue set-concurrency-limit audits 1 --pool registry-audit
 prefect work-queue set-concurrency-limit registrations 2 --pool registry-audit

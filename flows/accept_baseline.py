@@ -15,6 +15,7 @@ from registry_audit.ledger.record import who
 from registry_audit.printable import markdown
 from registry_audit.verdict import ExitStatus
 from tasks.accept import accept_versions
+from tasks.configured import LEDGER, REGISTRY_URI
 from tasks.naming import short
 from tasks.session import Job, close_job
 
@@ -44,24 +45,26 @@ def accept_baseline(
 ) -> State[Any]:
     """Accept what is there now as the baseline of these versions; refused if it moved since the last audit.
 
-    The run ends as Completed, as Failed with the name Findings where bytes moved, Ledger where the ledger is unusable,
-    or as Failed where the request itself is wrong.
+    The run ends as Completed, or as Failed with the name Findings where bytes moved, Ledger where the ledger is
+    unusable, or Refused where the request itself is wrong.
 
     Args:
         versions: Each as NAME/V.
         reason: Why these bytes are the right ones.
         by: Who accepts; else the user of the process that runs the flow.
         dry_run: Only say what would be accepted.
-        tracking_uri: Tracking server, without credentials; else MLFLOW_TRACKING_URI of the process that runs the flow.
-        registry_uri: Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of that process.
-        ledger: Database of baselines, without credentials; else REGISTRY_AUDIT_LEDGER of that process, or its user's
-            own.
+        tracking_uri: Tracking server, without credentials; else MLFLOW_TRACKING_URI of the worker, else the Prefect
+            variable registry_audit_tracking_uri.
+        registry_uri: Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of the worker, else
+            the Prefect variable registry_audit_registry_uri.
+        ledger: Database of baselines, without credentials; else REGISTRY_AUDIT_LEDGER of the worker, the Prefect
+            variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
     """
     try:
         options = parameters.audit_options(
             tracking_uri=parameters.required_tracking_uri(tracking_uri),
-            registry_uri=parameters.uri(registry_uri, parameters.REGISTRY_URI),
-            ledger=ledger_url(parameters.uri(ledger, parameters.LEDGER)),
+            registry_uri=parameters.uri(registry_uri, REGISTRY_URI),
+            ledger=ledger_url(parameters.uri(ledger, LEDGER)),
         )
         job = Job(options.server, options, parameters.this_run())
         try:

@@ -5,6 +5,7 @@
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,7 @@ from flows import parameters
 from flows.batches import IN_FLIGHT, TASKS_PER_BATCH, whole
 from flows.ending import ended, refused
 from flows.engines import DASK_SCHEDULER, Engine
+from flows.one_at_a_time import only_audit_of
 from flows.parameters import Uri
 from registry_audit.audit.options import DEFAULT_WORKERS, AuditOptions
 from registry_audit.audit.rows import row_spool
@@ -28,6 +30,7 @@ from registry_audit.redact import redact
 from registry_audit.report.view import lede
 from registry_audit.verdict import Severity
 from tasks.artifacts import Progress
+from tasks.configured import LEDGER, REGISTRY_URI
 from tasks.list_versions import list_versions
 from tasks.listeners import listeners_of
 from tasks.naming import short
@@ -81,12 +84,14 @@ def audit_registry(
 ) -> State[Any]:
     """Audit every version of every registered model, or those that are asked for.
 
-    The run ends as Completed, as Failed with the name Findings or Incomplete, or as Failed where the request itself
-    is wrong.
+    The run ends as Completed, or as Failed with the name Findings, Incomplete or Ledger, or Refused where the request
+    itself is wrong.
 
     Args:
-        tracking_uri: Tracking server, without credentials; else MLFLOW_TRACKING_URI of the process that runs the flow.
-        registry_uri: Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of that process.
+        tracking_uri: Tracking server, without credentials; else MLFLOW_TRACKING_URI of the worker, else the Prefect
+            variable registry_audit_tracking_uri.
+        registry_uri: Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of the worker, else
+            the Prefect variable registry_audit_registry_uri.
         models: Only models of these names; * and ? are wildcards.
         filter: MLflow's own filter for model versions.
         latest: Only so many newest versions of each model.
@@ -94,8 +99,8 @@ def audit_registry(
         quick: Do not read what an unchanged fingerprint says was read before.
         liveness: Read no byte: say only whether each model is still listed, and never end as Completed.
         full_every: With quick, read in full what was last read more than so many days ago.
-        ledger: Database of baselines, without credentials, or none; else REGISTRY_AUDIT_LEDGER of the process that runs
-            the flow, else a file of its user.
+        ledger: Database of baselines, without credentials, or none; else REGISTRY_AUDIT_LEDGER of the worker, the
+            Prefect variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
         accept_new: Record a baseline for every whole version that has none yet.
         signing_key: File of a public key in PEM, on the machine that runs the flow, to verify each model.sig in a model
             with; else REGISTRY_AUDIT_SIGNING_KEY of the process that runs the flow.
@@ -119,7 +124,7 @@ def audit_registry(
     try:
         options = parameters.audit_options(
             tracking_uri=parameters.required_tracking_uri(tracking_uri),
-            registry_uri=parameters.uri(registry_uri, parameters.REGISTRY_URI),
+            registry_uri=parameters.uri(registry_uri, REGISTRY_URI),
             models=tuple(models or ()),
             filter=filter,
             latest=latest,
@@ -128,7 +133,7 @@ def audit_registry(
             liveness=liveness,
             full_every=full_every,
             accept_new=accept_new,
-            ledger=ledger_url(parameters.uri(ledger, parameters.LEDGER)),
+            ledger=ledger_url(parameters.uri(ledger, LEDGER)),
             **parameters.signing(signing_key, signing_certificate_chain),
             fail_on=fail_on,
             digest=digest,
@@ -141,7 +146,11 @@ def audit_registry(
         )
         work = WorkDirectory(audit_id or parameters.this_run())
         scheduler = dask_scheduler or os.environ.get(DASK_SCHEDULER) or None
-        return _audit(options, work, parameters.path(report_dir), Engine(batch_size, scheduler, fan_out))
+        engine = Engine(batch_size, scheduler, fan_out)
+        # A filter chooses some versions, as the audit on registration does: that waits for no audit of hours.
+        alone = only_audit_of(options.registry_uri or options.tracking_uri, work) if filter is None else nullcontext()
+        with alone:
+            return _audit(options, work, parameters.path(report_dir), engine)
     except AuditError as error:
         return refused(error)
 

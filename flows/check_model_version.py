@@ -21,6 +21,7 @@ from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.verdict import Severity
 from tasks.artifacts import CHECK_KEY, Told
 from tasks.compare import compare
+from tasks.configured import REGISTRY_URI
 from tasks.download_reg_model import download_reg_model
 from tasks.download_run_model import download_run_model
 from tasks.naming import short
@@ -53,14 +54,16 @@ def check_model_version(
 ) -> State[Any]:
     """Check that a version's run model and registry model are the same bytes, and that both are still there.
 
-    The run ends as Completed, as Failed with the name Findings or Incomplete, or as Failed where the request itself
-    is wrong.
+    The run ends as Completed, or as Failed with the name Findings, Incomplete or Ledger, or Refused where the request
+    itself is wrong.
 
     Args:
         model: Registered model name.
         version_or_stage: Version number, stage in any case, @alias or latest.
-        tracking_uri: Tracking server, without credentials; else MLFLOW_TRACKING_URI of the process that runs the flow.
-        registry_uri: Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of that process.
+        tracking_uri: Tracking server, without credentials; else MLFLOW_TRACKING_URI of the worker, else the Prefect
+            variable registry_audit_tracking_uri.
+        registry_uri: Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of the worker, else
+            the Prefect variable registry_audit_registry_uri.
         download_dir: Directory on the machine that runs the flow where the files stay, as run_model/... and
             reg_model/...; by default they do not stay.
         report_file: File for the report as JSON, on that machine.
@@ -73,7 +76,7 @@ def check_model_version(
         parse_selector(version_or_stage)
         options = parameters.audit_options(
             tracking_uri=parameters.required_tracking_uri(tracking_uri),
-            registry_uri=parameters.uri(registry_uri, parameters.REGISTRY_URI),
+            registry_uri=parameters.uri(registry_uri, REGISTRY_URI),
             **parameters.signing(signing_key, signing_certificate_chain),
             fail_on=fail_on,
         )

@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from prefect import State, flow, runtime
 from flows import parameters
 from flows.batches import whole
 from flows.ending import ended, refused
+from flows.tracking_server import TrackingServer
 from registry_audit.api import chosen_roles, compared, server_of
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit
@@ -42,7 +42,7 @@ def _run_name() -> str:
 
 
 def _label(server: Any) -> str:
-    fields = server if isinstance(server, dict) else asdict(server)
+    fields = server if isinstance(server, dict) else server.model_dump()
     return f"{short(str(fields.get('model')))}/{short(str(fields.get('version_or_stage')))}"
 
 
@@ -53,8 +53,8 @@ def _label(server: Any) -> str:
     persist_result=False,
 )
 def compare_model_versions(
-    tracking_server_1: ServerConfig,
-    tracking_server_2: ServerConfig,
+    tracking_server_1: TrackingServer,
+    tracking_server_2: TrackingServer,
     download_dir: str | None = None,
     report_file: str | None = None,
     compare_run_models: bool = True,
@@ -63,12 +63,11 @@ def compare_model_versions(
 ) -> State[Any]:
     """Compare two model versions, on one or two tracking servers: their run models and their registry models.
 
-    The run ends as Completed, as Failed with the name Findings or Incomplete, or as Failed where the request itself
-    is wrong.
+    The run ends as Completed, or as Failed with the name Findings, Incomplete or Ledger, or Refused where the request
+    itself is wrong.
 
     Args:
-        tracking_server_1: Host (without credentials), model, version_or_stage; optionally native_model, registry_uri,
-            and the names of environment variables to sign in with: username_env and password_env, or token_env.
+        tracking_server_1: Which version, on which server, and the names of the variables to sign in with.
         tracking_server_2: The same of the other version.
         download_dir: Directory where the files stay, on the machine that runs the flow; by default they do not stay.
         report_file: File for the report as JSON, on that machine.
@@ -146,21 +145,17 @@ def _told(pair: PairAudit, resolved: tuple[ResolvedVersion, ResolvedVersion]) ->
     return Told(f"{pair.role.words}s of {one} and {two}", pair.verdict, pair.reason, pair.comparison, findings)
 
 
-def _checked_config(one: ServerConfig, two: ServerConfig) -> CompareConfig:
+def _checked_config(one: TrackingServer, two: TrackingServer) -> CompareConfig:
     """The parameters through the checks of the configuration file.
 
     Raises:
         UsageError: a key holds no text, only half of what it takes to sign in is named, or a URI holds credentials.
     """
-    given = {f"tracking_server_{n}": _given(server) for n, server in enumerate((one, two), 1)}
+    given = {f"tracking_server_{n}": server.model_dump(exclude_none=True) for n, server in enumerate((one, two), 1)}
     for server in (one, two):
         for uri in (server.host, server.registry_uri or ""):
             parameters.refuse_credentials(uri, "name variables in username_env and password_env, and set them")
     return parse_compare_config(yaml.safe_dump(given), "the parameters")
-
-
-def _given(server: ServerConfig) -> dict[str, str]:
-    return {key: value for key, value in asdict(server).items() if value is not None}
 
 
 @contextmanager

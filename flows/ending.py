@@ -6,13 +6,7 @@ from prefect import State, get_run_logger
 from prefect.states import Completed, Failed
 
 from registry_audit.errors import AuditError
-from registry_audit.verdict import ExitStatus
-
-_NAMES = {
-    ExitStatus.FINDINGS: "Findings",
-    ExitStatus.INCOMPLETE: "Incomplete",
-    ExitStatus.LEDGER: "Ledger",
-}
+from registry_audit.verdict import STATE_NAMES, ExitStatus
 
 
 def ended(exit_status: int, sentence: str) -> State[Any]:
@@ -23,10 +17,10 @@ def ended(exit_status: int, sentence: str) -> State[Any]:
     """
     if exit_status == ExitStatus.CLEAN:
         return Completed(message=sentence)
-    return Failed(name=_NAMES.get(ExitStatus(exit_status)), message=sentence)
+    return Failed(name=STATE_NAMES[ExitStatus(exit_status)], message=sentence)
 
 
 def refused(error: AuditError) -> State[Any]:
     """The state of a run that could not even say something of each version."""
     get_run_logger().error(error.message)
-    return Failed(name=_NAMES.get(error.exit_status), message=error.message, data=error)
+    return Failed(name=STATE_NAMES.get(error.exit_status), message=error.message, data=error)

@@ -4,10 +4,10 @@ import logging
 import os
 from typing import Any
 
+import click
 from prefect import Flow, State
 from prefect.logging.handlers import PrefectConsoleHandler
 
-from flows.parameters import LEDGER, REGISTRY_URI, TRACKING_URI
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.workdir import WorkDirectory
 from registry_audit.cli import boundary
@@ -16,6 +16,7 @@ from registry_audit.cli.progress import Progress
 from registry_audit.errors import AuditError
 from registry_audit.redact import redact
 from registry_audit.report.document import AuditDocument
+from tasks.configured import LEDGER, REGISTRY_URI, TRACKING_URI
 from tasks.listeners import Listeners, listening
 
 _URIS = {"tracking_uri": TRACKING_URI, "registry_uri": REGISTRY_URI, "ledger": LEDGER}
@@ -26,7 +27,7 @@ def audit_command_of(flow: Flow[..., State[Any]]) -> int:
 
     def run(options: AuditOptions, work: WorkDirectory, progress: Progress) -> AuditDocument:
         documents: list[AuditDocument] = []
-        listeners = Listeners(progress.listed, progress.done, progress.bytes, documents.append)
+        listeners = Listeners(progress.listed, progress.done, progress.bytes, documents.append, _say_waiting)
         parameters = options.model_dump(mode="json") | {"ledger": options.ledger or "none"}
         for name, variable in _URIS.items():
             parameters[name] = _without_secret(parameters[name], variable)
@@ -38,6 +39,10 @@ def audit_command_of(flow: Flow[..., State[Any]]) -> int:
 
     _quiet_console()
     return boundary.run(audit_command(run), "python -m flows.audit_registry")
+
+
+def _say_waiting(what_for: str) -> None:
+    click.echo(f"waiting: {what_for}", err=True)
 
 
 def _without_secret(uri: str | None, variable: str) -> str | None:

@@ -11,8 +11,8 @@ from registry_audit.audit.options import AuditOptions
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 from registry_audit.redact import redact
+from tasks.configured import LEDGER, REGISTRY_URI, TRACKING_URI, configured_uri
 
-TRACKING_URI, REGISTRY_URI, LEDGER = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "REGISTRY_AUDIT_LEDGER"
 URIS = {"tracking_uri": TRACKING_URI, "registry_uri": REGISTRY_URI, "ledger": LEDGER}
 
 # In the schema of a deployment, so that the Prefect server refuses a password before it stores it. Not a pydantic
@@ -21,13 +21,13 @@ Uri = Annotated[str, Field(json_schema_extra={"pattern": r"^(?!.*://[^/]*:[^/]*@
 
 
 def uri(value: str | None, variable: str) -> str | None:
-    """The parameter, or what the environment of the process that runs the flow says.
+    """The parameter, or how the process that runs the flow is configured.
 
     Raises:
-        UsageError: the parameter holds credentials.
+        UsageError: the parameter, or a Prefect variable, holds credentials.
     """
     if value is None:
-        return os.environ.get(variable) or None
+        return configured_uri(variable)
     sign_in = "" if variable == LEDGER else ", or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD,"
     refuse_credentials(value, f"set {variable}{sign_in}")
     return value
@@ -46,7 +46,10 @@ def required_tracking_uri(value: str | None) -> str:
     """Raises: UsageError: there is none, or it holds credentials."""
     found = uri(value, TRACKING_URI)
     if found is None:
-        raise UsageError(f"which tracking server? Give tracking_uri, or set {TRACKING_URI} where the flow runs")
+        raise UsageError(
+            f"which tracking server? Give tracking_uri, or set {TRACKING_URI} where the flow runs, or the Prefect "
+            "variable registry_audit_tracking_uri"
+        )
     return found
 
 

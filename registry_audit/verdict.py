@@ -77,3 +77,14 @@ class ExitStatus(IntEnum):
     INCOMPLETE = 3
     LEDGER = 4
     INTERRUPTED = 130
+
+
+# The states in which a flow run ends: Completed, else Failed under a name of its own, so that a finding and a defect
+# of ours are told apart by who looks at it, automations included.
+STATE_NAMES = {
+    ExitStatus.CLEAN: "Completed",
+    ExitStatus.FINDINGS: "Findings",
+    ExitStatus.USAGE: "Refused",
+    ExitStatus.INCOMPLETE: "Incomplete",
+    ExitStatus.LEDGER: "Ledger",
+}

@@ -22,6 +22,7 @@ class Listeners:
     done: Callable[[VersionAudit], None] = _ignore
     read: Callable[[int], None] = _ignore  # so many more bytes
     reported: Callable[[AuditDocument], None] = _ignore
+    waiting: Callable[[str], None] = _ignore  # for what
 
 
 _NOBODY = Listeners()

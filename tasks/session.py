@@ -10,6 +10,7 @@ from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.session import Session
 from registry_audit.audit.workdir import WorkDirectory
 from registry_audit.registry.connection import Server
+from tasks.configured import sign_in
 from tasks.listeners import listeners_of
 
 _OPEN_AT_MOST = 8
@@ -57,11 +58,13 @@ def open_job(job: Job) -> OpenJob:
 
     Raises:
         UsageError: the server's URI is not one MLflow can open, or the working directory cannot be written.
+        Transient: the Prefect server does not say how to sign in.
         LedgerError: a quick audit's ledger is unusable.
     """
     with _lock:
         opened = _open.get(job)
         if opened is None:
+            sign_in()
             session = Session(
                 job.server,
                 limits=job.options.limits,

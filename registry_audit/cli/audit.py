@@ -12,6 +12,7 @@ from registry_audit.cli.progress import Progress
 from registry_audit.cli.servers import required_tracking_uri, server_options
 from registry_audit.cli.signing import signing_options
 from registry_audit.cli.startup import import_library
+from registry_audit.cli.submit.option import submittable, there
 from registry_audit.cli.workplace import WorkDirectory, must_be_writable
 from registry_audit.errors import AuditError
 
@@ -72,6 +73,7 @@ def audit_command(run: Run) -> click.Command:
         "--max-bytes-per-second", type=click.IntRange(1), metavar="N", help="Most bytes read from servers in a second."
     )
     @click.option("--quiet", is_flag=True, help="No progress on stderr.")
+    @submittable("audit-registry", translate=_of_flow, check=_check)
     def command(
         report_dir: Path | None, audit_id: str | None, quiet: bool, tracking_uri: str | None, **chosen: Any
     ) -> int:
@@ -100,6 +102,22 @@ def audit_command(run: Run) -> click.Command:
         return document.outcome.exit_status
 
     return command
+
+
+def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
+    return there(typed, report_dir="--report-dir")
+
+
+def _check(parameters: dict[str, Any]) -> None:
+    """Raises: UsageError: the options contradict each other, whatever server and ledger the worker has."""
+    from registry_audit.audit.options import AuditOptions
+
+    of_the_worker = {
+        "tracking_uri": "the worker's",
+        "ledger": None if parameters.get("ledger") == "none" else "its own",
+    }
+    given = {name: value for name, value in parameters.items() if name in AuditOptions.model_fields}
+    audit_options(given | of_the_worker)
 
 
 def _show(document: "AuditDocument", report_dir: Path | None) -> None:

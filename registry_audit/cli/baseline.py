@@ -8,6 +8,7 @@ import click
 
 from registry_audit.cli.ledger import ledger_option, ledger_url
 from registry_audit.cli.servers import required_tracking_uri, server_options
+from registry_audit.cli.submit.option import submittable
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 
@@ -73,6 +74,16 @@ def show_baseline(
             click.echo(f"{entry.digest}  {entry.size:>12}  {printable(entry.path)}")
 
 
+def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
+    """Who accepts is who typed it, not the worker; and the flow would only try."""
+    from registry_audit.ledger.accept import split_reference
+    from registry_audit.ledger.record import who
+
+    for version in typed["versions"]:
+        split_reference(version)
+    return {"by": who(), "dry_run": False} | typed
+
+
 @command.command("accept", context_settings=_HELP)
 @click.argument("versions", metavar="NAME/V ...", nargs=-1, required=True)
 @click.option("--reason", required=True, metavar="TEXT", help="Why these bytes are the right ones.")
@@ -80,6 +91,7 @@ def show_baseline(
 @click.option("--dry-run", is_flag=True, help="Say what would be accepted, and accept nothing.")
 @server_options
 @ledger_option
+@submittable("accept-baseline", translate=_of_flow)
 def accept_baseline(
     versions: tuple[str, ...],
     reason: str,

@@ -1,6 +1,7 @@
 """`check-model-version` and `registry-audit check`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -8,8 +9,14 @@ from registry_audit.cli.options import audit_options
 from registry_audit.cli.servers import required_tracking_uri, server_options
 from registry_audit.cli.signing import signing_options
 from registry_audit.cli.startup import import_library
+from registry_audit.cli.submit.option import submittable, there
 from registry_audit.cli.workplace import must_take_file
 from registry_audit.refs import parse_selector
+
+
+def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
+    parse_selector(typed["version_or_stage"])
+    return there(typed, download_dir="--download-dir", report_file="--report-file")
 
 
 @click.command("check", context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,6 +32,7 @@ from registry_audit.refs import parse_selector
 )
 @click.option("--report-file", type=click.Path(path_type=Path), metavar="FILE", help="Write the report as JSON.")
 @server_options
+@submittable("check-model-version", translate=_of_flow)
 @signing_options
 def command(
     model: str,

@@ -38,7 +38,11 @@ class PrefectServer:
         return {"PREFECT_API_URL": self.api_url, "PREFECT_HOME": str(self.home)}
 
     def post(self, route: str, **body: Any) -> Any:
-        answer = requests.post(f"{self.api_url}/{route}", json=body, timeout=30)
+        deadline = time.monotonic() + _SETTLED_SECONDS
+        while True:
+            answer = requests.post(f"{self.api_url}/{route}", json=body, timeout=30)
+            if answer.status_code != 503 or time.monotonic() > deadline:  # its SQLite is busy: nothing was done
+                break
         assert answer.ok, f"{route}: {answer.status_code} {answer.text}"
         return answer.json()
 
@@ -246,8 +250,32 @@ def worker_of(program: Program, log: Path, **environment: str) -> Iterator[None]
         process.wait(timeout=30)
 
 
-@pytest.fixture
-def worker(deployed: PrefectServer, program: Program, registry: Registry, tmp_path: Path) -> Iterator[None]:
-    """A worker that knows the tracking server, and nothing else does."""
-    with worker_of(program, tmp_path / "worker.log", MLFLOW_TRACKING_URI=registry.server.uri):
-        yield
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A process worker that knows the tracking server, and nothing else does."""
+
+    home: Path
+    log: Path
+
+
+@pytest.fixture(scope="session")
+def worker(
+    deployed: PrefectServer, mlflow_local: MlflowServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Worker]:
+    directory = tmp_path_factory.mktemp("worker")
+    own = deployed.environment | {
+        "MLFLOW_TRACKING_URI": mlflow_local.uri,
+        "REGISTRY_AUDIT_CACHE_DIR": str(directory / "cache"),
+        "REGISTRY_AUDIT_HOME": str(directory / "home"),
+        "REGISTRY_AUDIT_LEDGER": "none",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.2",
+    }
+    with server_process(
+        [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"],
+        log=directory / "worker.log",
+        ready=lambda: bool(deployed.post(f"work_pools/{POOL}/workers/filter")),
+        environment={**os.environ, **own},
+        directory=CHECKOUT,
+    ):
+        yield Worker(directory / "home", directory / "worker.log")

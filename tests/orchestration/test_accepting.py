@@ -46,7 +46,7 @@ def test_overwritten_refused_audited_and_accepted(run_flow: RunFlow, registry: R
 def test_no_ledger_and_no_version(run_flow: RunFlow, registry: Registry, tmp_path: Path) -> None:
     uri = registry.server.uri
     none = run_flow(accept_baseline, versions=["x/1"], reason="r", tracking_uri=uri, ledger="none")
-    assert none.ended_as == ("FAILED", "Failed")
+    assert none.ended_as == ("FAILED", "Refused")
     missing = f"sqlite:///{tmp_path / 'no.db'}"
     gone = run_flow(accept_baseline, versions=["x/1"], reason="r", tracking_uri=uri, ledger=missing)
     assert gone.ended_as == ("FAILED", "Ledger")

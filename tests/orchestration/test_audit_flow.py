@@ -107,13 +107,13 @@ def test_a_wrong_request_fails_and_says_why(
     run_flow: RunFlow, registry: Registry, parameters: dict[str, Any], message: str
 ) -> None:
     run = run_flow(audit_registry, **{"tracking_uri": registry.server.uri, "ledger": "none"} | parameters)
-    assert run.ended_as == ("FAILED", "Failed")
+    assert run.ended_as == ("FAILED", "Refused")
     assert message in run.record["state"]["message"]
 
 
 def test_without_a_tracking_server(run_flow: RunFlow) -> None:
     run = run_flow(audit_registry, ledger="none")
-    assert run.ended_as == ("FAILED", "Failed")
+    assert run.ended_as == ("FAILED", "Refused")
     assert "set MLFLOW_TRACKING_URI where the flow runs" in run.record["state"]["message"]
 
 
@@ -284,7 +284,7 @@ def test_the_table_of_findings_is_bounded(
 
 def test_a_password_in_a_parameter_is_refused(run_flow: RunFlow) -> None:
     run = run_flow(audit_registry, tracking_uri="http://bob:s3cr3t-pw@127.0.0.1:1", ledger="none")
-    assert run.ended_as == ("FAILED", "Failed")
+    assert run.ended_as == ("FAILED", "Refused")
     assert "http://bob:***@127.0.0.1:1 was given with credentials" in run.record["state"]["message"]
     assert "s3cr3t-pw" not in json.dumps([run.log, run.artifacts, run.record["name"]])
 

@@ -1,13 +1,20 @@
 """`prefect deploy --all`, a process worker, and a run of a deployment: as a team would use it."""
 
+import os
+import re
+import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 import requests
+import yaml
+from support.processes import server_process
 from support.registry import Registry
 
-from .conftest import CHECKOUT, FlowRun, PrefectServer
+from .conftest import CHECKOUT, FlowRun, PrefectServer, Program, Worker
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +41,7 @@ def test_every_deployment_is_there_with_its_parameters(deployed: PrefectServer, 
     assert str(CHECKOUT) not in str(found), "a deployment that names a directory of this machine"
 
 
-def test_a_worker_audits(worker: None, deployed: PrefectServer, registry: Registry, tmp_path: Path) -> None:
+def test_a_worker_audits(worker: Worker, deployed: PrefectServer, registry: Registry, tmp_path: Path) -> None:
     version = registry.add(separate=True)
     report_dir = tmp_path / "report"
     run = _run(deployed, "audit-registry/ad-hoc", models=[version.name], report_dir=str(report_dir))
@@ -44,11 +51,88 @@ def test_a_worker_audits(worker: None, deployed: PrefectServer, registry: Regist
     assert checked.ended_as == ("COMPLETED", "Completed"), checked.log
 
 
-def test_the_server_refuses_a_password_before_it_stores_it(deployed: PrefectServer) -> None:
-    found = requests.get(f"{deployed.api_url}/deployments/name/audit-registry/ad-hoc", timeout=30).json()
+def test_a_worker_without_a_checkout_clones_one(
+    prefect_server: PrefectServer, registry: Registry, tmp_path: Path
+) -> None:
+    """With the lines of prefect.yaml that are a comment there, and a repository that says something of its own."""
+    version = registry.add(separate=True)
+    repository = tmp_path / "team.git"
+    git("clone", "--quiet", str(CHECKOUT), str(repository))
+    for name in ("prefect.yaml", "flows", "tasks", "registry_audit"):
+        source, target = CHECKOUT / name, repository / name
+        shutil.copytree(source, target, dirs_exist_ok=True) if source.is_dir() else shutil.copy(source, target)
+    flow = repository / "flows" / "check_model_version.py"
+    flow.write_text(flow.read_text().replace('return f"check ', 'return f"from the clone: check '))
+    pool = "from-git"
+    project = repository / "prefect.yaml"
+    project.write_text(_cloning(project.read_text(), repository, pool))
+    here = ("-C", str(repository), "-c", "user.name=t", "-c", "user.email=t@example.com")
+    git(*here, "add", "--all")
+    git(*here, "commit", "--quiet", "-m", "ours")
+
+    program = Program(prefect_server.environment)
+    created = program("-m", "prefect", "work-pool", "create", pool, "--type", "process")
+    assert created.exit_status == 0, created.stdout + created.stderr
+    deploy = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    environment = os.environ | prefect_server.environment
+    done = subprocess.run(
+        deploy, cwd=repository, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with server_process(
+        [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"],
+        log=tmp_path / "worker.log",
+        ready=lambda: bool(prefect_server.post(f"work_pools/{pool}/workers/filter")),
+        environment=environment | {"MLFLOW_TRACKING_URI": registry.server.uri, "PREFECT_WORKER_QUERY_SECONDS": "1"},
+        directory=empty,
+    ):
+        run = _run(prefect_server, f"check-model-version/{pool}", model=version.name, version_or_stage="1")
+    assert run.ended_as == ("COMPLETED", "Completed"), run.log
+    assert run.record["name"] == f"from the clone: check {version.name}/1"
+
+
+def _cloning(project: str, repository: Path, name: str) -> str:
+    """prefect.yaml with its commented step in the place of the other, and one deployment under another name."""
+    step = re.search(r"^((?:#   .*\n)+)pull:\n", project, re.MULTILINE)
+    assert step
+    content = yaml.safe_load(project)
+    content["pull"] = yaml.safe_load(re.sub(r"^#   ", "", step[1], flags=re.MULTILINE))
+    ((kind, clone),) = content["pull"][0].items()
+    assert kind == "prefect.deployments.steps.git_clone"
+    assert clone["branch"] == "main"
+    branch = git("-C", str(repository), "branch", "--show-current").strip()
+    clone.update(repository=repository.as_uri(), branch=branch)
+    (check,) = [d for d in content["deployments"] if d["entrypoint"].startswith("flows.check_model_version.")]
+    content["deployments"] = [check | {"name": name, "work_pool": {"name": name}}]
+    return yaml.safe_dump(content)
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+@pytest.mark.parametrize(
+    ("deployment", "parameters"),
+    [
+        ("audit-registry/ad-hoc", {"tracking_uri": "http://bob:never-stored@host"}),
+        (
+            "compare-model-versions/ad-hoc",
+            {
+                f"tracking_server_{n}": {"host": "http://bob:never-stored@host", "model": "m", "version_or_stage": "1"}
+                for n in (1, 2)
+            },
+        ),
+    ],
+)
+def test_the_server_refuses_a_password_before_it_stores_it(
+    deployed: PrefectServer, deployment: str, parameters: dict[str, object]
+) -> None:
+    found = requests.get(f"{deployed.api_url}/deployments/name/{deployment}", timeout=30).json()
     answer = requests.post(
         f"{deployed.api_url}/deployments/{found['id']}/create_flow_run",
-        json={"parameters": {"tracking_uri": "http://bob:never-stored@host"}},
+        json={"parameters": parameters},
         timeout=30,
     )
     assert answer.status_code == 409

@@ -11,9 +11,10 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+import kubernetes_validate
 import pytest
 import requests
 import yaml
@@ -23,8 +24,8 @@ from support.postgres import postgres_database
 from support.processes import free_port, server_process
 
 from flows import _EMBEDDED_SERVER
-from flows.ending import _NAMES
 from registry_audit.config import load_compare_config
+from registry_audit.verdict import STATE_NAMES
 from tasks import artifacts
 
 from .conftest import CHECKOUT
@@ -58,10 +59,10 @@ def _env_names(file: Path) -> list[str]:
 
 
 class TestPrefectYaml:
-    def test_all_audits_share_a_queue_and_each_is_limited(self) -> None:
+    def test_all_audits_share_a_queue_and_none_has_a_limit_that_would_end_it(self) -> None:
         assert {d["name"] for d in _audits()} == {"nightly", "weekly-full", "ad-hoc"}
         assert {d["work_pool"]["work_queue_name"] for d in _audits()} == {"audits"}
-        assert all(d["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"} for d in _audits())
+        assert not any("concurrency_limit" in d for d in PROJECT["deployments"])
 
     def test_the_flows_take_the_parameters(self) -> None:
         for deployment in PROJECT["deployments"]:
@@ -103,7 +104,7 @@ class TestReadme:
         assert sorted(used - table) == []
 
     def test_every_final_state_and_artifact_is_explained(self) -> None:
-        assert [name for name in _NAMES.values() if f"| `{name}` |" not in README] == []
+        assert [name for name in STATE_NAMES.values() if f"| `{name}` |" not in README] == []
         from flows.accept_baseline import ARTIFACT_KEY
 
         kinds = [f"{artifacts.AUDIT_KEY}-{kind}" for kind in ("summary", "findings", "progress")]
@@ -216,6 +217,38 @@ class TestCompose:
         assert done.returncode == 0, done.stderr
 
 
+class TestKubernetes:
+    DOCUMENTS: ClassVar[list[dict[str, Any]]] = list(
+        yaml.safe_load_all((FOLDER / "kubernetes.yaml").read_text(encoding="utf-8"))
+    )
+
+    def test_the_schemas_of_kubernetes_accept_it(self) -> None:
+        assert [document["kind"] for document in self.DOCUMENTS] == ["Deployment", "PersistentVolumeClaim"]
+        for version in ("1.28", kubernetes_validate.latest_version()):
+            for document in self.DOCUMENTS:
+                assert kubernetes_validate.validate(document, version, strict=True) is not None
+
+    def test_every_name_in_it_is_there(self) -> None:
+        deployment, claim = self.DOCUMENTS
+        pod = deployment["spec"]["template"]
+        assert deployment["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+        (container,) = pod["spec"]["containers"]
+        volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+        assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes)
+        assert volumes["state"]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+        mounted = tuple(mount["mountPath"] for mount in container["volumeMounts"])
+        assert all(variable["value"].startswith(mounted) for variable in container["env"])
+        assert "command" not in container  # the image's own
+        assert "args" not in container
+
+    def test_it_runs_as_the_user_of_the_image_and_holds_no_secret(self) -> None:
+        pod = self.DOCUMENTS[0]["spec"]["template"]["spec"]
+        assert f"--uid {pod['securityContext']['runAsUser']} " in DOCKERFILE
+        assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+        named = {variable["name"] for variable in pod["containers"][0]["env"]}
+        assert not named & {"MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "REGISTRY_AUDIT_LEDGER"}
+
+
 class Composed:
     """The command and environment of a service, as processes here: other ports, the databases of a test."""
 
@@ -296,10 +329,6 @@ def test_the_prefect_server_of_compose_starts_and_takes_the_deployments_of_the_i
     deployed = requests.post(f"{api_url}/deployments/filter", json={}, timeout=30).json()
     assert len(deployed) == len(PROJECT["deployments"])
     assert all(d["parameter_openapi_schema"]["properties"] for d in deployed)
-    (queue,) = [
-        q for q in requests.post(f"{api_url}/work_queues/filter", json={}, timeout=30).json() if q["name"] == "audits"
-    ]
-    assert queue["concurrency_limit"] == 1
 
 
 @pytest.mark.slow

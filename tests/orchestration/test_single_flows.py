@@ -83,7 +83,7 @@ def test_check_unverifiable(run_flow: RunFlow, registry: Registry) -> None:
 )
 def test_check_of_what_is_not_there(run_flow: RunFlow, registry: Registry, which: str, message: str) -> None:
     run = _check(run_flow, registry, registry.add(), which)
-    assert run.ended_as == ("FAILED", "Failed")
+    assert run.ended_as == ("FAILED", "Refused")
     assert message in run.record["state"]["message"]
 
 
@@ -143,7 +143,7 @@ def test_compare_with_a_wrong_request(
         tracking_server_1=_server(registry, one),
         tracking_server_2=_server(registry, one, **more),
     )
-    assert run.ended_as == ("FAILED", "Failed")
+    assert run.ended_as == ("FAILED", "Refused")
     assert message in run.record["state"]["message"]
     assert "pw-of-b" not in run.log
 
@@ -157,4 +157,4 @@ def test_nothing_to_compare(run_flow: RunFlow, registry: Registry) -> None:
         compare_run_models=False,
         compare_reg_models=False,
     )
-    assert run.ended_as == ("FAILED", "Failed")
+    assert run.ended_as == ("FAILED", "Refused")

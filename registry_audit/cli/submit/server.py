@@ -1,0 +1,187 @@
+"""A Prefect server's REST API: the few questions that starting and following a run takes."""
+
+import uuid
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from registry_audit.errors import NotFound, Transient, UsageError
+from registry_audit.patience import patiently
+from registry_audit.printable import printable
+from registry_audit.redact import redact
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest, Response
+
+_SECONDS = 30
+_PAGE = 200
+_NO_ROUTE = {"detail": "Not Found"}  # the web framework's answer; Prefect's own says what it did not find
+_TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+_CLOUD_API = "https://api.prefect.cloud/api/accounts/"
+
+
+class ServerSilent(Transient):
+    """The Prefect server is out of reach or in trouble. The run goes on without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """Where a flow run stands. The texts are the server's: not safe to show."""
+
+    type: str
+    name: str
+    message: str
+
+    @property
+    def is_final(self) -> bool:
+        return self.type in _TERMINAL
+
+
+class PrefectServer:
+    def __init__(self, settings: dict[str, str]) -> None:
+        """Raises: UsageError: no server is configured."""
+        import requests
+
+        if "PREFECT_API_URL" not in settings:
+            raise UsageError(
+                "which Prefect server? Set PREFECT_API_URL, with /api at the end, here or in the active Prefect profile"
+            )
+        self._url = settings["PREFECT_API_URL"].rstrip("/")
+        self._pages = settings.get("PREFECT_UI_URL", _pages_of(self._url)).rstrip("/")
+        self._session = requests.Session()
+        # A callable also keeps requests from signing in with what ~/.netrc says.
+        self._session.auth = _signature(settings)
+        if "PREFECT_API_SSL_CERT_FILE" in settings:
+            self._session.verify = settings["PREFECT_API_SSL_CERT_FILE"]
+
+    @property
+    def shown(self) -> str:
+        return printable(redact(self._url))
+
+    def page_of(self, run_id: str) -> str:
+        return printable(redact(f"{self._pages}/runs/flow-run/{run_id}"))
+
+    def deployment(self, flow: str, name: str) -> dict[str, Any]:
+        """
+        Raises:
+            NotFound: there is none of this name; the message names those that the flow has.
+            UsageError: the server is not configured right, or cannot be reached.
+        """
+        try:
+            found: dict[str, Any] = patiently(
+                lambda: self._ask("GET", f"deployments/name/{quote(flow, safe='')}/{quote(name, safe='')}")
+            )
+            return found
+        except NotFound:
+            known = [f"{flow}/{row['name']}" for row in self._of_flow(flow)]
+            there = f"there are {', '.join(map(printable, known))}" if known else "`prefect deploy --all` makes it"
+            raise NotFound(f"{self.shown} has no deployment {printable(f'{flow}/{name}')}; {there}") from None
+        except ServerSilent as error:
+            raise UsageError(f"{error.message} Is PREFECT_API_URL right, and the server up?") from error
+
+    def start(self, deployment_id: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """A new run of the deployment; the same one however often the request has to be sent.
+
+        Raises:
+            UsageError: the server refuses the parameters.
+            ServerSilent: it does not answer.
+        """
+        body = {"parameters": parameters, "idempotency_key": uuid.uuid4().hex}
+        run: dict[str, Any] = patiently(
+            lambda: self._ask("POST", f"deployments/{deployment_id}/create_flow_run", body), on=ServerSilent
+        )
+        return run
+
+    def state(self, run_id: str) -> RunState:
+        """Raises: NotFound: somebody deleted the run."""
+        state = self._ask("GET", f"flow_runs/{run_id}").get("state") or {}
+        return RunState(*(str(state.get(key) or "") for key in ("type", "name", "message")))
+
+    def logs(self, run_id: str, since: str | None) -> list[dict[str, Any]]:
+        """Every line that bears this time, in ISO format, or a later one; oldest first."""
+        which: dict[str, Any] = {"flow_run_id": {"any_": [run_id]}}
+        if since is not None:
+            which["timestamp"] = {"after_": since}
+        rows: list[dict[str, Any]] = []
+        while True:
+            page = self._ask(
+                "POST",
+                "logs/filter",
+                {"logs": which, "sort": "TIMESTAMP_ASC", "limit": _PAGE, "offset": len(rows)},
+            )
+            rows += page
+            if len(page) < _PAGE:
+                return rows
+
+    def artifacts(self, run_id: str) -> list[dict[str, Any]]:
+        which = {"artifacts": {"flow_run_id": {"any_": [run_id]}}, "limit": _PAGE}
+        return list(self._ask("POST", "artifacts/filter", which))
+
+    def cancel(self, run_id: str) -> None:
+        self._ask("POST", f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING"}})
+
+    def _of_flow(self, flow: str) -> list[dict[str, Any]]:
+        return list(self._ask("POST", "deployments/filter", {"flows": {"name": {"any_": [flow]}}, "limit": _PAGE}))
+
+    def _ask(self, method: str, route: str, body: Any = None) -> Any:
+        import requests
+
+        try:
+            answer = self._session.request(method, f"{self._url}/{route}", json=body, timeout=_SECONDS)
+        except (requests.ConnectionError, requests.Timeout) as error:
+            raise ServerSilent(f"the Prefect server {self.shown} does not answer ({type(error).__name__}).") from None
+        except requests.RequestException as error:
+            raise UsageError(f"PREFECT_API_URL is no URL of a server: {self.shown} ({type(error).__name__})") from None
+        return self._content(answer)
+
+    def _content(self, answer: "Response") -> Any:
+        status = answer.status_code
+        if status in (401, 403):
+            sign_in = "set PREFECT_API_KEY or PREFECT_API_AUTH_STRING"
+            raise UsageError(f"the Prefect server {self.shown} refuses to answer ({status}): {sign_in}")
+        if status == 429 or status >= 500:
+            raise ServerSilent(f"the Prefect server {self.shown} is in trouble (HTTP {status}).")
+        try:
+            content = answer.json() if answer.content else None
+        except ValueError:
+            content = _NO_ROUTE
+        if content == _NO_ROUTE:
+            raise UsageError(f"what answers at {self.shown} is no Prefect API: does PREFECT_API_URL end with /api?")
+        if status == 404:
+            raise NotFound(f"the Prefect server {self.shown} does not have it: {_reason(content)}")
+        if not answer.ok:
+            raise UsageError(f"the Prefect server {self.shown} refuses (HTTP {status}): {_reason(content)}")
+        return content
+
+
+def _reason(content: Any) -> str:
+    """What the server says is wrong. Its texts quote what was sent, which holds no secret."""
+    detail = content.get("detail") or content.get("exception_detail") or content if isinstance(content, dict) else ""
+    return printable(redact(" ".join(str(detail).split())))[:600]
+
+
+def _pages_of(api_url: str) -> str:
+    if api_url.startswith(_CLOUD_API):
+        account, _, workspace = api_url.removeprefix(_CLOUD_API).partition("/workspaces/")
+        return f"https://app.prefect.cloud/account/{account}/workspace/{workspace}"
+    return api_url.removesuffix("/api")
+
+
+def _signature(settings: dict[str, str]) -> Any:
+    key, pair = settings.get("PREFECT_API_KEY"), settings.get("PREFECT_API_AUTH_STRING")
+    user = urlsplit(settings["PREFECT_API_URL"])
+    header = None
+    if key:
+        header = f"Bearer {key}"
+    elif pair:
+        header = f"Basic {b64encode(pair.encode()).decode()}"
+    elif user.password:
+        header = f"Basic {b64encode(f'{user.username}:{user.password}'.encode()).decode()}"
+
+    def sign(request: "PreparedRequest") -> "PreparedRequest":
+        if header is not None:
+            request.headers["Authorization"] = header
+        return request
+
+    return sign

@@ -1,0 +1,90 @@
+"""How whoever runs the flows configured them: the environment of the process, then Prefect's variables, then its
+Secret blocks. What a run is started with wins over all three (`flows.parameters`)."""
+
+import os
+import threading
+from typing import Any
+
+import httpx
+from prefect.blocks.system import Secret
+from prefect.variables import Variable
+
+from registry_audit.errors import Transient, UsageError
+from registry_audit.redact import redact
+
+TRACKING_URI, REGISTRY_URI, LEDGER = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "REGISTRY_AUDIT_LEDGER"
+
+# Of each: the variable, for anybody to see, and the Secret block, where a password is part of it.
+_URIS = {
+    TRACKING_URI: ("registry_audit_tracking_uri", "registry-audit-tracking-uri"),
+    REGISTRY_URI: ("registry_audit_registry_uri", "registry-audit-registry-uri"),
+    LEDGER: ("registry_audit_ledger", "registry-audit-ledger"),
+}
+_SIGN_IN = {
+    "MLFLOW_TRACKING_USERNAME": "registry-audit-tracking-username",
+    "MLFLOW_TRACKING_PASSWORD": "registry-audit-tracking-password",
+    "MLFLOW_TRACKING_TOKEN": "registry-audit-tracking-token",
+}
+
+_from_blocks: dict[str, str] = {}  # what `sign_in` put into the environment of this process
+_lock = threading.Lock()
+
+
+def configured_uri(name: str) -> str | None:
+    """
+    Args:
+        name: of the environment variable.
+
+    Raises:
+        UsageError: a Prefect variable holds credentials, or one of these holds no text.
+        Transient: the Prefect server does not answer.
+    """
+    if from_environment := os.environ.get(name):
+        return from_environment
+    variable, block = _URIS[name]
+    value = _text(_asked(Variable.get, variable, None), f"the Prefect variable {variable}")
+    if value is not None and redact(value) != value:
+        raise UsageError(
+            f"the Prefect variable {variable} holds credentials, and whoever sees Prefect sees it: consider them "
+            f"known, change them, and keep the URI in the Secret block {block}"
+        )
+    return value or _secret(block)
+
+
+def sign_in() -> None:
+    """Put what the Secret blocks hold where MLflow looks, unless the environment itself says who signs in.
+
+    In each process that asks the server, and again for each audit: no secret is handed on, and a new password counts.
+    """
+    with _lock:
+        if any(os.environ.get(name) not in (None, "", _from_blocks.get(name)) for name in _SIGN_IN):
+            return
+        for name, block in _SIGN_IN.items():
+            value = _secret(block)
+            if value is not None:
+                os.environ[name] = _from_blocks[name] = value
+            elif _from_blocks.pop(name, None) is not None:
+                del os.environ[name]
+
+
+def _secret(block: str) -> str | None:
+    try:
+        found = _asked(Secret.load, block)
+    except ValueError:  # Prefect's word for: there is no such block
+        return None
+    return _text(found.get(), f"the Secret block {block}")
+
+
+def _asked(ask: Any, *arguments: Any) -> Any:
+    try:
+        return ask(*arguments, _sync=True)
+    except httpx.HTTPError as error:
+        raise Transient(f"the Prefect server does not answer ({type(error).__name__})") from None
+
+
+def _text(value: object, what: str) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise UsageError(f"{what} holds no text")
+    return value

@@ -1,0 +1,168 @@
+"""Audits of one registry never overlap, a killed one does not block for ever, a restarted server forgets nothing."""
+
+import os
+import signal
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from prefect.client.orchestration import get_client
+from support.processes import free_port, server_process, wait_until
+from support.registry import Registry
+
+from flows import one_at_a_time
+from flows.audit_registry import audit_registry
+from flows.one_at_a_time import LEASE_SECONDS, limit_name
+from registry_audit.audit.workdir import WorkDirectory
+
+from .conftest import CHECKOUT, PrefectServer, Program, RunFlow
+
+_SLOW_AUDIT = """
+import sys, time
+import flows.audit_registry as flow
+from flows import one_at_a_time
+one_at_a_time.LEASE_SECONDS = 60.0
+list_versions = flow.list_versions
+def listed(job):
+    open(sys.argv[2], "w").close()
+    time.sleep(600)
+flow.list_versions = listed
+flow.audit_registry(tracking_uri=sys.argv[1], ledger="none", return_state=True)
+"""
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(one_at_a_time, "_ASKED_EVERY_SECONDS", 0.2)
+    monkeypatch.setattr(one_at_a_time, "_RENEWED_EVERY_SECONDS", 0.2)
+
+
+def _limit(server: PrefectServer, uri: str) -> dict[str, Any]:
+    return dict(requests.get(f"{server.api_url}/v2/concurrency_limits/{limit_name(uri)}", timeout=30).json())
+
+
+def test_one_name_for_every_spelling_of_a_registry() -> None:
+    assert limit_name("http://bob:pw@Host:80/") == limit_name("http://host")
+    assert limit_name("http://host") != limit_name("http://host:5000")
+    hostile = limit_name("http://host/%2F?a=<b>&c=\udcff" + "x" * 300)
+    assert set(hostile).isdisjoint("/%&<>")
+    assert len(hostile) < 100
+
+
+def test_a_second_one_waits_and_says_so(
+    prefect_server: PrefectServer, run_flow: RunFlow, registry: Registry, tmp_path: Path, program: Program
+) -> None:
+    version = registry.add(separate=True)
+    uri = registry.server.uri
+    began = tmp_path / "began"
+    process = program.start("-c", _SLOW_AUDIT, uri, str(began))
+    try:
+        wait_until(began.exists, timeout_seconds=90, what="the first audit has not begun")
+        assert _limit(prefect_server, uri)["active_slots"] == 1
+        ended = []
+        second = threading.Thread(
+            target=lambda: ended.append(
+                program("-m", "flows.audit_registry", "--tracking-uri", uri, "--model", version.name)
+            )
+        )
+        second.start()
+        waiting = {"state": {"name": {"any_": ["Waiting"]}}}
+        wait_until(
+            lambda: bool(prefect_server.post("flow_runs/filter", flow_runs=waiting)),
+            timeout_seconds=90,
+            what="nobody waits",
+        )
+        (run,) = prefect_server.post("flow_runs/filter", flow_runs=waiting)
+        assert run["state_type"] == "RUNNING"
+        assert limit_name(uri) in run["state"]["message"]
+        # It ends as an interrupted one does: it gives its slot back.
+        process.send_signal(signal.SIGINT)
+        second.join(timeout=120)
+    finally:
+        process.kill()
+        process.wait()
+    assert ended[0].exit_status == 0, ended[0].stderr
+    assert "waiting: another audit of this registry is running" in ended[0].stderr
+    assert _limit(prefect_server, uri)["active_slots"] == 0
+
+
+def test_another_registry_does_not_wait(run_flow: RunFlow, registry: Registry, mlflow_a: Any) -> None:
+    version, other = registry.add(separate=True), Registry(mlflow_a).add(separate=True)
+    work = WorkDirectory(uuid.uuid4().hex)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flows.parameters.this_run", lambda: str(uuid.uuid4()))
+        patch.setattr("flows.one_at_a_time.get_run_logger", lambda: None)
+        with one_at_a_time.only_audit_of(registry.server.uri, work):
+            patch.undo()
+            run = run_flow(audit_registry, tracking_uri=mlflow_a.uri, models=[other.name], ledger="none")
+    assert run.ended_as == ("COMPLETED", "Completed")
+    assert run_flow(
+        audit_registry, tracking_uri=registry.server.uri, models=[version.name], ledger="none"
+    ).ended_as == ("COMPLETED", "Completed")
+
+
+@pytest.mark.slow
+def test_a_killed_one_does_not_block_for_ever(
+    prefect_server: PrefectServer, run_flow: RunFlow, registry: Registry, tmp_path: Path, program: Program
+) -> None:
+    version = registry.add(separate=True)
+    began = tmp_path / "began"
+    process = program.start("-c", _SLOW_AUDIT, registry.server.uri, str(began))
+    wait_until(began.exists, timeout_seconds=90, what="the first audit has not begun")
+    process.kill()
+    process.wait()
+    assert _limit(prefect_server, registry.server.uri)["active_slots"] == 1
+    run = run_flow(audit_registry, tracking_uri=registry.server.uri, models=[version.name], ledger="none")
+    assert run.ended_as == ("COMPLETED", "Completed")
+    assert "waiting: another audit of this registry is running" in run.log
+
+
+@contextmanager
+def _server(directory: Path, port: int) -> Iterator[PrefectServer]:
+    """A server with the settings that deployments/ gives it."""
+    found = PrefectServer(f"http://127.0.0.1:{port}/api", directory / "home")
+    lines = (CHECKOUT / "deployments" / "server.env").read_text(encoding="utf-8").splitlines()
+    settings = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    with server_process(
+        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+        log=directory / f"server-{uuid.uuid4().hex}.log",
+        ready=lambda: _answers(found),
+        environment=inherited | settings | {"PREFECT_HOME": str(found.home)},
+        directory=directory,
+        timeout_seconds=150,
+    ):
+        yield found
+
+
+def _answers(server: PrefectServer) -> bool:
+    try:
+        return requests.get(f"{server.api_url}/health", timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+@pytest.mark.slow
+def test_a_restarted_server_knows_who_has_the_slot(tmp_path: Path) -> None:
+    """With Prefect's own default it does not: the lease is gone, the slot taken for ever."""
+    port, limit = free_port(), limit_name("http://host")
+    slot = one_at_a_time._Slot(limit, tmp_path / "lease", uuid.uuid4())
+    for again in (False, True):
+        with _server(tmp_path, port) as server, get_client(sync_client=True) as usual:
+            client = type(usual)(server.api_url)
+            with client:
+                if not again:
+                    slot.make(client)
+                    assert slot._take(client)
+                    continue
+                assert not one_at_a_time._Slot(limit, tmp_path / "other", uuid.uuid4())._take(client)
+                assert slot._renew(client)
+                slot.give_back(client)
+                assert slot._take(client)
+    assert LEASE_SECONDS >= 60
