@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from prefect import State, flow, get_run_logger, runtime
 from prefect.task_runners import ThreadPoolTaskRunner
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from flows import parameters
 from flows.batches import TASKS_PER_BATCH, RunningBatch
@@ -18,6 +18,7 @@ from registry_audit.errors import AuditError, LedgerError, UsageError
 from registry_audit.ledger.work import LOST_AFTER_SECONDS, SharedWork
 from registry_audit.verdict import ExitStatus
 from tasks.naming import short
+from tasks.politeness import share_of_requests
 from tasks.session import Job, audit_job, close_job, open_job
 
 NAME = "audit-part"
@@ -37,6 +38,7 @@ def _run_name() -> str:
 def audit_part(
     audit_id: str,
     options: dict[str, Any],
+    of: PositiveInt = 1,
     lost_after_seconds: Annotated[float, Field(gt=0)] = LOST_AFTER_SECONDS,
 ) -> State[Any]:
     """Take batches of an audit from its ledger's database until there are none, and deliver their rows there.
@@ -44,6 +46,7 @@ def audit_part(
     Args:
         audit_id: The audit's, which is its flow run's id.
         options: What that run was asked to do, without credentials.
+        of: Among how many parts a limit on requests is shared out.
         lost_after_seconds: A batch whose worker was not heard of for so long is another's.
     """
     given = dict(options)
@@ -55,30 +58,36 @@ def audit_part(
         ledger = ledger_of(chosen)
         if ledger is None:
             raise UsageError("a part of an audit needs the ledger that the parts share")
-        work, worker = SharedWork(ledger, audit_id, lost_after_seconds), parameters.this_run()
-        job, count = audit_job(chosen, audit_id), 0
-        try:
-            while (taken := work.take(worker)) is not None:
-                with _told(work, worker, taken.position, job, lost_after_seconds / 6):
-                    rows = RunningBatch(job, taken.versions).rows()
-                if not work.deliver(worker, taken.position, rows):
-                    break  # the audit ended, or took this worker for lost
-                count += len(rows)
-        finally:
-            close_job(job)
+        with share_of_requests(chosen, of=of) as shared:
+            count = _audit_batches(SharedWork(ledger, audit_id, lost_after_seconds), audit_job(shared, audit_id))
     except AuditError as error:
         return refused(error)
     get_run_logger().info("%d versions audited", count)
     return ended(ExitStatus.CLEAN, f"{count} versions audited")
 
 
+def _audit_batches(work: SharedWork, job: Job) -> int:
+    """How many versions were audited and delivered here."""
+    worker, count = parameters.this_run(), 0
+    try:
+        while (taken := work.take(worker)) is not None:
+            with _told(work, worker, taken.position, job):
+                rows = RunningBatch(job, taken.versions).rows()
+            if not work.deliver(worker, taken.position, rows):
+                break  # the audit ended, or took this worker for lost
+            count += len(rows)
+    finally:
+        close_job(job)
+    return count
+
+
 @contextmanager
-def _told(work: SharedWork, worker: str, position: int, job: Job, every_seconds: float) -> Iterator[None]:
+def _told(work: SharedWork, worker: str, position: int, job: Job) -> Iterator[None]:
     """While the body runs, say that the worker is still at it; stop its reading when nobody wants it any more."""
     ended_body = threading.Event()
 
     def tell() -> None:
-        while not ended_body.wait(every_seconds):
+        while not ended_body.wait(work.lost_after_seconds / 6):
             try:
                 if not work.still_at(worker, position):
                     open_job(job).session.stop()

@@ -149,8 +149,8 @@ def audit_registry(
         engine = Engine(batch_size, scheduler, fan_out)
         # A filter chooses some versions, as the audit on registration does: that waits for no audit of hours.
         alone = only_audit_of(options.registry_uri or options.tracking_uri, work) if filter is None else nullcontext()
-        with alone:
-            return _audit(options, work, parameters.path(report_dir), engine)
+        with alone, engine.share(options) as shared:
+            return _audit(shared, work, parameters.path(report_dir), engine)
     except AuditError as error:
         return refused(error)
 

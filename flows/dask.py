@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from prefect.settings import PREFECT_API_URL
 
-from flows.batches import Batch, Start, rows_of, whole
+from flows.batches import Batch, Running, Start, rows_of, whole
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.redact import redact
 from tasks.audit_batch import audit_batch
+from tasks.politeness import split_requests
 from tasks.session import Job
 
 IN_FLIGHT_PER_THREAD = 2  # batches: one under way, one that waits
@@ -42,10 +44,14 @@ def dask_cluster(scheduler: str) -> Iterator[tuple[Start, int]]:
     except (OSError, ValueError) as error:
         raise CouldNotVerify(f"the Dask scheduler {redact(scheduler)} does not answer: {error}") from error
     try:
-        threads = sum(runner.client.nthreads().values())
+        threads = runner.client.nthreads()
         if not threads:
             raise CouldNotVerify(f"the Dask cluster {redact(scheduler)} has no workers: start some")
-        yield lambda job, batch: _OnCluster(runner, job, batch), threads * IN_FLIGHT_PER_THREAD
+
+        def start(job: Job, batch: Batch) -> Running:
+            return _OnCluster(runner, replace(job, options=split_requests(job.options, len(threads))), batch)
+
+        yield start, sum(threads.values()) * IN_FLIGHT_PER_THREAD
     finally:
         runner.__exit__(None, None, None)
 

@@ -1,15 +1,18 @@
 """Where the batches of an audit are worked on: threads of this process, a Dask cluster, or runs of their own."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from flows.batches import audited_rows
 from flows.dask import dask_cluster
 from flows.fan_out import FanOut
 from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.options import AuditOptions
 from registry_audit.errors import UsageError
 from registry_audit.ledger.work import LOST_AFTER_SECONDS
 from registry_audit.registry.version import RegisteredVersion
+from tasks.politeness import share_of_requests
 from tasks.session import Job
 
 DASK_SCHEDULER = "REGISTRY_AUDIT_DASK_SCHEDULER"
@@ -22,6 +25,10 @@ class Engine:
     batch_size: int
     dask_scheduler: str | None = None
     fan_out: int | None = None
+
+    def share(self, options: AuditOptions) -> AbstractContextManager[AuditOptions]:
+        """The options within what a limit over all workers leaves; the parts of a fanned-out audit each take theirs."""
+        return share_of_requests(options) if self.fan_out is None else nullcontext(options)
 
     def rows(self, job: Job, versions: Sequence[RegisteredVersion], progress: Progress) -> Iterator[VersionAudit]:
         """The rows of all versions, in their order: the same whatever the engine.

@@ -99,7 +99,12 @@ class FanOut:
         options = self.options.model_dump(mode="json", exclude_defaults=True) | {"ledger": self.options.ledger}
         # Prefect stores parameters: what holds credentials is found by the worker where this process found it.
         shown = {name: value for name, value in options.items() if not _holds_secret(value)}
-        given = {"audit_id": self.audit_id, "options": shown, "lost_after_seconds": self.lost_after_seconds}
+        given = {
+            "audit_id": self.audit_id,
+            "options": shown,
+            "of": self.count,
+            "lost_after_seconds": self.lost_after_seconds,
+        }
         try:
             run: Any = run_deployment(PART_DEPLOYMENT, parameters=given, timeout=0)
         except ObjectNotFound as error:

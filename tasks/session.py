@@ -73,7 +73,7 @@ def open_job(job: Job) -> OpenJob:
                 work_directory=work_directory(job),
                 on_bytes=listeners_of(job.audit_id).read,
                 signatures=job.options.signature_verifier(),
-                politeness=job.options.politeness(),  # `around`: where a limit over all workers goes
+                politeness=job.options.politeness(),
             )
             if job.options.quick:
                 trust_readings(session, ledger_of(job.options), job.options)

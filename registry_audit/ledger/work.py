@@ -46,7 +46,7 @@ class SharedWork:
     """Each method is a short transaction of its own. Raises: LedgerError: the database cannot be used."""
 
     def __init__(self, ledger: Ledger, audit_id: str, lost_after_seconds: float = LOST_AFTER_SECONDS) -> None:
-        self._ledger, self._audit_id, self._lost_after = ledger, audit_id, lost_after_seconds
+        self._ledger, self._audit_id, self.lost_after_seconds = ledger, audit_id, lost_after_seconds
         self._mine = shared_work.c.audit_id == audit_id
 
     def offer(self, batches: Iterable[Batch]) -> int:
@@ -68,7 +68,7 @@ class SharedWork:
     def take(self, worker: str) -> Taken | None:
         """The next batch that nobody is at; None if there is none, for now or for good."""
         now = time.time()
-        free = shared_work.c.seen_at < now - self._lost_after
+        free = shared_work.c.seen_at < now - self.lost_after_seconds
         with self._ledger.beside_the_chain() as writer:
             chosen = select(shared_work.c.position, shared_work.c.versions)
             chosen = chosen.where(self._mine, shared_work.c.rows.is_(None), free).order_by(shared_work.c.position)
@@ -94,7 +94,7 @@ class SharedWork:
             return bool(told.rowcount)
 
     def standing(self) -> Standing:
-        lately = time.time() - self._lost_after
+        lately = time.time() - self.lost_after_seconds
         columns = shared_work.c
         with self._ledger.reading() as reader:
             total, delivered = reader.execute(select(func.count(), func.count(columns.rows)).where(self._mine)).one()

@@ -21,11 +21,10 @@ from support.registry import Registry
 from registry_audit.ledger.opening import open_ledger
 from registry_audit.ledger.work import SharedWork
 
-from .conftest import CHECKOUT, FlowRun, PrefectServer, Program
+from .conftest import CHECKOUT, POOL, FlowRun, PrefectServer, Program
 
 pytestmark = pytest.mark.slow
 
-POOL = "registry-audit"
 MODELS, VERSIONS = 3, 4
 _OF_THE_RUN = ("generated_at", "ledger", "changes")  # times and ids
 
@@ -76,6 +75,7 @@ def _environment(program: Program, registry: Registry, ledger: str) -> dict[str,
 
 
 def _audit(server: PrefectServer, **parameters: object) -> FlowRun:
+    """Names server and ledger: a worker of other tests, which has its own, may take the run."""
     found = requests.get(f"{server.api_url}/deployments/name/audit-registry/ad-hoc", timeout=30).json()
     created = server.post(f"deployments/{found['id']}/create_flow_run", parameters=parameters)
     return FlowRun(server, created["id"])
@@ -85,15 +85,6 @@ def _wait(run: FlowRun) -> None:
     final = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
     wait_until(lambda: run.ended_as[0] in final, timeout_seconds=240, what=f"the run {run.id} has not ended")
     assert run.ended_as == ("FAILED", "Findings"), run.log
-
-
-@pytest.fixture
-def deployed(prefect_server: PrefectServer) -> PrefectServer:
-    program = Program(prefect_server.environment)
-    program("-m", "prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite")
-    done = program("-m", "prefect", "--no-prompt", "deploy", "--all")
-    assert done.exit_status == 0, done.stdout + done.stderr
-    return prefect_server
 
 
 @pytest.mark.postgres
@@ -112,10 +103,11 @@ def test_the_report_is_the_same_on_every_engine(
     first = processes(tmp_path / "worker-1.log", environment, *pool)
     processes(tmp_path / "worker-2.log", environment, *pool)
 
-    threads = _audit(deployed, models=names, report_dir=str(tmp_path / "threads"), batch_size=2)
+    which = {"tracking_uri": registry.server.uri, "ledger": postgres_url, "models": names}
+    threads = _audit(deployed, **which, report_dir=str(tmp_path / "threads"), batch_size=2)
     _wait(threads)
 
-    fanned = _audit(deployed, models=names, report_dir=str(tmp_path / "fanned"), batch_size=1, fan_out=3)
+    fanned = _audit(deployed, **which, report_dir=str(tmp_path / "fanned"), batch_size=1, fan_out=3)
     work = SharedWork(ledger, fanned.id)
     wait_until(lambda: work.standing().delivered > 0, timeout_seconds=120, what="no batch was audited")
     _wait(fanned)
