@@ -27,9 +27,9 @@ class Range:
 
 
 def in_order(
-    fetch: Callable[[Range, threading.Event], list[bytes]], size: int, transfers: Transfers
+    fetch: Callable[[Range, threading.Event], list[bytes]], whole: Range, transfers: Transfers
 ) -> Iterator[bytes]:
-    """The content of a file of `size` bytes, fetched range by range.
+    """A range that may be of any size, fetched as small ones.
 
     Held in memory are at most `_AHEAD` ranges of one file, and of all files together what `transfers` has room for.
 
@@ -37,7 +37,8 @@ def in_order(
         fetch: the bytes of a range; may stop when the event is set, since nobody wants them any more.
     """
     left, coming = threading.Event(), deque[Future[list[bytes]]]()
-    remaining = (Range(start, min(start + RANGE_BYTES, size)) for start in range(0, size, RANGE_BYTES))
+    starts = range(whole.start, whole.end, RANGE_BYTES)
+    remaining = (Range(start, min(start + RANGE_BYTES, whole.end)) for start in starts)
     try:
         while True:
             # With none of its own under way a file waits for room; else it hands on what it has, which makes room.

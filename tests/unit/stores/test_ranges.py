@@ -40,7 +40,7 @@ class Fetched:
 @pytest.mark.parametrize("size", [1, RANGE_BYTES, RANGE_BYTES + 1, 200 * RANGE_BYTES + 7])
 def test_in_order_and_to_the_last_byte(transfers: Transfers, size: int) -> None:
     fetched, got = Fetched(), list[bytes]()
-    for piece in in_order(fetched, size, transfers):
+    for piece in in_order(fetched, Range(0, size), transfers):
         fetched.taken()
         got.append(piece)
     starts = range(0, size, RANGE_BYTES)
@@ -51,7 +51,7 @@ def test_many_large_files_together_hold_no_more_than_there_is_room_for(transfers
     fetched = Fetched()
 
     def work() -> None:
-        for _ in in_order(fetched, 60 * RANGE_BYTES, transfers):
+        for _ in in_order(fetched, Range(0, 60 * RANGE_BYTES), transfers):
             fetched.taken()
 
     threads = [threading.Thread(target=work) for _ in range(24)]
@@ -73,7 +73,7 @@ def test_an_error_ends_it_and_the_rest_is_not_fetched(transfers: Transfers) -> N
         return [b"x"]
 
     with pytest.raises(CouldNotVerify):
-        list(in_order(fetch, 1_000 * RANGE_BYTES, transfers))
+        list(in_order(fetch, Range(0, 1_000 * RANGE_BYTES), transfers))
     assert len(asked) < 30
 
 
@@ -84,7 +84,7 @@ def test_what_is_left_in_the_middle_is_told_to_those_that_fetch(transfers: Trans
         events.append(left)
         return [b"x"]
 
-    pieces = in_order(fetch, 100 * RANGE_BYTES, transfers)
+    pieces = in_order(fetch, Range(0, 100 * RANGE_BYTES), transfers)
     next(pieces)
     pieces.close()  # type: ignore[attr-defined]
     assert all(event.is_set() for event in events)

@@ -50,6 +50,12 @@ def proxy(s3_environment: S3Endpoint, monkeypatch: pytest.MonkeyPatch) -> Iterat
         yield proxy
 
 
+@pytest.fixture(autouse=True)
+def slow_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that ranges pay."""
+    monkeypatch.setattr("registry_audit.stores.s3._FAST_BYTES_PER_SECOND", float("inf"))
+
+
 @pytest.fixture
 def bucket(proxy: FaultyProxy, s3_endpoint: S3Endpoint) -> Bucket:
     client = s3_endpoint.client()
@@ -81,10 +87,19 @@ def test_every_object_is_read_whole_and_a_large_one_in_ranges(bucket: Bucket, pr
     assert reading.mlmodel == b"flavors: {}"
     asked = [request for request in proxy.requests if request.method == "GET" and "list-type" not in request.target]
     ranges = sorted(request.headers["Range"] for request in asked if "Range" in request.headers)
-    ends = [(start, min(start + RANGE_BYTES, LARGE) - 1) for start in range(0, LARGE, RANGE_BYTES)]
+    ends = [(start, min(start + RANGE_BYTES, LARGE) - 1) for start in range(RANGE_BYTES, LARGE, RANGE_BYTES)]
     assert ranges == sorted(f"bytes={start}-{end}" for start, end in ends)
     assert all(request.headers.get("If-Match") for request in asked)
-    assert len(asked) == len(bucket.files) - 1 + len(ends), "one request a file, or a range"
+    assert len(asked) == len(bucket.files) + len(ends), "one request a file, and one a range of what came slowly"
+
+
+def test_a_large_object_that_comes_fast_is_read_over_one_connection(
+    bucket: Bucket, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry_audit.stores.s3._FAST_BYTES_PER_SECOND", 1)
+    reading = read(*bucket.store())
+    assert {entry.path: entry.digest for entry in reading.entries} == digests(bucket)
+    assert not [request for request in proxy.requests if "Range" in request.headers]
 
 
 @pytest.mark.parametrize("path", ["data/weights", "data/7"])
