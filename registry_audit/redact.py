@@ -9,14 +9,16 @@ _SECRET_PARAMETER = re.compile(
 _AUTHORIZATION = re.compile(r"(?i)\b(?P<kind>basic|bearer)\s+[A-Za-z0-9._~+/=\-]{8,}")
 
 
-_CONTAINER_SCHEMES = ("wasb://", "wasbs://", "abfs://", "abfss://")
+# Before `@` alone stands a container, or the user of a database whose password is elsewhere.
+_NO_TOKEN = re.compile(r"(?i)(wasbs?|abfss?|(postgresql|mysql|mssql)(\+\w+)?)://")
 
 
 def redact(text: str) -> str:
     """The same text without passwords in URLs, secret query parameters and authorization headers.
 
     A user name stays where a password follows it; alone before `@` it may be a token, and goes. A Databricks
-    profile (`dbfs://profile@databricks/...`) and an Azure container (`abfss://container@account/...`) are no secrets.
+    profile (`dbfs://profile@databricks/...`), an Azure container (`abfss://container@account/...`) and the user of a
+    database are no secrets.
     """
     text = _USERINFO.sub(_userinfo, text)
     text = _SECRET_PARAMETER.sub(r"\g<key>***", text)
@@ -29,4 +31,4 @@ def _userinfo(match: re.Match[str]) -> str:
         return match[0]
     if match["password"] is not None:
         return f"{scheme}{user}:***@"
-    return match[0] if scheme.lower() in _CONTAINER_SCHEMES else f"{scheme}***@"
+    return match[0] if _NO_TOKEN.fullmatch(scheme) else f"{scheme}***@"

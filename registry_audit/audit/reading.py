@@ -166,9 +166,10 @@ def _read_together(
             first, second, sizes = new_hasher(algorithm), None, [0, 0]
             kept = _Kept(left), _Kept(right)
             while True:
-                a, b = _exactly(one), _exactly(two)
-                if not a and not b:
-                    break
+                # One byte more than is left: that none comes shows the end, with no other read.
+                ahead = max(0, (left.size or 0) - sizes[0])
+                wanted = min(CHUNK_BYTES, ahead + 1)
+                a, b = _exactly(one, wanted, ahead), _exactly(two, wanted, ahead)
                 if second is None and a != b:
                     second = first.copy()
                 first.update(a)
@@ -179,6 +180,8 @@ def _read_together(
                 sizes[0] += len(a)
                 sizes[1] += len(b)
                 pulse(len(a) + len(b))
+                if len(a) < wanted and len(b) < wanted:
+                    break
     except (Unreadable, CouldNotVerify):
         # Which of the two it was, and what the other one is, shows when each is read by itself.
         for store, file, side in ((left_store, left, collected[0]), (right_store, right, collected[1])):
@@ -221,12 +224,16 @@ def _destination(keep_in: Path | None, path: str) -> Iterator[BinaryIO | None]:
         raise CouldNotVerify(f"'{printable(path)}' cannot be written to {keep_in}: {error.strerror}") from error
 
 
-def _exactly(handle: BinaryIO) -> bytes:
-    """The next whole chunk: a raw file may give less than asked for before its end."""
-    chunk = handle.read(CHUNK_BYTES)
-    if not chunk or len(chunk) == CHUNK_BYTES:
+def _exactly(handle: BinaryIO, wanted: int, ahead: int) -> bytes:
+    """So many bytes; fewer only at the file's end, though a raw file may give less than asked for before it.
+
+    Args:
+        ahead: bytes to the end as it was listed: who gets so many when more were wanted is there.
+    """
+    chunk = handle.read(wanted)
+    if len(chunk) in (wanted, ahead):
         return chunk
-    parts, missing = [chunk], CHUNK_BYTES - len(chunk)
+    parts, missing = [chunk], wanted - len(chunk)
     while missing and (chunk := handle.read(missing)):
         parts.append(chunk)
         missing -= len(chunk)

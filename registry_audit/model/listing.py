@@ -3,7 +3,7 @@
 import hashlib
 import unicodedata
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from registry_audit.printable import printable
 
@@ -34,6 +34,9 @@ class Listing:
     unsafe: tuple[str, ...] = ()  # sorted paths of entries that are no regular files of this model
     problems: tuple[Problem, ...] = ()
     settled: bool = True  # False while a file is so young that an overwrite could leave its times as they are
+    _fingerprint: list[str] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )  # once it was asked for
 
     @property
     def bytes(self) -> int:
@@ -46,11 +49,13 @@ class Listing:
 
     def fingerprint(self) -> str:
         """Equal for equal listings: paths, sizes, markers and problems; hex sha256."""
-        digest = hashlib.sha256()
-        for file in self.files:
-            digest.update(repr((file.path, file.size, file.marker)).encode())
-        digest.update(repr((self.empty_directories, self.unsafe, self.problems)).encode())
-        return digest.hexdigest()
+        if not self._fingerprint:
+            digest = hashlib.sha256()
+            for file in self.files:
+                digest.update(repr((file.path, file.size, file.marker)).encode())
+            digest.update(repr((self.empty_directories, self.unsafe, self.problems)).encode())
+            self._fingerprint.append(digest.hexdigest())
+        return self._fingerprint[0]
 
 
 def make_listing(

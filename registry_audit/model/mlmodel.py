@@ -11,6 +11,7 @@ MLMODEL = "MLmodel"
 MAX_BYTES = 16 * 2**20
 _MAX_NODES = 200_000
 _MAX_DEPTH = 100
+_SHALLOW_CHARACTERS = 2_000  # so short a text cannot nest deep enough to hurt YAML's parser
 
 # Written by MLflow after it has summed `model_size_bytes` (flavors' save_model), so not part of that sum.
 _WRITTEN_LATER = frozenset(
@@ -68,7 +69,8 @@ def parse_mlmodel(content: bytes) -> MLmodel:
 def _parse(content: bytes) -> MLmodel:
     try:
         text = content.decode("utf-8")
-        _check_depth(text)
+        if len(text) > _SHALLOW_CHARACTERS:
+            _check_depth(text)
         fields = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader, in C where built
         _check_size(fields)
     except UnicodeDecodeError as error:
@@ -153,16 +155,18 @@ def _check_size(value: object) -> None:
     """Refuse alias bombs: a few lines of YAML that mean billions of nodes, harmless only until they are compared."""
     counted: dict[int, int] = {}
 
-    def count(node: object) -> int:
+    def count(node: object, depth: int = 0) -> int:
         if isinstance(node, dict):
             children: list[object] = [*node.keys(), *node.values()]
         elif isinstance(node, list | tuple | set):
             children = list(node)
         else:
             return 1
+        if depth > _MAX_DEPTH:
+            raise ValueError("nested too deep")
         if id(node) not in counted:
             counted[id(node)] = _MAX_NODES + 1  # a node inside itself has no end
-            counted[id(node)] = 1 + sum(count(child) for child in children)
+            counted[id(node)] = 1 + sum(count(child, depth + 1) for child in children)
         if counted[id(node)] > _MAX_NODES:
             raise ValueError("too many nodes")
         return counted[id(node)]

@@ -14,6 +14,7 @@ from registry_audit.redact import redact
         ("s3://b/k?X-Amz-Signature=00ff&X-Amz-Credential=AK", "s3://b/k?X-Amz-Signature=***&X-Amz-Credential=***"),
         ("Authorization: Bearer abcdefghijk", "Authorization: Bearer ***"),
         ("dbfs://profile@databricks/x", "dbfs://profile@databricks/x"),
+        ("postgresql+psycopg2://audit@db/ledger", "postgresql+psycopg2://audit@db/ledger"),
         ("mail someone@example.org about s3://bucket/model@2", "mail someone@example.org about s3://bucket/model@2"),
     ],
 )
