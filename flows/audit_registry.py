@@ -19,6 +19,7 @@ from flows.ending import ended, refused
 from flows.engines import DASK_SCHEDULER, Engine
 from flows.one_at_a_time import only_audit_of
 from flows.parameters import Uri
+from registry_audit.audit.engine import SERVER_AWAY_SECONDS
 from registry_audit.audit.options import DEFAULT_WORKERS, AuditOptions
 from registry_audit.audit.rows import row_spool
 from registry_audit.audit.workdir import WorkDirectory
@@ -35,7 +36,7 @@ from tasks.list_versions import list_versions
 from tasks.listeners import listeners_of
 from tasks.naming import short
 from tasks.report import report
-from tasks.session import audit_job, close_job
+from tasks.session import audit_job, close_job, open_job
 
 DEFAULT_BATCH_SIZE = 100
 _LIMITS = Limits()
@@ -167,8 +168,16 @@ def _audit(options: AuditOptions, work: WorkDirectory, directory: Path | None, e
         log.info("audit %s: %d of %d versions in %s", job.audit_id, len(scope.versions), scope.listed_count, server)
         progress = Progress(len(scope.versions), server)
         rows = row_spool(work.path)
-        for row in engine.rows(job, scope.versions, progress.update):
-            rows.append(row)
+        broke_off = []
+        for position, row in enumerate(engine.rows(job, scope.versions, progress.update)):
+            rows.put(position, row)
+            if row.broke_off:
+                broke_off.append(position)
+        if broke_off and open_job(job).session.wait_for_server(SERVER_AWAY_SECONDS):
+            log.info("%d versions broke off: once more", len(broke_off))
+            again = [scope.versions[position] for position in broke_off]
+            for position, row in zip(broke_off, engine.rows(job, again, lambda done: None), strict=True):
+                rows.put(position, row)
         document = report(job, whole(scope), whole(rows), directory)
     finally:
         reused = close_job(job)

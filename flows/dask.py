@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect.settings import PREFECT_API_URL
 
-from flows.batches import Batch, Running, Start, rows_of, whole
+from flows.batches import Batch, Running, Start, rows_of
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.redact import redact
@@ -59,7 +59,8 @@ def dask_cluster(scheduler: str) -> Iterator[tuple[Start, int]]:
 class _OnCluster:
     def __init__(self, runner: Any, job: Job, batch: Batch) -> None:
         self._batch = batch
-        self._future = runner.submit(audit_batch, {"job": job, "batch": whole(batch)})
+        # Not `whole`: Dask takes Prefect's annotations, which are tuples, apart.
+        self._future = runner.submit(audit_batch, {"job": job, "batch": batch})
 
     def rows(self) -> tuple[VersionAudit, ...]:
         return rows_of(self._batch, self._future)

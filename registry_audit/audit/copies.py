@@ -28,6 +28,7 @@ class Reading:
     files_read: int = 0
     bytes_read: int = 0
     signature: bytes | None = None  # content of the root model.sig
+    broke_off: bool = False  # a problem may pass by itself: the server, or the way to it
     trusted_since: str | None = None  # not read now: its fingerprint is that of a full reading at this time (UTC)
 
 
@@ -69,6 +70,7 @@ class CopyFailure:
     role: Role
     location: Location
     reason: str  # one sentence, or empty where the location itself says what is lost
+    broke_off: bool = False  # may pass by itself
 
 
 Copy = ModelCopy | CopyFailure

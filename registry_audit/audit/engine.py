@@ -14,6 +14,7 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 _WINDOW = 4  # items submitted ahead of each worker
+SERVER_AWAY_SECONDS = 180.0  # for which an audit waits, at its end, to try again what broke off
 _BLOCK = 500  # versions whose runs, download URIs and last readings are asked for together
 
 
@@ -25,20 +26,29 @@ def audit_versions(
     workers: int,
     on_done: Callable[[VersionAudit], None] = lambda audit: None,
 ) -> None:
-    """Audit every version.
+    """Audit every version; what broke off, and may pass by itself, once more at the end.
 
     Args:
         keep: told of each row with its position among the versions, from any thread and in any order.
     """
+    broke_off: list[int] = []
 
     def audit(placed: tuple[int, RegisteredVersion]) -> None:
         position, version = placed
         done = audit_version(session, version)
         keep(position, done)
+        if done.broke_off:
+            broke_off.append(position)
         on_done(done)
+
+    def again(position: int) -> None:
+        keep(position, audit_version(session, versions[position]))
 
     for _ in _in_threads(session, audit, _prefetched(session, versions), workers=workers):
         pass
+    if broke_off and session.wait_for_server(SERVER_AWAY_SECONDS):
+        for _ in _in_threads(session, again, sorted(broke_off), workers=workers):
+            pass
 
 
 def in_threads(

@@ -57,6 +57,7 @@ class VersionAudit:
     comparison: Comparison | None
     findings: tuple[Finding, ...]  # most severe first
     baseline: BaselineView | None = None  # None without a ledger
+    broke_off: bool = False  # what kept it from being read may pass by itself: worth another try
     only_listed: bool = False  # no byte was looked for: what reading would show is not known
     signature: SignatureView | None = None  # None where no copy holds one
 
@@ -109,7 +110,13 @@ def judge(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compariso
         reg_model=reg_model,
         comparison=comparison,
         findings=findings_of(version, problems),
+        broke_off=any(_broke_off(copy) for copy in (run, reg)),
     )
+
+
+def _broke_off(copy: Copy) -> bool:
+    failed = copy if isinstance(copy, CopyFailure) else copy.reading
+    return failed is not None and failed.broke_off
 
 
 def _summaries(run: Copy, reg: Copy) -> tuple[CopySummary | None, CopySummary | None]:
@@ -126,10 +133,11 @@ def _stands_in(run: Copy, reg: ModelCopy) -> bool:
     return isinstance(run, ModelCopy) and run.identity == reg.identity and run.reading is reg.reading
 
 
-def unresolvable(version: RegisteredVersion, reason: str) -> VersionAudit:
+def unresolvable(version: RegisteredVersion, reason: str, *, broke_off: bool = False) -> VersionAudit:
     """The row of a version that could not even be resolved."""
     findings = findings_of(version, [Problem("RA009", reason)])
-    return VersionAudit(version, Verdict.UNVERIFIABLE, reason, Storage.UNKNOWN, None, None, None, findings)
+    verdict, storage = Verdict.UNVERIFIABLE, Storage.UNKNOWN
+    return VersionAudit(version, verdict, reason, storage, None, None, None, findings, broke_off=broke_off)
 
 
 def problems_of_copy(resolved: ResolvedVersion, copy: Copy) -> list[Problem]:

@@ -42,5 +42,6 @@ def judge_listed(resolved: ResolvedVersion, run: Copy, reg: Copy) -> VersionAudi
         reg_model=summary_of(reg) if isinstance(reg, ModelCopy) else None,
         comparison=None,
         findings=findings_of(version, problems),
+        broke_off=any(copy.broke_off for copy in failures),
         only_listed=True,
     )

@@ -9,7 +9,7 @@ from typing import BinaryIO, ClassVar
 
 from registry_audit.audit import signatures
 from registry_audit.audit.copies import Reading
-from registry_audit.errors import BodyEndedEarly, CouldNotVerify, UsageError
+from registry_audit.errors import BodyEndedEarly, CouldNotVerify, Transient, UsageError
 from registry_audit.model.digest import DigestedApart, Hasher, digest_text, new_hasher
 from registry_audit.model.listing import ListedFile, Listing, Problem
 from registry_audit.model.manifest import ManifestEntry
@@ -91,6 +91,7 @@ class _Collected:
         self._kept: dict[str, bytes] = {}
         self._bytes = 0
         self._lock = threading.Lock()
+        self._broke_off = False
 
     def add(self, file: ListedFile, size: int, hasher: Hasher, content: bytes | None) -> None:
         with self._lock:
@@ -111,6 +112,7 @@ class _Collected:
             self._problems.append(error.problem())
         # UsageError: a store that no longer has what it listed, or now asks for other credentials.
         except (CouldNotVerify, UsageError) as error:
+            self._broke_off |= isinstance(error, Transient)
             self._problems.append(Problem("RA009", error.message, file.path))
 
     def reading(self) -> Reading:
@@ -122,6 +124,7 @@ class _Collected:
             files_read=len(self._entries),
             bytes_read=self._bytes,
             signature=self._kept.get(signatures.SIGNATURE),
+            broke_off=self._broke_off,
         )
 
 

@@ -1,6 +1,7 @@
 """What the steps of one audit share in one process."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
@@ -10,12 +11,14 @@ from registry_audit.audit.signatures import SignatureVerifier
 from registry_audit.errors import Stopped
 from registry_audit.model.limits import Limits
 from registry_audit.model.manifest import Manifest
-from registry_audit.registry.connection import Connection, Server, connect
+from registry_audit.registry.connection import Connection, Server, answers, connect
 from registry_audit.registry.downloads import DownloadUris
 from registry_audit.registry.politeness import Politeness
 from registry_audit.registry.runs import Runs
 from registry_audit.registry.transfers import Transfers
 from registry_audit.registry.version import RegisteredVersion
+
+_ASKED_EVERY_SECONDS = 2.0
 
 
 class Trusted(Protocol):
@@ -82,6 +85,20 @@ class Session:
         self.runs.prefetch({version.run_id for version in listed if version.run_id})
         self.downloads.prefetch(keys)
         self.trusted.prefetch(keys)
+
+    def wait_for_server(self, seconds: float) -> bool:
+        """Whether the tracking server answers, at the latest after so long.
+
+        Raises:
+            Stopped: the audit is being stopped.
+        """
+        until = time.monotonic() + seconds
+        while not answers(self.connection):
+            if time.monotonic() > until:
+                return False
+            self._stopping.wait(_ASKED_EVERY_SECONDS)
+            self.pulse(0)
+        return True
 
     def stop(self) -> None:
         """Make every reading end at its next chunk, and whatever waits for a server end now."""

@@ -17,7 +17,7 @@ from registry_audit.audit.reading import read_all, read_pair
 from registry_audit.audit.session import Session
 from registry_audit.audit.signed import with_signature
 from registry_audit.audit.trusting import trusted_reading
-from registry_audit.errors import AuditError, CouldNotVerify, UsageError
+from registry_audit.errors import AuditError, CouldNotVerify, Transient, UsageError
 from registry_audit.patience import patiently
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.resolve import Location, ResolvedVersion, resolve_version
@@ -35,7 +35,7 @@ def resolve(session: Session, version: RegisteredVersion) -> Resolved:
     try:
         return patiently(lambda: resolve_version(session.connection, version, session.runs, session.downloads))
     except AuditError as error:
-        return unresolvable(version, error.message)
+        return unresolvable(version, error.message, broke_off=isinstance(error, Transient))
 
 
 def download_run_model(session: Session, resolved: ResolvedVersion, keep_in: Path | None = None) -> Copy:
@@ -131,7 +131,7 @@ def fetch(
             copy if wait_for_pair or session.only_list else replace(copy, reading=_read(session, store, copy, keep_in))
         )
     except (CouldNotVerify, UsageError) as error:
-        return CopyFailure(role, location, error.message)
+        return CopyFailure(role, location, error.message, isinstance(error, Transient))
 
 
 def _read(session: Session, store: Store, copy: ModelCopy, keep_in: Path | None) -> Reading:

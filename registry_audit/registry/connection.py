@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from registry_audit.errors import UsageError
+from registry_audit.errors import Transient, UsageError
 from registry_audit.redact import redact
 from registry_audit.registry.database import must_be_mlflow_database
 from registry_audit.registry.transfers import Transfers
@@ -122,6 +122,15 @@ def server_version(connection: Connection) -> str | None:
         response = http_request(connection.host_creds(), "/version", "GET", raise_on_status=False)
     text = response.text.strip()
     return text if response.status_code == 200 and len(text) < 40 and text[:1].isdigit() else None
+
+
+def answers(connection: Connection) -> bool:
+    """Whether the tracking server is there; a database always is."""
+    try:
+        server_version(connection)
+    except Transient:
+        return False
+    return True
 
 
 def calm_mlflow() -> None:
