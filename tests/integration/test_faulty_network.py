@@ -12,7 +12,7 @@ import pytest
 import tenacity.nap
 from support import damage, faults
 from support.auditing import Audited, Auditor
-from support.faulty_proxy import DOWNLOADS, LISTINGS, Fault, FaultyProxy, Response, faulty_proxy
+from support.faulty_proxy import DOWNLOADS, LISTINGS, Exchange, Fault, FaultyProxy, Response, faulty_proxy
 from support.processes import free_port
 from support.registry import Registered, Registry
 from support.servers import MlflowServer
@@ -196,6 +196,24 @@ def test_a_fault_that_passes_is_retried(
         audited = audit(proxy_a.uri, "--model", version.name)
         assert rule.hits == 1
         assert (audited.exit_status, audited.row["verdict"]) == expected, audited.row["reason"]
+
+
+def test_what_broke_off_is_tried_once_more_at_the_end(proxy_a: FaultyProxy, versions: Versions, audit: Auditor) -> None:
+    """A server that is away for longer than the tries of one request last."""
+    listings = re.compile(LISTINGS)
+
+    def away_until_listed_again(exchange: Exchange) -> None:
+        listed = [request.target for request in proxy_a.requests if listings.search(request.target)]
+        if len(listed) == len(set(listed)):  # the first look at each directory
+            exchange.reset()
+        else:
+            exchange.send(exchange.forward())
+
+    rule = proxy_a.fault(away_until_listed_again, path=DOWNLOADS)
+    audited = audit(proxy_a.uri, "--model", versions.shared.name)
+    assert rule.hits > 1
+    assert (audited.exit_status, audited.row["verdict"]) == (CLEAN, "same_storage"), audited.row["reason"]
+    assert audited.rules == set()
 
 
 @pytest.mark.parametrize("route", ROUTES)

@@ -1,0 +1,42 @@
+"""A run that is cancelled in the middle of its downloads ends soon, and leaves nothing behind."""
+
+import threading
+from pathlib import Path
+
+import pytest
+import requests
+from support import faults
+from support.faulty_proxy import DOWNLOADS, FaultyProxy
+from support.processes import wait_until
+from support.registry import Registry
+from support.servers import MlflowServer
+
+from .conftest import FlowRun, PrefectServer, Program, worker_of
+
+pytestmark = pytest.mark.slow
+
+_SECONDS = 30  # the flow's process is told at once; Prefect's own states take the rest
+
+
+def test_cancelling_stops_the_downloads(
+    deployed: PrefectServer, program: Program, mlflow_a: MlflowServer, proxy_a: FaultyProxy, tmp_path: Path
+) -> None:
+    version = Registry(mlflow_a).add()
+    never = threading.Event()
+    hanging = proxy_a.fault(faults.slow(release=never), path=DOWNLOADS)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    settings = {"TMPDIR": str(scratch), "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    with worker_of(program, tmp_path / "worker.log", **settings):
+        found = requests.get(f"{deployed.api_url}/deployments/name/audit-registry/ad-hoc", timeout=30).json()
+        parameters = {"models": [version.name], "tracking_uri": proxy_a.uri, "ledger": "none"}
+        run = FlowRun(
+            deployed, deployed.post(f"deployments/{found['id']}/create_flow_run", parameters=parameters)["id"]
+        )
+        wait_until(lambda: hanging.hits > 0, timeout_seconds=120, what="no download began")
+        deployed.post(f"flow_runs/{run.id}/set_state", state={"type": "CANCELLING", "name": "Cancelling"})
+        wait_until(lambda: run.ended_as[0] == "CANCELLED", timeout_seconds=_SECONDS, what="it is not cancelled")
+        wait_until(lambda: proxy_a.in_flight == 0, timeout_seconds=_SECONDS, what="downloads are still under way")
+        never.set()
+    left = [path for path in scratch.rglob("*") if path.is_file()]
+    assert left == [], "scratch files"
