@@ -6,11 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 from prefect import Flow, State
@@ -248,6 +249,16 @@ def worker_of(program: Program, log: Path, **environment: str) -> Iterator[None]
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+def processes_of(flow_run_id: str) -> list[psutil.Process]:
+    """Those that a worker started for a flow run."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("PREFECT__FLOW_RUN_ID") == flow_run_id:
+                found.append(process)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from support.processes import wait_until
 from support.registry import Registry
 from support.servers import MlflowServer
 
-from .conftest import FlowRun, PrefectServer, Program, worker_of
+from .conftest import FlowRun, PrefectServer, Program, processes_of, worker_of
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ def test_cancelling_stops_the_downloads(
         wait_until(lambda: hanging.hits > 0, timeout_seconds=120, what="no download began")
         deployed.post(f"flow_runs/{run.id}/set_state", state={"type": "CANCELLING", "name": "Cancelling"})
         wait_until(lambda: run.ended_as[0] == "CANCELLED", timeout_seconds=_SECONDS, what="it is not cancelled")
-        wait_until(lambda: proxy_a.in_flight == 0, timeout_seconds=_SECONDS, what="downloads are still under way")
+        wait_until(lambda: not processes_of(run.id), timeout_seconds=_SECONDS, what="its process still runs")
         never.set()
     left = [path for path in scratch.rglob("*") if path.is_file()]
     assert left == [], "scratch files"
