@@ -145,7 +145,7 @@ def _run(each: Measured, command: tuple[str, ...], work: Path, environment: dict
     os.sync()  # what one contestant wrote is not flushed during the next one's time
     if sample.exit_status == SKIPPED:
         each.skipped = text.strip()
-    elif sample.exit_status != 0:
+    elif sample.exit_status != (each.contestant.exit_status if command is each.contestant.command else 0):
         each.skipped, each.failed = f"exit status {sample.exit_status}", True
         _say(text[-2_000:])
     return sample, text

@@ -41,14 +41,16 @@ class Spool(Generic[_T]):
         self._lock = threading.Lock()
         self._rows: dict[int, _T] = {}
         self._offsets = array("q")  # by position
+        self._stored_count = 0  # positions in the file that hold a row
         self._file: IO[bytes] | None = None
 
     def __len__(self) -> int:
-        return len(self._rows) if self._file is None else len(self._offsets)
+        """How many positions hold a row."""
+        return len(self._rows) if self._file is None else self._stored_count
 
     def append(self, row: _T) -> None:
         with self._lock:
-            self._put(len(self), row)
+            self._put(len(self._rows) if self._file is None else len(self._offsets), row)
 
     def put(self, position: int, row: _T) -> None:
         """
@@ -86,6 +88,7 @@ class Spool(Generic[_T]):
 
     def _write(self, file: IO[bytes], position: int, row: _T) -> None:
         self._offsets.extend([_MISSING] * (position + 1 - len(self._offsets)))
+        self._stored_count += self._offsets[position] == _MISSING
         self._offsets[position] = file.seek(0, 2)
         file.write(self._encode(row).encode("ascii") + b"\n")
 

@@ -37,6 +37,16 @@ def test_appended_rows_are_in_order(texts: list[str], in_memory: int) -> None:
     assert list(kept) == texts
 
 
+@pytest.mark.parametrize("in_memory", [0, 1, 9])
+def test_a_position_without_a_row_does_not_count(in_memory: int) -> None:
+    """An audit compares the number of its rows with that of its versions."""
+    kept = spool(in_memory)
+    for position in (0, 3, 3, 5):
+        kept.put(position, f"row {position}")
+    assert len(kept) == 3
+    assert list(kept) == ["row 0", "row 3", "row 5"]
+
+
 def test_two_readers_do_not_disturb_each_other() -> None:
     kept = spool(0)
     for number in range(5):
