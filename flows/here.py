@@ -8,6 +8,7 @@ import click
 from prefect import Flow, State
 from prefect.logging.handlers import PrefectConsoleHandler
 
+from flows.parameters import URIS
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.workdir import WorkDirectory
 from registry_audit.cli import boundary
@@ -16,10 +17,7 @@ from registry_audit.cli.progress import Progress
 from registry_audit.errors import AuditError
 from registry_audit.redact import redact
 from registry_audit.report.document import AuditDocument
-from tasks.configured import LEDGER, REGISTRY_URI, TRACKING_URI
 from tasks.listeners import Listeners, listening
-
-_URIS = {"tracking_uri": TRACKING_URI, "registry_uri": REGISTRY_URI, "ledger": LEDGER}
 
 
 def audit_command_of(flow: Flow[..., State[Any]]) -> int:
@@ -29,7 +27,7 @@ def audit_command_of(flow: Flow[..., State[Any]]) -> int:
         documents: list[AuditDocument] = []
         listeners = Listeners(progress.listed, progress.done, progress.bytes, documents.append, _say_waiting)
         parameters = options.model_dump(mode="json") | {"ledger": options.ledger or "none"}
-        for name, variable in _URIS.items():
+        for name, variable in URIS.items():
             parameters[name] = _without_secret(parameters[name], variable)
         with listening(work.audit_id, listeners):
             state = flow(**parameters, audit_id=work.audit_id, return_state=True)
