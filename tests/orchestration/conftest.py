@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -147,6 +148,24 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
             patch.setattr("prefect.context.GLOBAL_SETTINGS_CONTEXT", get_settings_context())
             yield server
             APILogWorker.drain_all()  # what is still to be sent, while there is a server
+
+
+@contextmanager
+def own_server(directory: Path, port: int) -> Iterator[PrefectServer]:
+    """A server with the settings that deployments/ gives it."""
+    found = PrefectServer(f"http://127.0.0.1:{port}/api", directory / "home")
+    lines = (CHECKOUT / "deployments" / "server.env").read_text(encoding="utf-8").splitlines()
+    settings = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    with server_process(
+        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+        log=directory / f"server-{uuid.uuid4().hex}.log",
+        ready=lambda: _is_healthy(found),
+        environment=inherited | settings | {"PREFECT_HOME": str(found.home)},
+        directory=directory,
+        timeout_seconds=150,
+    ):
+        yield found
 
 
 def _is_healthy(server: PrefectServer) -> bool:

@@ -1,19 +1,15 @@
 """Audits of one registry never overlap, a killed one does not block for ever, a restarted server forgets nothing."""
 
-import os
 import signal
-import sys
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from prefect.client.orchestration import get_client
-from support.processes import free_port, server_process, wait_until
+from support.processes import free_port, wait_until
 from support.registry import Registry
 
 from flows import one_at_a_time
@@ -21,7 +17,7 @@ from flows.audit_registry import audit_registry
 from flows.one_at_a_time import LEASE_SECONDS, limit_name
 from registry_audit.audit.workdir import WorkDirectory
 
-from .conftest import CHECKOUT, PrefectServer, Program, RunFlow
+from .conftest import PrefectServer, Program, RunFlow, own_server
 
 _SLOW_AUDIT = """
 import sys, time
@@ -123,38 +119,13 @@ def test_a_killed_one_does_not_block_for_ever(
     assert "waiting: another audit of this registry is running" in run.log
 
 
-@contextmanager
-def _server(directory: Path, port: int) -> Iterator[PrefectServer]:
-    """A server with the settings that deployments/ gives it."""
-    found = PrefectServer(f"http://127.0.0.1:{port}/api", directory / "home")
-    lines = (CHECKOUT / "deployments" / "server.env").read_text(encoding="utf-8").splitlines()
-    settings = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    with server_process(
-        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-        log=directory / f"server-{uuid.uuid4().hex}.log",
-        ready=lambda: _answers(found),
-        environment=inherited | settings | {"PREFECT_HOME": str(found.home)},
-        directory=directory,
-        timeout_seconds=150,
-    ):
-        yield found
-
-
-def _answers(server: PrefectServer) -> bool:
-    try:
-        return requests.get(f"{server.api_url}/health", timeout=5).ok
-    except requests.RequestException:
-        return False
-
-
 @pytest.mark.slow
 def test_a_restarted_server_knows_who_has_the_slot(tmp_path: Path) -> None:
     """With Prefect's own default it does not: the lease is gone, the slot taken for ever."""
     port, limit = free_port(), limit_name("http://host")
     slot = one_at_a_time._Slot(limit, tmp_path / "lease", uuid.uuid4())
     for again in (False, True):
-        with _server(tmp_path, port) as server, get_client(sync_client=True) as usual:
+        with own_server(tmp_path, port) as server, get_client(sync_client=True) as usual:
             client = type(usual)(server.api_url)
             with client:
                 if not again:

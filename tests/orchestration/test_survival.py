@@ -1,5 +1,6 @@
-"""A run that is cancelled in the middle of its downloads ends soon, and leaves nothing behind."""
+"""What happens to an audit in the middle of its downloads: cancelled from the UI, or its Prefect server restarted."""
 
+import json
 import threading
 from pathlib import Path
 
@@ -7,11 +8,11 @@ import pytest
 import requests
 from support import faults
 from support.faulty_proxy import DOWNLOADS, FaultyProxy
-from support.processes import wait_until
+from support.processes import free_port, wait_until
 from support.registry import Registry
 from support.servers import MlflowServer
 
-from .conftest import FlowRun, PrefectServer, Program, processes_of, worker_of
+from .conftest import FlowRun, PrefectServer, Program, own_server, processes_of, worker_of
 
 pytestmark = pytest.mark.slow
 
@@ -40,3 +41,23 @@ def test_cancelling_stops_the_downloads(
         never.set()
     left = [path for path in scratch.rglob("*") if path.is_file()]
     assert left == [], "scratch files"
+
+
+def test_a_restarted_server_costs_no_result(
+    program: Program, mlflow_a: MlflowServer, proxy_a: FaultyProxy, tmp_path: Path
+) -> None:
+    version, port = Registry(mlflow_a).add(separate=True), free_port()
+    go_on = threading.Event()
+    hanging = proxy_a.fault(faults.slow(release=go_on), path=DOWNLOADS)
+    report = tmp_path / "report"
+    audit = ("--tracking-uri", proxy_a.uri, "--model", version.name, "--report-dir", str(report))
+    with own_server(tmp_path, port) as server:
+        there = Program({**program.environment, **server.environment})
+        process = there.start("-m", "flows.audit_registry", *audit)
+        wait_until(lambda: hanging.hits > 0, timeout_seconds=120, what="no download began")
+    with own_server(tmp_path, port) as server:
+        go_on.set()
+        assert process.wait(timeout=120) == 0
+        assert json.loads((report / "audit.json").read_text(encoding="utf-8"))["coverage"]["audited"] == 1
+        (run,) = server.post("flow_runs/filter")
+        assert (run["state_type"], run["state_name"]) == ("COMPLETED", "Completed")
