@@ -47,7 +47,7 @@ def test_audit_registry(
 
 def test_a_key_that_is_not_there(run_flow: RunFlow, registry: Registry, version: Registered, tmp_path: Path) -> None:
     run = _audit(run_flow, registry, version, signing_key=str(tmp_path / "no.pem"))
-    assert run.ended_as == ("FAILED", "Failed")
+    assert run.ended_as == ("FAILED", "Refused")
     assert "no.pem cannot be read" in run.record["state"]["message"]
 
 
