@@ -187,7 +187,7 @@ def without_limit(desk: Desk) -> Iterator[None]:
 class TestFollowed:
     def test_every_deployment_is_listed(self, desk: Desk) -> None:
         named = re.findall(r"^\| `([\w-]+/[\w-]+)` \|", README, flags=re.MULTILINE)
-        assert len(named) == 7
+        assert len(named) == 8
         listed = desk.printed["prefect deployment ls"]
         assert [name for name in named if name not in listed] == []
         assert len(desk.server.post("deployments/filter")) == len(named)
