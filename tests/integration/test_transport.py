@@ -169,7 +169,7 @@ def test_one_that_never_lets_us_in_is_left_at_last(proxy_a: FaultyProxy, many: R
     rule = proxy_a.fault(faults.status(429, retry_after_seconds=0), path="/large.bin$")
     audited = audit(proxy_a.uri, "--model", many.name)
     assert (audited.exit_status, audited.rules) == (3, {"RA009"})
-    assert rule.hits < 20
+    assert rule.hits < 40, "twice: once more at the end of the audit"
 
 
 def test_without_an_audit_mlflow_is_what_it_was(proxy_a: FaultyProxy, mlflow_a: MlflowServer) -> None:

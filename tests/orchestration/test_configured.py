@@ -79,8 +79,8 @@ def test_a_server_that_asks_who_it_is(run_flow: RunFlow, mlflow_auth: MlflowServ
     uri = f"http://{mlflow_auth.host}"
     given = {"models": [version.name], "tracking_uri": uri, "ledger": "none"}
     assert run_flow(audit_registry, **given).ended_as[1] != "Completed"
-    mlflow_auth.add_user("auditor", "s3cret-of-block-1")
-    secret("registry-audit-tracking-username", "auditor")
+    mlflow_auth.add_user("auditor-of-blocks", "s3cret-of-block-1")
+    secret("registry-audit-tracking-username", "auditor-of-blocks")
     secret("registry-audit-tracking-password", "wrong-one")
     assert run_flow(audit_registry, **given).ended_as[1] != "Completed"
     secret("registry-audit-tracking-password", "s3cret-of-block-1")
@@ -93,8 +93,8 @@ def test_a_uri_with_a_password_comes_from_a_block_and_shows_nowhere(
     run_flow: RunFlow, mlflow_auth: MlflowServer, tmp_path: Path
 ) -> None:
     version = Registry(mlflow_auth).add(separate=True)
-    mlflow_auth.add_user("reader", "s3cret-in-uri-77")
-    secret("registry-audit-tracking-uri", mlflow_auth.uri_as("reader", "s3cret-in-uri-77"))
+    mlflow_auth.add_user("reader-of-blocks", "s3cret-in-uri-77")
+    secret("registry-audit-tracking-uri", mlflow_auth.uri_as("reader-of-blocks", "s3cret-in-uri-77"))
     run = run_flow(audit_registry, models=[version.name], ledger="none", report_dir=str(tmp_path / "report"))
     assert run.ended_as == ("COMPLETED", "Completed")
     assert run.server.files_with("s3cret-in-uri-77") == []
