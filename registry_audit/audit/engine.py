@@ -1,8 +1,8 @@
 """Runs the steps of many versions in threads of this process."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from itertools import islice
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from registry_audit.audit.judging import VersionAudit
@@ -13,7 +13,6 @@ from registry_audit.registry.version import RegisteredVersion
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-_WINDOW = 4  # items submitted ahead of each worker
 SERVER_AWAY_SECONDS = 180.0  # for which an audit waits, at its end, to try again what broke off
 _BLOCK = 500  # versions whose runs, download URIs and last readings are asked for together
 
@@ -44,22 +43,21 @@ def audit_versions(
     def again(position: int) -> None:
         keep(position, audit_version(session, versions[position]))
 
-    for _ in _in_threads(session, audit, _prefetched(session, versions), workers=workers):
-        pass
+    _each_in_threads(session, audit, _prefetched(session, versions), workers=workers)
     if broke_off and session.wait_for_server(SERVER_AWAY_SECONDS):
-        for _ in _in_threads(session, again, sorted(broke_off), workers=workers):
-            pass
+        _each_in_threads(session, again, sorted(broke_off), workers=workers)
 
 
 def in_threads(
     session: Session, step: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int
 ) -> tuple[_Result, ...]:
     """`step` of every item, in the order of the items. An interruption stops the readings that are under way."""
+    results: dict[int, _Result] = {}
 
-    def placed(item: tuple[int, _Item]) -> tuple[int, _Result]:
-        return item[0], step(item[1])
+    def placed(item: tuple[int, _Item]) -> None:
+        results[item[0]] = step(item[1])
 
-    results = dict(_in_threads(session, placed, enumerate(items), workers=workers))
+    _each_in_threads(session, placed, enumerate(items), workers=workers)
     return tuple(results[position] for position in sorted(results))
 
 
@@ -77,23 +75,39 @@ def _prefetched(session: Session, versions: Sequence[RegisteredVersion]) -> Iter
         ahead.shutdown(wait=False, cancel_futures=True)
 
 
-def _in_threads(
-    session: Session, step: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int
-) -> Iterator[_Result]:
-    """`step` of every item, as they are done; some items are taken ahead, and no more."""
-    remaining = iter(items)
-    running: set[Future[_Result]] = set()
+def _each_in_threads(session: Session, step: Callable[[_Item], None], items: Iterable[_Item], *, workers: int) -> None:
+    """`step` of every item: each thread takes the next one when it is done with the one before.
+
+    A future for each item would cost more than a small model takes to read.
+    """
+    remaining, taking, over = iter(items), threading.Lock(), threading.Event()
+
+    def work() -> None:
+        try:
+            while not over.is_set():
+                with taking:
+                    item = next(remaining, _NO_MORE)
+                if isinstance(item, _NoMore):
+                    return
+                step(item)
+        except BaseException:
+            over.set()
+            raise
+
     with ThreadPoolExecutor(workers, thread_name_prefix="audit") as pool:
         try:
-            while True:
-                for item in islice(remaining, workers * _WINDOW - len(running)):
-                    running.add(pool.submit(step, item))
-                if not running:
-                    return
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
+            done, _ = wait([pool.submit(work) for _ in range(workers)], return_when=FIRST_EXCEPTION)
+            for ended in done:  # all of them, unless one failed
+                ended.result()
         except BaseException:
+            over.set()
             session.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+class _NoMore:
+    """Told apart from every item."""
+
+
+_NO_MORE = _NoMore()
