@@ -29,7 +29,12 @@ def test_every_version_is_audited_and_every_run_recorded(
     assert shape.versions == VERSIONS
     generate(tmp_path / "registry", shape)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'registry' / database_name('local')}")
-    run = run_flow(audit_registry, ledger=f"sqlite:///{tmp_path / 'ledger.db'}", report_dir=str(tmp_path / "report"))
+    run = run_flow(
+        audit_registry,
+        accept_new=True,
+        ledger=f"sqlite:///{tmp_path / 'ledger.db'}",
+        report_dir=str(tmp_path / "report"),
+    )
     assert run.ended_as == ("COMPLETED", "Completed"), run.log
     document = json.loads((tmp_path / "report" / "audit.json").read_text(encoding="utf-8"))
     assert document["coverage"]["audited"] == VERSIONS == len(document["versions"])
