@@ -1,5 +1,6 @@
 """Parameters, environment, variables, Secret blocks: which wins, and that no secret stays anywhere but in its block."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def nothing_configured(prefect_server: PrefectServer, monkeypatch: pytest.Monkey
             # 503 while its SQLite is busy.
             wait_until(lambda url=url: requests.delete(url, timeout=30).ok, timeout_seconds=60, what=f"{url} stays")
     for name in configured._from_blocks:
-        monkeypatch.setenv(name, "")
+        os.environ.pop(name, None)  # not by `monkeypatch`, which would put back what the test left
 
 
 def secret(name: str, value: object) -> None:
