@@ -13,6 +13,7 @@ from support.postgres import postgres_database
 from support.s3 import S3Endpoint, s3_server
 from support.servers import MlflowServer, mlflow_server, sqlite_store
 
+_SIGN_IN = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _GLOBAL_URIS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 _FOREIGN_PREFIXES = ("MLFLOW_", "AWS_", "REGISTRY_AUDIT_")
 _TEST_ENVIRONMENT = {
@@ -47,6 +48,8 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 def no_global_uris(clean_environment: None) -> Iterator[None]:
     """Two servers in one process are kept apart only while nobody sets MLflow's process-wide URIs."""
     yield
+    for name in _SIGN_IN:  # a flow puts there what Secret blocks hold, for as long as its process lives
+        os.environ.pop(name, None)
     set_in_environment = [name for name in _GLOBAL_URIS if os.environ.pop(name, None)]
     assert not set_in_environment, f"the test or the product set {set_in_environment}"
     for module, attribute in (
