@@ -19,6 +19,7 @@ from registry_audit.registry.listed import decode_version, encode_version
 from registry_audit.registry.version import RegisteredVersion
 
 LOST_AFTER_SECONDS = 60.0
+_ROWS_HOLD_SECONDS = 3_600.0  # of an interrupted run, for the one that resumes it
 
 Batch = tuple[RegisteredVersion, ...]
 
@@ -58,6 +59,9 @@ class SharedWork:
         with self._ledger.beside_the_chain() as writer:
             found = writer.execute(select(shared_work.c.versions).where(self._mine).order_by(shared_work.c.position))
             if [bytes(row[0]) for row in found] == offered:
+                # Who resumes days later must not be told what the bytes were then.
+                old = shared_work.c.seen_at < time.time() - _ROWS_HOLD_SECONDS
+                writer.execute(update(shared_work).where(self._mine, old).values(rows=None))
                 return len(offered)
             writer.execute(delete(shared_work).where(self._mine))
             for position, versions in enumerate(offered):
