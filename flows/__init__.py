@@ -17,7 +17,7 @@ _EMBEDDED_SERVER = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
     # In memory, a lease is lost when the server ends, and its slot is taken for ever.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-    # When it is stopped in the middle of a write it logs a traceback, and writes again; what matters comes as an answer.
+    # Stopped in the middle of a write it logs a traceback, and writes again; what matters comes as an answer.
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
 }
 

@@ -23,10 +23,20 @@ def patiently(call: Callable[[], _R], *, on: type[Transient] = Transient) -> _R:
     Args:
         on: the only error that is worth another try.
     """
+    try:
+        return call()  # nearly always; with small models tenacity's own accounts can be seen in the audit's time
+    except on as error:
+        failed = [error]
+
+    def again() -> _R:
+        if failed:
+            raise failed.pop()  # the first try, told to tenacity
+        return call()
+
     retrying = Retrying(
         retry=retry_if_exception_type(on),
         stop=stop_after_attempt(ATTEMPTS),
         wait=wait_exponential_jitter(multiplier=FIRST_PAUSE_SECONDS, max=5, jitter=FIRST_PAUSE_SECONDS),
         reraise=True,
     )
-    return retrying(call)
+    return retrying(again)

@@ -20,9 +20,12 @@ def redact(text: str) -> str:
     profile (`dbfs://profile@databricks/...`), an Azure container (`abfss://container@account/...`) and the user of a
     database are no secrets.
     """
-    text = _USERINFO.sub(_userinfo, text)
-    text = _SECRET_PARAMETER.sub(r"\g<key>***", text)
-    return _AUTHORIZATION.sub(r"\g<kind> ***", text)
+    # What each of them cannot do without is looked for first: most texts are paths, and there are many.
+    if "@" in text:
+        text = _USERINFO.sub(_userinfo, text)
+    if "=" in text:
+        text = _SECRET_PARAMETER.sub(r"\g<key>***", text)
+    return _AUTHORIZATION.sub(r"\g<kind> ***", text) if text.split(maxsplit=1) != [text] else text
 
 
 def _userinfo(match: re.Match[str]) -> str:

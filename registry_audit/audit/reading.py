@@ -9,6 +9,7 @@ from typing import BinaryIO, ClassVar
 
 from registry_audit.audit import signatures
 from registry_audit.audit.copies import Reading
+from registry_audit.audit.turns import Turns
 from registry_audit.errors import BodyEndedEarly, CouldNotVerify, Transient, UsageError
 from registry_audit.model.digest import DigestedApart, Hasher, digest_text, new_hasher
 from registry_audit.model.listing import ListedFile, Listing, Problem
@@ -24,7 +25,15 @@ _DIGEST_APART_BYTES = 4 << 20  # from which on handing chunks to another thread 
 Pulse = Callable[[int], None]  # told of every so many bytes read; may raise to stop the reading
 
 
-def read_all(store: Store, listing: Listing, algorithm: str, *, pulse: Pulse, keep_in: Path | None = None) -> Reading:
+def read_all(
+    store: Store,
+    listing: Listing,
+    algorithm: str,
+    *,
+    pulse: Pulse,
+    turns: Turns | None = None,
+    keep_in: Path | None = None,
+) -> Reading:
     """Read and digest every file of a listing.
 
     Args:
@@ -36,10 +45,10 @@ def read_all(store: Store, listing: Listing, algorithm: str, *, pulse: Pulse, ke
     Raises:
         Stopped: by `pulse`, or because the audit is being stopped.
     """
-    collected = _Collected(algorithm, pulse)
+    collected, turns = _Collected(algorithm, pulse), turns or Turns()
 
     def read(file: ListedFile) -> None:
-        with collected.problems_of(file):
+        with turns.given_up_for(file.size), collected.problems_of(file):
             patiently(partial(_read_one, store, file, collected, keep_in), on=BodyEndedEarly)
 
     transfers = transfers_of(store)
@@ -60,25 +69,26 @@ def read_pair(
     algorithm: str,
     *,
     pulse: Pulse,
+    turns: Turns | None = None,
 ) -> tuple[Reading, Reading]:
     """Read two local copies together: files of one name and size in lockstep, byte for byte, digested once.
 
     The digest of the second file is the first one's only after every byte compared equal.
     """
-    collected = _Collected(algorithm, pulse), _Collected(algorithm, pulse)
+    collected, turns = (_Collected(algorithm, pulse), _Collected(algorithm, pulse)), turns or Turns()
     on_right = {file.path: file for file in right.files}
     for file in left.files:
         other = on_right.pop(file.path, None)
-        if other is None or other.size != file.size:
+        with turns.given_up_for(file.size):
+            if other is not None and other.size == file.size:
+                _read_together(left_store, file, right_store, other, collected)
+                continue
             with collected[0].problems_of(file):
                 _read_one(left_store, file, collected[0])
-            if other is not None:
-                with collected[1].problems_of(other):
-                    _read_one(right_store, other, collected[1])
-            continue
-        _read_together(left_store, file, right_store, other, collected)
+        if other is not None:
+            on_right[file.path] = other  # another size: by itself, below
     for file in on_right.values():
-        with collected[1].problems_of(file):
+        with turns.given_up_for(file.size), collected[1].problems_of(file):
             _read_one(right_store, file, collected[1])
     return collected[0].reading(), collected[1].reading()
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from registry_audit.audit.copies import Reading
+from registry_audit.audit.turns import Turns
 from registry_audit.errors import UsageError
 from registry_audit.model.listing import Listing, Problem
 from registry_audit.model.manifest import ManifestEntry
@@ -29,10 +30,11 @@ Readings = tuple[Reading, ...]
 class ReadingCache:
     """Safe to share between threads: of two that want one storage, the second waits for the first."""
 
-    def __init__(self, directory: Path | None = None) -> None:
+    def __init__(self, directory: Path | None = None, turns: Turns | None = None) -> None:
         """
         Args:
             directory: where this audit's readings are kept across processes; None keeps them in memory only.
+            turns: given up by who waits for another thread's reading, which may need one to go on.
 
         Raises:
             UsageError: the directory cannot be written.
@@ -41,6 +43,7 @@ class ReadingCache:
         self._running: dict[str, Future[Readings]] = {}
         self._memory: OrderedDict[str, Readings] = OrderedDict()
         self._held = 0
+        self._turns = turns or Turns()
         self._file: TextIO | None = None
         self.reused_count = 0
         if directory is not None:
@@ -73,7 +76,8 @@ class ReadingCache:
             if running is None:
                 mine = self._running[key] = Future()
         if running is not None:
-            return running.result()
+            with self._turns.given_up():
+                return running.result()
         try:
             readings = read()
         except BaseException as error:

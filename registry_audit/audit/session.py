@@ -8,6 +8,7 @@ from typing import Protocol
 
 from registry_audit.audit.readings import ReadingCache
 from registry_audit.audit.signatures import SignatureVerifier
+from registry_audit.audit.turns import Turns
 from registry_audit.errors import Stopped
 from registry_audit.model.limits import Limits
 from registry_audit.model.manifest import Manifest
@@ -69,7 +70,8 @@ class Session:
         self.connection: Connection = connect(server, Transfers(politeness))
         self.runs = Runs(self.connection)
         self.downloads = DownloadUris(self.connection)
-        self.readings = ReadingCache(work_directory)
+        self.turns = Turns()
+        self.readings = ReadingCache(work_directory, self.turns)
         self.limits = limits or Limits()
         self.algorithm = algorithm
         self.only_list = only_list

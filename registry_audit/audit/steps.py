@@ -4,6 +4,7 @@ Each is a function of values, so that a Prefect task, a thread or a test runs it
 audited goes through all of them and comes out as a row with its reason.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +34,8 @@ Resolved = ResolvedVersion | VersionAudit  # the latter where resolving itself f
 
 def resolve(session: Session, version: RegisteredVersion) -> Resolved:
     try:
-        return patiently(lambda: resolve_version(session.connection, version, session.runs, session.downloads))
+        with nullcontext() if session.connection.is_http else session.turns.taken():
+            return patiently(lambda: resolve_version(session.connection, version, session.runs, session.downloads))
     except AuditError as error:
         return unresolvable(version, error.message, broke_off=isinstance(error, Transient))
 
@@ -71,11 +73,12 @@ def compare_version(session: Session, resolved: ResolvedVersion, run: Copy, reg:
     if session.only_list:
         return judge_listed(resolved, run, reg or _stand_in(run, resolved.reg_model))
     comparison = None
-    if reg is None:
-        reg = _stand_in(run, resolved.reg_model)
-    elif isinstance(run, ModelCopy) and isinstance(reg, ModelCopy):
-        run, reg, comparison = compare_copies(session, run, reg, within_one_registry)
-    return with_signature(judge(resolved, run, reg, comparison), run, reg, session.signatures)
+    with _turn(session, *resolved.run_model.roots, *resolved.reg_model.roots):
+        if reg is None:
+            reg = _stand_in(run, resolved.reg_model)
+        elif isinstance(run, ModelCopy) and isinstance(reg, ModelCopy):
+            run, reg, comparison = compare_copies(session, run, reg, within_one_registry)
+        return with_signature(judge(resolved, run, reg, comparison), run, reg, session.signatures)
 
 
 def audit_version(session: Session, version: RegisteredVersion) -> VersionAudit:
@@ -83,8 +86,9 @@ def audit_version(session: Session, version: RegisteredVersion) -> VersionAudit:
     resolved = resolve(session, version)
     if isinstance(resolved, VersionAudit):
         return resolved
-    run = download_run_model(session, resolved)
-    return compare_version(session, resolved, run, download_reg_model(session, resolved))
+    with _turn(session, *resolved.run_model.roots, *resolved.reg_model.roots):
+        run = download_run_model(session, resolved)
+        return compare_version(session, resolved, run, download_reg_model(session, resolved))
 
 
 def compare_copies(
@@ -106,7 +110,8 @@ def _read_together(session: Session, left: ModelCopy, right: ModelCopy) -> tuple
     stores = _local_store(session.connection, left), _local_store(session.connection, right)
 
     def read() -> tuple[Reading, ...]:
-        return read_pair(stores[0], left.listing, stores[1], right.listing, session.algorithm, pulse=session.pulse)
+        one, two = left.listing, right.listing
+        return read_pair(stores[0], one, stores[1], two, session.algorithm, pulse=session.pulse, turns=session.turns)
 
     quick = [trusted_reading(session, store, copy) for store, copy in zip(stores, (left, right), strict=True)]
     if quick[0] is not None and quick[1] is not None:
@@ -123,20 +128,22 @@ def fetch(
     if not location.roots:
         return CopyFailure(role, location, "")
     try:
-        store = open_store(session.connection, location)
-        listing = patiently(store.root_listing if session.only_list else lambda: store.listing(session.limits))
-        directory = keep_in or store.directory
-        copy = ModelCopy(role, location, store.identity, listing, None, str(directory) if directory else None)
-        return (
-            copy if wait_for_pair or session.only_list else replace(copy, reading=_read(session, store, copy, keep_in))
-        )
+        with _turn(session, *location.roots):
+            store = open_store(session.connection, location)
+            listing = patiently(store.root_listing if session.only_list else lambda: store.listing(session.limits))
+            directory = keep_in or store.directory
+            copy = ModelCopy(role, location, store.identity, listing, None, str(directory) if directory else None)
+            if wait_for_pair or session.only_list:
+                return copy
+            return replace(copy, reading=_read(session, store, copy, keep_in))
     except (CouldNotVerify, UsageError) as error:
         return CopyFailure(role, location, error.message, isinstance(error, Transient))
 
 
 def _read(session: Session, store: Store, copy: ModelCopy, keep_in: Path | None) -> Reading:
     def read() -> tuple[Reading, ...]:
-        return (read_all(store, copy.listing, session.algorithm, pulse=session.pulse, keep_in=keep_in),)
+        pulse, turns = session.pulse, session.turns
+        return (read_all(store, copy.listing, session.algorithm, pulse=pulse, turns=turns, keep_in=keep_in),)
 
     if keep_in is not None:
         return read()[0]
@@ -157,6 +164,11 @@ def _local_pair(resolved: ResolvedVersion) -> bool:
     return resolved.storage is not Storage.SHARED and all(
         len(location.roots) == 1 and local_path(location.roots[0]) is not None for location in locations
     )
+
+
+def _turn(session: Session, *roots: str) -> AbstractContextManager[None]:
+    """One's turn at what is on local disk. What waits for a server needs none."""
+    return session.turns.taken() if all(local_path(root) is not None for root in roots) else nullcontext()
 
 
 def _local_store(connection: Connection, copy: ModelCopy) -> LocalStore:
