@@ -19,7 +19,7 @@ from registry_audit.ledger.work import LOST_AFTER_SECONDS, SharedWork
 from registry_audit.verdict import ExitStatus
 from tasks.naming import short
 from tasks.politeness import share_of_requests
-from tasks.session import Job, audit_job, close_job, open_job
+from tasks.session import Job, audit_job, close_job, open_session
 
 NAME = "audit-part"
 
@@ -90,7 +90,7 @@ def _told(work: SharedWork, worker: str, position: int, job: Job) -> Iterator[No
         while not ended_body.wait(work.lost_after_seconds / 6):
             try:
                 if not work.still_at(worker, position):
-                    open_job(job).session.stop()
+                    open_session(job).stop()
                     return
             except LedgerError:
                 continue  # a database that is away for a moment; a worker that is silent for long is replaced

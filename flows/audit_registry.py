@@ -36,7 +36,7 @@ from tasks.list_versions import list_versions
 from tasks.listeners import listeners_of
 from tasks.naming import short
 from tasks.report import report
-from tasks.session import audit_job, close_job, open_job
+from tasks.session import audit_job, close_job, open_session
 
 DEFAULT_BATCH_SIZE = 100
 _LIMITS = Limits()
@@ -173,7 +173,7 @@ def _audit(options: AuditOptions, work: WorkDirectory, directory: Path | None, e
             rows.put(position, row)
             if row.broke_off:
                 broke_off.append(position)
-        if broke_off and open_job(job).session.wait_for_server(SERVER_AWAY_SECONDS):
+        if broke_off and open_session(job).wait_for_server(SERVER_AWAY_SECONDS):
             log.info("%d versions broke off: once more", len(broke_off))
             again = [scope.versions[position] for position in broke_off]
             for position, row in zip(broke_off, engine.rows(job, again, lambda done: None), strict=True):

@@ -30,7 +30,7 @@ from tasks.download_run_model import download_run_model
 from tasks.naming import short
 from tasks.report_single import report_single
 from tasks.resolve_named import resolve_named
-from tasks.session import Job, close_job, open_job
+from tasks.session import Job, close_job, open_session
 
 _DOWNLOAD = {Role.RUN_MODEL: download_run_model, Role.REG_MODEL: download_reg_model}
 
@@ -128,7 +128,7 @@ def _job(server: ServerConfig, audit_id: str) -> Job:
 
 
 def _tracking_uri(job: Job) -> str:
-    return open_job(job).session.connection.tracking_uri
+    return open_session(job).connection.tracking_uri
 
 
 def _resolved(found: ResolvedVersion | VersionAudit) -> ResolvedVersion:

@@ -14,7 +14,8 @@ from registry_audit.audit.outcome import Outcome, outcome_of
 from registry_audit.audit.rows import Rows, row_spool
 from registry_audit.audit.scope import Scope, list_scope
 from registry_audit.audit.session import Session
-from registry_audit.audit.single import VersionPair, check_version, compare_versions, must_resolve
+from registry_audit.audit.single import VersionPair, check_version, compare_versions
+from registry_audit.audit.steps import must_resolve
 from registry_audit.config import CompareConfig, ServerConfig
 from registry_audit.errors import AuditError, UsageError
 from registry_audit.ledger.absent import absent_versions

@@ -7,7 +7,7 @@ from registry_audit.ledger.accept import Acceptance, accept, prepare
 from registry_audit.ledger.opening import open_ledger, remember
 from registry_audit.ledger.record import registry_of
 from tasks.policy import UNCACHED, presentable
-from tasks.session import Job, open_job
+from tasks.session import Job, open_session
 
 
 @task(name="accept", task_run_name="accept", **UNCACHED)
@@ -24,7 +24,7 @@ def accept_versions(
     """
     if job.options.ledger is None:
         raise UsageError("accepting needs a ledger: give ledger, or set REGISTRY_AUDIT_LEDGER where the flow runs")
-    session, ledger = open_job(job).session, open_ledger(job.options.ledger, create=False)
+    session, ledger = open_session(job), open_ledger(job.options.ledger, create=False)
     registry = registry_of(session.connection.registry_uri)
     prepared = prepare(session, ledger, registry, versions, by=by, reason=reason)
     if dry_run:

@@ -8,12 +8,12 @@ from registry_audit.registry.version import RegisteredVersion
 from tasks.batches import each
 from tasks.naming import named_after
 from tasks.policy import RETRIED, presentable
-from tasks.session import Job, open_job
+from tasks.session import Job, open_session
 
 
 @task(name="audit-batch", task_run_name=named_after("audit", "batch"), **RETRIED)
 @presentable
 def audit_batch(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[VersionAudit, ...]:
     """The row of every version of a batch, in their order."""
-    open_job(job).session.prefetch(batch)
+    open_session(job).prefetch(batch)
     return each(job, audit_version, batch, failed=unresolvable)

@@ -9,7 +9,7 @@ from registry_audit.audit.engine import in_threads
 from registry_audit.audit.session import Session
 from registry_audit.errors import AuditError, Stopped
 from tasks.policy import reason_of, redacted_traceback
-from tasks.session import Job, open_job
+from tasks.session import Job, open_session
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -28,18 +28,17 @@ def each(
         failed: the result of an item for which the step raised; a defect that one model brings to light must not
             cost the others of its batch their audit.
     """
-    opened, logger = open_job(job), get_run_logger()
+    session, logger = open_session(job), get_run_logger()
 
     def one(item: _Item) -> _Result:
-        with opened.slots:
-            try:
-                return step(opened.session, item)
-            except Stopped:
-                raise
-            except AuditError as error:
-                return failed(item, error.message)
-            except Exception as error:  # noqa: BLE001 - see `failed`
-                logger.error(redacted_traceback(error))  # noqa: TRY400 - would log the causes as they are
-                return failed(item, reason_of(error))
+        try:
+            return step(session, item)
+        except Stopped:
+            raise
+        except AuditError as error:
+            return failed(item, error.message)
+        except Exception as error:  # noqa: BLE001 - see `failed`
+            logger.error(redacted_traceback(error))  # noqa: TRY400 - would log the causes as they are
+            return failed(item, reason_of(error))
 
-    return in_threads(opened.session, one, items, workers=job.workers)
+    return in_threads(session, one, items, workers=job.workers)

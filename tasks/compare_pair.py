@@ -9,7 +9,7 @@ from registry_audit.audit.pairing import PairAudit, compare_pair
 from registry_audit.registry.resolve import ResolvedVersion
 from tasks.naming import short
 from tasks.policy import RETRIED, presentable
-from tasks.session import Job, open_job
+from tasks.session import Job, open_session
 
 
 def _run_name(parameters: dict[str, Any]) -> str:
@@ -31,4 +31,4 @@ def compare_copies(
     Raises:
         UsageError: neither model holds its native model.
     """
-    return compare_pair(open_job(job).session, role, resolved, copies, native_models)
+    return compare_pair(open_session(job), role, resolved, copies, native_models)

@@ -5,7 +5,7 @@ from prefect import task
 from registry_audit.api import begin_audit, ledger_of
 from registry_audit.audit.scope import Scope, list_scope
 from tasks.policy import RETRIED, presentable
-from tasks.session import Job, open_job
+from tasks.session import Job, open_session
 
 
 @task(name="list-versions", task_run_name="list versions", **RETRIED)
@@ -20,7 +20,7 @@ def list_versions(job: Job) -> Scope:
     """
     options = job.options
     ledger = ledger_of(options)
-    session = open_job(job).session
+    session = open_session(job)
     scope = list_scope(session, options)
     begin_audit(ledger, options, scope, job.audit_id)
     return scope

@@ -13,7 +13,7 @@ from registry_audit.report.write import write_report
 from tasks.artifacts import publish
 from tasks.events import tell
 from tasks.policy import UNCACHED, presentable
-from tasks.session import Job, open_job, work_directory
+from tasks.session import Job, open_session, work_directory
 
 
 @task(name="report", task_run_name="report", **UNCACHED)
@@ -28,7 +28,7 @@ def report(job: Job, scope: Scope, rows: Rows, report_dir: Path | None) -> Audit
         UsageError: the directory cannot be written. The artifacts were made before.
         LedgerError: the ledger cannot be read or written; nothing was recorded.
     """
-    options, session = job.options, open_job(job).session
+    options, session = job.options, open_session(job)
     document = conclude_audit(ledger_of(options), options, scope, rows, job.audit_id, session, work_directory(job))
     publish(document)
     tell(document, job.audit_id)

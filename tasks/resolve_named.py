@@ -10,7 +10,7 @@ from registry_audit.registry.versions import find_version
 from tasks.naming import short
 from tasks.policy import RETRIED, presentable
 from tasks.resolve_version import resolve_batch
-from tasks.session import Job, open_job
+from tasks.session import Job, open_session
 
 
 def _run_name(parameters: dict[str, Any]) -> str:
@@ -27,6 +27,4 @@ def resolve_named(job: Job, model: str, version_or_stage: str) -> tuple[Resolved
         NotFound: there is no such model, version, stage or alias.
         CouldNotVerify: the version is denied, or the server cannot be read.
     """
-    return resolve_batch(
-        job, (find_version(open_job(job).session.connection, model, parse_selector(version_or_stage)),)
-    )
+    return resolve_batch(job, (find_version(open_session(job).connection, model, parse_selector(version_or_stage)),))

@@ -4,14 +4,13 @@ from prefect import task
 
 from registry_audit.audit.judging import unresolvable
 from registry_audit.audit.session import Session
-from registry_audit.audit.single import must_resolve
-from registry_audit.audit.steps import Resolved
+from registry_audit.audit.steps import Resolved, must_resolve
 from registry_audit.errors import Transient
 from registry_audit.registry.version import RegisteredVersion
 from tasks.batches import each
 from tasks.naming import named_after
 from tasks.policy import RETRIED, is_last_try, presentable
-from tasks.session import Job, open_job
+from tasks.session import Job, open_session
 
 
 @task(name="resolve-version", task_run_name=named_after("resolve", "batch"), **RETRIED)
@@ -27,7 +26,7 @@ def resolve_version(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[Res
 
 def resolve_batch(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[Resolved, ...]:
     """The task without Prefect's part; in any task that may be tried again."""
-    open_job(job).session.prefetch(batch)
+    open_session(job).prefetch(batch)
     found = each(job, _resolve, batch, failed=unresolvable)
     again = [result for result in found if isinstance(result, Transient)]
     if again and not is_last_try():

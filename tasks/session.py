@@ -34,13 +34,7 @@ class Job:
         return self.options.workers
 
 
-@dataclass(frozen=True, slots=True)
-class OpenJob:
-    session: Session
-    slots: threading.BoundedSemaphore  # of `Job.workers`: shared by all tasks of the audit in this process
-
-
-_open: OrderedDict[Job, OpenJob] = OrderedDict()
+_open: OrderedDict[Job, Session] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -53,7 +47,7 @@ def work_directory(job: Job) -> Path | None:
     return WorkDirectory(job.audit_id).path if job.resumable else None
 
 
-def open_job(job: Job) -> OpenJob:
+def open_session(job: Job) -> Session:
     """Opened by the first task of an audit that runs in this process.
 
     Raises:
@@ -62,8 +56,8 @@ def open_job(job: Job) -> OpenJob:
         LedgerError: a quick audit's ledger is unusable.
     """
     with _lock:
-        opened = _open.get(job)
-        if opened is None:
+        session = _open.get(job)
+        if session is None:
             sign_in()
             session = Session(
                 job.server,
@@ -77,18 +71,18 @@ def open_job(job: Job) -> OpenJob:
             )
             if job.options.quick:
                 trust_readings(session, ledger_of(job.options), job.options)
-            opened = _open[job] = OpenJob(session, threading.BoundedSemaphore(job.workers))
+            _open[job] = session
         _open.move_to_end(job)
         while len(_open) > _OPEN_AT_MOST:  # of audits that ended elsewhere, or were killed
             _open.popitem(last=False)
-        return opened
+        return session
 
 
 def close_job(job: Job) -> int:
     """Forget the Session, end what it still reads, and say how many readings did not have to be repeated."""
     with _lock:
-        opened = _open.pop(job, None)
-    if opened is None:
+        session = _open.pop(job, None)
+    if session is None:
         return 0
-    opened.session.stop()
-    return opened.session.readings.reused_count
+    session.stop()
+    return session.readings.reused_count

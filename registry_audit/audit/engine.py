@@ -2,12 +2,13 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.session import Session
 from registry_audit.audit.steps import audit_version
+from registry_audit.registry.transfers import submitted
 from registry_audit.registry.version import RegisteredVersion
 
 _Item = TypeVar("_Item")
@@ -84,26 +85,28 @@ def _each_in_threads(session: Session, step: Callable[[_Item], None], items: Ite
 
     def work() -> None:
         try:
-            while not over.is_set():
-                with taking:
-                    item = next(remaining, _NO_MORE)
-                if isinstance(item, _NoMore):
-                    return
-                step(item)
+            with session.turns.kept_between():
+                while not over.is_set():
+                    with taking:
+                        item = next(remaining, _NO_MORE)
+                    if isinstance(item, _NoMore):
+                        return
+                    step(item)
         except BaseException:
             over.set()
             raise
 
-    with ThreadPoolExecutor(workers, thread_name_prefix="audit") as pool:
-        try:
-            done, _ = wait([pool.submit(work) for _ in range(workers)], return_when=FIRST_EXCEPTION)
-            for ended in done:  # all of them, unless one failed
-                ended.result()
-        except BaseException:
-            over.set()
-            session.stop()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    pool, loops = session.threads(workers), list[Future[None]]()
+    try:
+        loops += (submitted(pool, work) for _ in range(workers))
+        done, _ = wait(loops, return_when=FIRST_EXCEPTION)
+        for ended in done:  # all of them, unless one failed
+            ended.result()
+    except BaseException:
+        over.set()
+        session.stop()
+        wait(loops)
+        raise
 
 
 class _NoMore:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -79,6 +80,8 @@ class Session:
         self.signatures = signatures
         self._on_bytes = on_bytes
         self._stopping = threading.Event()
+        self._threads: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
 
     def prefetch(self, versions: Iterable[RegisteredVersion]) -> None:
         """Ask with few requests what auditing these versions, some hundreds, will want to know."""
@@ -87,6 +90,13 @@ class Session:
         self.runs.prefetch({version.run_id for version in listed if version.run_id})
         self.downloads.prefetch(keys)
         self.trusted.prefetch(keys)
+
+    def threads(self, workers: int) -> ThreadPoolExecutor:
+        """The threads that the steps of versions run in: so many, however many batches are under way."""
+        with self._lock:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(workers, thread_name_prefix="audit")
+            return self._threads
 
     def wait_for_server(self, seconds: float) -> bool:
         """Whether the tracking server answers, at the latest after so long.
@@ -106,6 +116,9 @@ class Session:
         """Make every reading end at its next chunk, and whatever waits for a server end now."""
         self._stopping.set()
         self.connection.transfers.stop()
+        with self._lock:
+            if self._threads is not None:
+                self._threads.shutdown(wait=False, cancel_futures=True)
 
     def pulse(self, count: int) -> None:
         """Raises: Stopped: the audit is being stopped."""

@@ -8,12 +8,18 @@ from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.pairing import PairAudit, compare_pair, location_of
 from registry_audit.audit.session import Session
-from registry_audit.audit.steps import audit_version, compare_version, download_reg_model, download_run_model, fetch
+from registry_audit.audit.steps import (
+    audit_version,
+    compare_version,
+    download_reg_model,
+    download_run_model,
+    fetch,
+    must_resolve,
+)
 from registry_audit.errors import UsageError
 from registry_audit.patience import patiently
 from registry_audit.refs import parse_selector
-from registry_audit.registry.resolve import ResolvedVersion, resolve_version
-from registry_audit.registry.version import RegisteredVersion
+from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.registry.versions import find_version
 
 _MARKER = ".registry-audit-downloads"
@@ -71,11 +77,6 @@ def compare_versions(
         )
         pairs.append(compare_pair(sessions[0], role, resolved, (one, two), native_models))
     return VersionPair(resolved, tuple(pairs))
-
-
-def must_resolve(session: Session, version: RegisteredVersion) -> ResolvedVersion:
-    """Raises: CouldNotVerify: the server does not answer. What is gone or denied is part of the answer."""
-    return patiently(lambda: resolve_version(session.connection, version, session.runs, session.downloads))
 
 
 def kept_path(download_dir: Path, role: Role, resolved: ResolvedVersion, server: str = "") -> Path:

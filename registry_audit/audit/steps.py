@@ -4,7 +4,7 @@ Each is a function of values, so that a Prefect task, a thread or a test runs it
 audited goes through all of them and comes out as a row with its reason.
 """
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,10 +32,16 @@ from registry_audit.verdict import Storage
 Resolved = ResolvedVersion | VersionAudit  # the latter where resolving itself failed
 
 
+def must_resolve(session: Session, version: RegisteredVersion) -> ResolvedVersion:
+    """Raises: CouldNotVerify: the server does not answer. What is gone or denied is part of the answer."""
+    with session.turns.given_up() if session.connection.is_http else session.turns.taken():
+        return patiently(lambda: resolve_version(session.connection, version, session.runs, session.downloads))
+
+
 def resolve(session: Session, version: RegisteredVersion) -> Resolved:
+    """The same, or the row of a version that cannot be resolved."""
     try:
-        with nullcontext() if session.connection.is_http else session.turns.taken():
-            return patiently(lambda: resolve_version(session.connection, version, session.runs, session.downloads))
+        return must_resolve(session, version)
     except AuditError as error:
         return unresolvable(version, error.message, broke_off=isinstance(error, Transient))
 
@@ -167,8 +173,9 @@ def _local_pair(resolved: ResolvedVersion) -> bool:
 
 
 def _turn(session: Session, *roots: str) -> AbstractContextManager[None]:
-    """One's turn at what is on local disk. What waits for a server needs none."""
-    return session.turns.taken() if all(local_path(root) is not None for root in roots) else nullcontext()
+    """One's turn at what is on local disk; what waits for a server must have none."""
+    local = all(local_path(root) is not None for root in roots)
+    return session.turns.taken() if local else session.turns.given_up()
 
 
 def _local_store(connection: Connection, copy: ModelCopy) -> LocalStore:

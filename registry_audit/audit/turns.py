@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 _LARGE_FILE_BYTES = 1 << 20  # from which on reading and digesting run mostly without the interpreter's lock
 _JUDGED_EVERY_SECONDS = 1.0
 _LEAST_BUSY = 0.5
+_KEPT_SECONDS = 0.02
 
 
 class Turns:
@@ -20,21 +21,42 @@ class Turns:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._this_thread = threading.local()
+        self._this_thread = _OfThread()
         self._worthwhile = True
         self._seconds = self._busy_seconds = 0.0
 
     @contextmanager
     def taken(self) -> Iterator[None]:
         """While no other thread has its turn. One that has it keeps it."""
-        if self._mine() or not self._worthwhile:
+        mine = self._this_thread
+        if mine.inside or not self._worthwhile:
             yield
             return
-        self._take()
+        if mine.since is None:
+            self._take()
+        mine.inside = True
         try:
             yield
         finally:
-            self._give()
+            mine.inside = False
+            if not mine.keeps or mine.since is None or time.perf_counter() - mine.since[0] > _KEPT_SECONDS:
+                self._give()
+
+    @contextmanager
+    def kept_between(self) -> Iterator[None]:
+        """For a thread with many small things to do: its turn stays with it from one to the next, for a moment.
+
+        To hand it on takes about as long as one of these things. Between them it may wait for nobody who needs a turn,
+        but in `given_up`.
+        """
+        mine = self._this_thread
+        mine.keeps = True
+        try:
+            yield
+        finally:
+            mine.keeps = False
+            if mine.since is not None:
+                self._give()
 
     def given_up_for(self, size: int | None) -> AbstractContextManager[None]:
         """Let others have theirs while a file of so many bytes is read, if that is much."""
@@ -43,23 +65,23 @@ class Turns:
     @contextmanager
     def given_up(self) -> Iterator[None]:
         """Let others have theirs meanwhile: one that has its turn must never wait for one that needs it."""
-        if not self._mine():
-            yield
-            return
-        self._give()
+        mine = self._this_thread
+        had_it = mine.since is not None
+        if had_it:
+            self._give()
         try:
             yield
         finally:
-            self._take()
-
-    def _mine(self) -> bool:
-        return getattr(self._this_thread, "since", None) is not None
+            if had_it and mine.inside:
+                self._take()
 
     def _take(self) -> None:
         self._lock.acquire()
         self._this_thread.since = time.perf_counter(), time.thread_time()
 
     def _give(self) -> None:
+        if self._this_thread.since is None:
+            raise RuntimeError("this thread has no turn to give")
         began, busy_until_then = self._this_thread.since
         self._this_thread.since = None
         self._seconds += time.perf_counter() - began
@@ -68,3 +90,9 @@ class Turns:
             self._worthwhile &= self._busy_seconds > _LEAST_BUSY * self._seconds
             self._seconds = self._busy_seconds = 0.0
         self._lock.release()
+
+
+class _OfThread(threading.local):
+    since: tuple[float, float] | None = None  # it has the turn: seconds of the clock and of its own processor time then
+    inside = False  # what must have it
+    keeps = False  # it between such things

@@ -12,8 +12,7 @@ from support.servers import MlflowServer
 
 from flows.audit_registry import audit_registry
 from registry_audit.audit.session import Session
-from registry_audit.audit.single import must_resolve
-from registry_audit.audit.steps import compare_version
+from registry_audit.audit.steps import compare_version, must_resolve
 from registry_audit.errors import Transient
 from registry_audit.patience import ATTEMPTS
 from registry_audit.registry.version import RegisteredVersion
