@@ -186,6 +186,10 @@ TARGETS = (
         _bytes_read(AUDIT), lambda result: float(result["stored_bytes"]), "bytes",
     ),
     Target(
+        "small-10000-local", "the flow / the command, whole processes",
+        lambda result: ratio(result, "flow", AUDIT, less_start=False), 1.25, "x",
+    ),
+    Target(
         "small-10000-local", "`--quick` on an unchanged registry: nothing read but each root MLmodel",
         _bytes_read("audit-quick"), lambda result: float(result["mlmodel_bytes"]), "bytes",
     ),

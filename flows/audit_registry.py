@@ -38,7 +38,6 @@ from tasks.naming import short
 from tasks.report import report
 from tasks.session import audit_job, close_job, open_session
 
-DEFAULT_BATCH_SIZE = 100
 _LIMITS = Limits()
 
 
@@ -73,7 +72,7 @@ def audit_registry(
     report_dir: str | None = None,
     digest: Literal["sha256", "blake3"] = "sha256",
     audit_id: str | None = None,
-    batch_size: PositiveInt = DEFAULT_BATCH_SIZE,
+    batch_size: PositiveInt | None = None,
     dask_scheduler: str | None = None,
     fan_out: Annotated[int, Field(ge=1, le=256)] | None = None,
     workers: Annotated[int, Field(ge=1, le=256)] = DEFAULT_WORKERS,
@@ -110,7 +109,7 @@ def audit_registry(
         report_dir: Directory for audit.json, audit.html, audit.md and junit.xml, on the machine that runs the flow.
         digest: Algorithm of the digests.
         audit_id: Resume the interrupted audit of this id, which is its flow run's id: it reads only the rest.
-        batch_size: Versions in one task run.
+        batch_size: Versions in one task run; by default 100, or up to 250 of a registry of 10,000.
         dask_scheduler: Address of a Dask scheduler, whose workers then audit the batches; else
             REGISTRY_AUDIT_DASK_SCHEDULER of the process that runs the flow.
         fan_out: So many runs of the deployment audit-part/worker audit the batches, on any workers of its pool; needs a

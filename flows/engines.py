@@ -17,12 +17,14 @@ from tasks.session import Job
 
 DASK_SCHEDULER = "REGISTRY_AUDIT_DASK_SCHEDULER"
 
+_SMALLEST_BATCH, _LARGEST_BATCH, _BATCHES = 100, 250, 40
+
 Progress = Callable[[int], None]  # told how many versions are done
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    batch_size: int
+    batch_size: int | None  # None leaves it to the number of versions
     dask_scheduler: str | None = None
     fan_out: int | None = None
 
@@ -38,17 +40,23 @@ class Engine:
         """
         if self.dask_scheduler is not None and self.fan_out is not None:
             raise UsageError("give dask_scheduler or fan_out, not both")
+        size = self.batch_size or batch_size_for(len(versions))
         if self.fan_out is not None:
             workers = FanOut(job.options, job.audit_id, self.fan_out, LOST_AFTER_SECONDS)
-            size = self.batch_size
             yield from workers.rows(versions, size, lambda standing: progress(standing.delivered * size))
         elif self.dask_scheduler is not None:
             with dask_cluster(self.dask_scheduler) as (start, in_flight):
-                yield from _counted(
-                    audited_rows(job, versions, self.batch_size, start=start, in_flight=in_flight), progress
-                )
+                yield from _counted(audited_rows(job, versions, size, start=start, in_flight=in_flight), progress)
         else:
-            yield from _counted(audited_rows(job, versions, self.batch_size), progress)
+            yield from _counted(audited_rows(job, versions, size), progress)
+
+
+def batch_size_for(versions: int) -> int:
+    """So many versions in one task run that Prefect's part of an audit, some 16 ms a task run, stays small.
+
+    No more, for what the versions of the batches under way list and read is held in memory.
+    """
+    return min(max(_SMALLEST_BATCH, versions // _BATCHES), _LARGEST_BATCH)
 
 
 def _counted(batches: Iterator[tuple[VersionAudit, ...]], progress: Progress) -> Iterator[VersionAudit]:

@@ -9,6 +9,7 @@ from registry_audit.api import ledger_of, trust_readings
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.session import Session
 from registry_audit.audit.workdir import WorkDirectory
+from registry_audit.cli.startup import import_library
 from registry_audit.registry.connection import Server
 from tasks.configured import sign_in
 from tasks.listeners import listeners_of
@@ -58,6 +59,7 @@ def open_session(job: Job) -> Session:
     with _lock:
         session = _open.get(job)
         if session is None:
+            import_library()
             sign_in()
             session = Session(
                 job.server,

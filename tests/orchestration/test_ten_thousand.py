@@ -9,15 +9,16 @@ from support.processes import wait_until
 
 from benchmarks.generate import database_name, generate
 from benchmarks.shapes import SHAPES
-from flows.audit_registry import DEFAULT_BATCH_SIZE, audit_registry
+from flows.audit_registry import audit_registry
 from flows.batches import TASKS_PER_BATCH
+from flows.engines import batch_size_for
 
 from .conftest import PrefectServer, RunFlow
 
 pytestmark = pytest.mark.slow
 
 VERSIONS = 10_000
-TASK_RUNS = 2 + TASKS_PER_BATCH * VERSIONS // DEFAULT_BATCH_SIZE  # with the listing and the report
+TASK_RUNS = 2 + TASKS_PER_BATCH * VERSIONS // batch_size_for(VERSIONS)  # with the listing and the report
 _ONCE = 200  # task runs that the server gives with one answer
 
 
