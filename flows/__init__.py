@@ -17,13 +17,14 @@ _EMBEDDED_SERVER = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
     # In memory, a lease is lost when the server ends, and its slot is taken for ever.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-    # Stopped in the middle of a write it logs a traceback, and writes again; what matters comes as an answer.
-    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
 }
+# Stopped in the middle of a write it logs a traceback, and writes again. What matters comes as an answer, and the
+# console is the command's; a server of its own has a log.
+_ON_OUR_CONSOLE = {"PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL"}
 
 # An empty URL, as a compose file passes on an unset variable, is to Prefect a server that it cannot reach.
 if not os.environ.get("PREFECT_API_URL", "none"):
     del os.environ["PREFECT_API_URL"]
 
-for _name, _value in _EMBEDDED_SERVER.items():
+for _name, _value in (_EMBEDDED_SERVER | _ON_OUR_CONSOLE).items():
     os.environ.setdefault(_name, _value)

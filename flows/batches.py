@@ -19,7 +19,7 @@ from tasks.policy import reason_of
 from tasks.resolve_version import resolve_version
 from tasks.session import Job
 
-IN_FLIGHT = 3  # batches; what their versions list and read is held in memory
+IN_FLIGHT = 2  # batches; what their versions list and read is held in memory
 TASKS_PER_BATCH = 4
 
 Batch = tuple[RegisteredVersion, ...]

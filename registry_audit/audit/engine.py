@@ -87,6 +87,7 @@ def _each_in_threads(session: Session, step: Callable[[_Item], None], items: Ite
         try:
             with session.turns.kept_between():
                 while not over.is_set():
+                    session.pulse(0)  # also ends what began to run only after the audit was stopped
                     with taking:
                         item = next(remaining, _NO_MORE)
                     if isinstance(item, _NoMore):

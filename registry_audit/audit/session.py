@@ -118,7 +118,7 @@ class Session:
         self.connection.transfers.stop()
         with self._lock:
             if self._threads is not None:
-                self._threads.shutdown(wait=False, cancel_futures=True)
+                self._threads.shutdown(wait=False)  # of what was cancelled, nobody who waits for it would be told
 
     def pulse(self, count: int) -> None:
         """Raises: Stopped: the audit is being stopped."""

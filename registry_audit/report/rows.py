@@ -8,7 +8,7 @@ from typing import overload
 from registry_audit.report.document import VersionRow
 from registry_audit.spool import Spool
 
-IN_MEMORY = 10_000  # rows; some tens of megabytes
+IN_MEMORY = 2_000  # rows; some ten megabytes
 
 
 class SpooledRows(Sequence[VersionRow]):

@@ -7,6 +7,7 @@ import pytest
 from support.ledgers import row
 
 from registry_audit.audit.judging import VersionAudit
+from registry_audit.ledger import work as module
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.work import Batch, SharedWork
 
@@ -72,6 +73,22 @@ def test_an_interrupted_audit_goes_on_where_it_was(ledger: Ledger, work: SharedW
     assert list(again.rows()) == list(ROWS[2])
     again.offer(BATCHES[1:])
     assert again.standing().delivered == 0, "another registry than that of the interrupted run: nothing is kept"
+
+
+def test_an_audit_resumed_much_later_reads_again(
+    ledger: Ledger, work: SharedWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the bytes were then says nothing about them now."""
+    work.take("one")
+    work.deliver("one", 0, ROWS[0])
+    monkeypatch.setattr(module, "_ROWS_HOLD_SECONDS", -1.0)
+    again = SharedWork(ledger, "audit")
+    assert again.offer(BATCHES) == len(BATCHES)
+    assert again.standing().delivered == 0
+    assert list(again.rows()) == []
+    taken = SharedWork(ledger, "audit", lost_after_seconds=-1).take("two")
+    assert taken is not None
+    assert taken.versions == BATCHES[0], "and the batch is anybody's"
 
 
 def test_audits_do_not_mix(ledger: Ledger, work: SharedWork) -> None:
