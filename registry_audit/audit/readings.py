@@ -22,7 +22,7 @@ from registry_audit.model.listing import Listing, Problem
 from registry_audit.model.manifest import ManifestEntry
 
 _FILE = "readings.jsonl"
-_MAX_ENTRIES = 20_000  # manifest entries kept in memory, some 10 MB
+_MAX_ENTRIES = 5_000  # manifest entries kept in memory, a few megabytes
 
 Readings = tuple[Reading, ...]
 

@@ -32,7 +32,7 @@ from registry_audit.printable import printable, storable
 from registry_audit.redact import redact
 from registry_audit.verdict import BaselineStatus
 
-_AT_ONCE = 500  # rows
+_AT_ONCE = 250  # rows
 
 Keep = Callable[[VersionAudit], None]
 

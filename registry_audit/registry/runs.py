@@ -11,7 +11,7 @@ from registry_audit.registry.connection import Connection
 from registry_audit.registry.translate import translated
 
 _SEARCH_SIZE = 100  # run ids in one filter
-_REMEMBERED = 5_000  # runs; the oldest answers are forgotten first
+_REMEMBERED = 2_000  # runs; the oldest answers are forgotten first
 
 
 class RunState(StrEnum):

@@ -13,7 +13,7 @@ LOCAL = "file:"  # before the path, in the identity of a local storage
 PROXY_PATH = "/api/2.0/mlflow-artifacts/artifacts"
 
 
-@lru_cache(maxsize=4_096)  # each location of a version is asked about several times
+@lru_cache(maxsize=1_024)  # each location of a version is asked about several times
 def local_path(uri: str) -> Path | None:
     """The path that a plain path or `file:` URI means on this machine; None for any other scheme.
 
