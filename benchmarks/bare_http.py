@@ -2,16 +2,19 @@
 
 python -m benchmarks.bare_http proxy BASE_URL LIST_FILE    from an `mlflow server`, by http.client
 python -m benchmarks.bare_http s3 URL LIST_FILE            by boto3, large objects in concurrent ranges
+python -m benchmarks.bare_http ... sha256                  the same, and the digest of each body that was received
 
 One path a line: below the server's artifact root, or s3://BUCKET/KEY. S3's credentials are the environment's.
 """
 
+import hashlib
 import http.client
 import os
 import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -23,21 +26,26 @@ _ROUTE = "/api/2.0/mlflow-artifacts/artifacts/"
 _local = threading.local()
 
 
-def main(kind: str, url: str, list_file: Path) -> int:
+def main(kind: str, url: str, list_file: Path, digest: str | None = None) -> int:
     lines = list_file.read_text().splitlines()
+    new_sink = _Ignored if digest is None else partial(hashlib.new, digest)
     with ThreadPoolExecutor(_THREADS) as pool:
         if kind == "proxy":
-            total = sum(pool.map(_proxied(url), lines))
+            total = sum(pool.map(_proxied(url, new_sink), lines))
         else:
             client = _s3_client(url)
-            total = sum(
-                pool.map(_ranged(client), [part for parts in pool.map(_parts(client), lines) for part in parts])
-            )
+            parts = [part for found in pool.map(_parts(client), lines) for part in found]
+            total = sum(pool.map(_ranged(client, new_sink), parts))
     print(f"{total} bytes in {len(lines)} files")
     return 0
 
 
-def _proxied(url: str) -> Callable[[str], int]:
+class _Ignored:
+    def update(self, data: bytes | memoryview, /) -> None:
+        return
+
+
+def _proxied(url: str, new_sink: Callable[[], Any]) -> Callable[[str], int]:
     parts = urlsplit(url)
 
     def get(path: str) -> int:
@@ -49,9 +57,10 @@ def _proxied(url: str) -> Callable[[str], int]:
         answer = connection.getresponse()
         if answer.status != http.HTTPStatus.OK:
             raise SystemExit(f"{path}: {answer.status} {answer.reason}")
-        total = 0
+        total, sink = 0, new_sink()
         while count := answer.readinto(_local.buffer):
             total += count
+            sink.update(_local.buffer[:count])
         return total
 
     return get
@@ -86,16 +95,20 @@ def _parts(client: Any) -> Callable[[str], list[tuple[str, str, str | None]]]:
     return parts
 
 
-def _ranged(client: Any) -> Callable[[tuple[str, str, str | None]], int]:
+def _ranged(client: Any, new_sink: Callable[[], Any]) -> Callable[[tuple[str, str, str | None]], int]:
     def get(part: tuple[str, str, str | None]) -> int:
         bucket, key, byte_range = part
         asked = {} if byte_range is None else {"Range": byte_range}
         body = client.get_object(Bucket=bucket, Key=key, **asked)["Body"]
-        return sum(len(chunk) for chunk in body.iter_chunks(_CHUNK_BYTES))
+        total, sink = 0, new_sink()
+        for chunk in body.iter_chunks(_CHUNK_BYTES):
+            total += len(chunk)
+            sink.update(chunk)
+        return total
 
     return get
 
 
 if __name__ == "__main__":
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
-    sys.exit(main(sys.argv[1], sys.argv[2], Path(sys.argv[3])))
+    sys.exit(main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), *sys.argv[4:]))

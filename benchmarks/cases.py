@@ -33,7 +33,10 @@ def _case(name: str, keys: tuple[str, ...] = (_EVERYBODY,), *, rounds: int = 3, 
     return Case(name, SHAPES[shape], stores[store], keys, rounds, default)
 
 
-_REMOTE = (*_AUDITS, "registry-client-start", "registry-client", "bare-client", "rclone-download", "rclone-hash")
+_REMOTE = (
+    *(*_AUDITS, "registry-client-start", "registry-client"),
+    *("bare-client", "bare-client-sha256", "rclone-download", "rclone-hash"),
+)
 _FLOORS = ("cat", "floor-read", "floor-sha256", "floor-blake3", "b3sum")
 _COMPARING = ("rclone-download", "rclone-hash", "diff", "model-signing", "floor-compare", "floor-all")
 

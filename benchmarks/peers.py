@@ -14,7 +14,7 @@ def peer_contestants(place: Place, one: Place) -> list[Contestant]:
     if place.store == "local":
         found += [*(_comparing(place) if both else []), *_floors(place)]
     else:
-        found.append(_bare_http(place))
+        found += [_bare_http(place), _bare_http(place, "sha256")]
         if place.store == "s3" and both:
             found += _rclone(place, f":s3:{place.shape.name}")
     # These write: what they leave dirty is flushed before the next round begins.
@@ -77,12 +77,12 @@ def _floors(place: Place) -> list[Contestant]:
     ]
 
 
-def _bare_http(place: Place) -> Contestant:
+def _bare_http(place: Place, *digest: str) -> Contestant:
     counted = f"{place.stored_bytes} bytes in {place.shape.stored_files} files"
     return Contestant(
-        "bare-client",
-        f"floor: bare {'boto3' if place.store == 's3' else 'http.client'}, concurrent",
-        ("python", "-m", "benchmarks.bare_http", place.store, place.artifacts_url, place.list_file),
+        "-".join(("bare-client", *digest)),
+        ", ".join((f"floor: bare {'boto3' if place.store == 's3' else 'http.client'}, concurrent", *digest)),
+        ("python", "-m", "benchmarks.bare_http", place.store, place.artifacts_url, place.list_file, *digest),
         lambda output, cwd: last_line(output, counted),
     )
 

@@ -17,7 +17,7 @@ from tasks.session import Job
 
 DASK_SCHEDULER = "REGISTRY_AUDIT_DASK_SCHEDULER"
 
-_SMALLEST_BATCH, _LARGEST_BATCH, _BATCHES = 100, 250, 40
+_SMALLEST_BATCH, _LARGEST_BATCH, _BATCHES = 100, 400, 25
 
 Progress = Callable[[int], None]  # told how many versions are done
 
