@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -70,6 +71,25 @@ def test_one_request_a_file_over_connections_that_are_kept(
     assert len(listings) == 1 + len({"data", "data/nested", "many", *(path.rpartition("/")[0] for path in FILES)})
     assert len(proxy_a.requests) == len(downloads) + len(listings)
     assert len({request.connection for request in proxy_a.requests}) <= FILES_AT_ONCE + 1
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="only Linux delays acknowledgements for so long")
+def test_no_request_waits_for_an_acknowledgement(
+    session: Session, proxy_a: FaultyProxy, many: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel forgets the option with every exchange, also on a kept connection; MLflow's own calls are included."""
+    told, tell = [], socket.socket.setsockopt
+
+    def note(sock: socket.socket, *option: Any) -> None:
+        if option[:2] == (socket.IPPROTO_TCP, socket.TCP_QUICKACK):
+            told.append(option)
+        tell(sock, *option)
+
+    monkeypatch.setattr(socket.socket, "setsockopt", note)
+    read(session, open_proxy(session, many.run_location))
+    session.connection.registry.get_model_version_download_uri(many.name, "1")
+    assert len({request.connection for request in proxy_a.requests}) < len(proxy_a.requests)
+    assert told == [(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)] * len(proxy_a.requests)
 
 
 def test_the_largest_file_is_begun_first(session: Session, proxy_a: FaultyProxy, many: Registered) -> None:
