@@ -142,16 +142,8 @@ def _one_model(result: Result) -> float:
 def _remote(case: str, client: str) -> tuple[Target, ...]:
     return (
         Target(f"large-{case}", f"of the throughput of a bare {client}", _share_of_bare, 0.85, "%", True),
-        Target(
-            f"large-{case}",
-            "of one that takes the sha256 of all, as an audit does",
-            _share_of_digesting,
-            0.85,
-            "%",
-            True,
-        ),
+        Target(f"large-{case}", "of one that takes the sha256 too", _share_of_digesting, 0.85, "%", True),
         Target(f"small-{case}", f"of the throughput of a bare {client}", _share_of_bare, 0.85, "%", True),
-        Target(f"small-{case}", "the same, less what the registry client costs", _net_share_of_bare, 0.85, "%", True),
         Target(
             f"large-{case}",
             "memory over that of one small version: less than one of its files",
@@ -185,6 +177,8 @@ TARGETS = (
     ),
     *_remote("proxy", "concurrent HTTP client"),
     *_remote("s3", "concurrent boto3 client"),
+    # Behind a server the client's waits and the audit's reading overlap: there is nothing to take off.
+    Target("small-s3", "the same, less what the registry client costs", _net_share_of_bare, 0.85, "%", True),
     Target("small-10000-proxy", "`--liveness`, the whole process", _seconds("audit-liveness"), 60, "s"),
     Target(
         "memory", "memory over `import mlflow`, 100,000 versions",
