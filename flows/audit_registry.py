@@ -109,7 +109,7 @@ def audit_registry(
         report_dir: Directory for audit.json, audit.html, audit.md and junit.xml, on the machine that runs the flow.
         digest: Algorithm of the digests.
         audit_id: Resume the interrupted audit of this id, which is its flow run's id: it reads only the rest.
-        batch_size: Versions in one task run; by default 100, or up to 400 of a large registry.
+        batch_size: Versions in one task run; by default 100, or up to 400 of a large registry audited by one process.
         dask_scheduler: Address of a Dask scheduler, whose workers then audit the batches; else
             REGISTRY_AUDIT_DASK_SCHEDULER of the process that runs the flow.
         fan_out: So many runs of the deployment audit-part/worker audit the batches, on any workers of its pool; needs a

@@ -40,7 +40,9 @@ class Engine:
         """
         if self.dask_scheduler is not None and self.fan_out is not None:
             raise UsageError("give dask_scheduler or fan_out, not both")
-        size = self.batch_size or batch_size_for(len(versions))
+        elsewhere = self.fan_out is not None or self.dask_scheduler is not None
+        # Of small batches there are enough for many workers.
+        size = self.batch_size or (_SMALLEST_BATCH if elsewhere else batch_size_for(len(versions)))
         if self.fan_out is not None:
             workers = FanOut(job.options, job.audit_id, self.fan_out, LOST_AFTER_SECONDS)
             yield from workers.rows(versions, size, lambda standing: progress(standing.delivered * size))

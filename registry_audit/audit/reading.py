@@ -78,15 +78,14 @@ def read_pair(
     collected, turns = (_Collected(algorithm, pulse), _Collected(algorithm, pulse)), turns or Turns()
     on_right = {file.path: file for file in right.files}
     for file in left.files:
-        other = on_right.pop(file.path, None)
+        other = on_right.get(file.path)
         with turns.given_up_for(file.size):
             if other is not None and other.size == file.size:
+                del on_right[file.path]
                 _read_together(left_store, file, right_store, other, collected)
-                continue
-            with collected[0].problems_of(file):
-                _read_one(left_store, file, collected[0])
-        if other is not None:
-            on_right[file.path] = other  # another size: by itself, below
+            else:
+                with collected[0].problems_of(file):
+                    _read_one(left_store, file, collected[0])
     for file in on_right.values():
         with turns.given_up_for(file.size), collected[1].problems_of(file):
             _read_one(right_store, file, collected[1])

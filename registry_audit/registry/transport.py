@@ -224,7 +224,8 @@ class _Breakable:
 
     def getresponse(self) -> Any:
         flight, sock = sent_now(), getattr(self, "sock", None)
-        if sock is not None:
+        # What carries TLS within TLS, to an https proxy, is no socket: it can be neither told nor broken off.
+        if isinstance(sock, socket.socket):
             if flight is not None:
                 flight.abort_with(partial(sock.shutdown, socket.SHUT_RDWR))
             if _QUICK_ACK is not None:
