@@ -19,14 +19,27 @@ from prefect import Flow, State
 from prefect.context import get_settings_context
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_TO_API_BATCH_INTERVAL, temporary_settings
+from requests.adapters import HTTPAdapter
 from support.processes import free_port, server_process
 from support.registry import Registry
 from support.servers import MlflowServer
+from urllib3.util import Retry
 
 CHECKOUT = Path(__file__).parents[2]
 POOL = "registry-audit"
 SECONDS = 120
 _SETTLED_SECONDS = 15
+_WHILE_BUSY = Retry(
+    total=None,
+    connect=0,
+    read=0,
+    status=30,
+    status_forcelist=[503],
+    allowed_methods=None,
+    backoff_factor=0.1,
+    backoff_max=1,
+    raise_on_status=False,
+)
 _TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -39,14 +52,32 @@ class PrefectServer:
     def environment(self) -> dict[str, str]:
         return {"PREFECT_API_URL": self.api_url, "PREFECT_HOME": str(self.home)}
 
+    def ask(self, method: str, route: str, body: Any = None) -> requests.Response:
+        """Asks again for a while when it says 503: its SQLite is busy, and nothing was done."""
+        with requests.Session() as session:
+            session.mount(self.api_url, HTTPAdapter(max_retries=_WHILE_BUSY))
+            return session.request(method, f"{self.api_url}/{route}", json=body, timeout=30)
+
     def post(self, route: str, **body: Any) -> Any:
-        deadline = time.monotonic() + _SETTLED_SECONDS
-        while True:
-            answer = requests.post(f"{self.api_url}/{route}", json=body, timeout=30)
-            if answer.status_code != 503 or time.monotonic() > deadline:  # its SQLite is busy: nothing was done
-                break
-        assert answer.ok, f"{route}: {answer.status_code} {answer.text}"
-        return answer.json()
+        return self._done("POST", route, body).json()
+
+    def get(self, route: str) -> Any:
+        return self._done("GET", route).json()
+
+    def patch(self, route: str, **body: Any) -> None:
+        self._done("PATCH", route, body)
+
+    def delete(self, route: str) -> None:
+        self._done("DELETE", route)
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        """By `flow/deployment`."""
+        return dict(self.get(f"deployments/name/{name}"))
+
+    def _done(self, method: str, route: str, body: Any = None) -> requests.Response:
+        answer = self.ask(method, route, body)
+        assert answer.ok, f"{method} {route}: {answer.status_code} {answer.text}"
+        return answer
 
     def files_with(self, text: str) -> list[Path]:
         """Of everything that the server and its clients keep, what holds the text anywhere."""

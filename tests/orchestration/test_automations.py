@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from prefect.client.orchestration import get_client
 from prefect.events.schemas.automations import AutomationCore
 from support.listening import Listener, listener
@@ -40,7 +39,7 @@ def installed(prefect_server: PrefectServer, sink: Listener) -> Iterator[Program
     assert done.stdout.count("created") == 3
     yield program
     for automation in _automations(prefect_server):
-        assert requests.delete(f"{prefect_server.api_url}/automations/{automation['id']}", timeout=30).ok
+        prefect_server.delete(f"automations/{automation['id']}")
 
 
 def _automations(server: PrefectServer) -> list[dict[str, Any]]:
@@ -70,14 +69,14 @@ def test_other_days_are_an_update_and_what_was_switched_off_stays_so(
     prefect_server: PrefectServer, installed: Program
 ) -> None:
     (waiting,) = [known for known in _automations(prefect_server) if known["name"] == "Registry audit: no full audit"]
-    route = f"{prefect_server.api_url}/automations/{waiting['id']}"
-    assert requests.patch(route, json={"enabled": False}, timeout=30).ok
+    route = f"automations/{waiting['id']}"
+    prefect_server.patch(route, enabled=False)
     assert "updated Registry audit: no full audit" in installed(INSTALL, "--days", "15").stdout
-    changed = requests.get(route, timeout=30).json()
+    changed = prefect_server.get(route)
     assert changed["enabled"] is False
     assert [trigger["within"] for trigger in changed["trigger"]["triggers"]] == [15 * 86_400] * 2
     assert "15 days" in changed["actions"][0]["subject"]
-    assert requests.patch(route, json={"enabled": True}, timeout=30).ok
+    prefect_server.patch(route, enabled=True)
 
 
 def test_the_url_is_kept_as_a_secret(prefect_server: PrefectServer, installed: Program) -> None:

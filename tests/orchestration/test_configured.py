@@ -5,11 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
 from prefect.blocks.system import Secret
 from prefect.variables import Variable
 from support.postgres import postgres_database
-from support.processes import wait_until
 from support.registry import Registry
 from support.servers import MlflowServer
 
@@ -31,9 +29,7 @@ def nothing_configured(prefect_server: PrefectServer, monkeypatch: pytest.Monkey
     yield
     for kind in ("variables", "block_documents"):
         for row in prefect_server.post(f"{kind}/filter"):
-            url = f"{prefect_server.api_url}/{kind}/{row['id']}"
-            # 503 while its SQLite is busy.
-            wait_until(lambda url=url: requests.delete(url, timeout=30).ok, timeout_seconds=60, what=f"{url} stays")
+            prefect_server.delete(f"{kind}/{row['id']}")
     for name in configured._from_blocks:
         os.environ.pop(name, None)  # not by `monkeypatch`, which would put back what the test left
 

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-import requests
 import yaml
 from support.processes import server_process
 from support.registry import Registry
@@ -22,7 +21,7 @@ DEPLOYMENTS = ("audit-registry/ad-hoc", "check-model-version/ad-hoc", "compare-m
 
 
 def _run(server: PrefectServer, deployment: str, **parameters: object) -> FlowRun:
-    found = requests.get(f"{server.api_url}/deployments/name/{deployment}", timeout=30).json()
+    found = server.deployment(deployment)
     created = server.post(f"deployments/{found['id']}/create_flow_run", parameters=parameters)
     run = FlowRun(server, created["id"])
     deadline = time.monotonic() + 120
@@ -34,7 +33,7 @@ def _run(server: PrefectServer, deployment: str, **parameters: object) -> FlowRu
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS)
 def test_every_deployment_is_there_with_its_parameters(deployed: PrefectServer, deployment: str) -> None:
-    found = requests.get(f"{deployed.api_url}/deployments/name/{deployment}", timeout=30).json()
+    found = deployed.deployment(deployment)
     assert found["parameter_openapi_schema"]["properties"]
     assert found["enforce_parameter_schema"] is True
     assert found["description"]
@@ -129,11 +128,7 @@ def git(*arguments: str) -> str:
 def test_the_server_refuses_a_password_before_it_stores_it(
     deployed: PrefectServer, deployment: str, parameters: dict[str, object]
 ) -> None:
-    found = requests.get(f"{deployed.api_url}/deployments/name/{deployment}", timeout=30).json()
-    answer = requests.post(
-        f"{deployed.api_url}/deployments/{found['id']}/create_flow_run",
-        json={"parameters": parameters},
-        timeout=30,
-    )
+    found = deployed.deployment(deployment)
+    answer = deployed.ask("POST", f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})
     assert answer.status_code == 409
     assert deployed.files_with("never-stored") == []

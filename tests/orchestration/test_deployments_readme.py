@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -136,11 +135,8 @@ class Desk:
     def _polls(self) -> bool:
         return bool(self.server.post("work_pools/registry-audit/workers/filter"))
 
-    def deployment(self, name: str) -> dict[str, Any]:
-        return dict(requests.get(f"{self.server.api_url}/deployments/name/{name}", timeout=30).json())
-
     def start(self, name: str) -> FlowRun:
-        created = self.server.post(f"deployments/{self.deployment(name)['id']}/create_flow_run", parameters={})
+        created = self.server.post(f"deployments/{self.server.deployment(name)['id']}/create_flow_run", parameters={})
         return FlowRun(self.server, created["id"])
 
     def finished(self, runs: list[FlowRun]) -> list[tuple[str, str]]:
@@ -204,7 +200,7 @@ class TestFollowed:
 
     def test_the_schedules_of_prefect_yaml_arrived(self, desk: Desk) -> None:
         for name, cron in (("nightly", "0 2 * * MON-SAT"), ("weekly-full", "0 2 * * SUN"), ("ad-hoc", None)):
-            found = desk.deployment(f"audit-registry/{name}")
+            found = desk.server.deployment(f"audit-registry/{name}")
             assert found["global_concurrency_limit"] is None
             assert found["work_queue_name"] == "audits"
             schedules = [(s["schedule"]["cron"], s["schedule"]["timezone"], s["active"]) for s in found["schedules"]]
@@ -216,11 +212,9 @@ class TestFollowed:
         assert {d["id"] for d in desk.server.post("deployments/filter")} == ids
 
     def test_a_schedule_fires(self, desk: Desk) -> None:
-        route = f"{desk.server.api_url}/deployments/{desk.deployment('audit-registry/nightly')['id']}/schedules"
+        route = f"deployments/{desk.server.deployment('audit-registry/nightly')['id']}/schedules"
         every_minute = {"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True}
-        answer = requests.post(route, json=[every_minute], timeout=30)
-        assert answer.ok, answer.text
-        (schedule,) = answer.json()
+        (schedule,) = desk.server.ask("POST", route, [every_minute]).json()
         completed = {"tags": {"all_": ["auto-scheduled"]}, "state": {"type": {"any_": ["COMPLETED"]}}}
         try:
             wait_until(
@@ -229,8 +223,7 @@ class TestFollowed:
                 what="no scheduled run has completed",
             )
         finally:
-            gone = lambda: requests.delete(f"{route}/{schedule['id']}", timeout=30).ok  # noqa: E731 - 503 while SQLite is busy
-            wait_until(gone, timeout_seconds=60, what="the schedule stays")
+            desk.server.delete(f"{route}/{schedule['id']}")
 
     def test_audits_of_different_deployments_wait_for_each_other(self, desk: Desk) -> None:
         """And do not where the limit is switched off: else this would show nothing."""

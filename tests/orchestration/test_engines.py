@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from support import damage
 from support.processes import free_port, wait_until
 from support.registry import Registry
@@ -76,7 +75,7 @@ def _environment(program: Program, registry: Registry, ledger: str) -> dict[str,
 
 def _audit(server: PrefectServer, **parameters: object) -> FlowRun:
     """Names server and ledger: a worker of other tests, which has its own, may take the run."""
-    found = requests.get(f"{server.api_url}/deployments/name/audit-registry/ad-hoc", timeout=30).json()
+    found = server.deployment("audit-registry/ad-hoc")
     created = server.post(f"deployments/{found['id']}/create_flow_run", parameters=parameters)
     return FlowRun(server, created["id"])
 

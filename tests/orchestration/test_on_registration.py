@@ -87,7 +87,7 @@ def receiving(deployed: PrefectServer, tmp_path_factory: pytest.TempPathFactory)
     with receiver(tmp_path_factory.mktemp("receiver"), deployed.api_url, "--again", "5") as found:
         yield found
     for run in _runs(deployed):  # which the workers of other tests would take up
-        requests.delete(f"{deployed.api_url}/flow_runs/{run['id']}", timeout=30)
+        deployed.delete(f"flow_runs/{run['id']}")
 
 
 def _runs(server: PrefectServer, *names: str) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from prefect.client.orchestration import get_client
 from support.processes import free_port, wait_until
 from support.registry import Registry
@@ -40,7 +39,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _limit(server: PrefectServer, uri: str) -> dict[str, Any]:
-    return dict(requests.get(f"{server.api_url}/v2/concurrency_limits/{limit_name(uri)}", timeout=30).json())
+    return dict(server.get(f"v2/concurrency_limits/{limit_name(uri)}"))
 
 
 def test_one_name_for_every_spelling_of_a_registry() -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-import requests
 from prefect import flow
 
 from registry_audit.audit.options import AuditOptions
@@ -17,26 +16,27 @@ OPTIONS = AuditOptions(tracking_uri="http://mlflow.example")
 @pytest.fixture
 def limit(prefect_server: PrefectServer) -> Iterator[str]:
     made = prefect_server.post("v2/concurrency_limits/", name=REQUESTS_LIMIT, limit=8)
-    url = f"{prefect_server.api_url}/v2/concurrency_limits/{made['id']}"
-    yield url
-    requests.delete(url, timeout=30)
-
-
-def _slots(url: str) -> int:
-    return int(requests.get(url, timeout=30).json()["active_slots"])
+    route = f"v2/concurrency_limits/{made['id']}"
+    yield route
+    prefect_server.delete(route)
 
 
 @pytest.mark.parametrize(
     ("asked", "of", "share"), [(None, 1, 8), (3, 1, 3), (100, 1, 8), (None, 3, 2), (None, 50, 1), (1, 2, 1)]
 )
-def test_a_process_holds_its_share(limit: str, asked: int | None, of: int, share: int) -> None:
+def test_a_process_holds_its_share(
+    prefect_server: PrefectServer, limit: str, asked: int | None, of: int, share: int
+) -> None:
+    def slots() -> int:
+        return int(prefect_server.get(limit)["active_slots"])
+
     @flow
     def work() -> tuple[int | None, int]:
         with share_of_requests(OPTIONS.model_copy(update={"max_requests": asked}), of=of) as options:
-            return options.max_requests, _slots(limit)
+            return options.max_requests, slots()
 
     assert work() == (share, share)
-    assert _slots(limit) == 0
+    assert slots() == 0
 
 
 def test_without_a_limit_the_options_stay(prefect_server: PrefectServer) -> None:

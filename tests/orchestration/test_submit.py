@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import requests
 from support import damage
 from support.processes import free_port, wait_until
 from support.registry import Registry
@@ -323,7 +322,7 @@ class TestNobodyTakesIt:
 
     def test_it_is_deleted(self, deployed: PrefectServer, terminal: Terminal) -> None:
         with self.following(deployed, terminal) as (process, run_id):
-            assert requests.delete(f"{deployed.api_url}/flow_runs/{run_id}", timeout=30).ok
+            deployed.delete(f"flow_runs/{run_id}")
             _, stderr = process.communicate(timeout=SECONDS)
         assert process.returncode == INCOMPLETE
         assert "somebody deleted the run" in stderr

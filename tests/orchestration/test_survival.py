@@ -5,7 +5,6 @@ import threading
 from pathlib import Path
 
 import pytest
-import requests
 from support import faults
 from support.faulty_proxy import DOWNLOADS, FaultyProxy
 from support.processes import free_port, wait_until
@@ -29,7 +28,7 @@ def test_cancelling_stops_the_downloads(
     scratch.mkdir()
     settings = {"TMPDIR": str(scratch), "PREFECT_WORKER_QUERY_SECONDS": "1"}
     with worker_of(program, tmp_path / "worker.log", **settings):
-        found = requests.get(f"{deployed.api_url}/deployments/name/audit-registry/ad-hoc", timeout=30).json()
+        found = deployed.deployment("audit-registry/ad-hoc")
         parameters = {"models": [version.name], "tracking_uri": proxy_a.uri, "ledger": "none"}
         run = FlowRun(
             deployed, deployed.post(f"deployments/{found['id']}/create_flow_run", parameters=parameters)["id"]
