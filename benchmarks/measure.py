@@ -1,7 +1,6 @@
 """Runs commands and takes their time, processor time, memory, descriptors and writes from the kernel."""
 
 import os
-import resource
 import subprocess
 import threading
 import time
@@ -12,7 +11,6 @@ from pathlib import Path
 _MAXRSS_UNIT = 1 if os.uname().sysname == "Darwin" else 1024
 _BLOCK_BYTES = 512  # the unit of ru_oublock
 _PROC = Path("/proc")
-_PAGE_BYTES = resource.getpagesize()
 _SAMPLE_SECONDS = 0.05
 
 
@@ -20,7 +18,9 @@ _SAMPLE_SECONDS = 0.05
 class Sample:
     wall_seconds: float
     cpu_seconds: float  # user and system, of all its processes that it waited for
-    peak_bytes: int  # largest resident set of any one of them; at least the measuring process's own when it forked
+    # Largest resident set of any one of them, but for what it grew by in its last 50 ms. Where there is no /proc it is
+    # at least the measuring process's own when it forked.
+    peak_bytes: int
     # Of the process and all its children together, looked at every 50 ms; None where there is no /proc.
     peak_tree_bytes: int | None
     peak_descriptors: int | None
@@ -44,7 +44,8 @@ def run_once(command: list[str], *, cwd: Path, environment: dict[str, str], outp
     return Sample(
         wall_seconds,
         usage.ru_utime + usage.ru_stime,
-        usage.ru_maxrss * _MAXRSS_UNIT,
+        # The kernel's own number for a child begins with its parent's memory, before the exec.
+        watch.one_bytes or usage.ru_maxrss * _MAXRSS_UNIT,
         watch.tree_bytes,
         watch.descriptors,
         watch.threads,
@@ -57,6 +58,7 @@ class _Watch:
     """Looks at a process and its children until told to end. It costs about half a percent of a core."""
 
     def __init__(self, pid: int) -> None:
+        self.one_bytes: int | None = None
         self.tree_bytes: int | None = None
         self.descriptors: int | None = None
         self.threads: int | None = None
@@ -72,7 +74,8 @@ class _Watch:
         while True:
             looked = [found for pid in _family(self._pid) if (found := _look(pid)) is not None]
             if looked:
-                resident, descriptors, threads = (sum(column) for column in zip(*looked, strict=True))
+                self.one_bytes = max(self.one_bytes or 0, *(peak for _, peak, _, _ in looked))
+                resident, _, descriptors, threads = (sum(column) for column in zip(*looked, strict=True))
                 self.tree_bytes = max(self.tree_bytes or 0, resident)
                 self.descriptors = max(self.descriptors or 0, descriptors)
                 self.threads = max(self.threads or 0, threads)
@@ -96,11 +99,12 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _look(pid: int) -> tuple[int, int, int] | None:
-    """Resident bytes, open descriptors and threads; None where it has ended meanwhile."""
+def _look(pid: int) -> tuple[int, int, int, int] | None:
+    """Resident bytes now and at most, open descriptors and threads; None where it has ended meanwhile."""
     process = _PROC / str(pid)
     try:
-        resident = int((process / "statm").read_text().split()[1]) * _PAGE_BYTES
-        return resident, len(os.listdir(process / "fd")), len(os.listdir(process / "task"))  # noqa: PTH208 - often
+        status = (process / "status").read_text()
+        peak, now = (int(status.split(name, 1)[1].split(None, 1)[0]) * 1024 for name in ("VmHWM:", "VmRSS:"))
+        return now, peak, len(os.listdir(process / "fd")), len(os.listdir(process / "task"))  # noqa: PTH208 - often
     except (OSError, IndexError):
         return None

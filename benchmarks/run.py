@@ -1,7 +1,7 @@
 """Measures the audit beside its peers: `python -m benchmarks.run` (`make bench`).
 
 All contestants of a case run interleaved, A B C A B C, in one run; what is compared is the median over the rounds,
-and the ratios are taken within each round. This process stays small: a child's peak memory counts from its parent's.
+and the ratios are taken within each round.
 """
 
 import argparse

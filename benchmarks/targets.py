@@ -122,8 +122,6 @@ def _more(field: str, key: str, than: str) -> Callable[[Result], float | None]:
         mine, other = row_of(result, key), row_of(result, than)
         if mine is None or other is None or mine[field] is None or other[field] is None:
             return None
-        if field == "peak_bytes" and mine[field] <= other[field]:
-            return None  # both are the memory of the process that measures, which the kernel counts before the exec
         return float(mine[field] - other[field])
 
     return measured

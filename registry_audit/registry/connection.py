@@ -60,9 +60,9 @@ class Connection:
         if token is not None:
             for store in (tracking, self.registry):
                 _sign_in(store, token)
-        self._tracking = tracking
+        self._stores = tracking, self.registry
         self._wires: dict[str, Wire] = {}
-        if not all(hasattr(store, "ManagedSessionMaker") for store in (tracking, self.registry)):  # not databases
+        if not all(hasattr(store, "ManagedSessionMaker") for store in self._stores):  # not databases
             manners, host = self.transfers.politeness, host_of(self.tracking_uri)
             self.client = cast("MlflowClient", PoliteClient(self.client, manners, host))
             self.registry = PoliteClient(self.registry, manners, host_of(self.registry_uri))
@@ -81,10 +81,17 @@ class Connection:
 
     def host_creds(self) -> Any:
         """What `mlflow.utils.rest_utils.http_request` needs to speak to the tracking server."""
-        return self._tracking.get_host_creds()
+        return self._stores[0].get_host_creds()
+
+    def registry_wire(self) -> "Wire | None":
+        """Requests to the registry; None where it is a database, or a service that MLflow has another client for."""
+        from mlflow.store.model_registry.rest_store import RestStore
+
+        store = self._stores[1]
+        return self.wire(store.get_host_creds()) if type(store) is RestStore else None
 
     def wire(self, host_creds: Any) -> "Wire":
-        """Requests to the tracking server, or to another host's artifact proxy."""
+        """Requests to the tracking server, to the registry, or to another host's artifact proxy."""
         from registry_audit.registry.transport import Wire
 
         known = self._wires.get(host_creds.host)

@@ -1,5 +1,6 @@
 """Download URIs: what `get_model_version_download_uri` answers, asked for many versions at once where that can be."""
 
+import json
 import threading
 from collections.abc import Iterable
 from typing import Any
@@ -8,6 +9,9 @@ from registry_audit.registry.connection import Connection
 from registry_audit.registry.translate import translated
 
 Key = tuple[str, str]  # name, version
+
+_ROUTE = "/api/2.0/mlflow/model-versions/get-download-uri"
+_MAX_ANSWER_BYTES = 1 << 20
 
 
 class DownloadUris:
@@ -50,7 +54,32 @@ class DownloadUris:
         if known is not None:
             return known
         with translated("ask for the download URI"):
-            return self._connection.registry.get_model_version_download_uri(name, version) or ""
+            known = self._asked(name, version)
+            return known or self._connection.registry.get_model_version_download_uri(name, version) or ""
+
+    def _asked(self, name: str, version: str) -> str | None:
+        """Over HTTP, at a quarter of the time that MLflow's client takes for it.
+
+        None for an answer that is anything but a URI: then the client asks again, and knows what is wrong.
+        """
+        from requests import HTTPError
+        from urllib3.exceptions import HTTPError as BrokenOff
+
+        wire = self._connection.registry_wire()
+        if wire is None:
+            return None
+        body = bytearray()
+        try:
+            with wire.get(_ROUTE, {"name": name, "version": version}) as answer:
+                for chunk in answer.chunks():
+                    body += chunk
+                    if len(body) > _MAX_ANSWER_BYTES:
+                        return None
+            found = json.loads(body)["artifact_uri"]
+            found.encode()  # half a character is no text to MLflow's client either
+        except (HTTPError, BrokenOff, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return None
+        return str(found)
 
 
 def _query(session: Any, store: Any, wanted: set[Key]) -> Any:

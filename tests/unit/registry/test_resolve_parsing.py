@@ -40,6 +40,9 @@ class FakeRegistry:
     is_uc = is_databricks = False
     tracking_uri = registry_uri = "http://host"
 
+    def registry_wire(self) -> None:
+        return None
+
     @property
     def client(self) -> "FakeRegistry":
         return self
