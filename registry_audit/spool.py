@@ -15,7 +15,7 @@ from registry_audit.errors import CouldNotVerify
 
 _T = TypeVar("_T")
 
-IN_MEMORY = 2_000  # rows; some megabytes
+IN_MEMORY = 1_000  # rows; a few megabytes
 _MISSING = -1
 
 

@@ -5,7 +5,7 @@ import importlib
 
 from registry_audit.registry.connection import calm_mlflow
 
-_COLLECTED_EVERY_OBJECTS = 50_000
+_COLLECTED_EVERY_OBJECTS = 10_000
 
 
 def import_library() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import secrets
 from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
@@ -72,10 +73,14 @@ def version_spool(in_memory: int | None = None) -> Spool[RegisteredVersion]:
 
 
 def _digest(key: tuple[Any, ...]) -> int:
-    # As the ledger writes it, so that both can be asked. 96 bits: no two keys of any registry meet by chance.
+    # As the ledger writes it, so that both can be asked. 96 bits: no two keys of any registry meet by chance; and under
+    # a key of this process nobody can choose two names that do, one of which would then go unseen.
     name, version = key
     text = f"{version}\n{storable(name)}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.sha256(text).digest()[:12], "big")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=12, key=_KEY).digest(), "big")
+
+
+_KEY = secrets.token_bytes(32)
 
 
 def encode_version(version: RegisteredVersion) -> str:

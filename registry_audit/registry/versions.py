@@ -18,6 +18,7 @@ from registry_audit.registry.translate import translated
 from registry_audit.registry.version import Key, RegisteredVersion
 
 _PAGE_SIZE = 1_000
+_MODELS_PAGE_SIZE = 250  # MLflow reads the newest versions of each with it
 _MAX_PASSES = 5
 # MLflow's default order moves when anything is updated during the scan, which loses rows (docs/mlflow.md section 4).
 _STABLE_ORDER = ["name ASC", "version_number ASC"]
@@ -64,14 +65,17 @@ def _pass(
 ) -> tuple[ListedVersions, KeySet]:
     """One reading of the list; what a page repeats counts once."""
     spool, keys = version_spool(), KeySet()
-    order: list[tuple[str, int, int]] = []
+    last, in_order = ("", 0), True
     for version in _search(connection, filter_string):
         if keys.add((version.name, version.version)):
-            order.append((*version.key, len(order)))
+            in_order &= last < version.key
+            last = version.key
             held = aliases.get((version.name, version.version))
             spool.append(replace(version, aliases=tuple(sorted(held))) if held else version)
-    order.sort()
-    return ListedVersions(spool, array("q", (position for _, _, position in order))), keys
+    positions = range(len(spool))
+    # A database has an order of its own for letters.
+    sorted_positions = positions if in_order else sorted(positions, key=lambda position: spool.at(position).key)
+    return ListedVersions(spool, array("q", sorted_positions)), keys
 
 
 def find_version(connection: Connection, name: str, selector: Selector) -> RegisteredVersion:
@@ -196,7 +200,8 @@ def _search_raw(connection: Connection, filter_string: str | None) -> Iterator[A
 def _aliases(connection: Connection) -> dict[tuple[str, str], list[str]]:
     """Aliases stand on the registered model; the search for versions leaves them out (docs/mlflow.md section 4)."""
     held: dict[tuple[str, str], list[str]] = defaultdict(list)
-    models = _pages(connection.client.search_registered_models, max_results=100 if connection.is_uc else _PAGE_SIZE)
+    size = 100 if connection.is_uc else _MODELS_PAGE_SIZE
+    models = _pages(connection.client.search_registered_models, max_results=size)
     for model in models:
         for alias, version in dict(model.aliases or {}).items():
             held[model.name, str(version)].append(alias)

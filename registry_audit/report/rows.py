@@ -8,7 +8,7 @@ from typing import overload
 from registry_audit.report.document import VersionRow
 from registry_audit.spool import Spool
 
-IN_MEMORY = 2_000  # rows; some ten megabytes
+IN_MEMORY = 1_000  # rows; some megabytes
 
 
 class SpooledRows(Sequence[VersionRow]):

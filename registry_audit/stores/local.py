@@ -60,8 +60,10 @@ class LocalStore:
         return stat.S_ISDIR(root_status.st_mode)
 
     def read(self, file: ListedFile) -> Iterator[bytes]:
+        # One byte more than is left: that none comes shows the end. Of a small file's chunk nothing is left over.
+        wanted = min(CHUNK_BYTES, (file.size or 0) + 1)
         with self.open(file) as handle:
-            while chunk := handle.read(CHUNK_BYTES):
+            while chunk := handle.read(wanted):
                 yield chunk
 
     @contextmanager

@@ -1,0 +1,135 @@
+"""Listing a registry: whole, each version once, in the order of a report, and honest when it changed meanwhile."""
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from registry_audit.errors import CouldNotVerify
+from registry_audit.registry.listed import KeySet
+from registry_audit.registry.versions import RegistryListing, list_versions
+from registry_audit.spool import IN_MEMORY
+
+Key = tuple[str, int]
+PAGE = 7
+
+
+class Page(list[Any]):
+    def __init__(self, rows: Sequence[Any], token: str | None) -> None:
+        super().__init__(rows)
+        self.token = token
+
+
+class Paging:
+    """A registry that is listed by offset, a few rows a page; `rows_at` says what is there at each question."""
+
+    is_uc = is_databricks = False
+
+    def __init__(
+        self, rows_at: Callable[[int], Sequence[Key]], aliases: dict[str, dict[str, str]] | None = None
+    ) -> None:
+        self._rows_at, self._aliases, self.asked = rows_at, aliases or {}, 0
+
+    @property
+    def client(self) -> "Paging":
+        return self
+
+    def search_registered_models(self, max_results: int, page_token: str | None = None) -> Page:
+        found = [SimpleNamespace(name=name, aliases=held) for name, held in self._aliases.items()]
+        start = int(page_token or 0)
+        return Page(found[start : start + 1], str(start + 1) if start + 1 < len(found) else None)
+
+    def search_model_versions(
+        self, filter_string: str | None, max_results: int, order_by: list[str], page_token: str | None = None
+    ) -> Page:
+        rows, start = self._rows_at(self.asked), int(page_token or 0)
+        self.asked += 1
+        end = start + PAGE
+        return Page([_row(*key) for key in rows[start:end]], str(end) if end < len(rows) else None)
+
+
+def _row(name: str, number: int) -> Any:
+    own = dict.fromkeys(
+        ("aliases", "run_id", "creation_timestamp", "last_updated_timestamp", "description", "user_id", "run_link",
+         "status_message", "tags")
+    )  # fmt: skip
+    return SimpleNamespace(name=name, version=number, status="READY", current_stage="None", source="file:///m", **own)
+
+
+def listed(registry: Paging) -> RegistryListing:
+    return list_versions(registry)  # type: ignore[arg-type]
+
+
+def keys(listing: RegistryListing) -> list[Key]:
+    return [version.key for version in listing.versions]
+
+
+@pytest.mark.parametrize("count", [0, 1, PAGE, PAGE + 1, IN_MEMORY + 3])
+def test_every_version_once_by_name_and_number(count: int) -> None:
+    rows = [(f"model {chr(97 + n % 3)}", n // 3 + 1) for n in range(count)]
+    registry = Paging(lambda asked: rows)
+    listing = listed(registry)
+    assert keys(listing) == sorted(rows)
+    assert (len(listing.keys), listing.notes, listing.whole) == (count, (), True)
+
+
+def test_the_order_is_not_the_databases() -> None:
+    """PostgreSQL sorts letters by its locale, and the tenth version comes after the ninth."""
+    rows = [("a", 10), ("a", 9), ("B", 1), ("ä", 2), ("b", 1), ("C", 3)]
+    assert keys(listed(Paging(lambda asked: rows))) == sorted(rows)
+
+
+def test_rows_that_a_page_repeats_count_once() -> None:
+    rows = [("m", n) for n in range(1, 20)]
+    repeated = rows[:10] + rows[7:]
+    listing = listed(Paging(lambda asked: repeated))
+    assert keys(listing) == rows
+    assert len(listing.keys) == len(rows)
+
+
+def test_a_row_lost_between_two_pages_is_found_by_the_next_pass() -> None:
+    """A version before it is deleted after the first page: all that follows moves up by one, and one is skipped."""
+    rows = [("m", n) for n in range(1, 20)]
+    listing = listed(Paging(lambda asked: rows if asked == 0 else rows[1:]))
+    assert keys(listing) == rows[1:]
+    assert listing.whole
+    assert listing.notes == ("1 versions were deleted while the registry was listed",)
+
+
+def test_a_registry_that_never_holds_still_says_so() -> None:
+    listing = listed(Paging(lambda asked: [("m", n) for n in range(1, 5 + asked)]))
+    assert not listing.whole
+    seen = len(listing.keys)
+    assert listing.notes == (f"the registry kept changing while it was listed; {seen} versions were seen in all",)
+    assert keys(listing) == [("m", n) for n in range(1, seen + 1)]
+
+
+def test_pages_that_lead_in_a_circle() -> None:
+    class Circle(Paging):
+        def search_model_versions(self, *arguments: Any, **named: Any) -> Page:
+            return Page([_row("m", 1)], "again")
+
+    with pytest.raises(CouldNotVerify, match="circle"):
+        listed(Circle(lambda asked: ()))
+
+
+def test_aliases_stand_on_the_registered_model() -> None:
+    aliases = {"a": {"champion": "2", "best": "2"}, "b": {"other": "1"}}
+    listing = listed(Paging(lambda asked: [("a", 1), ("a", 2), ("b", 1)], aliases))
+    assert [version.aliases for version in listing.versions] == [(), ("best", "champion"), ("other",)]
+
+
+def test_sets_of_versions() -> None:
+    one, two = KeySet(), KeySet()
+    assert [one.add(("a", "1")), one.add(("a", "1")), one.add(("a\n1", "1"))] == [True, False, True]
+    two.add(("a", "1"))
+    assert (("a", "1") in one, ("a", "2") in one, len(one), one == two, one.missing_from(two)) == (
+        True,
+        False,
+        2,
+        False,
+        1,
+    )
+    two.update(one)
+    assert one == two
