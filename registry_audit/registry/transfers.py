@@ -3,8 +3,9 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from registry_audit.errors import Stopped
@@ -14,6 +15,7 @@ _Item = TypeVar("_Item")
 
 FILES_AT_ONCE = 16  # beside those that the threads of the versions read themselves
 RANGES_AT_ONCE = 12  # of large files
+_FEW = RANGES_AT_ONCE // 2
 
 
 class Transfers:
@@ -28,6 +30,7 @@ class Transfers:
         # Apart from the files, whose threads wait for these.
         self.ranges = ThreadPoolExecutor(RANGES_AT_ONCE, thread_name_prefix="read-range")
         self.room = threading.BoundedSemaphore(RANGES_AT_ONCE)  # for ranges in memory: under way, or not yet digested
+        self._lock, self._large_files = threading.Lock(), 0
         self.digests = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="digest")
 
     def stop(self) -> None:
@@ -35,6 +38,17 @@ class Transfers:
         self.politeness.stop()
         for pool in (self.files, self.ranges, self.digests):
             pool.shutdown(wait=False, cancel_futures=True)
+
+    @contextmanager
+    def large_file(self) -> Iterator[Callable[[], bool]]:
+        """While one is read. Gives whether so few are, now, that reading several ranges of each pays."""
+        with self._lock:
+            self._large_files += 1
+        try:
+            yield lambda: self._large_files <= _FEW
+        finally:
+            with self._lock:
+                self._large_files -= 1
 
     def for_each(self, items: Iterable[_Item], do: Callable[[_Item], object]) -> None:
         """`do` every item, in this thread and as many idle ones as help; in order, as far as beginning goes.

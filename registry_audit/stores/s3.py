@@ -9,6 +9,8 @@ import os
 import threading
 import time
 from collections.abc import Generator, Iterator
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,10 +75,11 @@ class S3Store:
             yield from stream
             return
         # One connection may well be the fastest: there are endpoints that fetch the whole object for each range of it.
+        # And with many large objects under way, each over its own, there is nothing left to win.
         got = first = len(chunk := next(stream, b""))  # what the endpoint needs to begin with says nothing of its rate
         waited = 0.0
-        with contextlib.closing(stream):
-            while got < RANGE_BYTES or got - first >= _FAST_BYTES_PER_SECOND * waited:
+        with contextlib.closing(stream), self.transfers.large_file() as one_of_few:
+            while got < RANGE_BYTES or got - first >= _FAST_BYTES_PER_SECOND * waited or not one_of_few():
                 yield chunk
                 asked_at = time.monotonic()
                 chunk = next(stream, b"")
@@ -191,12 +194,15 @@ _clients_lock = threading.Lock()
 
 def _new_client() -> Any:
     import boto3
+    import botocore.session
     from botocore.config import Config
     from mlflow.environment_variables import MLFLOW_S3_ENDPOINT_URL, MLFLOW_S3_IGNORE_TLS
     from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 
     model = S3ArtifactRepository("s3://-/")._get_s3_client()
-    client = boto3.client(
+    session = botocore.session.get_session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=timestamp)
+    client = boto3.Session(botocore_session=session).client(
         "s3",
         config=model.meta.config.merge(Config(max_pool_connections=_CONNECTIONS)),
         endpoint_url=MLFLOW_S3_ENDPOINT_URL.get(),
@@ -207,6 +213,17 @@ def _new_client() -> Any:
     client.meta.events.register("before-send.s3", _wait)
     _make_breakable(client)
     return client
+
+
+def timestamp(value: Any) -> Any:
+    """As botocore reads it, in a tenth of the time: of a listing or a small object that is a tenth of the whole."""
+    from botocore.utils import parse_timestamp
+
+    if isinstance(value, str):
+        for read in (datetime.fromisoformat, parsedate_to_datetime):
+            with contextlib.suppress(ValueError):
+                return read(value)
+    return parse_timestamp(value)
 
 
 def _make_breakable(client: Any) -> None:

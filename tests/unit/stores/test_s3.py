@@ -1,5 +1,6 @@
 """Objects of a real S3-compatible endpoint: whole, in ranges, changed in between, refused, cut short."""
 
+import contextlib
 import hashlib
 import re
 import secrets
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from botocore.utils import parse_timestamp
 from support import faults
 from support.faulty_proxy import FaultyProxy, faulty_proxy
 from support.s3 import S3Endpoint
@@ -20,9 +22,9 @@ from registry_audit.errors import Stopped
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import Listing
 from registry_audit.registry.politeness import Politeness
-from registry_audit.registry.transfers import Transfers
+from registry_audit.registry.transfers import RANGES_AT_ONCE, Transfers
 from registry_audit.stores.ranges import RANGE_BYTES
-from registry_audit.stores.s3 import S3Store, s3_client
+from registry_audit.stores.s3 import S3Store, s3_client, timestamp
 
 LARGE = 3 * RANGE_BYTES + 12_345
 
@@ -80,6 +82,31 @@ def digests(bucket: Bucket) -> dict[str, str]:
     return {path: f"sha256:{hashlib.sha256(content).hexdigest()}" for path, content in bucket.files.items()}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-24T15:41:35.123Z",
+        "2026-11-24T15:41:35Z",
+        "2026-11-24T15:41:35+02:00",
+        "2026-11-24T15:41:35",
+        "Tue, 24 Nov 2026 15:41:35 GMT",
+        "Tue, 24 Nov 2026 15:41:35 +0200",
+        "2026-11-24 15:41:35 UTC",
+        "1796000000",
+        1796000000,
+        1796000000.5,
+    ],
+)
+def test_a_time_is_read_as_botocore_reads_it(text: Any) -> None:
+    """It is part of what a fingerprint is made of: another way to write it would have everything read again."""
+    assert str(timestamp(text)) == str(parse_timestamp(text))
+
+
+def test_what_is_no_time() -> None:
+    with pytest.raises(ValueError, match="Invalid timestamp"):
+        timestamp("yesterday")
+
+
 def test_every_object_is_read_whole_and_a_large_one_in_ranges(bucket: Bucket, proxy: FaultyProxy) -> None:
     reading = read(*bucket.store())
     assert reading.problems == ()
@@ -100,6 +127,17 @@ def test_a_large_object_that_comes_fast_is_read_over_one_connection(
     reading = read(*bucket.store())
     assert {entry.path: entry.digest for entry in reading.entries} == digests(bucket)
     assert not [request for request in proxy.requests if "Range" in request.headers]
+
+
+def test_many_large_objects_at_once_are_each_read_over_one_connection(bucket: Bucket, proxy: FaultyProxy) -> None:
+    store, listing = bucket.store()
+    with contextlib.ExitStack() as others:
+        for _ in range(RANGES_AT_ONCE):
+            others.enter_context(store.transfers.large_file())
+        assert {entry.path: entry.digest for entry in read(store, listing).entries} == digests(bucket)
+    assert not [request for request in proxy.requests if "Range" in request.headers]
+    assert read(store, listing).problems == ()
+    assert [request for request in proxy.requests if "Range" in request.headers], "when the others are gone"
 
 
 @pytest.mark.parametrize("path", ["data/weights", "data/7"])
