@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, ClassVar
@@ -17,10 +18,11 @@ from registry_audit.model.manifest import ManifestEntry
 from registry_audit.model.mlmodel import MAX_BYTES, MLMODEL
 from registry_audit.patience import patiently
 from registry_audit.printable import printable
+from registry_audit.registry.memory import Memory
 from registry_audit.stores.base import CHUNK_BYTES, Store, Unreadable, transfers_of
 from registry_audit.stores.local import LocalStore, same_file
 
-_DIGEST_APART_BYTES = 4 << 20  # from which on handing chunks to another thread is worth it
+_LARGE_BYTES = 4 << 20  # from which on handing chunks to another thread may be worth it
 
 Pulse = Callable[[int], None]  # told of every so many bytes read; may raise to stop the reading
 
@@ -139,24 +141,40 @@ class _Collected:
 
 def _read_one(store: Store, file: ListedFile, collected: _Collected, keep_in: Path | None = None) -> None:
     hasher, size, kept = _hasher(store, file, collected.algorithm), 0, _Kept(file)
-    with _destination(keep_in, file.path) as out:
-        for chunk in store.read(file):
-            hasher.update(chunk)
-            size += len(chunk)
-            kept.add(chunk)
-            if out is not None:
-                out.write(chunk)
-            collected.pulse(len(chunk))
-            if file.size is not None and size > file.size:
-                break  # more than was listed: no need to drink an endless stream
-    collected.add(file, size, hasher, kept.content())
+    with _help(store, file) as memory:
+        with _destination(keep_in, file.path) as out:
+            for chunk in store.read(file, memory):
+                hasher.update(chunk)
+                size += len(chunk)
+                kept.add(chunk)
+                if out is not None:
+                    out.write(chunk)
+                collected.pulse(len(chunk))
+                if file.size is not None and size > file.size:
+                    break  # more than was listed: no need to drink an endless stream
+        collected.add(file, size, hasher, kept.content())  # which ends the digest of the last chunk, still in memory
+
+
+@contextlib.contextmanager
+def _help(store: Store, file: ListedFile) -> Iterator[Memory | None]:
+    """What the audit's transfers have for the reading of one file: memory, and threads for a large one."""
+    transfers = transfers_of(store)
+    if transfers is None:
+        yield None
+        return
+    with transfers.memory() as memory, transfers.large_file() if _is_large(file) else nullcontext():
+        yield memory
 
 
 def _hasher(store: Store, file: ListedFile, algorithm: str) -> Hasher:
     hasher, transfers = new_hasher(algorithm), transfers_of(store)
-    if transfers is None or (file.size is not None and file.size < _DIGEST_APART_BYTES):
+    if transfers is None or not _is_large(file):
         return hasher
-    return DigestedApart(hasher, transfers.digests)
+    return DigestedApart(hasher, transfers.digests, transfers.few_large_files)
+
+
+def _is_large(file: ListedFile) -> bool:
+    return file.size is None or file.size >= _LARGE_BYTES
 
 
 def _read_together(
@@ -213,9 +231,9 @@ class _Kept:
         self._chunks: list[bytes] | None = [] if file.path in self._LIMITS else None
         self._room = self._LIMITS.get(file.path, 0) + 1
 
-    def add(self, chunk: bytes) -> None:
+    def add(self, chunk: bytes | memoryview) -> None:
         if self._chunks is not None and self._room > 0:
-            self._chunks.append(chunk[: self._room])
+            self._chunks.append(bytes(chunk[: self._room]))
             self._room -= len(chunk)
 
     def content(self) -> bytes | None:

@@ -1,6 +1,7 @@
 """Content digests, written `algorithm:hex`."""
 
 import hashlib
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Protocol
 
@@ -10,7 +11,7 @@ ALGORITHMS = ("sha256", "blake3")
 
 
 class Hasher(Protocol):
-    def update(self, data: bytes, /) -> object: ...
+    def update(self, data: bytes | memoryview, /) -> object: ...
     def hexdigest(self) -> str: ...
 
 
@@ -39,14 +40,20 @@ def new_hasher(algorithm: str) -> CopyableHasher:
 
 
 class DigestedApart:
-    """A hasher that digests one chunk in another thread while its caller waits for the next one."""
+    """A hasher that digests one chunk in another thread, where that pays, while its caller waits for the next one.
 
-    def __init__(self, hasher: Hasher, pool: Executor) -> None:
-        self._hasher, self._pool = hasher, pool
+    The chunk must hold until the next one is handed over.
+    """
+
+    def __init__(self, hasher: Hasher, pool: Executor, pays: Callable[[], bool]) -> None:
+        self._hasher, self._pool, self._pays = hasher, pool, pays
         self._running: Future[object] | None = None
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         self._finish()
+        if not self._pays():
+            self._hasher.update(data)
+            return
         try:
             self._running = self._pool.submit(self._hasher.update, data)
         except RuntimeError:  # the pool was shut down
@@ -59,6 +66,7 @@ class DigestedApart:
     def _finish(self) -> None:
         if self._running is not None:
             self._running.result()
+            self._running = None
 
 
 def digest_text(algorithm: str, hasher: Hasher) -> str:

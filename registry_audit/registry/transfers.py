@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from registry_audit.errors import Stopped
+from registry_audit.registry.memory import Memory
 from registry_audit.registry.politeness import Politeness
 
 _Item = TypeVar("_Item")
@@ -30,6 +31,7 @@ class Transfers:
         # Apart from the files, whose threads wait for these.
         self.ranges = ThreadPoolExecutor(RANGES_AT_ONCE, thread_name_prefix="read-range")
         self.room = threading.BoundedSemaphore(RANGES_AT_ONCE)  # for ranges in memory: under way, or not yet digested
+        self._memories = deque[Memory]()
         self._lock, self._large_files = threading.Lock(), 0
         self.digests = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="digest")
 
@@ -40,12 +42,25 @@ class Transfers:
             pool.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager
-    def large_file(self) -> Iterator[Callable[[], bool]]:
-        """While one is read. Gives whether so few are, now, that reading several ranges of each pays."""
+    def memory(self) -> Iterator[Memory]:
+        """For the file that one thread is reading."""
+        memory = self._memories.pop() if self._memories else Memory()
+        try:
+            yield memory
+        finally:
+            self._memories.append(memory)
+
+    def few_large_files(self) -> bool:
+        """Whether so few are being read now that more threads for each of them pay: for its ranges, for its digest."""
+        return self._large_files <= _FEW
+
+    @contextmanager
+    def large_file(self) -> Iterator[None]:
+        """While one is read."""
         with self._lock:
             self._large_files += 1
         try:
-            yield lambda: self._large_files <= _FEW
+            yield
         finally:
             with self._lock:
                 self._large_files -= 1

@@ -12,6 +12,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util.retry import RequestHistory, Retry
 
+from registry_audit.registry.memory import Where, arriving
 from registry_audit.registry.politeness import REFUSALS, InFlight, Politeness, retry_after_seconds, sent_now
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from requests.adapters import HTTPAdapter
 
 _ADVISED_TRIES = 8  # as often a server may name a time to come back at, whatever MLFLOW_HTTP_REQUEST_MAX_RETRIES
-_CHUNK_BYTES = 1 << 20
 _REDIRECTS = (301, 302, 303, 307, 308)
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux alone has it, and alone needs it
 
@@ -90,11 +90,13 @@ class Answer:
         if shutdown is not None:
             flight.abort_with(shutdown)
 
-    def chunks(self) -> Iterator[bytes]:
-        """The body; a chunk is never longer than a mebibyte."""
-        # The rare gateway that encodes what was asked for as it is.
-        decode = self._raw.headers.get("Content-Encoding", "identity") != "identity"
-        for chunk in self._raw.stream(_CHUNK_BYTES, decode_content=decode):
+    def chunks(self, where: Where | None = None) -> Iterator[bytes | memoryview]:
+        """The body; a chunk is never longer than a mebibyte.
+
+        Args:
+            where: see `arriving`.
+        """
+        for chunk in arriving(self._raw, where):
             self._flight.read(len(chunk))
             yield chunk
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from registry_audit.errors import AuditError, BodyEndedEarly
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, Problem
 from registry_audit.printable import printable
+from registry_audit.registry.memory import Where
 from registry_audit.registry.transfers import Transfers
+
+_Chunk = TypeVar("_Chunk", bytes, memoryview, bytes | memoryview)
 
 CHUNK_BYTES = 1 << 20
 
@@ -35,8 +38,11 @@ class Store(Protocol):
         """
         ...
 
-    def read(self, file: ListedFile) -> Iterator[bytes]:
+    def read(self, file: ListedFile, where: Where | None = None) -> Iterator[bytes | memoryview]:
         """The content in chunks, from the first byte to the last.
+
+        Args:
+            where: memory that a store may use for them: a chunk then holds until the second one after it is asked for.
 
         Raises:
             Unreadable: it is not the regular file that was listed.
@@ -64,7 +70,7 @@ class Unreadable(AuditError):
         return Problem(self.rule, self.message, self.path)
 
 
-def whole_body(chunks: Iterator[bytes], path: str) -> Iterator[bytes]:
+def whole_body(chunks: Iterator[_Chunk], path: str) -> Iterator[_Chunk]:
     """The chunks of an answer's body. Raises: BodyEndedEarly: the connection broke before its end."""
     try:
         yield from chunks

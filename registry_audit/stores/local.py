@@ -13,6 +13,7 @@ from registry_audit.errors import CouldNotVerify
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
 from registry_audit.printable import printable
+from registry_audit.registry.memory import Where
 from registry_audit.stores.base import CHUNK_BYTES, Unreadable
 from registry_audit.stores.bounded import Tally
 
@@ -59,7 +60,7 @@ class LocalStore:
             raise CouldNotVerify(f"{printable(root)} cannot be read: {error.strerror}") from error
         return stat.S_ISDIR(root_status.st_mode)
 
-    def read(self, file: ListedFile) -> Iterator[bytes]:
+    def read(self, file: ListedFile, where: Where | None = None) -> Iterator[bytes | memoryview]:
         # One byte more than is left: that none comes shows the end. Of a small file's chunk nothing is left over.
         wanted = min(CHUNK_BYTES, (file.size or 0) + 1)
         with self.open(file) as handle:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, make_listing
+from registry_audit.registry.memory import Where
 from registry_audit.stores.base import Store, transfers_of
 
 
@@ -40,5 +41,5 @@ class OverlayStore:
             settled=all(listing.settled for _, listing in listings),
         )
 
-    def read(self, file: ListedFile) -> Iterator[bytes]:
-        return self._holder[file.path].read(file)
+    def read(self, file: ListedFile, where: Where | None = None) -> Iterator[bytes | memoryview]:
+        return self._holder[file.path].read(file, where)

@@ -11,6 +11,7 @@ from registry_audit.errors import CouldNotVerify, Transient
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing
 from registry_audit.printable import printable
+from registry_audit.registry.memory import Where
 from registry_audit.registry.storage import PROXY_PATH
 from registry_audit.registry.transfers import Transfers
 from registry_audit.registry.translate import translated
@@ -51,10 +52,10 @@ class ProxyStore:
             self._children, limits, cannot_carry=_cannot_carry, keeps_empty_directories=False, transfers=self.transfers
         )
 
-    def read(self, file: ListedFile) -> Iterator[bytes]:
+    def read(self, file: ListedFile, where: Where | None = None) -> Iterator[bytes | memoryview]:
         path = quote(f"{self._root}/{file.path}" if self._root else file.path)
         with translated(f"read '{printable(file.path)}'"), self._wire.get(f"{PROXY_PATH}/{path}") as answer:
-            yield from whole_body(answer.chunks(), file.path)
+            yield from whole_body(answer.chunks(where), file.path)
 
     def _children(self, directory: str) -> list[Child]:
         path = "/".join(part for part in (self._root, directory) if part)
@@ -66,7 +67,7 @@ class ProxyStore:
         return [_child(entry, directory) for entry in found]
 
 
-def _at_most(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _at_most(chunks: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
     """Raises: CouldNotVerify: the listing has no end."""
     size = 0
     for chunk in chunks:

@@ -5,8 +5,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import TypeVar
 
 from registry_audit.registry.transfers import Transfers, submitted
+
+_Chunk = TypeVar("_Chunk")
 
 RANGE_BYTES = 4 << 20
 _AHEAD = 8  # ranges of one file that are fetched or held at once
@@ -27,8 +30,8 @@ class Range:
 
 
 def in_order(
-    fetch: Callable[[Range, threading.Event], list[bytes]], whole: Range, transfers: Transfers
-) -> Iterator[bytes]:
+    fetch: Callable[[Range, threading.Event], list[_Chunk]], whole: Range, transfers: Transfers
+) -> Iterator[_Chunk]:
     """A range that may be of any size, fetched as small ones.
 
     Held in memory are at most `_AHEAD` ranges of one file, and of all files together what `transfers` has room for.
@@ -36,7 +39,7 @@ def in_order(
     Args:
         fetch: the bytes of a range; may stop when the event is set, since nobody wants them any more.
     """
-    left, coming = threading.Event(), deque[Future[list[bytes]]]()
+    left, coming = threading.Event(), deque[Future[list[_Chunk]]]()
     starts = range(whole.start, whole.end, RANGE_BYTES)
     remaining = (Range(start, min(start + RANGE_BYTES, whole.end)) for start in starts)
     try:

@@ -12,6 +12,7 @@ from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing
 from registry_audit.printable import printable
 from registry_audit.redact import redact
+from registry_audit.registry.memory import Where
 from registry_audit.registry.politeness import Politeness
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import CHUNK_BYTES
@@ -37,7 +38,7 @@ class RepositoryStore:
     def listing(self, limits: Limits) -> Listing:
         return walk(self._children, limits, cannot_carry=lambda path: None, keeps_empty_directories=True)
 
-    def read(self, file: ListedFile) -> Iterator[bytes]:
+    def read(self, file: ListedFile, where: Where | None = None) -> Iterator[bytes | memoryview]:
         with tempfile.TemporaryDirectory(prefix="registry-audit-") as scratch:
             fetched = Path(scratch) / "file"
             with translated(f"read '{printable(file.path)}'"), self._manners.request(self._host) as flight:

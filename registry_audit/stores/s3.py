@@ -21,6 +21,7 @@ from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, Problem, illegal_path, make_listing
 from registry_audit.patience import patiently
 from registry_audit.printable import printable
+from registry_audit.registry.memory import PIECE_BYTES, Where, arriving
 from registry_audit.registry.politeness import REFUSALS, retry_after_seconds, sent_now
 from registry_audit.registry.transfers import Transfers
 from registry_audit.registry.translate import translated
@@ -69,8 +70,8 @@ class S3Store:
                 files.append(ListedFile(path, entry["Size"], marker))
         return make_listing(files, unsafe=unsafe, problems=problems)
 
-    def read(self, file: ListedFile) -> Iterator[bytes]:
-        stream = self._body(file, None, threading.Event())
+    def read(self, file: ListedFile, where: Where | None = None) -> Iterator[bytes | memoryview]:
+        stream = self._body(file, None, threading.Event(), where)
         if file.size is None or file.size <= 2 * RANGE_BYTES or not _etag(file):
             yield from stream
             return
@@ -78,8 +79,12 @@ class S3Store:
         # And with many large objects under way, each over its own, there is nothing left to win.
         got = first = len(chunk := next(stream, b""))  # what the endpoint needs to begin with says nothing of its rate
         waited = 0.0
-        with contextlib.closing(stream), self.transfers.large_file() as one_of_few:
-            while got < RANGE_BYTES or got - first >= _FAST_BYTES_PER_SECOND * waited or not one_of_few():
+        with contextlib.closing(stream):
+            while (
+                got < RANGE_BYTES
+                or got - first >= _FAST_BYTES_PER_SECOND * waited
+                or not self.transfers.few_large_files()
+            ):
                 yield chunk
                 asked_at = time.monotonic()
                 chunk = next(stream, b"")
@@ -104,11 +109,19 @@ class S3Store:
                 return
             yield from page.get("Contents", ())
 
-    def _range(self, file: ListedFile, part: Range, left: threading.Event) -> list[bytes]:
+    def _range(self, file: ListedFile, part: Range, left: threading.Event) -> list[bytes | memoryview]:
         """A range that breaks off is read again by itself; what came of it is not used."""
-        return patiently(lambda: list(self._body(file, part, left)), on=BodyEndedEarly)
 
-    def _body(self, file: ListedFile, part: Range | None, left: threading.Event) -> Generator[bytes, None, None]:
+        def read() -> list[bytes | memoryview]:
+            memory = memoryview(bytearray(part.size))
+            pieces = (memory[start : start + PIECE_BYTES] for start in range(0, part.size, PIECE_BYTES))
+            return list(self._body(file, part, left, lambda: next(pieces)))
+
+        return patiently(read, on=BodyEndedEarly)
+
+    def _body(
+        self, file: ListedFile, part: Range | None, left: threading.Event, where: Where | None
+    ) -> Generator[bytes | memoryview, None, None]:
         with (
             translated(f"read '{printable(file.path)}'"),
             self.transfers.politeness.request(self._host) as flight,
@@ -119,7 +132,7 @@ class S3Store:
             with body:
                 _must_answer(answer, file, part)
                 flight.abort_with(getattr(body._raw_stream, "shutdown", body.close))
-                for chunk in whole_body(body.iter_chunks(CHUNK_BYTES), file.path):
+                for chunk in whole_body(_chunks(body, where), file.path):
                     if left.is_set():
                         return
                     size += len(chunk)
@@ -142,6 +155,19 @@ class S3Store:
             if error.response["ResponseMetadata"].get("HTTPStatusCode") in (412, 416):
                 raise _changed(file) from error
             raise
+
+
+def _chunks(body: Any, where: Where | None) -> Iterator[bytes | memoryview]:
+    """Read past botocore where it would only count; where it verifies a checksum of the store's, it does."""
+    from botocore.response import StreamingBody
+
+    if type(body) is StreamingBody:
+        yield from arriving(body._raw_stream, where)
+    elif where is None:
+        yield from body.iter_chunks(CHUNK_BYTES)
+    else:
+        while count := body.readinto(piece := where()):
+            yield piece[:count]
 
 
 def _etag(file: ListedFile) -> str:

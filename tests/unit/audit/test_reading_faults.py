@@ -18,6 +18,7 @@ from registry_audit.errors import BodyEndedEarly, CouldNotVerify, NotFound, Stop
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
 from registry_audit.model.mlmodel import MAX_BYTES
+from registry_audit.registry.memory import Where
 from registry_audit.registry.resolve import Location, ResolvedVersion
 from registry_audit.registry.runs import RunState
 from registry_audit.registry.version import RegisteredVersion
@@ -41,7 +42,7 @@ class FakeStore:
     def listing(self, limits: Limits) -> Listing:
         return make_listing([ListedFile(path, size) for path, (size, _) in self._files.items()])
 
-    def read(self, file: ListedFile) -> Iterator[bytes]:
+    def read(self, file: ListedFile, where: Where | None = None) -> Iterator[bytes | memoryview]:
         self.opened.append(file.path)
         return self._files[file.path][1]()
 
