@@ -1,11 +1,14 @@
 """Objects of a real S3-compatible endpoint: whole, in ranges, changed in between, refused, cut short."""
 
+import base64
 import contextlib
+import dataclasses
 import hashlib
 import re
 import secrets
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -195,6 +198,30 @@ def test_a_fault_that_passes_is_retried(bucket: Bucket, proxy: FaultyProxy, path
     reading = read(store, listing)
     assert (rule.hits, reading.problems) == (1, ())
     assert {entry.path: entry.digest for entry in reading.entries} == digests(bucket)
+
+
+@pytest.mark.parametrize("path", ["data/weights", "data/7"])
+@pytest.mark.parametrize("right", [True, False])
+def test_the_stores_own_checksum_is_verified(
+    bucket: Bucket, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, path: str, right: bool
+) -> None:
+    monkeypatch.setattr("registry_audit.stores.s3._FAST_BYTES_PER_SECOND", 1)  # a range has none
+
+    def with_checksum(exchange: Any) -> None:
+        response = exchange.forward()
+        crc = zlib.crc32(response.body if right else response.body + b"x").to_bytes(4, "big")
+        given = tuple(header for header in response.headers if not header[0].lower().startswith("x-amz-checksum"))
+        headers = (*given, ("x-amz-checksum-crc32", base64.b64encode(crc).decode()))
+        exchange.send(dataclasses.replace(response, headers=headers))
+
+    store, listing = bucket.store()
+    asked = proxy.fault(with_checksum, path=f"{re.escape(path)}$")
+    reading = read(store, listing)
+    if right:
+        assert {entry.path: entry.digest for entry in reading.entries} == digests(bucket)
+    else:
+        assert problems(reading) == [("RA009", path)]
+    assert asked.hits == (1 if right else 4)
 
 
 @pytest.mark.parametrize("path", ["data/weights", "data/7"])
