@@ -22,7 +22,6 @@ from benchmarks.targets import walls
 _RESULTS = Path(__file__).resolve().parent / "results"
 _BEGIN, _END = "<!-- Made by `python -m benchmarks.plan`; do not edit. -->", "<!-- End of what is made. -->"
 _LIST_PAGE = 1_000  # keys, of S3
-_RANGE_BYTES = 16 * 2**20  # of one request for a part of a large object
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +74,7 @@ def units(results: dict[str, Result], where: Store) -> Units:
 def costs(estate: Estate, results: dict[str, Result], where: Store) -> list[Cost]:
     unit = units(results, where)
     files, versions = estate.files * estate.versions, estate.versions
-    # Of reading every file: objects that are large are read in parts; opening a file of a file system is no request.
-    gets = 0 if where == "local" else files * (math.ceil(estate.bytes / files / _RANGE_BYTES) if where == "s3" else 1)
+    gets = 0 if where == "local" else files  # opening a file of a file system is no request
     listing = _listing_requests(estate, where)
     registry = _times(unit.registry_requests, versions)
     listings = _added(registry, listing)

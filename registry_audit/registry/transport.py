@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from requests.adapters import HTTPAdapter
 
 _ADVISED_TRIES = 8  # as often a server may name a time to come back at, whatever MLFLOW_HTTP_REQUEST_MAX_RETRIES
+_KEPT_REQUESTS = 64  # over one connection
 _REDIRECTS = (301, 302, 303, 307, 308)
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux alone has it, and alone needs it
 
@@ -222,9 +223,24 @@ class _Breakable:
 
     An MLflow server sends an answer's head, and holds its body back until the head was acknowledged: Linux takes 40 ms
     over that, on a kept connection, unless it is told each time not to.
+
+    Nor is it kept for ever. A server of several processes has each connection answered by one of them; of those that
+    come together one process may get all, and would go on answering alone.
     """
 
+    _answered = 0
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the pool may use it again."""
+        return self._answered < _KEPT_REQUESTS and super().is_connected  # type: ignore[misc]
+
+    def connect(self) -> None:
+        self._answered = 0
+        super().connect()  # type: ignore[misc]
+
     def getresponse(self) -> Any:
+        self._answered += 1
         flight, sock = sent_now(), getattr(self, "sock", None)
         # What carries TLS within TLS, to an https proxy, is no socket: it can be neither told nor broken off.
         if isinstance(sock, socket.socket):

@@ -5,6 +5,7 @@ import re
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -71,6 +72,15 @@ def test_one_request_a_file_over_connections_that_are_kept(
     assert len(listings) == 1 + len({"data", "data/nested", "many", *(path.rpartition("/")[0] for path in FILES)})
     assert len(proxy_a.requests) == len(downloads) + len(listings)
     assert len({request.connection for request in proxy_a.requests}) <= FILES_AT_ONCE + 1
+
+
+def test_no_connection_is_kept_for_ever(session: Session, proxy_a: FaultyProxy, many: Registered) -> None:
+    """Else one process of a server could have all of them, and answer for all the others."""
+    location = open_proxy(session, many.run_location)
+    for _ in range(150):
+        location.root_listing()
+    counts = Counter(request.connection for request in proxy_a.requests)
+    assert sorted(counts.values()) == [22, 64, 64]
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="only Linux delays acknowledgements for so long")
