@@ -44,7 +44,10 @@ class Transfers:
     @contextmanager
     def memory(self) -> Iterator[Memory]:
         """For the file that one thread is reading."""
-        memory = self._memories.pop() if self._memories else Memory()
+        try:
+            memory = self._memories.pop()
+        except IndexError:  # not asked first: another thread may take the last one
+            memory = Memory()
         try:
             yield memory
         finally:

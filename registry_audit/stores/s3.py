@@ -115,7 +115,8 @@ class S3Store:
         def read() -> list[bytes | memoryview]:
             memory = memoryview(bytearray(part.size))
             pieces = (memory[start : start + PIECE_BYTES] for start in range(0, part.size, PIECE_BYTES))
-            return list(self._body(file, part, left, lambda: next(pieces)))
+            beyond = memoryview(bytearray(1))  # where nothing is to arrive
+            return list(self._body(file, part, left, lambda: next(pieces, beyond)))
 
         return patiently(read, on=BodyEndedEarly)
 
