@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from registry_audit.registry.connection import Connection
+from registry_audit.registry.politeness import REFUSALS
 from registry_audit.registry.translate import translated
 
 Key = tuple[str, str]  # name, version
@@ -77,7 +78,11 @@ class DownloadUris:
                         return None
             found = json.loads(body)["artifact_uri"]
             found.encode()  # half a character is no text to MLflow's client either
-        except (HTTPError, BrokenOff, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except HTTPError as error:
+            if error.response.status_code >= 500 or error.response.status_code in REFUSALS:
+                raise  # it was tried again often enough
+            return None
+        except (BrokenOff, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
         return str(found)
 

@@ -12,6 +12,7 @@ from support.servers import MlflowServer
 from registry_audit.errors import CouldNotVerify, NotFound, Transient
 from registry_audit.registry.connection import Connection, Server, connect
 from registry_audit.registry.downloads import DownloadUris
+from registry_audit.registry.translate import translated
 
 ROUTE = "/get-download-uri"
 
@@ -75,6 +76,19 @@ def test_a_fault_that_passes(connection: Connection, proxy_a: FaultyProxy, regis
 def test_a_version_that_is_gone(connection: Connection, registered: Registered) -> None:
     with pytest.raises(NotFound):
         DownloadUris(connection).get(registered.name, "999")
+
+
+@pytest.mark.parametrize("code", [500, 503, 429])
+def test_a_server_in_trouble_is_not_asked_twice_as_often(
+    connection: Connection, proxy_a: FaultyProxy, registered: Registered, code: int
+) -> None:
+    refused = proxy_a.fault(faults.status(code), path=ROUTE)
+    with pytest.raises(Transient):
+        DownloadUris(connection).get(registered.name, registered.version)
+    tries, refused.hits = refused.hits, 0
+    with pytest.raises(Transient), translated("ask"):
+        connection.registry.get_model_version_download_uri(registered.name, registered.version)
+    assert tries == refused.hits
 
 
 @pytest.mark.parametrize(
