@@ -66,7 +66,7 @@ def save(result: Result, directory: Path) -> None:
 def load(directory: Path) -> dict[str, Result]:
     """By case."""
     found = (json.loads(file.read_text(encoding="utf-8")) for file in sorted(directory.glob("*.json")))
-    return {result["case"]: result for result in found}
+    return {result["case"]: result for result in found if "case" in result}  # the ledger's is none
 
 
 def row_of(result: Result, key: str) -> dict[str, Any] | None:
