@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+from registry_audit.audit.collecting import Pulse
 from registry_audit.audit.copies import ModelCopy
-from registry_audit.audit.reading import Pulse
 from registry_audit.model.listing import Problem
 from registry_audit.printable import printable
 from registry_audit.stores.base import CHUNK_BYTES

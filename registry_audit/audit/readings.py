@@ -12,6 +12,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -25,6 +26,20 @@ _FILE = "readings.jsonl"
 _MAX_ENTRIES = 5_000  # manifest entries kept in memory, a few megabytes
 
 Readings = tuple[Reading, ...]
+Parts = tuple[tuple[str, Listing], ...]  # identity and listing of storages
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is read in one go, and is the same for everybody who wants it."""
+
+    key: str
+    outlives_the_process: bool
+
+    @classmethod
+    def of(cls, algorithm: str, *parts: tuple[str, Listing]) -> "_Wanted":
+        key = "|".join([algorithm, *(f"{identity}#{listing.fingerprint()}" for identity, listing in parts)])
+        return cls(key, all(listing.tells_changes for _, listing in parts))
 
 
 class ReadingCache:
@@ -60,40 +75,79 @@ class ReadingCache:
             # Closed with the cache, which may outlive many audits' worth of callers.
             weakref.finalize(self, self._file.close)
 
-    def once(self, parts: tuple[tuple[str, Listing], ...], algorithm: str, read: Callable[[], Readings]) -> Readings:
+    def once(self, parts: Parts, algorithm: str, read: Callable[[], Readings]) -> Readings:
         """What `read` gives, or gave before for the same storages with the same listings.
 
         Args:
-            parts: identity and listing of each storage that `read` reads.
+            parts: identity and listing of each storage that `read` reads, to be read anew unless all were together.
         """
-        key = "|".join([algorithm, *(f"{identity}#{listing.fingerprint()}" for identity, listing in parts)])
+        whole = _Wanted.of(algorithm, *parts)
+        return self._shared((whole,), lambda wanted: (read(),))[0]
+
+    def each_once(self, parts: Parts, algorithm: str, read: Callable[[tuple[int, ...]], Readings]) -> Readings:
+        """The reading of each of several storages.
+
+        Args:
+            read: of the parts at these positions, which nobody else has read or is reading.
+        """
+        wanted = tuple(_Wanted.of(algorithm, part) for part in parts)
+        found = self._shared(
+            wanted, lambda mine: tuple((reading,) for reading in read(tuple(wanted.index(one) for one in mine)))
+        )
+        return tuple(reading for (reading,) in found)
+
+    def _shared(
+        self, wanted: tuple["_Wanted", ...], read: Callable[[tuple["_Wanted", ...]], tuple[Readings, ...]]
+    ) -> tuple[Readings, ...]:
+        mine = dict[_Wanted, Future[Readings]]()
+        found = dict[_Wanted, Future[Readings] | Readings]()
         with self._lock:
-            if key in self._memory:
-                self._memory.move_to_end(key)
-                self.reused_count += 1
-                return self._memory[key]
-            running = self._running.get(key)
-            if running is None:
-                mine = self._running[key] = Future()
-        if running is not None:
-            with self._turns.given_up():
-                return running.result()
+            for one in wanted:
+                if one.key in self._memory:
+                    self._memory.move_to_end(one.key)
+                    self.reused_count += 1
+                    found[one] = self._memory[one.key]
+                elif one.key in self._running:
+                    found[one] = self._running[one.key]
+                else:
+                    found[one] = mine[one] = self._running[one.key] = Future()
+        # One's own first: of two that waited for each other neither would come to its own.
+        if mine:
+            self._read(mine, read)
+        return tuple(self._result(found[one]) for one in wanted)
+
+    def _read(
+        self,
+        mine: "dict[_Wanted, Future[Readings]]",
+        read: Callable[[tuple["_Wanted", ...]], tuple[Readings, ...]],
+    ) -> None:
         try:
-            readings = read()
+            readings = read(tuple(mine))
         except BaseException as error:
             with self._lock:
-                del self._running[key]
-            mine.set_exception(error)
+                for one in mine:
+                    del self._running[one.key]
+            for future in mine.values():
+                future.set_exception(error)
             raise
-        clean = all(not reading.problems for reading in readings)
         with self._lock:
-            del self._running[key]
-            if clean:  # a reading with problems is worth another try
-                self._keep(key, readings)
-                if self._file is not None and all(listing.tells_changes for _, listing in parts):
-                    self._append(key, readings)
-        mine.set_result(readings)
-        return readings
+            for one, got in zip(mine, readings, strict=True):
+                del self._running[one.key]
+                if any(reading.problems for reading in got):
+                    continue  # worth another try
+                self._keep(one.key, got)
+                if self._file is not None and one.outlives_the_process:
+                    self._append(one.key, got)
+        for future, got in zip(mine.values(), readings, strict=True):
+            future.set_result(got)
+
+    def _result(self, found: "Future[Readings] | Readings") -> Readings:
+        if isinstance(found, tuple):
+            return found
+        if found.done():
+            return found.result()
+        with self._turns.given_up():
+            return found.result()
 
     def _keep(self, key: str, readings: Readings) -> None:
         self._memory[key] = readings

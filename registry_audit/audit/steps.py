@@ -4,8 +4,9 @@ Each is a function of values, so that a Prefect task, a thread or a test runs it
 audited goes through all of them and comes out as a row with its reason.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from registry_audit.audit.comparing import ComparedBy, Comparison, compare
@@ -24,7 +25,7 @@ from registry_audit.registry.connection import Connection
 from registry_audit.registry.resolve import Location, ResolvedVersion, resolve_version
 from registry_audit.registry.storage import local_path
 from registry_audit.registry.version import RegisteredVersion
-from registry_audit.stores.base import Store
+from registry_audit.stores.base import Store, transfers_of
 from registry_audit.stores.local import LocalStore
 from registry_audit.stores.opening import open_store
 from registry_audit.verdict import Storage
@@ -57,7 +58,7 @@ def download_run_model(session: Session, resolved: ResolvedVersion, keep_in: Pat
         Role.RUN_MODEL,
         resolved.run_model,
         keep_in=keep_in,
-        wait_for_pair=not keep_in and _local_pair(resolved),
+        only_listed=not keep_in and _local_pair(resolved),
     )
 
 
@@ -70,8 +71,21 @@ def download_reg_model(session: Session, resolved: ResolvedVersion, keep_in: Pat
         Role.REG_MODEL,
         resolved.reg_model,
         keep_in=keep_in,
-        wait_for_pair=not keep_in and _local_pair(resolved),
+        only_listed=not keep_in and _local_pair(resolved),
     )
+
+
+def download_both(session: Session, resolved: ResolvedVersion) -> tuple[Copy, Copy | None]:
+    """The same two; where both are streamed they are read together, which digests equal bytes only once."""
+    if resolved.storage is Storage.SHARED or session.only_list or _local_pair(resolved):
+        return download_run_model(session, resolved), download_reg_model(session, resolved)
+    run = _listed(session, Role.RUN_MODEL, resolved.run_model)
+    reg = _listed(session, Role.REG_MODEL, resolved.reg_model)
+    if isinstance(run, _Listed) and isinstance(reg, _Listed) and run.is_streamed and reg.is_streamed:
+        one, two = _read(session, run, reg)
+    else:
+        one, two = (copy if isinstance(copy, CopyFailure) else _read(session, copy)[0] for copy in (run, reg))
+    return one, two
 
 
 def compare_version(session: Session, resolved: ResolvedVersion, run: Copy, reg: Copy | None) -> VersionAudit:
@@ -93,8 +107,8 @@ def audit_version(session: Session, version: RegisteredVersion) -> VersionAudit:
     if isinstance(resolved, VersionAudit):
         return resolved
     with _turn(session, *resolved.run_model.roots, *resolved.reg_model.roots):
-        run = download_run_model(session, resolved)
-        return compare_version(session, resolved, run, download_reg_model(session, resolved))
+        run, reg = download_both(session, resolved)
+        return compare_version(session, resolved, run, reg)
 
 
 def compare_copies(
@@ -128,34 +142,69 @@ def _read_together(session: Session, left: ModelCopy, right: ModelCopy) -> tuple
 
 
 def fetch(
-    session: Session, role: Role, location: Location, *, keep_in: Path | None = None, wait_for_pair: bool = False
+    session: Session, role: Role, location: Location, *, keep_in: Path | None = None, only_listed: bool = False
 ) -> Copy:
     """One copy, listed and read."""
+    with _turn(session, *location.roots):
+        listed = _listed(session, role, location, keep_in)
+        if isinstance(listed, CopyFailure):
+            return listed
+        return listed.copy if only_listed or session.only_list else _read(session, listed, keep_in=keep_in)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    store: Store
+    copy: ModelCopy
+
+    @property
+    def is_streamed(self) -> bool:
+        return transfers_of(self.store) is not None
+
+
+def _listed(session: Session, role: Role, location: Location, keep_in: Path | None = None) -> _Listed | CopyFailure:
     if not location.roots:
         return CopyFailure(role, location, "")
     try:
-        with _turn(session, *location.roots):
-            store = open_store(session.connection, location)
-            listing = patiently(store.root_listing if session.only_list else lambda: store.listing(session.limits))
-            directory = keep_in or store.directory
-            copy = ModelCopy(role, location, store.identity, listing, None, str(directory) if directory else None)
-            if wait_for_pair or session.only_list:
-                return copy
-            return replace(copy, reading=_read(session, store, copy, keep_in))
+        store = open_store(session.connection, location)
+        listing = patiently(store.root_listing if session.only_list else lambda: store.listing(session.limits))
     except (CouldNotVerify, UsageError) as error:
-        return CopyFailure(role, location, error.message, isinstance(error, Transient))
+        return _failure(role, location, error)
+    directory = keep_in or store.directory
+    return _Listed(
+        store, ModelCopy(role, location, store.identity, listing, None, str(directory) if directory else None)
+    )
 
 
-def _read(session: Session, store: Store, copy: ModelCopy, keep_in: Path | None) -> Reading:
-    def read() -> tuple[Reading, ...]:
-        pulse, turns = session.pulse, session.turns
-        return (read_all(store, copy.listing, session.algorithm, pulse=pulse, turns=turns, keep_in=keep_in),)
+def _read(session: Session, *listed: _Listed, keep_in: Path | None = None) -> tuple[Copy, ...]:
+    """What was listed, read: one copy, or two together as far as nobody else reads or has read them."""
+    try:
+        known = [None if keep_in else trusted_reading(session, one.store, one.copy) for one in listed]
+        unread = [one for one, reading in zip(listed, known, strict=True) if reading is None]
 
-    if keep_in is not None:
-        return read()[0]
-    if (trusted := trusted_reading(session, store, copy)) is not None:
-        return trusted
-    return session.readings.once(((copy.identity, copy.listing),), session.algorithm, read)[0]
+        def read(positions: Sequence[int]) -> tuple[Reading, ...]:
+            return _readings(session, [unread[position] for position in positions], keep_in)
+
+        parts = tuple((one.copy.identity, one.copy.listing) for one in unread)
+        readings = read(range(len(unread))) if keep_in else session.readings.each_once(parts, session.algorithm, read)
+        fresh = iter(readings)
+        return tuple(replace(one.copy, reading=found or next(fresh)) for one, found in zip(listed, known, strict=True))
+    except (CouldNotVerify, UsageError) as error:
+        return tuple(_failure(one.copy.role, one.copy.location, error) for one in listed)
+
+
+def _readings(session: Session, listed: Sequence[_Listed], keep_in: Path | None) -> tuple[Reading, ...]:
+    algorithm, pulse, turns = session.algorithm, session.pulse, session.turns
+    if len(listed) == 2:
+        one, two = listed
+        return read_pair(one.store, one.copy.listing, two.store, two.copy.listing, algorithm, pulse=pulse, turns=turns)
+    return tuple(
+        read_all(each.store, each.copy.listing, algorithm, pulse=pulse, turns=turns, keep_in=keep_in) for each in listed
+    )
+
+
+def _failure(role: Role, location: Location, error: AuditError) -> CopyFailure:
+    return CopyFailure(role, location, error.message, isinstance(error, Transient))
 
 
 def _stand_in(run: Copy, location: Location) -> Copy:

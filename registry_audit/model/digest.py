@@ -15,11 +15,7 @@ class Hasher(Protocol):
     def hexdigest(self) -> str: ...
 
 
-class CopyableHasher(Hasher, Protocol):
-    def copy(self) -> "CopyableHasher": ...
-
-
-def new_hasher(algorithm: str) -> CopyableHasher:
+def new_hasher(algorithm: str) -> Hasher:
     """A fresh hasher; both release the interpreter lock on large buffers.
 
     Raises:
@@ -34,7 +30,7 @@ def new_hasher(algorithm: str) -> CopyableHasher:
             raise UsageError(
                 "--digest blake3 needs the package blake3: pip install 'mlflow-registry-audit[blake3]'"
             ) from error
-        hasher: CopyableHasher = blake3()
+        hasher: Hasher = blake3()
         return hasher
     raise UsageError(f"'{algorithm}' is no digest algorithm: use one of {', '.join(ALGORITHMS)}")
 

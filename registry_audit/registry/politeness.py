@@ -46,6 +46,7 @@ class Politeness:
             around: entered for as long as a request is in flight, to keep to limits that other processes share.
         """
         self._max_requests = math.inf if max_requests is None else max_requests
+        self.bounded = max_requests is not None or around is not nullcontext
         self._max_bytes_per_second = max_bytes_per_second
         self._around = around
         self._changed = threading.Condition()
@@ -53,21 +54,25 @@ class Politeness:
         self._hosts: dict[str, _Host] = {}
         self._in_flight = 0
         self._bytes_paid_until = 0.0
+        self._this_thread = _OfThread()
         self._aborts: dict[InFlight, Callable[[], object]] = {}
 
     @contextlib.contextmanager
     def request(self, host: str) -> Iterator["InFlight"]:
         """One request, from before it is sent until its answer is read; waits until it may be sent.
 
+        A thread that is reading an answer sends another request beside it, and need not wait until fewer are in
+        flight: those that others wait for may be waiting for it. Where `bounded`, nobody is to do so.
+
         Raises:
             Stopped: the audit is being stopped.
         """
         with self._changed:
             state = self._hosts.setdefault(host, _Host())
-        flight = InFlight(self, state)
+        flight = InFlight(self, state, self._this_thread.requests)
         flight.take_off()
         try:
-            with self._around():
+            with nullcontext() if flight.is_beside else self._around():
                 yield flight
         finally:
             flight.land()
@@ -87,12 +92,17 @@ class Politeness:
         if self._stopping.wait(seconds) if seconds > 0 else self._stopping.is_set():
             raise Stopped("the audit was stopped")
 
-    def enter(self, host: _Host) -> None:
+    def reads_two(self) -> bool:
+        """Whether this thread has several requests under way."""
+        return self._this_thread.requests.count > 1
+
+    def enter(self, host: _Host, *, beside: bool) -> None:
         with self._changed:
             while True:
                 self.pause(0)
                 wait = host.paused_until - time.monotonic()
-                if wait <= 0 and host.in_flight < host.allowed and self._in_flight < self._max_requests:
+                room = host.in_flight < host.allowed and self._in_flight < self._max_requests
+                if wait <= 0 and (room or beside):
                     host.in_flight += 1
                     self._in_flight += 1
                     return
@@ -133,21 +143,35 @@ class Politeness:
         self.pause(0)
 
 
+class _Requests:
+    """Of one thread, under way."""
+
+    count = 0
+
+
+class _OfThread(threading.local):
+    def __init__(self) -> None:
+        self.requests = _Requests()
+
+
 class InFlight:
     """One request's leave to be under way."""
 
-    def __init__(self, politeness: Politeness, host: _Host) -> None:
-        self._politeness, self._host = politeness, host
-        self._up = self.was_refused = False
+    def __init__(self, politeness: Politeness, host: _Host, of_thread: _Requests) -> None:
+        self._politeness, self._host, self._of_thread = politeness, host, of_thread
+        self._up = self.was_refused = self.is_beside = False
 
     def take_off(self) -> None:
-        self._politeness.enter(self._host)
+        self.is_beside = self._of_thread.count > 0
+        self._politeness.enter(self._host, beside=self.is_beside)
+        self._of_thread.count += 1
         self._up, self.was_refused = True, False
 
     def land(self) -> None:
         self._politeness.abort_with(self, None)
         if self._up:
             self._up = False
+            self._of_thread.count -= 1
             self._politeness.leave(self._host, answered=not self.was_refused)
 
     def refused(self, seconds: float) -> None:

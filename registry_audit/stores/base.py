@@ -1,10 +1,10 @@
 """What every store can do. Fakes in the tests implement this same protocol."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from registry_audit.errors import AuditError, BodyEndedEarly
+from registry_audit.errors import AuditError, BodyEndedEarly, CouldNotVerify
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, Problem
 from registry_audit.printable import printable
@@ -12,6 +12,8 @@ from registry_audit.registry.memory import Where
 from registry_audit.registry.transfers import Transfers
 
 _Chunk = TypeVar("_Chunk", bytes, memoryview, bytes | memoryview)
+
+Chunks = Generator[bytes | memoryview, None, None]  # to be closed by who leaves it before its end
 
 CHUNK_BYTES = 1 << 20
 
@@ -38,7 +40,7 @@ class Store(Protocol):
         """
         ...
 
-    def read(self, file: ListedFile, where: Where | None = None) -> Iterator[bytes | memoryview]:
+    def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
         """The content in chunks, from the first byte to the last.
 
         Args:
@@ -46,7 +48,7 @@ class Store(Protocol):
 
         Raises:
             Unreadable: it is not the regular file that was listed.
-            CouldNotVerify: it cannot be had whole.
+            CouldNotVerify: it cannot be had whole; as ReadApart, not while this thread is reading another file.
         """
         ...
 
@@ -54,6 +56,10 @@ class Store(Protocol):
 def transfers_of(store: Store) -> Transfers | None:
     """The threads for reading several of its files at once; None where one after the other is as fast."""
     return getattr(store, "transfers", None)
+
+
+class ReadApart(CouldNotVerify):
+    """Two files that one thread reads together come faster one after the other."""
 
 
 class Unreadable(AuditError):

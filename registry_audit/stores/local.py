@@ -14,7 +14,7 @@ from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
 from registry_audit.printable import printable
 from registry_audit.registry.memory import Where
-from registry_audit.stores.base import CHUNK_BYTES, Unreadable
+from registry_audit.stores.base import CHUNK_BYTES, Chunks, Unreadable
 from registry_audit.stores.bounded import Tally
 
 
@@ -60,12 +60,18 @@ class LocalStore:
             raise CouldNotVerify(f"{printable(root)} cannot be read: {error.strerror}") from error
         return stat.S_ISDIR(root_status.st_mode)
 
-    def read(self, file: ListedFile, where: Where | None = None) -> Iterator[bytes | memoryview]:
-        # One byte more than is left: that none comes shows the end. Of a small file's chunk nothing is left over.
-        wanted = min(CHUNK_BYTES, (file.size or 0) + 1)
+    def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
         with self.open(file) as handle:
-            while chunk := handle.read(wanted):
-                yield chunk
+            left = file.size or 0
+            while True:
+                # One byte more than is left: that none comes shows the end, with no other read.
+                wanted = min(CHUNK_BYTES, max(left, 0) + 1)
+                chunk = handle.read(wanted)
+                left -= len(chunk)
+                if chunk:
+                    yield chunk
+                if not chunk or (left == 0 and len(chunk) < wanted):
+                    return
 
     @contextmanager
     def open(self, file: ListedFile) -> Iterator[BinaryIO]:

@@ -1,12 +1,11 @@
 """Several roots read as one, as MLflow reads `runs:/RUN/NAME` when a LoggedModel has that name too."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, make_listing
 from registry_audit.registry.memory import Where
-from registry_audit.stores.base import Store, transfers_of
+from registry_audit.stores.base import Chunks, Store, transfers_of
 
 
 class OverlayStore:
@@ -41,5 +40,5 @@ class OverlayStore:
             settled=all(listing.settled for _, listing in listings),
         )
 
-    def read(self, file: ListedFile, where: Where | None = None) -> Iterator[bytes | memoryview]:
+    def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
         return self._holder[file.path].read(file, where)

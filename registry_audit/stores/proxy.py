@@ -15,7 +15,7 @@ from registry_audit.registry.memory import Where
 from registry_audit.registry.storage import PROXY_PATH
 from registry_audit.registry.transfers import Transfers
 from registry_audit.registry.translate import translated
-from registry_audit.stores.base import whole_body
+from registry_audit.stores.base import Chunks, whole_body
 from registry_audit.stores.bounded import Child, only_root, walk
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class ProxyStore:
             self._children, limits, cannot_carry=_cannot_carry, keeps_empty_directories=False, transfers=self.transfers
         )
 
-    def read(self, file: ListedFile, where: Where | None = None) -> Iterator[bytes | memoryview]:
+    def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
         path = quote(f"{self._root}/{file.path}" if self._root else file.path)
         with translated(f"read '{printable(file.path)}'"), self._wire.get(f"{PROXY_PATH}/{path}") as answer:
             yield from whole_body(answer.chunks(where), file.path)

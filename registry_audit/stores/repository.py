@@ -4,7 +4,6 @@ One file at a time, because each takes its size on the disk.
 """
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from registry_audit.redact import redact
 from registry_audit.registry.memory import Where
 from registry_audit.registry.politeness import Politeness
 from registry_audit.registry.translate import translated
-from registry_audit.stores.base import CHUNK_BYTES
+from registry_audit.stores.base import CHUNK_BYTES, Chunks
 from registry_audit.stores.bounded import Child, only_root, walk
 
 
@@ -38,7 +37,7 @@ class RepositoryStore:
     def listing(self, limits: Limits) -> Listing:
         return walk(self._children, limits, cannot_carry=lambda path: None, keeps_empty_directories=True)
 
-    def read(self, file: ListedFile, where: Where | None = None) -> Iterator[bytes | memoryview]:
+    def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
         with tempfile.TemporaryDirectory(prefix="registry-audit-") as scratch:
             fetched = Path(scratch) / "file"
             with translated(f"read '{printable(file.path)}'"), self._manners.request(self._host) as flight:

@@ -25,12 +25,13 @@ from registry_audit.registry.memory import PIECE_BYTES, Where, arriving
 from registry_audit.registry.politeness import REFUSALS, retry_after_seconds, sent_now
 from registry_audit.registry.transfers import Transfers
 from registry_audit.registry.translate import translated
-from registry_audit.stores.base import CHUNK_BYTES, Unreadable, whole_body
+from registry_audit.stores.base import CHUNK_BYTES, Chunks, ReadApart, Unreadable, whole_body
 from registry_audit.stores.bounded import Tally
 from registry_audit.stores.ranges import RANGE_BYTES, Range, in_order
 
 # A single connection to a store in the cloud gives less, several at once give more. Measured while the object is read.
 _FAST_BYTES_PER_SECOND = 120e6
+_BUSY = 0.5  # of all processors: there may be a server on the same ones
 _CONNECTIONS = 64  # kept open: more than requests are ever under way
 
 
@@ -70,28 +71,26 @@ class S3Store:
                 files.append(ListedFile(path, entry["Size"], marker))
         return make_listing(files, unsafe=unsafe, problems=problems)
 
-    def read(self, file: ListedFile, where: Where | None = None) -> Iterator[bytes | memoryview]:
+    def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
         stream = self._body(file, None, threading.Event(), where)
         if file.size is None or file.size <= 2 * RANGE_BYTES or not _etag(file):
             yield from stream
             return
         # One connection may well be the fastest: there are endpoints that fetch the whole object for each range of it.
         # And with many large objects under way, each over its own, there is nothing left to win.
-        got = first = len(chunk := next(stream, b""))  # what the endpoint needs to begin with says nothing of its rate
-        waited = 0.0
+        got = len(chunk := next(stream, b""))  # what the endpoint needs to begin with says nothing of its rate
+        rate = _Rate()
         with contextlib.closing(stream):
-            while (
-                got < RANGE_BYTES
-                or got - first >= _FAST_BYTES_PER_SECOND * waited
-                or not self.transfers.few_large_files()
-            ):
+            while got < RANGE_BYTES or rate.is_enough() or not self.transfers.few_large_files():
                 yield chunk
-                asked_at = time.monotonic()
-                chunk = next(stream, b"")
-                waited += time.monotonic() - asked_at
+                with rate.waiting():
+                    chunk = next(stream, b"")
                 if not chunk:
                     return
                 got += len(chunk)
+                rate.came(len(chunk))
+            if self.transfers.politeness.reads_two():
+                raise ReadApart(f"'{printable(file.path)}' comes faster in ranges")
             yield chunk
         yield from in_order(partial(self._range, file), Range(got, file.size), self.transfers)
 
@@ -156,6 +155,30 @@ class S3Store:
             if error.response["ResponseMetadata"].get("HTTPStatusCode") in (412, 416):
                 raise _changed(file) from error
             raise
+
+
+class _Rate:
+    """Of what comes over one connection: whether more of them could bring more."""
+
+    def __init__(self) -> None:
+        self._began, self._busy_before = time.monotonic(), time.process_time()
+        self._bytes, self._waited = 0, 0.0
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        asked_at = time.monotonic()
+        yield
+        self._waited += time.monotonic() - asked_at
+
+    def came(self, count: int) -> None:
+        self._bytes += count
+
+    def is_enough(self) -> bool:
+        if self._bytes >= _FAST_BYTES_PER_SECOND * self._waited:
+            return True
+        # Or else it comes as fast as it can be taken in.
+        busy = time.process_time() - self._busy_before
+        return busy >= _BUSY * (os.cpu_count() or 1) * (time.monotonic() - self._began)
 
 
 def _chunks(body: Any, where: Where | None) -> Iterator[bytes | memoryview]:

@@ -22,11 +22,11 @@ from registry_audit.registry.memory import Where
 from registry_audit.registry.resolve import Location, ResolvedVersion
 from registry_audit.registry.runs import RunState
 from registry_audit.registry.version import RegisteredVersion
-from registry_audit.stores.base import Unreadable
+from registry_audit.stores.base import Chunks, Unreadable
 from registry_audit.stores.local import LocalStore
 from registry_audit.verdict import Storage, Verdict
 
-Chunks = Callable[[], Iterator[bytes]]
+Content = Callable[[], Iterator[bytes]]
 
 
 class FakeStore:
@@ -35,19 +35,19 @@ class FakeStore:
     identity = "fake:"
     directory: Path | None = None
 
-    def __init__(self, **files: tuple[int | None, Chunks]) -> None:
+    def __init__(self, **files: tuple[int | None, Content]) -> None:
         self._files = files
         self.opened: list[str] = []
 
     def listing(self, limits: Limits) -> Listing:
         return make_listing([ListedFile(path, size) for path, (size, _) in self._files.items()])
 
-    def read(self, file: ListedFile, where: Where | None = None) -> Iterator[bytes | memoryview]:
+    def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
         self.opened.append(file.path)
-        return self._files[file.path][1]()
+        yield from self._files[file.path][1]()
 
 
-def gives(*chunks: bytes | Exception) -> Chunks:
+def gives(*chunks: bytes | Exception) -> Content:
     """Each time the same chunks, up to the first exception."""
 
     def read() -> Iterator[bytes]:
@@ -59,7 +59,7 @@ def gives(*chunks: bytes | Exception) -> Chunks:
     return read
 
 
-def in_turn(*attempts: Chunks) -> Chunks:
+def in_turn(*attempts: Content) -> Content:
     """Another attempt, other chunks."""
     remaining = iter(attempts)
     return lambda: next(remaining)()

@@ -19,6 +19,7 @@ from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, make_listing
 from registry_audit.registry.memory import PIECE_BYTES, Memory, Where, arriving
 from registry_audit.registry.transfers import Transfers
+from registry_audit.stores.base import Chunks
 
 CONTENTS = {
     "empty": b"",
@@ -42,7 +43,7 @@ class MemoryStore:
 
     root_listing: Any = None
 
-    def read(self, file: ListedFile, where: Where | None = None) -> Iterator[bytes | memoryview]:
+    def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
         assert where is not None
         content = CONTENTS[file.path]
         while content:

@@ -6,8 +6,10 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -208,3 +210,107 @@ def test_a_full_disk_costs_the_resumption_and_not_the_audit(tmp_path: Path, monk
         thread.join(2)
     assert [thread.is_alive() for thread in threads] == [False, False]
     assert given == [(READING,), (READING,)]
+
+
+# Several storages that are wanted together.
+
+
+def parts(*names: str) -> tuple[tuple[str, Listing], ...]:
+    return tuple((name, listing()) for name in names)
+
+
+def reading_of(name: str) -> Reading:
+    return Reading((ManifestEntry(name, 1, "sha256:00"),), None)
+
+
+class Together:
+    """Reads storages by name, and keeps which were read at once."""
+
+    def __init__(self, *names: str) -> None:
+        self._names, self.read = names, list[tuple[str, ...]]()
+
+    def __call__(self, positions: Sequence[int]) -> Readings:
+        self.read.append(tuple(self._names[position] for position in positions))
+        return tuple(reading_of(self._names[position]) for position in positions)
+
+
+@pytest.mark.parametrize(
+    ("before", "read"), [((), [("a", "b")]), (("a",), [("b",)]), (("b",), [("a",)]), (("a", "b"), [])]
+)
+def test_only_what_nobody_has_read_is_read_together(before: tuple[str, ...], read: list[tuple[str, ...]]) -> None:
+    cache, both = ReadingCache(), Together("a", "b")
+    for name in before:
+        cache.each_once(parts(name), "sha256", Together(name))
+    assert cache.each_once(parts("a", "b"), "sha256", both) == (reading_of("a"), reading_of("b"))
+    assert both.read == read
+    assert cache.reused_count == len(before)
+    assert cache.each_once(parts("b", "a"), "sha256", both) == (reading_of("b"), reading_of("a"))
+    assert both.read == read
+
+
+def test_a_storage_wanted_twice_is_read_once() -> None:
+    twice = Together("a", "a")
+    assert ReadingCache().each_once(parts("a", "a"), "sha256", twice) == (reading_of("a"), reading_of("a"))
+    assert twice.read == [("a",)]
+
+
+def test_threads_that_want_each_others_storages_do_not_wait_for_ever() -> None:
+    """Each takes what is free, reads it, and only then waits."""
+    cache, names = ReadingCache(), ("a", "b", "c", "d")
+    barrier, lock, read = threading.Barrier(4), threading.Lock(), Counter[str]()
+
+    def one(first: int) -> Readings:
+        wanted = (names[first], names[(first + 1) % 4])
+
+        def slowly(positions: Sequence[int]) -> Readings:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                barrier.wait(0.2)  # so that the others have taken theirs
+            with lock:
+                read.update(wanted[position] for position in positions)
+            return tuple(reading_of(wanted[position]) for position in positions)
+
+        return cache.each_once(parts(*wanted), "sha256", slowly)
+
+    with ThreadPoolExecutor(4) as pool:
+        for first, future in enumerate([pool.submit(one, first) for first in range(4)]):
+            assert future.result(20) == (reading_of(names[first]), reading_of(names[(first + 1) % 4]))
+    assert read == dict.fromkeys(names, 1)
+
+
+def test_of_two_read_together_only_the_one_without_problems_is_kept() -> None:
+    cache = ReadingCache()
+    bad = replace(reading_of("b"), problems=(Problem("RA008", "changed", "b"),))
+    assert cache.each_once(parts("a", "b"), "sha256", lambda _: (reading_of("a"), bad)) == (reading_of("a"), bad)
+    again = Together("a", "b")
+    assert cache.each_once(parts("a", "b"), "sha256", again) == (reading_of("a"), reading_of("b"))
+    assert again.read == [("b",)]
+
+
+def test_after_an_error_both_are_read_again_and_who_waited_is_told() -> None:
+    cache, started, go_on = ReadingCache(), threading.Event(), threading.Event()
+
+    def stopped(_: Sequence[int]) -> Readings:
+        started.set()
+        go_on.wait(10)
+        raise Stopped("the audit was stopped")
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(cache.each_once, parts("a", "b"), "sha256", stopped)
+        started.wait(10)
+        second = pool.submit(cache.each_once, parts("b"), "sha256", Together("b"))
+        go_on.set()
+        with pytest.raises(Stopped):
+            first.result(10)
+        with contextlib.suppress(Stopped):  # unless it came after the end of the first
+            assert second.result(10) == (reading_of("b"),)
+    again = Together("a", "b")
+    assert cache.each_once(parts("a", "b"), "sha256", again) == (reading_of("a"), reading_of("b"))
+
+
+def test_of_two_read_together_each_outlives_the_process_if_it_may(tmp_path: Path) -> None:
+    of_proxy = make_listing([ListedFile("a", 3)])
+    wanted = (("s3://bucket/a", listing()), ("proxy:b", of_proxy))
+    ReadingCache(tmp_path).each_once(wanted, "sha256", Together("a", "b"))
+    after = Together("a", "b")
+    assert ReadingCache(tmp_path).each_once(wanted, "sha256", after) == (reading_of("a"), reading_of("b"))
+    assert after.read == [("b",)]

@@ -211,3 +211,38 @@ def test_a_transfer_after_the_end_is_stopped() -> None:
     transfers.stop()
     with pytest.raises(Stopped):
         transfers.for_each(range(3), lambda item: None)
+
+
+def test_a_thread_that_reads_an_answer_sends_another_request_whatever_others_have_in_flight() -> None:
+    politeness, others = Politeness(), threading.Barrier(4)
+
+    def two() -> None:
+        with politeness.request(HOST) as first:
+            assert not politeness.reads_two()
+            others.wait(10)
+            first.refused(0.01)  # from now on hardly anybody may
+            with politeness.request(HOST) as second:
+                assert politeness.reads_two()
+                assert (first.is_beside, second.is_beside) == (False, True)
+                second.wait()
+                assert second.is_beside
+            assert not politeness.reads_two()
+
+    in_threads(4, two)
+    with politeness.request(HOST) as later:
+        assert not later.is_beside
+    assert all(host.in_flight == 0 for host in politeness._hosts.values())
+
+
+def test_what_processes_share_is_taken_once_by_a_thread_that_reads_two() -> None:
+    shared = threading.Semaphore(1)
+    politeness = Politeness(around=lambda: shared)
+    assert politeness.bounded
+    with politeness.request(HOST), politeness.request(HOST):
+        assert not shared.acquire(blocking=False)
+    assert shared.acquire(blocking=False)
+
+
+def test_who_bounds_requests() -> None:
+    assert Politeness(max_requests=9).bounded
+    assert not Politeness(max_bytes_per_second=9).bounded

@@ -20,7 +20,7 @@ from support.faulty_proxy import FaultyProxy, faulty_proxy
 from support.s3 import S3Endpoint
 
 from registry_audit.audit.copies import Reading
-from registry_audit.audit.reading import read_all
+from registry_audit.audit.reading import read_all, read_pair
 from registry_audit.errors import Stopped
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import Listing
@@ -59,6 +59,7 @@ def proxy(s3_environment: S3Endpoint, monkeypatch: pytest.MonkeyPatch) -> Iterat
 def slow_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that ranges pay."""
     monkeypatch.setattr("registry_audit.stores.s3._FAST_BYTES_PER_SECOND", float("inf"))
+    monkeypatch.setattr("registry_audit.stores.s3._BUSY", float("inf"))
 
 
 @pytest.fixture
@@ -141,6 +142,36 @@ def test_many_large_objects_at_once_are_each_read_over_one_connection(bucket: Bu
     assert not [request for request in proxy.requests if "Range" in request.headers]
     assert read(store, listing).problems == ()
     assert [request for request in proxy.requests if "Range" in request.headers], "when the others are gone"
+
+
+def test_what_comes_as_fast_as_it_is_taken_in_is_read_over_one_connection(
+    bucket: Bucket, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry_audit.stores.s3._BUSY", 0)
+    reading = read(*bucket.store())
+    assert {entry.path: entry.digest for entry in reading.entries} == digests(bucket)
+    assert not [request for request in proxy.requests if "Range" in request.headers]
+
+
+def test_two_copies_that_come_slowly_are_read_one_after_the_other_in_ranges(bucket: Bucket, proxy: FaultyProxy) -> None:
+    (one, listing), (two, _) = bucket.store(), bucket.store()
+    two.transfers = one.transfers
+    for reading in read_pair(one, listing, two, listing, "sha256", pulse=lambda count: None):
+        assert reading.problems == ()
+        assert {entry.path: entry.digest for entry in reading.entries} == digests(bucket)
+    assert [request for request in proxy.requests if "Range" in request.headers]
+
+
+def test_two_copies_that_come_fast_are_read_in_lockstep(
+    bucket: Bucket, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry_audit.stores.s3._FAST_BYTES_PER_SECOND", 1)
+    (one, listing), (two, _) = bucket.store(), bucket.store()
+    two.transfers = one.transfers
+    proxy.requests.clear()
+    for reading in read_pair(one, listing, two, listing, "sha256", pulse=lambda count: None):
+        assert {entry.path: entry.digest for entry in reading.entries} == digests(bucket)
+    assert len(proxy.requests) == 2 * len(bucket.files)
 
 
 @pytest.mark.parametrize("path", ["data/weights", "data/7"])
