@@ -65,8 +65,8 @@ def read_pair(
     """Read two copies together: files of one name and size in lockstep, byte for byte, digested once.
 
     The digest of the second file is the first one's only after every byte compared equal; files that differ are read
-    again, each by itself. Both stores are local, or
-    both have `transfers`; of remote files only the large ones are read in lockstep.
+    again, each by itself. Both stores are local, or both have `transfers`; of remote files only the large ones are
+    read in lockstep.
     """
     transfers = transfers_of(left_store)
     one, two = Collected(algorithm, pulse), Collected(algorithm, pulse)
