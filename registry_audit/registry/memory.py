@@ -22,17 +22,16 @@ class Memory:
         return self._pieces[self._turn]
 
 
-def arriving(raw: Any, where: Where | None) -> Iterator[bytes | memoryview]:
+def arriving(raw: Any, where: Where | None, *, encoded: bool = False) -> Iterator[bytes | memoryview]:
     """The body of an urllib3 answer, to its end.
 
     Args:
         where: to read into; None for bytes that stay what they are. An answer of unknown length, or an encoded one,
             comes as such bytes in any case.
+        encoded: to be decoded as its headers say.
 
     Raises whatever urllib3 or the socket raise for a body that breaks off.
     """
-    # The rare gateway that encodes what was asked for as it is.
-    encoded = raw.headers.get("Content-Encoding", "identity") != "identity"
     response = getattr(raw, "_fp", None)  # urllib3's own way to read into memory makes a copy first
     left = raw.length_remaining
     if where is None or encoded or left is None or not isinstance(response, HTTPResponse):

@@ -27,6 +27,7 @@ from registry_audit.registry.transfers import Transfers
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import CHUNK_BYTES, Chunks, ReadApart, Unreadable, whole_body
 from registry_audit.stores.bounded import Tally
+from registry_audit.stores.checksum import promises_crc32, with_crc32
 from registry_audit.stores.ranges import RANGE_BYTES, Range, in_order
 
 # A single connection to a store in the cloud gives less, several at once give more. Measured while the object is read.
@@ -132,7 +133,7 @@ class S3Store:
             with body:
                 _must_answer(answer, file, part)
                 flight.abort_with(getattr(body._raw_stream, "shutdown", body.close))
-                for chunk in whole_body(_chunks(body, where), file.path):
+                for chunk in whole_body(_chunks(answer, where), file.path):
                     if left.is_set():
                         return
                     size += len(chunk)
@@ -181,12 +182,15 @@ class _Rate:
         return busy >= _BUSY * (os.cpu_count() or 1) * (time.monotonic() - self._began)
 
 
-def _chunks(body: Any, where: Where | None) -> Iterator[bytes | memoryview]:
-    """Read past botocore where it would only count; where it verifies a checksum of the store's, it does."""
+def _chunks(answer: Any, where: Where | None) -> Iterator[bytes | memoryview]:
+    """Read past botocore where it would only count, or take a CRC32; any other checksum of the store's it verifies."""
     from botocore.response import StreamingBody
 
+    body = answer["Body"]
     if type(body) is StreamingBody:
         yield from arriving(body._raw_stream, where)
+    elif promises_crc32(answer):
+        yield from with_crc32(arriving(body._raw_stream, where), answer["ChecksumCRC32"])
     elif where is None:
         yield from body.iter_chunks(CHUNK_BYTES)
     else:

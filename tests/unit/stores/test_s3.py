@@ -3,13 +3,14 @@
 import base64
 import contextlib
 import dataclasses
+import gzip
 import hashlib
 import re
 import secrets
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -234,16 +235,24 @@ def test_a_fault_that_passes_is_retried(bucket: Bucket, proxy: FaultyProxy, path
 @pytest.mark.parametrize("path", ["data/weights", "data/7"])
 @pytest.mark.parametrize("right", [True, False])
 @pytest.mark.parametrize("fast", [1, float("inf")], ids=["whole", "ranges"])
+@pytest.mark.parametrize("algorithm", ["crc32", "sha256"])
 def test_the_stores_own_checksum_is_verified(
-    bucket: Bucket, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, path: str, right: bool, fast: float
+    bucket: Bucket,
+    proxy: FaultyProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    right: bool,
+    fast: float,
+    algorithm: str,
 ) -> None:
     monkeypatch.setattr("registry_audit.stores.s3._FAST_BYTES_PER_SECOND", fast)
 
     def with_checksum(exchange: Any) -> None:
         response = exchange.forward()
-        crc = zlib.crc32(response.body if right else response.body + b"x").to_bytes(4, "big")
+        body = response.body if right else response.body + b"x"
+        digest = hashlib.sha256(body).digest() if algorithm == "sha256" else zlib.crc32(body).to_bytes(4, "big")
         given = tuple(header for header in response.headers if not header[0].lower().startswith("x-amz-checksum"))
-        headers = (*given, ("x-amz-checksum-crc32", base64.b64encode(crc).decode()))
+        headers = (*given, (f"x-amz-checksum-{algorithm}", base64.b64encode(digest).decode()))
         exchange.send(dataclasses.replace(response, headers=headers))
 
     store, listing = bucket.store()
@@ -253,6 +262,18 @@ def test_the_stores_own_checksum_is_verified(
         assert {entry.path: entry.digest for entry in reading.entries} == digests(bucket)
     else:
         assert problems(reading) == [("RA009", path)]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bytes], ids=["gzip", "not gzip at all"])
+@pytest.mark.parametrize("path", ["data/weights", "data/7"])
+def test_an_object_that_is_said_to_be_encoded_is_read_as_it_is_stored(
+    bucket: Bucket, path: str, pack: Callable[[bytes], bytes]
+) -> None:
+    bucket.files[path] = stored = pack(bucket.files[path])
+    bucket.client.put_object(Bucket=bucket.name, Key=f"models/a/{path}", Body=stored, ContentEncoding="gzip")
+    reading = read(*bucket.store())
+    assert reading.problems == ()
+    assert {entry.path: entry.digest for entry in reading.entries} == digests(bucket)
 
 
 @pytest.mark.parametrize("path", ["data/weights", "data/7"])

@@ -1,0 +1,39 @@
+"""The CRC32 that a bucket promises of an object: the same check as botocore's, at a tenth of the cost."""
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+try:
+    from zlib_ng.zlib_ng import crc32
+except ImportError:  # who installed boto3 by another way than the extra
+    from zlib import crc32
+
+
+def promises_crc32(answer: Any) -> bool:
+    """Whether botocore would verify the body of this `get_object` by a CRC32, and by nothing else."""
+    from botocore.httpchecksum import Crc32Checksum, CrtCrc32Checksum
+
+    checksum = getattr(answer["Body"], "checksum", None)
+    return isinstance(checksum, Crc32Checksum | CrtCrc32Checksum) and "ChecksumCRC32" in answer
+
+
+def with_crc32(chunks: Iterator[bytes | memoryview], promised: str) -> Iterator[bytes | memoryview]:
+    """The same chunks.
+
+    Args:
+        promised: of all of them together, base64 of four bytes.
+
+    Raises:
+        FlexibleChecksumError: after the last one, they are something else.
+    """
+    from botocore.exceptions import FlexibleChecksumError
+
+    crc = 0
+    for chunk in chunks:
+        crc = crc32(chunk, crc)
+        yield chunk
+    got = crc.to_bytes(4, "big")
+    if got != base64.b64decode(promised):
+        sent = base64.b64encode(got).decode("ascii")
+        raise FlexibleChecksumError(error_msg=f"the store promised the CRC32 {promised}, and sent {sent}")
