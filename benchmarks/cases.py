@@ -33,7 +33,7 @@ def _case(name: str, keys: tuple[str, ...] = (_EVERYBODY,), *, rounds: int = 3, 
     return Case(name, SHAPES[shape], stores[store], keys, rounds, default)
 
 
-_BARE = ("bare-client", "bare-client-sha256")
+_BARE = ("bare-client-start", "bare-client", "bare-client-sha256")
 _REMOTE = (*_AUDITS, "registry-client-start", "registry-client", *_BARE, "rclone-download", "rclone-hash")
 _FLOORS = ("cat", "floor-read", "floor-sha256", "floor-blake3", "b3sum")
 _COMPARING = ("rclone-download", "rclone-hash", "diff", "model-signing", "floor-compare", "floor-all")

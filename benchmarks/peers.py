@@ -5,6 +5,7 @@ from benchmarks.generate import trees
 from benchmarks.place import Place
 
 _PREDECESSOR_START = "predecessor-start"
+_BARE_START = "bare-client-start"
 
 
 def peer_contestants(place: Place, one: Place) -> list[Contestant]:
@@ -14,7 +15,11 @@ def peer_contestants(place: Place, one: Place) -> list[Contestant]:
     if place.store == "local":
         found += [*(_comparing(place) if both else []), *_floors(place)]
     else:
-        found += [_bare_http(place), _bare_http(place, "sha256")]
+        found += [
+            _bare_http(one, _BARE_START),
+            _bare_http(place, "bare-client"),
+            _bare_http(place, "bare-client", "sha256"),
+        ]
         if place.store == "s3" and both:
             found += _rclone(place, f":s3:{place.shape.name}")
     # These write: what they leave dirty is flushed before the next round begins.
@@ -77,13 +82,15 @@ def _floors(place: Place) -> list[Contestant]:
     ]
 
 
-def _bare_http(place: Place, *digest: str) -> Contestant:
+def _bare_http(place: Place, key: str, *digest: str) -> Contestant:
+    one = ("one version",) if key == _BARE_START else ()
     counted = f"{place.stored_bytes} bytes in {place.shape.stored_files} files"
     return Contestant(
-        "-".join(("bare-client", *digest)),
-        ", ".join((f"floor: bare {'boto3' if place.store == 's3' else 'http.client'}, concurrent", *digest)),
+        "-".join((key, *digest)),
+        ", ".join((f"floor: bare {'boto3' if place.store == 's3' else 'http.client'}, concurrent", *digest, *one)),
         ("python", "-m", "benchmarks.bare_http", place.store, place.artifacts_url, place.list_file, *digest),
         lambda output, cwd: last_line(output, counted),
+        start=None if one else _BARE_START,
     )
 
 

@@ -33,6 +33,7 @@ from registry_audit.stores.ranges import RANGE_BYTES, Range, in_order
 # A single connection to a store in the cloud gives less, several at once give more. Measured while the object is read.
 _FAST_BYTES_PER_SECOND = 120e6
 _BUSY = 0.5  # of all processors: there may be a server on the same ones
+_PROCESSORS = os.cpu_count() or 1
 _CONNECTIONS = 64  # kept open: more than requests are ever under way
 
 
@@ -82,7 +83,7 @@ class S3Store:
         got = len(chunk := next(stream, b""))  # what the endpoint needs to begin with says nothing of its rate
         rate = _Rate()
         with contextlib.closing(stream):
-            while got < RANGE_BYTES or rate.is_enough() or not self.transfers.few_large_files():
+            while got < RANGE_BYTES or not self.transfers.few_large_files() or rate.is_enough():
                 yield chunk
                 with rate.waiting():
                     chunk = next(stream, b"")
@@ -179,7 +180,7 @@ class _Rate:
             return True
         # Or else it comes as fast as it can be taken in.
         busy = time.process_time() - self._busy_before
-        return busy >= _BUSY * (os.cpu_count() or 1) * (time.monotonic() - self._began)
+        return busy >= _BUSY * _PROCESSORS * (time.monotonic() - self._began)
 
 
 def _chunks(answer: Any, where: Where | None) -> Iterator[bytes | memoryview]:
