@@ -103,7 +103,7 @@ def _do(work: Iterable[_Work], transfers: Transfers | None, turns: Turns | None)
 
 def _pays(file: ListedFile, transfers: Transfers) -> bool:
     """Whether two answers at a time are worth it, and allowed."""
-    return file.size is not None and file.size >= _LARGE_BYTES and not transfers.politeness.bounded
+    return file.size is not None and file.size >= _LARGE_BYTES and transfers.politeness.may_read_two
 
 
 def _read_one(store: Store, file: ListedFile, collected: Collected, keep_in: Path | None = None) -> None:
@@ -130,15 +130,20 @@ def _read_whole(store: Store, file: ListedFile, collected: Collected, keep_in: P
 def _read_together(
     left_store: Store, left: ListedFile, one: Collected, right_store: Store, right: ListedFile, two: Collected
 ) -> None:
-    # A hard link is one file, and the judge is told so by its marker.
-    local = isinstance(left_store, LocalStore) and isinstance(right_store, LocalStore)
-    if not (local and same_file(left, right)):
+    if _may_be_together(left_store, left, right_store, right):
         with contextlib.suppress(Unreadable, CouldNotVerify, UsageError):
             if _read_in_lockstep(left_store, left, one, right_store, right, two):
                 return
     # What each of two is that differ, or which of them cannot be read, shows when each is read by itself.
     _read_one(left_store, left, one)
     _read_one(right_store, right, two)
+
+
+def _may_be_together(left_store: Store, left: ListedFile, right_store: Store, right: ListedFile) -> bool:
+    if isinstance(left_store, LocalStore) and isinstance(right_store, LocalStore):
+        return not same_file(left, right)  # a hard link is one file, and the judge is told so by its marker
+    transfers = transfers_of(left_store)
+    return transfers is None or transfers.politeness.may_read_two  # which may have ended meanwhile
 
 
 def _read_in_lockstep(

@@ -15,11 +15,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from registry_audit.errors import Stopped
+from registry_audit.errors import CouldNotVerify, Stopped
 
 REFUSALS = (429, 503)
 MAX_PAUSE_SECONDS = 300.0  # whatever a Retry-After says
 _UNLIMITED_FROM = 64.0  # requests at once to one host, from which on a host has fully recovered
+_SECONDS_BESIDE = 10.0  # for a second answer to begin, while its reader leaves a first one waiting
 
 
 @dataclass(slots=True)
@@ -46,7 +47,7 @@ class Politeness:
             around: entered for as long as a request is in flight, to keep to limits that other processes share.
         """
         self._max_requests = math.inf if max_requests is None else max_requests
-        self.bounded = max_requests is not None or around is not nullcontext
+        self.may_read_two = max_requests is None and around is nullcontext  # answers at a time, in one thread
         self._max_bytes_per_second = max_bytes_per_second
         self._around = around
         self._changed = threading.Condition()
@@ -62,7 +63,7 @@ class Politeness:
         """One request, from before it is sent until its answer is read; waits until it may be sent.
 
         A thread that is reading an answer sends another request beside it, and need not wait until fewer are in
-        flight: those that others wait for may be waiting for it. Where `bounded`, nobody is to do so.
+        flight: those that others wait for may be waiting for it. Unless `may_read_two`, nobody is to do so.
 
         Raises:
             Stopped: the audit is being stopped.
@@ -134,6 +135,15 @@ class Politeness:
             wait = self._bytes_paid_until - now
         self.pause(wait)
 
+    def give_up(self, flight: "InFlight") -> None:
+        """Break a second answer off that does not come, and let nobody ask for another one."""
+        with self._changed:
+            self.may_read_two, flight.was_given_up = False, True
+            abort = self._aborts.get(flight)
+        if abort is not None:
+            with contextlib.suppress(Exception):  # it ended meanwhile
+                abort()
+
     def abort_with(self, flight: "InFlight", abort: Callable[[], object] | None) -> None:
         with self._changed:
             if abort is None:
@@ -159,7 +169,7 @@ class InFlight:
 
     def __init__(self, politeness: Politeness, host: _Host, of_thread: _Requests) -> None:
         self._politeness, self._host, self._of_thread = politeness, host, of_thread
-        self._up = self.was_refused = self.is_beside = False
+        self._up = self.was_refused = self.is_beside = self.was_given_up = False
 
     def take_off(self) -> None:
         self.is_beside = self._of_thread.count > 0
@@ -184,7 +194,9 @@ class InFlight:
 
         Raises:
             Stopped: the audit is being stopped.
+            CouldNotVerify: it was given up.
         """
+        self._must_go_on()
         self.land()
         self._politeness.pause(min(seconds, MAX_PAUSE_SECONDS))
         self.take_off()
@@ -198,17 +210,37 @@ class InFlight:
         self._politeness.read(count)
 
     def abort_with(self, abort: Callable[[], object]) -> None:
-        """How to break the answer off from another thread when the audit is stopped."""
+        """How to break the answer off from another thread: when the audit is stopped, or this answer given up."""
         self._politeness.abort_with(self, abort)
+        self._must_go_on()
 
     @contextlib.contextmanager
     def sending(self) -> Iterator[None]:
-        """While the body runs, what this thread's clients try again they try as this request: see `sent_now`."""
+        """While the body runs, what this thread's clients try again they try as this request: see `sent_now`.
+
+        A server with few places may answer a second request only after the first answer was read, whose reader waits
+        for the second: that one is given up after a while.
+        """
         token = _sending.set(self)
+        try:
+            with self._impatiently() if self.is_beside else nullcontext():
+                yield
+        finally:
+            _sending.reset(token)
+
+    @contextlib.contextmanager
+    def _impatiently(self) -> Iterator[None]:
+        timer = threading.Timer(_SECONDS_BESIDE, self._politeness.give_up, [self])
+        timer.daemon = True
+        timer.start()
         try:
             yield
         finally:
-            _sending.reset(token)
+            timer.cancel()
+
+    def _must_go_on(self) -> None:
+        if self.was_given_up:
+            raise CouldNotVerify("the server does not answer two requests at once")
 
 
 _sending: ContextVar[InFlight | None] = ContextVar("sending", default=None)

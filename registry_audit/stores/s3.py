@@ -303,5 +303,5 @@ def _told(response: Any, attempts: int, **_: Any) -> None:
 
 def _wait(**_: Any) -> None:
     flight = sent_now()
-    if flight is not None and flight.was_refused:
+    if flight is not None and (flight.was_refused or flight.was_given_up):
         flight.wait()

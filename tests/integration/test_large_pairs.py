@@ -1,6 +1,7 @@
 """Two large copies behind a real server, read in lockstep: whatever one of them lacks or holds more is said."""
 
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ import pytest
 import tenacity.nap
 from support import faults
 from support.auditing import Auditor
-from support.faulty_proxy import Fault, FaultyProxy
+from support.faulty_proxy import Exchange, Fault, FaultyProxy, Rule, faulty_proxy
 from support.registry import Registered, Registry
 from support.s3 import S3Endpoint
 from support.servers import MlflowServer
@@ -145,6 +146,66 @@ def test_one_of_two_comes_with_wrong_bytes(
     audited = audit(proxy_a.uri, "--model", behind_proxy.name)
     assert (audited.exit_status, audited.row["verdict"], audited.rules) == (FINDINGS, "mismatch", {"RA001"})
     assert lockstep_read == [LARGE]
+
+
+SHARDS = 4
+
+
+def with_shards(server: MlflowServer) -> Registered:
+    """Of several files, none of which fits into what two sockets hold between them."""
+    registry = Registry(server)
+    files = {f"weights-{n}.bin": bytes(3 * reading._LARGE_BYTES) for n in range(SHARDS)}
+    return registry.add(logged=registry.log_run_model(seed=11, files=files), separate=True)
+
+
+@pytest.fixture
+def quickly_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_audit.registry.politeness._SECONDS_BESIDE", 0.5)
+
+
+def in_turn(proxy: FaultyProxy) -> Rule:
+    """As by a server of one process: a file is begun when the one before it was taken."""
+    one_place = threading.Lock()
+
+    def answer(exchange: Exchange) -> None:
+        response = exchange.forward()
+        with one_place:
+            exchange.send(response)
+
+    return proxy.fault(answer, path=r"/weights-\d\.bin$")
+
+
+@pytest.mark.usefixtures("quickly_impatient")
+@pytest.mark.timeout(60)
+def test_a_server_that_answers_one_request_after_the_other(
+    mlflow_a: MlflowServer, proxy_a: FaultyProxy, audit: Auditor, lockstep_read: list[str]
+) -> None:
+    """The second answer waits until the first was read, and its reader waits for the second."""
+    version, rule = with_shards(mlflow_a), in_turn(proxy_a)
+    audited = audit(proxy_a.uri, "--model", version.name)
+    assert (audited.exit_status, audited.row["verdict"]) == (CLEAN, "match")
+    assert lockstep_read
+    assert rule.hits >= 2 * SHARDS
+
+
+@pytest.mark.usefixtures("quickly_impatient")
+@pytest.mark.timeout(60)
+def test_a_bucket_that_answers_one_request_after_the_other(
+    mlflow_s3_direct: MlflowServer,
+    s3_environment: S3Endpoint,
+    audit: Auditor,
+    lockstep_read: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    version = with_shards(mlflow_s3_direct)
+    with faulty_proxy(s3_environment.url) as proxy:
+        for name in ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+            monkeypatch.setenv(name, proxy.uri)
+        rule = in_turn(proxy)
+        audited = audit(mlflow_s3_direct.uri, "--model", version.name)
+    assert (audited.exit_status, audited.row["verdict"]) == (CLEAN, "match")
+    assert lockstep_read
+    assert rule.hits >= 2 * SHARDS
 
 
 def test_requests_stay_within_their_bound(

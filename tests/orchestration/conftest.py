@@ -319,7 +319,7 @@ class Worker:
     log: Path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # of a test that comes later it would take up the runs
 def worker(
     deployed: PrefectServer, mlflow_local: MlflowServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Worker]:

@@ -20,7 +20,7 @@ from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, make_listing
 from registry_audit.registry.memory import Memory, Where
 from registry_audit.registry.politeness import Politeness
-from registry_audit.registry.transfers import Transfers
+from registry_audit.registry.transfers import FILES_AT_ONCE, Transfers
 from registry_audit.stores.base import Chunks, ReadApart, Unreadable
 
 LENGTH = 40_000
@@ -276,3 +276,31 @@ def test_pairs_do_not_wait_for_each_other_when_a_host_wants_to_be_asked_less() -
                     assert (reading.problems, digest_of(reading)) == ((), sha256(WHOLE))
         finally:
             transfers.stop()
+
+
+def test_a_second_answer_that_does_not_come_is_given_up_and_nobody_asks_for_another(
+    transfers: Transfers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry_audit.registry.politeness._SECONDS_BESIDE", 0.05)
+    beside = list[str]()
+
+    class OneAfterTheOther(Streamed):
+        def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
+            with transfers.politeness.request("http://store") as flight:
+                if flight.is_beside:
+                    beside.append(file.path)
+                    broken_off = threading.Event()
+                    with flight.sending():
+                        flight.abort_with(broken_off.set)
+                        assert broken_off.wait(20)
+                        flight.wait()  # before it would be tried again
+            yield from super().read(file, where)
+
+    files = {f"data/{n}": WHOLE for n in range(3 * FILES_AT_ONCE)}
+    left, right = Streamed(transfers, 700, files), OneAfterTheOther(transfers, 700, files)
+    for reading in read(left, right):
+        assert reading.problems == ()
+        assert {entry.path for entry in reading.entries} == set(files)
+        assert {entry.digest for entry in reading.entries} == {f"sha256:{sha256(WHOLE)}"}
+    assert 1 <= len(beside) <= FILES_AT_ONCE + 1
+    assert not transfers.politeness.may_read_two

@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from support.processes import wait_until
 
-from registry_audit.errors import Stopped
+from registry_audit.errors import CouldNotVerify, Stopped
 from registry_audit.registry.politeness import MAX_PAUSE_SECONDS, Politeness, retry_after_seconds
 from registry_audit.registry.transfers import FILES_AT_ONCE, Transfers
 
@@ -237,12 +238,45 @@ def test_a_thread_that_reads_an_answer_sends_another_request_whatever_others_hav
 def test_what_processes_share_is_taken_once_by_a_thread_that_reads_two() -> None:
     shared = threading.Semaphore(1)
     politeness = Politeness(around=lambda: shared)
-    assert politeness.bounded
+    assert not politeness.may_read_two
     with politeness.request(HOST), politeness.request(HOST):
         assert not shared.acquire(blocking=False)
     assert shared.acquire(blocking=False)
 
 
-def test_who_bounds_requests() -> None:
-    assert Politeness(max_requests=9).bounded
-    assert not Politeness(max_bytes_per_second=9).bounded
+def test_who_may_read_two_answers_at_a_time() -> None:
+    assert not Politeness(max_requests=9).may_read_two
+    assert Politeness(max_bytes_per_second=9).may_read_two
+
+
+@pytest.mark.parametrize("when", ["before its connection is there", "while its answer is awaited"])
+def test_a_second_answer_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    monkeypatch.setattr("registry_audit.registry.politeness._SECONDS_BESIDE", 0.01)
+    politeness, broken_off = Politeness(), threading.Event()
+    with politeness.request(HOST) as first, politeness.request(HOST) as second:
+        with second.sending():
+            if when == "while its answer is awaited":
+                second.abort_with(broken_off.set)
+                assert broken_off.wait(10)
+            else:
+                wait_until(lambda: second.was_given_up, timeout_seconds=10, what="it is not given up")
+            with pytest.raises(CouldNotVerify, match="two requests at once"):
+                second.abort_with(broken_off.set)
+            with pytest.raises(CouldNotVerify, match="two requests at once"):
+                second.wait()
+        assert not first.was_given_up
+        first.wait()
+    assert not politeness.may_read_two
+
+
+def test_an_answer_that_came_in_time_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    timers = list[threading.Timer]()
+    monkeypatch.setattr(threading.Timer, "start", lambda timer: timers.append(timer))
+    politeness = Politeness()
+    with politeness.request(HOST) as first, politeness.request(HOST) as second:
+        with first.sending():
+            assert timers == []
+        with second.sending():
+            assert [timer.finished.is_set() for timer in timers] == [False]
+        assert [timer.finished.is_set() for timer in timers] == [True]
+    assert politeness.may_read_two
