@@ -10,10 +10,10 @@ import pytest
 import tenacity.nap
 from support import faults
 from support.auditing import Auditor
-from support.faulty_proxy import Exchange, Fault, FaultyProxy, Rule, faulty_proxy
+from support.faulty_proxy import Exchange, Fault, FaultyProxy, faulty_proxy
 from support.registry import Registered, Registry
 from support.s3 import S3Endpoint
-from support.servers import MlflowServer
+from support.servers import MlflowServer, mlflow_server
 
 from registry_audit.audit import reading
 
@@ -163,33 +163,21 @@ def quickly_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("registry_audit.registry.politeness._SECONDS_BESIDE", 0.5)
 
 
-def in_turn(proxy: FaultyProxy) -> Rule:
-    """As by a server of one process: a file is begun when the one before it was taken."""
-    one_place = threading.Lock()
-
-    def answer(exchange: Exchange) -> None:
-        response = exchange.forward()
-        with one_place:
-            exchange.send(response)
-
-    return proxy.fault(answer, path=r"/weights-\d\.bin$")
-
-
 @pytest.mark.usefixtures("quickly_impatient")
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_a_server_that_answers_one_request_after_the_other(
-    mlflow_a: MlflowServer, proxy_a: FaultyProxy, audit: Auditor, lockstep_read: list[str]
+    tmp_path: Path, audit: Auditor, lockstep_read: list[str]
 ) -> None:
     """The second answer waits until the first was read, and its reader waits for the second."""
-    version, rule = with_shards(mlflow_a), in_turn(proxy_a)
-    audited = audit(proxy_a.uri, "--model", version.name)
+    with mlflow_server(tmp_path, more_options=("--gunicorn-opts", "--worker-class sync --no-control-socket")) as server:
+        version = with_shards(server)
+        audited = audit(server.uri, "--model", version.name)
     assert (audited.exit_status, audited.row["verdict"]) == (CLEAN, "match")
     assert lockstep_read
-    assert rule.hits >= 2 * SHARDS
 
 
 @pytest.mark.usefixtures("quickly_impatient")
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_a_bucket_that_answers_one_request_after_the_other(
     mlflow_s3_direct: MlflowServer,
     s3_environment: S3Endpoint,
@@ -197,11 +185,17 @@ def test_a_bucket_that_answers_one_request_after_the_other(
     lockstep_read: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    version = with_shards(mlflow_s3_direct)
+    version, one_place = with_shards(mlflow_s3_direct), threading.Lock()
+
+    def in_turn(exchange: Exchange) -> None:
+        response = exchange.forward()
+        with one_place:
+            exchange.send(response)
+
     with faulty_proxy(s3_environment.url) as proxy:
         for name in ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
             monkeypatch.setenv(name, proxy.uri)
-        rule = in_turn(proxy)
+        rule = proxy.fault(in_turn, path=r"/weights-\d\.bin$")
         audited = audit(mlflow_s3_direct.uri, "--model", version.name)
     assert (audited.exit_status, audited.row["verdict"]) == (CLEAN, "match")
     assert lockstep_read

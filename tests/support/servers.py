@@ -90,6 +90,7 @@ def mlflow_server(
     basic_auth: bool = False,
     s3: S3Endpoint | None = None,
     more_environment: Mapping[str, str] = MappingProxyType({}),
+    more_options: tuple[str, ...] = (),
 ) -> Iterator[MlflowServer]:
     """A `mlflow server` of one worker that keeps everything it has in `directory`, its log included.
 
@@ -112,7 +113,7 @@ def mlflow_server(
             "--workers",
             "1",
         ]
-        command += ["--backend-store-uri", db_uri, *_artifact_options(store)]
+        command += ["--backend-store-uri", db_uri, *_artifact_options(store), *more_options]
         environment = _environment(s3) | dict(more_environment)
         if basic_auth:
             command += ["--app-name", "basic-auth"]
@@ -189,7 +190,8 @@ def _auth_environment(directory: Path) -> dict[str, str]:
 
 def _is_ready(address: str, log: Path) -> bool:
     # /health alone could be another server's that took the port in between.
-    if f"running on http://{address}" not in log.read_text(encoding="utf-8", errors="replace"):
+    text = log.read_text(encoding="utf-8", errors="replace")
+    if not any(f"{says} http://{address}" in text for says in ("running on", "Listening at:")):  # uvicorn, gunicorn
         return False
     try:
         return requests.get(f"http://{address}/health", timeout=_HTTP_SECONDS).ok
