@@ -69,9 +69,11 @@ def walls(result: Result, key: str, *, less_start: bool = False) -> list[float] 
     return [sample["wall_seconds"] for sample in row["samples"]]
 
 
-def ratio(result: Result, key: str, other: str, *, less_start: bool = True) -> float | None:
-    """Median over the rounds of one contestant's seconds, less its start-up, over another's whole ones."""
-    mine, theirs = walls(result, key, less_start=less_start), walls(result, other)
+def ratio(
+    result: Result, key: str, other: str, *, less_start: bool = True, other_less_start: bool = False
+) -> float | None:
+    """Median over the rounds of one contestant's seconds over another's, each whole or less its start-up."""
+    mine, theirs = walls(result, key, less_start=less_start), walls(result, other, less_start=other_less_start)
     if mine is None or theirs is None:
         return None
     return statistics.median(one / two for one, two in zip(mine, theirs, strict=True))
@@ -101,22 +103,16 @@ def _seconds(key: str, *, less_start: bool = False) -> Callable[[Result], float 
     return measured
 
 
-def _share_of(client: str) -> Callable[[Result], float | None]:
+def _share_of(client: str, *, less_start: bool = False) -> Callable[[Result], float | None]:
     def measured(result: Result) -> float | None:
-        times = ratio(result, AUDIT, client)
+        times = ratio(result, AUDIT, client, other_less_start=less_start)
         return None if times is None else 1 / times
 
     return measured
 
 
 _share_of_bare, _share_of_digesting = _share_of("bare-client"), _share_of("bare-client-sha256")
-
-
-def _share_of_bare_without_start(result: Result) -> float | None:
-    mine, bare = walls(result, AUDIT, less_start=True), walls(result, "bare-client", less_start=True)
-    if mine is None or bare is None:
-        return None
-    return statistics.median(two / one for one, two in zip(mine, bare, strict=True))
+_share_of_bare_without_start = _share_of("bare-client", less_start=True)
 
 
 def _net_share_of_bare(result: Result) -> float | None:
