@@ -28,7 +28,9 @@ from registry_audit.model.listing import Listing
 from registry_audit.registry.politeness import Politeness
 from registry_audit.registry.transfers import RANGES_AT_ONCE, Transfers
 from registry_audit.stores.ranges import RANGE_BYTES
-from registry_audit.stores.s3 import S3Store, s3_client, timestamp
+from registry_audit.stores.s3 import S3Store
+from registry_audit.stores.s3_again import Again
+from registry_audit.stores.s3_page import timestamp
 
 LARGE = 3 * RANGE_BYTES + 12_345
 
@@ -63,8 +65,11 @@ def slow_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("registry_audit.stores.s3._BUSY", float("inf"))
 
 
-@pytest.fixture
-def bucket(proxy: FaultyProxy, s3_endpoint: S3Endpoint) -> Bucket:
+@pytest.fixture(params=["by botocore", "again"])
+def bucket(
+    request: pytest.FixtureRequest, proxy: FaultyProxy, s3_endpoint: S3Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> Bucket:
+    """botocore asks, or what it asked before is sent again: both must bear all that may come."""
     client = s3_endpoint.client()
     name = f"bucket-{secrets.token_hex(6)}"
     client.create_bucket(Bucket=name)
@@ -72,6 +77,11 @@ def bucket(proxy: FaultyProxy, s3_endpoint: S3Endpoint) -> Bucket:
     bucket = Bucket(client, name, files | {f"data/{n}": bytes([n]) * n for n in range(1, 40)})
     for path, content in bucket.files.items():
         bucket.put(path, content)
+    if request.param == "by botocore":
+        monkeypatch.setattr(Again, "of", lambda *_: None)
+    store, listing = bucket.store()
+    assert list(store.read(listing.files[0])) == [b"flavors: {}"]
+    proxy.requests.clear()
     return bucket
 
 
@@ -340,10 +350,3 @@ def test_stopping_ends_a_read_that_hangs(bucket: Bucket, proxy: FaultyProxy, whe
     assert not thread.is_alive()
     assert time.monotonic() - started < 5
     assert [type(error) for error in ended] == [Stopped]
-
-
-def test_one_client_for_one_set_of_credentials(s3_environment: S3Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = s3_client()
-    assert s3_client() is first
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
-    assert s3_client() is not first

@@ -2,7 +2,8 @@
 
 import base64
 from collections.abc import Iterator
-from typing import Any
+
+from registry_audit.stores.s3_object import ObjectAnswer
 
 try:
     from zlib_ng.zlib_ng import crc32
@@ -10,12 +11,14 @@ except ImportError:  # who installed boto3 by another way than the extra
     from zlib import crc32
 
 
-def promises_crc32(answer: Any) -> bool:
-    """Whether botocore would verify the body of this `get_object` by a CRC32, and by nothing else."""
+def promised_crc32(answer: ObjectAnswer) -> str | None:
+    """In base64, if botocore would verify the body by a CRC32 and by nothing else."""
     from botocore.httpchecksum import Crc32Checksum, CrtCrc32Checksum
 
-    checksum = getattr(answer["Body"], "checksum", None)
-    return isinstance(checksum, Crc32Checksum | CrtCrc32Checksum) and "ChecksumCRC32" in answer
+    checksum = getattr(answer.body, "checksum", None)
+    return (
+        answer.headers.get("x-amz-checksum-crc32") if isinstance(checksum, Crc32Checksum | CrtCrc32Checksum) else None
+    )
 
 
 def with_crc32(chunks: Iterator[bytes | memoryview], promised: str) -> Iterator[bytes | memoryview]:

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zlib_ng import zlib_ng
 
-from registry_audit.stores import checksum
-from registry_audit.stores.checksum import promises_crc32, with_crc32
+from registry_audit.stores import s3_checksum
+from registry_audit.stores.s3_checksum import promised_crc32, with_crc32
+from registry_audit.stores.s3_object import ObjectAnswer
 
 
 def promise(content: bytes) -> str:
@@ -23,7 +24,7 @@ def promise(content: bytes) -> str:
 @pytest.fixture(params=[zlib.crc32, zlib_ng.crc32], ids=["zlib", "zlib-ng"], autouse=True, scope="module")
 def either_library(request: pytest.FixtureRequest) -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checksum, "crc32", request.param)
+        patch.setattr(s3_checksum, "crc32", request.param)
         yield
 
 
@@ -48,15 +49,17 @@ def test_a_promise_that_is_no_crc32_is_not_kept(promised: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verifies", "answer", "expected"),
+    ("verifies", "headers", "expected"),
     [
-        (Crc32Checksum(), {"ChecksumCRC32": "AAAAAA=="}, True),
-        (Crc32Checksum(), {}, False),
-        (Sha256Checksum(), {"ChecksumCRC32": "AAAAAA=="}, False),
-        (None, {"ChecksumCRC32": "AAAAAA=="}, False),
+        (Crc32Checksum(), {"x-amz-checksum-crc32": "AAAAAA=="}, "AAAAAA=="),
+        (Crc32Checksum(), {}, None),
+        (Sha256Checksum(), {"x-amz-checksum-crc32": "AAAAAA=="}, None),
+        (None, {"x-amz-checksum-crc32": "AAAAAA=="}, None),
     ],
     ids=["a CRC32", "promised elsewhere", "something better", "nothing"],
 )
-def test_botocore_goes_on_with_all_other_checksums(verifies: Any, answer: dict[str, str], expected: bool) -> None:
+def test_botocore_goes_on_with_all_other_checksums(
+    verifies: Any, headers: dict[str, str], expected: str | None
+) -> None:
     body = SimpleNamespace() if verifies is None else SimpleNamespace(checksum=verifies)
-    assert promises_crc32({"Body": body, **answer}) is expected
+    assert promised_crc32(ObjectAnswer(headers, body)) == expected
