@@ -14,23 +14,27 @@ REQUESTS_LIMIT = (
 )
 
 _LEASE_SECONDS = 120.0
+_PART = 3  # of what is free, one audit takes 1/3: others that start, even at the same moment, find some too
 
 
 @contextmanager
 def share_of_requests(options: AuditOptions, *, of: int = 1) -> Iterator[AuditOptions]:
     """The options with this process's share of the limit, which it holds meanwhile; as they are where there is none.
 
-    Waits until so many slots are free. A limit counts whole shares, not single requests: asking Prefect for each
-    request would cost more than the request.
+    An audit takes a part of what is free, so that one of an hour leaves something for one of a second. Waits only where
+    nothing is free. A limit counts whole shares, not single requests: asking Prefect for each request would cost more
+    than the request.
 
     Args:
-        of: among how many processes the limit is shared out.
+        of: among how many processes of one audit its share is shared out.
     """
-    limit = _limit()
-    if limit is None:
+    free = _free()
+    if free is None:
         yield options
         return
-    share = min(options.max_requests or limit, max(1, limit // of))
+    share = max(1, free // (_PART * of))
+    if options.max_requests is not None:
+        share = min(share, options.max_requests)
     with concurrency(REQUESTS_LIMIT, occupy=share, lease_duration=_LEASE_SECONDS, raise_on_lease_renewal_failure=False):
         yield options.model_copy(update={"max_requests": share})
 
@@ -42,10 +46,11 @@ def split_requests(options: AuditOptions, processes: int) -> AuditOptions:
     return options.model_copy(update={"max_requests": max(1, options.max_requests // processes)})
 
 
-def _limit() -> int | None:
+def _free() -> int | None:
+    """Slots of the limit; None where there is no limit, or it is switched off."""
     with get_client(sync_client=True) as client:
         try:
-            found = client.read_global_concurrency_limit_by_name(REQUESTS_LIMIT)
+            limit = client.read_global_concurrency_limit_by_name(REQUESTS_LIMIT)
         except ObjectNotFound:
             return None
-    return found.limit if found.active and found.limit > 0 else None
+    return max(0, limit.limit - limit.active_slots) if limit.active and limit.limit > 0 else None

@@ -1,6 +1,7 @@
 """The requests of all audits together are bounded by one limit on the Prefect server."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from prefect import flow
@@ -15,7 +16,7 @@ OPTIONS = AuditOptions(tracking_uri="http://mlflow.example")
 
 @pytest.fixture
 def limit(prefect_server: PrefectServer) -> Iterator[str]:
-    made = prefect_server.post("v2/concurrency_limits/", name=REQUESTS_LIMIT, limit=8)
+    made = prefect_server.post("v2/concurrency_limits/", name=REQUESTS_LIMIT, limit=24)
     route = f"v2/concurrency_limits/{made['id']}"
     yield route
     prefect_server.delete(route)
@@ -37,6 +38,16 @@ def test_a_process_holds_its_share(
 
     assert work() == (share, share)
     assert slots() == 0
+
+
+def test_an_audit_that_goes_on_for_long_leaves_something_for_others(prefect_server: PrefectServer, limit: str) -> None:
+    @flow
+    def work() -> list[int | None]:
+        with ExitStack() as audits:
+            return [audits.enter_context(share_of_requests(OPTIONS)).max_requests for _ in range(6)]
+
+    assert work() == [8, 5, 3, 2, 2, 1]
+    assert prefect_server.get(limit)["active_slots"] == 0
 
 
 def test_without_a_limit_the_options_stay(prefect_server: PrefectServer) -> None:
