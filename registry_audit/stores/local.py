@@ -5,9 +5,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from registry_audit.errors import CouldNotVerify
 from registry_audit.model.limits import Limits
@@ -61,39 +59,39 @@ class LocalStore:
         return stat.S_ISDIR(root_status.st_mode)
 
     def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
-        with self.open(file) as handle:
-            left = file.size or 0
-            while True:
-                # One byte more than is left: that none comes shows the end, with no other read.
-                wanted = min(CHUNK_BYTES, max(left, 0) + 1)
-                chunk = handle.read(wanted)
-                left -= len(chunk)
-                if chunk:
-                    yield chunk
-                if not chunk or (left == 0 and len(chunk) < wanted):
-                    return
-
-    @contextmanager
-    def open(self, file: ListedFile) -> Iterator[BinaryIO]:
-        """The file itself, checked to be the one that was listed before the body and after it.
-
-        Raises:
-            Unreadable: it is another file now, or changed while it was read.
-            CouldNotVerify: it may not be read.
-        """
+        """See `Store`; what is read is checked to be the file that was listed, before the body and after it."""
         path = os.path.join(self._root, file.path)  # noqa: PTH118
         try:
-            # Non-blocking: a FIFO put in the file's place must not hang the audit.
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+            descriptor = os.open(path, _READ)
         except OSError as error:
             raise _cannot_open(error, file.path) from error
-        with open(descriptor, "rb", buffering=0) as handle:  # noqa: PTH123
+        try:
             _must_be(file, descriptor, "changed between listing and reading")
-            try:
-                yield handle  # unbuffered: whole chunks, no copy
-            except OSError as error:
-                raise CouldNotVerify(f"'{printable(file.path)}' cannot be read: {error.strerror}") from error
+            yield from _chunks(file, descriptor)
             _must_be(file, descriptor, "changed while it was read")
+        finally:
+            os.close(descriptor)
+
+
+# Non-blocking: a FIFO put in the file's place must not hang the audit.
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def _chunks(file: ListedFile, descriptor: int) -> Iterator[bytes]:
+    """To the end of the file, wherever that is by now. Raises: CouldNotVerify: it cannot be read."""
+    left = file.size or 0
+    while True:
+        # One byte more than is left: that none comes shows the end, with no other read.
+        wanted = min(CHUNK_BYTES, max(left, 0) + 1)
+        try:
+            chunk = os.read(descriptor, wanted)
+        except OSError as error:
+            raise CouldNotVerify(f"'{printable(file.path)}' cannot be read: {error.strerror}") from error
+        left -= len(chunk)
+        if chunk:
+            yield chunk
+        if not chunk or (left == 0 and len(chunk) < wanted):
+            return
 
 
 class _Walk:

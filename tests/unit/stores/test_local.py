@@ -113,10 +113,12 @@ def test_an_overwrite_between_listing_and_reading_is_seen_whatever_its_size_and_
 
 def test_an_overwrite_while_it_is_read_is_seen(root: Path) -> None:
     file = listing(root).files[1]
-    with pytest.raises(Unreadable, match="while it was read"), LocalStore(root, "file:x").open(file) as handle:
-        handle.read(1)
-        with (root / file.path).open("ab") as more:
-            more.write(b"!")
+    chunks = LocalStore(root, "file:x").read(file)
+    assert next(chunks) == b"x" * 10
+    with (root / file.path).open("r+b") as overwritten:
+        overwritten.write(b"y")
+    with pytest.raises(Unreadable, match="while it was read"):
+        list(chunks)
 
 
 def test_limits_end_a_listing_that_has_no_end(root: Path) -> None:
