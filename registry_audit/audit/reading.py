@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from registry_audit.audit.collecting import Collected, Kept, Pulse
 from registry_audit.audit.copies import Reading
-from registry_audit.audit.lockstep import Equal, in_lockstep
+from registry_audit.audit.lockstep import equal, in_lockstep
 from registry_audit.audit.turns import Turns
 from registry_audit.errors import BodyEndedEarly, CouldNotVerify, UsageError
 from registry_audit.model.digest import DigestedApart, Hasher, new_hasher
@@ -150,7 +150,7 @@ def _read_in_lockstep(
     left_store: Store, left: ListedFile, one: Collected, right_store: Store, right: ListedFile, two: Collected
 ) -> bool:
     """Digest two files at once, as far as they are equal; whether they are to their ends."""
-    hasher, size, kept, equal = _hasher(left_store, left, one.algorithm), 0, Kept(left), Equal()
+    hasher, size, kept = _hasher(left_store, left, one.algorithm), 0, Kept(left)
     with _help(left_store, left) as here, _help(right_store, right) as there:
         with closing(left_store.read(left, here)) as on_left, closing(right_store.read(right, there)) as on_right:
             for chunk, other in in_lockstep(on_left, on_right):
@@ -169,10 +169,10 @@ def _read_in_lockstep(
 
 @contextlib.contextmanager
 def _help(store: Store, file: ListedFile) -> Iterator[Memory | None]:
-    """What the audit's transfers have for the reading of one file: memory, and threads for a large one."""
+    """What there is for the reading of one file: memory, and of the audit's transfers threads for a large one."""
     transfers = transfers_of(store)
     if transfers is None:
-        yield None
+        yield Memory() if _is_large(file) else None
         return
     with transfers.memory() as memory, transfers.large_file() if _is_large(file) else nullcontext():
         yield memory

@@ -1,10 +1,10 @@
 """A model in a directory of this machine, read in place: nothing is copied, nothing is written."""
 
 import errno
+import io
 import os
 import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from registry_audit.errors import CouldNotVerify
@@ -67,7 +67,7 @@ class LocalStore:
             raise _cannot_open(error, file.path) from error
         try:
             _must_be(file, descriptor, "changed between listing and reading")
-            yield from _chunks(file, descriptor)
+            yield from _chunks(file, descriptor, where)
             _must_be(file, descriptor, "changed while it was read")
         finally:
             os.close(descriptor)
@@ -77,14 +77,20 @@ class LocalStore:
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-def _chunks(file: ListedFile, descriptor: int) -> Iterator[bytes]:
+def _chunks(file: ListedFile, descriptor: int, where: Where | None) -> Chunks:
     """To the end of the file, wherever that is by now. Raises: CouldNotVerify: it cannot be read."""
     left = file.size or 0
+    into = io.FileIO(descriptor, closefd=False).readinto if where is not None else None
     while True:
         # One byte more than is left: that none comes shows the end, with no other read.
         wanted = min(CHUNK_BYTES, max(left, 0) + 1)
+        chunk: bytes | memoryview
         try:
-            chunk = os.read(descriptor, wanted)
+            if where is None or into is None:
+                chunk = os.read(descriptor, wanted)
+            else:
+                piece = where()[:wanted]
+                wanted, chunk = len(piece), piece[: into(piece) or 0]
         except OSError as error:
             raise CouldNotVerify(f"'{printable(file.path)}' cannot be read: {error.strerror}") from error
         left -= len(chunk)

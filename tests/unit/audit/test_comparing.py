@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,15 @@ from registry_audit.stores.local import LocalStore
 
 names = st.sampled_from(["MLmodel", "model.pkl", "data/a.csv", "data/deep/b", "__pycache__/c.pyc", "x"])
 trees = st.dictionaries(names, st.binary(max_size=40), max_size=6)
+
+
+@pytest.fixture(scope="module", autouse=True, params=[1, 4 << 20], ids=["memory used again", "as it is"])
+def large_from(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("registry_audit.audit.reading._LARGE_BYTES", request.param)
+        yield
+
+
 MLMODEL = b"flavors: {python_function: {data: model.pkl, n: 1}}\nrun_id: %s\nmodel_uuid: %s\n"
 
 

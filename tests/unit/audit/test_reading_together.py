@@ -1,6 +1,7 @@
 """Two streamed copies in lockstep: what is digested once is what was the same, to the last byte."""
 
 import hashlib
+import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from registry_audit import patience
+from registry_audit.audit import lockstep
 from registry_audit.audit.copies import Reading
-from registry_audit.audit.lockstep import Equal, in_lockstep
+from registry_audit.audit.lockstep import equal, in_lockstep
 from registry_audit.audit.reading import read_pair
 from registry_audit.errors import BodyEndedEarly, CouldNotVerify, NotFound, Stopped
 from registry_audit.model.limits import Limits
@@ -125,13 +127,42 @@ def test_pieces_are_as_long_as_each_other_until_one_content_ends(one: list[bytes
         assert len(a) == len(b) if not ended else not (a and b)
 
 
-@given(st.binary(max_size=20), st.binary(max_size=20), st.booleans(), st.booleans())
-def test_equal_is_equality(one: bytes, two: bytes, left_is_view: bool, right_is_view: bool) -> None:
-    equal = Equal()
-    for a, b in ((two, two), (one, two), (one, one), (two, one)):  # what it used before says nothing of the next
-        left = memoryview(bytearray(a)) if left_is_view else a
-        right = memoryview(bytearray(b)) if right_is_view else b
-        assert equal(left, right) == (a == b)
+SPELLINGS: dict[str, Callable[[bytes], bytes | memoryview]] = {
+    "bytes": bytes,
+    "memory": lambda content: memoryview(bytearray(content)),
+    "within memory": lambda content: memoryview(bytearray(b"ab" + content + b"c"))[2:-1],
+    "view of bytes": memoryview,
+}
+
+
+@pytest.fixture(scope="module", params=["as it is", "no C library"])
+def ways_to_compare(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "no C library":
+            patch.setattr("registry_audit.audit.lockstep._memcmp", None)
+        else:
+            assert lockstep._memcmp is not None
+        yield
+
+
+@pytest.mark.parametrize("left", SPELLINGS)
+@pytest.mark.parametrize("right", SPELLINGS)
+def test_equal_is_equality(ways_to_compare: None, left: str, right: str) -> None:
+    @given(st.binary(max_size=20), st.binary(max_size=20))
+    def small(one: bytes, two: bytes) -> None:
+        for a, b in ((two, two), (one, two), (one, one), (two, one)):
+            assert equal(SPELLINGS[left](a), SPELLINGS[right](b)) == (a == b)
+
+    @given(st.integers(0, 20), st.data())
+    def large(more: int, data: st.DataObject) -> None:
+        whole = random.Random(more).randbytes((64 << 10) + more)
+        at = data.draw(st.integers(0, len(whole) - 1) | st.sampled_from([0, len(whole) - 1]))
+        flipped = whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :]
+        for a, b in ((whole, whole), (whole, flipped), (flipped, whole), (whole, whole[:-1]), (whole[:-1], whole)):
+            assert equal(SPELLINGS[left](a), SPELLINGS[right](b)) == (a == b)
+
+    small()
+    large()
 
 
 @pytest.mark.parametrize("chunks", [(700, 700), (700, 999), (999, 1), (1, 64), (1_000, 1_000)])

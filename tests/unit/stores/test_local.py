@@ -1,6 +1,7 @@
 """A hostile directory neither hangs the audit nor leads it out of the model."""
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from registry_audit.errors import CouldNotVerify
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing
+from registry_audit.registry.memory import Memory
 from registry_audit.stores.base import Unreadable
 from registry_audit.stores.local import LocalStore
 
@@ -25,8 +27,22 @@ def listing(root: Path, limits: Limits | None = None) -> Listing:
     return LocalStore(root, "file:x").listing(limits or Limits())
 
 
+@pytest.fixture(params=[None, Memory], ids=["as it is", "memory used again"], autouse=True)
+def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file is read in both ways."""
+    read = LocalStore.read
+    monkeypatch.setattr(LocalStore, "read", lambda self, file: read(self, file, request.param and request.param()))
+
+
 def content(root: Path, file: ListedFile) -> bytes:
-    return b"".join(LocalStore(root, "file:x").read(file))
+    return b"".join(map(bytes, LocalStore(root, "file:x").read(file)))
+
+
+@pytest.mark.parametrize("size", [0, 1, 511 << 10, 512 << 10, (512 << 10) + 1, 1 << 20, (1 << 20) + 1, 3_000_000])
+def test_a_file_is_read_to_its_last_byte_and_no_further(root: Path, size: int) -> None:
+    whole = random.Random(size).randbytes(size)
+    (root / "data" / "x.bin").write_bytes(whole)
+    assert content(root, listing(root).files[1]) == whole
 
 
 def test_every_file_with_its_size_in_posix_paths(root: Path) -> None:
