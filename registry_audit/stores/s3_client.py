@@ -95,7 +95,7 @@ class S3Client:
 
     def _again(self, request: S3Request[Any]) -> Again | None:
         sent = getattr(self._sent_by_botocore, "request", None)
-        if sent is None or self._session is None:
+        if sent is None or self._session is None or self._credentials is None:
             return None
         return Again.of(sent, request.path, request.query, self._credentials)
 
