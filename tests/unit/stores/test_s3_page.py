@@ -61,6 +61,14 @@ def entry(key: str, size: str = "1", **more: str) -> str:
     return f"<Contents><Key>{escape(key)}</Key>{others}<Size>{size}</Size></Contents>"
 
 
+def bomb() -> str:
+    """A few hundred bytes that would be gigabytes of a key."""
+    lines = [f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 10)]
+    return (
+        f'<!DOCTYPE x [<!ENTITY a0 "{"a" * 30}">{"".join(lines)}]>{listing(entry("KEY"))[39:].replace("KEY", "&a9;")}'
+    )
+
+
 # What XML can carry at all; a line break is one to its reader, whichever it was.
 texts = st.text(st.characters(min_codepoint=32, codec="utf-8", exclude_characters="\ufffe\uffff"), min_size=1)
 encodings = st.sampled_from([quote_plus, quote, str])
@@ -121,6 +129,7 @@ def test_what_a_page_says() -> None:
         listing(entry("a", "")),
         listing(entry("a", "1", LastModified="yesterday")),
         b"\xff\xfe\x00",
+        bomb(),
     ],
 )
 def test_what_is_no_listing_is_not_taken_for_an_empty_one(body: str | bytes) -> None:
