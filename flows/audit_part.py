@@ -46,7 +46,7 @@ def audit_part(
     Args:
         audit_id: The audit's, which is its flow run's id.
         options: What that run was asked to do, without credentials.
-        of: Among how many parts a limit on requests is shared out.
+        of: Among how many parts the audit's share of a limit on requests is shared out.
         lost_after_seconds: A batch whose worker was not heard of for so long is another's.
     """
     given = dict(options)

@@ -127,12 +127,13 @@ def test_an_overwrite_between_listing_and_reading_is_seen_whatever_its_size_and_
     assert refused.value.rule == "RA008"
 
 
-def test_an_overwrite_while_it_is_read_is_seen(root: Path) -> None:
+@pytest.mark.parametrize("mode", ["ab", "r+b"], ids=["longer", "as long"])
+def test_an_overwrite_while_it_is_read_is_seen(root: Path, mode: str) -> None:
     file = listing(root).files[1]
     chunks = LocalStore(root, "file:x").read(file)
     assert next(chunks) == b"x" * 10
-    with (root / file.path).open("r+b") as overwritten:
-        overwritten.write(b"y")
+    with (root / file.path).open(mode) as overwritten:
+        overwritten.write(b"!")
     with pytest.raises(Unreadable, match="while it was read"):
         list(chunks)
 
