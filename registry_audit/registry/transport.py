@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _ADVISED_TRIES = 8  # as often a server may name a time to come back at, whatever MLFLOW_HTTP_REQUEST_MAX_RETRIES
 _KEPT_REQUESTS = 64  # over one connection
-_REDIRECTS = (301, 302, 303, 307, 308)
+# Answers that MLflow's own request may better: it follows redirects, and asks MLflow's plugins for a token each time.
+_REDIRECTED, _DENIED = (301, 302, 303, 307, 308), (401, 403)
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux alone has it, and alone needs it
 
 
@@ -136,7 +137,7 @@ class Wire:
         """MLflow puts the first request together; those that follow differ from it by their path only."""
         if self._again is not None:
             raw = self._again.send(endpoint + (f"?{urlencode(params)}" if params else ""))
-            if raw.status not in _REDIRECTS:
+            if raw.status not in (*_REDIRECTED, *_DENIED):
                 return raw
             raw.close()
             raw.release_conn()
@@ -188,7 +189,7 @@ class _Again:
             )
         except HTTPError as error:
             raise RequestError(error) from error
-        if raw.status >= 400:
+        if raw.status >= 400 and raw.status not in _DENIED:
             request = self._request.copy()
             request.url = self._origin + target
             with self._adapter.build_response(request, raw) as answer:

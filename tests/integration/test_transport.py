@@ -12,6 +12,8 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from mlflow.tracking.request_header.abstract_request_header_provider import RequestHeaderProvider
+from mlflow.tracking.request_header.registry import _request_header_provider_registry
 from support import faults
 from support.auditing import Auditor
 from support.faulty_proxy import API, DOWNLOADS, LISTINGS, FaultyProxy
@@ -128,6 +130,41 @@ def test_credentials_are_sent_with_every_request(proxy_a: FaultyProxy, many: Reg
     read(session, open_proxy(session, many.run_location))
     assert {request.headers.get("Authorization") for request in proxy_a.requests} == {"Basic YWxpY2U6czNjcmV0"}
     session.stop()
+
+
+class RenewedToken(RequestHeaderProvider):
+    """Such plugins sign in to servers behind an identity provider, whose tokens hold for some minutes."""
+
+    current = 0
+
+    def in_context(self) -> bool:
+        return True
+
+    def request_headers(self) -> dict[str, str]:
+        return {"X-Token": str(RenewedToken.current)}
+
+
+def test_a_token_that_mlflow_renews_is_renewed(
+    session: Session, proxy_a: FaultyProxy, many: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_request_header_provider_registry, "_registry", [RenewedToken()])
+    store = open_proxy(session, many.run_location)
+    store.root_listing()
+
+    def expired(exchange: Any) -> None:
+        RenewedToken.current += 1
+        let_in(exchange)
+
+    def let_in(exchange: Any) -> None:
+        held = exchange.handler.headers["X-Token"] == str(RenewedToken.current)
+        exchange.send(exchange.forward()) if held else faults.status(401)(exchange)
+
+    proxy_a.fault(expired, path=LISTINGS, times=1)
+    proxy_a.fault(let_in)
+    assert read(session, store).problems == ()
+    tokens = [request.headers["X-Token"] for request in proxy_a.requests]
+    assert set(tokens) == {str(RenewedToken.current - 1), str(RenewedToken.current)}
+    assert tokens.count(str(RenewedToken.current - 1)) < 2 + FILES_AT_ONCE
 
 
 def test_a_redirect_is_followed(session: Session, proxy_a: FaultyProxy, many: Registered) -> None:
