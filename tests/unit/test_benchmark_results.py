@@ -67,10 +67,15 @@ def test_a_version_less_what_the_client_costs() -> None:
         _measured("audit-start", [1.0]),
         _measured("registry-client", [2.5], "registry-client-start"),
         _measured("registry-client-start", [1.0]),
+        _measured("predecessor", [11.0], "predecessor-start"),
+        _measured("predecessor-start", [2.0]),
     )
     assert net_seconds(result, "audit") == pytest.approx(0.5)
-    assert _verdict(result, "less what the registry client costs").measured == "0.50 ms"
-    assert _verdict(result, "less what the registry client costs").met is True
+    assert _verdict(result, "a version, less what the registry client costs").measured == "0.50 ms"
+    assert _verdict(result, "a version, less what the registry client costs").met is True
+    whole, net = [one for one in verdicts({"small-local": result}) if "the predecessor" in one.text]
+    assert (whole.measured, whole.met) == ("4.50x", False)
+    assert (net.measured, net.met) == ("18.00x", True)
 
 
 def test_a_start_up_that_took_longer_than_the_whole_meets_nothing() -> None:
