@@ -18,7 +18,13 @@ import requests
 from prefect import Flow, State
 from prefect.context import get_settings_context
 from prefect.logging.handlers import APILogWorker
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_TO_API_BATCH_INTERVAL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    PREFECT_HOME,
+    PREFECT_LOGGING_TO_API_BATCH_INTERVAL,
+    temporary_settings,
+)
 from requests.adapters import HTTPAdapter
 from support.processes import free_port, server_process
 from support.registry import Registry
@@ -56,6 +62,7 @@ class PrefectServer:
         """Asks again for a while when it says 503: its SQLite is busy, and nothing was done."""
         with requests.Session() as session:
             session.mount(self.api_url, HTTPAdapter(max_retries=_WHILE_BUSY))
+            session.headers["Connection"] = "close"  # after a 503 the server closes it, and may do so unsaid
             return session.request(method, f"{self.api_url}/{route}", json=body, timeout=30)
 
     def post(self, route: str, **body: Any) -> Any:
@@ -105,12 +112,13 @@ class FlowRun:
 
     @property
     def task_runs(self) -> list[dict[str, Any]]:
-        """In the order of their start. Prefect records them with a delay of about a second."""
+        """In the order of their start. Prefect records them one after the other, with a delay of some seconds."""
         wanted = {"id": {"any_": [self.id]}}
         deadline = time.monotonic() + _SETTLED_SECONDS
         while True:
             found = self.server.post("task_runs/filter", flow_runs=wanted, sort="EXPECTED_START_TIME_ASC")
-            settled = found and all(run["state_type"] in (*_TERMINAL, "PENDING") for run in found)
+            whole = any(run["name"] == "report" for run in found)  # every flow's last task
+            settled = whole and all(run["state_type"] in (*_TERMINAL, "PENDING") for run in found)
             if settled or time.monotonic() > deadline:
                 return list(found)
             time.sleep(0.3)
@@ -150,29 +158,12 @@ RunFlow = Callable[..., FlowRun]
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    directory = tmp_path_factory.mktemp("prefect")
-    port = free_port()
-    server = PrefectServer(f"http://127.0.0.1:{port}/api", directory / "home")
-    own = {
-        "PREFECT_HOME": str(server.home),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "0.2",
-    }
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | own
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with server_process(
-        command,
-        log=directory / "prefect-server.log",
-        ready=lambda: _is_healthy(server),
-        environment=environment,
-        directory=directory,
-    ):
+    with own_server(tmp_path_factory.mktemp("prefect"), free_port()) as server:
         settings = {
             PREFECT_API_URL: server.api_url,
             PREFECT_HOME: server.home,
             PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 0.2,
+            PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # each flow would wait up to a second for its end
         }
         # Prefect's own threads for logs and events know only the process-wide settings.
         with temporary_settings(settings), pytest.MonkeyPatch.context() as patch:
@@ -183,7 +174,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
 
 @contextmanager
 def own_server(directory: Path, port: int) -> Iterator[PrefectServer]:
-    """A server with the settings that deployments/ gives it."""
+    """A server with the settings that deployments/ gives it; its files are in the directory."""
     found = PrefectServer(f"http://127.0.0.1:{port}/api", directory / "home")
     lines = (CHECKOUT / "deployments" / "server.env").read_text(encoding="utf-8").splitlines()
     settings = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))

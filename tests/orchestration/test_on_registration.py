@@ -61,7 +61,6 @@ def receiver(directory: Path, prefect_api_url: str, *options: str) -> Iterator[R
         environment={
             "PREFECT_API_URL": prefect_api_url,
             "PREFECT_HOME": str(directory / "home"),
-            "PREFECT_CLIENT_MAX_RETRIES": "0",
             "REGISTRY_AUDIT_WEBHOOK_SECRET": SECRET,
         },
         directory=CHECKOUT,
