@@ -43,7 +43,7 @@ CASES = {
     for case in (
         Case("start-up", ONE_VERSION, "local", (_EVERYBODY,), 5, True),
         _case("small-local"),
-        _case("large-local"),
+        replace(_case("large-local"), shape=SHAPES["larger"]),
         _case("files-local", (*_AUDITS, "audit-blake3", *_FLOORS, *_COMPARING, "predecessor-start", "predecessor")),
         _case("shared-local", (*_AUDITS, *_FLOORS, "registry-client-start", "registry-client")),
         _case("one-directory-local", (*_AUDITS, *_FLOORS)),

@@ -56,6 +56,8 @@ SHAPES = {
         Shape("small", versions=1_000, model_bytes=2_048),
         Shape("small-10000", versions=10_000, model_bytes=2_048),
         Shape("large", versions=20, model_bytes=64 * 2**20, versions_per_model=5),
+        # Local files come so fast that 20 of them are lost in what start-ups differ by.
+        Shape("larger", versions=60, model_bytes=64 * 2**20, versions_per_model=5),
         Shape("files", versions=1, model_bytes=2_048, files=20_000),
         Shape("shared", versions=1_000, model_bytes=2_048, storage="shared"),
         Shape("one-directory", 100, 64 * 2**20, storage="shared", versions_per_directory=100),
