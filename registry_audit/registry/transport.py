@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from requests.adapters import HTTPAdapter
 
 _ADVISED_TRIES = 8  # as often a server may name a time to come back at, whatever MLFLOW_HTTP_REQUEST_MAX_RETRIES
-_KEPT_REQUESTS = 64  # over one connection
+_KEPT_REQUESTS, _KEPT_BYTES = 64, 64 << 20  # over one connection
 # Answers that MLflow's own request may better: it follows redirects, and asks MLflow's plugins for a token each time.
 _REDIRECTED, _DENIED = (301, 302, 303, 307, 308), (401, 403)
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux alone has it, and alone needs it
@@ -228,18 +228,20 @@ class _Breakable:
     over that, on a kept connection, unless it is told each time not to.
 
     Nor is it kept for ever. A server of several processes has each connection answered by one of them; of those that
-    come together one process may get all, and would go on answering alone.
+    come together one process may get all, and would go on answering alone. A new one goes to a process that has time
+    for it.
     """
 
-    _answered = 0
+    _answered = _bytes = 0
 
     @property
     def is_connected(self) -> bool:
         """Whether the pool may use it again."""
-        return self._answered < _KEPT_REQUESTS and super().is_connected  # type: ignore[misc]
+        is_worn = self._answered >= _KEPT_REQUESTS or self._bytes >= _KEPT_BYTES
+        return not is_worn and super().is_connected  # type: ignore[misc]
 
     def connect(self) -> None:
-        self._answered = 0
+        self._answered = self._bytes = 0
         super().connect()  # type: ignore[misc]
 
     def getresponse(self) -> Any:
@@ -251,7 +253,9 @@ class _Breakable:
                 flight.abort_with(partial(sock.shutdown, socket.SHUT_RDWR))
             if _QUICK_ACK is not None:
                 sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
-        return super().getresponse()  # type: ignore[misc]
+        response = super().getresponse()  # type: ignore[misc]
+        self._bytes += getattr(response, "length_remaining", None) or 0
+        return response
 
 
 def breakable(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:

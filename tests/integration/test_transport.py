@@ -25,6 +25,7 @@ from registry_audit.audit.reading import read_all
 from registry_audit.audit.session import Session
 from registry_audit.audit.steps import audit_version
 from registry_audit.errors import Stopped
+from registry_audit.registry import transport
 from registry_audit.registry.connection import Server, connect
 from registry_audit.registry.transfers import FILES_AT_ONCE
 from registry_audit.registry.versions import list_versions
@@ -83,6 +84,18 @@ def test_no_connection_is_kept_for_ever(session: Session, proxy_a: FaultyProxy, 
         location.root_listing()
     counts = Counter(request.connection for request in proxy_a.requests)
     assert sorted(counts.values()) == [22, 64, 64]
+
+
+def test_nor_is_one_that_has_carried_much(
+    session: Session, proxy_a: FaultyProxy, many: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_KEPT_BYTES", LARGE // 2)
+    store = open_proxy(session, many.run_location)
+    (large,) = (file for file in store.listing(session.limits).files if file.path == "large.bin")
+    proxy_a.clear()
+    for _ in range(3):
+        assert sum(map(len, store.read(large))) == large.size
+    assert len({request.connection for request in proxy_a.requests}) == len(proxy_a.requests) == 3
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="only Linux delays acknowledgements for so long")
