@@ -31,7 +31,7 @@ lint: setup
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-# Some 15 minutes; `bench-all` adds 10,000 and 100,000 versions, an hour more.
+# Some 30 minutes; `bench-all` adds 10,000 and 100,000 versions, an hour more.
 bench: setup
 	@$(BIN)/python -m benchmarks.run
 
