@@ -73,31 +73,27 @@ def ratio(
     result: Result, key: str, other: str, *, less_start: bool = True, other_less_start: bool = False
 ) -> float | None:
     """Median over the rounds of one contestant's seconds over another's, each whole or less its start-up."""
-    mine, theirs = walls(result, key, less_start=less_start), walls(result, other, less_start=other_less_start)
+    return _over(walls(result, key, less_start=less_start), walls(result, other, less_start=other_less_start))
+
+
+def _over(mine: list[float] | None, theirs: list[float] | None) -> float | None:
     if mine is None or theirs is None:
         return None
     return statistics.median(one / two for one, two in zip(mine, theirs, strict=True))
 
 
 def net_seconds(result: Result, key: str) -> float | None:
-    """Median over the rounds of what is left of them: see `_net`."""
+    """Less start-up and less what MLflow's client costs for the same questions."""
     found = _net(result, key)
     return None if found is None else statistics.median(found)
 
 
 def _net(result: Result, key: str) -> list[float] | None:
-    """Of each round, less start-up and less what MLflow's client costs for the same questions."""
+    """The same of each round."""
     mine, client = walls(result, key, less_start=True), walls(result, "registry-client", less_start=True)
     if mine is None or client is None:
         return None
     return [one - two for one, two in zip(mine, client, strict=True)]
-
-
-def _predecessor_over_net(result: Result) -> float | None:
-    net, predecessor = _net(result, AUDIT), walls(result, "predecessor", less_start=True)
-    if net is None or predecessor is None:
-        return None
-    return statistics.median(two / one for one, two in zip(net, predecessor, strict=True))
 
 
 def _a_version(seconds: Callable[[Result], float | None]) -> Callable[[Result], float | None]:
@@ -199,7 +195,7 @@ TARGETS = (
     ),
     Target(
         "small-local", "the predecessor / audit less what the registry client costs",
-        _predecessor_over_net, 16, "x", True,
+        lambda result: _over(walls(result, "predecessor", less_start=True), _net(result, AUDIT)), 16, "x", True,
     ),
     *_remote("proxy", "concurrent HTTP client"),
     *_remote("s3", "concurrent boto3 client"),

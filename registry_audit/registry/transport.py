@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _ADVISED_TRIES = 8  # as often a server may name a time to come back at, whatever MLFLOW_HTTP_REQUEST_MAX_RETRIES
 _KEPT_REQUESTS, _KEPT_BYTES = 64, 64 << 20  # over one connection
 # Answers that MLflow's own request may better: it follows redirects, and asks MLflow's plugins for a token each time.
-_REDIRECTED, _DENIED = (301, 302, 303, 307, 308), (401, 403)
+_NOT_FINAL = (301, 302, 303, 307, 308, 401, 403)
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux alone has it, and alone needs it
 
 
@@ -137,10 +137,8 @@ class Wire:
         """MLflow puts the first request together; those that follow differ from it by their path only."""
         if self._again is not None:
             raw = self._again.send(endpoint + (f"?{urlencode(params)}" if params else ""))
-            if raw.status not in (*_REDIRECTED, *_DENIED):
+            if raw is not None:
                 return raw
-            raw.close()
-            raw.release_conn()
         from mlflow.utils.rest_utils import http_request
 
         answer: Response = http_request(
@@ -171,7 +169,8 @@ class _Again:
         self._headers: Mapping[str, str] = answer.request.headers.copy()
         self._adapter: HTTPAdapter = answer.connection
 
-    def send(self, target: str) -> BaseHTTPResponse:
+    def send(self, target: str) -> BaseHTTPResponse | None:
+        """None for an answer that is not final. Raises what requests raises for all others that are no success."""
         from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
         from requests import ConnectionError as RequestError
 
@@ -189,7 +188,11 @@ class _Again:
             )
         except HTTPError as error:
             raise RequestError(error) from error
-        if raw.status >= 400 and raw.status not in _DENIED:
+        if raw.status in _NOT_FINAL:
+            raw.close()
+            raw.release_conn()
+            return None
+        if raw.status >= 400:
             request = self._request.copy()
             request.url = self._origin + target
             with self._adapter.build_response(request, raw) as answer:

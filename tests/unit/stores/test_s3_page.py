@@ -64,9 +64,8 @@ def entry(key: str, size: str = "1", **more: str) -> str:
 def bomb() -> str:
     """A few hundred bytes that would be gigabytes of a key."""
     lines = [f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 10)]
-    return (
-        f'<!DOCTYPE x [<!ENTITY a0 "{"a" * 30}">{"".join(lines)}]>{listing(entry("KEY"))[39:].replace("KEY", "&a9;")}'
-    )
+    page = listing(entry("KEY")).partition("\n")[2].replace("KEY", "&a9;")
+    return f'<!DOCTYPE x [<!ENTITY a0 "{"a" * 30}">{"".join(lines)}]>{page}'
 
 
 # What XML can carry at all; a line break is one to its reader, whichever it was.
