@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-from-lock
 
-.PHONY: setup demo test test-all lint bench bench-all lock clean
+.PHONY: setup demo test test-all lint docs bench bench-all lock clean
 
 setup: $(STAMP)
 
@@ -31,6 +31,11 @@ lint: setup
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+# The documentation site, in site/. A broken link fails the build.
+docs: setup
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
 # Some 30 minutes; `bench-all` adds 10,000 and 100,000 versions, an hour more.
 bench: setup
 	@$(BIN)/python -m benchmarks.run
@@ -44,4 +49,4 @@ lock: setup
 		--all-extras --group dev pyproject.toml --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) .demo build dist
+	rm -rf $(VENV) .demo build dist site
