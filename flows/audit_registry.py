@@ -27,7 +27,7 @@ from registry_audit.cli.ledger import ledger_url
 from registry_audit.cli.workplace import must_be_writable
 from registry_audit.errors import AuditError
 from registry_audit.model.limits import Limits
-from registry_audit.redact import redact
+from registry_audit.registry.address import shown_address
 from registry_audit.report.view import lede
 from registry_audit.verdict import Severity
 from tasks.artifacts import Progress
@@ -163,7 +163,7 @@ def _audit(options: AuditOptions, work: WorkDirectory, directory: Path | None, e
     try:
         scope = list_versions(job)
         listeners.listed(scope)
-        server = redact(scope.tracking_uri)
+        server = shown_address(scope.tracking_uri)
         log.info("audit %s: %d of %d versions in %s", job.audit_id, len(scope.versions), scope.listed_count, server)
         progress = Progress(len(scope.versions), server)
         rows = row_spool(work.path)

@@ -234,7 +234,7 @@ def register(url: str, secret_block: str | None, tracking_uri: str | None, regis
 
     connection = connect(Server(required_tracking_uri(tracking_uri), registry_uri))
     webhook_id = subscribe(connection, url, secret)
-    click.echo(f"registered the webhook {printable(webhook_id)} at {redact(connection.registry_uri)}")
+    click.echo(f"registered the webhook {printable(webhook_id)} at {connection.registry_address.shown}")
     must_arrive(connection, webhook_id)
     click.echo("its test delivery arrived")
 

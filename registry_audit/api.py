@@ -19,9 +19,10 @@ from registry_audit.audit.steps import must_resolve
 from registry_audit.config import CompareConfig, ServerConfig
 from registry_audit.errors import AuditError, UsageError
 from registry_audit.ledger.absent import absent_versions
+from registry_audit.ledger.identity import registry_key
 from registry_audit.ledger.location import default_ledger_url
 from registry_audit.ledger.opening import open_ledger, remember
-from registry_audit.ledger.record import begin, finish, registry_of
+from registry_audit.ledger.record import begin, finish
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.trusted import TrustedReadings
 from registry_audit.patience import patiently
@@ -58,8 +59,7 @@ def audit_registry(
     audit_id = audit_id or uuid.uuid4().hex
     ledger = ledger_of(options)
     session = open_session(options, work_directory=work_directory, on_bytes=on_bytes)
-    scope = list_scope(session, options)
-    begin_audit(ledger, options, scope, audit_id)
+    scope = begin_audit(ledger, options, list_scope(session, options), audit_id)
     trust_readings(session, ledger, options)
     on_listed(scope)
     rows = row_spool(work_directory)
@@ -82,20 +82,29 @@ def ledger_of(options: AuditOptions) -> Ledger | None:
     return open_ledger(options.ledger, create=options.accept_new or options.ledger == default_ledger_url())
 
 
-def begin_audit(ledger: Ledger | None, options: AuditOptions, scope: Scope, audit_id: str) -> None:
+def begin_audit(ledger: Ledger | None, options: AuditOptions, scope: Scope, audit_id: str) -> Scope:
     """Note in the ledger that the audit began, so that one that never ends shows as interrupted.
 
+    Returns:
+        The scope, its registry being the one that the ledger knows it as.
+
     Raises:
+        UsageError: the registry may be a copy of one that the ledger knows; `--registry-name` has to say.
         NotFound: a model asked for by name is neither in the registry nor in the ledger.
     """
-    if ledger is not None:
-        remember(ledger, begin(ledger, scope, options, audit_id))
+    if ledger is None:
+        return scope
+    scope, head = begin(ledger, scope, options, audit_id)
+    remember(ledger, head)
+    return scope
 
 
 def trust_readings(session: Session, ledger: Ledger | None, options: AuditOptions) -> None:
     """For a quick audit: let the session take an unchanged fingerprint's last full reading for its bytes."""
     if ledger is not None and options.quick:
-        registry = registry_of(session.connection.registry_uri)
+        with ledger.reading() as reader:
+            identity = session.connection.identity
+            registry = registry_key(reader, identity, options.registry_name) or identity
         session.trusted = TrustedReadings(ledger, registry, options.full_every)
 
 
@@ -124,7 +133,7 @@ def conclude_audit(
         for row in rows:
             builder.add(row)
         return builder.document()
-    registry = registry_of(scope.registry_uri)
+    registry = scope.registry
     hidden = not_confirmed_gone(session.connection, absent_versions(ledger, registry, scope, options))
     recorded = finish(ledger, scope, options, audit_id, rows, builder.add, hidden)
     remember(ledger, recorded.head)

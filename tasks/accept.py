@@ -4,8 +4,8 @@ from prefect import task
 
 from registry_audit.errors import UsageError
 from registry_audit.ledger.accept import Acceptance, accept, prepare
+from registry_audit.ledger.identity import audited_registry
 from registry_audit.ledger.opening import open_ledger, remember
-from registry_audit.ledger.record import registry_of
 from tasks.policy import UNCACHED, presentable
 from tasks.session import Job, open_session
 
@@ -25,7 +25,8 @@ def accept_versions(
     if job.options.ledger is None:
         raise UsageError("accepting needs a ledger: give ledger, or set REGISTRY_AUDIT_LEDGER where the flow runs")
     session, ledger = open_session(job), open_ledger(job.options.ledger, create=False)
-    registry = registry_of(session.connection.registry_uri)
+    with ledger.reading() as reader:
+        registry = audited_registry(reader, session.connection.identity, job.options.registry_name)
     prepared = prepare(session, ledger, registry, versions, by=by, reason=reason)
     if dry_run:
         return prepared, None

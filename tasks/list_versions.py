@@ -21,6 +21,4 @@ def list_versions(job: Job) -> Scope:
     options = job.options
     ledger = ledger_of(options)
     session = open_session(job)
-    scope = list_scope(session, options)
-    begin_audit(ledger, options, scope, job.audit_id)
-    return scope
+    return begin_audit(ledger, options, list_scope(session, options), job.audit_id)

@@ -26,6 +26,7 @@ class AuditOptions(BaseModel):
 
     tracking_uri: str = Field(min_length=1, repr=False)
     registry_uri: str | None = Field(default=None, repr=False)
+    registry_name: str | None = Field(default=None, min_length=1, max_length=200)  # what a ledger is to know it by
     models: tuple[str, ...] = ()  # glob patterns on the name, case-sensitive; none means all
     filter: str | None = None  # MLflow's own filter for search_model_versions
     latest: PositiveInt | None = None  # only so many highest versions of each model

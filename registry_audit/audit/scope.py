@@ -25,6 +25,8 @@ class Scope:
     notes: tuple[str, ...] = ()
     listed_whole: bool = True
     listed: Container[Key] = frozenset()  # name and version of all that was listed
+    registry: str = ""  # its identity; once a ledger has recognised it, its key there
+    workspace: str | None = None  # MLflow's workspace; None for the default one
     missing: tuple[str, ...] = ()  # models asked for by name that do not exist; perhaps the ledger knows them
 
 
@@ -54,6 +56,8 @@ def list_scope(session: Session, options: AuditOptions) -> Scope:
         versions=selected(listing.versions, options),
         tracking_uri=connection.tracking_uri,
         registry_uri=connection.registry_uri,
+        registry=connection.identity,
+        workspace=connection.workspace,
         mlflow_server=server,
         listed_count=len(listing.versions),
         notes=listing.notes,

@@ -9,7 +9,7 @@ import click
 from registry_audit.cli.ledger import ledger_option, ledger_url
 from registry_audit.cli.options import audit_options
 from registry_audit.cli.progress import Progress
-from registry_audit.cli.servers import required_tracking_uri, server_options
+from registry_audit.cli.servers import registry_name_option, required_tracking_uri, server_options
 from registry_audit.cli.signing import signing_options
 from registry_audit.cli.startup import import_library
 from registry_audit.cli.submit.option import submittable, there
@@ -54,6 +54,7 @@ def audit_command(run: Run) -> click.Command:
         help="Write audit.json, audit.html, audit.md and junit.xml there.",
     )
     @ledger_option
+    @registry_name_option
     @signing_options
     @click.option("--accept-new", is_flag=True, help="Record a baseline for every whole version that has none yet.")
     @click.option("--quick", is_flag=True, help="Do not read what an unchanged fingerprint says was read before.")

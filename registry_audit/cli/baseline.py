@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from registry_audit.cli.ledger import ledger_option, ledger_url
-from registry_audit.cli.servers import required_tracking_uri, server_options
+from registry_audit.cli.servers import registry_name_option, required_tracking_uri, server_options
 from registry_audit.cli.submit.option import submittable
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
@@ -26,29 +26,79 @@ def command() -> None:
 
 @command.command("list", context_settings=_HELP)
 @server_options
+@registry_name_option
 @ledger_option
-def list_baselines(ledger: str | None, tracking_uri: str | None, registry_uri: str | None) -> None:
+def list_baselines(
+    ledger: str | None, tracking_uri: str | None, registry_uri: str | None, registry_name: str | None
+) -> None:
     """Every accepted version, one a line: version, manifest, files, when, by whom, why."""
     from registry_audit.ledger.chain import Kind
 
     with _opened(ledger).reading() as reader:
-        for registry in _registries(reader, tracking_uri, registry_uri):
+        registries = _registries(reader, registry_uri or tracking_uri, registry_name)
+        for registry in registries:
             for entry in sorted(
                 reader.latest_of_versions(Kind.ACCEPTED, registry), key=lambda e: (e.name, int(e.version))
             ):
                 body = entry.fields
                 digest = body.get("manifest") or "accepted as gone"
                 who = f"{entry.at}  {printable(body['by'])}: {printable(body['reason'])}"
-                click.echo(f"{printable(entry.name)}/{entry.version}  {digest}  {body.get('files', 0)} files  {who}")
+                where = f"  [{printable(registry)}]"
+                click.echo(
+                    f"{printable(entry.name)}/{entry.version}  {digest}  {body.get('files', 0)} files  {who}{where}"
+                )
+
+
+@command.command("registries", context_settings=_HELP)
+@ledger_option
+def list_registries(ledger: str | None) -> None:
+    """Every registry in the ledger, with its names and all addresses that it was audited under."""
+    from registry_audit.ledger.identity import known_registries
+
+    with _opened(ledger).reading() as reader:
+        for known in known_registries(reader):
+            click.echo(printable(known.key))
+            for name in known.names:
+                click.echo(f"  named {printable(name)}")
+            for address in known.addresses:
+                click.echo(f"  at {printable(address)}")
+
+
+@command.command("name-registry", context_settings=_HELP)
+@click.argument("registry", metavar="REGISTRY")
+@click.option("--name", metavar="NAME", help="What it is to be called from now on.")
+@click.option("--address", metavar="URI", help="An address under which it can be reached from now on.")
+@ledger_option
+def name_registry(registry: str, name: str | None, address: str | None, ledger: str | None) -> None:
+    """Give a registry of the ledger a name, or another address: REGISTRY is what `baseline registries` shows."""
+    from registry_audit.ledger.identity import renamed_registry
+    from registry_audit.ledger.opening import remember
+    from registry_audit.ledger.record import registry_of
+
+    if name is None and address is None:
+        raise UsageError("give the registry a name or an address: --name NAME, --address URI")
+    identity = registry_of(address) if address else None
+    opened = _opened(ledger)
+    with opened.writing() as writer:
+        writer.check_recent()
+        head = writer.append([renamed_registry(writer, registry, name=name, address=identity)])
+    remember(opened, head)
+    click.echo(f"{printable(registry)} is now known as {printable(name or identity or '')}")
 
 
 @command.command("show", context_settings=_HELP)
 @click.argument("version", metavar="NAME/V")
 @click.option("--format", type=click.Choice(["text", "sha256sum", "model-signing"]), default="text", show_default=True)
 @server_options
+@registry_name_option
 @ledger_option
 def show_baseline(
-    version: str, format: str, ledger: str | None, tracking_uri: str | None, registry_uri: str | None
+    version: str,
+    format: str,
+    ledger: str | None,
+    tracking_uri: str | None,
+    registry_uri: str | None,
+    registry_name: str | None,
 ) -> None:
     """The accepted manifest of a version: each file with its size and digest."""
     from registry_audit.ledger.accept import split_reference
@@ -57,7 +107,7 @@ def show_baseline(
 
     name, number = split_reference(version)
     with _opened(ledger).reading() as reader:
-        registry = _one_registry(reader, tracking_uri, registry_uri)
+        registry = _one_registry(reader, registry_uri or tracking_uri, registry_name)
         accepted = reader.of_version(registry, name, number, Kind.ACCEPTED)
         if not accepted or not accepted[-1].fields.get("manifest"):
             raise UsageError(f"{printable(version)} has no baseline in the ledger")
@@ -90,6 +140,7 @@ def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
 @click.option("--by", metavar="NAME", help="Who accepts. [default: user@host]")
 @click.option("--dry-run", is_flag=True, help="Say what would be accepted, and accept nothing.")
 @server_options
+@registry_name_option
 @ledger_option
 @submittable("accept-baseline", translate=_of_flow)
 def accept_baseline(
@@ -100,6 +151,7 @@ def accept_baseline(
     ledger: str | None,
     tracking_uri: str | None,
     registry_uri: str | None,
+    registry_name: str | None,
 ) -> None:
     """Make what is there now the baseline of these versions; refuses if it moved since the last audit."""
     uri = required_tracking_uri(tracking_uri)
@@ -108,11 +160,11 @@ def accept_baseline(
     from registry_audit.audit.options import AuditOptions
     from registry_audit.ledger.accept import accept, prepare
     from registry_audit.ledger.opening import remember
-    from registry_audit.ledger.record import algorithm_of, registry_of, who
+    from registry_audit.ledger.record import algorithm_of, who
 
     opened = _opened(ledger)
-    registry = registry_of(registry_uri or uri)
     with opened.reading() as reader:
+        registry = _one_registry(reader, registry_uri or uri, registry_name)
         digest = algorithm_of(reader, registry) or "sha256"
     session = open_session(
         AuditOptions.model_validate({"tracking_uri": uri, "registry_uri": registry_uri, "digest": digest})
@@ -139,6 +191,7 @@ def accept_baseline(
 @click.option("--until", required=True, metavar="YYYY-MM-DD", help="The last day it is waived, UTC.")
 @click.option("--by", metavar="NAME", help="Who answers for it. [default: user@host]")
 @server_options
+@registry_name_option
 @ledger_option
 def waive_finding(
     version: str,
@@ -150,6 +203,7 @@ def waive_finding(
     ledger: str | None,
     tracking_uri: str | None,
     registry_uri: str | None,
+    registry_name: str | None,
 ) -> None:
     """Show a finding as waived until a day, or until the bytes change; it then makes no exit status."""
     from registry_audit.ledger.accept import split_reference
@@ -160,7 +214,7 @@ def waive_finding(
     name, number = split_reference(version)
     opened = _opened(ledger)
     with opened.reading() as reader:
-        registry = _one_registry(reader, tracking_uri, registry_uri)
+        registry = _one_registry(reader, registry_uri or tracking_uri, registry_name)
     head = waive(opened, registry, name, number, rule, path=path, by=by or who(), reason=reason, until=until)
     remember(opened, head)
     click.echo(f"waived {rule} on {printable(version)} until {until}")
@@ -169,14 +223,17 @@ def waive_finding(
 @command.command("history", context_settings=_HELP)
 @click.argument("version", metavar="NAME/V")
 @server_options
+@registry_name_option
 @ledger_option
-def show_history(version: str, ledger: str | None, tracking_uri: str | None, registry_uri: str | None) -> None:
+def show_history(
+    version: str, ledger: str | None, tracking_uri: str | None, registry_uri: str | None, registry_name: str | None
+) -> None:
     """What was accepted for a version, when each audit read it, and what it said."""
     from registry_audit.ledger.accept import split_reference
 
     name, number = split_reference(version)
     with _opened(ledger).reading() as reader:
-        registry = _one_registry(reader, tracking_uri, registry_uri)
+        registry = _one_registry(reader, registry_uri or tracking_uri, registry_name)
         entries = reader.of_version(registry, name, number)
         if not entries:
             raise UsageError(f"the ledger knows nothing of {printable(version)} in {printable(registry)}")
@@ -246,19 +303,23 @@ def _url(ledger: str | None) -> str:
     return url
 
 
-def _registries(reader: "LedgerReader", tracking_uri: str | None, registry_uri: str | None) -> list[str]:
+def _registries(reader: "LedgerReader", uri: str | None, name: str | None) -> list[str]:
+    """Their keys in the ledger: of the one that is chosen, or else of all."""
+    from registry_audit.ledger.identity import audited_registry
     from registry_audit.ledger.record import registry_of
 
-    chosen = registry_uri or tracking_uri
-    return [registry_of(chosen)] if chosen else reader.registries()
+    if uri is None and name is None:
+        return reader.registries()
+    identity = registry_of(uri) if uri is not None else ""
+    return [audited_registry(reader, identity, name)]
 
 
-def _one_registry(reader: "LedgerReader", tracking_uri: str | None, registry_uri: str | None) -> str:
-    registries = _registries(reader, tracking_uri, registry_uri)
+def _one_registry(reader: "LedgerReader", uri: str | None, name: str | None) -> str:
+    registries = _registries(reader, uri, name)
     if len(registries) != 1:
         known = ", ".join(printable(registry) for registry in registries[:5]) or "none"
         known += f" and {len(registries) - 5} more" if len(registries) > 5 else ""
-        raise UsageError(f"which registry? Give --tracking-uri; the ledger knows {known}")
+        raise UsageError(f"which registry? Give --tracking-uri or --registry-name; the ledger knows {known}")
     return registries[0]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry_audit.redact import redact
+from registry_audit.registry.address import shown_address
 
 if TYPE_CHECKING:
     from registry_audit.audit.judging import VersionAudit
@@ -47,7 +47,7 @@ class Progress:
         if sys.stderr.isatty():
             self._start_bar()
         else:
-            uri = redact(scope.tracking_uri)
+            uri = shown_address(scope.tracking_uri)
             click.echo(f"{self._total} of {scope.listed_count} versions to audit in {uri}", err=True)
 
     def done(self, audit: "VersionAudit") -> None:

@@ -24,6 +24,14 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def registry_name_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--registry-name",
+        metavar="NAME",
+        help="What the ledger knows the registry by, whatever its address. [default: recognised by its versions]",
+    )(command)
+
+
 def required_tracking_uri(tracking_uri: str | None) -> str:
     """Raises: UsageError: there is none; MLflow would then make a fresh, empty registry of its own."""
     if not tracking_uri:

@@ -7,7 +7,7 @@ from registry_audit.audit.baseline import BaselineView
 from registry_audit.audit.comparing import Difference, Kind
 from registry_audit.audit.expected import explains_meta
 from registry_audit.audit.judging import Finding, VersionAudit, findings_of, sorted_findings
-from registry_audit.ledger.memory import Baseline, Bytes, Memory, finding_key
+from registry_audit.ledger.memory import Baseline, Bytes, LastReading, Memory, finding_key
 from registry_audit.model.listing import Problem
 from registry_audit.model.manifest import Manifest
 from registry_audit.printable import printable, storable
@@ -22,12 +22,13 @@ _SHOWN = 20  # files named in the message; the row holds all of them
 def assess(audit: VersionAudit, memory: Memory, fetch: FetchManifest, *, today: str) -> VersionAudit:
     """The row with its baseline status, RA002 and RA011 where they apply, and the life of each finding."""
     version = audit.version
-    view, problems = _beside_baseline(audit, memory.baselines.get((storable(version.name), version.version)), fetch)
+    key = storable(version.name), version.version
+    view, problems = _beside_baseline(audit, memory.baselines.get(key), memory.last_readings.get(key), fetch)
     findings = sorted_findings((*audit.findings, *findings_of(version, problems)))
     run, reg = audit.run_model, audit.reg_model
     bytes_now = (run.manifest_digest if run else None, reg.manifest_digest if reg else None)
     if audit.only_listed:  # what the bytes are now is not known: a waiver holds for those last read
-        last = memory.last_readings.get((storable(version.name), version.version))
+        last = memory.last_readings.get(key)
         bytes_now = last.bytes if last else bytes_now
     return replace(
         audit,
@@ -99,12 +100,12 @@ def baseline_differences(accepted: Manifest, now: Manifest) -> tuple[Difference,
 
 
 def _beside_baseline(
-    audit: VersionAudit, baseline: Baseline | None, fetch: FetchManifest
+    audit: VersionAudit, baseline: Baseline | None, last: LastReading | None, fetch: FetchManifest
 ) -> tuple[BaselineView, list[Problem]]:
     now = audit.reg_model.manifest if audit.reg_model else None
     trusted = audit.reg_model.trusted_since if audit.reg_model else None
     if baseline is None or baseline.manifest is None:
-        return BaselineView(BaselineStatus.NEW, last_read_at=trusted), []
+        return BaselineView(BaselineStatus.NEW, last_read_at=trusted), _changed_unaccepted(audit, last)
     if not baseline.is_of(audit.version):
         message = (
             f"the version accepted on {baseline.at[:10]} is gone: another one was created under its name and number"
@@ -122,6 +123,15 @@ def _beside_baseline(
             return view(BaselineStatus.CHANGED, differences), [_content_changed(baseline, differences)]
         return view(BaselineStatus.NOT_READ if trusted else BaselineStatus.UNCHANGED, differences), []
     return view(BaselineStatus.NOT_READ if trusted else BaselineStatus.UNCHANGED), []
+
+
+def _changed_unaccepted(audit: VersionAudit, last: LastReading | None) -> list[Problem]:
+    """Bytes that an earlier audit read and nobody accepted are known all the same: other ones are no first sight."""
+    now = audit.reg_model.manifest_digest if audit.reg_model else None
+    if last is None or last.manifest is None or now is None or now == last.manifest or not last.is_of(audit.version):
+        return []
+    message = f"its bytes are not those that the audit of {last.at[:10]} read; nobody had accepted them"
+    return [Problem("RA002", message, blocks=False)]
 
 
 def _content_changed(baseline: Baseline, differences: tuple[Difference, ...]) -> Problem:

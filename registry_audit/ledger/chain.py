@@ -22,6 +22,7 @@ class Kind(StrEnum):
     FINDING_OPENED = "finding-opened"
     FINDING_RESOLVED = "finding-resolved"
     WAIVED = "waived"
+    REGISTRY = "registry"  # another address or name of a registry
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,8 @@ def _reading(audit: VersionAudit) -> dict[str, Any]:
         "run_manifest": run.manifest_digest if run else None,
         "storages": [storages[identity] for identity in sorted(storages)],
         "rules": sorted({finding.rule for finding in audit.findings}),
+        "creation_time_ms": audit.version.creation_time_ms,
+        "run_id": audit.version.run_id,
     }
 
 

@@ -41,6 +41,11 @@ class LastReading:
     verdict: str
     # identity and fingerprint of each storage, the digest of its manifest, and when it was last read in full
     storages: tuple[tuple[str, str, str, str], ...]
+    creation_time_ms: int | None = None  # of the version; release 0.1.0 did not record it
+
+    def is_of(self, version: RegisteredVersion) -> bool:
+        """Whether it is surely of this version, and not of an earlier one of that name and number."""
+        return self.creation_time_ms is not None and self.creation_time_ms == version.creation_time_ms
 
     @property
     def bytes(self) -> Bytes:
@@ -79,12 +84,17 @@ def learn(memory: Memory, reader: LedgerReader, registry: str, keys: Collection[
     memory.baselines.clear()
     memory.last_readings.clear()
     for entry in reader.latest_of_versions(Kind.ACCEPTED, registry, keys):
-        body = entry.fields
-        memory.baselines[entry.name, entry.version] = Baseline(
-            body.get("manifest"), entry.at, body.get("by", ""), body.get("reason", ""), body.get("creation_time_ms")
-        )
+        memory.baselines[entry.name, entry.version] = baseline_of(entry)
     for entry in reader.latest_of_versions(Kind.READING, registry, keys):
         memory.last_readings[entry.name, entry.version] = last_reading(entry)
+
+
+def baseline_of(entry: Entry) -> Baseline:
+    """What an entry of the kind `accepted` says."""
+    body = entry.fields
+    return Baseline(
+        body.get("manifest"), entry.at, body.get("by", ""), body.get("reason", ""), body.get("creation_time_ms")
+    )
 
 
 def load_findings(reader: LedgerReader, registry: str) -> Memory:
@@ -112,7 +122,13 @@ def last_reading(entry: Entry) -> LastReading:
     # Without a time of its own a storage was read in full by that very audit.
     storages = tuple((s[0], s[1], s[2], s[3] or entry.at) for s in body.get("storages", ()))
     return LastReading(
-        entry.at, entry.audit_id, body.get("manifest"), body.get("run_manifest"), body.get("verdict", ""), storages
+        entry.at,
+        entry.audit_id,
+        body.get("manifest"),
+        body.get("run_manifest"),
+        body.get("verdict", ""),
+        storages,
+        body.get("creation_time_ms"),
     )
 
 

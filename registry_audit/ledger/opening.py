@@ -13,6 +13,7 @@ from registry_audit.ledger.known import known_head, memory_file, remember_head
 from registry_audit.ledger.store import Ledger
 from registry_audit.printable import printable
 from registry_audit.redact import redact
+from registry_audit.registry.address import shown_address
 
 _VERSION_TABLE = "registry_audit_ledger"
 _BUSY_SECONDS = 120
@@ -67,7 +68,7 @@ def must_not_be_older(ledger: Ledger) -> None:
 
 
 def _engine(url: str) -> Engine:
-    shown = redact(url)
+    shown = shown_address(url)
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":

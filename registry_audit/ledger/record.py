@@ -7,13 +7,11 @@ some hundreds at a time, so that a registry of any size fits.
 
 import getpass
 import heapq
-import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from types import MappingProxyType
-from urllib.parse import urlsplit, urlunsplit
 
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import AuditOptions
@@ -24,12 +22,14 @@ from registry_audit.ledger.absent import Expected, absent_keys
 from registry_audit.ledger.assess import assess, is_acceptable, vanished
 from registry_audit.ledger.chain import Draft, Entry, Kind
 from registry_audit.ledger.drafts import ON_FIRST_SIGHT, accepted_draft, drafts_of, manifests_of
+from registry_audit.ledger.identity import recognise
 from registry_audit.ledger.memory import Key, Memory, learn, load_findings, today
+from registry_audit.ledger.renaming import Renamed
 from registry_audit.ledger.resolving import Resolved, Resolving
 from registry_audit.ledger.store import Ledger, LedgerReader, LedgerWriter
 from registry_audit.model.manifest import Manifest
 from registry_audit.printable import printable, storable
-from registry_audit.redact import redact
+from registry_audit.registry.address import active_workspace, parse_address, registry_identity
 from registry_audit.verdict import BaselineStatus
 
 _AT_ONCE = 250  # rows
@@ -49,29 +49,28 @@ class Recorded:
 
 
 def registry_of(registry_uri: str) -> str:
-    """A registry's name in the ledger, one for everybody and every spelling: no user, no relative path, one case.
+    """What a ledger knows the registry at an address by, unless it was given a name or has another address there.
 
-    A second name for one registry would have no baselines, and an overwrite would be called new.
+    Raises:
+        UsageError: no parser can read the address.
     """
-    parts = urlsplit(registry_uri)
-    if parts.scheme.startswith("sqlite"):
-        return f"sqlite:///{os.path.realpath(parts.path.removeprefix('/'))}"
-    if parts.scheme.startswith("databricks") or not parts.netloc:
-        return redact(registry_uri).rstrip("/")
-    host = parts.netloc.rpartition("@")[2].lower().removesuffix({"http": ":80", "https": ":443"}.get(parts.scheme, " "))
-    return redact(urlunsplit((parts.scheme.lower(), host, parts.path.rstrip("/"), "", "")))
+    return registry_identity(parse_address(registry_uri), active_workspace())
 
 
-def begin(ledger: Ledger, scope: Scope, options: AuditOptions, audit_id: str) -> Entry:
+def begin(ledger: Ledger, scope: Scope, options: AuditOptions, audit_id: str) -> tuple[Scope, Entry]:
     """Note that an audit began; one that never finishes stays visible as interrupted.
+
+    Returns:
+        The scope, its registry being the one that the ledger knows it as; and the new head.
 
     Raises:
         UsageError: the ledger's baselines were made with another digest algorithm.
         LedgerError: the ledger cannot be written.
     """
-    registry = registry_of(scope.registry_uri)
     with ledger.writing() as writer:
         writer.check_recent()
+        recognised = recognise(writer, scope.registry, options.registry_name, scope.versions)
+        registry = recognised.key
         algorithm = algorithm_of(writer, registry) or options.digest
         if algorithm != options.digest:
             raise UsageError(
@@ -83,7 +82,10 @@ def begin(ledger: Ledger, scope: Scope, options: AuditOptions, audit_id: str) ->
             if name not in known:
                 raise NotFound(f"there is no registered model '{printable(name)}' in {printable(registry)}")
         body = {"options": options.reported(), "listed": scope.listed_count, "selected": len(scope.versions)}
-        return writer.append([Draft(Kind.AUDIT_STARTED, registry, audit_id=audit_id, body=body)])
+        started = Draft(Kind.AUDIT_STARTED, registry, audit_id=audit_id, body=body)
+        head = writer.append([started] if recognised.draft is None else [recognised.draft, started])
+    notes = scope.notes if recognised.note is None else (*scope.notes, recognised.note)
+    return replace(scope, registry=registry, notes=notes), head
 
 
 def algorithm_of(reader: LedgerReader, registry: str) -> str | None:
@@ -113,7 +115,7 @@ def finish(
     Raises:
         LedgerError: the ledger cannot be read or written.
     """
-    registry = registry_of(scope.registry_uri)
+    registry = scope.registry
     with ledger.writing() as writer:
         finishing = _Finishing(writer, registry, scope, options, audit_id, keep, hidden)
         head = writer.append(finishing.drafts(audits))
@@ -151,6 +153,7 @@ class _Finishing:
         self._audit_id, self._keep, self._hidden = audit_id, keep, hidden
         self._day, self._who = today(), who()
         self._expected = Expected(scope, options)
+        self._renamed = Renamed(writer, registry, scope.listed)
         self.memory: Memory = load_findings(writer, registry)
         self.accepted_count = 0
         self.resolved: tuple[Resolved, ...] = ()
@@ -181,18 +184,28 @@ class _Finishing:
 
     def _assessed(self, audits: Iterable[VersionAudit]) -> Iterator[VersionAudit]:
         """Every row beside its baseline, and among them the versions that are gone."""
-        gone = absent_keys(self._writer, self._registry, self._expected)
+        absent = absent_keys(self._writer, self._registry, self._expected)
+        gone = [key for key in absent if key not in self._renamed.followed(self._scope.versions)]
         everything: tuple[Iterable[VersionAudit | Key], ...] = (audits, gone)
         rows = heapq.merge(*everything, key=_order)
         fetch = _remembering(self._writer)
         while some := list(islice(rows, _AT_ONCE)):
             learn(self.memory, self._writer, self._registry, [_key(row) for row in some])
+            self._follow_renames(row for row in some if not isinstance(row, tuple))
             assessed = [self._vanished(*row) if isinstance(row, tuple) else self._assess(row, fetch) for row in some]
             manifests: dict[str, Manifest] = {}
             for row in assessed:
                 manifests |= manifests_of(row)
             self._writer.keep_manifests(manifests)
             yield from assessed
+
+    def _follow_renames(self, rows: Iterable[VersionAudit]) -> None:
+        """What was accepted under a model's former name is the baseline under its new one."""
+        for row in rows:
+            key = _key(row)
+            former = self._renamed.former_name(row.version) if key not in self.memory.baselines else None
+            if former is not None:
+                self.memory.baselines[key] = former
 
     def _assess(self, audit: VersionAudit, fetch: Callable[[str], Manifest]) -> VersionAudit:
         return assess(audit, self.memory, fetch, today=self._day)

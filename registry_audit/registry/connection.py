@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from registry_audit.errors import Transient, UsageError
-from registry_audit.redact import redact
-from registry_audit.registry.database import must_be_mlflow_database
+from registry_audit.redact import remember_userinfo
+from registry_audit.registry.address import Address, AddressKind, active_workspace, parse_address, registry_identity
+from registry_audit.registry.database import read_only
 from registry_audit.registry.transfers import Transfers
 
 if TYPE_CHECKING:
@@ -45,13 +46,18 @@ class Connection:
 
         make_mlflow_polite()
         self.transfers = transfers or Transfers()
-        for uri in sorted({server.tracking_uri, server.registry_uri or server.tracking_uri}):
-            must_be_mlflow_database(uri)
-        self.tracking_uri = _with_basic_auth(server, server.tracking_uri)
-        self.registry_uri = _with_basic_auth(server, server.registry_uri or server.tracking_uri)
+        self.tracking = parse_address(server.tracking_uri)
+        self.registry_address = parse_address(server.registry_uri or server.tracking_uri)
+        self.workspace = active_workspace()
+        self.tracking_uri = _with_basic_auth(server, self.tracking)
+        self.registry_uri = _with_basic_auth(server, self.registry_address)
         token = _environment(server.token_env)
-        with translated(f"open the tracking server {redact(self.tracking_uri)}"):
-            self.client: MlflowClient = mlflow.MlflowClient(self.tracking_uri, self.registry_uri)
+        opened = tuple(
+            uri if address.kind is AddressKind.SERVER else read_only(address)
+            for uri, address in ((self.tracking_uri, self.tracking), (self.registry_uri, self.registry_address))
+        )
+        with translated(f"open the tracking server {self.tracking.shown}"):
+            self.client: MlflowClient = mlflow.MlflowClient(*opened)
             # The store itself: the client's own method asks twice for each download URI, once only to exclude prompts.
             self.registry: Any = self.client._get_registry_client().store
             tracking = self.client._tracking_client.store
@@ -66,6 +72,11 @@ class Connection:
             manners, host = self.transfers.politeness, host_of(self.tracking_uri)
             self.client = cast("MlflowClient", PoliteClient(self.client, manners, host))
             self.registry = PoliteClient(self.registry, manners, host_of(self.registry_uri))
+
+    @property
+    def identity(self) -> str:
+        """What a ledger knows the registry by, unless it was given a name."""
+        return registry_identity(self.registry_address, self.workspace)
 
     @property
     def is_http(self) -> bool:
@@ -122,7 +133,7 @@ def server_version(connection: Connection) -> str | None:
     from registry_audit.registry.transport import host_of
 
     with (
-        translated(f"reach the tracking server {redact(connection.tracking_uri)}"),
+        translated(f"reach the tracking server {connection.tracking.shown}"),
         connection.transfers.politeness.request(host_of(connection.tracking_uri)) as flight,
         flight.sending(),
     ):
@@ -159,16 +170,18 @@ def calm_mlflow() -> None:
         os.environ.setdefault(name, value)
 
 
-def _with_basic_auth(server: Server, uri: str) -> str:
+def _with_basic_auth(server: Server, address: Address) -> str:
     """Credentials of one server go into its URL: the only place where MLflow keeps two servers' apart."""
-    if "://" in uri and urlsplit(uri).scheme not in ("http", "https"):
-        return uri
+    if address.kind is not AddressKind.SERVER:
+        return address.uri
     username, password = _environment(server.username_env), _environment(server.password_env)
     if username is None or password is None:
-        return uri
-    parts = urlsplit(uri)
+        return address.uri
+    parts = urlsplit(address.uri)
     host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{quote(username, safe='')}:{quote(password, safe='')}@{host}"))
+    uri = urlunsplit(parts._replace(netloc=f"{quote(username, safe='')}:{quote(password, safe='')}@{host}"))
+    remember_userinfo(uri)
+    return uri
 
 
 def _must_have_profile(store: Any) -> None:

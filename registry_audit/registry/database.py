@@ -1,74 +1,188 @@
-"""A tracking URI that is a database: looked at before MLflow opens it.
+"""Databases and directories that MLflow would open itself: checked first, and opened so that nothing can be written.
 
-MLflow makes a database that does not exist and its tables where there are none: an auditor would have written, found
-an empty registry, and called it clean. One that cannot be reached it tries again for minutes.
+MLflow's own client creates what is missing: the database, its tables, a default experiment, the directories of a file
+store. It also migrates a database that an older MLflow owns, and the owner then does not start again
+(docs/mlflow.md section 7). An auditor does none of that.
 """
 
-import sqlite3
+import os
+from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.printable import printable
-from registry_audit.redact import redact
+from registry_audit.registry.address import Address, AddressKind
 
-_TABLE = "registered_models"
-_SCHEMES = ("postgresql", "mysql", "mssql")
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Connection
+
+_READ_ONLY_POSTGRES = "-c default_transaction_read_only=on"
+_READ_ONLY_MYSQL = "SET SESSION TRANSACTION READ ONLY"
+_WAL = 2  # bytes 18 and 19 of an SQLite file: its journal is a write-ahead log (https://sqlite.org/fileformat2.html)
 
 
-def must_be_mlflow_database(uri: str) -> None:
-    """Nothing for a URI that is no database.
+def read_only(address: Address) -> str:
+    """The URI to give to MLflow for this address, through which it can write nothing.
+
+    Servers are asked over HTTP and are returned unchanged.
 
     Raises:
-        UsageError: it is no URI, there is no such database, or it holds no MLflow registry.
-        CouldNotVerify: it cannot be reached.
+        UsageError: there is no registry at the address, its schema is not the one of the installed MLflow, or MLflow
+            would have to create something.
+        CouldNotVerify: the database cannot be reached.
     """
-    try:
-        scheme = urlsplit(uri).scheme.partition("+")[0]
-    except ValueError as error:
-        raise UsageError(f"'{_shown(uri)}' is no URI: {error}") from error
-    if scheme == "sqlite":
-        found = _sqlite_has_table(Path(urlsplit(uri).path.removeprefix("/")))
-    elif scheme in _SCHEMES:
-        found = _has_table(uri)
-    else:
-        return
-    if not found:
-        raise UsageError(f"the database {_shown(uri)} holds no MLflow model registry: check --tracking-uri")
+    if address.kind is AddressKind.DIRECTORY:
+        _must_be_whole_file_store(address)
+        return address.uri
+    if address.kind is not AddressKind.DATABASE:
+        return address.uri
+    url = _read_only_url(address)
+    _must_be_registry_of_this_mlflow(url, address.shown)
+    return url.render_as_string(hide_password=False)
 
 
-def _sqlite_has_table(path: Path) -> bool:
-    if not path.name:
+def _read_only_url(address: Address) -> "URL":
+    from sqlalchemy import make_url
+
+    url = make_url(address.uri)
+    match url.get_backend_name():
+        case "sqlite":
+            return _read_only_sqlite(url)
+        case "postgresql":
+            if url.get_driver_name() not in ("psycopg2", "psycopg"):
+                raise UsageError(
+                    f"{address.shown} cannot be opened read-only with that driver: use postgresql+psycopg2"
+                )
+            options = " ".join(filter(None, (str(url.query.get("options", "")), _READ_ONLY_POSTGRES)))
+            return url.update_query_dict({"options": options})
+        case "mysql" | "mariadb":
+            if "init_command" in url.query:
+                raise UsageError(
+                    f"{address.shown}: leave init_command out of the address, it is what makes it read-only"
+                )
+            return url.update_query_dict({"init_command": _READ_ONLY_MYSQL})
+        case backend:
+            raise UsageError(
+                f"a database of the kind {printable(backend)} cannot be opened read-only: "
+                "audit through the MLflow server that owns it, by its http address"
+            )
+
+
+def _read_only_sqlite(url: "URL") -> "URL":
+    """Opened by SQLite's own URI with `mode=ro`; MLflow would make the directories of any other form."""
+    database = url.database or ""
+    if not database or database == ":memory:" or database.startswith("file:"):
         raise UsageError(
             "the tracking URI names no database file: write sqlite:////absolute/path or sqlite:///relative"
         )
+    path = Path(database).absolute()
     if not path.is_file():
         raise UsageError(f"there is no database at {printable(str(path))}: check --tracking-uri")
+    query = {"mode": "ro", "uri": "true"}
+    if _has_write_ahead_log(path):
+        if not Path(f"{path}-wal").exists():
+            query["immutable"] = "1"  # without it SQLite would create the log and its index
+        elif not Path(f"{path}-shm").exists():
+            raise UsageError(
+                f"{printable(str(path))} has a write-ahead log that a crash left behind: open it once with the "
+                "MLflow server that owns it, or audit through that server"
+            )
+    return url.set(drivername="sqlite+pysqlite", database=f"file:{quote(str(path))}", query=query)
+
+
+def _has_write_ahead_log(path: Path) -> bool:
     try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-        try:
-            rows = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (_TABLE,))
-            return rows.fetchone() is not None
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise UsageError(f"{printable(str(path))} is no database that can be read: {error}") from error
+        with path.open("rb") as file:
+            return file.read(20)[18:] == bytes((_WAL, _WAL))
+    except OSError as error:
+        raise UsageError(f"{printable(str(path))} cannot be read: {error.strerror}") from error
 
 
-def _has_table(uri: str) -> bool:
-    from sqlalchemy import create_engine, inspect
-    from sqlalchemy.exc import SQLAlchemyError
+def _must_be_registry_of_this_mlflow(url: "URL", shown: str) -> None:
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
     from sqlalchemy.pool import NullPool
 
     try:
-        with create_engine(uri, poolclass=NullPool).connect() as connection:
-            return inspect(connection).has_table(_TABLE)
+        with create_engine(url, poolclass=NullPool).connect() as connection:
+            _check_schema(connection, shown)
     except ModuleNotFoundError as error:
-        raise UsageError(f"the driver for {_shown(uri)} is not installed: pip install {error.name}") from error
+        raise UsageError(f"the driver for {shown} is not installed: {_extra(url, error.name)}") from error
     except SQLAlchemyError as error:
         cause = (str(getattr(error, "orig", None) or error).strip().splitlines() or [""])[0]
-        raise CouldNotVerify(f"could not reach the database {_shown(uri)}: {printable(redact(cause))}") from error
+        message = f"could not read the database {shown}: {printable(_without(cause, url))}"
+        if url.get_backend_name() == "sqlite" and isinstance(error, DBAPIError):
+            raise UsageError(message) from error
+        raise CouldNotVerify(message) from error
 
 
-def _shown(uri: str) -> str:
-    return printable(redact(uri))
+def _check_schema(connection: "Connection", shown: str) -> None:
+    from sqlalchemy import column, inspect, select, table
+
+    tables = set(inspect(connection).get_table_names())
+    if "registered_models" not in tables:
+        raise UsageError(f"the database {shown} holds no MLflow model registry: check --tracking-uri")
+    revisions: set[str] = set()
+    if "alembic_version" in tables:
+        revisions = set(
+            connection.execute(select(column("version_num")).select_from(table("alembic_version"))).scalars()
+        )
+    wanted = _revision_of_installed_mlflow()
+    if revisions != {wanted}:
+        import mlflow
+
+        found = ", ".join(printable(str(revision)) for revision in sorted(revisions)) or "none"
+        raise UsageError(
+            f"the database {shown} has the schema revision {found}; MLflow {mlflow.__version__} here needs {wanted} "
+            "and would migrate it: audit through the MLflow server that owns it, by its http address, "
+            "or install that server's version of MLflow beside this program"
+        )
+    if connection.execute(select(1).select_from(table("experiments")).limit(1)).first() is None:
+        raise UsageError(
+            f"the database {shown} has no experiment, and MLflow would create one: audit through its server"
+        )
+
+
+def _revision_of_installed_mlflow() -> str:
+    from alembic.script import ScriptDirectory
+
+    spec = find_spec("mlflow.store.db_migrations")
+    if spec is None or not spec.submodule_search_locations:
+        raise UsageError(
+            "this MLflow brings no database schema: install mlflow in full, or audit through an http address"
+        )
+    return str(ScriptDirectory(str(next(iter(spec.submodule_search_locations)))).get_current_head())
+
+
+def _must_be_whole_file_store(address: Address) -> None:
+    """MLflow makes whatever of these is missing."""
+    root = Path(address.path)
+    if not root.is_dir():
+        raise UsageError(f"there is no directory {address.shown}: check --tracking-uri")
+    if not (root / "models").is_dir():
+        raise UsageError(
+            f"the directory {address.shown} holds no MLflow model registry (no models/): check --tracking-uri"
+        )
+    if not (root / ".trash").is_dir():
+        raise UsageError(
+            f"the file store {address.shown} has no .trash/, and MLflow would create it: make it, then audit"
+        )
+    if os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() not in ("true", "1"):
+        raise UsageError("MLflow reads a file store only where MLFLOW_ALLOW_FILE_STORE=true is set: export it")
+
+
+def _extra(url: "URL", module: str | None) -> str:
+    if url.get_backend_name() == "postgresql":
+        return "pip install 'mlflow-registry-audit[postgres]'"
+    return f"pip install {module}"
+
+
+def _without(text: str, url: "URL") -> str:
+    """A driver's message may repeat the password."""
+    secrets = [str(url.password)] if url.password else []
+    secrets += [quote(secret, safe="") for secret in secrets]
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text

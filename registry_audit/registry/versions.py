@@ -169,9 +169,7 @@ def _there_is(connection: Connection, name: str) -> str:
 
 
 def _shown(connection: Connection) -> str:
-    from registry_audit.redact import redact
-
-    return redact(connection.registry_uri)
+    return connection.registry_address.shown
 
 
 def _name_filter(name: str) -> str | None:

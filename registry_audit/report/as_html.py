@@ -38,6 +38,7 @@ from registry_audit.report.words import (
     WHAT_A_BASELINE_IS,
     WHAT_FIRST_USE_CANNOT_SEE,
     moment_words,
+    registry_words,
 )
 from registry_audit.rules import CONTENT_CHANGED, RUN_REGISTRY_MISMATCH
 from registry_audit.verdict import BaselineStatus, Severity, Verdict
@@ -64,6 +65,7 @@ def chunks(document: AuditDocument) -> Iterator[str]:
     style, script = _part("audit.css"), _part("audit.js")
     return environment.get_template("audit.html.j2").generate(
         document=document,
+        registry=registry_words(document.registry),
         state=STATE_WORDS[document.outcome.state],
         lede=view.lede(document),
         changes=view.changes_words(document),

@@ -34,6 +34,7 @@ from registry_audit.report.words import (
     bytes_words,
     count,
     moment_words,
+    registry_words,
 )
 from registry_audit.verdict import BaselineStatus, Severity, Verdict
 
@@ -67,7 +68,7 @@ def _head(document: AuditDocument) -> list[str]:
         markdown(lede(document)),
         "",
         *([markdown(changes), ""] if (changes := changes_words(document)) else []),
-        f"Registry {markdown(registry.registry_uri)}{server}. {made}",
+        f"Registry {markdown(registry_words(registry))}{server}. {made}",
     ]
 
 

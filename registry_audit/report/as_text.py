@@ -23,7 +23,7 @@ from registry_audit.report.view import (
     version_id,
     waiver_words,
 )
-from registry_audit.report.words import BASELINE_WORDS, HEAD_WHY, STATE_WORDS, VERDICT_WORDS, count
+from registry_audit.report.words import BASELINE_WORDS, HEAD_WHY, STATE_WORDS, VERDICT_WORDS, count, registry_words
 from registry_audit.verdict import BaselineStatus, Severity, Verdict
 
 
@@ -95,7 +95,7 @@ def _summary(document: AuditDocument) -> list[str]:
     rows: list[tuple[str, str]] = [
         ("Result", f"{STATE_WORDS[document.outcome.state]} (exit status {document.outcome.exit_status})"),
         ("", lede(document)),
-        ("Registry", document.registry.registry_uri),
+        ("Registry", registry_words(document.registry)),
         ("Coverage", ", ".join(f"{number:,} {word}" for word, number in counts)),
         ("Read", read_words(document)),
         ("Verdicts", _counted((VERDICT_WORDS[v].label.lower(), summary.verdicts.get(v, 0)) for v in Verdict)),

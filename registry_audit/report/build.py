@@ -15,6 +15,7 @@ from registry_audit.audit.signatures import SIGNATURE
 from registry_audit.audit.summary import CopySummary
 from registry_audit.ledger.record import Recorded
 from registry_audit.redact import redact
+from registry_audit.registry.address import shown_address
 from registry_audit.report.document import (
     AuditDocument,
     BaselineDifferenceRow,
@@ -87,8 +88,10 @@ class DocumentBuilder:
             generated_at=(generated_at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ"),
             tool=tool(),
             registry=Registry(
-                tracking_uri=redact(scope.tracking_uri),
-                registry_uri=redact(scope.registry_uri),
+                tracking_uri=shown_address(scope.tracking_uri),
+                registry_uri=shown_address(scope.registry_uri),
+                known_as=scope.registry or None,
+                workspace=scope.workspace,
                 mlflow_server=scope.mlflow_server,
             ),
             options=self._options.reported(),
@@ -225,7 +228,7 @@ def _baseline_difference_rows(audit: VersionAudit) -> tuple[BaselineDifferenceRo
 
 def _ledger_row(recorded: Recorded, url: str) -> LedgerRow:
     return LedgerRow(
-        url=redact(url),
+        url=shown_address(url),
         head=recorded.head.digest,
         entries=recorded.head.seq,
         audit_id=recorded.audit_id,

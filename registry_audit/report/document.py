@@ -146,6 +146,8 @@ class Registry(_Row):
     tracking_uri: str  # redacted
     registry_uri: str  # redacted
     mlflow_server: str | None  # version of the server; None where there is none
+    known_as: str | None = None  # what the ledger files it under: a name, or the address it was first audited under
+    workspace: str | None = None  # MLflow's workspace; None for the default one
 
 
 class LedgerRow(_Row):

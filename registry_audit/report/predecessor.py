@@ -19,6 +19,7 @@ from registry_audit.audit.summary import CopySummary, summary_of
 from registry_audit.config import CompareConfig
 from registry_audit.model.manifest import manifest_of
 from registry_audit.redact import redact
+from registry_audit.registry.address import shown_address
 from registry_audit.registry.version import RegisteredVersion
 
 _CHECK_SIDES = ("run_model", "reg_model")
@@ -56,7 +57,7 @@ def compare_report(pair: VersionPair, config: CompareConfig, uris: tuple[str, st
         "Config": config.reported(),
         "Model_Version_Summary": {
             server: {
-                "client": redact(uri),
+                "client": shown_address(uri),
                 "version": {**_version(resolved.version), "download_uri": redact(resolved.reg_model.uri)},
             }
             for server, uri, resolved in zip(_SERVERS, uris, pair.resolved, strict=True)

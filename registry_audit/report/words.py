@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from registry_audit.registry.address import shown_identity
+from registry_audit.report.document import Registry
 from registry_audit.verdict import BaselineStatus, SignatureStatus, Storage, Verdict
 
 
@@ -117,6 +119,22 @@ WHAT_FIRST_USE_CANNOT_SEE = (
     "An overwrite that was undone before the next audit.",
     "Whether the accepted bytes are good: a baseline says that they are the same, not that they are right or safe.",
 )
+
+
+def registry_words(registry: Registry) -> str:
+    """`http://server:5000, workspace team-a, known to the ledger as prod`: the latter two only where they say more."""
+    words = [registry.registry_uri]
+    if registry.workspace is not None:
+        words.append(f"workspace {registry.workspace}")
+    if registry.known_as is not None and not _says_no_more(registry):
+        words.append(f"known to the ledger as {registry.known_as}")
+    return ", ".join(words)
+
+
+def _says_no_more(registry: Registry) -> bool:
+    """Whether the ledger's name for a registry is only its address, normalised."""
+    address = (registry.known_as or "").partition("#workspace=")[0]
+    return address in (registry.registry_uri, shown_identity(registry.registry_uri))
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

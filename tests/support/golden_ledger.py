@@ -40,6 +40,7 @@ def filled(url: str) -> Ledger:
     waive(ledger, REGISTRY, "wine", "2", "RA002", path=None, by="bob", reason="known", until="2999-12-31")
     record(ledger, changed, row(version="2", files=CHANGED), odd, audit_id="third")
     begin(ledger, scope_of(odd), options(), "killed")
+    ledger.append([Draft(Kind.REGISTRY, REGISTRY, body={"address": "http://another.example", "name": "prod"})])
     return ledger
 
 

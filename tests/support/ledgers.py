@@ -86,7 +86,7 @@ def scope_of(*rows: VersionAudit, unlisted: tuple[VersionAudit, ...] = ()) -> Sc
     """An audit of these versions, in a registry that also lists the `unlisted` ones."""
     listed = frozenset((storable(r.version.name), r.version.version) for r in (*rows, *unlisted))
     versions = tuple(r.version for r in rows)
-    return Scope(versions, REGISTRY_URI, REGISTRY_URI, None, len(listed), listed=listed)
+    return Scope(versions, REGISTRY_URI, REGISTRY_URI, None, len(listed), listed=listed, registry=REGISTRY)
 
 
 def options(**chosen: object) -> AuditOptions:

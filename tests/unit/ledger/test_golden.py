@@ -51,7 +51,7 @@ def test_it_is_remembered(old: Ledger, sqlite_url: str) -> None:
     with old.reading() as reader:
         memory = load_memory(reader, REGISTRY)
         kinds = {entry.kind for entry in reader.all_entries()}
-    assert kinds == set(Kind)
+    assert kinds == set(Kind) - {Kind.REGISTRY}  # later than 0.1.0
     assert {key: baseline.manifest is None for key, baseline in memory.baselines.items()} == {
         ("beer", "1"): True,
         ("café \u202e", "1"): False,

@@ -164,7 +164,7 @@ def test_an_unreadable_version_keeps_its_baseline(ledger: Ledger) -> None:
 
 def test_registries_do_not_mix(ledger: Ledger) -> None:
     record(ledger, row(), accept_new=True)
-    elsewhere = replace(scope_of(row(files=CHANGED)), registry_uri="http://other:5000")
+    elsewhere = replace(scope_of(row(files=CHANGED)), registry="http://other:5000")
     assert statuses(record(ledger, row(files=CHANGED), scope=elsewhere)) == {"wine/1": "new"}
     with ledger.reading() as reader:
         assert reader.registries() == [REGISTRY, "http://other:5000"]

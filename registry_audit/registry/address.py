@@ -1,0 +1,266 @@
+"""The address of a tracking server or a registry, taken apart once, by the parser that will use it.
+
+From an address follow four things that must never be confused: what is opened, what is shown, what it is known by in a
+ledger, and which host gets credentials. What is shown is put together from named parts, so that a secret can only be
+shown if somebody names it here.
+"""
+
+import hashlib
+import ipaddress
+import os
+import posixpath
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.request import url2pathname
+
+from registry_audit.errors import UsageError
+from registry_audit.printable import printable
+from registry_audit.redact import remember_userinfo
+
+DEFAULT_WORKSPACE = "default"
+
+_HTTP_PORTS = {"http": 80, "https": 443}
+_DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 1433, "oracle": 1521}
+_SIGN_IN = frozenset({"user", "username", "uid", "password", "passwd", "pwd", "passfile", "sslpassword", "token"})
+_DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle")
+
+
+class AddressKind(StrEnum):
+    SERVER = "server"  # http, https
+    DATABASE = "database"
+    DIRECTORY = "directory"  # MLflow's file store
+    DATABRICKS = "databricks"
+    UNITY_CATALOG = "unity catalog"  # databricks-uc, uc
+    OTHER = "other"  # of a plugin of MLflow
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One parsed address. Two addresses with one `identity` are one address; only `shown` may be printed."""
+
+    kind: AddressKind
+    uri: str = field(repr=False)  # as it was given, with whatever secrets it holds
+    shown: str
+    identity: str
+    path: str = field(default="", repr=False)  # of a directory
+
+
+def parse_address(uri: str) -> Address:
+    """Take an address apart.
+
+    Raises:
+        UsageError: no parser can read it. The message holds nothing of the address but its scheme.
+    """
+    text = uri.strip()
+    remember_userinfo(text)
+    scheme = _scheme(text)
+    base = scheme.partition("+")[0]
+    if base in _DATABASES:
+        return _database(text)
+    if scheme in _HTTP_PORTS:
+        return _server(text)
+    if scheme in ("", "file"):
+        return _directory(text)
+    if scheme in ("databricks", "databricks-uc", "uc"):
+        return _databricks(text, scheme)
+    return _other(text, scheme)
+
+
+def _other(uri: str, scheme: str) -> Address:
+    """The address of a plugin of MLflow, or one whose scheme was forgotten."""
+    if uri.partition(":")[2].partition("/")[0].isdecimal():
+        raise UsageError(f"the address has no scheme: write http://{printable(uri)}")
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise UsageError(f"the address {scheme}://... is no URL: {_reason(error)}") from error
+    _must_be_unambiguous(uri, parts.netloc)
+    host = parts.netloc.rpartition("@")[2]
+    shown = printable(f"{scheme}://{host}{parts.path}" if host else scheme)
+    return Address(AddressKind.OTHER, uri, shown, f"{shown}#{_digest(repr((host, parts.path, parts.query)))}")
+
+
+def shown_address(uri: str) -> str:
+    """What may be printed of an address, also of one that no parser can read."""
+    try:
+        return parse_address(uri).shown
+    except UsageError:
+        return printable(f"{_scheme(uri)}://..." if _scheme(uri) else "...")
+
+
+def shown_identity(uri: str) -> str | None:
+    """The identity of an address that holds no secret; None where no parser can read it."""
+    try:
+        return parse_address(uri).identity
+    except UsageError:
+        return None
+
+
+def registry_identity(address: Address, workspace: str | None) -> str:
+    """What a ledger knows a registry by, unless it was given a name.
+
+    Args:
+        workspace: MLflow's workspace on the server; none and `default` are the same one.
+    """
+    if workspace in (None, "", DEFAULT_WORKSPACE) or address.kind not in (AddressKind.SERVER, AddressKind.DATABASE):
+        return address.identity
+    return f"{address.identity}#workspace={workspace}"
+
+
+def active_workspace() -> str | None:
+    """The workspace that MLflow's client will ask for, from its own environment variable; None for the default one."""
+    workspace = os.environ.get("MLFLOW_WORKSPACE", "").strip()
+    return None if workspace in ("", DEFAULT_WORKSPACE) else workspace
+
+
+def _scheme(uri: str) -> str:
+    """Lower case; empty for a path. One letter is a drive, and no scheme holds a slash."""
+    head, colon, _ = uri.strip().partition(":")
+    if not colon:
+        return head if head in ("databricks", "databricks-uc", "uc") else ""
+    if len(head) == 1 or not head.replace("+", "").replace("-", "").replace(".", "").isalnum() or not head.isascii():
+        return ""
+    return head.lower()
+
+
+def _server(uri: str) -> Address:
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise UsageError(f"the address {_scheme(uri)}://... is no URL: {_reason(error)}") from error
+    if not host:
+        raise UsageError(f"the address {_scheme(uri)}://... names no host")
+    _must_be_unambiguous(uri, parts.netloc)
+    scheme = parts.scheme.lower()
+    shown_host = f"[{host}]" if ":" in host else host
+    shown_port = f":{port}" if port is not None else ""
+    shown = printable(f"{scheme}://{shown_host}{shown_port}{parts.path}")
+    identity_port = f":{port}" if port not in (None, _HTTP_PORTS[scheme]) else ""
+    identity = f"{scheme}://{normal_host(host)}{identity_port}{_normal_path(parts.path)}"
+    # A browser's address ends in `#/models`; MLflow would put its own paths behind that.
+    opened = urlunsplit((scheme, parts.netloc, parts.path, "", ""))
+    return Address(AddressKind.SERVER, opened, shown.rstrip("/"), identity)
+
+
+def _must_be_unambiguous(uri: str, netloc: str) -> None:
+    """An `@` behind the host was meant to stand before it: the password would be taken for a path, and shown."""
+    if "@" in uri.partition("://")[2].removeprefix(netloc):
+        raise UsageError(f"the address {_scheme(uri)}://... has an @ behind its host: percent-encode user and password")
+
+
+def _database(uri: str) -> Address:
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    # MLflow takes `postgres`, SQLAlchemy does not: its message then names the scheme that works.
+    try:
+        url = make_url(uri)
+        backend = url.get_backend_name()
+    except (ArgumentError, ValueError) as error:
+        raise UsageError(f"the address {_scheme(uri)}:... is no database URL that SQLAlchemy can read") from error
+    database = url.database or ""
+    if backend == "sqlite":
+        path = (
+            os.path.realpath(database) if database and not database.startswith("file:") else database.partition("?")[0]
+        )
+        return Address(
+            AddressKind.DATABASE, uri, printable(f"sqlite:///{database.partition('?')[0]}"), f"sqlite:///{path}"
+        )
+    if not url.host and url.query:
+        # The whole connection may stand in one parameter (odbc_connect, host of a socket): shown not at all.
+        identity = f"{backend}:///{database}#{_digest(repr(_selecting(url.query)))}"
+        return Address(AddressKind.DATABASE, uri, printable(f"{backend}:///{database}"), identity)
+    if "@" in f"{url.host}{database}":
+        raise UsageError(f"the address {backend}://... has an @ behind its host: percent-encode user and password")
+    host = normal_host(url.host or "localhost")
+    port = url.port if url.port not in (None, _DATABASE_PORTS.get(backend)) else None
+    shown_port = f":{url.port}" if url.port else ""
+    shown = printable(f"{backend}://{url.host or ''}{shown_port}/{database}")
+    schema = "".join(
+        f"#{key}={value}" for key, value in sorted(url.query.items()) if key in ("schema", "charset_schema")
+    )
+    return Address(
+        AddressKind.DATABASE, uri, shown, f"{backend}://{host}{f':{port}' if port else ''}/{database}{schema}"
+    )
+
+
+def _selecting(query: Mapping[str, object]) -> list[tuple[str, str]]:
+    """The parameters that select a database, without those that sign in."""
+    selecting = []
+    for key, value in sorted(query.items()):
+        text = str(value)
+        if key.lower() == "odbc_connect":
+            pairs = (pair.partition("=") for pair in text.split(";"))
+            selecting += [
+                (name.strip().lower(), what) for name, _, what in pairs if name.strip().lower() not in _SIGN_IN
+            ]
+        elif key.lower() not in _SIGN_IN:
+            selecting.append((key, text))
+    return selecting
+
+
+def _directory(uri: str) -> Address:
+    """Decoded as MLflow decodes it (mlflow.utils.file_utils.local_file_uri_to_path)."""
+    path = uri
+    if _scheme(uri) == "file":
+        parts = urlsplit(uri)
+        if parts.netloc not in ("", "localhost"):
+            raise UsageError(
+                f"the address file://{printable(parts.netloc.rpartition('@')[2])}/... is on another machine"
+            )
+        path = parts.path
+    if not path:
+        raise UsageError("the address is empty: give --tracking-uri or set MLFLOW_TRACKING_URI")
+    if "\0" in path:
+        raise UsageError("the address holds a NUL byte")
+    real = os.path.realpath(url2pathname(path))
+    return Address(AddressKind.DIRECTORY, uri, printable(real), f"file://{real}", real)
+
+
+def _databricks(uri: str, scheme: str) -> Address:
+    kind = AddressKind.DATABRICKS if scheme == "databricks" else AddressKind.UNITY_CATALOG
+    rest = uri.partition(":")[2]
+    if scheme == "uc":
+        inner = rest.removeprefix("//") if rest.startswith("//") else rest
+        if _scheme(inner) in _HTTP_PORTS:
+            server = _server(inner)
+            return Address(kind, uri, f"uc:{server.shown}", f"uc:{server.identity}")
+        return Address(
+            kind, uri, printable(f"uc:{inner.rpartition('@')[2]}"), f"uc:{inner.rpartition('@')[2].rstrip('/')}"
+        )
+    profile = rest.removeprefix("//").rstrip("/") or "DEFAULT"
+    shown = scheme if profile == "DEFAULT" and not rest else f"{scheme}://{profile}"
+    return Address(kind, uri, printable(shown), f"{scheme}://{profile}")
+
+
+def normal_host(host: str) -> str:
+    """One spelling of a host: lower case, no trailing dot, numbers of IPv4 and IPv6 in their usual form."""
+    plain = unquote(host).lower().removesuffix(".")
+    if plain.replace(".", "").isdigit():
+        try:
+            return socket.inet_ntoa(socket.inet_aton(plain))  # 127.1 is 127.0.0.1
+        except OSError:
+            return plain
+    try:
+        return f"[{ipaddress.ip_address(plain.strip('[]'))}]" if ":" in plain else plain
+    except ValueError:
+        return plain
+
+
+def _normal_path(path: str) -> str:
+    clean = posixpath.normpath("/" + "/".join(part for part in unquote(path).split("/") if part))
+    return "" if clean == "/" else quote(clean)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _reason(error: ValueError) -> str:
+    """What the standard library says of a URL, without the URL."""
+    known = ("Port out of range 0-65535", "Invalid IPv6 URL")
+    return next((reason for reason in known if reason in str(error)), "its host or port cannot be read")

@@ -1,0 +1,141 @@
+"""Addresses: one identity for every spelling, and no secret in what is shown."""
+
+from urllib.parse import quote
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from registry_audit.errors import UsageError
+from registry_audit.redact import redact
+from registry_audit.registry.address import AddressKind, parse_address, registry_identity, shown_address
+
+SAME = [
+    ("http://h/mlflow", "http://h/mlflow/"),
+    ("http://h/mlflow", "http://h//mlflow"),
+    ("http://h/mlflow", "http://h/./x/../mlflow"),
+    ("http://h/a%20b", "http://h/a b"),
+    ("http://h", "HTTP://H:80/"),
+    ("http://h", "http://user:password@h./#/models"),
+    ("https://h", "https://h:443"),
+    ("http://127.0.0.1:5000", "http://127.1:5000"),
+    ("http://[::1]:5000", "http://[0:0:0:0:0:0:0:1]:5000"),
+    ("postgresql://u:p@db/mlflow", "postgresql+psycopg2://v@DB:5432/mlflow"),
+    ("mysql://db/m", "mysql+pymysql://db:3306/m"),
+    ("sqlite:////x/m.db", "sqlite+pysqlite:////x/y/../m.db"),
+    ("file:///x/mlruns", "/x/mlruns"),
+    ("databricks", "databricks://DEFAULT"),
+    ("databricks-uc", "databricks-uc://DEFAULT"),
+    (
+        "mssql+pyodbc:///?odbc_connect=SERVER%3Dh%3BDATABASE%3Dm%3BUID%3Da%3BPWD%3Db",
+        "mssql+pyodbc:///?odbc_connect=SERVER%3Dh%3BDATABASE%3Dm%3BUID%3Dc%3BPWD%3Dd",
+    ),
+]
+OTHER = [
+    ("http://h", "https://h"),
+    ("http://h", "http://h:5000"),
+    ("http://h/a", "http://h/b"),
+    ("http://localhost:5000", "http://127.0.0.1:5000"),
+    ("postgresql://db/a", "postgresql://db/b"),
+    ("postgresql://db/a", "postgresql://db:5433/a"),
+    ("postgresql:///a?host=/one", "postgresql:///a?host=/two"),
+    ("sqlite:////x/m.db", "sqlite:////x/n.db"),
+    ("databricks://one", "databricks://two"),
+    ("databricks://one", "databricks-uc://one"),
+    ("uc:http://h:8080", "uc:http://h:8081"),
+    (
+        "mssql+pyodbc:///?odbc_connect=SERVER%3Dh%3BDATABASE%3Dm",
+        "mssql+pyodbc:///?odbc_connect=SERVER%3Dh%3BDATABASE%3Dn",
+    ),
+]
+
+
+@pytest.mark.parametrize(("one", "another"), SAME)
+def test_spellings_of_one_address_are_one(one: str, another: str) -> None:
+    assert parse_address(one).identity == parse_address(another).identity
+
+
+@pytest.mark.parametrize(("one", "another"), OTHER)
+def test_two_addresses_are_two(one: str, another: str) -> None:
+    assert parse_address(one).identity != parse_address(another).identity
+
+
+def test_an_identity_is_an_address_of_itself() -> None:
+    """A ledger's keys are read back as addresses."""
+    for address in (*sum(SAME, ()), *sum(OTHER, ())):
+        identity = parse_address(address).identity
+        if "#" not in identity:
+            assert parse_address(identity).identity == identity
+
+
+@pytest.mark.parametrize(
+    ("workspace", "ends"), [(None, ""), ("", ""), ("default", ""), ("team-a", "#workspace=team-a")]
+)
+def test_the_workspace_is_part_of_a_server(workspace: str | None, ends: str) -> None:
+    assert registry_identity(parse_address("http://h:5000"), workspace) == f"http://h:5000{ends}"
+    assert registry_identity(parse_address("databricks://p"), workspace) == "databricks://p"
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("localhost:5000", "write http://localhost:5000"),
+        ("http://:80", "no host"),
+        ("http://h:99999", "Port out of range"),
+        ("file://other/mlruns", "another machine"),
+        ("", "--tracking-uri"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_a_way_out(address: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        parse_address(address)
+
+
+def test_a_browsers_address_is_the_servers() -> None:
+    address = parse_address("http://h:5000/mlflow/#/models/Wine")
+    assert (address.kind, address.uri) == (AddressKind.SERVER, "http://h:5000/mlflow/")
+
+
+# Nothing that could be a part of the rest of an address by chance.
+secrets = st.text(st.sampled_from("SECRETxyz0123456789/@:'\"#?&=;% ü"), min_size=6).map(lambda text: f"qQ{text}Qq")
+SCHEMES = ["http", "https", "postgresql", "postgresql+psycopg2", "mysql+pymysql", "mssql+pyodbc", "plugin"]
+
+
+@given(st.sampled_from(SCHEMES), secrets, secrets, st.booleans())
+def test_no_secret_is_shown(scheme: str, user: str, password: str, quoted: bool) -> None:
+    """Whatever the parser accepts: user, password, and parameters, quoted or as they are."""
+    written = (quote(user, safe=""), quote(password, safe="")) if quoted else (user, password)
+    query = f"password={quote(password, safe='')}&odbc_connect={quote('PWD=' + password, safe='')}"
+    for address in (
+        f"{scheme}://{written[0]}:{written[1]}@host.example/db",
+        f"{scheme}://{written[1]}@host.example/db",
+        f"{scheme}://{written[1]}:@host.example/db",
+        f"{scheme}://host.example/db?{query}",
+    ):
+        try:
+            parsed = parse_address(address)
+        except UsageError as error:
+            _holds_nothing(str(error), user, password)
+            continue
+        assume(parsed.identity.partition("#")[0].find("host.example") >= 0)
+        for shown in (parsed.shown, repr(parsed), parsed.identity, shown_address(address)):
+            _holds_nothing(shown, user, password)
+        if quoted or "@host" not in address:
+            _holds_nothing(redact(f"could not connect to {address}: refused"), user, password)
+
+
+@given(secrets)
+def test_a_password_that_was_opened_is_known_in_any_message(password: str) -> None:
+    """SQLAlchemy reads a password with slashes and blanks as it stands, and its drivers repeat it."""
+    address = f"postgresql://auditor:{password}@db.example/mlflow"
+    try:
+        parse_address(address)
+    except UsageError:
+        return
+    _holds_nothing(redact(f"no connection to {address} (retried)"), password)
+
+
+def _holds_nothing(shown: str, *hidden: str) -> None:
+    for secret in hidden:
+        for form in (secret, quote(secret), quote(secret, safe="")):
+            assert form not in shown
