@@ -28,7 +28,7 @@ def redact(text: str) -> str:
     # What each of them cannot do without is looked for first: most texts are paths, and there are many.
     if "@" in text:
         for userinfo in tuple(_remembered):
-            text = text.replace(f"{userinfo}@", "***@")
+            text = text.replace(f"//{userinfo}@", "//***@")
         text = _USERINFO.sub(_userinfo, text)
     if "=" in text:
         text = _SECRET_PARAMETER.sub(r"\g<key>***", text)
