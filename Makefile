@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A file's tests share its servers, so a file stays on one core.
+ALL_CORES := --numprocesses auto --dist loadfile
 STAMP := $(VENV)/.installed-from-lock
 
 .PHONY: setup demo test test-all lint docs bench bench-all lock clean
@@ -20,10 +22,11 @@ demo: setup
 	@$(BIN)/registry-audit demo --dir .demo --flow
 
 test: setup
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" $(ALL_CORES)
 
 test-all: setup
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m "not slow" $(ALL_CORES)
+	@$(BIN)/python -m pytest -m slow
 
 lint: setup
 	@$(BIN)/ruff check .
