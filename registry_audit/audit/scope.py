@@ -8,7 +8,7 @@ from registry_audit.audit.options import AuditOptions, selected
 from registry_audit.audit.session import Session
 from registry_audit.errors import NotFound
 from registry_audit.patience import patiently
-from registry_audit.registry.connection import server_version
+from registry_audit.registry.connection import must_listen, server_version
 from registry_audit.registry.version import Key, RegisteredVersion
 from registry_audit.registry.versions import list_versions, require_model
 
@@ -38,6 +38,7 @@ def list_scope(session: Session, options: AuditOptions) -> Scope:
         CouldNotVerify: the server cannot be read, or denies such a model.
     """
     connection = session.connection
+    must_listen(connection)
     server = patiently(lambda: server_version(connection))
     listing = list_versions(connection, options.filter)
     names = {version.name for version in listing.versions} if options.models else set()

@@ -74,9 +74,23 @@ def audit_command(run: Run) -> click.Command:
         "--max-bytes-per-second", type=click.IntRange(1), metavar="N", help="Most bytes read from servers in a second."
     )
     @click.option("--quiet", is_flag=True, help="No progress on stderr.")
+    @click.option("-v", "--verbose", is_flag=True, help="List every version, also those without a finding.")
+    @click.option(
+        "--format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="What to print on stdout; json is the audit.json of --report-dir.",
+    )
     @submittable("audit-registry", translate=_of_flow, check=_check)
     def command(
-        report_dir: Path | None, audit_id: str | None, quiet: bool, tracking_uri: str | None, **chosen: Any
+        report_dir: Path | None,
+        audit_id: str | None,
+        quiet: bool,
+        verbose: bool,
+        format: str,
+        tracking_uri: str | None,
+        **chosen: Any,
     ) -> int:
         """Audit every version of every registered model: read each copy whole, compare, and judge by the rules.
 
@@ -98,7 +112,7 @@ def audit_command(run: Run) -> click.Command:
         except AuditError:
             work.remove()
             raise
-        _show(document, report_dir)
+        _show(document, report_dir, format, verbose=verbose)
         work.remove()
         return document.outcome.exit_status
 
@@ -121,13 +135,14 @@ def _check(parameters: dict[str, Any]) -> None:
     audit_options(given | of_the_worker)
 
 
-def _show(document: "AuditDocument", report_dir: Path | None) -> None:
-    from registry_audit.report.render import rendered
+def _show(document: "AuditDocument", report_dir: Path | None, format: str, *, verbose: bool) -> None:
+    from registry_audit.cli.colour import coloured
+    from registry_audit.report import as_json, as_text
     from registry_audit.report.write import write_report
 
     written = write_report(document, report_dir) if report_dir is not None else ()
-    for chunk in rendered(document, "text"):
-        click.echo(chunk, nl=False)
+    for chunk in as_json.chunks(document) if format == "json" else as_text.chunks(document, brief=not verbose):
+        click.echo(chunk if format == "json" else coloured(chunk), nl=False)
     for path in written:
         click.echo(f"wrote {path}", err=True)
 

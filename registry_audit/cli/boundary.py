@@ -33,8 +33,13 @@ def run(command: click.Command, prog_name: str, arguments: Sequence[str] | None 
         return _say(prog_name, "interrupted", ExitStatus.INTERRUPTED)
     except KeyboardInterrupt:
         return _say(prog_name, "interrupted", ExitStatus.INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return int(ExitStatus.USAGE)
     except click.ClickException as error:
-        return _say(prog_name, f"{error.format_message()} (see {prog_name} --help)", ExitStatus.USAGE)
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else prog_name
+        return _say(prog_name, f"{error.format_message()} (see {path} --help)", ExitStatus.USAGE)
     except AuditError as error:
         return _say(prog_name, error.message, error.exit_status)
     except Exception as error:  # noqa: BLE001 - a defect of ours must not look like "findings", which is Python's own exit status 1

@@ -18,6 +18,7 @@ _COMMANDS = {
     "compare": ("registry_audit.cli.compare", "Compare two model versions, on one or two tracking servers."),
     "baseline": ("registry_audit.cli.baseline", "The accepted bytes of each version: list, show, accept, verify."),
     "report": ("registry_audit.cli.report", "Render an audit.json as HTML, JUnit XML, Markdown, CSV or text."),
+    "doctor": ("registry_audit.cli.doctor", "Tell in seconds whether server, stores and ledger can be reached."),
     "rule": ("registry_audit.cli.rule", "Explain a rule: what it finds, what to do, how to waive it."),
     "demo": ("registry_audit.cli.demo", "Build a small registry with known damage, and audit it."),
 }

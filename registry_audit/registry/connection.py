@@ -6,21 +6,28 @@ every `models:/` and `runs:/` URI is resolved here.
 """
 
 import os
+import socket
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from registry_audit.errors import Transient, UsageError
+from tenacity import Retrying, stop_after_delay, wait_fixed
+
+from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.redact import remember_userinfo
 from registry_audit.registry.address import Address, AddressKind, active_workspace, parse_address, registry_identity
 from registry_audit.registry.database import read_only
 from registry_audit.registry.transfers import Transfers
+from registry_audit.registry.translate import NOTHING_LISTENS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from registry_audit.registry.transport import Wire
+
+
+_LISTENS_WITHIN_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +128,30 @@ def connect(server: Server, transfers: Transfers | None = None) -> Connection:
         UsageError: the URI is not one MLflow can open, or a named environment variable is not set.
     """
     return Connection(server, transfers)
+
+
+def must_listen(connection: Connection) -> None:
+    """Find a wrong host or port within seconds, before MLflow's client tries for half a minute.
+
+    A server that is being restarted gets some seconds; proxies of the environment are left to the client.
+
+    Raises:
+        CouldNotVerify: nothing listens at the address of the tracking server.
+    """
+    import requests
+
+    if not connection.is_http or requests.utils.get_environ_proxies(connection.tracking_uri):
+        return
+    parts = urlsplit(connection.tracking_uri)
+    where = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
+    soon = Retrying(stop=stop_after_delay(_LISTENS_WITHIN_SECONDS), wait=wait_fixed(0.3), reraise=True)
+    try:
+        soon(socket.create_connection, where, timeout=_LISTENS_WITHIN_SECONDS).close()
+    except socket.gaierror as error:
+        raise CouldNotVerify(f"could not reach {connection.tracking.shown}: there is no host of that name") from error
+    except OSError as error:
+        why = "it does not answer" if isinstance(error, TimeoutError) else NOTHING_LISTENS
+        raise CouldNotVerify(f"could not reach {connection.tracking.shown}: {why}") from error
 
 
 def server_version(connection: Connection) -> str | None:

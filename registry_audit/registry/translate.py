@@ -19,6 +19,8 @@ _MISSING = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "ENDPOINT_NOT_FOUND"}
 _DENIED = {"PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
 _BAD_CREDENTIALS = {"UNAUTHENTICATED"}
 _WRONG_REQUEST = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST", "FEATURE_DISABLED"}
+NOTHING_LISTENS = "nothing listens there; is the port right, and does the server run?"
+_WRAPPED_AT_MOST = 10
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -46,6 +48,8 @@ def explain(error: Exception, doing: str) -> AuditError:
     import requests
     from mlflow.exceptions import MlflowException
 
+    if (why := _unreachable(error)) is not None:
+        return Transient(f"could not {doing}: {why}")
     short = printable(redact(_first_line(error)))[:400]
     if isinstance(error, MlflowException):
         return _explain_mlflow(error, doing, short)
@@ -59,6 +63,32 @@ def explain(error: Exception, doing: str) -> AuditError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return NotFound(f"could not {doing}: no such file")
     return CouldNotVerify(f"could not {doing}: {type(error).__name__}: {short}")
+
+
+def _unreachable(error: BaseException | None) -> str | None:
+    """Why no connection came about, in plain words; None for everything else.
+
+    MLflow and requests wrap what urllib3 says, each in a text of its own around it.
+    """
+    from urllib3 import exceptions as urllib3
+
+    for _ in range(_WRAPPED_AT_MOST):
+        if error is None:
+            return None
+        reason = getattr(error.args[0], "reason", None) if error.args else None
+        match reason if reason is not None else error:
+            case urllib3.NameResolutionError():
+                return "there is no host of that name"
+            case urllib3.NewConnectionError():
+                return NOTHING_LISTENS
+            case urllib3.ConnectTimeoutError():
+                return "it does not answer in time"
+            case urllib3.SSLError() as failed:
+                return f"TLS failed: {printable(redact(_first_line(failed)))[:200]}"
+            case _:
+                pass
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _explain_mlflow(error: "MlflowException", doing: str, short: str) -> AuditError:

@@ -12,7 +12,7 @@ from registry_audit.errors import AuditError, CouldNotVerify, NotFound, UsageErr
 from registry_audit.patience import patiently
 from registry_audit.printable import printable
 from registry_audit.refs import Alias, Latest, Number, Selector, Stage
-from registry_audit.registry.connection import Connection
+from registry_audit.registry.connection import Connection, must_listen
 from registry_audit.registry.listed import KeySet, ListedVersions, version_spool
 from registry_audit.registry.translate import translated
 from registry_audit.registry.version import Key, RegisteredVersion
@@ -85,6 +85,7 @@ def find_version(connection: Connection, name: str, selector: Selector) -> Regis
         NotFound: no such model, version, stage or alias; the message says which and what there is instead.
         CouldNotVerify: denied, or the server cannot be read.
     """
+    must_listen(connection)
     label = f"model '{printable(name)}'"
     match selector:
         case Number(version):
@@ -115,6 +116,21 @@ def find_version(connection: Connection, name: str, selector: Selector) -> Regis
         held = [alias for alias, version in dict(model.aliases or {}).items() if str(version) == str(found.version)]
         return replace(_registered(found), aliases=tuple(sorted(held)))
     return _registered(found)
+
+
+def newest_versions(connection: Connection, count: int) -> list[RegisteredVersion]:
+    """At most so many versions, in the order in which the server lists them: one page, for a first look.
+
+    Raises:
+        UsageError: the server refuses the credentials.
+        CouldNotVerify: the server cannot be read.
+    """
+    if connection.is_uc:
+        models = _page(connection.client.search_registered_models, max_results=1)
+        filters = [_name_filter(model.name) for model in models]
+        pages = (_page(connection.client.search_model_versions, filter_string=chosen) for chosen in filters)
+        return [_listed(version) for page in pages for version in page]
+    return [_listed(version) for version in _page(connection.client.search_model_versions, max_results=count)]
 
 
 def require_model(connection: Connection, name: str) -> None:

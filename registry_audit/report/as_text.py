@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from registry_audit.printable import printable
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.lines import LEGEND, baseline_lines, difference_line, version_line
-from registry_audit.report.overview import PlacedFinding, overview_of
+from registry_audit.report.overview import PlacedFinding, is_clean, overview_of
 from registry_audit.report.view import (
     changes_words,
     lede,
@@ -17,6 +17,7 @@ from registry_audit.report.view import (
     read_words,
     resolved_title,
     resolved_words,
+    signature_words,
     split_waived,
     untold_words,
     vanished_words,
@@ -27,15 +28,23 @@ from registry_audit.report.words import BASELINE_WORDS, HEAD_WHY, STATE_WORDS, V
 from registry_audit.verdict import BaselineStatus, Severity, Verdict
 
 
-def chunks(document: AuditDocument) -> Iterator[str]:
-    """Plain text without escape sequences or markup; only newline and tab are control characters in it."""
-    for line in _versions(document):
+def chunks(document: AuditDocument, *, brief: bool = False) -> Iterator[str]:
+    """Plain text without escape sequences or markup; only newline and tab are control characters in it.
+
+    Args:
+        brief: for a terminal: versions without a finding are counted and not listed, and the legend explains only the
+            signs that are shown.
+    """
+    signs = set[str]()
+    for line in _problems(document) if brief else _versions(document):
+        signs.add(line.lstrip()[:1])
         yield f"{line}\n"
+    legend = [line for line in LEGEND.splitlines() if not brief or line[0] in signs]
     parts = (
         _findings(document),
         _waived(document),
         _resolved(document),
-        ("Legend", *_indented(LEGEND.splitlines())),
+        ("Legend", *_indented(legend)) if legend else (),
         _summary(document),
     )
     if document.versions:
@@ -48,6 +57,20 @@ def _versions(document: AuditDocument) -> Iterator[str]:
         yield version_line(row)
         yield from _indented(difference_line(difference) for difference in row.differences)
         yield from _indented(baseline_lines(row))
+
+
+def _problems(document: AuditDocument) -> Iterator[str]:
+    """The versions that need somebody's attention, and how many there are besides."""
+    fine = 0
+    for row in document.versions:
+        if is_clean(row) and not row.baseline_differences and not signature_words(row):
+            fine += 1
+            continue
+        yield version_line(row)
+        yield from _indented(difference_line(difference) for difference in row.differences)
+        yield from _indented(baseline_lines(row))
+    if fine:
+        yield f"{count(fine, 'version')} without a finding {'is' if fine == 1 else 'are'} not listed: -v lists them"
 
 
 def _findings(document: AuditDocument) -> list[str]:

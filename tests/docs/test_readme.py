@@ -13,6 +13,7 @@ import yaml
 
 CHECKOUT = Path(__file__).parents[2]
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+COMMANDS = (CHECKOUT / "docs" / "commands.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 SECONDS = 240
 
@@ -23,8 +24,8 @@ class Example:
     shown: tuple[str, ...]  # lines; "..." stands for any number of them
 
 
-def blocks(language: str) -> list[str]:
-    return [match["text"] for match in BLOCK.finditer(README) if match["language"] == language]
+def blocks(language: str, page: str = README) -> list[str]:
+    return [match["text"] for match in BLOCK.finditer(page) if match["language"] == language]
 
 
 def examples() -> list[Example]:
@@ -96,7 +97,7 @@ def test_the_examples_print_what_they_show(here: Path) -> None:
         must_show(example, output)
 
 
-@pytest.mark.parametrize("text", [text for text in blocks("text") if text.startswith("Usage: ")])
+@pytest.mark.parametrize("text", [text for text in blocks("text", COMMANDS) if text.startswith("Usage: ")])
 def test_help_is_what_the_program_says(text: str) -> None:
     program = text.split()[1 : text.split().index("[OPTIONS]")]
     done = subprocess.run(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 DEFAULT_DEPLOYMENT = "ad-hoc"
 
+_SHOWN_HERE = frozenset({"quiet", "verbose", "format"})  # what this terminal shows, and no parameter of a flow
+
 Parameters = dict[str, Any]
 
 
@@ -68,7 +70,7 @@ def _typed(options: Parameters) -> Parameters:
     typed: Parameters = {}
     for option in context.command.params:
         name = option.name or ""
-        if name not in options or name == "quiet":
+        if name not in options or name in _SHOWN_HERE:
             continue
         spelled, value = option.opts[0], options[name]
         source = context.get_parameter_source(name)

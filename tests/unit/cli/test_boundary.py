@@ -12,8 +12,9 @@ import pytest
 
 from registry_audit import __version__
 from registry_audit.cli import boundary
-from registry_audit.cli.main import _COMMANDS
+from registry_audit.cli.main import _COMMANDS, registry_audit
 from registry_audit.errors import AuditError, CouldNotVerify, LedgerError, NotFound, Stopped, Transient, UsageError
+from registry_audit.verdict import ExitStatus
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "report"
 SECONDS = 60
@@ -194,3 +195,16 @@ def test_the_programs_with_the_predecessor_s_names(program_name: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=SECONDS)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"Usage: {program_name.replace('_', '-')} [OPTIONS]")
+
+
+def test_a_group_without_a_command_shows_its_whole_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["baseline"]):
+        assert boundary.run(registry_audit, "registry-audit", arguments) == ExitStatus.USAGE
+        shown = capsys.readouterr().err.splitlines()
+        assert shown[0].startswith("Usage: registry-audit")
+        assert "Commands:" in shown
+
+
+def test_an_error_names_the_help_of_its_own_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert boundary.run(registry_audit, "registry-audit", ["baseline", "accept", "--nonsense"]) == ExitStatus.USAGE
+    assert "(see registry-audit baseline accept --help)" in capsys.readouterr().err

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from registry_audit.report import as_text
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.lines import LEGEND, version_line
+from registry_audit.report.overview import is_clean
 from registry_audit.report.render import render
 from registry_audit.report.view import lede
 from registry_audit.report.words import VERDICT_WORDS, age_words, bytes_words, moment_words, short_digest
@@ -237,3 +239,23 @@ def test_an_age_is_told_in_hours_then_in_days(then: str, words: str) -> None:
 def test_a_digest_is_shortened_after_its_algorithm() -> None:
     assert short_digest("sha256:" + "ab" * 32) == "sha256:abababababab…"
     assert short_digest("") == ""
+
+
+def test_a_terminal_shows_what_is_wrong_and_counts_the_rest(sample: AuditDocument) -> None:
+    brief, full = "".join(as_text.chunks(sample, brief=True)), render(sample, "text")
+    clean = [row for row in sample.versions if is_clean(row) and "\t" not in version_line(row)]
+    assert clean
+    for row in sample.versions:
+        assert (f"{version_line(row)}\n" in brief) is (row not in clean)
+        assert f"{version_line(row)}\n" in full
+    assert f"{len(clean)} version" in brief
+    assert "not listed: -v lists them\n" in brief
+
+
+def test_the_legend_of_a_terminal_explains_the_signs_that_are_shown(
+    make_document: Callable[..., AuditDocument], make_version: Callable[..., Any]
+) -> None:
+    denied = make_document([make_version("Wine", "4", Verdict.UNVERIFIABLE, reason="denied")])
+    text = "".join(as_text.chunks(denied, brief=True))
+    assert "? unverifiable" in text
+    assert "= match" not in text

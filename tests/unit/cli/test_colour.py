@@ -1,0 +1,33 @@
+"""Colours are for terminals, and never for a file or a pipe."""
+
+import sys
+
+import pytest
+
+from registry_audit.cli.colour import coloured
+
+TEXT = (
+    "* Wine/3\tRA001 critical\n  critical  RA001 run-registry-mismatch  Wine/3\n  Result    Findings (exit status 1)\n"
+)
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+
+
+def test_a_terminal_sees_colours(terminal: None) -> None:
+    shown = coloured(TEXT)
+    assert shown.count("\x1b[0m") == 3
+    assert "\x1b[31m" in shown
+
+
+def test_no_color_is_kept_to(terminal: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert coloured(TEXT) == TEXT
+
+
+def test_a_pipe_sees_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
+    assert coloured(TEXT) == TEXT
