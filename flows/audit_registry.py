@@ -77,6 +77,7 @@ def audit_registry(
     fan_out: Annotated[int, Field(ge=1, le=256)] | None = None,
     workers: Annotated[int, Field(ge=1, le=256)] = DEFAULT_WORKERS,
     max_files: PositiveInt = _LIMITS.max_files,
+    max_directories: PositiveInt = _LIMITS.max_directories,
     max_depth: PositiveInt = _LIMITS.max_depth,
     max_bytes: PositiveInt = _LIMITS.max_bytes,
     max_requests: PositiveInt | None = None,
@@ -116,6 +117,7 @@ def audit_registry(
             ledger in PostgreSQL.
         workers: Versions at once.
         max_files: Most files a model may list.
+        max_directories: Most directories a model may list, those counted again that symlinks lead to.
         max_depth: Most directories a model may nest.
         max_bytes: Most bytes a model may list.
         max_requests: Most requests in flight to servers, from this process.
@@ -139,6 +141,7 @@ def audit_registry(
             digest=digest,
             workers=workers,
             max_files=max_files,
+            max_directories=max_directories,
             max_depth=max_depth,
             max_bytes=max_bytes,
             max_requests=max_requests,

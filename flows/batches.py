@@ -10,12 +10,12 @@ from prefect.futures import PrefectFuture
 from prefect.utilities.annotations import opaque
 
 from registry_audit.audit.judging import VersionAudit, unresolvable
+from registry_audit.registry.translate import reason_of
 from registry_audit.registry.version import RegisteredVersion
 from tasks.compare import compare
 from tasks.download_reg_model import download_reg_model
 from tasks.download_run_model import download_run_model
 from tasks.naming import span
-from tasks.policy import reason_of
 from tasks.resolve_version import resolve_version
 from tasks.session import Job
 

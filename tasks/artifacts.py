@@ -17,13 +17,13 @@ from prefect.artifacts import (
 from registry_audit.audit.comparing import Comparison
 from registry_audit.audit.judging import Finding
 from registry_audit.printable import markdown
+from registry_audit.registry.translate import reason_of
 from registry_audit.report.document import AuditDocument, FindingRow
 from registry_audit.report.render import render
 from registry_audit.report.view import changes_words, life_words, placed_findings
 from registry_audit.report.words import STATE_WORDS, VERDICT_WORDS, count
 from registry_audit.verdict import Verdict
 from tasks.links import MlflowPages
-from tasks.policy import reason_of
 
 AUDIT_KEY = "registry-audit"  # of the artifacts registry-audit-summary, -findings and -progress
 CHECK_KEY = "check-model-version"

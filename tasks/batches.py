@@ -8,7 +8,8 @@ from prefect import get_run_logger
 from registry_audit.audit.engine import in_threads
 from registry_audit.audit.session import Session
 from registry_audit.errors import AuditError, Stopped
-from tasks.policy import reason_of, redacted_traceback
+from registry_audit.registry.translate import reason_of
+from tasks.policy import redacted_traceback
 from tasks.session import Job, open_session
 
 _Item = TypeVar("_Item")

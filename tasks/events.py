@@ -16,11 +16,11 @@ from prefect.events import emit_event
 
 from registry_audit.printable import printable
 from registry_audit.redact import redact
+from registry_audit.registry.translate import reason_of
 from registry_audit.report.document import AuditDocument, FindingRow, VersionRow
 from registry_audit.report.view import lede
 from registry_audit.report.words import count
 from registry_audit.rules import RULE_BY_ID
-from tasks.policy import reason_of
 
 AUDIT_FINISHED = "registry-audit.audit.finished"
 FINDING_NEW = "registry-audit.finding.new"

@@ -12,8 +12,8 @@ from prefect.context import TaskRunContext
 from prefect.tasks import exponential_backoff
 
 from registry_audit.errors import AuditError, Transient
-from registry_audit.printable import printable
 from registry_audit.redact import redact
+from registry_audit.registry.translate import reason_of
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -66,14 +66,6 @@ def presentable(step: Callable[_P, _R]) -> Callable[_P, _R]:
             raise AuditError(reason_of(error)) from None
 
     return run
-
-
-def reason_of(error: BaseException) -> str:
-    """One line that says why; of anything but this library's own errors also what kind of error it is."""
-    if isinstance(error, AuditError):
-        return error.message
-    first_line = (str(error).strip().splitlines() or [""])[0]
-    return f"internal error: {printable(redact(f'{type(error).__name__}: {first_line}'))[:400]}"
 
 
 def redacted_traceback(error: BaseException) -> str:

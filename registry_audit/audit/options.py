@@ -45,6 +45,7 @@ class AuditOptions(BaseModel):
     digest: Literal["sha256", "blake3"] = "sha256"
     workers: PositiveInt = DEFAULT_WORKERS
     max_files: PositiveInt = Limits().max_files
+    max_directories: PositiveInt = Limits().max_directories
     max_depth: PositiveInt = Limits().max_depth
     max_bytes: PositiveInt = Limits().max_bytes
     max_requests: PositiveInt | None = None  # in flight from one process, to all servers together
@@ -72,7 +73,12 @@ class AuditOptions(BaseModel):
 
     @property
     def limits(self) -> Limits:
-        return Limits(self.max_files, self.max_depth, self.max_bytes)
+        return Limits(
+            max_files=self.max_files,
+            max_directories=self.max_directories,
+            max_depth=self.max_depth,
+            max_bytes=self.max_bytes,
+        )
 
     def signature_verifier(self) -> SignatureVerifier | None:
         """Raises: UsageError: the key cannot be used, or the package model-signing is not installed."""
@@ -101,6 +107,7 @@ class AuditOptions(BaseModel):
             "fail_on": self.fail_on.value,
             "digest": self.digest,
             "max_files": self.max_files,
+            "max_directories": self.max_directories,
             "max_depth": self.max_depth,
             "max_bytes": self.max_bytes,
         }

@@ -4,10 +4,11 @@ Each is a function of values, so that a Prefect task, a thread or a test runs it
 audited goes through all of them and comes out as a row with its reason.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from registry_audit.audit.comparing import ComparedBy, Comparison, compare
 from registry_audit.audit.confirming import confirm_bytes
@@ -19,17 +20,21 @@ from registry_audit.audit.reading import read_all, read_pair
 from registry_audit.audit.session import Session
 from registry_audit.audit.signed import with_signature
 from registry_audit.audit.trusting import trusted_reading
-from registry_audit.errors import AuditError, CouldNotVerify, Transient, UsageError
+from registry_audit.errors import LedgerError, Stopped, Transient
 from registry_audit.patience import patiently
+from registry_audit.printable import printable
+from registry_audit.redact import redact
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.resolve import Location, ResolvedVersion, resolve_version
 from registry_audit.registry.storage import local_path
+from registry_audit.registry.translate import reason_of, translated
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.stores.base import Store, transfers_of
 from registry_audit.stores.local import LocalStore
 from registry_audit.stores.opening import open_store
 from registry_audit.verdict import Storage
 
+_Result = TypeVar("_Result")
 Resolved = ResolvedVersion | VersionAudit  # the latter where resolving itself failed
 
 
@@ -41,10 +46,21 @@ def must_resolve(session: Session, version: RegisteredVersion) -> ResolvedVersio
 
 def resolve(session: Session, version: RegisteredVersion) -> Resolved:
     """The same, or the row of a version that cannot be resolved."""
+    return in_a_row(version, lambda: must_resolve(session, version))
+
+
+def in_a_row(version: RegisteredVersion, step: Callable[[], _Result]) -> _Result | VersionAudit:
+    """What the step gives; or, whatever it raises, the row that says so. One version never ends an audit.
+
+    Raises:
+        Stopped, LedgerError: they end the audit, not the version.
+    """
     try:
-        return must_resolve(session, version)
-    except AuditError as error:
-        return unresolvable(version, error.message, broke_off=isinstance(error, Transient))
+        return step()
+    except (Stopped, LedgerError):
+        raise
+    except Exception as error:  # noqa: BLE001 - hostile models meet plugins and parsers that nobody has read
+        return unresolvable(version, reason_of(error), broke_off=isinstance(error, Transient))
 
 
 def download_run_model(session: Session, resolved: ResolvedVersion, keep_in: Path | None = None) -> Copy:
@@ -102,10 +118,14 @@ def compare_version(session: Session, resolved: ResolvedVersion, run: Copy, reg:
 
 
 def audit_version(session: Session, version: RegisteredVersion) -> VersionAudit:
-    """All the steps of one version, one after the other."""
+    """All the steps of one version, one after the other; its row, whatever is raised in them."""
     resolved = resolve(session, version)
     if isinstance(resolved, VersionAudit):
         return resolved
+    return in_a_row(version, lambda: _audit_resolved(session, resolved))
+
+
+def _audit_resolved(session: Session, resolved: ResolvedVersion) -> VersionAudit:
     with _turn(session, *resolved.run_model.roots, *resolved.reg_model.roots):
         run, reg = download_both(session, resolved)
         return compare_version(session, resolved, run, reg)
@@ -166,9 +186,12 @@ def _listed(session: Session, role: Role, location: Location, keep_in: Path | No
     if not location.roots:
         return CopyFailure(role, location, "")
     try:
-        store = open_store(session.connection, location)
+        with translated(f"open the storage {printable(redact(location.uri))}"):
+            store = open_store(session.connection, location)
         listing = patiently(store.root_listing if session.only_list else lambda: store.listing(session.limits))
-    except (CouldNotVerify, UsageError) as error:
+    except (Stopped, LedgerError):
+        raise
+    except Exception as error:  # noqa: BLE001 - the other copy can still be looked at
         return _failure(role, location, error)
     directory = keep_in or store.directory
     return _Listed(
@@ -189,7 +212,9 @@ def _read(session: Session, *listed: _Listed, keep_in: Path | None = None) -> tu
         readings = read(range(len(unread))) if keep_in else session.readings.each_once(parts, session.algorithm, read)
         fresh = iter(readings)
         return tuple(replace(one.copy, reading=found or next(fresh)) for one, found in zip(listed, known, strict=True))
-    except (CouldNotVerify, UsageError) as error:
+    except (Stopped, LedgerError):
+        raise
+    except Exception as error:  # noqa: BLE001 - see `_listed`
         return tuple(_failure(one.copy.role, one.copy.location, error) for one in listed)
 
 
@@ -203,8 +228,8 @@ def _readings(session: Session, listed: Sequence[_Listed], keep_in: Path | None)
     )
 
 
-def _failure(role: Role, location: Location, error: AuditError) -> CopyFailure:
-    return CopyFailure(role, location, error.message, isinstance(error, Transient))
+def _failure(role: Role, location: Location, error: Exception) -> CopyFailure:
+    return CopyFailure(role, location, reason_of(error), isinstance(error, Transient))
 
 
 def _stand_in(run: Copy, location: Location) -> Copy:

@@ -67,6 +67,7 @@ def audit_command(run: Run) -> click.Command:
     @click.option("--workers", type=click.IntRange(1, 256), default=8, show_default=True, help="Versions at once.")
     @click.option("--audit-id", metavar="ID", help="Resume the interrupted audit of this id: it reads only the rest.")
     @click.option("--max-files", type=click.IntRange(1), metavar="N", help="Most files a model may list.")
+    @click.option("--max-directories", type=click.IntRange(1), metavar="N", help="Most directories a model may list.")
     @click.option("--max-depth", type=click.IntRange(1), metavar="N", help="Most directories a model may nest.")
     @click.option("--max-bytes", type=click.IntRange(1), metavar="N", help="Most bytes a model may list.")
     @click.option("--max-requests", type=click.IntRange(1), metavar="N", help="Most requests in flight to servers.")

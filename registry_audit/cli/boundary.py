@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import sys
-import traceback
 import warnings
 from collections.abc import Sequence
 from types import FrameType
@@ -14,9 +13,8 @@ import click
 from registry_audit.errors import AuditError
 from registry_audit.printable import printable
 from registry_audit.redact import redact
+from registry_audit.registry.translate import reason_of
 from registry_audit.verdict import ExitStatus
-
-_TRACEBACK = "REGISTRY_AUDIT_TRACEBACK"
 
 
 def run(command: click.Command, prog_name: str, arguments: Sequence[str] | None = None) -> int:
@@ -43,11 +41,7 @@ def run(command: click.Command, prog_name: str, arguments: Sequence[str] | None 
     except AuditError as error:
         return _say(prog_name, error.message, error.exit_status)
     except Exception as error:  # noqa: BLE001 - a defect of ours must not look like "findings", which is Python's own exit status 1
-        if os.environ.get(_TRACEBACK):
-            traceback.print_exc()
-        what = f"{type(error).__name__}: {error}".splitlines()[0]
-        message = f"internal error: {what} (set {_TRACEBACK}=1 to see where, and please report it)"
-        return _say(prog_name, message, ExitStatus.INCOMPLETE)
+        return _say(prog_name, reason_of(error), ExitStatus.INCOMPLETE)
     return int(result or 0)
 
 

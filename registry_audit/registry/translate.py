@@ -4,6 +4,9 @@ MLflow's codes and texts are in docs/mlflow.md section 2: over HTTP a `RestExcep
 `MlflowException`; only `error_code` and the HTTP status say what happened.
 """
 
+import os
+import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -22,6 +25,21 @@ _WRONG_REQUEST = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST",
 NOTHING_LISTENS = "nothing listens there; is the port right, and does the server run?"
 _WRAPPED_AT_MOST = 10
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
+
+
+# With it set, the whole story of an error that nobody expected goes to stderr, without its secrets.
+TRACEBACK = "REGISTRY_AUDIT_TRACEBACK"
+_ENDPOINTS = ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+
+
+def reason_of(error: BaseException) -> str:
+    """One line that says why a version cannot be audited; of an error that nobody expected, also how to report it."""
+    if isinstance(error, AuditError):
+        return error.message
+    if os.environ.get(TRACEBACK):
+        sys.stderr.write(redact("".join(traceback.format_exception(error))))
+    what = printable(redact(f"{type(error).__name__}: {_first_line(error)}"))[:300]
+    return f"internal error: {what} (set {TRACEBACK}=1 to see where, and please report it)"
 
 
 @contextmanager
@@ -62,7 +80,7 @@ def explain(error: Exception, doing: str) -> AuditError:
         return CouldNotVerify(f"could not {doing}: permission denied")
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return NotFound(f"could not {doing}: no such file")
-    return CouldNotVerify(f"could not {doing}: {type(error).__name__}: {short}")
+    return CouldNotVerify(f"could not {doing}: {type(error).__name__}: {short}{_endpoint(error)}")
 
 
 def _unreachable(error: BaseException | None) -> str | None:
@@ -141,5 +159,24 @@ def _http_status(error: Exception) -> int | None:
     return status if isinstance(status, int) else None
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def s3_endpoint() -> str:
+    """The variable that says where S3 is, and what it holds; empty where that is left to AWS."""
+    for name in _ENDPOINTS:
+        if name in os.environ:
+            return f"{name} is {printable(redact(os.environ[name]))[:200] or 'empty'}"
+    return ""
+
+
+def _endpoint(error: Exception) -> str:
+    """Of S3, where the request did not even reach it. Botocore need not be installed."""
+    unreachable = {"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError", "SSLError"}
+    botocore = type(error).__module__.startswith("botocore") and type(error).__name__ in unreachable
+    return f"; {named}" if botocore and (named := s3_endpoint()) else ""
+
+
+def _first_line(error: BaseException) -> str:
+    try:
+        text = str(error).strip()
+    except Exception:  # noqa: BLE001 - an exception of a plugin, whose text fails too
+        text = ""
+    return (text or type(error).__name__).splitlines()[0]

@@ -24,7 +24,7 @@ class Tally:
     """Counts what was listed and stops a listing that has no end."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits, self._files, self._bytes = limits, 0, 0
+        self._limits, self._files, self._directories, self._bytes = limits, 0, 0, 0
 
     def add(self, size: int | None) -> None:
         """Raises: CouldNotVerify: over the limit."""
@@ -35,6 +35,18 @@ class Tally:
         if self._bytes > self._limits.max_bytes:
             raise CouldNotVerify(f"the model lists more than {self._limits.max_bytes} bytes (--max-bytes)")
 
+    def directory(self) -> None:
+        """A directory that was listed, or a page of a listing that holds nothing.
+
+        Raises: CouldNotVerify: over the limit.
+        """
+        self._directories += 1
+        if self._directories > self._limits.max_directories:
+            raise CouldNotVerify(
+                f"the model lists more than {self._limits.max_directories} directories, those counted again that "
+                "symlinks lead to (--max-directories)"
+            )
+
     def depth(self, path: str) -> None:
         """Raises: CouldNotVerify: over the limit."""
         if path.count("/") > self._limits.max_depth:
@@ -43,8 +55,12 @@ class Tally:
 
 def only_root(children: Callable[[str], Iterable[Child]]) -> Listing:
     """What a store that answers one directory at a time holds directly under its root."""
-    files = [child for child in children("") if not child.is_directory and illegal_path(child.path) is None]
-    return make_listing([ListedFile(child.path, child.size, child.marker) for child in files])
+    tally, files = Tally(Limits()), list[ListedFile]()
+    for child in children(""):
+        if not child.is_directory and illegal_path(child.path) is None:
+            tally.add(child.size)
+            files.append(ListedFile(child.path, child.size, child.marker))
+    return make_listing(files)
 
 
 def walk(
@@ -64,15 +80,14 @@ def walk(
             one that is listed and then lists nothing has lost its files, or the answer was cut.
         transfers: to ask for several directories at once.
     """
-    tally, waiting, visited = Tally(limits), [""], 0
+    tally, waiting = Tally(limits), [""]
     files: list[ListedFile] = []
     unsafe: list[str] = []
     problems: list[Problem] = []
     while waiting:
         together, waiting = waiting[:_DIRECTORIES_AT_ONCE], waiting[_DIRECTORIES_AT_ONCE:]
-        visited += len(together)
-        if visited > limits.max_files:
-            raise CouldNotVerify(f"the model lists more than {limits.max_files} directories (--max-files)")
+        for _ in together:
+            tally.directory()
         for directory, inside_it in _listed(children, together, transfers):
             if directory and not inside_it and not keeps_empty_directories:
                 message = f"the directory '{printable(directory)}' is listed, and then lists nothing"

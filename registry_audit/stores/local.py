@@ -5,6 +5,7 @@ import io
 import os
 import stat
 import time
+from itertools import islice
 from pathlib import Path
 
 from registry_audit.errors import CouldNotVerify
@@ -36,9 +37,13 @@ class LocalStore:
     def root_listing(self) -> Listing:
         if not self._is_directory():
             return make_listing([])
+        tally, found = Tally(Limits()), list[tuple[str, os.stat_result]]()
         try:
             with os.scandir(self._root) as entries:
-                found = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
+                for entry in entries:
+                    if entry.is_file():
+                        tally.add(0)
+                        found.append((entry.name, entry.stat()))
         except OSError as error:
             raise CouldNotVerify(f"{printable(self._root)} cannot be listed: {error.strerror}") from error
         return make_listing([ListedFile(name, status.st_size, _marker(status)) for name, status in found])
@@ -111,9 +116,12 @@ class _Walk:
         self._empty: list[str] = []
         self._unsafe: list[str] = []
         self._problems: list[Problem] = []
+        self._waiting: list[_Directory] = []
 
     def listing(self) -> Listing:
-        self._directory(self._root, "", (self._root,))
+        self._later(self._root, "", (self._root,))
+        while self._waiting:
+            self._directory(*self._waiting.pop())
         return make_listing(
             self._files,
             empty_directories=self._empty,
@@ -122,11 +130,16 @@ class _Walk:
             settled=self._settled,
         )
 
-    def _directory(self, directory: str, prefix: str, ancestors: tuple[str, ...]) -> None:
+    def _later(self, directory: str, prefix: str, ancestors: tuple[str, ...]) -> None:
+        """Counted before it is listed: symlinks to directories can make a few of them into any number."""
+        self._tally.directory()
         self._tally.depth(prefix)
+        self._waiting.append((directory, prefix, ancestors))
+
+    def _directory(self, directory: str, prefix: str, ancestors: tuple[str, ...]) -> None:
         try:
             with os.scandir(directory) as entries:
-                found = list(entries)
+                found = list(islice(entries, self._limits.max_files + self._limits.max_directories + 1))
         except OSError as error:
             self._refuse(prefix.rstrip("/"), "RA009", f"cannot be listed: {error.strerror}")
             return
@@ -139,7 +152,7 @@ class _Walk:
         if entry.is_symlink():
             self._symlink(entry.path, path, ancestors)
         elif entry.is_dir(follow_symlinks=False):
-            self._directory(entry.path, path + "/", (*ancestors, entry.path))
+            self._later(entry.path, path + "/", (*ancestors, entry.path))
         else:
             try:
                 self._file(entry.stat(follow_symlinks=False), path)
@@ -161,7 +174,7 @@ class _Walk:
         elif any(ancestor == target or ancestor.startswith(target + os.sep) for ancestor in ancestors):
             self._refuse(path, "RA013", "is a symlink to a directory that holds it")
         else:
-            self._directory(target, path + "/", (*ancestors, target))
+            self._later(target, path + "/", (*ancestors, target))
 
     def _file(self, status: os.stat_result, path: str) -> None:
         if not stat.S_ISREG(status.st_mode):
@@ -176,6 +189,8 @@ class _Walk:
         self._unsafe.append(path)
         self._problems.append(Problem(rule, f"'{printable(path) or '.'}' {why}", path))
 
+
+_Directory = tuple[str, str, tuple[str, ...]]  # where it is, its path in the model with a slash, what it is in
 
 _YOUNG_NS = 100_000_000
 

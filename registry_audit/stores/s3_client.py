@@ -9,9 +9,11 @@ import os
 import threading
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from registry_audit.errors import UsageError
 from registry_audit.registry.politeness import REFUSALS, retry_after_seconds, sent_now
+from registry_audit.registry.translate import s3_endpoint
 from registry_audit.stores.s3_again import Again
 from registry_audit.stores.s3_page import timestamp
 
@@ -131,6 +133,7 @@ def _new_client() -> S3Client:
     from mlflow.environment_variables import MLFLOW_S3_ENDPOINT_URL, MLFLOW_S3_IGNORE_TLS
     from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 
+    _must_be_endpoint(MLFLOW_S3_ENDPOINT_URL.get())
     model = S3ArtifactRepository("s3://-/")._get_s3_client()
     session = botocore.session.get_session()
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=timestamp)
@@ -145,6 +148,22 @@ def _new_client() -> S3Client:
     client.meta.events.register("before-send.s3", _wait)
     _make_breakable(client)
     return S3Client(client, session.get_credentials())
+
+
+def _must_be_endpoint(url: str | None) -> None:
+    """Raises: UsageError: botocore could not use it."""
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError(
+            f"S3 cannot be reached: {s3_endpoint()}; it must be a URL such as http://minio.example:9000, "
+            "or not set at all for AWS"
+        )
 
 
 def _http_session(client: Any) -> Any:

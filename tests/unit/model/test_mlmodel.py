@@ -46,6 +46,13 @@ BOMB = b"a: &a [x,x,x,x,x,x,x,x,x,x]\n" + b"".join(
 )
 
 
+MERGES = b"flavors: {f: {loader_module: x}}\na0: &a0 {k1: 1, k2: 2, k3: 3, k4: 4, k5: 5, k6: 6, k7: 7, k8: 8, k9: 9}\n"
+MERGES += b"".join(
+    f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n".encode()  # each merge is copied when it is read
+    for i in range(1, 10)
+)
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
@@ -59,9 +66,20 @@ BOMB = b"a: &a [x,x,x,x,x,x,x,x,x,x]\n" + b"".join(
         (BOMB + b"flavors: {f: *j}\n", "YAML"),
         (b"flavors: &x {f: *x}\n", "YAML"),
         (b"[" * 5000, "YAML"),
+        (MERGES, "YAML"),
+        (b"flavors: &x {<<: *x}\n", "YAML"),
+        (b"flavors: {f: " + b"- " * 5000 + b"1}\n", "YAML"),
+        (b"flavors: {f: x}\na: " + b":".join([b"1"] * 100_000), "YAML"),
+        (b"flavors: {f: x}\na: !!int '" + b":".join([b"1"] * 100_000) + b"'", "YAML"),
+        (b"flavors: {f: x}\na: [" + b"1," * 100_000 + b"]", "YAML"),
+        (b"flavors: {f: x}\na: " + b"9" * 5_000, "YAML"),
     ],
-    ids=["empty", "binary", "broken", "list", "none", "no-flavors", "python-object", "bomb", "recursive", "nested"],
+    ids=[
+        *("empty", "binary", "broken", "list", "none", "no-flavors", "python-object", "bomb", "recursive", "nested"),
+        *("merges", "merged-into-itself", "nested-lists", "minutes", "minutes-said-to-be", "long", "digits"),
+    ],
 )
+@pytest.mark.timeout(20)
 def test_what_is_no_mlmodel_is_refused_in_no_time(content: bytes, why: str) -> None:
     with pytest.raises(InvalidMLmodel, match=why):
         parse_mlmodel(content)

@@ -2,6 +2,7 @@
 
 import os
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,27 @@ def test_limits_end_a_listing_that_has_no_end(root: Path) -> None:
         listing(root, Limits(max_bytes=20))
     with pytest.raises(CouldNotVerify, match="--max-depth"):
         listing(root, Limits(max_depth=0))
+    with pytest.raises(CouldNotVerify, match="--max-directories"):
+        listing(root, Limits(max_directories=1))
+
+
+def test_symlinks_that_lead_to_each_other_are_counted_as_what_they_list(root: Path) -> None:
+    """Eighty symlinks that stay inside the model list 2^40 directories."""
+    for level in range(41):
+        (root / f"level{level}").mkdir()
+    for level in range(40):
+        for name in ("a", "b"):
+            (root / f"level{level}" / name).symlink_to(f"../level{level + 1}")
+    with pytest.raises(CouldNotVerify, match="--max-directories"):
+        listing(root, Limits(max_directories=1_000))
+
+
+def test_any_depth_that_the_limits_allow_can_be_listed(root: Path) -> None:
+    """Deeper than Python calls functions in each other."""
+    depth = sys.getrecursionlimit() + 200
+    for count in range(1, depth + 1):
+        (root / "/".join("d" * count)).mkdir()
+    assert listing(root, Limits(max_depth=depth)).empty_directories == ("/".join("d" * depth),)
 
 
 def test_names_that_are_not_text_are_carried_exactly(root: Path) -> None:
