@@ -80,7 +80,6 @@ def name_registry(registry: str, name: str | None, address: str | None, ledger: 
     identity = registry_of(address) if address else None
     opened = _opened(ledger)
     with opened.writing() as writer:
-        writer.check_recent()
         head = writer.append([renamed_registry(writer, registry, name=name, address=identity)])
     remember(opened, head)
     click.echo(f"{printable(registry)} is now known as {printable(name or identity or '')}")

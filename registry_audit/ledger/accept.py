@@ -69,7 +69,7 @@ def accept(ledger: Ledger, registry: str, acceptances: tuple[Acceptance, ...]) -
         Moved: another audit has read other bytes since.
         LedgerError: the ledger cannot be written.
     """
-    with ledger.writing() as writer:
+    with ledger.writing(again=True) as writer:
         for acceptance in acceptances:
             if acceptance.manifest is not None:
                 _must_be_as_audited(writer, registry, acceptance.name, acceptance.version, acceptance.manifest)

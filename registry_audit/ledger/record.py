@@ -68,7 +68,6 @@ def begin(ledger: Ledger, scope: Scope, options: AuditOptions, audit_id: str) ->
         LedgerError: the ledger cannot be written.
     """
     with ledger.writing() as writer:
-        writer.check_recent()
         recognised = recognise(writer, scope.registry, options.registry_name, scope.versions)
         registry = recognised.key
         algorithm = algorithm_of(writer, registry) or options.digest
@@ -116,7 +115,7 @@ def finish(
         LedgerError: the ledger cannot be read or written.
     """
     registry = scope.registry
-    with ledger.writing() as writer:
+    with ledger.writing(again=True) as writer:
         finishing = _Finishing(writer, registry, scope, options, audit_id, keep, hidden)
         head = writer.append(finishing.drafts(audits))
         return Recorded(
@@ -179,6 +178,7 @@ class _Finishing:
                 "exit_status": int(ending.exit_status),
                 "verdicts": {verdict.value: count for verdict, count in outcome.verdicts.items()},
                 "listed": self._scope.listed_count,
+                "baselines": self._writer.baselines().as_body(),
             },
         )
 

@@ -1,15 +1,16 @@
-"""The ledger as a database: append under a lock, read what is current, check the whole."""
+"""The ledger as a database: checked before anything of it is read, and appended to under a lock."""
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Engine, Executable, func, select
+from sqlalchemy import Connection, CursorResult, Engine, Executable, Select, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry_audit.errors import AuditError, LedgerError
-from registry_audit.ledger.chain import TIME_FORMAT, Draft, Entry, Kind, check_chain, check_entry, link
+from registry_audit.ledger.chain import TIME_FORMAT, Draft, Entry, Kind, check_row, link, row_of
+from registry_audit.ledger.checked import Baselines, CheckedChain
 from registry_audit.ledger.schema import entries, manifests
 from registry_audit.model.manifest import Manifest, parse_manifest
 from registry_audit.printable import printable
@@ -17,7 +18,7 @@ from registry_audit.redact import redact
 
 _LOCK = 0x4D4C5241  # of PostgreSQL's advisory locks: one number for every ledger in a database
 _CHUNK = 500  # rows in one statement
-_RECENT = 500_000  # entries that every audit checks, some three seconds
+_PAGE = 1_000  # rows fetched at a time
 
 
 class Ledger:
@@ -26,24 +27,38 @@ class Ledger:
     def __init__(self, engine: Engine, url: str) -> None:
         self._engine = engine
         self.url = url  # without credentials
+        self._checked: CheckedChain | None = None  # by this process; never changed, only replaced
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator["LedgerReader"]:
-        """One consistent view. Raises: LedgerError: the database cannot be read."""
+    def reading(self, *, again: bool = False) -> Iterator["LedgerReader"]:
+        """One consistent view of a chain that was checked.
+
+        The first view of a process checks every entry, the later ones what was appended since.
+
+        Args:
+            again: whether to check every entry once more.
+
+        Raises:
+            LedgerError: the chain is broken, or the database cannot be read.
+        """
         with _database_errors("read"), self._engine.connect() as connection:
             # Several statements must see one moment: neither database gives that by itself.
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN")
             else:
                 connection.execution_options(isolation_level="REPEATABLE READ")
-            yield LedgerReader(connection)
+            self._checked = _checked_chain(connection, self._checked, again=again)
+            yield LedgerReader(connection, self._checked)
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator["LedgerWriter"]:
+    def writing(self, *, again: bool = False) -> Iterator["LedgerWriter"]:
         """The only writer while it lasts; all it appended is there afterwards, or nothing is.
 
+        Args:
+            again: whether to check every entry once more, where much time has passed since this process did.
+
         Raises:
-            LedgerError: the database cannot be written.
+            LedgerError: the chain is broken, or the database cannot be written.
         """
         with _database_errors("written"), self._engine.connect() as connection:
             if connection.dialect.name == "sqlite":
@@ -51,23 +66,25 @@ class Ledger:
             else:
                 connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
             try:
-                yield LedgerWriter(connection)
+                chain = _checked_chain(connection, self._checked, again=again).copy()
+                yield LedgerWriter(connection, chain)
             except BaseException:
                 connection.rollback()
                 raise
             connection.commit()
+            self._checked = chain
 
     @contextlib.contextmanager
-    def beside_the_chain(self) -> Iterator["LedgerReader"]:
+    def beside_the_chain(self, *, only_look: bool = False) -> Iterator["BesideTheChain"]:
         """A short transaction on other tables, which waits for who writes the chain only where the database must.
 
         Raises:
-            LedgerError: the database cannot be written.
+            LedgerError: the database cannot be read or written.
         """
-        with _database_errors("written"), self._engine.connect() as connection:
+        with _database_errors("read" if only_look else "written"), self._engine.connect() as connection:
             if connection.dialect.name == "sqlite":
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            yield LedgerReader(connection)
+                connection.exec_driver_sql("BEGIN" if only_look else "BEGIN IMMEDIATE")
+            yield BesideTheChain(connection)
             connection.commit()
 
     def append(self, drafts: Iterable[Draft]) -> Entry:
@@ -80,59 +97,72 @@ class Ledger:
         Raises:
             LedgerError: the chain is broken, or a manifest is not what its digest says.
         """
-        with self.reading() as reader:
-            head = check_chain(reader.all_entries())
+        with self.reading(again=True) as reader:
             reader.check_manifests()
-            return head
+            return reader.head()
+
+    def page(self, after: Entry | None, up_to: int) -> list[Entry]:
+        """Entries that follow one, up to a number, checked to follow it: for who reads a ledger slowly.
+
+        Raises:
+            LedgerError: the chain is broken, or the database cannot be read.
+        """
+        with _database_errors("read"), self._engine.connect() as connection:
+            chain, found = CheckedChain(after), list(_rows(connection, after.seq if after else None, up_to))
+            chain.continue_with(found)
+            return [Entry(*row) for row in found]
 
     def close(self) -> None:
         self._engine.dispose()
 
 
-class LedgerReader:
+class BesideTheChain:
+    """The tables that are no history. What they hold is not chained."""
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def execute(self, statement: Executable) -> CursorResult[Any]:
-        """For tables beside the chain."""
         return self._connection.execute(statement)
 
+
+class LedgerReader:
+    """Shows the entries of a checked chain, and no others. Only `Ledger` makes one."""
+
+    def __init__(self, connection: Connection, chain: CheckedChain) -> None:
+        self._connection, self._chain = connection, chain
+
     def head(self) -> Entry | None:
-        row = self._connection.execute(select(entries).order_by(entries.c.seq.desc()).limit(1)).first()
-        return Entry(*row) if row else None
+        return self._chain.head
+
+    def baselines(self) -> Baselines:
+        """All current baselines, as of the head."""
+        return self._chain.baselines()
 
     def has(self, seq: int, digest: str) -> bool:
         """Whether the entry of this number has this digest."""
-        return self._connection.execute(select(entries.c.digest).where(entries.c.seq == seq)).scalar() == digest
+        return self._connection.execute(self._select(entries.c.digest).where(entries.c.seq == seq)).scalar() == digest
 
-    def check_recent(self) -> None:
-        """Check the chain from its newest entry back, as far as an audit can afford; `verify` checks all of it.
+    def beginning_with(self, digits: str) -> list[Entry]:
+        """The entries whose digest begins like this, in the order of the chain; up to a few."""
+        statement = self._select(entries).where(entries.c.digest.like(digits + "%")).order_by(entries.c.seq)
+        return [_checked(row) for row in self._connection.execute(statement.limit(3))]
 
-        Raises:
-            LedgerError: an entry was changed, removed or added.
-        """
-        head = self.head()
-        if head is not None:
-            check_chain(self.all_entries(after=max(0, head.seq - _RECENT)), whole=head.seq <= _RECENT)
-
-    def all_entries(self, after: int = 0, up_to: int | None = None) -> Iterator[Entry]:
-        """In the order of the chain, streamed; those with a number over `after`, and up to `up_to` included."""
-        statement = select(entries).where(entries.c.seq > after)
-        if up_to is not None:
-            statement = statement.where(entries.c.seq <= up_to)
-        statement = statement.order_by(entries.c.seq).execution_options(yield_per=1000)
-        return (Entry(*row) for row in self._connection.execute(statement))
+    def all_entries(self) -> Iterator[Entry]:
+        """In the order of the chain, streamed."""
+        statement = self._select(entries).order_by(entries.c.seq).execution_options(yield_per=_PAGE)
+        return (_checked(row) for row in self._connection.execute(statement))
 
     def of_kind(self, *kinds: Kind, registry: str | None = None) -> Iterator[Entry]:
         """In the order of the chain."""
-        statement = select(entries).where(entries.c.kind.in_(kinds)).order_by(entries.c.seq)
+        statement = self._select(entries).where(entries.c.kind.in_(kinds)).order_by(entries.c.seq)
         if registry is not None:
             statement = statement.where(entries.c.registry == registry)
-        return map(_checked, self._connection.execute(statement.execution_options(yield_per=1000)))
+        return map(_checked, self._connection.execute(statement.execution_options(yield_per=_PAGE)))
 
     def of_version(self, registry: str, name: str, version: str, *kinds: Kind) -> list[Entry]:
         """In the order of the chain; all kinds if none is named."""
-        statement = select(entries).where(
+        statement = self._select(entries).where(
             entries.c.registry == registry, entries.c.name == name, entries.c.version == version
         )
         if kinds:
@@ -147,7 +177,7 @@ class LedgerReader:
         Args:
             keys: names and numbers of some hundreds of versions to keep to; None is all.
         """
-        question = select(func.max(entries.c.seq).label("seq"))
+        question = self._select(func.max(entries.c.seq).label("seq"))
         question = question.where(entries.c.kind == kind, entries.c.registry == registry)
         if keys is not None:
             # Both columns on their own: an index knows what to do with that, and who asks has few of one or the other.
@@ -155,10 +185,10 @@ class LedgerReader:
             question = question.where(entries.c.name.in_(sorted(names)), entries.c.version.in_(sorted(numbers)))
         newest = question.group_by(entries.c.name, entries.c.version).subquery()
         statement = select(entries).join(newest, entries.c.seq == newest.c.seq).order_by(entries.c.seq)
-        return map(_checked, self._connection.execute(statement.execution_options(yield_per=1000)))
+        return map(_checked, self._connection.execute(statement.execution_options(yield_per=_PAGE)))
 
     def registries(self) -> list[str]:
-        found = self._connection.execute(select(entries.c.registry).distinct().order_by(entries.c.registry))
+        found = self._connection.execute(self._select(entries.c.registry).distinct().order_by(entries.c.registry))
         return [row[0] for row in found if row[0]]
 
     def manifest(self, digest: str) -> Manifest:
@@ -178,7 +208,7 @@ class LedgerReader:
         return found
 
     def manifest_rows(self) -> Iterator[tuple[str, str]]:
-        statement = select(manifests).order_by(manifests.c.digest).execution_options(yield_per=1000)
+        statement = select(manifests).order_by(manifests.c.digest).execution_options(yield_per=_PAGE)
         return ((row[0], row[1]) for row in self._connection.execute(statement))
 
     def check_manifests(self) -> None:
@@ -192,29 +222,36 @@ class LedgerReader:
                 if wanted not in present:
                     raise LedgerError(f"the ledger has lost the manifest of entry {entry.seq}: {wanted}")
 
+    def _select(self, *what: Any) -> Select[Any]:
+        """Of the checked entries: one that is numbered below the first or above the head is none of them."""
+        return select(*what).where(entries.c.seq.between(1, self._chain.seq))
+
 
 class LedgerWriter(LedgerReader):
     def append(self, drafts: Iterable[Draft]) -> Entry:
         """Append to the chain; the new head. At least one draft is needed."""
         now = datetime.now(UTC).strftime(TIME_FORMAT)
-        head, chunk = self.head(), list[dict[str, Any]]()
-        for entry in link(drafts, after=head, at=now):
-            head = entry
-            chunk.append({column.name: getattr(entry, column.name) for column in entries.columns})
-            if len(chunk) == _CHUNK:
-                self._connection.execute(entries.insert(), chunk)
-                chunk.clear()
-        if chunk:
-            self._connection.execute(entries.insert(), chunk)
-        if head is None:
-            raise ValueError("append() needs at least one draft")
-        return head
+        return self._insert(link(drafts, after=self.head(), at=now))
 
-    def append_verbatim(self, copied: Iterable[Entry]) -> None:
-        """Entries of another ledger's whole chain, which the caller has checked."""
-        rows = [{column.name: getattr(entry, column.name) for column in entries.columns} for entry in copied]
-        for start in range(0, len(rows), _CHUNK):
-            self._connection.execute(entries.insert(), rows[start : start + _CHUNK])
+    def append_verbatim(self, copied: Iterable[Entry]) -> Entry:
+        """Entries of another ledger that continue this one; the new head. Raises: LedgerError: they do not."""
+        return self._insert(copied)
+
+    def _insert(self, linked: Iterable[Entry]) -> Entry:
+        rows = list[dict[str, Any]]()
+        head: Entry | None = None
+        for head in linked:
+            # One at a time: an audit's last entry states what the ones before it made of the baselines.
+            self._chain.continue_with((row_of(head),))
+            rows.append({column.name: getattr(head, column.name) for column in entries.columns})
+            if len(rows) == _CHUNK:
+                self._connection.execute(entries.insert(), rows)
+                rows.clear()
+        if rows:
+            self._connection.execute(entries.insert(), rows)
+        if head is None:
+            raise ValueError("at least one entry is needed")
+        return head
 
     def keep_manifests(self, kept: dict[str, Manifest]) -> None:
         """Manifests by their digest; those that are there already stay as they are."""
@@ -250,9 +287,52 @@ def checked_manifest(digest: str, text: str) -> Manifest:
 
 def _checked(row: Any) -> Entry:
     """What an audit is about to believe must at least be what was once written."""
-    entry = Entry(*row)
-    check_entry(entry)
-    return entry
+    check_row(row)
+    return Entry(*row)
+
+
+def _checked_chain(connection: Connection, known: CheckedChain | None, *, again: bool) -> CheckedChain:
+    """The chain as this transaction sees it.
+
+    Args:
+        known: as this process checked it before.
+        again: whether to check every entry all the same.
+
+    Raises:
+        LedgerError: it is broken.
+    """
+    last = select(func.max(entries.c.seq)).where(entries.c.kind == Kind.AUDIT_FINISHED)
+    stated_at = connection.execute(last).scalar()
+    lost = known is not None and not _holds(connection, known)
+    if known is None or known.head is None or lost or again:
+        chain = CheckedChain()
+        chain.continue_with(_rows(connection), stated_at=stated_at)
+        if lost:
+            raise LedgerError("the ledger has lost entries that this process has read: it was replaced by another")
+        return chain
+    newer = list(_rows(connection, known.seq))
+    if not newer:
+        return known
+    chain = known.copy()
+    chain.continue_with(newer, stated_at=stated_at)
+    return chain
+
+
+def _holds(connection: Connection, chain: CheckedChain) -> bool:
+    """Whether the head of a chain is in the ledger."""
+    if chain.head is None:
+        return True
+    return connection.execute(select(entries.c.digest).where(entries.c.seq == chain.seq)).scalar() == chain.head.digest
+
+
+def _rows(connection: Connection, after: int | None = None, up_to: int | None = None) -> Iterator[Sequence[Any]]:
+    """Rows of entries in the order of their numbers, streamed; all of them unless told otherwise, also below 1."""
+    statement = select(entries).order_by(entries.c.seq)
+    if after is not None:
+        statement = statement.where(entries.c.seq > after)
+    if up_to is not None:
+        statement = statement.where(entries.c.seq <= up_to)
+    return iter(connection.execute(statement.execution_options(yield_per=_PAGE)))
 
 
 @contextlib.contextmanager

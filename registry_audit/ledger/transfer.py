@@ -23,12 +23,14 @@ def export_lines(ledger: Ledger) -> Iterator[str]:
         head = reader.head()
     named: set[str] = set()
     last = head.seq if head else 0
+    newest: Entry | None = None
     for start in range(0, last, _PAGE):
-        with ledger.reading() as reader:
-            page = list(reader.all_entries(after=start, up_to=min(start + _PAGE, last)))
-        for entry in page:
+        for entry in ledger.page(newest, min(start + _PAGE, last)):
             named |= manifests_named(entry)
             yield json.dumps({"entry": asdict(entry)}, sort_keys=True)
+            newest = entry
+    if head is not None and (newest is None or newest.digest != head.digest):
+        raise LedgerError(f"the ledger's chain is broken: entry {last} was changed while the ledger was exported")
     wanted = sorted(named)
     for start in range(0, len(wanted), _PAGE):
         with ledger.reading() as reader:

@@ -100,7 +100,7 @@ class SharedWork:
     def standing(self) -> Standing:
         lately = time.time() - self.lost_after_seconds
         columns = shared_work.c
-        with self._ledger.reading() as reader:
+        with self._ledger.beside_the_chain(only_look=True) as reader:
             total, delivered = reader.execute(select(func.count(), func.count(columns.rows)).where(self._mine)).one()
             busy = select(func.count()).where(self._mine, columns.rows.is_(None), columns.seen_at >= lately)
             return Standing(total, delivered, reader.execute(busy).scalar_one())
@@ -108,14 +108,14 @@ class SharedWork:
     def rows(self) -> Iterator[VersionAudit]:
         """All that was delivered, in the order of the audit; a batch at a time in memory."""
         for position in range(self.standing().total):
-            with self._ledger.reading() as reader:
+            with self._ledger.beside_the_chain(only_look=True) as reader:
                 this = (self._mine, shared_work.c.position == position)
                 packed = reader.execute(select(shared_work.c.rows).where(*this)).scalar()
             if packed is not None:
                 yield from map(decode_row, _unpack(packed))
 
     def undelivered(self) -> list[Taken]:
-        with self._ledger.reading() as reader:
+        with self._ledger.beside_the_chain(only_look=True) as reader:
             columns = shared_work.c.position, shared_work.c.versions
             found = reader.execute(select(*columns).where(self._mine, shared_work.c.rows.is_(None)))
             return [Taken(row[0], tuple(map(decode_version, _unpack(row[1])))) for row in found]

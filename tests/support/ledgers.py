@@ -6,7 +6,7 @@ import io
 import signal
 import sqlite3
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import sqlalchemy
@@ -20,6 +20,7 @@ from registry_audit.audit.summary import summary_of
 from registry_audit.ledger.chain import Entry
 from registry_audit.ledger.record import Recorded, begin, finish, registry_of
 from registry_audit.ledger.resolving import Resolved
+from registry_audit.ledger.schema import entries
 from registry_audit.ledger.store import Ledger
 from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
 from registry_audit.model.manifest import Manifest, ManifestEntry
@@ -144,6 +145,12 @@ def execute(url: str, *statements: str) -> None:
 def tamper(url: str, *statements: str) -> None:
     """Change the past: without the triggers that would refuse it."""
     execute(url, *(_SQLITE_TRIGGERS if url.startswith("sqlite") else _POSTGRES_TRIGGERS), *statements)
+
+
+def insert(url: str, *forged: Entry) -> None:
+    """Rows that nobody checks, as whoever may write to the database can add them."""
+    with database(url) as connection:
+        connection.execute(entries.insert(), [asdict(entry) for entry in forged])
 
 
 def sqlite_file(url: str) -> Path:

@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 from sqlalchemy.exc import DBAPIError
-from support.ledgers import FILES, REGISTRY, database, execute, record, registry_audit, row, tamper
+from support.ledgers import FILES, REGISTRY, database, execute, insert, record, registry_audit, row, tamper
 
 from registry_audit.errors import LedgerError
-from registry_audit.ledger.chain import Draft, Entry, Kind, check_chain, entry_digest, link
+from registry_audit.ledger.chain import Draft, Entry, Kind, canonical, check_chain, entry_digest, link, row_of
+from registry_audit.ledger.checked import CheckedChain
 from registry_audit.ledger.opening import open_ledger, remember
 from registry_audit.ledger.store import Ledger, LedgerReader
 from registry_audit.model.manifest import Manifest, ManifestEntry
@@ -134,11 +135,19 @@ def test_a_manifest_under_a_strange_digest_is_a_damaged_ledger(filled: Ledger, u
         filled.verify()
 
 
-def rewritten(entries: list[Entry], seq: int, body: str) -> list[Entry]:
-    """The chain with one body changed and every digest from there on made to fit."""
-    chain, previous = entries[: seq - 1], entries[seq - 1].previous
+def rewritten(entries: list[Entry], seq: int, body: str, *, stated: bool = True) -> list[Entry]:
+    """The chain with one body changed and every digest from there on made to fit.
+
+    Args:
+        stated: whether what audits stated of the baselines is made to fit as well.
+    """
+    chain, previous, checked = entries[: seq - 1], entries[seq - 1].previous, CheckedChain()
+    checked.continue_with(map(row_of, chain))
     for entry in entries[seq - 1 :]:
         text = body if entry.seq == seq else entry.body
+        if stated and entry.kind == Kind.AUDIT_FINISHED:
+            checked.continue_with(map(row_of, chain[checked.seq :]))
+            text = canonical(entry.fields | {"baselines": checked.baselines().as_body()})
         fields = (entry.seq, entry.at, entry.kind, entry.registry, entry.name, entry.version, entry.audit_id, text)
         previous_digest, previous = previous, entry_digest(*fields, previous)
         chain.append(Entry(*fields, previous_digest, previous))
@@ -151,14 +160,77 @@ def test_a_chain_that_was_rewritten_whole_is_known_by_its_head(filled: Ledger, u
     forged = rewritten(before, accepted.seq, accepted.body.replace("first sight", "second thoughts"))
     assert check_chain(forged) == forged[-1] != before[-1]
     tamper(url, "DELETE FROM entries")
-    with filled.writing() as writer:
-        writer.append_verbatim(forged)
+    insert(url, *forged)
+    with pytest.raises(LedgerError, match="has lost entries that this process has read"):
+        filled.verify()
     # By itself it is whole: nothing in a chain without a secret can tell.
-    assert filled.verify() == forged[-1]
+    assert Ledger(filled._engine, url).verify() == forged[-1]
     # The machine that used it remembers another head; whoever kept a report has one too.
     with pytest.raises(LedgerError, match="has lost entries"):
         open_ledger(url, create=False)
     assert registry_audit("baseline", "verify", "--ledger", url).exit_status == _LEDGER
+
+
+def test_the_baselines_that_an_audit_stated_are_looked_for(filled: Ledger, url: str) -> None:
+    before = entries_of(filled)
+    accepted = next(entry for entry in before if entry.kind == Kind.ACCEPTED)
+    forged = rewritten(before, accepted.seq, accepted.body.replace("first", "second"), stated=False)
+    tamper(url, "DELETE FROM entries")
+    insert(url, *forged)
+    with pytest.raises(LedgerError, match=r"are not those that the audit of .* stated"):
+        Ledger(filled._engine, url).verify()
+
+
+@pytest.mark.parametrize("seq", [0, -1, -(2**40)])
+def test_an_entry_outside_of_the_chain_is_found_and_never_shown(filled: Ledger, url: str, seq: int) -> None:
+    """Inserted with an ordinary statement, its own digest being right."""
+    before = entries_of(filled)
+    (forged,) = link([Draft(Kind.WAIVED, REGISTRY, "wine", "2")], after=None, at=before[0].at)
+    fields = (seq, *row_of(forged)[1:-1])
+    insert(url, Entry(*fields, entry_digest(*fields)))
+    with filled.reading() as reader:  # which was checked by this process before
+        assert list(reader.all_entries()) == before
+        assert list(reader.of_kind(Kind.WAIVED)) == []
+    for ledger in (filled, Ledger(filled._engine, url)):
+        with pytest.raises(LedgerError, match=f"entry {seq} is outside of it"):
+            ledger.verify()
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_bytes_in_place_of_text_are_a_changed_entry(filled: Ledger, url: str) -> None:
+    tamper(url, "UPDATE entries SET body = CAST(body AS BLOB) WHERE seq = 2")
+    with pytest.raises(LedgerError, match="entry 2 was changed after it was written"):
+        filled.verify()
+
+
+_COMMANDS = {
+    "list": [],
+    "show": ["wine/1"],
+    "history": ["wine/1"],
+    "export": [],
+    "verify": [],
+    "registries": [],
+    "name-registry": [REGISTRY, "--name", "prod"],
+    "waive": ["wine/2", "--rule", "RA002", "--reason", "known", "--until", "2099-01-01"],
+    "accept": ["wine/2", "--reason", "meant", "--tracking-uri", "http://127.0.0.1:9"],
+}
+
+
+@pytest.mark.parametrize("command", _COMMANDS)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM entries WHERE seq = 2",
+        "UPDATE entries SET kind = 'reading' WHERE kind = 'accepted' AND version = '1'",
+        "UPDATE entries SET seq = -seq WHERE seq = 3",
+    ],
+)
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_no_command_believes_a_broken_chain(filled: Ledger, url: str, command: str, statement: str) -> None:
+    tamper(url, statement)
+    said = registry_audit("baseline", command, *_COMMANDS[command], "--ledger", url)
+    assert (said.exit_status, said.stdout) == (_LEDGER, "")
+    assert "chain is broken" in said.stderr
 
 
 def test_a_head_from_a_report_is_looked_for(filled: Ledger, url: str) -> None:
@@ -173,14 +245,9 @@ def test_an_entry_appended_by_hand_continues_the_chain_or_breaks_it(filled: Ledg
     head = filled.verify()
     wrong = link([Draft(Kind.ACCEPTED, REGISTRY, "wine", "1")], after=None, at="2026-01-01T00:00:00Z")
     assert head is not None
-    with filled.writing() as writer:
-        writer.append_verbatim([Entry(head.seq + 1, *_fields(entry)[1:]) for entry in wrong])
+    insert(url, *(Entry(head.seq + 1, *row_of(entry)[1:]) for entry in wrong))
     with pytest.raises(LedgerError, match=f"entry {head.seq + 1} does not follow entry {head.seq}"):
         filled.verify()
-
-
-def _fields(entry: Entry) -> tuple[object, ...]:
-    return tuple(getattr(entry, name) for name in Entry.__slots__)
 
 
 def test_verify_while_an_audit_ends_finds_no_damage(filled: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
