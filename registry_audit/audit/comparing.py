@@ -63,7 +63,7 @@ def compare(left: ModelCopy, right: ModelCopy, explain: Explain, *, by: Compared
     ]
     explained = tuple(replace(found_one, expected_by=explain(found_one.path, left, right)) for found_one in found)
     both = [path for path in one.digests if path in two.digests]
-    local = left.identity.startswith("file:") and right.identity.startswith("file:")
+    local = left.identity.is_directory and right.identity.is_directory
     return Comparison(
         differences=explained,
         compared_by=by,
@@ -79,7 +79,7 @@ class _Side:
         self.digests = {entry.path: entry for entry in (reading.entries if reading else ())}
         self.other = set(copy.listing.unsafe)
         # Only a file system knows empty directories; a bucket or a proxy may drop them.
-        local = copy.identity.startswith("file:")
+        local = copy.identity.is_directory
         self.directories = {path + "/" for path in copy.listing.empty_directories} if local else set()
         self.local = local
         self.paths = set(self.files) | self.other | self.directories

@@ -7,6 +7,7 @@ from registry_audit.model.listing import Listing, Problem
 from registry_audit.model.manifest import Manifest, ManifestEntry, manifest_of
 from registry_audit.model.mlmodel import MLMODEL
 from registry_audit.registry.resolve import Location
+from registry_audit.registry.storage import StorageIdentity
 
 
 class Role(StrEnum):
@@ -38,7 +39,7 @@ class ModelCopy:
 
     role: Role
     location: Location
-    identity: str  # of the storage that holds it
+    identity: StorageIdentity  # of the storage that holds it
     listing: Listing
     reading: Reading | None  # None while it waits to be read together with the other copy
     directory: str | None = None  # where its files are on this machine: in place, or kept there on request

@@ -26,7 +26,6 @@ from registry_audit.printable import printable
 from registry_audit.redact import redact
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.resolve import Location, ResolvedVersion, resolve_version
-from registry_audit.registry.storage import local_path
 from registry_audit.registry.translate import reason_of, translated
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.stores.base import Store, transfers_of
@@ -109,7 +108,7 @@ def compare_version(session: Session, resolved: ResolvedVersion, run: Copy, reg:
     if session.only_list:
         return judge_listed(resolved, run, reg or _stand_in(run, resolved.reg_model))
     comparison = None
-    with _turn(session, *resolved.run_model.roots, *resolved.reg_model.roots):
+    with _turn(session, resolved.run_model, resolved.reg_model):
         if reg is None:
             reg = _stand_in(run, resolved.reg_model)
         elif isinstance(run, ModelCopy) and isinstance(reg, ModelCopy):
@@ -126,7 +125,7 @@ def audit_version(session: Session, version: RegisteredVersion) -> VersionAudit:
 
 
 def _audit_resolved(session: Session, resolved: ResolvedVersion) -> VersionAudit:
-    with _turn(session, *resolved.run_model.roots, *resolved.reg_model.roots):
+    with _turn(session, resolved.run_model, resolved.reg_model):
         run, reg = download_both(session, resolved)
         return compare_version(session, resolved, run, reg)
 
@@ -156,7 +155,7 @@ def _read_together(session: Session, left: ModelCopy, right: ModelCopy) -> tuple
     quick = [trusted_reading(session, store, copy) for store, copy in zip(stores, (left, right), strict=True)]
     if quick[0] is not None and quick[1] is not None:
         return replace(left, reading=quick[0]), replace(right, reading=quick[1])
-    parts = (left.identity, left.listing), (right.identity, right.listing)
+    parts = (left.identity.key, left.listing), (right.identity.key, right.listing)
     first, second = session.readings.once(parts, session.algorithm, read)
     return replace(left, reading=first), replace(right, reading=second)
 
@@ -165,7 +164,7 @@ def fetch(
     session: Session, role: Role, location: Location, *, keep_in: Path | None = None, only_listed: bool = False
 ) -> Copy:
     """One copy, listed and read."""
-    with _turn(session, *location.roots):
+    with _turn(session, location):
         listed = _listed(session, role, location, keep_in)
         if isinstance(listed, CopyFailure):
             return listed
@@ -208,7 +207,7 @@ def _read(session: Session, *listed: _Listed, keep_in: Path | None = None) -> tu
         def read(positions: Sequence[int]) -> tuple[Reading, ...]:
             return _readings(session, [unread[position] for position in positions], keep_in)
 
-        parts = tuple((one.copy.identity, one.copy.listing) for one in unread)
+        parts = tuple((one.copy.identity.key, one.copy.listing) for one in unread)
         readings = read(range(len(unread))) if keep_in else session.readings.each_once(parts, session.algorithm, read)
         fresh = iter(readings)
         return tuple(replace(one.copy, reading=found or next(fresh)) for one, found in zip(listed, known, strict=True))
@@ -242,13 +241,13 @@ def _stand_in(run: Copy, location: Location) -> Copy:
 def _local_pair(resolved: ResolvedVersion) -> bool:
     locations = (resolved.run_model, resolved.reg_model)
     return resolved.storage is not Storage.SHARED and all(
-        len(location.roots) == 1 and local_path(location.roots[0]) is not None for location in locations
+        len(location.storages) == 1 and location.storages[0].is_directory for location in locations
     )
 
 
-def _turn(session: Session, *roots: str) -> AbstractContextManager[None]:
+def _turn(session: Session, *locations: Location) -> AbstractContextManager[None]:
     """One's turn at what is on local disk; what waits for a server must have none."""
-    local = all(local_path(root) is not None for root in roots)
+    local = all(storage.is_directory for location in locations for storage in location.storages)
     return session.turns.taken() if local else session.turns.given_up()
 
 

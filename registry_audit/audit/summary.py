@@ -10,7 +10,7 @@ from registry_audit.model.manifest import Manifest
 class CopySummary:
     uri: str  # as the registry records it
     roots: tuple[str, ...]
-    identity: str  # of the storage that holds it
+    identity: str  # the key of the storage that holds it
     file_count: int  # listed
     listed_bytes: int
     fingerprint: str | None  # of the listing, where an overwrite of the same size would show in it
@@ -28,7 +28,7 @@ def summary_of(copy: ModelCopy) -> CopySummary:
     return CopySummary(
         uri=copy.location.uri,
         roots=copy.location.roots,
-        identity=copy.identity,
+        identity=copy.identity.key,
         file_count=len(listing.files),
         listed_bytes=listing.bytes,
         fingerprint=listing.fingerprint() if listing.tells_changes else None,

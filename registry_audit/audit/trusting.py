@@ -19,7 +19,7 @@ def trusted_reading(session: Session, store: Store, copy: ModelCopy) -> Reading 
     # A listing without ETags or times would look the same after an overwrite of the same size.
     if not listing.tells_changes or any(problem.blocks for problem in listing.problems):
         return None
-    found = session.trusted(copy.identity, listing.fingerprint())
+    found = session.trusted(copy.identity.key, listing.fingerprint())
     if found is None:
         return None
     manifest, read_at = found

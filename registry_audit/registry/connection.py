@@ -7,6 +7,7 @@ every `models:/` and `runs:/` URI is resolved here.
 
 import os
 import socket
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -18,6 +19,7 @@ from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.redact import remember_userinfo
 from registry_audit.registry.address import Address, AddressKind, active_workspace, parse_address, registry_identity
 from registry_audit.registry.database import read_only
+from registry_audit.registry.origin import NOBODY, credentials_for, origin_of
 from registry_audit.registry.transfers import Transfers
 from registry_audit.registry.translate import NOTHING_LISTENS
 
@@ -74,7 +76,7 @@ class Connection:
             for store in (tracking, self.registry):
                 _sign_in(store, token)
         self._stores = tracking, self.registry
-        self._wires: dict[str, Wire] = {}
+        self._wires: dict[tuple[str, bool], Wire] = {}
         if not all(hasattr(store, "ManagedSessionMaker") for store in self._stores):  # not databases
             manners, host = self.transfers.politeness, host_of(self.tracking_uri)
             self.client = cast("MlflowClient", PoliteClient(self.client, manners, host))
@@ -108,14 +110,27 @@ class Connection:
         store = self._stores[1]
         return self.wire(store.get_host_creds()) if type(store) is RestStore else None
 
-    def wire(self, host_creds: Any) -> "Wire":
-        """Requests to the tracking server, to the registry, or to another host's artifact proxy."""
+    def wire(self, host_creds: Any, *, is_ours: bool = True) -> "Wire":
+        """Requests to the tracking server or to the registry; with `is_ours` False to a stranger, which gets no word
+        of who asks.
+        """
         from registry_audit.registry.transport import Wire
 
-        known = self._wires.get(host_creds.host)
+        carries = origin_of(host_creds.host) if is_ours else NOBODY
+        known = self._wires.get((host_creds.host, is_ours))
         if known is None or known.host_creds != host_creds:
-            known = self._wires[host_creds.host] = Wire(host_creds, self.transfers.politeness)
+            known = self._wires[host_creds.host, is_ours] = Wire(host_creds, self.transfers.politeness, carries)
         return known
+
+    def wire_to_proxy(self, endpoint: str) -> "Wire":
+        """Requests to an artifact proxy: with the tracking server's credentials only where it is of that origin."""
+        from mlflow.utils.rest_utils import MlflowHostCreds
+
+        if self.is_http and origin_of(endpoint) == origin_of(self.tracking_uri):
+            creds = copy(self.host_creds())
+            creds.host = endpoint
+            return self.wire(creds)
+        return self.wire(MlflowHostCreds(endpoint), is_ours=False)
 
 
 def connect(server: Server, transfers: Transfers | None = None) -> Connection:
@@ -166,6 +181,7 @@ def server_version(connection: Connection) -> str | None:
     with (
         translated(f"reach the tracking server {connection.tracking.shown}"),
         connection.transfers.politeness.request(host_of(connection.tracking_uri)) as flight,
+        credentials_for(origin_of(connection.tracking_uri)),
         flight.sending(),
     ):
         response = http_request(connection.host_creds(), "/version", "GET", raise_on_status=False)

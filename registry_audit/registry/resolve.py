@@ -5,10 +5,10 @@ process-wide one (docs/mlflow.md section 0, trap 2). Names are never put into a 
 cannot carry every legal name in one.
 """
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import unquote
+from functools import partial
+from urllib.parse import urlsplit
 
 from registry_audit.errors import CouldNotVerify, NotFound, Transient, UsageError
 from registry_audit.model.listing import Problem
@@ -17,13 +17,18 @@ from registry_audit.redact import redact
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.downloads import DownloadUris
 from registry_audit.registry.runs import Runs, RunState
-from registry_audit.registry.storage import comparable, storage_identity
+from registry_audit.registry.storage import (
+    NotOnThisMachine,
+    StorageIdentity,
+    Surroundings,
+    comparable,
+    storage_identity,
+)
 from registry_audit.registry.translate import translated
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.verdict import Storage
 
 _MAX_CHAIN = 20
-_LOGGED_MODEL_ID = re.compile(r"m-[0-9a-f]{32}")
 
 
 class Lost(StrEnum):
@@ -40,12 +45,17 @@ class Location:
     """Where one copy lies. Exactly one of `roots`, `lost` and `unknown` says something."""
 
     uri: str  # as the registry records it
-    roots: tuple[str, ...] = ()  # root storages; of several, a later one hides the same path in an earlier one
-    identity: str | None = None  # equal for two spellings of one storage
+    roots: tuple[str, ...] = ()  # the locations that it leads to: usually one
+    storages: tuple[StorageIdentity, ...] = ()  # of the roots, in their order
     through_version: bool = False  # the chain passed another registered version, which can be replaced
     lost: Lost | None = None
     unknown: str | None = None  # why it could not be resolved
     message: str = ""
+
+    @property
+    def identity(self) -> StorageIdentity | None:
+        """Of the storage, or of several that are read as one; None where it could not be resolved."""
+        return StorageIdentity.of_several(self.storages) if self.storages else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,8 @@ def resolve_version(
         Transient: the server does not answer as it should; worth another try.
         UsageError: the server refuses the credentials.
     """
-    run_model = _locate(connection, version.source, runs)
+    recorded = _Recorded(runs, version.run_id)
+    run_model = _locate(connection, version.source, recorded)
     try:
         download_uri = (downloads or DownloadUris(connection)).get(version.name, version.version)
     except NotFound as error:
@@ -77,7 +88,7 @@ def resolve_version(
     except (CouldNotVerify, UsageError) as error:
         reg_model = Location("", unknown=error.message)
     else:
-        reg_model = _locate_registry_model(connection, version, download_uri, runs)
+        reg_model = _locate_registry_model(connection, version, download_uri, recorded)
     run, problems = RunState.NONE, list[Problem]()
     if version.run_id:
         try:
@@ -89,27 +100,44 @@ def resolve_version(
     return ResolvedVersion(version, run_model, reg_model, _storage(run_model, reg_model), run, tuple(problems))
 
 
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """What the registry records of the run of a version, asked for when it is needed."""
+
+    runs: Runs
+    run_id: str | None
+
+    def confirms(self, directory: StorageIdentity) -> bool:
+        """Whether a directory is the one that the run itself is recorded to have, or lies in it."""
+        own = self.runs.own_directory(self.run_id) if self.run_id else None
+        if own is None or not own.startswith(("/", "file:/")):
+            return False
+        recorded = storage_identity(own, Surroundings(""))
+        return directory.path == recorded.path or directory.path.startswith(recorded.path.rstrip("/") + "/")
+
+
 def _locate_registry_model(
-    connection: Connection, version: RegisteredVersion, download_uri: str, runs: Runs
+    connection: Connection, version: RegisteredVersion, download_uri: str, recorded: _Recorded
 ) -> Location:
     if connection.is_uc or connection.is_databricks:
         # Only the registry-aware repository holds the short-lived credentials for the managed storage.
-        root = f"models:/{version.name}/{version.version}"
-        # Two workspaces may hold the same names.
-        return Location(download_uri, (root,), f"{redact(connection.registry_uri)} {root}")
-    return _locate(connection, download_uri, runs)
+        path = f"{version.name}/{version.version}"
+        # Two workspaces may hold the same names; two profiles may name one workspace.
+        identity = StorageIdentity("models", _registry_host(connection), "", path)
+        return Location(download_uri, (f"models:/{path}",), (identity,))
+    return _locate(connection, download_uri, recorded)
 
 
-def _locate(connection: Connection, uri: str, runs: Runs) -> Location:
+def _locate(connection: Connection, uri: str, recorded: _Recorded) -> Location:
     try:
-        return _follow(connection, uri, runs)
+        return _follow(connection, uri, recorded)
     except Transient:
         raise
     except (CouldNotVerify, UsageError) as error:
         return Location(uri, unknown=error.message)
 
 
-def _follow(connection: Connection, uri: str, runs: Runs) -> Location:
+def _follow(connection: Connection, uri: str, recorded: _Recorded) -> Location:
     current, seen, through_version = uri, set[str](), False
     while True:
         if not current:
@@ -119,63 +147,124 @@ def _follow(connection: Connection, uri: str, runs: Runs) -> Location:
         seen.add(current)
         scheme = current.split(":", 1)[0].lower()
         if scheme == "models":
-            through_version |= not _is_logged_model(current)
+            model = _parse_models(current)
+            through_version |= not model.model_id
             try:
-                current = _next_of_model(connection, current)
+                current = _next_of_model(connection, model)
             except NotFound:
-                lost = Lost.LOGGED_MODEL if _is_logged_model(current) else Lost.VERSION
+                lost = Lost.LOGGED_MODEL if model.model_id else Lost.VERSION
                 message = f"{_shown(current)} no longer exists"
                 return Location(uri, lost=lost, through_version=through_version, message=message)
         elif scheme == "runs":
             try:
-                roots = runs.artifact_roots(*_split_runs(current))
+                roots = recorded.runs.artifact_roots(*_split_runs(current))
             except NotFound:
                 return Location(uri, lost=Lost.RUN, message=f"{_shown(current)} no longer exists")
-            return _located(connection, uri, roots, through_version)
+            return _located(connection, uri, roots, through_version, recorded)
         else:
-            return _located(connection, uri, (current,), through_version)
+            return _located(connection, uri, (current,), through_version, recorded)
 
 
-def _located(connection: Connection, uri: str, roots: tuple[str, ...], through_version: bool) -> Location:
-    identity = " + ".join(storage_identity(root, connection.tracking_uri) for root in roots)
-    return Location(uri, roots, identity, through_version)
+def _located(
+    connection: Connection, uri: str, roots: tuple[str, ...], through_version: bool, recorded: _Recorded
+) -> Location:
+    around = Surroundings(connection.tracking_uri, connection.workspace, partial(_databricks_host, connection))
+    storages = tuple(_storage_of(root, around, recorded) for root in roots)
+    return Location(uri, roots, storages, through_version)
 
 
-def _next_of_model(connection: Connection, uri: str) -> str:
+def _storage_of(root: str, around: Surroundings, recorded: _Recorded) -> StorageIdentity:
+    try:
+        return storage_identity(root, around)
+    except NotOnThisMachine as error:
+        # In the server's own working directory it means what the server meant; the run's directory proves that it is.
+        if error.relative is not None:
+            here = StorageIdentity.of_directory(error.relative)
+            if recorded.confirms(here):
+                return here
+        raise
+
+
+def _databricks_host(connection: Connection, profile: str) -> str:
+    """The workspace of a Databricks profile: two profiles may name one."""
+    if not profile and not connection.tracking_uri.startswith("databricks"):
+        return connection.tracking_uri
+    from mlflow.utils.databricks_utils import get_databricks_host_creds
+
+    with translated("find the workspace of a Databricks profile"):
+        return str(get_databricks_host_creds(f"databricks://{profile}" if profile else connection.tracking_uri).host)
+
+
+def _registry_host(connection: Connection) -> str:
+    """The server of a Databricks or Unity Catalog registry, whatever its profile is called."""
+    creds = getattr(connection.registry, "get_host_creds", None)
+    with translated("find the workspace of the registry"):
+        return str(creds().host) if creds is not None else connection.registry_uri
+
+
+@dataclass(frozen=True, slots=True)
+class _ModelUri:
+    """A `models:/` location: a LoggedModel's id, or a name with a version or an alias."""
+
+    model_id: str = ""
+    name: str = ""
+    version: str = ""
+    alias: str = ""
+
+
+def _parse_models(uri: str) -> _ModelUri:
+    """Source: mlflow.store.artifact.utils.models._parse_model_uri; names are not decoded.
+
+    Raises: CouldNotVerify: MLflow reads no fixed model from it.
+    """
+    try:
+        parts = urlsplit(uri, allow_fragments=False)
+    except ValueError as error:
+        raise CouldNotVerify(f"the location {_shown(uri)} is no URI: {error}") from None
+    first, *rest = parts.path.lstrip("/").split("/")
+    if parts.netloc or not parts.path.startswith("/") or not first.strip() or len(rest) > 1:
+        raise CouldNotVerify(f"MLflow does not read the location {_shown(uri)} in every way")
+    if rest:
+        if not rest[0].isdigit():
+            raise CouldNotVerify(
+                f"the location {_shown(uri)} names a stage or 'latest', and so another model every day"
+            )
+        return _ModelUri(name=first, version=rest[0])
+    if "@" in first:
+        name, _, alias = first.rpartition("@")
+        return _ModelUri(name=name, alias=alias)
+    return _ModelUri(model_id=first)
+
+
+def _next_of_model(connection: Connection, model: _ModelUri) -> str:
     """One step along `models:/m-ID`, `models:/NAME/VERSION` or `models:/NAME@ALIAS`."""
-    path = uri.split(":", 1)[1].lstrip("/")
-    if _is_logged_model(uri):
-        model_id, _, inside = path.partition("/")
-        with translated(f"find the LoggedModel {printable(model_id)}"):
-            location = str(connection.client.get_logged_model(model_id).artifact_location)
-        return f"{location.rstrip('/')}/{inside}" if inside else location
-    name, slash, version = path.rpartition("/")
-    if not slash:
-        name, _, alias = path.rpartition("@")
-        with translated(f"find alias '{printable(alias)}' of model '{printable(name)}'"):
-            version = connection.client.get_model_version_by_alias(unquote(name), alias).version
-    name = unquote(name)
-    with translated(f"find version {printable(str(version))} of model '{printable(name)}'"):
-        return str(connection.registry.get_model_version_download_uri(name, version) or "")
-
-
-def _is_logged_model(uri: str) -> bool:
-    """`models:/m-<32 hex>`; a registered model is always followed by a version or an alias."""
-    head, slash, _ = uri.split(":", 1)[1].lstrip("/").partition("/")
-    return "@" not in head and (not slash or _LOGGED_MODEL_ID.fullmatch(head) is not None)
+    if model.model_id:
+        with translated(f"find the LoggedModel {printable(model.model_id)}"):
+            return str(connection.client.get_logged_model(model.model_id).artifact_location)
+    version = model.version
+    if model.alias:
+        with translated(f"find alias '{printable(model.alias)}' of model '{printable(model.name)}'"):
+            version = connection.client.get_model_version_by_alias(model.name, model.alias).version
+    with translated(f"find version {printable(str(version))} of model '{printable(model.name)}'"):
+        return str(connection.registry.get_model_version_download_uri(model.name, version) or "")
 
 
 def _split_runs(uri: str) -> tuple[str, str]:
-    run_id, _, path = uri.split(":", 1)[1].lstrip("/").partition("/")
-    return run_id, path
+    """Run and path, as MLflow takes them apart. Source: mlflow RunsArtifactRepository.parse_runs_uri."""
+    from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
+
+    with translated(f"read the location {_shown(uri)}"):
+        run_id, path = RunsArtifactRepository.parse_runs_uri(uri)
+    return str(run_id), path or ""
 
 
 def _storage(run_model: Location, reg_model: Location) -> Storage:
-    if run_model.identity is None or reg_model.identity is None:
+    one, two = run_model.identity, reg_model.identity
+    if one is None or two is None:
         return Storage.UNKNOWN
-    if run_model.identity == reg_model.identity:
+    if one == two:
         return Storage.SHARED
-    return Storage.SEPARATE if comparable(run_model.identity, reg_model.identity) else Storage.UNKNOWN
+    return Storage.SEPARATE if comparable(one, two) else Storage.UNKNOWN
 
 
 def _shown(uri: str) -> str:

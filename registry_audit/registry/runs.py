@@ -1,16 +1,20 @@
 """Runs behind versions: do they still exist, and where did they keep their artifacts. Each is asked for once."""
 
+import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from registry_audit.errors import NotFound
+from registry_audit.errors import CouldNotVerify, NotFound
 from registry_audit.printable import printable
-from registry_audit.registry.connection import Connection
-from registry_audit.registry.translate import translated
+from registry_audit.registry.connection import Connection, server_version
+from registry_audit.registry.translate import explain, is_unknown_route, translated
 
 _SEARCH_SIZE = 100  # run ids in one filter
+# Source: mlflow.store.tracking.sqlalchemy_store, the names that LoggedModels cannot have.
+_NO_MODEL_NAME = re.compile(r"[/:.%\"']")
 _REMEMBERED = 2_000  # runs; the oldest answers are forgotten first
 
 
@@ -35,6 +39,7 @@ class Runs:
         self._connection = connection
         self._known: OrderedDict[str, _Run] = OrderedDict()
         self._experiments: list[str] | None = None
+        self._server_version: str | None = None
         self._lock = threading.Lock()
 
     def prefetch(self, run_ids: set[str]) -> None:
@@ -62,9 +67,9 @@ class Runs:
         return self._get(run_id).state
 
     def artifact_roots(self, run_id: str, path: str) -> tuple[str, ...]:
-        """Where `runs:/RUN_ID/PATH` keeps its bytes.
+        """Where `runs:/RUN_ID/PATH` keeps its bytes: the run's own directory, and a LoggedModel of that name.
 
-        MLflow reads the run's own directory and lays a LoggedModel of that name over it (docs/mlflow.md 1.d).
+        MLflow lays the second over the first, at different places in different ways (docs/mlflow.md 1.d).
 
         Raises:
             NotFound: there is no such run.
@@ -73,15 +78,71 @@ class Runs:
         run = self._get(run_id)
         if run.state is RunState.MISSING:
             raise NotFound(f"there is no run {printable(run_id)}")
-        own = f"{run.artifact_uri.rstrip('/')}/{path}" if path else run.artifact_uri
-        with translated(f"search the LoggedModels of run {printable(run_id)}"):
-            logged = self._connection.client.search_logged_models(
-                [run.experiment_id], filter_string=f"source_run_id='{run_id}'"
+        own = _below(run.artifact_uri, path)
+        name, _, inside = path.partition("/")
+        logged = self._logged_model(run, run_id, name) if name else None
+        return (own,) if logged is None else (own, _below(logged, inside))
+
+    def own_directory(self, run_id: str) -> str | None:
+        """The location of everything that the run logged; None where the run is gone.
+
+        Raises:
+            CouldNotVerify: denied, or the server does not answer.
+        """
+        return self._get(run_id).artifact_uri or None
+
+    def experiment_directory(self, run_id: str) -> str | None:
+        """The location of everything that the run's experiment holds; None where the run or the experiment is gone.
+
+        Raises:
+            CouldNotVerify: denied, or the server does not answer.
+        """
+        run = self._get(run_id)
+        if run.state is RunState.MISSING:
+            return None
+        try:
+            with translated("find the experiment of a run"):
+                return self._connection.client.get_experiment(run.experiment_id).artifact_location or None
+        except NotFound:
+            return None
+
+    def _logged_model(self, run: "_Run", run_id: str, name: str) -> str | None:
+        """The location of the LoggedModel that MLflow finds for a name in a run: the first of all pages.
+
+        Source: mlflow RunsArtifactRepository._get_logged_model_artifact_repo.
+        """
+        if _NO_MODEL_NAME.search(name):
+            return None  # MLflow gives no LoggedModel such a name, and its filter could not say it
+        of_run = "" if self._connection.is_databricks else f" AND source_run_id = '{run_id}'"
+        token, seen = None, set[str]()
+        while token not in seen:
+            page = self._search_logged_models(run.experiment_id, f"name = '{name}'{of_run}", token)
+            for model in page:
+                if model.source_run_id == run_id and model.name == name:
+                    return str(model.artifact_location)
+            if token is not None:
+                seen.add(token)
+            token = getattr(page, "token", None)
+            if not token:
+                return None
+        raise CouldNotVerify(f"the pages of the LoggedModels of run {printable(run_id)} lead in a circle")
+
+    def _search_logged_models(self, experiment_id: str, filter_string: str, token: str | None) -> Any:
+        try:
+            return self._connection.client.search_logged_models(
+                [experiment_id], filter_string=filter_string, page_token=token
             )
-        named = sorted(
-            (model for model in logged if model.name == path), key=lambda model: model.creation_timestamp or 0
-        )
-        return (own, *(str(model.artifact_location) for model in named[-1:]))
+        except Exception as error:
+            # Servers before 3.0 know neither LoggedModels nor this route: the run's directory is the whole answer.
+            if is_unknown_route(error) and self._is_before_logged_models():
+                return ()
+            raise explain(error, "search the LoggedModels of a run") from error
+
+    def _is_before_logged_models(self) -> bool:
+        if self._server_version is None:
+            self._server_version = server_version(self._connection) or ""
+        major = self._server_version.partition(".")[0]
+        return major.isdecimal() and int(major) < 3
 
     def _get(self, run_id: str) -> _Run:
         with self._lock:
@@ -133,3 +194,13 @@ class Runs:
 def _run(lifecycle_stage: str, experiment_id: str, artifact_uri: str) -> _Run:
     state = RunState.DELETED if lifecycle_stage == "deleted" else RunState.ACTIVE
     return _Run(state, experiment_id, artifact_uri or "")
+
+
+def _below(location: str, path: str) -> str:
+    """A path below a location, put together as MLflow does it: before a query, with one slash between."""
+    if not path:
+        return location
+    from mlflow.utils.uri import append_to_uri_path
+
+    with translated("put a location together"):
+        return str(append_to_uri_path(location, path))

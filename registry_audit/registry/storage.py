@@ -1,75 +1,267 @@
-"""Whether two storage URIs are one place, decided without reading it."""
+"""Where the bytes of a location are: parsed exactly as MLflow parses it, or not at all.
 
+MLflow reads a location in two ways. `models:/NAME/VERSION` opens the whole text as a repository;
+`download_artifacts(TEXT)` opens the text without its last part, and asks that repository for the last part. Where the
+two read different places, or MLflow reads none, no storage is given, and the version cannot be verified. The tests hold
+every line of this module to MLflow (tests/integration/test_locations.py).
+"""
+
+import hashlib
 import os
 import posixpath
-from functools import lru_cache
-from pathlib import Path
-from urllib.parse import urlsplit
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import url2pathname
 
+from registry_audit.errors import CouldNotVerify
+from registry_audit.printable import printable
 from registry_audit.redact import redact
+from registry_audit.registry.origin import origin_of
 
-LOCAL = "file:"  # before the path, in the identity of a local storage
+DIRECTORY = "file"
+PROXY = "mlflow-artifacts"
+S3 = "s3"
+AZURE = "azure"
+SEVERAL = "several"
+
 PROXY_PATH = "/api/2.0/mlflow-artifacts/artifacts"
+_PROXY_MARK = "/mlflow-artifacts/artifacts"  # where MLflow cuts a URI into server and path
+_DRIVE = re.compile(r"/?[A-Za-z]:([\\/]|$)")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# MLflow's repositories send the environment's cloud credentials to the host that such a URI names.
+_AZURE = re.compile(
+    r"(?P<container>[^@/]+)@(?P<account>[A-Za-z0-9-]+)\.(?P<service>blob|dfs|[A-Za-z0-9.-]+\.(blob|dfs))\."
+    r"(?P<cloud>core\.windows\.net|core\.chinacloudapi\.cn|core\.usgovcloudapi\.net|fabric\.microsoft\.com|storage\.azure\.net)"
+)
+_R2 = re.compile(r"[^@/]+@[A-Za-z0-9.-]+\.r2\.cloudflarestorage\.com")
 
 
-@lru_cache(maxsize=1_024)  # each location of a version is asked about several times
-def local_path(uri: str) -> Path | None:
-    """The path that a plain path or `file:` URI means on this machine; None for any other scheme.
+@dataclass(frozen=True, slots=True, order=True)
+class StorageIdentity:
+    """One storage, told from every other one by all that selects it. Compared as it is, shown redacted.
 
-    MLflow decodes percent signs in both (mlflow.utils.file_utils.local_file_uri_to_path), so this must too.
+    Two storages never have equal identities, whatever a text that was shortened or redacted says.
     """
-    scheme = urlsplit(uri).scheme
-    if scheme == "file":
+
+    kind: str  # one of the constants of this module, else the scheme
+    endpoint: str = ""  # the server: address of a proxy or of an S3 endpoint, account of Azure, host of anything else
+    container: str = ""  # bucket, container, workspace of a proxy, user or profile of anything else
+    path: str = ""  # the literal directory, key prefix or path behind the proxy; no slash at its end
+    selector: str = ""  # of anything else: its query
+
+    @property
+    def is_directory(self) -> bool:
+        return self.kind == DIRECTORY
+
+    @property
+    def shown(self) -> str:
+        """For people; holds no secret, and so may be equal for two storages."""
+        if self.is_directory:
+            return f"{DIRECTORY}:{self.path}"
+        if self.kind == PROXY:
+            return f"{PROXY}://{self.endpoint.partition('://')[2]}//{self.path}"
+        if self.kind == SEVERAL:
+            return self.path
+        place = f"{self.container}@{self.endpoint}" if self.kind == AZURE else self.container or self.endpoint
+        return redact(f"{self.kind}://{place}/{self.path}" + ("?***" if self.selector else ""))
+
+    @property
+    def key(self) -> str:
+        """For rows and the ledger: equal exactly where the identities are, and holds no secret."""
+        if self.is_directory or self.kind == SEVERAL:
+            return self.shown
+        parts = repr((self.kind, self.endpoint, self.container, self.path, self.selector))
+        return f"{self.shown}#{hashlib.sha256(parts.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+
+    @staticmethod
+    def of_directory(path: str | os.PathLike[str]) -> "StorageIdentity":
+        """Of a directory of this machine; symlinks on the way to it are followed."""
+        return StorageIdentity(DIRECTORY, path=os.path.realpath(path))
+
+    @staticmethod
+    def of_several(identities: "tuple[StorageIdentity, ...]") -> "StorageIdentity":
+        """Of storages that are read as one."""
+        if len(identities) == 1:
+            return identities[0]
+        return StorageIdentity(SEVERAL, path=" + ".join(identity.key for identity in identities))
+
+
+class NotOnThisMachine(CouldNotVerify):
+    """A path that names nothing that can be known here: relative, of a drive, of another host."""
+
+    def __init__(self, message: str, relative: str | None = None) -> None:
+        super().__init__(message)
+        self.relative = relative  # the decoded path, where it is relative to a directory that is not recorded
+
+    def __reduce__(self) -> tuple[type, tuple[str, str | None]]:
+        return type(self), (self.message, self.relative)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a location means depends on: the server that it was recorded by."""
+
+    tracking_uri: str
+    workspace: str | None = None  # MLflow's, on that server; None for the default one
+    databricks_host: Callable[[str], str] | None = None  # of a profile; the empty one is the tracking URI's
+
+
+def storage_identity(uri: str, around: Surroundings) -> StorageIdentity:
+    """The one storage that MLflow reads for a location, in whichever way it is asked.
+
+    Raises:
+        CouldNotVerify: MLflow reads none, or different ones in different ways; the message says why.
+        NotOnThisMachine: it is a path that names nothing on this machine.
+    """
+    shown = f"'{printable(redact(uri))}'"
+    if _CONTROL.search(uri) or uri != uri.strip():
+        raise CouldNotVerify(f"the location {shown} holds a control character or a blank at its end")
+    try:
         parts = urlsplit(uri)
-        if parts.netloc not in ("", "localhost"):
-            return None
-        return Path(url2pathname(parts.path))
-    # One letter is a drive on Windows. A path may hold a colon, but no URI scheme holds a slash.
-    if scheme == "" or len(scheme) == 1 or "/" in uri.split(":", 1)[0]:
-        return Path(url2pathname(uri))
-    return None
+        parts.port  # noqa: B018 - which is only read, and refused, when it is asked for
+    except ValueError as error:
+        raise CouldNotVerify(f"the location {shown} is no URI: {error}") from None
+    scheme = parts.scheme
+    if scheme in ("", "file") or len(scheme) == 1:
+        return _directory(uri, parts, shown)
+    if scheme in (PROXY, "http", "https"):
+        return _proxied(parts, around, shown)
+    if posixpath.join(posixpath.dirname(parts.path), posixpath.basename(parts.path)) != parts.path:
+        raise CouldNotVerify(f"MLflow reads the location {shown} differently in different ways: it has doubled slashes")
+    path = parts.path.removeprefix("/").removesuffix("/")
+    if path.endswith("/") or (not path and parts.path.startswith("//")):
+        raise CouldNotVerify(f"the location {shown} ends in several slashes, which MLflow cannot read")
+    if any(part in (".", "..") for part in path.split("/")):
+        raise CouldNotVerify(f"the location {shown} holds '.' or '..', which a store may read as it likes")
+    return _elsewhere(parts, path, around, shown)
 
 
-def storage_identity(uri: str, tracking_uri: str) -> str:
-    """A text that is equal for two spellings of one storage, and never for two storages.
-
-    A local path loses its symlinks; a proxy's path gets its server before `//`. Elsewhere only a trailing slash
-    goes: the keys of a bucket are literal, and what stands before `@` may be a container. Passwords are left out.
-    """
-    path = local_path(uri)
-    if path is not None:
-        return LOCAL + os.path.realpath(path)
-    parts = urlsplit(uri)
-    host = parts.netloc.rpartition("@")[2].lower()
-    if parts.scheme == "mlflow-artifacts":
-        return f"mlflow-artifacts://{host or _server(tracking_uri)}/{_clean(parts.path)}"
-    if parts.scheme in ("http", "https"):
-        base, proxied, path_text = parts.path.partition(PROXY_PATH)
-        if proxied:
-            return f"mlflow-artifacts://{host}{base}/{_clean(path_text)}"
-        return f"{parts.scheme}://{host}{parts.path}"
-    scheme = {"s3a": "s3", "s3n": "s3"}.get(parts.scheme, parts.scheme)
-    path_text = parts.path.rstrip("/") or "/"
-    return redact(f"{scheme}://{parts.netloc}{path_text}" + (f"?{parts.query}" if parts.query else ""))
-
-
-def comparable(first: str, second: str) -> bool:
+def comparable(first: StorageIdentity, second: StorageIdentity) -> bool:
     """Whether different identities are surely different places.
 
-    A proxy keeps its bytes somewhere that the client cannot see: perhaps in the very bucket or directory beside it,
-    and one server may have two names.
+    A proxy keeps its bytes somewhere that the client cannot see: perhaps in the very bucket or directory beside it, and
+    one server may have two names.
     """
-    one, two = urlsplit(first), urlsplit(second)
-    if one.scheme == two.scheme == "mlflow-artifacts":
-        return first.split("//")[1] == second.split("//")[1]
-    return "mlflow-artifacts" not in (one.scheme, two.scheme)
+    if first.kind == second.kind == PROXY:
+        return (first.endpoint, first.container) == (second.endpoint, second.container)
+    return not {PROXY, SEVERAL} & {first.kind, second.kind}
 
 
-def _clean(path: str) -> str:
-    return posixpath.normpath("/" + path.lstrip("/")).replace("//", "/")
+def _directory(uri: str, parts: SplitResult, shown: str) -> StorageIdentity:
+    """A plain path, or a `file:` URI; percent signs are decoded in both, once.
+
+    Source: mlflow.utils.file_utils.local_file_uri_to_path.
+    """
+    # MLflow takes `FILE:` for the first part of a relative path.
+    is_uri = uri.startswith("file:")
+    if is_uri and parts.netloc.lower() not in ("", "localhost"):
+        raise NotOnThisMachine(
+            f"the location {shown} names the machine {printable(parts.netloc.rpartition('@')[2])}: "
+            "run the audit there, or record a path that is mounted here"
+        )
+    written = parts.path if is_uri else uri
+    path = url2pathname(written)
+    if _DRIVE.match(path) or path.startswith(("\\", "//")):
+        raise NotOnThisMachine(f"the location {shown} is a Windows path, which names nothing on this machine")
+    if not path.startswith("/"):
+        raise NotOnThisMachine(
+            f"the location {shown} is relative to a directory that the registry does not record: "
+            "give the server an absolute --default-artifact-root, or run the audit in its working directory",
+            path,
+        )
+    last, last_written = (posixpath.basename(text.rstrip("/")) for text in (path, written))
+    if re.search(r"[%?#;]", last) or re.search(r"[?#;]", last_written) or "\0" in path:
+        raise CouldNotVerify(f"MLflow reads the location {shown} in two ways: its last part holds one of % ? # ;")
+    return StorageIdentity.of_directory(path)
 
 
-def _server(tracking_uri: str) -> str:
-    parts = urlsplit(tracking_uri)
-    return parts.netloc.rpartition("@")[2].lower() + parts.path.rstrip("/")
+def _proxied(parts: SplitResult, around: Surroundings, shown: str) -> StorageIdentity:
+    """What a server's artifact proxy serves. Source: mlflow MlflowArtifactsRepository.resolve_uri."""
+    server = urlsplit(around.tracking_uri)
+    if parts.scheme == PROXY:
+        if server.scheme not in ("http", "https"):
+            raise CouldNotVerify(
+                "the storage is behind an artifact proxy, which only a tracking server's http(s) URI can reach: "
+                "give that as --tracking-uri"
+            )
+        if _is_number(parts.hostname) and not parts.port:
+            raise CouldNotVerify(f"the location {shown} names a port and no host")
+        if server.path.strip("/") and parts.path in ("/", PROXY_PATH):
+            raise CouldNotVerify(f"MLflow looks for the location {shown} outside of its server's path")
+        # The scheme is the tracking server's; so are host and path, but for a host that the location names.
+        netloc = parts.netloc or server.netloc
+        base = "" if parts.path == PROXY_PATH else re.sub("//+", "/", server.path).rstrip("/")
+        path = "" if parts.path == PROXY_PATH else re.sub("//+", "/", parts.path)
+        origin = origin_of(f"{server.scheme}://{netloc}")
+    else:
+        base, found, path = parts.path.partition(PROXY_PATH)
+        if not found or (path and not path.startswith("/")) or _PROXY_MARK in base:
+            raise CouldNotVerify(f"the location {shown} is no address of an artifact proxy: MLflow cannot list it")
+        if parts.query or parts.fragment or ";" in path or "//" in parts.path:
+            raise CouldNotVerify(f"MLflow reads the location {shown} differently in different ways")
+        origin = origin_of(f"{parts.scheme}://{parts.netloc}")
+    path = path.strip("/")
+    if any(part in (".", "..") for part in path.split("/")) or _PROXY_MARK in base:
+        raise CouldNotVerify(f"the location {shown} holds '.' or '..', or the path of a proxy twice")
+    if around.workspace:  # under it the server finds the same path with and without its name in front
+        path = path.removeprefix(f"workspaces/{around.workspace}/")
+    return StorageIdentity(PROXY, f"{origin}{base}", around.workspace or "", path)
+
+
+def _is_number(host: str | None) -> bool:
+    """Whether MLflow takes a host for a port. Source: mlflow _check_if_host_is_numeric."""
+    try:
+        float(host or "")
+    except ValueError:
+        return False
+    return True
+
+
+def _elsewhere(parts: SplitResult, path: str, around: Surroundings, shown: str) -> StorageIdentity:
+    scheme, netloc = parts.scheme, parts.netloc
+    if scheme in ("s3", "s3a", "s3n"):
+        _must_have_bucket(netloc, shown)
+        return StorageIdentity(S3, _s3_endpoint(), netloc, path)
+    if scheme == "gs":
+        _must_have_bucket(netloc, shown)
+        return StorageIdentity("gs", "", netloc, path)
+    if scheme in ("wasbs", "abfss"):
+        return _azure(parts, path, shown)
+    if scheme == "r2" and not _R2.fullmatch(netloc):
+        raise CouldNotVerify(
+            f"the location {shown} names no bucket of Cloudflare R2, and would be sent your credentials"
+        )
+    if scheme == "dbfs":
+        profile = netloc.removesuffix("databricks").rstrip("@") if netloc.endswith("databricks") else netloc
+        host = around.databricks_host(profile) if around.databricks_host else around.tracking_uri
+        return StorageIdentity("dbfs", host, "", path)
+    user = netloc.rpartition("@")[0].partition(":")[0]  # a password selects nothing
+    host = netloc.rpartition("@")[2].lower()
+    rest = f"?{parts.query}#{parts.fragment}" if parts.query or parts.fragment else ""
+    return StorageIdentity(scheme, host, user, path, rest)
+
+
+def _must_have_bucket(netloc: str, shown: str) -> None:
+    if not netloc or "@" in netloc:
+        raise CouldNotVerify(f"the location {shown} names no bucket")
+
+
+def _azure(parts: SplitResult, path: str, shown: str) -> StorageIdentity:
+    """One account has one set of containers, whichever of its two services is asked."""
+    found = _AZURE.fullmatch(parts.netloc)
+    if found is None:
+        raise CouldNotVerify(f"the location {shown} names no container of an Azure account")
+    if parts.scheme == "abfss":
+        # Source: mlflow.store.artifact.azure_data_lake_artifact_repo._parse_abfss_uri
+        if "%" in posixpath.basename(path):
+            raise CouldNotVerify(f"MLflow reads the location {shown} differently in different ways: it holds %")
+        path = unquote(path).lstrip("/")
+    return StorageIdentity(AZURE, f"{found['account'].lower()}.{found['cloud']}", found["container"], path)
+
+
+def _s3_endpoint() -> str:
+    """Which S3 this process asks, where its environment says so."""
+    names = ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    return next((value for name in names if (value := os.environ.get(name))), "")

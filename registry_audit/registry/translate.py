@@ -109,6 +109,11 @@ def _unreachable(error: BaseException | None) -> str | None:
     return None
 
 
+def is_unknown_route(error: Exception) -> bool:
+    """Whether a server, or what stands before it, answered that it has no such route (404, and no MLflow error)."""
+    return getattr(error, "error_code", None) in _MISSING and _is_status_only(error)  # type: ignore[arg-type]
+
+
 def _explain_mlflow(error: "MlflowException", doing: str, short: str) -> AuditError:
     code = error.error_code
     if code in _MISSING and not _is_status_only(error):

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
@@ -13,6 +14,13 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util.retry import RequestHistory, Retry
 
 from registry_audit.registry.memory import Where, arriving
+from registry_audit.registry.origin import (
+    Origin,
+    credentials_for,
+    may_carry_credentials,
+    origin_of,
+    without_credentials,
+)
 from registry_audit.registry.politeness import REFUSALS, InFlight, Politeness, retry_after_seconds, sent_now
 
 if TYPE_CHECKING:
@@ -70,6 +78,11 @@ class PoliteClient:
     def __init__(self, client: Any, politeness: Politeness, host: str) -> None:
         self._client, self._politeness, self._host = client, politeness, host
 
+    def _credentials(self) -> AbstractContextManager[None]:
+        """A service that is reached by a name of its own, as Databricks is, knows its own hosts."""
+        is_http = self._host.startswith(("http://", "https://"))
+        return credentials_for(origin_of(self._host)) if is_http else contextlib.nullcontext()
+
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._client, name)
         if name.startswith("_") or not callable(attribute):
@@ -77,7 +90,7 @@ class PoliteClient:
 
         @wraps(attribute)
         def politely(*arguments: Any, **named: Any) -> Any:
-            with self._politeness.request(self._host) as flight, flight.sending():
+            with self._politeness.request(self._host) as flight, self._credentials(), flight.sending():
                 return attribute(*arguments, **named)
 
         return politely
@@ -108,11 +121,13 @@ class Answer:
 class Wire:
     """GET requests to one server; safe to share between threads."""
 
-    def __init__(self, host_creds: Any, politeness: Politeness) -> None:
+    def __init__(self, host_creds: Any, politeness: Politeness, carries: Origin) -> None:
         """
         Args:
             host_creds: where, and how to sign in: see `Connection.host_creds`.
+            carries: the one origin that is sent credentials, wherever a redirect leads.
         """
+        self._carries = carries
         self.host_creds = host_creds
         self._politeness = politeness
         self._host = host_of(host_creds.host)
@@ -125,7 +140,7 @@ class Wire:
         Raises whatever requests or MLflow raise for all others: to be used within `translated`.
         """
         with self._politeness.request(self._host) as flight:
-            with flight.sending():
+            with credentials_for(self._carries), flight.sending():
                 raw = self._sent(endpoint, params)
             try:
                 yield Answer(raw, flight)
@@ -280,6 +295,11 @@ def make_mlflow_polite() -> None:
         def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
             super().init_poolmanager(*arguments, **named)  # type: ignore[no-untyped-call]
             self.poolmanager.pool_classes_by_scheme = pools
+
+        def send(self, request: Any, *arguments: Any, **named: Any) -> Any:
+            if not may_carry_credentials(request.url):
+                request, named = without_credentials(request), named | {"cert": None}
+            return super().send(request, *arguments, **named)
 
     request_utils.Retry, request_utils.TCPKeepAliveHTTPAdapter = PoliteRetry, Adapter
     request_utils._cached_get_request_session.cache_clear()

@@ -9,6 +9,7 @@ from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, Problem
 from registry_audit.printable import printable
 from registry_audit.registry.memory import Where
+from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.transfers import Transfers
 
 _Chunk = TypeVar("_Chunk", bytes, memoryview, bytes | memoryview)
@@ -21,7 +22,7 @@ CHUNK_BYTES = 1 << 20
 class Store(Protocol):
     """One model's root storage."""
 
-    identity: str  # equal for two spellings of one storage
+    identity: StorageIdentity
     directory: Path | None  # the root, where it is a directory of this machine
 
     def listing(self, limits: Limits) -> Listing:

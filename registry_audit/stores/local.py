@@ -13,6 +13,7 @@ from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
 from registry_audit.printable import printable
 from registry_audit.registry.memory import Where
+from registry_audit.registry.storage import StorageIdentity
 from registry_audit.stores.base import CHUNK_BYTES, Chunks, Unreadable
 from registry_audit.stores.bounded import Tally
 
@@ -20,15 +21,15 @@ from registry_audit.stores.bounded import Tally
 class LocalStore:
     """A directory. Symlinks are followed only while they stay inside it; special files are never opened."""
 
-    def __init__(self, directory: Path, identity: str, *, may_be_elsewhere: bool = False) -> None:
+    def __init__(self, directory: Path, *, may_be_elsewhere: bool = False) -> None:
         """
         Args:
-            directory: without symlinks.
+            directory: symlinks on the way to it are followed, here and once.
             may_be_elsewhere: whether a directory that is not there may be on another machine.
         """
-        self.directory: Path | None = directory
-        self.identity = identity
-        self._root = str(directory)
+        self.identity = StorageIdentity.of_directory(directory)
+        self._root = self.identity.path
+        self.directory: Path | None = Path(self._root)
         self._may_be_elsewhere = may_be_elsewhere
 
     def listing(self, limits: Limits) -> Listing:

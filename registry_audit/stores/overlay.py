@@ -5,6 +5,7 @@ from pathlib import Path
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, make_listing
 from registry_audit.registry.memory import Where
+from registry_audit.registry.storage import StorageIdentity
 from registry_audit.stores.base import Chunks, Store, transfers_of
 
 
@@ -17,7 +18,7 @@ class OverlayStore:
         self._stores = stores
         self.transfers = next(filter(None, map(transfers_of, stores)), None)
         self._holder: dict[str, Store] = {}
-        self.identity = " + ".join(store.identity for store in stores)
+        self.identity = StorageIdentity.of_several(tuple(store.identity for store in stores))
 
     def root_listing(self) -> Listing:
         files = {file.path: file for store in self._stores for file in store.root_listing().files}
@@ -32,7 +33,7 @@ class OverlayStore:
                 self._holder[file.path] = store
         filled = [store for store, listing in listings if listing.files or listing.problems]
         # Usually one of them is empty: then this is that one storage, and must be recognised as such.
-        self.identity = " + ".join(store.identity for store in filled or self._stores)
+        self.identity = StorageIdentity.of_several(tuple(store.identity for store in filled or self._stores))
         return make_listing(
             list(files.values()),
             unsafe=[path for _, listing in listings for path in listing.unsafe],

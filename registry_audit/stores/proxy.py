@@ -5,14 +5,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from registry_audit.errors import CouldNotVerify, Transient
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing
 from registry_audit.printable import printable
 from registry_audit.registry.memory import Where
-from registry_audit.registry.storage import PROXY_PATH
+from registry_audit.registry.storage import PROXY_PATH, StorageIdentity
 from registry_audit.registry.transfers import Transfers
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import Chunks, whole_body
@@ -31,14 +31,13 @@ _MAX_LISTING_BYTES = 128 * 2**20
 class ProxyStore:
     directory: Path | None = None
 
-    def __init__(self, wire: "Wire", transfers: Transfers, root: str, identity: str) -> None:
+    def __init__(self, wire: "Wire", transfers: Transfers, identity: StorageIdentity) -> None:
         """
         Args:
             wire: to the proxy's server.
-            root: path of the model below the proxy's root, without a leading slash.
         """
         self.transfers = transfers
-        self._wire, self._root, self.identity = wire, root.strip("/"), identity
+        self._wire, self._root, self.identity = wire, identity.path, identity
 
     def root_listing(self) -> Listing:
         if reason := _cannot_carry(self._root):
@@ -109,9 +108,3 @@ def _cannot_carry(path: str) -> str | None:
     if any(part.startswith(".artifact.uploading.") for part in path.split("/")):
         return "is an upload that never ended"
     return None
-
-
-def proxy_root(uri: str) -> str:
-    """The path below the proxy's root that an `mlflow-artifacts:` or proxy `http(s):` URI means."""
-    path = urlsplit(uri).path
-    return path.split(PROXY_PATH, 1)[1].strip("/") if PROXY_PATH in path else path.strip("/")

@@ -6,13 +6,16 @@ One file at a time, because each takes its size on the disk.
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from registry_audit.errors import CouldNotVerify
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 from registry_audit.registry.memory import Where
 from registry_audit.registry.politeness import Politeness
+from registry_audit.registry.storage import PROXY, StorageIdentity
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import CHUNK_BYTES, Chunks
 from registry_audit.stores.bounded import Child, only_root, walk
@@ -23,11 +26,22 @@ class RepositoryStore:
 
     directory: Path | None = None
 
-    def __init__(self, uri: str, identity: str, tracking_uri: str, registry_uri: str, manners: Politeness) -> None:
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    def __init__(
+        self, uri: str, identity: StorageIdentity, tracking_uri: str, registry_uri: str, manners: Politeness
+    ) -> None:
+        """Raises: CouldNotVerify: MLflow knows no way to read such a location."""
+        from mlflow.store.artifact.artifact_repository_registry import (
+            get_artifact_repository,
+            get_registered_artifact_repositories,
+        )
 
         self.identity, self._manners = identity, manners
-        self._host = "//".join(identity.split("/")[:3:2])
+        self._host = f"{identity.kind}://{identity.endpoint or identity.container}"
+        scheme = urlsplit(uri).scheme
+        if scheme not in get_registered_artifact_repositories():
+            raise CouldNotVerify(f"MLflow knows no way to read {printable(scheme)}: storage")
+        if scheme in ("http", "https", PROXY):
+            raise CouldNotVerify("an http(s) location is never read with the environment's credentials")
         with translated(f"open the storage {printable(redact(uri))}"):
             self._repository: Any = get_artifact_repository(uri, tracking_uri=tracking_uri, registry_uri=registry_uri)
 

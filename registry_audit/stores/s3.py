@@ -11,7 +11,6 @@ import time
 from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from registry_audit.errors import BodyEndedEarly, CouldNotVerify
 from registry_audit.model.limits import Limits
@@ -19,6 +18,7 @@ from registry_audit.model.listing import ListedFile, Listing, Problem, illegal_p
 from registry_audit.patience import patiently
 from registry_audit.printable import printable
 from registry_audit.registry.memory import PIECE_BYTES, Where, arriving
+from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.transfers import Transfers
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import CHUNK_BYTES, Chunks, ReadApart, Unreadable, whole_body
@@ -38,9 +38,8 @@ _PROCESSORS = os.cpu_count() or 1
 class S3Store:
     directory: Path | None = None
 
-    def __init__(self, uri: str, identity: str, transfers: Transfers) -> None:
-        parts = urlsplit(uri)
-        self._bucket, self._prefix = parts.netloc, parts.path.strip("/")
+    def __init__(self, identity: StorageIdentity, transfers: Transfers) -> None:
+        self._bucket, self._prefix = identity.container, identity.path
         self.identity = identity
         self.transfers = transfers
         self._client = s3_client()

@@ -27,10 +27,11 @@ from registry_audit.audit.steps import audit_version
 from registry_audit.errors import Stopped
 from registry_audit.registry import transport
 from registry_audit.registry.connection import Server, connect
+from registry_audit.registry.storage import Surroundings, storage_identity
 from registry_audit.registry.transfers import FILES_AT_ONCE
 from registry_audit.registry.versions import list_versions
 from registry_audit.stores.base import Store
-from registry_audit.stores.proxy import ProxyStore, proxy_root
+from registry_audit.stores.proxy import ProxyStore
 
 LARGE = 9 * 2**20 + 321
 FILES = {f"many/{part}/{n}": f"{part}{n}".encode() * n for part in "abcdefgh" for n in range(12)}
@@ -52,8 +53,8 @@ def session(proxy_a: FaultyProxy) -> Iterator[Session]:
 
 def open_proxy(session: Session, location: str) -> ProxyStore:
     connection = session.connection
-    wire = connection.wire(connection.host_creds())
-    return ProxyStore(wire, connection.transfers, proxy_root(location), "proxy:test")
+    identity = storage_identity(location, Surroundings(connection.tracking_uri))
+    return ProxyStore(connection.wire_to_proxy(identity.endpoint), connection.transfers, identity)
 
 
 def read(session: Session, store: Store, algorithm: str = "sha256") -> Any:

@@ -26,6 +26,7 @@ from registry_audit.model.listing import ListedFile, Listing, Problem, make_list
 from registry_audit.model.manifest import Manifest, ManifestEntry
 from registry_audit.printable import storable
 from registry_audit.registry.resolve import Location
+from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.verdict import Storage, Verdict
 
@@ -77,10 +78,14 @@ def listing_of(files: Mapping[str, bytes], marker: str) -> Listing:
     return make_listing([ListedFile(path, len(data), marker and f"{marker}-{path}") for path, data in files.items()])
 
 
+def storage_at(uri: str) -> StorageIdentity:
+    return StorageIdentity("fake", path=uri)
+
+
 def _copy(role: Role, uri: str, files: Mapping[str, bytes], marker: str) -> ModelCopy:
     listing = listing_of(files, marker)
     reading = Reading(manifest_of(files).entries, files.get("MLmodel"), (), len(files), sum(map(len, files.values())))
-    return ModelCopy(role, Location(uri, (uri,), uri), uri, listing, reading)
+    return ModelCopy(role, Location(uri, (uri,), (storage_at(uri),)), storage_at(uri), listing, reading)
 
 
 def scope_of(*rows: VersionAudit, unlisted: tuple[VersionAudit, ...] = ()) -> Scope:

@@ -15,10 +15,10 @@ MakeCopy = Callable[..., ModelCopy]
 
 
 def read_copy(directory: Path, role: Role = Role.RUN_MODEL) -> ModelCopy:
-    store = LocalStore(directory, f"file:{directory}")
+    store = LocalStore(directory)
     listing = store.listing(Limits())
     reading = read_all(store, listing, "sha256", pulse=lambda count: None)
-    location = Location(str(directory), (str(directory),), store.identity)
+    location = Location(str(directory), (str(directory),), (store.identity,))
     return ModelCopy(role, location, store.identity, listing, reading, str(directory))
 
 

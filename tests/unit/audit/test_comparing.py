@@ -86,7 +86,7 @@ def test_lockstep_gives_the_digests_that_reading_alone_gives(make_copy, one, two
 
 
 def lockstep(left: Path, right: Path):
-    stores = [LocalStore(root, f"file:{root}") for root in (left, right)]
+    stores = [LocalStore(root) for root in (left, right)]
     listings = [store.listing(Limits()) for store in stores]
     one, two = read_pair(stores[0], listings[0], stores[1], listings[1], "sha256", pulse=lambda count: None)
     assert not one.problems + two.problems

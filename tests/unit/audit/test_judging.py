@@ -16,6 +16,7 @@ from registry_audit.model.listing import ListedFile, Problem, make_listing
 from registry_audit.model.manifest import ManifestEntry
 from registry_audit.registry.resolve import Location, Lost, ResolvedVersion
 from registry_audit.registry.runs import RunState
+from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.rules import RULES
 from registry_audit.verdict import Severity, Storage, Verdict
@@ -28,11 +29,15 @@ UNREAD = Problem("RA009", "'model.pkl' cannot be read: Permission denied", "mode
 
 def location(role: Role, **said: object) -> Location:
     root = f"s3://bucket/{role.value}"
-    return Location(root, **({"roots": (root,), "identity": root} | said))  # type: ignore[arg-type]
+    return Location(root, **({"roots": (root,), "storages": (storage_at(role.value),)} | said))  # type: ignore[arg-type]
+
+
+def storage_at(path: str) -> StorageIdentity:
+    return StorageIdentity("s3", "", "bucket", path)
 
 
 def lost(role: Role, what: Lost, message: str = "is gone") -> Location:
-    return location(role, roots=(), identity=None, lost=what, message=message)
+    return location(role, roots=(), storages=(), lost=what, message=message)
 
 
 def resolved(
@@ -70,7 +75,13 @@ def copy_of(
         [ListedFile(path, len(data)) for path, data in files.items()], unsafe=list(unsafe), problems=list(listed)
     )
     where = location(role)
-    return ModelCopy(role, where, identity or where.uri, listing, Reading(entries, mlmodel, reading))
+    return ModelCopy(
+        role,
+        where,
+        storage_at(identity) if identity else where.storages[0],
+        listing,
+        Reading(entries, mlmodel, reading),
+    )
 
 
 def judged(version: ResolvedVersion, run: Copy | None = None, reg: Copy | None = None) -> VersionAudit:
@@ -113,7 +124,7 @@ def test_one_storage_is_never_a_match() -> None:
 
 
 def test_what_reading_saw_corrects_what_resolving_said() -> None:
-    one_root = judged(resolved(), copy_of(RUN, WHOLE, identity="s3://x"), copy_of(REG, WHOLE, identity="s3://x"))
+    one_root = judged(resolved(), copy_of(RUN, WHOLE, identity="x"), copy_of(REG, WHOLE, identity="x"))
     assert (one_root.verdict, one_root.storage) == (Verdict.SAME_STORAGE, Storage.SHARED)
     run, reg = copy_of(RUN, WHOLE), copy_of(REG, WHOLE)
     comparison = comparison_of(run, reg)
@@ -287,12 +298,12 @@ def test_ra009_from_where_the_two_copies_should_be() -> None:
     cases = {
         "run model: the version records no source": resolved(lost(RUN, Lost.NOWHERE)),
         "run model: runs:/r1 is gone": resolved(lost(RUN, Lost.RUN, "runs:/r1 is gone")),
-        "run model: permission denied": resolved(location(RUN, roots=(), identity=None, unknown="permission denied")),
+        "run model: permission denied": resolved(location(RUN, roots=(), storages=(), unknown="permission denied")),
     }
     for message, version in cases.items():
         audit = judged(version, CopyFailure(RUN, version.run_model, ""))
         assert (audit.verdict, found(audit)) == (Verdict.UNVERIFIABLE, [("RA009", message)]), message
-    version = resolved(reg=location(REG, roots=(), identity=None, unknown="denied"))
+    version = resolved(reg=location(REG, roots=(), storages=(), unknown="denied"))
     audit = judged(version, reg=CopyFailure(REG, version.reg_model, ""))
     assert found(audit) == [("RA009", "registry model: denied")]
     asked = resolved(problems=(Problem("RA009", "could not find run r1: permission denied"),))
@@ -471,7 +482,7 @@ def must_be_earned(audit: VersionAudit, version: ResolvedVersion, run: Copy, reg
 @given(versions(st.sampled_from([Storage.SEPARATE, Storage.UNKNOWN])), copies(RUN), copies(REG), st.booleans())
 def test_two_copies_never_pass_unread(version: ResolvedVersion, run: Copy, reg: Copy, same: bool) -> None:
     if same and isinstance(run, ModelCopy):
-        reg = replace(run, role=REG, location=location(REG), identity=location(REG).uri)
+        reg = replace(run, role=REG, location=location(REG), identity=location(REG).storages[0])
     must_be_earned(judged(version, run, reg), version, run, reg)
 
 
@@ -484,8 +495,8 @@ def test_one_storage_never_passes_unread(version: ResolvedVersion, copy: Copy) -
 def test_one_storage_that_was_read_twice_must_be_read_whole_twice() -> None:
     """With --download-dir each copy is fetched by itself, also where both are one storage."""
     version = resolved(storage=Storage.SHARED)
-    run = copy_of(RUN, WHOLE, identity="s3://x")
-    reg = copy_of(REG, WHOLE, identity="s3://x", reading=(replace(UNREAD, rule="RA008"),))
+    run = copy_of(RUN, WHOLE, identity="x")
+    reg = copy_of(REG, WHOLE, identity="x", reading=(replace(UNREAD, rule="RA008"),))
     audit = judged(version, run, reg)
     assert (audit.verdict, rules(audit)) == (Verdict.UNVERIFIABLE, ["RA008"])
 

@@ -21,6 +21,7 @@ from registry_audit.model.mlmodel import MAX_BYTES
 from registry_audit.registry.memory import Where
 from registry_audit.registry.resolve import Location, ResolvedVersion
 from registry_audit.registry.runs import RunState
+from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.stores.base import Chunks, Unreadable
 from registry_audit.stores.local import LocalStore
@@ -32,7 +33,7 @@ Content = Callable[[], Iterator[bytes]]
 class FakeStore:
     """A store of files that are given as what reading them does."""
 
-    identity = "fake:"
+    identity = StorageIdentity("fake")
     directory: Path | None = None
 
     def __init__(self, **files: tuple[int | None, Content]) -> None:
@@ -192,7 +193,7 @@ def local(root: Path, **files: bytes) -> tuple[LocalStore, Listing]:
     root.mkdir()
     for name, data in files.items():
         (root / name).write_bytes(data)
-    store = LocalStore(root, f"file:{root}")
+    store = LocalStore(root)
     return store, store.listing(Limits())
 
 
@@ -224,7 +225,7 @@ def kept_copy(directory: Path, source: Path, number: str) -> ModelCopy:
     keep_in = directory / number
     keep_in.mkdir()
     got = read_all(store, listing, "sha256", pulse=lambda count: None, keep_in=keep_in)
-    where = Location(store.identity, (store.identity,), store.identity)
+    where = Location(store.identity.path, (store.identity.path,), (store.identity,))
     return ModelCopy(Role.RUN_MODEL, where, store.identity, listing, got, str(keep_in))
 
 
@@ -248,7 +249,7 @@ def test_what_lies_on_disk_has_the_last_word(kept: tuple[ModelCopy, ModelCopy]) 
 def test_what_lies_on_disk_has_the_last_word_on_two_versions_too(kept: tuple[ModelCopy, ModelCopy]) -> None:
     resolved = tuple(
         ResolvedVersion(
-            RegisteredVersion("Wine", number, "READY", None, (), None, copy.identity),
+            RegisteredVersion("Wine", number, "READY", None, (), None, copy.location.uri),
             copy.location,
             copy.location,
             Storage.SHARED,

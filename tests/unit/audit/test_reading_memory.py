@@ -18,6 +18,7 @@ from registry_audit.audit.reading import read_all
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, make_listing
 from registry_audit.registry.memory import PIECE_BYTES, Memory, Where, arriving
+from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.transfers import Transfers
 from registry_audit.stores.base import Chunks
 
@@ -32,7 +33,7 @@ CONTENTS = {
 class MemoryStore:
     """Fills whatever memory it is given, as stores behind a network do."""
 
-    identity = "memory:"
+    identity = StorageIdentity("memory")
     directory: Path | None = None
 
     def __init__(self, transfers: Transfers) -> None:

@@ -22,6 +22,7 @@ from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, make_listing
 from registry_audit.registry.memory import Memory, Where
 from registry_audit.registry.politeness import Politeness
+from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.transfers import FILES_AT_ONCE, Transfers
 from registry_audit.stores.base import Chunks, ReadApart, Unreadable
 
@@ -51,7 +52,7 @@ class Streamed:
 
     def __init__(self, transfers: Transfers, chunk: int, files: dict[str, bytes], host: str = "http://store") -> None:
         self.transfers, self._chunk, self._files, self._host = transfers, chunk, files, host
-        self.identity = f"fake:{id(self)}"
+        self.identity = StorageIdentity("fake", str(id(self)))
         self.faults: dict[int, tuple[int, Exception]] = {}  # by the number of the reading
         self.sizes: dict[str, int] = {}
         self.readings: list[str] = []

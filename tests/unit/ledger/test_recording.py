@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.ledgers import FILES, REGISTRY, RecordedAudit, listing_of, options, record, row, scope_of
+from support.ledgers import FILES, REGISTRY, RecordedAudit, listing_of, options, record, row, scope_of, storage_at
 
 from registry_audit.audit.outcome import outcome_of
 from registry_audit.errors import UsageError
@@ -251,7 +251,9 @@ def test_names_are_data(ledger: Ledger, name: str) -> None:
 
 
 def trusted(ledger: Ledger, identity: str, marker: str, full_every: int | None = None) -> tuple[object, str] | None:
-    return TrustedReadings(ledger, REGISTRY, full_every)(identity, listing_of(FILES, marker).fingerprint())
+    return TrustedReadings(ledger, REGISTRY, full_every)(
+        storage_at(identity).key, listing_of(FILES, marker).fingerprint()
+    )
 
 
 def test_a_full_reading_is_trusted_while_the_fingerprint_is_the_same(ledger: Ledger) -> None:

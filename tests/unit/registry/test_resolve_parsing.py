@@ -14,8 +14,8 @@ from mlflow.protos.databricks_pb2 import (
     UNAUTHENTICATED,
 )
 
-from registry_audit.errors import Transient
-from registry_audit.registry.resolve import Location, Lost, ResolvedVersion, _is_logged_model, resolve_version
+from registry_audit.errors import CouldNotVerify, Transient
+from registry_audit.registry.resolve import Location, Lost, ResolvedVersion, _parse_models, resolve_version
 from registry_audit.registry.runs import Runs, RunState
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.verdict import Storage
@@ -26,6 +26,12 @@ ROOT = "s3://bucket/1"
 
 def gone(what: object) -> MlflowException:
     return MlflowException(f"{what} not found", RESOURCE_DOES_NOT_EXIST)
+
+
+class Page(list[Any]):
+    def __init__(self, items: list[Any], token: str | None) -> None:
+        super().__init__(items)
+        self.token = token
 
 
 @dataclass
@@ -39,6 +45,7 @@ class FakeRegistry:
     of_runs: dict[str, list[Any]] = field(default_factory=dict)  # run id -> LoggedModels
     is_uc = is_databricks = False
     tracking_uri = registry_uri = "http://host"
+    workspace = None
 
     def registry_wire(self) -> None:
         return None
@@ -62,8 +69,12 @@ class FakeRegistry:
         stage, uri = given(self.runs, run_id)
         return SimpleNamespace(info=SimpleNamespace(lifecycle_stage=stage, experiment_id="1", artifact_uri=uri))
 
-    def search_logged_models(self, experiment_ids: list[str], filter_string: str) -> Any:
-        return self.of_runs.get(filter_string.split("'")[1], [])
+    def search_logged_models(self, experiment_ids: list[str], filter_string: str, page_token: str | None = None) -> Any:
+        """One LoggedModel a page, those of other names left out."""
+        _, name, _, run_id, _ = filter_string.split("'")
+        found = [model for model in self.of_runs.get(run_id, []) if model.name == name]
+        at = int(page_token or 0)
+        return Page(found[at : at + 1], str(at + 1) if at + 1 < len(found) else None)
 
 
 def given(values: dict[Any, Any], key: Any) -> Any:
@@ -83,25 +94,49 @@ def source_of(registry: FakeRegistry, source: str) -> Location:
     return resolve(registry, source).run_model
 
 
-@pytest.mark.parametrize(
-    ("uri", "is_it"),
-    [
-        (f"models:/{ID}", True),
-        (f"models://{ID}", True),
-        (f"models:/{ID}/data/model", True),
-        ("models:/Wine/3", False),
-        ("models:/m-wine/3", False),
-        ("models:/Wine@champion", False),
-        ("models:/m-wine@champion", False),
-        ("models:/cat.sch.model/3", False),
-    ],
-)
-def test_a_logged_model_is_told_from_a_registered_one(uri: str, is_it: bool) -> None:
-    assert _is_logged_model(uri) is is_it
+MODEL_URIS = [
+    f"models:/{ID}",
+    "models:/Wine/3",
+    "models:/Wine/03",
+    "models:/we%20ird%41/3",
+    "models:/Wine@champion",
+    "models:/Wi@ne@champion",
+    "models:/a@b/3",
+    f"models:/{ID}/3",
+    "models:/m-wine@champion",
+    "models:/cat.sch.model/3",
+    "models:/Wine?x/3",
+    "models:/Wine#x/3",
+    "MODELS:/Wine/3",
+    "models://Wine/3",
+    f"models://{ID}",
+    f"models:/{ID}/data/model",
+    "models:/Wine/3/",
+    "models:/Wine/Production",
+    "models:/Wine/latest",
+    "models:/m-wine/Production",
+    "models:Wine/3",
+    "models:/",
+    "models:/@a",
+    "models:/ /3",
+    "models:/Wine//3",
+    "models:///Wine/3",
+]
 
 
-def test_a_registered_model_called_m_something_in_a_stage() -> None:
-    assert not _is_logged_model("models:/m-wine/Production")
+@pytest.mark.parametrize("uri", MODEL_URIS)
+def test_a_model_uri_is_taken_apart_as_mlflow_does_or_not_at_all(uri: str) -> None:
+    from mlflow.store.artifact.utils.models import _parse_model_uri
+
+    try:
+        ours = _parse_models(uri)
+    except CouldNotVerify:
+        return
+    theirs = _parse_model_uri(uri)
+    assert (ours.model_id, ours.name, ours.version, ours.alias) == tuple(
+        value or "" for value in (theirs.model_id, theirs.name, theirs.version, theirs.alias)
+    )
+    assert not theirs.stage
 
 
 @pytest.mark.parametrize("root", ["s3://bucket/1/model", "mlflow-artifacts:/1/model", "/srv/1/model", "dbfs:/x"])
@@ -114,7 +149,7 @@ def test_a_root_is_its_own_end(root: str) -> None:
 def test_a_logged_model_leads_to_its_artifacts() -> None:
     registry = FakeRegistry(logged={ID: f"{ROOT}/models/{ID}/artifacts/"})
     assert source_of(registry, f"models:/{ID}").roots == (f"{ROOT}/models/{ID}/artifacts/",)
-    assert source_of(registry, f"models:/{ID}/inside/it").roots == (f"{ROOT}/models/{ID}/artifacts/inside/it",)
+    assert "does not read" in str(source_of(registry, f"models:/{ID}/inside/it").unknown)
     assert not source_of(registry, f"models:/{ID}").through_version
 
 
@@ -124,10 +159,11 @@ def test_a_copy_leads_to_what_was_copied_and_says_that_it_passed_a_version() -> 
     assert (location.roots, location.through_version) == ((f"{ROOT}/model",), True)
 
 
-def test_an_alias_in_a_uri_and_a_name_in_percent_signs() -> None:
-    registry = FakeRegistry(downloads={("we ird@x", "2"): f"{ROOT}/model"}, aliases={("we ird@x", "champion"): "2"})
-    assert source_of(registry, "models:/we%20ird%40x/2").roots == (f"{ROOT}/model",)
-    assert source_of(registry, "models:/we%20ird%40x@champion").roots == (f"{ROOT}/model",)
+def test_an_alias_in_a_uri_and_a_name_that_is_not_decoded() -> None:
+    registry = FakeRegistry(downloads={("we%20ird@x", "2"): f"{ROOT}/model"}, aliases={("we%20ird@x", "champion"): "2"})
+    assert source_of(registry, "models:/we%20ird@x/2").roots == (f"{ROOT}/model",)
+    assert source_of(registry, "models:/we%20ird@x@champion").roots == (f"{ROOT}/model",)
+    assert source_of(registry, "models:/we ird@x/2").lost is Lost.VERSION
 
 
 def test_a_run_leads_to_its_directory() -> None:
@@ -136,15 +172,24 @@ def test_a_run_leads_to_its_directory() -> None:
     assert source_of(registry, "runs:/r1").roots == (f"{ROOT}/r1/artifacts/",)
 
 
-def test_a_logged_model_of_that_name_lies_over_the_directory_of_the_run() -> None:
-    def model(name: str, at: int | None, location: str) -> Any:
-        return SimpleNamespace(name=name, creation_timestamp=at, artifact_location=location)
+def logged(name: str, location: str, run_id: str = "r1") -> Any:
+    return SimpleNamespace(name=name, source_run_id=run_id, artifact_location=location)
 
+
+def test_a_logged_model_of_that_name_lies_over_the_directory_of_the_run() -> None:
+    models = [
+        logged("other", "s3://b/no"),
+        logged("model", "s3://b/of-another-run", "r2"),
+        logged("model", "s3://b/new"),
+    ]
     registry = FakeRegistry(
         runs={"r1": ("active", f"{ROOT}/r1/artifacts")},
-        of_runs={"r1": [model("model", 5, "new"), model("other", 9, "no"), model("model", None, "old")]},
+        of_runs={"r1": [*models, logged("model", "s3://b/old")]},
     )
-    assert source_of(registry, "runs:/r1/model").roots == (f"{ROOT}/r1/artifacts/model", "new")
+    own = f"{ROOT}/r1/artifacts"
+    assert source_of(registry, "runs:/r1/model").roots == (f"{own}/model", "s3://b/new")
+    assert source_of(registry, "runs:/r1/model/inside/it").roots == (f"{own}/model/inside/it", "s3://b/new/inside/it")
+    assert source_of(registry, "runs:/r1/model2").roots == (f"{own}/model2",)
 
 
 @pytest.mark.parametrize(

@@ -1,78 +1,144 @@
-"""Which spellings are one storage (docs/mlflow.md section 1). Wrongly one: the second copy would never be read."""
+"""Which locations are one storage. Wrongly one: the second copy would never be read. Wrongly two: a copy of itself."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from registry_audit.registry.storage import comparable, local_path, storage_identity
+from registry_audit.errors import CouldNotVerify
+from registry_audit.registry.storage import (
+    NotOnThisMachine,
+    StorageIdentity,
+    Surroundings,
+    comparable,
+    storage_identity,
+)
 
-SERVER = "http://alice:secret@tracking.example:5000"
+SERVER = Surroundings("http://alice:secret@tracking.example:5000")
+AZURE = "account.blob.core.windows.net"
+
+
+def at(uri: str, around: Surroundings = SERVER) -> StorageIdentity:
+    return storage_identity(uri, around)
 
 
 @pytest.mark.parametrize(
     ("uri", "path"),
     [
         ("/srv/models/1", "/srv/models/1"),
-        ("relative/model", "relative/model"),
+        ("/srv/models/1/", "/srv/models/1"),
         ("/srv/a:b/c", "/srv/a:b/c"),
-        ("dir/a:b", "dir/a:b"),
-        ("/srv/we ird#1?x", "/srv/we ird#1?x"),
+        ("/srv/we ird", "/srv/we ird"),
+        ("/srv/we%20ird", "/srv/we ird"),
         ("file:///srv/models/1", "/srv/models/1"),
         ("file:/srv/models/1", "/srv/models/1"),
         ("file://localhost/srv/models", "/srv/models"),
-        ("FILE:///srv/models", "/srv/models"),
-        ("file:///srv/we%20ird%23", "/srv/we ird#"),
+        ("file:///srv/we%20ird", "/srv/we ird"),
     ],
 )
-def test_what_is_a_path_of_this_machine(uri: str, path: str) -> None:
-    assert local_path(uri) == Path(path)
+def test_a_path_of_this_machine(uri: str, path: str) -> None:
+    assert at(uri) == StorageIdentity.of_directory(path)
 
 
 @pytest.mark.parametrize(
     "uri",
     [
-        "s3://bucket/x",
-        "mlflow-artifacts:/1/x",
-        "mlflow-artifacts://host/1/x",
-        "dbfs:/databricks/x",
-        "http://host/x",
-        "runs:/r1/model",
-        "models:/Wine/1",
+        "relative/model",
+        "./mlruns/1/r/artifacts/model",
+        "../model",
+        "dir/a:b",
+        "file:relative",
+        "FILE:///srv/models",
+        "C:/models/1",
+        "c:\\models\\1",
+        "file:///C:/models/1",
+        "\\\\host\\share\\model",
+        "//host/share/model",
+        "file:////host/share/model",
         "file://otherhost/srv/models",
+        "~/models/1",
     ],
 )
-def test_what_is_not(uri: str) -> None:
-    assert local_path(uri) is None
+def test_a_path_that_names_nothing_on_this_machine_is_never_looked_for_here(uri: str) -> None:
+    with pytest.raises(NotOnThisMachine):
+        at(uri)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "/srv/model?x",
+        "/srv/model#1",
+        "/srv/pct%2541",
+        "/srv/nul%00",
+        "/srv/line\nbreak",
+        " /srv/model",
+        "s3://bucket/a//m",
+        "s3://bucket/m//",
+        "s3://bucket//",
+        "s3://bucket/a/../m",
+        "s3:///m",
+        "s3://user@bucket/m",
+        "s3://[bucket/m",
+        "http://host/elsewhere",
+        "http://host/x/mlflow-artifacts/artifacts/m",
+        "http://host/api/2.0/mlflow-artifacts/artifactsX/m",
+        "http://host/api/2.0/mlflow-artifacts/artifacts/a//m",
+        "http://host/api/2.0/mlflow-artifacts/artifacts/m?x=1",
+        "mlflow-artifacts:/1/../m",
+        "mlflow-artifacts://5000/m",
+        f"wasbs://{AZURE}/m",
+        "abfss://container@evil.example/m",
+        "abfss://container@account.dfs.core.windows.net.evil.example/m",
+        "r2://bucket@evil.example/m",
+    ],
+)
+def test_what_mlflow_reads_in_two_ways_or_in_none_has_no_storage(uri: str) -> None:
+    with pytest.raises(CouldNotVerify):
+        at(uri)
+
+
+PROXIED = StorageIdentity("mlflow-artifacts", "http://tracking.example:5000", "", "1/x")
 
 
 @pytest.mark.parametrize(
     ("uri", "identity"),
     [
-        ("mlflow-artifacts:/1/x", "mlflow-artifacts://tracking.example:5000//1/x"),
-        ("mlflow-artifacts:///1/x", "mlflow-artifacts://tracking.example:5000//1/x"),
-        ("mlflow-artifacts://tracking.example:5000/1/x/", "mlflow-artifacts://tracking.example:5000//1/x"),
-        ("mlflow-artifacts://other/1/x", "mlflow-artifacts://other//1/x"),
+        ("mlflow-artifacts:/1/x", PROXIED),
+        ("mlflow-artifacts:///1/x/", PROXIED),
+        ("mlflow-artifacts:1/x", PROXIED),
+        ("mlflow-artifacts:/1//x", PROXIED),
+        ("mlflow-artifacts://tracking.example:5000/1/x/", PROXIED),
+        ("http://bob:pw@Tracking.example:5000/api/2.0/mlflow-artifacts/artifacts/1/x", PROXIED),
+        ("mlflow-artifacts://other/1/x", StorageIdentity("mlflow-artifacts", "http://other", "", "1/x")),
         (
-            "http://bob:pw@Tracking.example:5000/api/2.0/mlflow-artifacts/artifacts/1/x",
-            "mlflow-artifacts://tracking.example:5000//1/x",
+            "https://host:443/team-a/api/2.0/mlflow-artifacts/artifacts/1/x",
+            StorageIdentity("mlflow-artifacts", "https://host/team-a", "", "1/x"),
         ),
+        ("s3://bucket/1/x", StorageIdentity("s3", "", "bucket", "1/x")),
+        ("s3://bucket/1/x/", StorageIdentity("s3", "", "bucket", "1/x")),
+        ("S3://bucket/1/x?y#z", StorageIdentity("s3", "", "bucket", "1/x")),
+        ("s3a://bucket/1/x", StorageIdentity("s3", "", "bucket", "1/x")),
+        ("s3n://bucket/1/x", StorageIdentity("s3", "", "bucket", "1/x")),
+        ("s3://bucket//1/x", StorageIdentity("s3", "", "bucket", "/1/x")),
+        ("s3://bucket/1//2/x", StorageIdentity("s3", "", "bucket", "1//2/x")),
+        ("s3://bucket/%41", StorageIdentity("s3", "", "bucket", "%41")),
+        ("gs://bucket/1/x", StorageIdentity("gs", "", "bucket", "1/x")),
+        (f"wasbs://c@{AZURE}/1/x", StorageIdentity("azure", "account.core.windows.net", "c", "1/x")),
         (
-            "https://host/team-a/api/2.0/mlflow-artifacts/artifacts/1/x",
-            "mlflow-artifacts://host/team-a//1/x",
+            "abfss://c@account.dfs.core.windows.net/1/x",
+            StorageIdentity("azure", "account.core.windows.net", "c", "1/x"),
         ),
-        ("s3://bucket/1/x", "s3://bucket/1/x"),
-        ("s3://bucket/1/x/", "s3://bucket/1/x"),
-        ("s3a://bucket/1/x", "s3://bucket/1/x"),
-        ("s3n://bucket/1/x", "s3://bucket/1/x"),
-        ("gs://bucket/1/x", "gs://bucket/1/x"),
-        ("https://user:pw@host/elsewhere", "https://host/elsewhere"),
-        ("dbfs:/databricks/mlflow/x", "dbfs:///databricks/mlflow/x"),
-        ("dbfs://profile@databricks/x", "dbfs://profile@databricks/x"),
-        ("ftp://host/x?version=2", "ftp://host/x?version=2"),
+        ("ftp://user:pw@Host/x?version=2", StorageIdentity("ftp", "host", "user", "x", "?version=2#")),
     ],
 )
-def test_the_identity_of_a_remote_storage(uri: str, identity: str) -> None:
-    assert storage_identity(uri, SERVER) == identity
+def test_the_identity_of_a_remote_storage(uri: str, identity: StorageIdentity, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    assert at(uri) == identity
 
 
 def test_a_local_identity_follows_symlinks(tmp_path: Path) -> None:
@@ -85,7 +151,7 @@ def test_a_local_identity_follows_symlinks(tmp_path: Path) -> None:
         f"{tmp_path}/link/model",
         f"file://{tmp_path}/link/model",
     ]
-    assert {storage_identity(uri, SERVER) for uri in spellings} == {f"file:{tmp_path.resolve()}/real/model"}
+    assert {at(uri) for uri in spellings} == {StorageIdentity.of_directory(tmp_path / "real" / "model")}
 
 
 @pytest.mark.parametrize(
@@ -95,62 +161,84 @@ def test_a_local_identity_follows_symlinks(tmp_path: Path) -> None:
         ("s3://bucket/1/x", "s3://other/1/x"),
         ("s3://bucket/1/x", "gs://bucket/1/x"),
         ("s3://bucket/X", "s3://bucket/x"),
+        ("s3://bucket//x", "s3://bucket/x"),
+        ("s3://bucket/design=good/m", "s3://bucket/design=evil/m"),
+        ("gs://bucket/token=1/m", "gs://bucket/token=2/m"),
+        (f"wasbs://c@{AZURE}/assignment=1/m", f"wasbs://c@{AZURE}/assignment=2/m"),
+        (f"wasbs://prod@{AZURE}/x", f"wasbs://scratch@{AZURE}/x"),
+        ("sftp://one@host/m", "sftp://two@host/m"),
+        ("ftp://host/m?token=1", "ftp://host/m?token=2"),
         ("mlflow-artifacts://a/1/x", "mlflow-artifacts://b/1/x"),
         ("mlflow-artifacts://a:1/x", "mlflow-artifacts://a:2/x"),
         ("dbfs://one@databricks/x", "dbfs://two@databricks/x"),
-        ("models:/Wine/1", "models:/Wine/2"),
     ],
 )
-def test_different_places_have_different_identities(one: str, two: str) -> None:
-    assert storage_identity(one, SERVER) != storage_identity(two, SERVER)
+def test_different_places_have_different_identities_and_keys(one: str, two: str) -> None:
+    around = Surroundings("http://host", databricks_host=lambda profile: f"https://{profile}")
+    assert at(one, around) != at(two, around)
+    assert at(one, around).key != at(two, around).key
 
 
-@pytest.mark.parametrize("scheme", ["wasbs", "abfss"])
-def test_two_containers_of_one_azure_account_are_two_places(scheme: str) -> None:
-    one, two = (f"{scheme}://{container}@account.example/1/x" for container in ("prod", "scratch"))
-    assert storage_identity(one, SERVER) != storage_identity(two, SERVER)
-
-
-@pytest.mark.parametrize("other", ["s3://bucket/1//x", "s3://bucket/2/../1/x", "s3://bucket/1/./x"])
-def test_keys_of_a_bucket_are_literal(other: str) -> None:
-    assert storage_identity("s3://bucket/1/x", SERVER) != storage_identity(other, SERVER)
+def test_two_profiles_of_one_workspace_are_one_storage() -> None:
+    around = Surroundings("databricks", databricks_host=lambda profile: "https://workspace")
+    assert at("dbfs://one@databricks/x", around) == at("dbfs:/x", around)
 
 
 def test_two_servers_behind_one_host_are_two_places() -> None:
-    one, two = (storage_identity("mlflow-artifacts:/1/x", f"https://host/{team}") for team in ("team-a", "team-b"))
+    one, two = (at("mlflow-artifacts:/1/x", Surroundings(f"https://host/{team}")) for team in ("team-a", "team-b"))
     assert one != two
+
+
+def test_a_workspace_is_a_place_of_its_own_and_its_name_before_the_path_changes_nothing() -> None:
+    team = Surroundings("http://host", "team-a")
+    assert at("mlflow-artifacts:/1/x", team) != at("mlflow-artifacts:/1/x", Surroundings("http://host"))
+    assert at("mlflow-artifacts:/workspaces/team-a/1/x", team) == at("mlflow-artifacts:/1/x", team)
+
+
+def test_the_endpoint_of_a_bucket_is_in_its_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", "http://one")
+    one = at("s3://bucket/x")
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", "http://two")
+    assert at("s3://bucket/x") != one
 
 
 def test_behind_a_proxy_nothing_is_surely_elsewhere() -> None:
     uris = ("mlflow-artifacts://host/1/x", "mlflow-artifacts://alias/1/x", "s3://bucket/1/x", "/srv/1/x")
-    proxied, other_name, bucket, local = (storage_identity(uri, SERVER) for uri in uris)
+    proxied, other_name, bucket, local = map(at, uris)
     assert comparable(bucket, local)
-    assert comparable(proxied, storage_identity("mlflow-artifacts://host/1/y", SERVER))
+    assert comparable(proxied, at("mlflow-artifacts://host/1/y"))
     assert not comparable(proxied, bucket)
     assert not comparable(local, proxied)
     assert not comparable(proxied, other_name)  # one server may have two names
 
 
-def test_no_credentials_in_an_identity() -> None:
-    for uri in (
-        "mlflow-artifacts:/x",
-        "http://alice:secret@h/api/2.0/mlflow-artifacts/artifacts/x",
-        "ftp://a:secret@h/x",
-    ):
-        assert "secret" not in storage_identity(uri, SERVER)
+SECRETS = [
+    "sftp://alice:hunter2@h/x",
+    "ftp://h/x?token=hunter2",
+    "http://a:hunter2@h/api/2.0/mlflow-artifacts/artifacts/x",
+]
 
 
-@pytest.mark.parametrize("uri", ["/srv/models/1", "file:///srv/we%20ird", "/srv/we ird#1", "/srv/a:b"])
-def test_mlflow_means_the_same_directory(uri: str) -> None:
-    assert local_path(uri) == mlflow_path(uri)
+@pytest.mark.parametrize("uri", SECRETS)
+def test_no_credentials_in_what_is_shown_or_kept(uri: str) -> None:
+    found = at(uri)
+    assert "hunter2" not in found.shown + found.key
 
 
-def test_mlflow_means_the_same_directory_where_a_plain_path_has_a_percent_sign() -> None:
-    assert mlflow_path("/srv/p%41q") == Path("/srv/pAq")
-    assert local_path("/srv/p%41q") == mlflow_path("/srv/p%41q")
+@given(st.text(min_size=1, max_size=30).filter(lambda text: "\0" not in text), st.sampled_from(["s3", "gs", "sftp"]))
+def test_law_a_key_is_the_identity(path: str, scheme: str) -> None:
+    """Two texts that share a key are read from one place: nothing of what selects it was dropped for the key."""
+    one, two = StorageIdentity(scheme, "", "b", path), StorageIdentity(scheme, "", "b", path[::-1])
+    assert (one.key == two.key) is (one == two)
 
 
-def mlflow_path(uri: str) -> Path:
+@given(st.text(alphabet="ab%41/.#?;: é~", min_size=1, max_size=12))
+def test_law_a_directory_is_the_one_that_mlflow_opens(text: str) -> None:
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-    return Path(LocalArtifactRepository(uri).artifact_dir)
+    uri = f"/no-such-root/{text}"
+    try:
+        found = at(uri)
+    except CouldNotVerify:
+        return
+    assert found.path == os.path.realpath(LocalArtifactRepository(uri).artifact_dir)

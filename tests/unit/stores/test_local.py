@@ -25,7 +25,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def listing(root: Path, limits: Limits | None = None) -> Listing:
-    return LocalStore(root, "file:x").listing(limits or Limits())
+    return LocalStore(root).listing(limits or Limits())
 
 
 @pytest.fixture(params=[None, Memory], ids=["as it is", "memory used again"], autouse=True)
@@ -36,7 +36,7 @@ def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def content(root: Path, file: ListedFile) -> bytes:
-    return b"".join(map(bytes, LocalStore(root, "file:x").read(file)))
+    return b"".join(map(bytes, LocalStore(root).read(file)))
 
 
 @pytest.mark.parametrize("size", [0, 1, 511 << 10, 512 << 10, (512 << 10) + 1, 1 << 20, (1 << 20) + 1, 3_000_000])
@@ -65,7 +65,7 @@ def test_a_root_that_is_gone_or_a_file_lists_as_empty(root: Path) -> None:
 
 def test_a_missing_root_of_another_machine_is_not_called_missing(root: Path) -> None:
     with pytest.raises(CouldNotVerify, match="not on this machine"):
-        LocalStore(Path("/no-such-mount/1/abc/artifacts/model"), "file:x", may_be_elsewhere=True).listing(Limits())
+        LocalStore(Path("/no-such-mount/1/abc/artifacts/model"), may_be_elsewhere=True).listing(Limits())
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_an_overwrite_between_listing_and_reading_is_seen_whatever_its_size_and_
 @pytest.mark.parametrize("mode", ["ab", "r+b"], ids=["longer", "as long"])
 def test_an_overwrite_while_it_is_read_is_seen(root: Path, mode: str) -> None:
     file = listing(root).files[1]
-    chunks = LocalStore(root, "file:x").read(file)
+    chunks = LocalStore(root).read(file)
     assert next(chunks) == b"x" * 10
     with (root / file.path).open(mode) as overwritten:
         overwritten.write(b"!")

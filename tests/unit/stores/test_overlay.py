@@ -6,12 +6,13 @@ import pytest
 
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import Listing
+from registry_audit.registry.storage import StorageIdentity
 from registry_audit.stores.local import LocalStore
 from registry_audit.stores.overlay import OverlayStore
 
 
 def overlay(*roots: Path) -> OverlayStore:
-    return OverlayStore(tuple(LocalStore(root, f"file:{root}") for root in roots))
+    return OverlayStore(tuple(LocalStore(root) for root in roots))
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_with_one_root_empty_it_is_the_other_storage(roots: tuple[Path, Path], t
     (tmp_path / "empty").mkdir()
     store = overlay(tmp_path / "empty", roots[1])
     store.listing(Limits())
-    assert store.identity == f"file:{roots[1]}"
+    assert store.identity == StorageIdentity.of_directory(roots[1])
 
 
 @pytest.mark.parametrize(("young_ns", "tells"), [(3600 * 10**9, False), (-3600 * 10**9, True)])

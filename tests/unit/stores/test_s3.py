@@ -26,6 +26,7 @@ from registry_audit.errors import Stopped
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import Listing
 from registry_audit.registry.politeness import Politeness
+from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.transfers import RANGES_AT_ONCE, Transfers
 from registry_audit.stores.ranges import RANGE_BYTES
 from registry_audit.stores.s3 import S3Store
@@ -45,7 +46,7 @@ class Bucket:
         self.client.put_object(Bucket=self.name, Key=f"models/a/{path}", Body=content)
 
     def store(self, politeness: Politeness | None = None) -> tuple[S3Store, Listing]:
-        store = S3Store(f"s3://{self.name}/models/a", "s3:test", Transfers(politeness))
+        store = S3Store(StorageIdentity("s3", "", self.name, "models/a"), Transfers(politeness))
         return store, store.listing(Limits())
 
 

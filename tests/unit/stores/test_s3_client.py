@@ -14,6 +14,7 @@ from support.s3 import S3Endpoint
 from registry_audit.errors import CouldNotVerify
 from registry_audit.model.limits import Limits
 from registry_audit.registry.politeness import Politeness
+from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.transfers import Transfers
 from registry_audit.stores.s3 import S3Store
 from registry_audit.stores.s3_client import s3_client
@@ -30,7 +31,7 @@ class Bucket:
 
     def read(self, politeness: Politeness | None = None) -> dict[str, bytes]:
         """Everything, one object after the other."""
-        store = S3Store(f"s3://{self.name}/models/a", "s3:test", Transfers(politeness))
+        store = S3Store(StorageIdentity("s3", "", self.name, "models/a"), Transfers(politeness))
         listing = store.listing(Limits())
         assert not listing.problems
         return {file.path: b"".join(store.read(file)) for file in listing.files}
@@ -169,7 +170,7 @@ def test_a_listing_of_several_pages(request: pytest.FixtureRequest, before: str)
         [page("models/a/one", truncated=True, token="to/k+en=="), page("models/a/two", truncated=False, token=None)]
     )
     bucket.proxy.fault(lambda exchange: exchange.send(next(pages)), path=LISTINGS)
-    listing = S3Store(f"s3://{bucket.name}/models/a", "s3:test", Transfers()).listing(Limits())
+    listing = S3Store(StorageIdentity("s3", "", bucket.name, "models/a"), Transfers()).listing(Limits())
     assert [file.path for file in listing.files] == ["one", "two"]
     one, two = (request.target for request in bucket.proxy.requests)
     assert ("continuation-token" in one, "continuation-token=to%2Fk%2Ben%3D%3D" in two) == (False, True)
