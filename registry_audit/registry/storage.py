@@ -35,7 +35,7 @@ _AZURE = re.compile(
     r"(?P<container>[^@/]+)@(?P<account>[A-Za-z0-9-]+)\.(?P<service>blob|dfs|[A-Za-z0-9.-]+\.(blob|dfs))\."
     r"(?P<cloud>core\.windows\.net|core\.chinacloudapi\.cn|core\.usgovcloudapi\.net|fabric\.microsoft\.com|storage\.azure\.net)"
 )
-_R2 = re.compile(r"[^@/]+@[A-Za-z0-9.-]+\.r2\.cloudflarestorage\.com")
+_R2 = re.compile(r"[A-Za-z0-9.-]+\.r2\.cloudflarestorage\.com")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -108,13 +108,17 @@ class Surroundings:
     databricks_host: Callable[[str], str] | None = None  # of a profile; the empty one is the tracking URI's
 
 
-def storage_identity(uri: str, around: Surroundings) -> StorageIdentity:
+def storage_identity(uri: str, around: Surroundings | str) -> StorageIdentity:
     """The one storage that MLflow reads for a location, in whichever way it is asked.
+
+    Args:
+        around: the tracking URI alone, where there is nothing else to know.
 
     Raises:
         CouldNotVerify: MLflow reads none, or different ones in different ways; the message says why.
         NotOnThisMachine: it is a path that names nothing on this machine.
     """
+    around = Surroundings(around) if isinstance(around, str) else around
     shown = f"'{printable(redact(uri))}'"
     if _CONTROL.search(uri) or uri != uri.strip():
         raise CouldNotVerify(f"the location {shown} holds a control character or a blank at its end")
@@ -227,12 +231,8 @@ def _elsewhere(parts: SplitResult, path: str, around: Surroundings, shown: str) 
     if scheme == "gs":
         _must_have_bucket(netloc, shown)
         return StorageIdentity("gs", "", netloc, path)
-    if scheme in ("wasbs", "abfss"):
-        return _azure(parts, path, shown)
-    if scheme == "r2" and not _R2.fullmatch(netloc):
-        raise CouldNotVerify(
-            f"the location {shown} names no bucket of Cloudflare R2, and would be sent your credentials"
-        )
+    if scheme in ("wasbs", "abfss") and (account := _AZURE.fullmatch(netloc)):
+        return _azure(scheme, account, path, shown)
     if scheme == "dbfs":
         profile = netloc.removesuffix("databricks").rstrip("@") if netloc.endswith("databricks") else netloc
         host = around.databricks_host(profile) if around.databricks_host else around.tracking_uri
@@ -248,12 +248,16 @@ def _must_have_bucket(netloc: str, shown: str) -> None:
         raise CouldNotVerify(f"the location {shown} names no bucket")
 
 
-def _azure(parts: SplitResult, path: str, shown: str) -> StorageIdentity:
+def is_sent_elsewhere(identity: StorageIdentity) -> bool:
+    """Whether MLflow would send the environment's cloud credentials to a host of the registrant's choice."""
+    if identity.kind in ("wasbs", "abfss"):
+        return True  # the hosts of Azure itself have a kind of their own
+    return identity.kind == "r2" and not _R2.fullmatch(identity.endpoint)
+
+
+def _azure(scheme: str, found: re.Match[str], path: str, shown: str) -> StorageIdentity:
     """One account has one set of containers, whichever of its two services is asked."""
-    found = _AZURE.fullmatch(parts.netloc)
-    if found is None:
-        raise CouldNotVerify(f"the location {shown} names no container of an Azure account")
-    if parts.scheme == "abfss":
+    if scheme == "abfss":
         # Source: mlflow.store.artifact.azure_data_lake_artifact_repo._parse_abfss_uri
         if "%" in posixpath.basename(path):
             raise CouldNotVerify(f"MLflow reads the location {shown} differently in different ways: it holds %")

@@ -15,7 +15,7 @@ from registry_audit.printable import printable
 from registry_audit.redact import redact
 from registry_audit.registry.memory import Where
 from registry_audit.registry.politeness import Politeness
-from registry_audit.registry.storage import PROXY, StorageIdentity
+from registry_audit.registry.storage import PROXY, StorageIdentity, is_sent_elsewhere
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import CHUNK_BYTES, Chunks
 from registry_audit.stores.bounded import Child, only_root, walk
@@ -40,6 +40,8 @@ class RepositoryStore:
         scheme = urlsplit(uri).scheme
         if scheme not in get_registered_artifact_repositories():
             raise CouldNotVerify(f"MLflow knows no way to read {printable(scheme)}: storage")
+        if is_sent_elsewhere(identity):
+            raise CouldNotVerify(f"credentials for {printable(scheme)}: storage are not sent to {identity.endpoint}")
         if scheme in ("http", "https", PROXY):
             raise CouldNotVerify("an http(s) location is never read with the environment's credentials")
         with translated(f"open the storage {printable(redact(uri))}"):

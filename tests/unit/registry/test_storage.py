@@ -13,6 +13,7 @@ from registry_audit.registry.storage import (
     StorageIdentity,
     Surroundings,
     comparable,
+    is_sent_elsewhere,
     storage_identity,
 )
 
@@ -90,10 +91,6 @@ def test_a_path_that_names_nothing_on_this_machine_is_never_looked_for_here(uri:
         "http://host/api/2.0/mlflow-artifacts/artifacts/m?x=1",
         "mlflow-artifacts:/1/../m",
         "mlflow-artifacts://5000/m",
-        f"wasbs://{AZURE}/m",
-        "abfss://container@evil.example/m",
-        "abfss://container@account.dfs.core.windows.net.evil.example/m",
-        "r2://bucket@evil.example/m",
     ],
 )
 def test_what_mlflow_reads_in_two_ways_or_in_none_has_no_storage(uri: str) -> None:
@@ -139,6 +136,24 @@ def test_the_identity_of_a_remote_storage(uri: str, identity: StorageIdentity, m
     for name in ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     assert at(uri) == identity
+
+
+STRANGERS = [
+    f"wasbs://{AZURE}/m",
+    "abfss://container@evil.example/m",
+    "abfss://container@account.dfs.core.windows.net.evil.example/m",
+    "r2://bucket@evil.example/m",
+]
+KNOWN = [
+    f"wasbs://c@{AZURE}/m",
+    "abfss://c@account.dfs.core.windows.net/m",
+    "r2://b@account.r2.cloudflarestorage.com/m",
+]
+
+
+@pytest.mark.parametrize(("uri", "expected"), [(uri, True) for uri in STRANGERS] + [(uri, False) for uri in KNOWN])
+def test_cloud_credentials_go_to_the_clouds_own_hosts(uri: str, expected: bool) -> None:
+    assert is_sent_elsewhere(at(uri)) is expected
 
 
 def test_a_local_identity_follows_symlinks(tmp_path: Path) -> None:
