@@ -128,7 +128,8 @@ class Connection:
 
         if self.is_http and origin_of(endpoint) == origin_of(self.tracking_uri):
             creds = copy(self.host_creds())
-            creds.host = endpoint
+            userinfo, at, _ = urlsplit(creds.host).netloc.rpartition("@")
+            creds.host = endpoint.replace("://", f"://{userinfo}{at}", 1)
             return self.wire(creds)
         return self.wire(MlflowHostCreds(endpoint), is_ours=False)
 
