@@ -17,8 +17,9 @@ from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.redact import remember_userinfo
-from registry_audit.registry.address import Address, AddressKind, active_workspace, parse_address, registry_identity
+from registry_audit.registry.address import Address, AddressKind, active_workspace, registry_identity
 from registry_audit.registry.database import read_only
+from registry_audit.registry.databricks_clients import Databricks, addresses, client_of, databricks_of
 from registry_audit.registry.origin import NOBODY, credentials_for, origin_of
 from registry_audit.registry.transfers import Transfers
 from registry_audit.registry.translate import NOTHING_LISTENS
@@ -48,15 +49,12 @@ class Connection:
 
     def __init__(self, server: Server, transfers: Transfers | None = None) -> None:
         calm_mlflow()
-        import mlflow
-
         from registry_audit.registry.translate import translated
-        from registry_audit.registry.transport import PoliteClient, host_of, make_mlflow_polite
+        from registry_audit.registry.transport import make_mlflow_polite
 
         make_mlflow_polite()
         self.transfers = transfers or Transfers()
-        self.tracking = parse_address(server.tracking_uri)
-        self.registry_address = parse_address(server.registry_uri or server.tracking_uri)
+        self.tracking, self.registry_address = addresses(server.tracking_uri, server.registry_uri)
         self.workspace = active_workspace()
         self.tracking_uri = _with_basic_auth(server, self.tracking)
         self.registry_uri = _with_basic_auth(server, self.registry_address)
@@ -65,26 +63,50 @@ class Connection:
             uri if address.kind is AddressKind.SERVER else read_only(address)
             for uri, address in ((self.tracking_uri, self.tracking), (self.registry_uri, self.registry_address))
         )
+        manners = self.transfers.politeness
+        self.databricks: Databricks | None = None
+        self._stores: tuple[Any, Any] = (None, None)
         with translated(f"open the tracking server {self.tracking.shown}"):
-            self.client: MlflowClient = mlflow.MlflowClient(*opened)
-            # The store itself: the client's own method asks twice for each download URI, once only to exclude prompts.
-            self.registry: Any = self.client._get_registry_client().store
-            tracking = self.client._tracking_client.store
-        if self.tracking_uri.startswith("databricks"):
-            _must_have_profile(tracking)
-        if token is not None:
-            for store in (tracking, self.registry):
-                _sign_in(store, token)
-        self._stores = tracking, self.registry
+            if {self.tracking.kind, self.registry_address.kind} & {AddressKind.DATABRICKS, AddressKind.UNITY_CATALOG}:
+                self.databricks = databricks_of(self.tracking, self.registry_address, manners, token)
+                self.client, self.registry = client_of(self.databricks, lambda: self._of_mlflow(opened, token))
+            else:
+                self.client, self.registry = self._of_mlflow(opened, token)
         self._wires: dict[tuple[str, bool], Wire] = {}
-        if not all(hasattr(store, "ManagedSessionMaker") for store in self._stores):  # not databases
-            manners, host = self.transfers.politeness, host_of(self.tracking_uri)
-            self.client = cast("MlflowClient", PoliteClient(self.client, manners, host))
-            self.registry = PoliteClient(self.registry, manners, host_of(self.registry_uri))
+
+    def _of_mlflow(self, opened: tuple[str, ...], token: str | None) -> tuple[Any, Any]:
+        """MLflow's own client, and its store for the registry, for what is not Databricks."""
+        import mlflow
+
+        from registry_audit.registry.transport import PoliteClient, host_of
+
+        # A side that is Databricks is asked by another client: MLflow's takes the other side's address for it.
+        uris = [
+            uri if address.kind not in (AddressKind.DATABRICKS, AddressKind.UNITY_CATALOG) else None
+            for uri, address in zip(opened, (self.tracking, self.registry_address), strict=True)
+        ]
+        tracking_uri, registry_uri = uris[0] or uris[1], uris[1] or uris[0]
+        client = mlflow.MlflowClient(tracking_uri, registry_uri)
+        # The store itself: the client's own method asks twice for each download URI, once only to exclude prompts.
+        registry: Any = client._get_registry_client().store
+        tracking = client._tracking_client.store
+        if token is not None:
+            for store in (tracking, registry):
+                _sign_in(store, token)
+        self._stores = tracking, registry
+        if all(hasattr(store, "ManagedSessionMaker") for store in self._stores):
+            return client, registry
+        manners = self.transfers.politeness
+        return (
+            cast("MlflowClient", PoliteClient(client, manners, host_of(str(tracking_uri)))),
+            PoliteClient(registry, manners, host_of(str(registry_uri))),
+        )
 
     @property
     def identity(self) -> str:
         """What a ledger knows the registry by, unless it was given a name."""
+        if self.databricks is not None and self.databricks.registry is not None:
+            return self.databricks.registry.identity
         return registry_identity(self.registry_address, self.workspace)
 
     @property
@@ -105,6 +127,8 @@ class Connection:
 
     def registry_wire(self) -> "Wire | None":
         """Requests to the registry; None where it is a database, or a service that MLflow has another client for."""
+        if self.databricks is not None and self.databricks.registry is not None:
+            return None
         from mlflow.store.model_registry.rest_store import RestStore
 
         store = self._stores[1]
@@ -230,17 +254,6 @@ def _with_basic_auth(server: Server, address: Address) -> str:
     uri = urlunsplit(parts._replace(netloc=f"{quote(username, safe='')}:{quote(password, safe='')}@{host}"))
     remember_userinfo(uri)
     return uri
-
-
-def _must_have_profile(store: Any) -> None:
-    """MLflow would say so only at the first request, as a failure of the server."""
-    try:
-        store.get_host_creds()
-    except Exception as error:
-        raise UsageError(
-            "there are no Databricks credentials for this URI: set DATABRICKS_HOST and DATABRICKS_TOKEN, "
-            "or name a profile of ~/.databrickscfg as databricks://PROFILE"
-        ) from error
 
 
 def _sign_in(store: Any, token: str) -> None:

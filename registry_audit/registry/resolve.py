@@ -119,11 +119,11 @@ class _Recorded:
 def _locate_registry_model(
     connection: Connection, version: RegisteredVersion, download_uri: str, recorded: _Recorded
 ) -> Location:
-    if connection.is_uc or connection.is_databricks:
-        # Only the registry-aware repository holds the short-lived credentials for the managed storage.
+    if (connection.is_uc or connection.is_databricks) and urlsplit(download_uri).scheme not in ("", "file"):
+        # The copy that registering made is reached by the version's name, whatever its address.
         path = f"{version.name}/{version.version}"
         # Two workspaces may hold the same names; two profiles may name one workspace.
-        identity = StorageIdentity("models", _registry_host(connection), "", path)
+        identity = StorageIdentity("models", connection.identity, "", path)
         return Location(download_uri, (f"models:/{path}",), (identity,))
     return _locate(connection, download_uri, recorded)
 
@@ -186,20 +186,14 @@ def _storage_of(root: str, around: Surroundings, recorded: _Recorded) -> Storage
 
 
 def _databricks_host(connection: Connection, profile: str) -> str:
-    """The workspace of a Databricks profile: two profiles may name one."""
-    if not profile and not connection.tracking_uri.startswith("databricks"):
-        return connection.tracking_uri
-    from mlflow.utils.databricks_utils import get_databricks_host_creds
-
-    with translated("find the workspace of a Databricks profile"):
-        return str(get_databricks_host_creds(f"databricks://{profile}" if profile else connection.tracking_uri).host)
-
-
-def _registry_host(connection: Connection) -> str:
-    """The server of a Databricks or Unity Catalog registry, whatever its profile is called."""
-    creds = getattr(connection.registry, "get_host_creds", None)
-    with translated("find the workspace of the registry"):
-        return str(creds().host) if creds is not None else connection.registry_uri
+    """The workspace that a path of DBFS is in."""
+    if profile:
+        raise CouldNotVerify(
+            f"the location names its workspace by a profile of whoever registered it ({printable(profile)}), "
+            "which says nothing here: audit it through that workspace"
+        )
+    services = connection.databricks
+    return connection.tracking_uri if services is None or services.workspace is None else services.workspace.identity
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,8 @@ def find_version(connection: Connection, name: str, selector: Selector) -> Regis
     """
     must_listen(connection)
     label = f"model '{printable(name)}'"
+    if connection.databricks is not None and connection.databricks.registry is not None:
+        connection.databricks.registry.must_support(selector)
     match selector:
         case Number(version):
             try:

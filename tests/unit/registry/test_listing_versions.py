@@ -25,6 +25,7 @@ class Paging:
     """A registry that is listed by offset, a few rows a page; `rows_at` says what is there at each question."""
 
     is_uc = is_databricks = False
+    databricks = None
 
     def __init__(
         self, rows_at: Callable[[int], Sequence[Key]], aliases: dict[str, dict[str, str]] | None = None

@@ -44,6 +44,7 @@ class FakeRegistry:
     runs: dict[str, Any] = field(default_factory=dict)  # run id -> (stage, artifact URI)
     of_runs: dict[str, list[Any]] = field(default_factory=dict)  # run id -> LoggedModels
     is_uc = is_databricks = False
+    databricks = None
     tracking_uri = registry_uri = "http://host"
     workspace = None
 

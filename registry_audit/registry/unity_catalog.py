@@ -1,0 +1,297 @@
+"""Unity Catalog as a model registry: in Databricks by both of its protocols, and the open-source server.
+
+MLflow's own stores for it leave out what they are not told (a listing knows no aliases and no tags, and asking for them
+raises), or emit a lineage event for each model that is read. Only questions are asked here.
+"""
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from registry_audit.errors import CouldNotVerify, NotFound, UsageError
+from registry_audit.printable import printable
+from registry_audit.refs import Alias, Selector, Stage
+from registry_audit.registry.databricks import Found, tags_of, text_of, version_entity
+from registry_audit.registry.politeness import Politeness
+from registry_audit.registry.rest import Denied, NoSuchRoute, Rest, entries_of
+from registry_audit.registry.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+_MLFLOW = "/api/2.0/mlflow/unity-catalog"
+_NATIVE = "/api/2.1/unity-catalog"
+_FILES_ENABLED = f"{_MLFLOW}/registered-models:is-databricks-sdk-models-artifact-repository-enabled"
+_PAGE_SIZE = 100
+
+
+class UnityModel:
+    """A registered model. Its aliases and tags stand in no listing: each model is asked for its own, when needed."""
+
+    def __init__(self, registry: "UnityCatalog", entry: Mapping[str, Any], *, whole: bool) -> None:
+        self._registry, self._entry, self._whole = registry, entry, whole
+        self.name = _full_name(entry)
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        found = {}
+        for alias in self._told().get("aliases") or ():
+            name = text_of(alias, "alias") or text_of(alias, "alias_name")
+            found[name] = text_of(alias, "version") or text_of(alias, "version_num")
+        return found
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return dict(tags_of(self._told()))
+
+    @property
+    def description(self) -> str:
+        return text_of(self._entry, "description") or text_of(self._entry, "comment")
+
+    def _told(self) -> Mapping[str, Any]:
+        if not self._whole and self._registry.has_aliases:
+            self._entry, self._whole = self._registry.get_registered_model(self.name)._entry, True
+        return self._entry
+
+
+class UnityCatalog:
+    """What both protocols have in common: aliases and no stages; and versions are listed model by model."""
+
+    has_stages, has_aliases = False, True
+    models_path: str
+    identity: str
+
+    def __init__(self, rest: Rest) -> None:
+        self.rest = rest
+
+    @cached_property
+    def reads_through_files(self) -> bool:
+        """Whether the Files API serves the models of this metastore; asked for once."""
+        doing = "ask how the files of models are read"
+        try:
+            answer = self.rest.get(_FILES_ENABLED, doing=doing)
+        except (Denied, NoSuchRoute, NotFound):
+            return False
+        return answer.get("is_databricks_sdk_models_artifact_repository_enabled") is True
+
+    def must_support(self, selector: Selector) -> None:
+        """Raises: UsageError: this registry has no such thing as the selector names."""
+        if isinstance(selector, Stage):
+            raise UsageError("Unity Catalog has no stages: give a version number, @alias or latest")
+        if isinstance(selector, Alias) and not self.has_aliases:
+            raise UsageError("the open-source Unity Catalog has no aliases: give a version number or latest")
+
+    def search_registered_models(self, page_token: str | None = None, **_: object) -> Found:
+        query, doing = {"max_results": _PAGE_SIZE}, "list the registered models"
+        entries, token = self.rest.page(self.models_path, query, "registered_models", page_token, doing=doing)
+        return Found((UnityModel(self, entry, whole=False) for entry in entries), token)
+
+    def search_model_versions(
+        self, filter_string: str | None = None, page_token: str | None = None, **_: object
+    ) -> Found:
+        name = _name_in(filter_string)
+        path, query = self.versions_of(name)
+        doing = f"list the versions of model '{printable(name)}'"
+        entries, token = self.rest.page(
+            path, {**query, "max_results": _PAGE_SIZE}, "model_versions", page_token, doing=doing
+        )
+        return Found((version for version in map(self.version, entries) if version.name == name), token)
+
+    def versions_of(self, name: str) -> tuple[str, dict[str, str]]:
+        """Path and query that list the versions of a model."""
+        raise NotImplementedError
+
+    def version(self, entry: Mapping[str, Any]) -> "ModelVersion":
+        raise NotImplementedError
+
+    def get_registered_model(self, name: str) -> UnityModel:
+        raise NotImplementedError
+
+
+class MlflowDialect(UnityCatalog):
+    """What MLflow 3.17 speaks to Unity Catalog unless it is told otherwise."""
+
+    models_path = f"{_MLFLOW}/registered-models/search"
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self.workspace = workspace
+        self.identity = f"databricks-uc://{metastore_of(workspace)}"
+
+    def versions_of(self, name: str) -> tuple[str, dict[str, str]]:
+        return f"{_MLFLOW}/model-versions/search", {"filter": f"name='{name}'"}
+
+    def version(self, entry: Mapping[str, Any]) -> "ModelVersion":
+        return version_entity(entry)
+
+    def get_registered_model(self, name: str) -> UnityModel:
+        doing = f"find model '{printable(name)}'"
+        answer = self.rest.get(f"{_MLFLOW}/registered-models/get", {"name": name}, doing=doing)
+        return UnityModel(self, _part(answer, "registered_model", doing), whole=True)
+
+    def get_model_version(self, name: str, version: str) -> "ModelVersion":
+        doing = f"find version {printable(str(version))} of model '{printable(name)}'"
+        query = {"name": name, "version": version}
+        return _with_aliases(self.rest.get(f"{_MLFLOW}/model-versions/get", query, doing=doing), doing)
+
+    def get_model_version_by_alias(self, name: str, alias: str) -> "ModelVersion":
+        doing = f"find alias '{printable(alias)}' of model '{printable(name)}'"
+        query = {"name": name, "alias": alias}
+        return _with_aliases(self.rest.get(f"{_MLFLOW}/registered-models/alias", query, doing=doing), doing)
+
+    def get_model_version_download_uri(self, name: str, version: str) -> str:
+        query = {"name": name, "version": version}
+        answer = self.rest.get(f"{_MLFLOW}/model-versions/get-download-uri", query, doing="ask for the download URI")
+        return text_of(answer, "artifact_uri")
+
+    def temporary_credentials(self, name: str, version: str) -> dict[str, Any]:
+        """To read the files of one version, for about an hour."""
+        doing = f"ask for credentials to read {printable(name)}/{version}"
+        wanted = {"name": name, "version": version, "operation": "MODEL_VERSION_OPERATION_READ"}
+        answer = self.rest.ask(f"{_MLFLOW}/model-versions/generate-temporary-credentials", wanted, doing=doing)
+        return _part(answer, "credentials", doing)
+
+
+class NativeDialect(UnityCatalog):
+    """Unity Catalog's own REST API, which Databricks documents, and which the open-source server speaks too."""
+
+    models_path = f"{_NATIVE}/models"
+
+    def __init__(self, rest: Rest, identity: str) -> None:
+        super().__init__(rest)
+        self.identity = identity
+
+    def versions_of(self, name: str) -> tuple[str, dict[str, str]]:
+        return f"{_model(name)}/versions", {}
+
+    def version(self, entry: Mapping[str, Any]) -> "ModelVersion":
+        return _native_version(entry)
+
+    def get_registered_model(self, name: str) -> UnityModel:
+        doing = f"find model '{printable(name)}'"
+        query = {"include_aliases": "true"} if self.has_aliases else {}
+        return UnityModel(self, self.rest.get(_model(name), query, doing=doing), whole=True)
+
+    def get_model_version(self, name: str, version: str) -> "ModelVersion":
+        return _native_version(self._version(name, version))
+
+    def get_model_version_by_alias(self, name: str, alias: str) -> "ModelVersion":
+        self.must_support(Alias(alias))
+        doing = f"find alias '{printable(alias)}' of model '{printable(name)}'"
+        return _native_version(self.rest.get(f"{_model(name)}/aliases/{quote(alias, safe='')}", doing=doing))
+
+    def get_model_version_download_uri(self, name: str, version: str) -> str:
+        return text_of(self._version(name, version), "storage_location")
+
+    def temporary_credentials(self, name: str, version: str) -> dict[str, Any]:
+        catalog, schema, model = _levels(name)
+        wanted = {
+            "catalog_name": catalog,
+            "schema_name": schema,
+            "model_name": model,
+            "version": int(version),
+            "operation": "READ_MODEL_VERSION",
+        }
+        doing = f"ask for credentials to read {printable(name)}/{version}"
+        return self.rest.ask(f"{_NATIVE}/temporary-model-version-credentials", wanted, doing=doing)
+
+    def _version(self, name: str, version: str) -> dict[str, Any]:
+        doing = f"find version {printable(str(version))} of model '{printable(name)}'"
+        query = {"include_aliases": "true"} if self.has_aliases else {}
+        return self.rest.get(f"{_model(name)}/versions/{quote(str(version), safe='')}", query, doing=doing)
+
+
+class OpenSource(NativeDialect):
+    """The open-source server. It knows no aliases, and its token is MLflow's own variable."""
+
+    has_aliases = False
+
+    def __init__(self, host: str, identity: str, politeness: Politeness) -> None:
+        super().__init__(Rest(host, _open_source_token, politeness), identity)
+
+
+UnityRegistry = MlflowDialect | NativeDialect
+
+
+def databricks_unity_catalog(workspace: Workspace) -> UnityRegistry:
+    """By the protocol that MLflow would use in this environment."""
+    from mlflow.environment_variables import MLFLOW_ENABLE_UC_NATIVE_MODEL_REGISTRY
+
+    if MLFLOW_ENABLE_UC_NATIVE_MODEL_REGISTRY.get():
+        return NativeDialect(workspace, f"databricks-uc://{metastore_of(workspace)}")
+    return MlflowDialect(workspace)
+
+
+def metastore_of(workspace: Workspace) -> str:
+    """What Unity Catalog is known by: many workspaces share one metastore. Where it may not be asked, the workspace."""
+    try:
+        summary = workspace.get(f"{_NATIVE}/metastore_summary", doing="ask which metastore this is")
+    except (Denied, NoSuchRoute, NotFound):
+        return workspace.identity
+    known = text_of(summary, "global_metastore_id") or text_of(summary, "metastore_id")
+    return f"metastore/{quote(known, safe=':-')}" if known else workspace.identity
+
+
+def _open_source_token() -> dict[str, str]:
+    token = os.environ.get("MLFLOW_UC_OSS_TOKEN")
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _native_version(entry: Mapping[str, Any]) -> "ModelVersion":
+    names = {
+        "name": _full_name(entry),
+        "creation_timestamp": entry.get("created_at"),
+        "last_updated_timestamp": entry.get("updated_at"),
+        "user_id": entry.get("created_by"),
+        "description": entry.get("comment"),
+    }
+    aliases = [text_of(alias, "alias_name") for alias in entry.get("aliases") or () if isinstance(alias, dict)]
+    return version_entity({**entry, **names}, aliases=aliases)
+
+
+def _with_aliases(answer: Mapping[str, Any], doing: str) -> "ModelVersion":
+    entry = _part(answer, "model_version", doing)
+    aliases = [text_of(alias, "alias") for alias in entries_of(entry, "aliases", doing)]
+    return version_entity(entry, aliases=aliases)
+
+
+def _full_name(entry: Mapping[str, Any]) -> str:
+    """Both protocols name a model's three levels, the one as one text, the other apart."""
+    catalog, schema = text_of(entry, "catalog_name"), text_of(entry, "schema_name")
+    if catalog and schema:
+        return f"{catalog}.{schema}.{text_of(entry, 'model_name') or text_of(entry, 'name')}"
+    return text_of(entry, "name")
+
+
+def _levels(name: str) -> tuple[str, str, str]:
+    parts = name.split(".")
+    if len(parts) != 3 or not all(parts):
+        raise UsageError(
+            f"'{printable(name)}' is no name of Unity Catalog: specify all three levels, "
+            "catalog_name.schema_name.model_name"
+        )
+    return parts[0], parts[1], parts[2]
+
+
+def _model(name: str) -> str:
+    _levels(name)
+    return f"{_NATIVE}/models/{quote(name, safe='')}"
+
+
+def _name_in(filter_string: str | None) -> str:
+    """The only filter of Unity Catalog."""
+    text = (filter_string or "").strip()
+    key, _, value = text.partition("=")
+    value = value.strip()
+    if key.strip() != "name" or len(value) < 3 or value[0] not in "'\"" or value[-1] != value[0]:
+        raise UsageError("Unity Catalog knows one filter only: name='catalog.schema.model'")
+    return value[1:-1]
+
+
+def _part(answer: Mapping[str, Any], key: str, doing: str) -> dict[str, Any]:
+    part = answer.get(key)
+    if not isinstance(part, dict):
+        raise CouldNotVerify(f"could not {doing}: the answer is not what the protocol of Unity Catalog says")
+    return part

@@ -1,0 +1,224 @@
+"""The ways to list a model of Databricks and to read its files: what each of its services offers.
+
+Paths are relative to the model's root; "" is the root.
+"""
+
+import contextlib
+import posixpath
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from registry_audit.errors import CouldNotVerify, NotFound, Transient, UsageError
+from registry_audit.model.listing import ListedFile
+from registry_audit.printable import printable
+from registry_audit.registry.databricks import number_of, text_of
+from registry_audit.registry.rest import Denied, Rest, entries_of
+from registry_audit.registry.transport import Answer
+from registry_audit.stores.bounded import Child
+
+_MAX_DIRECT_BYTES = 5 << 30  # the Files API answers with no larger file itself
+
+Body = AbstractContextManager[Answer]
+
+
+class Route(Protocol):
+    """One way to list a model's files and to read them."""
+
+    def children(self, directory: str) -> list[Child]:
+        """Raises: NotFound: the service says that there is no such directory. CouldNotVerify."""
+        ...
+
+    def body(self, file: ListedFile) -> Body: ...
+
+
+class FilesRoute:
+    """The Files API: one request for each directory, one for each file; it tells when a file was last modified."""
+
+    def __init__(self, rest: Rest, root: str) -> None:
+        self._rest, self._root = rest, root.rstrip("/")
+
+    def children(self, directory: str) -> list[Child]:
+        path = f"{self._root}/{directory}" if directory else self._root
+        doing = f"list {printable(path)}"
+        entries = self._rest.pages(f"/api/2.0/fs/directories{quote(path)}", {}, "contents", doing=doing)
+        return [self._child(entry) for entry in entries]
+
+    @contextlib.contextmanager
+    def body(self, file: ListedFile) -> Iterator[Answer]:
+        path, doing = f"{self._root}/{file.path}", f"read '{printable(file.path)}'"
+        with contextlib.ExitStack() as opened:
+            answer = None
+            if (file.size or 0) <= _MAX_DIRECT_BYTES:
+                try:
+                    answer, _ = opened.enter_context(self._rest.content(f"/api/2.0/fs/files{quote(path)}", doing=doing))
+                except (Transient, NotFound):
+                    raise
+                except (CouldNotVerify, UsageError) as error:
+                    refused = error
+            if answer is None:
+                try:
+                    answer = opened.enter_context(signed_body(self._rest, self._signed_url, path, doing))
+                except Denied:
+                    raise refused from None
+            yield answer
+
+    def _signed_url(self, path: str, doing: str) -> tuple[Any, Mapping[str, str]]:
+        answer = self._rest.ask("/api/2.0/fs/create-download-url", {"path": path}, {"path": path}, doing=doing)
+        return answer.get("url"), headers_of(answer)
+
+    def _child(self, entry: Mapping[str, Any]) -> Child:
+        path, is_directory = text_of(entry, "path"), entry.get("is_directory") is True
+        marker = text_of(entry, "last_modified")
+        return Child(
+            _below(self._root, path),
+            is_directory,
+            None if is_directory else number_of(entry, "file_size"),
+            marker if marker.isdecimal() and not is_directory else "",
+        )
+
+
+class RunRoute:
+    """The artifacts of a run, by the run's id: a listing, and a signed URL for each file."""
+
+    def __init__(self, rest: Rest, run_id: str, root: str) -> None:
+        self._rest, self._run_id, self._root = rest, run_id, root.strip("/")
+
+    def children(self, directory: str) -> list[Child]:
+        path = posixpath.join(self._root, directory).rstrip("/")
+        doing = f"list {printable(path)} of run {printable(self._run_id)}"
+        query = {"run_id": self._run_id, "path": path or None}
+        entries = self._rest.pages("/api/2.0/mlflow/artifacts/list", query, "files", doing=doing)
+        return [child_of(entry, self._root, leaves_out_zeros=True) for entry in entries if entry.get("path") != path]
+
+    def body(self, file: ListedFile) -> Body:
+        path = posixpath.join(self._root, file.path)
+        return signed_body(self._rest, self._signed_url, path, f"read '{printable(file.path)}'")
+
+    def _signed_url(self, path: str, doing: str) -> tuple[Any, Mapping[str, str]]:
+        wanted = {"run_id": self._run_id, "path": [path]}
+        answer = self._rest.ask("/api/2.0/mlflow/artifacts/credentials-for-read", wanted, doing=doing)
+        return _the_one(entries_of(answer, "credential_infos", doing), path, doing)
+
+
+class LoggedModelRoute:
+    """The artifacts of a LoggedModel, by its id."""
+
+    def __init__(self, rest: Rest, model_id: str, root: str) -> None:
+        self._rest, self._root = rest, root.strip("/")
+        self._api = f"/api/2.0/mlflow/logged-models/{quote(model_id, safe='')}/artifacts"
+        self._model_id = model_id
+
+    def children(self, directory: str) -> list[Child]:
+        path = posixpath.join(self._root, directory).rstrip("/")
+        doing = f"list {printable(path) or '.'} of the LoggedModel {printable(self._model_id)}"
+        query = {"artifact_directory_path": path or None}
+        entries = self._rest.pages(f"{self._api}/directories", query, "files", doing=doing)
+        return [child_of(entry, self._root, leaves_out_zeros=True) for entry in entries if entry.get("path") != path]
+
+    def body(self, file: ListedFile) -> Body:
+        path = posixpath.join(self._root, file.path)
+        return signed_body(self._rest, self._signed_url, path, f"read '{printable(file.path)}'")
+
+    def _signed_url(self, path: str, doing: str) -> tuple[Any, Mapping[str, str]]:
+        answer = self._rest.ask(f"{self._api}/credentials-for-download", {"paths": [path]}, doing=doing)
+        infos = [info for found in entries_of(answer, "credentials", doing) if (info := found.get("credential_info"))]
+        return _the_one([info for info in infos if isinstance(info, dict)], path, doing)
+
+
+class VersionRoute:
+    """The copy that the Workspace Model Registry made of a version."""
+
+    def __init__(self, rest: Rest, name: str, version: str) -> None:
+        self._rest, self._which = rest, {"name": name, "version": version}
+        self._label = f"{printable(name)}/{printable(version)}"
+
+    def children(self, directory: str) -> list[Child]:
+        query = {**self._which, "path": directory or None}
+        path, doing = "/api/2.0/mlflow/model-versions/list-artifacts", f"list the files of {self._label}"
+        entries = self._rest.pages(path, query, "files", doing=doing)
+        return [child_of(entry, "", leaves_out_zeros=False) for entry in entries]
+
+    def body(self, file: ListedFile) -> Body:
+        return signed_body(self._rest, self._signed_url, file.path, f"read '{printable(file.path)}'")
+
+    def _signed_url(self, path: str, doing: str) -> tuple[Any, Mapping[str, str]]:
+        route = "/api/2.0/mlflow/model-versions/get-signed-download-uri"
+        answer = self._rest.get(route, {**self._which, "path": path}, doing=doing)
+        return answer.get("signed_uri"), headers_of(answer)
+
+
+class DbfsRoute:
+    """A directory of DBFS that belongs to nobody's run."""
+
+    def __init__(self, rest: Rest, root: str) -> None:
+        self._rest, self._root = rest, "/" + root.strip("/")
+
+    def children(self, directory: str) -> list[Child]:
+        path = f"{self._root}/{directory}" if directory else self._root
+        doing = f"list dbfs:{printable(path)}"
+        entries = entries_of(self._rest.get("/api/2.0/dbfs/list", {"path": path}, doing=doing), "files", doing)
+        found = []
+        for entry in entries:
+            is_directory, changed = entry.get("is_dir") is True, number_of(entry, "modification_time")
+            size = None if is_directory else number_of(entry, "file_size")
+            marker = str(changed) if changed and not is_directory else ""
+            found.append(Child(_below(self._root, text_of(entry, "path")), is_directory, size, marker))
+        return found
+
+    @contextlib.contextmanager
+    def body(self, file: ListedFile) -> Iterator[Answer]:
+        path = quote(f"/dbfs{self._root}/{file.path}")
+        with self._rest.content(path, doing=f"read '{printable(file.path)}'") as (answer, _):
+            yield answer
+
+
+@contextlib.contextmanager
+def signed_body(rest: Rest, signed_url: Any, path: str, doing: str) -> Iterator[Answer]:
+    """The body behind a signed URL; where it is not valid any more, behind another one."""
+    with contextlib.ExitStack() as opened:
+        url, headers = signed_url(path, doing)
+        try:
+            answer, _ = opened.enter_context(rest.signed(url, headers, doing=doing))
+        except Denied:
+            url, headers = signed_url(path, doing)
+            answer, _ = opened.enter_context(rest.signed(url, headers, doing=doing))
+        yield answer
+
+
+def child_of(entry: Mapping[str, Any], root: str, *, leaves_out_zeros: bool) -> Child:
+    """An entry in the form of MLflow's `FileInfo`.
+
+    Args:
+        root: what stands before a path of the model.
+        leaves_out_zeros: as Protobuf does, so that a file without a size is an empty one.
+    """
+    is_directory = entry.get("is_dir") is True
+    size = number_of(entry, "file_size")
+    if size is None and leaves_out_zeros:
+        size = 0
+    return Child(_below(root, text_of(entry, "path")), is_directory, None if is_directory else size)
+
+
+def headers_of(answer: Mapping[str, Any]) -> dict[str, str]:
+    """That a signed URL has to be asked with."""
+    found = {}
+    for header in answer.get("headers") or ():
+        if isinstance(header, dict) and (name := text_of(header, "name")):
+            found[name] = text_of(header, "value")
+    return found
+
+
+def _the_one(infos: list[dict[str, Any]], path: str, doing: str) -> tuple[Any, Mapping[str, str]]:
+    for info in infos:
+        if info.get("path") == path:
+            return info.get("signed_uri"), headers_of(info)
+    raise CouldNotVerify(f"could not {doing}: the workspace gives no signed URL for it")
+
+
+def _below(root: str, path: str) -> str:
+    """The path relative to the root; one that is not below it becomes one that nobody accepts."""
+    if not root:
+        return path
+    return path[len(root) + 1 :] if path.startswith(f"{root}/") else f"/{path.lstrip('/')}"
