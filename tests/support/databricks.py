@@ -5,6 +5,7 @@ seen on a real workspace), runs in this process, keeps every request, and does w
 may ever do it refuses to overlook: `must_be_unharmed`.
 """
 
+import os
 import secrets
 import shutil
 import threading
@@ -259,8 +260,6 @@ def profiles(file: Path, **services: StandIn) -> Path:
 
 def older(directory: Path, *, seconds: float = 3600) -> None:
     """Let the files of a model have been written a while ago."""
-    import os
-
     then = time.time() - seconds
     for path in directory.rglob("*"):
         os.utime(path, (then, then))

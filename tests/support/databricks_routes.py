@@ -5,6 +5,7 @@ import posixpath
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from flask import Blueprint, Flask, Response, jsonify, request, send_file
 from werkzeug.exceptions import NotFound
@@ -127,8 +128,6 @@ def _bytes_of(service: StandIn, file: Path) -> Any:
 
 
 def _signed_url(service: StandIn, path: str) -> str:
-    from urllib.parse import quote
-
     return f"{service.url}/signed{quote(path)}?X-Amz-Signature=secret-of-the-url"
 
 

@@ -27,9 +27,7 @@ def open_catalog(tmp_path: Path) -> Iterator[StandIn]:
 
 
 @pytest.fixture(autouse=True)
-def named_profiles(
-    test_env: StandIn, prod_env: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def named_profiles(test_env: StandIn, prod_env: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = profiles(tmp_path / "databrickscfg", test_env=test_env, prod_env=prod_env)
     monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(file))
     return file
