@@ -43,7 +43,7 @@ def test_open_source(mlflow_a: MlflowServer, open_catalog: StandIn, audit: Audit
     """Its runs are in an MLflow server beside it."""
     logged = Registry(mlflow_a).log_run_model(seed=1)
     here = open_catalog.log_model(seed=5)
-    for number, broken in ((1, False), (2, True)):
+    for broken in (False, True):
         version = open_catalog.register_in_catalog(NAME, here)
         entry = open_catalog.catalog[NAME][-1]
         entry |= {"run_id": logged.run_id, "source": logged.source}
