@@ -45,6 +45,7 @@ class FakeRegistry:
     of_runs: dict[str, list[Any]] = field(default_factory=dict)  # run id -> LoggedModels
     is_uc = is_databricks = False
     databricks = None
+    identity = "http://fake"
     tracking_uri = registry_uri = "http://host"
     workspace = None
 
