@@ -141,7 +141,9 @@ def _internal(place: str, inside: list[str]) -> str:
     return "/".join(("/WorkspaceInternal/Mlflow/Artifacts", place, *inside))
 
 
-def _of_unity_catalog(connection: Connection, registry: UnityRegistry, name: str, version: str, identity: StorageIdentity) -> Store:
+def _of_unity_catalog(
+    connection: Connection, registry: UnityRegistry, name: str, version: str, identity: StorageIdentity
+) -> Store:
     """By the Files API where Unity Catalog offers it; else with the credentials that it lends for one version.
 
     MLflow asks the same questions, and emits a lineage event besides: an audit is no use of a model, and does not.

@@ -4,7 +4,6 @@ import ipaddress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from registry_audit.errors import CouldNotVerify
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.resolve import Location
 from registry_audit.registry.storage import PROXY, S3, StorageIdentity
