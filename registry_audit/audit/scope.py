@@ -25,6 +25,7 @@ class Scope:
     notes: tuple[str, ...] = ()
     listed_whole: bool = True
     listed: Container[Key] = frozenset()  # name and version of all that was listed
+    everything: Sequence[RegisteredVersion] = ()  # all that was listed, until the registry is recognised
     registry: str = ""  # its identity; once a ledger has recognised it, its key there
     workspace: str | None = None  # MLflow's workspace; None for the default one
     missing: tuple[str, ...] = ()  # models asked for by name that do not exist; perhaps the ledger knows them
@@ -55,6 +56,7 @@ def list_scope(session: Session, options: AuditOptions) -> Scope:
             missing.append(pattern)
     return Scope(
         versions=selected(listing.versions, options),
+        everything=listing.versions,
         tracking_uri=connection.tracking_uri,
         registry_uri=connection.registry_uri,
         registry=connection.identity,

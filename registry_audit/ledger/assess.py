@@ -7,7 +7,8 @@ from registry_audit.audit.baseline import BaselineView
 from registry_audit.audit.comparing import Difference, Kind
 from registry_audit.audit.expected import explains_meta
 from registry_audit.audit.judging import Finding, VersionAudit, findings_of, sorted_findings
-from registry_audit.ledger.memory import Baseline, Bytes, LastReading, Memory, finding_key
+from registry_audit.ledger.known_bytes import DAMAGED, KnownBytes
+from registry_audit.ledger.memory import Baseline, Bytes, Memory, finding_key
 from registry_audit.model.listing import Problem
 from registry_audit.model.manifest import Manifest
 from registry_audit.printable import printable, storable
@@ -23,7 +24,7 @@ def assess(audit: VersionAudit, memory: Memory, fetch: FetchManifest, *, today: 
     """The row with its baseline status, RA002 and RA011 where they apply, and the life of each finding."""
     version = audit.version
     key = storable(version.name), version.version
-    view, problems = _beside_baseline(audit, memory.baselines.get(key), memory.last_readings.get(key), fetch)
+    view, problems = _beside_baseline(audit, memory.baselines.get(key), memory.known_bytes.get(key, ()), fetch)
     findings = sorted_findings((*audit.findings, *findings_of(version, problems)))
     run, reg = audit.run_model, audit.reg_model
     bytes_now = (run.manifest_digest if run else None, reg.manifest_digest if reg else None)
@@ -78,8 +79,7 @@ def is_acceptable(audit: VersionAudit) -> bool:
 
     A baseline made of a damaged model would call the damage unchanged ever after.
     """
-    damaged = {"RA001", "RA002", "RA003", "RA007", "RA008", "RA009", "RA010", "RA011", "RA013", "RA014"}
-    return audit.verdict.passes and not any(finding.rule in damaged for finding in audit.findings)
+    return audit.verdict.passes and not any(finding.rule in DAMAGED for finding in audit.findings)
 
 
 def baseline_differences(accepted: Manifest, now: Manifest) -> tuple[Difference, ...]:
@@ -100,12 +100,12 @@ def baseline_differences(accepted: Manifest, now: Manifest) -> tuple[Difference,
 
 
 def _beside_baseline(
-    audit: VersionAudit, baseline: Baseline | None, last: LastReading | None, fetch: FetchManifest
+    audit: VersionAudit, baseline: Baseline | None, known: tuple[KnownBytes, ...], fetch: FetchManifest
 ) -> tuple[BaselineView, list[Problem]]:
     now = audit.reg_model.manifest if audit.reg_model else None
     trusted = audit.reg_model.trusted_since if audit.reg_model else None
     if baseline is None or baseline.manifest is None:
-        return BaselineView(BaselineStatus.NEW, last_read_at=trusted), _changed_unaccepted(audit, last)
+        return BaselineView(BaselineStatus.NEW, last_read_at=trusted), _not_first_sight(audit, known, fetch)
     if not baseline.is_of(audit.version):
         message = (
             f"the version accepted on {baseline.at[:10]} is gone: another one was created under its name and number"
@@ -125,13 +125,17 @@ def _beside_baseline(
     return view(BaselineStatus.NOT_READ if trusted else BaselineStatus.UNCHANGED), []
 
 
-def _changed_unaccepted(audit: VersionAudit, last: LastReading | None) -> list[Problem]:
-    """Bytes that an earlier audit read and nobody accepted are known all the same: other ones are no first sight."""
-    now = audit.reg_model.manifest_digest if audit.reg_model else None
-    if last is None or last.manifest is None or now is None or now == last.manifest or not last.is_of(audit.version):
+def _not_first_sight(audit: VersionAudit, known: tuple[KnownBytes, ...], fetch: FetchManifest) -> list[Problem]:
+    """Bytes that the ledger knows although nobody accepted them here: other ones are no first sight."""
+    now = audit.reg_model.manifest if audit.reg_model else None
+    if now is None:
         return []
-    message = f"its bytes are not those that the audit of {last.at[:10]} read; nobody had accepted them"
-    return [Problem("RA002", message, blocks=False)]
+    for one in known:
+        if one.manifest.partition(":")[0] == now.algorithm and one.manifest != now.digest():
+            differences = baseline_differences(fetch(one.manifest), now)
+            if any(difference.expected_by is None for difference in differences):
+                return [one.problem]
+    return []
 
 
 def _content_changed(baseline: Baseline, differences: tuple[Difference, ...]) -> Problem:

@@ -92,7 +92,7 @@ def recognise(
     Args:
         identity: of the address that is audited.
         name: as given with `--registry-name`.
-        versions: those that the audit will look at.
+        versions: all that the registry listed, also those that the audit will not look at.
 
     Raises:
         UsageError: some of the versions are those of a known registry and some are not, so that it may be a restored
@@ -103,8 +103,7 @@ def recognise(
         return Recognised(key, draft=_new_name(reader, key, identity, name))
     shared = dict(_shared_with(reader, versions))
     if name is not None:
-        same = [known for known, (agree, differ) in shared.items() if agree and not differ]
-        key = same[0] if len(same) == 1 and _has_no_name(reader, same[0]) else name
+        key = _unnamed_one(reader, identity, shared) or name
         return Recognised(key, draft=Draft(Kind.REGISTRY, key, body={"address": identity, "name": name}))
     for known, (agree, differ) in shared.items():
         if differ:
@@ -183,9 +182,17 @@ def _new_name(reader: LedgerReader, key: str, identity: str, name: str | None) -
     return Draft(Kind.REGISTRY, key, body={"address": identity, "name": name})
 
 
-def _has_no_name(reader: LedgerReader, key: str) -> bool:
-    found = next(k for k in known_registries(reader) if k.key == key)
-    return not found.names and "://" in key
+def _unnamed_one(reader: LedgerReader, identity: str, shared: dict[str, tuple[int, int]]) -> str | None:
+    """The registry without a name that a name given for the first time means; None where it is another registry.
+
+    It is the one that was audited at this address, or else the only one whose versions are these.
+    """
+    nameless = {known.key for known in known_registries(reader) if not known.names and "://" in known.key}
+    here = registry_key(reader, identity)
+    if here in nameless and here in shared:
+        return here
+    same = [known for known, (_, differ) in shared.items() if not differ and known in nameless]
+    return same[0] if len(same) == 1 else None
 
 
 def _normal(key: str) -> str | None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from registry_audit.audit.judging import Finding, Waiver
 from registry_audit.ledger.chain import Entry, Kind
+from registry_audit.ledger.known_bytes import KnownBytes
 from registry_audit.ledger.store import LedgerReader
 from registry_audit.printable import storable
 from registry_audit.registry.version import RegisteredVersion
@@ -41,11 +42,6 @@ class LastReading:
     verdict: str
     # identity and fingerprint of each storage, the digest of its manifest, and when it was last read in full
     storages: tuple[tuple[str, str, str, str], ...]
-    creation_time_ms: int | None = None  # of the version; release 0.1.0 did not record it
-
-    def is_of(self, version: RegisteredVersion) -> bool:
-        """Whether it is surely of this version, and not of an earlier one of that name and number."""
-        return self.creation_time_ms is not None and self.creation_time_ms == version.creation_time_ms
 
     @property
     def bytes(self) -> Bytes:
@@ -60,6 +56,7 @@ class Memory:
     open_findings: dict[FindingKey, str] = field(default_factory=dict)  # -> first seen
     waivers: dict[FindingKey, tuple[Waiver, Bytes]] = field(default_factory=dict)  # -> for which bytes
     last_readings: dict[Key, LastReading] = field(default_factory=dict)
+    known_bytes: dict[Key, tuple[KnownBytes, ...]] = field(default_factory=dict)  # of versions without a baseline
     previous_audit: Entry | None = None  # the newest finished one
 
     def waiver_of(self, key: FindingKey, bytes_now: Bytes, *, today: str) -> Waiver | None:
@@ -128,7 +125,6 @@ def last_reading(entry: Entry) -> LastReading:
         body.get("run_manifest"),
         body.get("verdict", ""),
         storages,
-        body.get("creation_time_ms"),
     )
 
 

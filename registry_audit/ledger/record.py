@@ -23,6 +23,7 @@ from registry_audit.ledger.assess import assess, is_acceptable, vanished
 from registry_audit.ledger.chain import Draft, Entry, Kind
 from registry_audit.ledger.drafts import ON_FIRST_SIGHT, accepted_draft, drafts_of, manifests_of
 from registry_audit.ledger.identity import recognise
+from registry_audit.ledger.known_bytes import known_bytes
 from registry_audit.ledger.memory import Key, Memory, learn, load_findings, today
 from registry_audit.ledger.renaming import Renamed
 from registry_audit.ledger.resolving import Resolved, Resolving
@@ -68,7 +69,7 @@ def begin(ledger: Ledger, scope: Scope, options: AuditOptions, audit_id: str) ->
         LedgerError: the ledger cannot be written.
     """
     with ledger.writing() as writer:
-        recognised = recognise(writer, scope.registry, options.registry_name, scope.versions)
+        recognised = recognise(writer, scope.registry, options.registry_name, scope.everything or scope.versions)
         registry = recognised.key
         algorithm = algorithm_of(writer, registry) or options.digest
         if algorithm != options.digest:
@@ -84,7 +85,7 @@ def begin(ledger: Ledger, scope: Scope, options: AuditOptions, audit_id: str) ->
         started = Draft(Kind.AUDIT_STARTED, registry, audit_id=audit_id, body=body)
         head = writer.append([started] if recognised.draft is None else [recognised.draft, started])
     notes = scope.notes if recognised.note is None else (*scope.notes, recognised.note)
-    return replace(scope, registry=registry, notes=notes), head
+    return replace(scope, registry=registry, everything=(), notes=notes), head
 
 
 def algorithm_of(reader: LedgerReader, registry: str) -> str | None:
@@ -152,6 +153,7 @@ class _Finishing:
         self._audit_id, self._keep, self._hidden = audit_id, keep, hidden
         self._day, self._who = today(), who()
         self._expected = Expected(scope, options)
+        self._others = [other for other in writer.registries() if other != registry]
         self._renamed = Renamed(writer, registry, scope.listed)
         self.memory: Memory = load_findings(writer, registry)
         self.accepted_count = 0
@@ -191,7 +193,9 @@ class _Finishing:
         fetch = _remembering(self._writer)
         while some := list(islice(rows, _AT_ONCE)):
             learn(self.memory, self._writer, self._registry, [_key(row) for row in some])
-            self._follow_renames(row for row in some if not isinstance(row, tuple))
+            audited = [row for row in some if not isinstance(row, tuple)]
+            self._follow_renames(audited)
+            self._learn_known_bytes(audited)
             assessed = [self._vanished(*row) if isinstance(row, tuple) else self._assess(row, fetch) for row in some]
             manifests: dict[str, Manifest] = {}
             for row in assessed:
@@ -206,6 +210,11 @@ class _Finishing:
             former = self._renamed.former_name(row.version) if key not in self.memory.baselines else None
             if former is not None:
                 self.memory.baselines[key] = former
+
+    def _learn_known_bytes(self, rows: Iterable[VersionAudit]) -> None:
+        baselines = self.memory.baselines
+        new = [row.version for row in rows if (known := baselines.get(_key(row))) is None or known.manifest is None]
+        self.memory.known_bytes = known_bytes(self._writer, self._registry, self._others, new)
 
     def _assess(self, audit: VersionAudit, fetch: Callable[[str], Manifest]) -> VersionAudit:
         return assess(audit, self.memory, fetch, today=self._day)

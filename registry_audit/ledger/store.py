@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Engine, Executable, Select, func, select
+from sqlalchemy import Connection, CursorResult, Engine, Executable, Function, Select, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry_audit.errors import AuditError, LedgerError
@@ -177,14 +177,23 @@ class LedgerReader:
         Args:
             keys: names and numbers of some hundreds of versions to keep to; None is all.
         """
-        question = self._select(func.max(entries.c.seq).label("seq"))
+        return self._one_of_each(func.max(entries.c.seq), kind, registry, keys)
+
+    def first_of_versions(self, kind: Kind, registry: str, keys: Collection[tuple[str, str]]) -> Iterator[Entry]:
+        """The oldest entry of a kind for each of some hundreds of versions of a registry."""
+        return self._one_of_each(func.min(entries.c.seq), kind, registry, keys)
+
+    def _one_of_each(
+        self, which: Function[int], kind: Kind, registry: str, keys: Collection[tuple[str, str]] | None
+    ) -> Iterator[Entry]:
+        question = self._select(which.label("seq"))
         question = question.where(entries.c.kind == kind, entries.c.registry == registry)
         if keys is not None:
             # Both columns on their own: an index knows what to do with that, and who asks has few of one or the other.
             names, numbers = ({key[part] for key in keys} for part in (0, 1))
             question = question.where(entries.c.name.in_(sorted(names)), entries.c.version.in_(sorted(numbers)))
-        newest = question.group_by(entries.c.name, entries.c.version).subquery()
-        statement = select(entries).join(newest, entries.c.seq == newest.c.seq).order_by(entries.c.seq)
+        chosen = question.group_by(entries.c.name, entries.c.version).subquery()
+        statement = select(entries).join(chosen, entries.c.seq == chosen.c.seq).order_by(entries.c.seq)
         return map(_checked, self._connection.execute(statement.execution_options(yield_per=_PAGE)))
 
     def registries(self) -> list[str]:

@@ -25,6 +25,30 @@ DEFAULT_WORKSPACE = "default"
 _HTTP_PORTS = {"http": 80, "https": 443}
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 1433, "oracle": 1521}
 _SIGN_IN = frozenset({"user", "username", "uid", "password", "passwd", "pwd", "passfile", "sslpassword", "token"})
+# Parameters of the drivers that change how a connection is made, and not what is found there.
+_HOW = frozenset(
+    {
+        "connect_timeout",
+        "read_timeout",
+        "write_timeout",
+        "application_name",
+        "fallback_application_name",
+        "charset",
+        "client_encoding",
+        "collation",
+        "channel_binding",
+        "require_auth",
+        "target_session_attrs",
+        "local_infile",
+        "autocommit",
+        "encrypt",
+        "trustservercertificate",
+        "driver",
+        "binary_prefix",
+        "use_unicode",
+        "compression",
+    }
+)
 _DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle")
 
 
@@ -105,9 +129,16 @@ def registry_identity(address: Address, workspace: str | None) -> str:
     Args:
         workspace: MLflow's workspace on the server; none and `default` are the same one.
     """
-    if workspace in (None, "", DEFAULT_WORKSPACE) or address.kind not in (AddressKind.SERVER, AddressKind.DATABASE):
+    if workspace in (None, "", DEFAULT_WORKSPACE) or not _has_workspaces(address):
         return address.identity
     return f"{address.identity}#workspace={workspace}"
+
+
+def _has_workspaces(address: Address) -> bool:
+    """A database is read with workspaces only where MLflow is told so (mlflow.tracking._tracking_service.utils)."""
+    if address.kind is AddressKind.DATABASE:
+        return os.environ.get("MLFLOW_ENABLE_WORKSPACES", "").strip().lower() in ("true", "1")
+    return address.kind is AddressKind.SERVER
 
 
 def active_workspace() -> str | None:
@@ -180,16 +211,14 @@ def _database(uri: str) -> Address:
     port = url.port if url.port not in (None, _DATABASE_PORTS.get(backend)) else None
     shown_port = f":{url.port}" if url.port else ""
     shown = printable(f"{backend}://{url.host or ''}{shown_port}/{database}")
-    schema = "".join(
-        f"#{key}={value}" for key, value in sorted(url.query.items()) if key in ("schema", "charset_schema")
-    )
-    return Address(
-        AddressKind.DATABASE, uri, shown, f"{backend}://{host}{f':{port}' if port else ''}/{database}{schema}"
-    )
+    # `options=-csearch_path=team_a` selects another registry in the same database.
+    selecting = _selecting(url.query)
+    more = f"#{_digest(repr(selecting))}" if selecting else ""
+    return Address(AddressKind.DATABASE, uri, shown, f"{backend}://{host}{f':{port}' if port else ''}/{database}{more}")
 
 
 def _selecting(query: Mapping[str, object]) -> list[tuple[str, str]]:
-    """The parameters that select a database, without those that sign in."""
+    """The parameters that select a database, without those that sign in or only say how to connect."""
     selecting = []
     for key, value in sorted(query.items()):
         text = str(value)
@@ -198,7 +227,7 @@ def _selecting(query: Mapping[str, object]) -> list[tuple[str, str]]:
             selecting += [
                 (name.strip().lower(), what) for name, _, what in pairs if name.strip().lower() not in _SIGN_IN
             ]
-        elif key.lower() not in _SIGN_IN:
+        elif key.lower() not in _SIGN_IN | _HOW and not key.lower().startswith(("ssl", "keepalives", "gss", "krb")):
             selecting.append((key, text))
     return selecting
 
@@ -232,7 +261,7 @@ def _databricks(uri: str, scheme: str) -> Address:
         return Address(
             kind, uri, printable(f"uc:{inner.rpartition('@')[2]}"), f"uc:{inner.rpartition('@')[2].rstrip('/')}"
         )
-    profile = rest.removeprefix("//").rstrip("/") or "DEFAULT"
+    profile = rest.removeprefix("//").rpartition("@")[2].rstrip("/") or "DEFAULT"
     shown = scheme if profile == "DEFAULT" and not rest else f"{scheme}://{profile}"
     return Address(kind, uri, printable(shown), f"{scheme}://{profile}")
 

@@ -77,7 +77,7 @@ def _read_only_sqlite(url: "URL") -> "URL":
         raise UsageError(
             "the tracking URI names no database file: write sqlite:////absolute/path or sqlite:///relative"
         )
-    path = Path(database).absolute()
+    path = Path(database).resolve()  # SQLite keeps its journals beside the file itself, not beside a link to it
     if not path.is_file():
         raise UsageError(f"there is no database at {printable(str(path))}: check --tracking-uri")
     query = {"mode": "ro", "uri": "true"}

@@ -88,11 +88,25 @@ def _copy(role: Role, uri: str, files: Mapping[str, bytes], marker: str) -> Mode
     return ModelCopy(role, Location(uri, (uri,), (storage_at(uri),)), storage_at(uri), listing, reading)
 
 
-def scope_of(*rows: VersionAudit, unlisted: tuple[VersionAudit, ...] = ()) -> Scope:
-    """An audit of these versions, in a registry that also lists the `unlisted` ones."""
+def scope_of(*rows: VersionAudit, unlisted: tuple[VersionAudit, ...] = (), registry: str = REGISTRY) -> Scope:
+    """An audit of these versions, in a registry that also lists the `unlisted` ones.
+
+    Args:
+        registry: the identity of the address.
+    """
     listed = frozenset((storable(r.version.name), r.version.version) for r in (*rows, *unlisted))
     versions = tuple(r.version for r in rows)
-    return Scope(versions, REGISTRY_URI, REGISTRY_URI, None, len(listed), listed=listed, registry=REGISTRY)
+    everything = tuple(sorted((*versions, *(r.version for r in unlisted)), key=lambda version: version.key))
+    return Scope(
+        versions,
+        REGISTRY_URI,
+        REGISTRY_URI,
+        None,
+        len(listed),
+        listed=listed,
+        everything=everything,
+        registry=registry,
+    )
 
 
 def options(**chosen: object) -> AuditOptions:
@@ -126,7 +140,7 @@ def record(
 ) -> RecordedAudit:
     """One whole audit that saw these rows, in the ledger."""
     opts, scope = options(**chosen), scope or scope_of(*rows)
-    begin(ledger, scope, opts, audit_id)
+    scope, _ = begin(ledger, scope, opts, audit_id)
     assessed: list[VersionAudit] = []
     ordered = sorted(rows, key=lambda row: row.version.key)
     recorded = finish(ledger, scope, opts, audit_id, ordered, assessed.append)

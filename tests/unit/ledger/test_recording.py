@@ -1,6 +1,5 @@
 """What audits leave in a ledger, and what the next one makes of it."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -164,8 +163,9 @@ def test_an_unreadable_version_keeps_its_baseline(ledger: Ledger) -> None:
 
 def test_registries_do_not_mix(ledger: Ledger) -> None:
     record(ledger, row(), accept_new=True)
-    elsewhere = replace(scope_of(row(files=CHANGED)), registry="http://other:5000")
-    assert statuses(record(ledger, row(files=CHANGED), scope=elsewhere)) == {"wine/1": "new"}
+    other = row(files=CHANGED, created=2_000)
+    elsewhere = scope_of(other, registry="http://other:5000")
+    assert statuses(record(ledger, other, scope=elsewhere)) == {"wine/1": "new"}
     with ledger.reading() as reader:
         assert reader.registries() == [REGISTRY, "http://other:5000"]
 

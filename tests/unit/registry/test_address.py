@@ -24,6 +24,7 @@ SAME = [
     ("mysql://db/m", "mysql+pymysql://db:3306/m"),
     ("sqlite:////x/m.db", "sqlite+pysqlite:////x/y/../m.db"),
     ("file:///x/mlruns", "/x/mlruns"),
+    ("postgresql://db/m", "postgresql://db/m?sslmode=require&connect_timeout=3&application_name=x"),
     ("databricks", "databricks://DEFAULT"),
     ("databricks-uc", "databricks-uc://DEFAULT"),
     (
@@ -39,6 +40,8 @@ OTHER = [
     ("postgresql://db/a", "postgresql://db/b"),
     ("postgresql://db/a", "postgresql://db:5433/a"),
     ("postgresql:///a?host=/one", "postgresql:///a?host=/two"),
+    ("postgresql://db/m?options=-csearch_path%3Da", "postgresql://db/m?options=-csearch_path%3Db"),
+    ("mysql://db/m?unix_socket=/a", "mysql://db/m?unix_socket=/b"),
     ("sqlite:////x/m.db", "sqlite:////x/n.db"),
     ("databricks://one", "databricks://two"),
     ("databricks://one", "databricks-uc://one"),
@@ -74,6 +77,13 @@ def test_an_identity_is_an_address_of_itself() -> None:
 def test_the_workspace_is_part_of_a_server(workspace: str | None, ends: str) -> None:
     assert registry_identity(parse_address("http://h:5000"), workspace) == f"http://h:5000{ends}"
     assert registry_identity(parse_address("databricks://p"), workspace) == "databricks://p"
+
+
+def test_a_database_has_workspaces_where_mlflow_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = parse_address("sqlite:////x/m.db")
+    assert registry_identity(address, "team-a") == "sqlite:////x/m.db"
+    monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "true")
+    assert registry_identity(address, "team-a") == "sqlite:////x/m.db#workspace=team-a"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,159 @@
+"""A registry is recognised by its versions, whatever it is called, and nothing is guessed."""
+
+import pytest
+from support.ledgers import FILES, REGISTRY, RecordedAudit, options, record, row, scope_of
+
+from registry_audit.audit.judging import VersionAudit
+from registry_audit.errors import UsageError
+from registry_audit.ledger.identity import audited_registry, known_registries, recognise, registry_key, renamed_registry
+from registry_audit.ledger.record import begin
+from registry_audit.ledger.store import Ledger
+
+ELSEWHERE = "http://elsewhere:5000"
+CHANGED = {**FILES, "model.pkl": b"NOISE"}
+WINE, BEER = row(), row("beer", created=2_000)
+OTHER_BEER = row("beer", created=3_000)
+
+
+def audited(
+    ledger: Ledger, *rows: VersionAudit, at: str = REGISTRY, unlisted: tuple[VersionAudit, ...] = (), **chosen: object
+) -> RecordedAudit:
+    return record(ledger, *rows, scope=scope_of(*rows, unlisted=unlisted, registry=at), accept_new=True, **chosen)
+
+
+def begun(
+    ledger: Ledger, *rows: VersionAudit, at: str, unlisted: tuple[VersionAudit, ...] = (), **chosen: object
+) -> tuple[str, tuple[str, ...]]:
+    """The registry that an audit belongs to, and what the report says of it."""
+    scope, _ = begin(ledger, scope_of(*rows, unlisted=unlisted, registry=at), options(**chosen), "audit")
+    return scope.registry, scope.notes
+
+
+def statuses(recorded: RecordedAudit) -> dict[str, str]:
+    return {a.version.label: a.baseline.status.value for a in recorded.audits if a.baseline}
+
+
+def rules(recorded: RecordedAudit) -> set[str]:
+    return {finding.rule for audit in recorded.audits for finding in audit.findings}
+
+
+def test_one_registry_under_another_address_keeps_its_baselines(sqlite_ledger: Ledger) -> None:
+    audited(sqlite_ledger, WINE, BEER)
+    registry, notes = begun(sqlite_ledger, WINE, BEER, at=ELSEWHERE)
+    assert registry == REGISTRY
+    assert "under another address: all 2 versions" in notes[0]
+    recorded = audited(sqlite_ledger, row(files=CHANGED), BEER, at=ELSEWHERE)
+    assert (statuses(recorded), rules(recorded)) == ({"wine/1": "changed", "beer/1": "unchanged"}, {"RA002"})
+    assert recorded.accepted_count == 0
+
+
+def test_an_address_is_recognised_once(sqlite_ledger: Ledger) -> None:
+    audited(sqlite_ledger, WINE)
+    assert begun(sqlite_ledger, WINE, at=ELSEWHERE)[1] != ()
+    assert begun(sqlite_ledger, OTHER_BEER, at=ELSEWHERE) == (REGISTRY, ())
+    with sqlite_ledger.reading() as reader:
+        (known,) = known_registries(reader)
+    assert known.addresses == (ELSEWHERE,)
+
+
+def test_a_selection_is_recognised_by_everything_that_is_listed(sqlite_ledger: Ledger) -> None:
+    """An audit of one model that the ledger has never seen would else begin a second registry."""
+    audited(sqlite_ledger, WINE)
+    assert begun(sqlite_ledger, BEER, unlisted=(WINE,), at=ELSEWHERE)[0] == REGISTRY
+
+
+def test_other_versions_of_the_same_names_are_another_registry(sqlite_ledger: Ledger) -> None:
+    audited(sqlite_ledger, BEER)
+    assert begun(sqlite_ledger, OTHER_BEER, at=ELSEWHERE) == (ELSEWHERE, ())
+
+
+def test_a_copy_that_went_its_own_way_is_refused_until_it_has_a_name(sqlite_ledger: Ledger) -> None:
+    audited(sqlite_ledger, WINE, BEER)
+    with pytest.raises(
+        UsageError, match=f"1 versions of the registry {REGISTRY} .* 1 of the same name.*--registry-name"
+    ):
+        begun(sqlite_ledger, WINE, OTHER_BEER, at=ELSEWHERE)
+    assert begun(sqlite_ledger, WINE, OTHER_BEER, at=ELSEWHERE, registry_name="copy")[0] == "copy"
+    assert begun(sqlite_ledger, WINE, OTHER_BEER, at=ELSEWHERE)[0] == "copy", "its address has a name now"
+
+
+def test_a_copy_may_be_said_to_be_the_registry_itself(sqlite_ledger: Ledger) -> None:
+    audited(sqlite_ledger, WINE, BEER)
+    assert begun(sqlite_ledger, WINE, OTHER_BEER, at=ELSEWHERE, registry_name=REGISTRY)[0] == REGISTRY
+
+
+def test_a_copys_other_bytes_are_never_new(sqlite_ledger: Ledger) -> None:
+    """Not even where the copy has a name of its own: the ledger knows the bytes of that very version."""
+    audited(sqlite_ledger, WINE, BEER)
+    recorded = audited(sqlite_ledger, row(files=CHANGED), OTHER_BEER, at=ELSEWHERE, registry_name="copy")
+    assert rules(recorded) == {"RA002"}
+    assert recorded.accepted_count == 1, "only beer, which the ledger has never seen"
+    (finding,) = (finding for audit in recorded.audits for finding in audit.findings)
+    assert REGISTRY in finding.message
+
+
+def test_a_copys_same_bytes_are_accepted(sqlite_ledger: Ledger) -> None:
+    audited(sqlite_ledger, WINE, BEER)
+    recorded = audited(sqlite_ledger, WINE, OTHER_BEER, at=ELSEWHERE, registry_name="copy")
+    assert (rules(recorded), recorded.accepted_count) == (set(), 2)
+
+
+def test_a_first_name_keeps_the_baselines(sqlite_ledger: Ledger) -> None:
+    audited(sqlite_ledger, WINE)
+    recorded = audited(sqlite_ledger, row(files=CHANGED), registry_name="prod")
+    assert statuses(recorded) == {"wine/1": "changed"}
+    with sqlite_ledger.reading() as reader:
+        (known,) = known_registries(reader)
+    assert (known.key, known.names, known.title) == (REGISTRY, ("prod",), "prod")
+
+
+def test_a_first_name_keeps_the_baselines_although_a_version_was_made_anew(sqlite_ledger: Ledger) -> None:
+    audited(sqlite_ledger, WINE, BEER)
+    assert begun(sqlite_ledger, WINE, OTHER_BEER, at=REGISTRY, registry_name="prod")[0] == REGISTRY
+
+
+def test_another_name_at_the_same_address_is_another_registry(sqlite_ledger: Ledger) -> None:
+    """A forwarded port leads to production today and to staging tomorrow."""
+    audited(sqlite_ledger, WINE, registry_name="prod")
+    recorded = audited(sqlite_ledger, row(created=9), registry_name="staging")
+    assert statuses(recorded) == {"wine/1": "new"}
+    assert statuses(audited(sqlite_ledger, row(files=CHANGED), registry_name="prod")) == {"wine/1": "changed"}
+    assert statuses(audited(sqlite_ledger, row(created=9), registry_name="staging")) == {"wine/1": "unchanged"}
+
+
+def test_two_registries_with_these_versions_are_a_question(sqlite_ledger: Ledger) -> None:
+    audited(sqlite_ledger, WINE, registry_name="one")
+    audited(sqlite_ledger, WINE, at=ELSEWHERE, registry_name="two")
+    with pytest.raises(UsageError, match=r"2 registries with these versions.*--registry-name"):
+        begun(sqlite_ledger, WINE, at="http://third:5000")
+
+
+def test_an_unknown_registry_is_named_with_those_that_are_known(sqlite_ledger: Ledger) -> None:
+    audited(sqlite_ledger, WINE, registry_name="prod")
+    with sqlite_ledger.reading() as reader:
+        assert audited_registry(reader, REGISTRY, "prod") == audited_registry(reader, REGISTRY, None)
+        with pytest.raises(UsageError, match=r"no registry http://elsewhere:5000; it knows prod"):
+            audited_registry(reader, ELSEWHERE)
+
+
+def test_a_registry_can_be_renamed_and_moved(sqlite_ledger: Ledger) -> None:
+    audited(sqlite_ledger, WINE)
+    with sqlite_ledger.writing() as writer:
+        writer.append([renamed_registry(writer, REGISTRY, name="prod", address=ELSEWHERE)])
+    with sqlite_ledger.reading() as reader:
+        assert registry_key(reader, ELSEWHERE) == registry_key(reader, "unknown", "prod") == REGISTRY
+        with pytest.raises(UsageError, match="no registry 'nobody'"):
+            renamed_registry(reader, "nobody", name="x", address=None)
+
+
+def test_a_name_belongs_to_one_registry(sqlite_ledger: Ledger) -> None:
+    audited(sqlite_ledger, WINE, registry_name="prod")
+    audited(sqlite_ledger, OTHER_BEER, at=ELSEWHERE)
+    with sqlite_ledger.reading() as reader, pytest.raises(UsageError, match="called so already: prod"):
+        renamed_registry(reader, ELSEWHERE, name="prod", address=None)
+
+
+def test_the_versions_of_an_empty_ledger_are_new(sqlite_ledger: Ledger) -> None:
+    with sqlite_ledger.reading() as reader:
+        assert recognise(reader, ELSEWHERE, None, [WINE.version]).key == ELSEWHERE
+        assert recognise(reader, ELSEWHERE, "prod", [WINE.version]).key == "prod"

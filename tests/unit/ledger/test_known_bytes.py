@@ -1,0 +1,52 @@
+"""Bytes that were read before are no first sight, whoever accepted them or did not."""
+
+import pytest
+from support.ledgers import FILES, RecordedAudit, record, row
+
+from registry_audit.ledger.store import Ledger
+from registry_audit.model.listing import Problem
+from registry_audit.verdict import Verdict
+
+CHANGED = {**FILES, "model.pkl": b"NOISE"}
+
+
+def seen(recorded: RecordedAudit) -> tuple[str, list[str], int]:
+    (audit,) = recorded.audits
+    assert audit.baseline is not None
+    return audit.baseline.status.value, [finding.rule for finding in audit.findings], recorded.accepted_count
+
+
+def test_other_bytes_than_an_earlier_audit_read_are_not_accepted(sqlite_ledger: Ledger) -> None:
+    record(sqlite_ledger, row())
+    for _ in range(3):  # not after having been reported once or twice either
+        assert seen(record(sqlite_ledger, row(files=CHANGED), accept_new=True)) == ("new", ["RA002"], 0)
+    assert seen(record(sqlite_ledger, row(), accept_new=True)) == ("new", [], 1)
+
+
+def test_a_version_made_anew_is_another_one(sqlite_ledger: Ledger) -> None:
+    record(sqlite_ledger, row())
+    assert seen(record(sqlite_ledger, row(files=CHANGED, created=2_000), accept_new=True)) == ("new", [], 1)
+
+
+def test_a_version_made_anew_is_held_to_its_own_first_reading(sqlite_ledger: Ledger) -> None:
+    record(sqlite_ledger, row())
+    record(sqlite_ledger, row(created=2_000))
+    assert seen(record(sqlite_ledger, row(files=CHANGED, created=2_000), accept_new=True)) == ("new", ["RA002"], 0)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "problem"),
+    [(Verdict.UNVERIFIABLE, Problem("RA003", "gone")), (Verdict.SAME_STORAGE, Problem("RA007", "half", blocks=False))],
+)
+def test_a_model_that_was_not_whole_is_not_held_against_it(
+    sqlite_ledger: Ledger, verdict: Verdict, problem: Problem
+) -> None:
+    """It was still being uploaded, for instance."""
+    record(sqlite_ledger, row(files={"MLmodel": b"half"}, verdict=verdict, problems=(problem,)))
+    assert seen(record(sqlite_ledger, row(), accept_new=True)) == ("new", [], 1)
+
+
+def test_what_mlflow_adds_by_itself_is_no_change(sqlite_ledger: Ledger) -> None:
+    record(sqlite_ledger, row())
+    with_meta = {**FILES, "registered_model_meta": b"model_name: wine\n"}
+    assert seen(record(sqlite_ledger, row(files=with_meta), accept_new=True)) == ("new", [], 1)
