@@ -84,7 +84,9 @@ def _read_only_sqlite(url: "URL") -> "URL":
     if _has_write_ahead_log(path):
         if not Path(f"{path}-wal").exists():
             query["immutable"] = "1"  # without it SQLite would create the log and its index
-        elif not Path(f"{path}-shm").exists():
+        elif Path(f"{path}-shm").exists():
+            query["readonly_shm"] = "1"  # without it SQLite would write its own marks into the log's index
+        else:
             raise UsageError(
                 f"{printable(str(path))} has a write-ahead log that a crash left behind: open it once with the "
                 "MLflow server that owns it, or audit through that server"
@@ -107,6 +109,7 @@ def _must_be_registry_of_this_mlflow(url: "URL", shown: str) -> None:
 
     try:
         with create_engine(url, poolclass=NullPool).connect() as connection:
+            _must_refuse_writes(connection, shown)
             _check_schema(connection, shown)
     except ModuleNotFoundError as error:
         raise UsageError(f"the driver for {shown} is not installed: {_extra(url, error.name)}") from error
@@ -116,6 +119,27 @@ def _must_be_registry_of_this_mlflow(url: "URL", shown: str) -> None:
         if url.get_backend_name() == "sqlite" and isinstance(error, DBAPIError):
             raise UsageError(message) from error
         raise CouldNotVerify(message) from error
+
+
+def _must_refuse_writes(connection: "Connection", shown: str) -> None:
+    """A proxy or a driver may drop what was asked for when the connection was opened."""
+    from sqlalchemy import text
+
+    match connection.dialect.name:
+        case "postgresql":
+            is_read_only = connection.execute(text("SHOW transaction_read_only")).scalar() == "on"
+        case "mysql" | "mariadb":
+            # Its name depends on the server: tx_read_only, transaction_read_only, or both.
+            shows = text("SHOW SESSION VARIABLES WHERE Variable_name IN ('tx_read_only', 'transaction_read_only')")
+            values = [str(value) for _, value in connection.execute(shows)]
+            is_read_only = bool(values) and all(value.upper() in ("ON", "1") for value in values)
+        case _:  # SQLite, whose file was opened with mode=ro
+            return
+    if not is_read_only:
+        raise UsageError(
+            f"the database {shown} did not become read-only for this connection: connect without the proxy between, "
+            "or audit through the MLflow server that owns it, by its http address"
+        )
 
 
 def _check_schema(connection: "Connection", shown: str) -> None:

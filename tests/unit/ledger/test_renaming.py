@@ -44,7 +44,6 @@ def test_other_bytes_are_a_change(sqlite_ledger: Ledger) -> None:
 
 def test_the_baseline_follows_after_the_old_name_was_accepted_as_gone(sqlite_ledger: Ledger) -> None:
 
-
     record(sqlite_ledger, row(), accept_new=True)
     gone = {"manifest": None, "by": "alice", "reason": "renamed"}
     sqlite_ledger.append([Draft(Kind.ACCEPTED, REGISTRY, "wine", "1", body=gone)])
