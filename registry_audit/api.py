@@ -25,12 +25,20 @@ from registry_audit.ledger.opening import open_ledger, remember
 from registry_audit.ledger.record import begin, finish
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.trusted import TrustedReadings
+from registry_audit.migration.both import Both, Sessions, list_both, read_both
+from registry_audit.migration.comparing import compare_sides
+from registry_audit.migration.config import SIDES, MigrationConfig, SideName
+from registry_audit.migration.facts import VersionFacts
+from registry_audit.migration.options import MigrationOptions
+from registry_audit.migration.reading import Listed
 from registry_audit.patience import patiently
 from registry_audit.registry.connection import Server
 from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.registry.versions import find_version, not_confirmed_gone
 from registry_audit.report.build import DocumentBuilder
 from registry_audit.report.document import AuditDocument
+from registry_audit.report.migration.build import MigrationBuilder
+from registry_audit.report.migration.document import MigrationDocument
 from registry_audit.report.predecessor import check_report, compare_report
 from registry_audit.verdict import Severity
 
@@ -227,6 +235,63 @@ def compare_model_versions(
 def compared(pair: VersionPair, config: CompareConfig, uris: tuple[str, str], fail_on: Severity) -> Compared:
     """The report and the outcome of two versions that were compared."""
     return Compared(pair, compare_report(pair, config, uris), outcome_of(pair.pairs, fail_on))
+
+
+def compare_registries(
+    config: MigrationConfig,
+    options: MigrationOptions | None = None,
+    *,
+    work_directory: Path | None = None,
+    on_listed: Callable[[Listed, Listed], None] = lambda source, target: None,
+    on_done: Callable[[SideName, VersionFacts], None] = lambda side, facts: None,
+) -> MigrationDocument:
+    """Prove a migration: compare every version of one registry with its counterpart in another.
+
+    Args:
+        work_directory: where readings outlive the process; the same directory resumes an interrupted comparison.
+        on_listed, on_done: told of the progress; the latter from any thread.
+
+    Raises:
+        UsageError: the options name a model that is in neither registry, or credentials are refused.
+        CouldNotVerify: a registry cannot be listed. One version that cannot be read is a row, not an error.
+    """
+    options = options or MigrationOptions()
+    sessions = open_sides(config, work_directory)
+    listed = list_both(sessions)
+    on_listed(*listed)
+    both = read_both(sessions, listed, options, directory=work_directory, on_done=on_done)
+    return conclude_migration(sessions, both, options, work_directory)
+
+
+def open_sides(config: MigrationConfig, work_directory: Path | None = None) -> Sessions:
+    """A session for each registry, the source's first."""
+    directories = [work_directory / side if work_directory else None for side in SIDES]
+    for directory in directories:
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+    source, target = (
+        Session(server, work_directory=directory)
+        for server, directory in zip((config.source, config.target), directories, strict=True)
+    )
+    return source, target
+
+
+def conclude_migration(
+    sessions: Sessions, both: Both, options: MigrationOptions, directory: Path | None = None
+) -> MigrationDocument:
+    """The report on two registries that were read."""
+    builder = MigrationBuilder(options, directory=directory)
+    compare_sides(
+        sessions,
+        both.source,
+        both.target,
+        both.models,
+        options.names,
+        one_way=options.one_way,
+        keep_row=builder.add,
+        keep_model=builder.add_model,
+    )
+    return builder.document(both)
 
 
 def chosen_roles(compare_run_models: bool, compare_reg_models: bool) -> tuple[Role, ...]:

@@ -61,28 +61,24 @@ def load_compare_config(path: Path) -> CompareConfig:
         UsageError: the file cannot be read, is not YAML, or a key is given twice, unknown, missing or not a text;
             the message names the line.
     """
+    return parse_compare_config(read_text(path, "--config-file"), str(path))
+
+
+def read_text(path: Path, option: str) -> str:
+    """Raises: UsageError: the file cannot be read, or is not UTF-8 text."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"--config-file {path} cannot be read: {error.strerror}") from error
+        raise UsageError(f"{option} {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"--config-file {path} is not UTF-8 text") from error
-    return parse_compare_config(text, str(path))
+        raise UsageError(f"{option} {path} is not UTF-8 text") from error
 
 
 def parse_compare_config(text: str, name: str) -> CompareConfig:
     """Raises: UsageError: see `load_compare_config`."""
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UsageError(f"{name}, line {line}: not YAML: {error.problem}") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise UsageError(f"{name}: not YAML") from error
-    if not isinstance(root, yaml.MappingNode):
-        raise UsageError(f"{name}: give tracking_server_1 and tracking_server_2, each with {', '.join(_REQUIRED)}")
+    root = mapping_of(text, name, f"give tracking_server_1 and tracking_server_2, each with {', '.join(_REQUIRED)}")
     servers: dict[int, ServerConfig] = {}
-    for key, node, line in _pairs(root, name, same=_SERVER_KEYS):
+    for key, node, line in pairs_of(root, name, same=_SERVER_KEYS):
         if key not in _SERVER_KEYS:
             raise UsageError(f"{name}, line {line}: unknown key '{printable(key)}'; known are {_list(_SERVER_KEYS)}")
         servers[_SERVER_KEYS[key]] = _server(node, key, line, name)
@@ -92,11 +88,29 @@ def parse_compare_config(text: str, name: str) -> CompareConfig:
     return CompareConfig(servers[0], servers[1])
 
 
+def mapping_of(text: str, name: str, otherwise: str) -> yaml.MappingNode:
+    """The root of a YAML file.
+
+    Raises:
+        UsageError: it is not YAML, or no mapping; then `otherwise` says what to give.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UsageError(f"{name}, line {line}: not YAML: {error.problem}") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UsageError(f"{name}: not YAML") from error
+    if not isinstance(root, yaml.MappingNode):
+        raise UsageError(f"{name}: {otherwise}")
+    return root
+
+
 def _server(node: yaml.Node, key: str, line: int, name: str) -> ServerConfig:
     if not isinstance(node, yaml.MappingNode):
         raise UsageError(f"{name}, line {line}: {key} needs {', '.join(_REQUIRED)}")
     values: dict[str, str] = {}
-    for field_name, value, value_line in _pairs(node, name):
+    for field_name, value, value_line in pairs_of(node, name):
         if field_name not in (*_REQUIRED, *_OPTIONAL):
             known = _list((*_REQUIRED, *_OPTIONAL))
             raise UsageError(f"{name}, line {value_line}: unknown key '{printable(field_name)}'; known are {known}")
@@ -117,7 +131,7 @@ def _server(node: yaml.Node, key: str, line: int, name: str) -> ServerConfig:
     return server
 
 
-def _pairs(node: yaml.MappingNode, name: str, same: dict[str, int] | None = None) -> list[tuple[str, yaml.Node, int]]:
+def pairs_of(node: yaml.MappingNode, name: str, same: dict[str, int] | None = None) -> list[tuple[str, yaml.Node, int]]:
     """Key, value and line of each pair. `same`: keys that mean the same thing have the same number."""
     seen: dict[object, int] = {}
     pairs = []

@@ -117,6 +117,42 @@ SIGNATURE_INVALID = _rule(
     "Find out who changed the model or its signature; restore what was signed, or have its owner sign it again.",
 )
 
+NOT_MIGRATED = _rule(
+    "RA020",
+    "not-migrated",
+    Severity.HIGH,
+    "A version of the source registry has no counterpart in the target registry.",
+    "Migrate the version again and compare again, before the source is switched off.",
+)
+MIGRATED_CHANGED = _rule(
+    "RA021",
+    "migrated-changed",
+    Severity.CRITICAL,
+    "The counterpart of a version in the target registry has other bytes.",
+    "Find out which tool wrote other bytes, copy the version again and compare again.",
+)
+METADATA_DIFFERS = _rule(
+    "RA022",
+    "metadata-differs",
+    Severity.MEDIUM,
+    "The counterpart in the target has other tags, description, aliases, stage, status, run or order of creation.",
+    "Set the fields in the target as they are in the source.",
+)
+ONLY_IN_TARGET = _rule(
+    "RA023",
+    "only-in-target",
+    Severity.LOW,
+    "A version of the target registry has no counterpart in the source registry.",
+    "Nothing, if it was expected: --one-way leaves this question out.",
+)
+RENUMBERED = _rule(
+    "RA024",
+    "renumbered",
+    Severity.LOW,
+    "The counterparts of a model's versions have other numbers.",
+    "Change what names a version by its number, or better, name it by an alias.",
+)
+
 RULES: tuple[Rule, ...] = (
     RUN_REGISTRY_MISMATCH,
     CONTENT_CHANGED,
@@ -132,5 +168,10 @@ RULES: tuple[Rule, ...] = (
     LINEAGE_MISMATCH,
     UNSAFE_ENTRY,
     SIGNATURE_INVALID,
+    NOT_MIGRATED,
+    MIGRATED_CHANGED,
+    METADATA_DIFFERS,
+    ONLY_IN_TARGET,
+    RENUMBERED,
 )
 RULE_BY_ID = {rule.id: rule for rule in RULES}

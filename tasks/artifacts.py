@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from prefect import get_run_logger
@@ -19,6 +19,9 @@ from registry_audit.audit.judging import Finding
 from registry_audit.printable import markdown
 from registry_audit.registry.translate import reason_of
 from registry_audit.report.document import AuditDocument, FindingRow
+from registry_audit.report.migration.document import MigrationDocument
+from registry_audit.report.migration.render import rendered_migration
+from registry_audit.report.migration.words import headline, label_of
 from registry_audit.report.render import render
 from registry_audit.report.view import changes_words, life_words, placed_findings
 from registry_audit.report.words import STATE_WORDS, VERDICT_WORDS, count
@@ -28,6 +31,7 @@ from tasks.links import MlflowPages
 AUDIT_KEY = "registry-audit"  # of the artifacts registry-audit-summary, -findings and -progress
 CHECK_KEY = "check-model-version"
 COMPARE_KEY = "compare-model-versions"
+MIGRATION_KEY = "compare-registries"
 
 ROW_LIMIT = 1_000  # a table is loaded whole into the browser
 
@@ -70,6 +74,19 @@ def publish_single(key: str, told: tuple[Told, ...]) -> None:
         key, "\n".join(line for one in told for line in _told(one)), f"{told[0].verdict}: {markdown(told[0].title)}"
     )
     _table(key, (_row(markdown(label), finding) for label, finding in findings), len(findings))
+
+
+def publish_migration(document: MigrationDocument) -> None:
+    """The artifacts of a comparison of two registries: its Markdown report and a table of its findings."""
+    text = "".join(rendered_migration(document, "markdown"))
+    told = f"{headline(document)}. {markdown(document.summary.sentence)}"
+    _summary(MIGRATION_KEY, text, told)
+    of_models = (
+        (model.source or model.target or "", finding) for model in document.models for finding in model.findings
+    )
+    of_versions = ((label_of(row), finding) for row in document.versions for finding in row.findings)
+    rows = (_row(markdown(label), finding) for label, finding in chain(of_models, of_versions))
+    _table(MIGRATION_KEY, rows, sum(document.summary.findings.values()))
 
 
 class Progress:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.session import Session
@@ -18,6 +18,18 @@ SERVER_AWAY_SECONDS = 180.0  # for which an audit waits, at its end, to try agai
 _BLOCK = 500  # versions whose runs, download URIs and last readings are asked for together
 
 
+class Row(Protocol):
+    """What auditing one version gives."""
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether what kept it from being read may pass by itself."""
+        ...
+
+
+_Row = TypeVar("_Row", bound=Row)
+
+
 def audit_versions(
     session: Session,
     versions: Sequence[RegisteredVersion],
@@ -26,7 +38,20 @@ def audit_versions(
     workers: int,
     on_done: Callable[[VersionAudit], None] = lambda audit: None,
 ) -> None:
-    """Audit every version; what broke off, and may pass by itself, once more at the end.
+    """Audit every version: see `each_version`."""
+    each_version(session, versions, audit_version, keep, workers=workers, on_done=on_done)
+
+
+def each_version(
+    session: Session,
+    versions: Sequence[RegisteredVersion],
+    step: Callable[[Session, RegisteredVersion], _Row],
+    keep: Callable[[int, _Row], None],
+    *,
+    workers: int,
+    on_done: Callable[[_Row], None] = lambda row: None,
+) -> None:
+    """The step of every version; what broke off, and may pass by itself, once more at the end.
 
     Args:
         keep: told of each row with its position among the versions, from any thread and in any order.
@@ -35,14 +60,14 @@ def audit_versions(
 
     def audit(placed: tuple[int, RegisteredVersion]) -> None:
         position, version = placed
-        done = audit_version(session, version)
+        done = step(session, version)
         keep(position, done)
         if done.broke_off:
             broke_off.append(position)
         on_done(done)
 
     def again(position: int) -> None:
-        keep(position, audit_version(session, versions[position]))
+        keep(position, step(session, versions[position]))
 
     _each_in_threads(session, audit, _prefetched(session, versions), workers=workers)
     if broke_off and session.wait_for_server(SERVER_AWAY_SECONDS):

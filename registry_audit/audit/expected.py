@@ -38,17 +38,17 @@ def across_servers(path: str, left: ModelCopy, right: ModelCopy) -> str | None:
     if len(contents) != 2 or contents[0] is None or contents[1] is None:
         return None
     try:
-        one, two = (_typed(parse_mlmodel(content).without_provenance()) for content in contents if content)
+        one, two = (typed_value(parse_mlmodel(content).without_provenance()) for content in contents if content)
     except (InvalidMLmodel, RecursionError):
         return None
     return MLMODEL_PROVENANCE if one == two else None
 
 
-def _typed(value: object) -> object:
+def typed_value(value: object) -> object:
     """A structure that is equal only for equal values of equal types: for Python alone, 1 == True == 1.0."""
     if isinstance(value, dict):
-        pairs = [(type(key).__name__, repr(key), _typed(inner)) for key, inner in value.items()]
+        pairs = [(type(key).__name__, repr(key), typed_value(inner)) for key, inner in value.items()]
         return ("dict", sorted(pairs, key=lambda pair: pair[:2]))
     if isinstance(value, list | tuple):
-        return (type(value).__name__, [_typed(inner) for inner in value])
+        return (type(value).__name__, [typed_value(inner) for inner in value])
     return (type(value).__name__, repr(value))

@@ -105,29 +105,51 @@ def download_both(session: Session, resolved: ResolvedVersion) -> tuple[Copy, Co
 
 def compare_version(session: Session, resolved: ResolvedVersion, run: Copy, reg: Copy | None) -> VersionAudit:
     """Compare what was downloaded, and judge it and the signatures in it."""
+    return _compared(session, resolved, run, reg).audit
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedVersion:
+    """A version's row with the copies that it was made from."""
+
+    audit: VersionAudit
+    resolved: ResolvedVersion | None = None  # None where it could not be resolved, as the copies
+    run: Copy | None = None
+    reg: Copy | None = None
+
+
+def _compared(session: Session, resolved: ResolvedVersion, run: Copy, reg: Copy | None) -> AuditedVersion:
     if session.only_list:
-        return judge_listed(resolved, run, reg or _stand_in(run, resolved.reg_model))
+        reg = reg or _stand_in(run, resolved.reg_model)
+        return AuditedVersion(judge_listed(resolved, run, reg), resolved, run, reg)
     comparison = None
     with _turn(session, resolved.run_model, resolved.reg_model):
         if reg is None:
             reg = _stand_in(run, resolved.reg_model)
         elif isinstance(run, ModelCopy) and isinstance(reg, ModelCopy):
             run, reg, comparison = compare_copies(session, run, reg, within_one_registry)
-        return with_signature(judge(resolved, run, reg, comparison), run, reg, session.signatures)
+        audit = with_signature(judge(resolved, run, reg, comparison), run, reg, session.signatures)
+        return AuditedVersion(audit, resolved, run, reg)
 
 
 def audit_version(session: Session, version: RegisteredVersion) -> VersionAudit:
     """All the steps of one version, one after the other; its row, whatever is raised in them."""
+    return audit_with_copies(session, version).audit
+
+
+def audit_with_copies(session: Session, version: RegisteredVersion) -> AuditedVersion:
+    """The same for a caller that wants more of the copies than a row keeps."""
     resolved = resolve(session, version)
     if isinstance(resolved, VersionAudit):
-        return resolved
-    return in_a_row(version, lambda: _audit_resolved(session, resolved))
+        return AuditedVersion(resolved)
+    found = in_a_row(version, lambda: _audit_resolved(session, resolved))
+    return AuditedVersion(found) if isinstance(found, VersionAudit) else found
 
 
-def _audit_resolved(session: Session, resolved: ResolvedVersion) -> VersionAudit:
+def _audit_resolved(session: Session, resolved: ResolvedVersion) -> AuditedVersion:
     with _turn(session, resolved.run_model, resolved.reg_model):
         run, reg = download_both(session, resolved)
-        return compare_version(session, resolved, run, reg)
+        return _compared(session, resolved, run, reg)
 
 
 def compare_copies(

@@ -16,6 +16,10 @@ _COMMANDS = {
     "audit": ("registry_audit.cli.audit", "Audit every version of every registered model."),
     "check": ("registry_audit.cli.check", "Check that one version's run model and registry model are the same."),
     "compare": ("registry_audit.cli.compare", "Compare two model versions, on one or two tracking servers."),
+    "compare-registries": (
+        "registry_audit.cli.compare_registries",
+        "Prove a migration: is all of one registry in another, unchanged?",
+    ),
     "baseline": ("registry_audit.cli.baseline", "The accepted bytes of each version: list, show, accept, verify."),
     "report": ("registry_audit.cli.report", "Render an audit.json as HTML, JUnit XML, Markdown, CSV or text."),
     "doctor": ("registry_audit.cli.doctor", "Tell in seconds whether server, stores and ledger can be reached."),

@@ -15,10 +15,13 @@ import click
     help="What to render it as.",
 )
 def command(audit_json: Path, format: str) -> int:
-    """Render an audit.json on stdout."""
+    """Render an audit.json, or the migration.json of compare-registries, on stdout."""
+    from registry_audit.report.migration.render import load_migration, rendered_migration
     from registry_audit.report.render import rendered
     from registry_audit.report.write import load_report
 
-    for chunk in rendered(load_report(audit_json), format):  # type: ignore[arg-type]
+    migration = load_migration(audit_json)
+    chunks = rendered_migration(migration, format) if migration else rendered(load_report(audit_json), format)  # type: ignore[arg-type]
+    for chunk in chunks:
         click.echo(chunk, nl=False)
     return 0

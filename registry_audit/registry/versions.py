@@ -20,6 +20,7 @@ from registry_audit.registry.version import Key, RegisteredVersion
 _PAGE_SIZE = 1_000
 _MODELS_PAGE_SIZE = 250  # MLflow reads the newest versions of each with it
 _MAX_PASSES = 5
+_PROMPTS = "tags.`mlflow.prompt.is_prompt` = 'true'"
 # MLflow's default order moves when anything is updated during the scan, which loses rows (docs/mlflow.md section 4).
 _STABLE_ORDER = ["name ASC", "version_number ASC"]
 
@@ -32,8 +33,13 @@ class RegistryListing:
     whole: bool = True  # False where no two passes agreed, so that a version may be missing
 
 
-def list_versions(connection: Connection, filter_string: str | None = None) -> RegistryListing:
+def list_versions(
+    connection: Connection, filter_string: str | None = None, *, whole_rows: bool = False
+) -> RegistryListing:
     """Every version of every registered model, prompts excluded.
+
+    Args:
+        whole_rows: keep tags, description and all else that an audit does not need.
 
     Paging is by offset, so a deletion or an insertion meanwhile loses or repeats rows. The list is therefore
     read until two passes agree on the names, at most five times; what any pass saw stays in, and the notes say so.
@@ -43,11 +49,11 @@ def list_versions(connection: Connection, filter_string: str | None = None) -> R
         CouldNotVerify: the server cannot be read.
     """
     aliases = _aliases(connection)
-    versions, keys = _pass(connection, filter_string, aliases)
+    versions, keys = _pass(connection, filter_string, aliases, whole_rows)
     gone, notes, stable = KeySet(), list[str](), True
     for _ in range(_MAX_PASSES - 1):
         before = keys
-        versions, keys = _pass(connection, filter_string, aliases)
+        versions, keys = _pass(connection, filter_string, aliases, whole_rows)
         if keys == before:
             break
         gone.update(before)
@@ -61,12 +67,12 @@ def list_versions(connection: Connection, filter_string: str | None = None) -> R
 
 
 def _pass(
-    connection: Connection, filter_string: str | None, aliases: dict[Key, list[str]]
+    connection: Connection, filter_string: str | None, aliases: dict[Key, list[str]], whole_rows: bool
 ) -> tuple[ListedVersions, KeySet]:
     """One reading of the list; what a page repeats counts once."""
     spool, keys = version_spool(), KeySet()
     last, in_order = ("", 0), True
-    for version in _search(connection, filter_string):
+    for version in map(_registered if whole_rows else _listed, _search_raw(connection, filter_string)):
         if keys.add((version.name, version.version)):
             in_order &= last < version.key
             last = version.key
@@ -140,6 +146,37 @@ def require_model(connection: Connection, name: str) -> None:
     _model_must_exist(connection, name, f"model '{printable(name)}'")
 
 
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """A registered model as the registry describes it, whether or not it has versions."""
+
+    name: str
+    description: str | None
+    tags: tuple[tuple[str, str], ...]  # sorted
+
+
+def list_models(connection: Connection) -> Iterator[RegisteredModel]:
+    """Every registered model, prompts excluded.
+
+    Raises:
+        CouldNotVerify: the server cannot be read.
+    """
+    size = 100 if connection.is_uc else _MODELS_PAGE_SIZE
+    for model in _pages(connection.client.search_registered_models, max_results=size):
+        tags = tuple(sorted((str(key), str(value)) for key, value in dict(model.tags or {}).items()))
+        yield RegisteredModel(model.name, model.description or None, tags)
+
+
+def list_prompts(connection: Connection) -> Iterator[str]:
+    """The names of the prompts: they are kept as registered models, and no other listing shows them.
+
+    Raises:
+        AuditError: the registry knows no prompts, or cannot be read.
+    """
+    pages = _pages(connection.client.search_registered_models, filter_string=_PROMPTS, max_results=_MODELS_PAGE_SIZE)
+    return (str(model.name) for model in pages)
+
+
 def not_confirmed_gone(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """Of versions that no listing showed, those that the registry does not say are gone, and why.
 
@@ -195,10 +232,6 @@ def _name_filter(name: str) -> str | None:
     if "'" not in name:
         return f"name='{name}'"
     return None if '"' in name else f'name="{name}"'
-
-
-def _search(connection: Connection, filter_string: str | None) -> Iterator[RegisteredVersion]:
-    return map(_listed, _search_raw(connection, filter_string))
 
 
 def _search_raw(connection: Connection, filter_string: str | None) -> Iterator[Any]:

@@ -46,12 +46,12 @@ _ACTIVE = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠", "'")  # n
 
 def chunks(document: AuditDocument) -> Iterator[str]:
     """A header and one line per version, whatever the names hold: text passes `printable`, so no cell has a newline."""
-    yield _line(COLUMNS)
+    yield csv_line(COLUMNS)
     for row in document.versions:
-        yield _line([_cell(value) for value in _row(row)])
+        yield csv_line([guarded_cell(value) for value in _row(row)])
 
 
-def _line(cells: Sequence[str | int]) -> str:
+def csv_line(cells: Sequence[str | int]) -> str:
     buffer = io.StringIO(newline="")
     csv.writer(buffer, lineterminator="\n").writerow(cells)
     return buffer.getvalue()
@@ -96,7 +96,7 @@ def _copy(copy: CopyRow | None) -> tuple[str | int | None, ...]:
     return (None,) * len(_COPY_COLUMNS) if copy is None else tuple(getattr(copy, column) for column in _COPY_COLUMNS)
 
 
-def _cell(value: str | int | None) -> str | int:
+def guarded_cell(value: str | int | None) -> str | int:
     """Numbers stay numbers; a text that a spreadsheet could run gets an apostrophe before it."""
     if not isinstance(value, str):
         return "" if value is None else value

@@ -55,14 +55,14 @@ def chunks(document: AuditDocument) -> Iterator[str]:
     Every text passes `printable` and is then escaped: as HTML by the template engine, as JSON so that nothing in it
     can end its element.
     """
-    environment = _environment()
+    environment = html_environment()
     overview = overview_of(document)
     findings = overview.placed[:FINDING_LIMIT]
     standing, waived = view.split_waived(findings)
     untold = _too_many(document)
     shown = overview.unclean if untold else overview.first
     version_count = min(overview.unclean_count, ROW_LIMIT) if untold else len(document.versions)
-    style, script = _part("audit.css"), _part("audit.js")
+    style, script = template_part("audit.css"), template_part("audit.js")
     return environment.get_template("audit.html.j2").generate(
         document=document,
         registry=registry_words(document.registry),
@@ -108,13 +108,13 @@ def chunks(document: AuditDocument) -> Iterator[str]:
         options=[(key, view.option_text(value)) for key, value in sorted(document.options.items())],
         style=Markup(style),  # noqa: S704  the package's own file
         script=Markup(script),  # noqa: S704
-        style_hash=_csp_hash(style),
-        script_hash=_csp_hash(script),
+        style_hash=csp_hash(style),
+        script_hash=csp_hash(script),
     )
 
 
 @cache
-def _environment() -> Environment:
+def html_environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("registry_audit", "report/templates"),
         autoescape=True,
@@ -210,12 +210,12 @@ def _coverage_bars(document: AuditDocument) -> Any:
 
 
 @cache
-def _part(name: str) -> str:
-    loader = _environment().loader
+def template_part(name: str) -> str:
+    loader = html_environment().loader
     assert loader is not None
-    return loader.get_source(_environment(), name)[0]
+    return loader.get_source(html_environment(), name)[0]
 
 
-def _csp_hash(text: str) -> str:
+def csp_hash(text: str) -> str:
     """The source expression by which the content security policy allows exactly this inline text."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -21,27 +21,27 @@ def chunks(document: AuditDocument) -> Iterator[str]:
     it was, but for what JSON cannot tell apart: a high and a low surrogate side by side become one character.
     """
     data = document.model_dump(mode="python", exclude={"versions"})
-    data["options"] = _sorted(data["options"])
-    data["summary"] = {key: _sorted(counts) for key, counts in data["summary"].items()}
-    yield _text(data).removesuffix("\n}") + ',\n  "versions": ['
+    data["options"] = sorted_keys(data["options"])
+    data["summary"] = {key: sorted_keys(counts) for key, counts in data["summary"].items()}
+    yield json_text(data).removesuffix("\n}") + ',\n  "versions": ['
     for number, row in enumerate(document.versions):
         yield (",\n" if number else "\n") + _version(row)
     yield "\n  ]\n}\n" if document.versions else "]\n}\n"
 
 
 def _version(row: VersionRow) -> str:
-    return textwrap.indent(_text(row.model_dump(mode="python")), "    ")
+    return textwrap.indent(json_text(row.model_dump(mode="python")), "    ")
 
 
-def _text(data: object) -> str:
+def json_text(data: object) -> str:
     return _escaped(json.dumps(data, indent=2, ensure_ascii=False, default=str))
 
 
-def _sorted(value: object) -> object:
+def sorted_keys(value: object) -> object:
     if isinstance(value, dict):
-        return {key: _sorted(item) for key, item in sorted(value.items(), key=lambda pair: str(pair[0]))}
+        return {key: sorted_keys(item) for key, item in sorted(value.items(), key=lambda pair: str(pair[0]))}
     if isinstance(value, list | tuple):
-        return [_sorted(item) for item in value]
+        return [sorted_keys(item) for item in value]
     return sorted(value, key=str) if isinstance(value, set | frozenset) else value
 
 

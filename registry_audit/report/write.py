@@ -44,8 +44,20 @@ def load_report(path: Path) -> AuditDocument:
         UsageError: the file cannot be read, is not JSON, is not a report, or is of a later version of this tool.
     """
     shown = printable(str(path))
+    data = json_of(path)
+    _refuse_newer(data, shown)
     try:
-        data = json.loads(path.read_bytes())
+        # Not `model_validate_json`: its parser refuses the lone surrogates that a name may hold.
+        return AuditDocument.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(f"{shown}: not an audit report: {where_invalid(error)}") from error
+
+
+def json_of(path: Path) -> Any:
+    """Raises: UsageError: the file cannot be read, or is not JSON."""
+    shown = printable(str(path))
+    try:
+        return json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise UsageError(f"{shown}: no such file") from error
     except OSError as error:
@@ -54,14 +66,13 @@ def load_report(path: Path) -> AuditDocument:
         raise UsageError(f"{shown}: not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from error
     except (ValueError, RecursionError) as error:  # not text, a number of thousands of digits, nested without end
         raise UsageError(f"{shown}: not JSON that can be read") from error
-    _refuse_newer(data, shown)
-    try:
-        # Not `model_validate_json`: its parser refuses the lone surrogates that a name may hold.
-        return AuditDocument.model_validate(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise UsageError(f"{shown}: not an audit report: {printable(key)}: {printable(first['msg'])}") from error
+
+
+def where_invalid(error: ValidationError) -> str:
+    """The first key that is wrong, and how."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the whole file"
+    return f"{printable(key)}: {printable(first['msg'])}"
 
 
 def _refuse_newer(data: Any, shown: str) -> None:

@@ -1,0 +1,124 @@
+"""`compare-registries`: is all of one registry in another, unchanged?"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from prefect import State, flow
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows import parameters
+from flows.batches import whole
+from flows.ending import ended, refused
+from flows.parameters import Uri
+from registry_audit.audit.options import DEFAULT_WORKERS
+from registry_audit.cli.workplace import must_be_writable
+from registry_audit.errors import AuditError
+from registry_audit.migration.both import Both
+from registry_audit.migration.comparing import chosen_models, chosen_versions
+from registry_audit.migration.config import SIDES, MigrationConfig, parse_migration_config
+from registry_audit.migration.names import parse_map
+from registry_audit.migration.options import MigrationOptions
+from registry_audit.report.migration.words import headline
+from registry_audit.verdict import Severity
+from tasks.migration import list_registry, match, read_registry, report_migration
+from tasks.session import Job, close_job
+
+
+class RegistryServer(BaseModel):
+    """The keys of the configuration file for one of the two registries; what they mean is checked as that file is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    host: Annotated[Uri, Field(repr=False, description="Tracking server, without credentials.")]
+    registry_uri: Annotated[
+        Uri | None, Field(repr=False, description="Model registry, where it is not the tracking server.")
+    ] = None
+    username_env: Annotated[
+        str | None, Field(description="Name of the worker's environment variable with the user to sign in as.")
+    ] = None
+    password_env: Annotated[str | None, Field(description="Name of the variable with the user's password.")] = None
+    token_env: Annotated[
+        str | None, Field(description="Name of the variable with a token, in place of user and password.")
+    ] = None
+
+
+@flow(
+    name="compare-registries",
+    description="Prove a migration: compare every version of one registry with its counterpart in another.",
+    flow_run_name="compare registries",
+    persist_result=False,
+)
+def compare_registries(
+    source: RegistryServer,
+    target: RegistryServer,
+    models: list[str] | None = None,
+    mapping: list[str] | None = None,
+    one_way: bool = False,
+    in_place: bool = False,
+    fail_on: Severity = Severity.MEDIUM,
+    report_dir: str | None = None,
+    workers: Annotated[int, Field(ge=1, le=256)] = DEFAULT_WORKERS,
+) -> State[Any]:
+    """Compare every version of one registry with its counterpart in another, found by its bytes.
+
+    The run ends as Completed, or as Failed with the name Findings, Incomplete or Ledger, or Refused where the request
+    itself is wrong.
+
+    Args:
+        source: The registry that was migrated from, and the names of the variables to sign in with.
+        target: The same of the registry that was migrated to.
+        models: Only models of these names in the source; * and ? are wildcards.
+        mapping: Names in the target, a line each, as `Wine -> main.ml.wine`, `* -> main.ml.*` or
+            `stage:Production -> @champion`.
+        one_way: Ask only whether all of the source is in the target.
+        in_place: The files were to stay where they are, so that one storage behind both is no gap.
+        fail_on: Lowest severity of a finding that makes the run end as Findings.
+        report_dir: Directory for migration.json and its renderings, on the machine that runs the flow.
+        workers: Versions at once, of each registry.
+    """
+    try:
+        config = _checked_config(source, target)
+        names = parse_map("\n".join(mapping or ()), "mapping")
+        options = MigrationOptions(tuple(models or ()), names, one_way, in_place, fail_on, workers)
+        directory = parameters.path(report_dir)
+        if directory is not None:
+            must_be_writable(directory, "report_dir")
+        return _compare(config, options, directory)
+    except AuditError as error:
+        return refused(error)
+
+
+def _compare(config: MigrationConfig, options: MigrationOptions, directory: Path | None) -> State[Any]:
+    jobs = tuple(
+        Job(server, parameters.audit_options(tracking_uri=server.tracking_uri), f"{parameters.this_run()}-{side}")
+        for side, server in zip(SIDES, (config.source, config.target), strict=True)
+    )
+    try:
+        listing = [list_registry.submit(job, side) for job, side in zip(jobs, SIDES, strict=True)]
+        listed = [future.result() for future in listing]
+        chosen = chosen_models(listed[0], listed[1], options.models, options.names)
+        reading = [
+            read_registry.submit(job, side, whole(one), whole(chosen_versions(one, wanted)), options.workers)
+            for job, side, one, wanted in zip(jobs, SIDES, listed, chosen, strict=True)
+        ]
+        sides = [future.result() for future in reading]
+        document = match(jobs, whole(Both(sides[0], sides[1], chosen)), whole(options))  # type: ignore[arg-type]
+    finally:
+        for job in jobs:
+            close_job(job)
+    report_migration(whole(document), directory)
+    return ended(document.outcome.exit_status, f"{headline(document)}: {document.summary.sentence}")
+
+
+def _checked_config(source: RegistryServer, target: RegistryServer) -> MigrationConfig:
+    """The parameters through the checks of the configuration file.
+
+    Raises:
+        UsageError: only half of what it takes to sign in is named, or a URI holds credentials.
+    """
+    given = {side: server.model_dump(exclude_none=True) for side, server in zip(SIDES, (source, target), strict=True)}
+    for server in (source, target):
+        for uri in (server.host, server.registry_uri or ""):
+            parameters.refuse_credentials(uri, "name variables in username_env and password_env, and set them")
+    return parse_migration_config(yaml.safe_dump(given), "the parameters")

@@ -1,0 +1,102 @@
+"""What one registry says of a version, and the bytes behind it: all that comparing it with another needs."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+
+from pydantic import TypeAdapter
+
+from registry_audit.audit.expected import MLMODEL_PROVENANCE, REGISTERED_MODEL_META, explains_meta, typed_value
+from registry_audit.audit.judging import VersionAudit
+from registry_audit.model.manifest import Manifest, ManifestEntry
+from registry_audit.model.mlmodel import MLMODEL, InvalidMLmodel, parse_mlmodel
+from registry_audit.registry.runs import RunState
+from registry_audit.registry.storage import StorageIdentity
+from registry_audit.registry.version import RegisteredVersion
+
+# What may differ between a version and its migrated copy. A rule that changes its meaning gets a higher number.
+RULE_VERSIONS = {MLMODEL_PROVENANCE: 1, REGISTERED_MODEL_META: 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """A whole model that lies below the root of a version, where nobody loads it from."""
+
+    directory: str
+    content: str  # as `VersionFacts.content`, of the files under the directory
+    file_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFacts:
+    audit: VersionAudit
+    run: RunState
+    storages: tuple[StorageIdentity, ...]  # sorted, every one behind it
+    manifest: Manifest | None  # of the registry model; None where it was not read whole
+    mlmodel: str | None  # text of its root MLmodel; undecodable bytes as lone surrogates
+    content: str | None  # equal for two versions that differ by no more than a migration explains; None: not known
+    places: str | None = None  # equal where local files are the same files under other names
+    inner: tuple[Inner, ...] = ()  # only where the root holds no MLmodel
+    broke_off: bool = False
+
+    @property
+    def version(self) -> RegisteredVersion:
+        return self.audit.version
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is certain that there is no model, as opposed to not known."""
+        rules = {finding.rule for finding in self.audit.findings}
+        return "RA003" in rules and "RA009" not in rules
+
+    @property
+    def manifest_digest(self) -> str | None:
+        return self.manifest.digest() if self.manifest else None
+
+
+def content_of(manifest: Manifest, mlmodel: str | None) -> str | None:
+    """The digest of a model without what a migration rewrites; None where there is no MLmodel at its root.
+
+    Law: equal for two models exactly when every difference between them is explained by a rule of `RULE_VERSIONS`.
+    """
+    if mlmodel is None:
+        return None
+    digest = hashlib.sha256()
+    for entry in manifest.entries:
+        if entry.path == MLMODEL:
+            digest.update(f"{MLMODEL} {_mlmodel_key(entry, mlmodel)}\n".encode("ascii"))
+        elif explains_meta(entry.path, [entry.size]) is None:
+            digest.update(f"{entry.digest} {json.dumps(entry.path)}\n".encode("ascii"))
+    return digest.hexdigest()
+
+
+def _mlmodel_key(entry: ManifestEntry, text: str) -> str:
+    try:
+        fields = parse_mlmodel(encoded(text)).without_provenance()
+        canonical = repr(typed_value(fields))
+    except (InvalidMLmodel, RecursionError):
+        return entry.digest  # nothing in it can be explained
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def decoded(content: bytes) -> str:
+    return content.decode("utf-8", "surrogateescape")
+
+
+def encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def encode_facts(facts: VersionFacts) -> str:
+    """One line of ASCII. Law: `decode_facts(encode_facts(facts)) == facts`."""
+    return json.dumps(_adapter().dump_python(facts, mode="json"))
+
+
+def decode_facts(line: str) -> VersionFacts:
+    return _adapter().validate_python(json.loads(line))
+
+
+@cache
+def _adapter() -> TypeAdapter[VersionFacts]:
+    return TypeAdapter(VersionFacts)

@@ -1,0 +1,173 @@
+"""One pair, or a version without a counterpart, becomes a verdict and findings."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from registry_audit.audit.judging import Finding, findings_of, sorted_findings
+from registry_audit.migration.differences import FieldDifference, FileDifference, file_differences, metadata_differences
+from registry_audit.migration.facts import VersionFacts
+from registry_audit.migration.names import NameMap
+from registry_audit.migration.pairing import How, Pair
+from registry_audit.model.listing import Problem
+from registry_audit.printable import printable
+from registry_audit.registry.storage import comparable
+from registry_audit.verdict import Verdict
+
+# Findings on one side that bear on whether its bytes can be vouched for. What else an audit says of a registry (a run
+# in the trash, another run in MLmodel) is no matter of the migration unless it differs between the two.
+_OF_BYTES = frozenset({"RA001", "RA003", "RA007", "RA008", "RA009", "RA010", "RA013", "RA014", "RA015"})
+_SHOWN_CHARACTERS = 60
+_SHOWN_PATHS = 3
+
+
+class PairVerdict(StrEnum):
+    """What is said of one version of the source, or of one that only the target has."""
+
+    MATCH = "match"  # other storage, the same bytes
+    EQUIVALENT = "equivalent"  # only differences that a named rule explains
+    NOT_MOVED = "same_storage"  # the target serves it from the source's storage: nothing was compared
+    MISMATCH = "mismatch"
+    MISSING = "missing"
+    UNVERIFIABLE = "unverifiable"
+    SKIPPED = "skipped"  # its registration is not finished in the source
+    ONLY_IN_TARGET = "only_in_target"
+
+
+@dataclass(frozen=True, slots=True)
+class PairRow:
+    """Everything that is said of one version; the facts themselves are left out of it."""
+
+    source: VersionFacts | None
+    target: VersionFacts | None
+    pair: Pair
+    verdict: PairVerdict
+    reason: str | None
+    files: tuple[FileDifference, ...] = ()
+    fields: tuple[FieldDifference, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    behind_proxy: bool = False  # whether it is one storage cannot be seen from here
+
+
+def judge_pair(source: VersionFacts, target: VersionFacts, pair: Pair, names: NameMap) -> PairRow:
+    """Bytes first, then what differs in metadata."""
+    files: tuple[FileDifference, ...] = ()
+    if source.manifest is not None and target.manifest is not None and source.content and target.content:
+        files = file_differences(source, target)
+    fields = metadata_differences(source, target, names)
+    problems, verdict, reason = _bytes(source, target, pair, files)
+    if fields:
+        problems.append(Problem("RA022", "; ".join(field_words(field) for field in fields), blocks=False))
+    findings = _findings(findings_of(source.version, problems), source=source, target=target)
+    hidden = any(not comparable(one, other) for one in source.storages for other in target.storages)
+    return PairRow(
+        source,
+        target,
+        pair,
+        verdict,
+        reason,
+        files,
+        fields,
+        findings,
+        behind_proxy=hidden and verdict in (PairVerdict.MATCH, PairVerdict.EQUIVALENT),
+    )
+
+
+def _bytes(
+    source: VersionFacts, target: VersionFacts, pair: Pair, files: tuple[FileDifference, ...]
+) -> tuple[list[Problem], PairVerdict, str | None]:
+    label = printable(target.version.label)
+    if pair.how is How.ONE_DIRECTORY_DOWN and pair.inner is not None:
+        inner = printable(pair.inner.directory)
+        files_words = "its file is" if pair.inner.file_count == 1 else f"all {pair.inner.file_count} files are"
+        message = (
+            f"{label} arrived one directory down: {files_words} there under {inner}/, and its source lacks /{inner}, "
+            "so that it cannot be loaded"
+        )
+        return [Problem("RA021", message, blocks=False)], PairVerdict.MISMATCH, None
+    unexplained = [found for found in files if found.expected_by is None]
+    if unexplained:
+        return [Problem("RA021", _how_they_differ(label, unexplained), blocks=False)], PairVerdict.MISMATCH, None
+    if source.version.status != "READY" and source.audit.verdict is Verdict.SKIPPED:
+        return [], PairVerdict.SKIPPED, f"its registration is not finished in the source ({source.version.status})"
+    if not source.audit.verdict.passes and source.audit.verdict is not Verdict.MISMATCH:
+        return [], PairVerdict.UNVERIFIABLE, f"in the source: {source.audit.reason or 'it could not be read'}"
+    if target.is_gone:
+        message = f"{label} is in the target's registry, and there is no model behind it"
+        return [Problem("RA021", message, blocks=False)], PairVerdict.MISMATCH, None
+    if target.audit.verdict is Verdict.MISMATCH and source.audit.verdict is not Verdict.MISMATCH:
+        message = f"the run model and the registry model of {label} are not the same bytes, and in the source they are"
+        return [Problem("RA021", message, blocks=False)], PairVerdict.MISMATCH, None
+    if not target.audit.verdict.passes and target.audit.verdict is not Verdict.MISMATCH:
+        return [], PairVerdict.UNVERIFIABLE, f"in the target: {target.audit.reason or 'it could not be read'}"
+    if source.content is None or target.content is None:
+        return [], PairVerdict.UNVERIFIABLE, "nothing could be compared"
+    shared = _shared(source, target)
+    if shared is not None:
+        return [], PairVerdict.NOT_MOVED, shared
+    return [], PairVerdict.EQUIVALENT if files else PairVerdict.MATCH, None
+
+
+def _shared(source: VersionFacts, target: VersionFacts) -> str | None:
+    """Why the target has no copy of its own, if so: equal bytes then say nothing, for nothing was compared."""
+    both = sorted(set(source.storages) & set(target.storages))
+    if both:
+        whole = set(target.storages) <= set(source.storages)
+        which = "it is" if whole else "one of its two locations is"
+        return f"not moved: in the target {which} still served from the source's storage, {printable(both[0].shown)}"
+    if source.places is not None and source.places == target.places:
+        return "not moved: the target's files are the source's files under other names (hard links or a mount)"
+    return None
+
+
+def judge_missing(source: VersionFacts, pair: Pair) -> PairRow:
+    if pair.reason is not None:
+        problem, verdict = Problem("RA009", f"no counterpart was found, and {pair.reason}"), PairVerdict.UNVERIFIABLE
+    else:
+        problem, verdict = Problem("RA020", _missing_words(source, pair), blocks=False), PairVerdict.MISSING
+    findings = _findings(findings_of(source.version, [problem]), source=source)
+    return PairRow(source, None, pair, verdict, pair.reason, findings=findings)
+
+
+def _missing_words(source: VersionFacts, pair: Pair) -> str:
+    if source.content is None:
+        return "no version of the target is left that could be its counterpart"
+    return "no version of the target holds its bytes"
+
+
+def judge_extra(target: VersionFacts, pair: Pair) -> PairRow:
+    problem = Problem("RA023", "no version of the source holds its bytes", blocks=False)
+    findings = _findings(findings_of(target.version, [problem]), target=target)
+    return PairRow(None, target, pair, PairVerdict.ONLY_IN_TARGET, None, findings=findings)
+
+
+def _findings(of_pair: tuple[Finding, ...], **sides: VersionFacts) -> tuple[Finding, ...]:
+    """What is said of the pair first, then what an audit of each side says of its bytes."""
+    of_sides = (
+        replace(finding, message=f"in the {side}: {finding.message}")
+        for side, facts in sides.items()
+        for finding in facts.audit.findings
+        if finding.rule in _OF_BYTES
+    )
+    return (*of_pair, *sorted_findings(of_sides))
+
+
+def _how_they_differ(label: str, unexplained: list[FileDifference]) -> str:
+    count = len(unexplained)
+    shown = ", ".join(_file_words(found) for found in unexplained[:_SHOWN_PATHS])
+    more = f" and {count - _SHOWN_PATHS} more" if count > _SHOWN_PATHS else ""
+    return f"{count} {'file differs' if count == 1 else 'files differ'} from {label} of the target: {shown}{more}"
+
+
+def _file_words(found: FileDifference) -> str:
+    inside = f" ({printable(', '.join(found.fields[:5]))})" if found.fields else ""
+    return f"'{printable(found.path)}'{inside}"
+
+
+def field_words(field: FieldDifference) -> str:
+    """`aliases: champion in the source, none in the target`."""
+    return f"{printable(field.field)}: {_short(field.source)} in the source, {_short(field.target)} in the target"
+
+
+def _short(text: str) -> str:
+    shown = printable(text)
+    return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}..."

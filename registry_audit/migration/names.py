@@ -1,0 +1,132 @@
+"""Under which name, and where that is told under which number and alias, a model of the source is in the target."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry_audit.config import read_text
+from registry_audit.errors import UsageError
+from registry_audit.printable import printable
+from registry_audit.refs import STAGES
+from registry_audit.registry.version import Key
+
+_ARROW = re.compile(r"\s+->\s+")
+_VERSION = re.compile(r"(?P<name>.+)/(?P<version>[1-9][0-9]{0,17})")
+_STAGE = "stage:"
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """One line of a map: `*` stands for any text, and for the same text on the other side."""
+
+    source: str
+    target: str
+
+    def forward(self, name: str) -> str | None:
+        return _rewritten(self.source, self.target, name)
+
+    def backward(self, name: str) -> str | None:
+        return _rewritten(self.target, self.source, name)
+
+
+@dataclass(frozen=True, slots=True)
+class NameMap:
+    """The map of one migration. Without a line that fits, a name stays as it is."""
+
+    patterns: tuple[Pattern, ...] = ()
+    versions: tuple[tuple[Key, Key], ...] = ()  # pairs that a person named
+    stages: tuple[tuple[str, str], ...] = ()  # stage of the source, alias in the target that says the same
+
+    def target_of(self, name: str) -> str:
+        """A name without wildcards wins over a pattern; of several patterns, the first that fits."""
+        for pattern in (*self._exact(), *self.patterns):
+            if (mapped := pattern.forward(name)) is not None:
+                return mapped
+        return name
+
+    def sources_of(self, name: str) -> tuple[str, ...]:
+        """The names that a model of the target may have had in the source."""
+        candidates = [found for pattern in self.patterns if (found := pattern.backward(name)) is not None]
+        return tuple(dict.fromkeys(found for found in (*candidates, name) if self.target_of(found) == name))
+
+    def alias_of_stage(self, stage: str | None) -> str | None:
+        return dict(self.stages).get(stage or "")
+
+    def reported(self) -> list[str]:
+        """The lines of the map, in one spelling."""
+        return [
+            *(f"{pattern.source} -> {pattern.target}" for pattern in self.patterns),
+            *(f"{one[0]}/{one[1]} -> {other[0]}/{other[1]}" for one, other in self.versions),
+            *(f"{_STAGE}{stage} -> @{alias}" for stage, alias in self.stages),
+        ]
+
+    def _exact(self) -> tuple[Pattern, ...]:
+        return tuple(pattern for pattern in self.patterns if "*" not in pattern.source)
+
+
+def load_map(path: Path | None) -> NameMap:
+    """Read a map: a line `A -> B` for names, `A/3 -> B/1` for versions, `stage:Production -> @champion` for stages.
+
+    Raises:
+        UsageError: the file cannot be read, or a line is none of these; the message names the line.
+    """
+    return NameMap() if path is None else parse_map(read_text(path, "--map"), str(path))
+
+
+def parse_map(text: str, name: str) -> NameMap:
+    """Raises: UsageError: see `load_map`."""
+    patterns, versions, stages = dict[str, Pattern](), dict[Key, Key](), dict[str, str]()
+    taken: dict[Key, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        where = f"{name}, line {number}"
+        sides = _ARROW.split(stripped)
+        if len(sides) != 2 or not all(sides):
+            raise UsageError(f"{where}: write one mapping a line, as `Wine -> main.ml.wine` or `* -> main.ml.*`")
+        one, other = sides
+        if one.startswith(_STAGE):
+            _add(stages, _stage(one, where), _alias(other, where), where)
+        elif (left := _VERSION.fullmatch(one)) and (right := _VERSION.fullmatch(other)):
+            target = right["name"], right["version"]
+            if target in taken:
+                raise UsageError(f"{where}: {printable(other)} is the target of line {taken[target]} already")
+            taken[target] = number
+            _add(versions, (left["name"], left["version"]), target, where)
+        else:
+            if one.count("*") != other.count("*"):
+                raise UsageError(f"{where}: both sides need the same number of *")
+            _add(patterns, one, Pattern(one, other), where)
+    return NameMap(tuple(patterns.values()), tuple(versions.items()), tuple(stages.items()))
+
+
+def _add(found: dict, key: object, value: object, where: str) -> None:  # type: ignore[type-arg]
+    if key in found:
+        shown = key if isinstance(key, str) else "/".join(key) if isinstance(key, tuple) else ""
+        raise UsageError(f"{where}: '{printable(shown)}' is mapped on an earlier line already")
+    found[key] = value
+
+
+def _stage(text: str, where: str) -> str:
+    named = text.removeprefix(_STAGE).strip()
+    for stage in STAGES[1:]:
+        if named.lower() == stage.lower():
+            return stage
+    raise UsageError(f"{where}: '{printable(named)}' is no stage: {', '.join(STAGES[1:])}")
+
+
+def _alias(text: str, where: str) -> str:
+    if not text.startswith("@") or len(text) < 2:
+        raise UsageError(f"{where}: a stage is mapped to an alias, as `stage:Production -> @champion`")
+    return text[1:]
+
+
+def _rewritten(pattern: str, other: str, name: str) -> str | None:
+    if "*" not in pattern:
+        return other if name == pattern else None
+    found = re.fullmatch("(.*)".join(map(re.escape, pattern.split("*"))), name, re.DOTALL)
+    if found is None:
+        return None
+    pieces = other.split("*")
+    return "".join(piece + part for piece, part in zip(pieces, (*found.groups(), ""), strict=True))

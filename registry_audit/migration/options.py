@@ -1,0 +1,30 @@
+"""What a comparison of two registries is asked to do."""
+
+from dataclasses import dataclass, field
+
+from registry_audit.audit.options import DEFAULT_WORKERS
+from registry_audit.migration.facts import RULE_VERSIONS
+from registry_audit.migration.names import NameMap
+from registry_audit.verdict import Severity
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationOptions:
+    models: tuple[str, ...] = ()  # glob patterns on the source's names, case-sensitive; none means all
+    names: NameMap = field(default_factory=NameMap)
+    one_way: bool = False  # ask only whether all of the source is in the target
+    in_place: bool = False  # files were to stay where they are: one storage behind both is then no gap
+    fail_on: Severity = Severity.MEDIUM
+    workers: int = DEFAULT_WORKERS  # versions at once, of each registry
+
+    def reported(self) -> dict[str, object]:
+        """What a report states: all that changes what it says."""
+        return {
+            "models": list(self.models),
+            "map": self.names.reported(),
+            "one_way": self.one_way,
+            "in_place": self.in_place,
+            "fail_on": self.fail_on.value,
+            "digest": "sha256",
+            "rules": dict(sorted(RULE_VERSIONS.items())),
+        }

@@ -1,0 +1,216 @@
+"""One of the two registries, listed and read whole."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from registry_audit.audit.copies import Copy, ModelCopy
+from registry_audit.audit.engine import each_version
+from registry_audit.audit.judging import VersionAudit, unresolvable
+from registry_audit.audit.session import Session
+from registry_audit.audit.steps import AuditedVersion, audit_with_copies, in_a_row, must_resolve
+from registry_audit.errors import AuditError
+from registry_audit.migration.facts import Inner, VersionFacts, content_of, decode_facts, decoded, encode_facts
+from registry_audit.migration.filestore import Unlisted, unlisted_versions
+from registry_audit.model.listing import ListedFile
+from registry_audit.model.manifest import manifest_of
+from registry_audit.model.mlmodel import MLMODEL
+from registry_audit.patience import patiently
+from registry_audit.printable import printable
+from registry_audit.registry.address import AddressKind
+from registry_audit.registry.connection import server_version
+from registry_audit.registry.runs import RunState
+from registry_audit.registry.version import Key, RegisteredVersion
+from registry_audit.registry.versions import RegisteredModel, list_models, list_prompts, list_versions
+from registry_audit.spool import Spool
+from registry_audit.stores.opening import open_store
+
+_MAX_INNER = 8  # models that a run's directory may hold
+_MAX_TEXT_BYTES = 1 << 20
+UNLISTED = "UNKNOWN"  # the status of a version that MLflow does not list
+
+
+@dataclass(slots=True)
+class Listed:
+    """A registry as it lists itself."""
+
+    tracking_uri: str
+    registry_uri: str
+    mlflow_server: str | None
+    versions: Sequence[RegisteredVersion]  # sorted by name, then number
+    models: dict[str, RegisteredModel]
+    prompts: tuple[str, ...] | None  # names; None where the registry does not say
+    whole: bool
+    notes: tuple[str, ...] = ()
+    reasons: dict[Key, str] = field(default_factory=dict)  # of versions that only the store's directories show
+
+    @property
+    def names(self) -> set[str]:
+        return {version.name for version in self.versions} | set(self.models)
+
+
+def list_registry(session: Session) -> Listed:
+    """
+    Raises:
+        UsageError: the server refuses the credentials.
+        CouldNotVerify: the server cannot be read.
+    """
+    connection = session.connection
+    server = patiently(lambda: server_version(connection))
+    listing = list_versions(connection, whole_rows=True)
+    models = {model.name: model for model in list_models(connection)}
+    unlisted: tuple[Unlisted, ...] = ()
+    if connection.registry_address.kind is AddressKind.DIRECTORY:
+        unlisted = tuple(unlisted_versions(Path(connection.registry_address.path), listing.keys))
+    versions: Sequence[RegisteredVersion] = listing.versions
+    if unlisted:
+        more = (RegisteredVersion(one.name, one.version, UNLISTED, None, (), None, "") for one in unlisted)
+        versions = sorted((*listing.versions, *more), key=lambda version: version.key)
+    try:
+        prompts = tuple(sorted(list_prompts(connection)))
+    except AuditError:
+        prompts = None
+    return Listed(
+        connection.tracking_uri,
+        connection.registry_uri,
+        server,
+        versions,
+        models,
+        prompts,
+        listing.whole,
+        listing.notes,
+        {(one.name, one.version): one.reason for one in unlisted},
+    )
+
+
+class Side:
+    """The versions of one registry that are compared, once they were read: one model's at a time in memory."""
+
+    def __init__(self, listed: Listed, versions: Sequence[RegisteredVersion], facts: Spool[VersionFacts]) -> None:
+        self.listed, self._facts = listed, facts
+        self.count = len(versions)
+        self._ranges: dict[str, range] = {}
+        start, name = 0, None
+        for position, version in enumerate(versions):
+            if version.name != name:
+                start, name = position, version.name
+            self._ranges[version.name] = range(start, position + 1)
+
+    @property
+    def names(self) -> Iterator[str]:
+        """In the order of the registry's listing."""
+        return iter(self._ranges)
+
+    def positions(self, name: str) -> range:
+        return self._ranges.get(name, range(0))
+
+    def at(self, position: int) -> VersionFacts:
+        return self._facts.at(position)
+
+
+def read_side(
+    session: Session,
+    listed: Listed,
+    chosen: Sequence[RegisteredVersion],
+    *,
+    workers: int,
+    directory: Path | None = None,
+    on_done: Callable[[VersionFacts], None] = lambda facts: None,
+) -> Side:
+    """Read every chosen version whole. One that cannot be read is a row with its reason.
+
+    Args:
+        directory: for the rows, where there are more than memory should hold.
+    """
+    facts: Spool[VersionFacts] = Spool(encode_facts, decode_facts, directory=directory)
+
+    def step(session: Session, version: RegisteredVersion) -> VersionFacts:
+        reason = listed.reasons.get((version.name, version.version))
+        if reason is not None:
+            return _facts(session, AuditedVersion(unresolvable(version, reason)))
+        found = in_a_row(version, lambda: _facts(session, audit_with_copies(session, version)))
+        return _facts(session, AuditedVersion(found)) if isinstance(found, VersionAudit) else found
+
+    each_version(session, chosen, step, facts.put, workers=workers, on_done=on_done)
+    return Side(listed, chosen, facts)
+
+
+def _facts(session: Session, audited: AuditedVersion) -> VersionFacts:
+    audit, resolved, reg = audited.audit, audited.resolved, audited.reg
+    summary = audit.reg_model or audit.run_model
+    manifest = summary.manifest if summary else None
+    copy = reg if isinstance(reg, ModelCopy) else audited.run if isinstance(audited.run, ModelCopy) else None
+    reading = copy.reading if copy else None
+    mlmodel = decoded(reading.mlmodel) if reading and reading.mlmodel is not None else None
+    return VersionFacts(
+        audit=audit,
+        run=resolved.run if resolved else RunState.NONE,
+        storages=tuple(sorted({*resolved.run_model.storages, *resolved.reg_model.storages})) if resolved else (),
+        manifest=manifest,
+        mlmodel=mlmodel,
+        content=content_of(manifest, mlmodel) if manifest else None,
+        places=_places(copy),
+        inner=_inner(session, copy) if copy and not copy.has_mlmodel else (),
+        broke_off=audit.broke_off,
+    )
+
+
+def _places(copy: Copy | None) -> str | None:
+    """The inodes of a local model: two directories of hard links to one set of files are one storage."""
+    if not isinstance(copy, ModelCopy) or not copy.identity.is_directory or not copy.listing.files:
+        return None
+    return " ".join(":".join(file.marker.split(":")[:2]) for file in copy.listing.files)
+
+
+def _inner(session: Session, copy: ModelCopy) -> tuple[Inner, ...]:
+    """Whole models below the root of a copy that has no MLmodel there.
+
+    Migration tools make the run's artifact root of a `runs:/` source: the model is then one directory down.
+    """
+    if copy.manifest is None:
+        return ()
+    entries, found = copy.manifest.entries, []
+    for listed in [file for file in copy.listing.files if file.path.endswith(f"/{MLMODEL}")][:_MAX_INNER]:
+        directory = listed.path.removesuffix(MLMODEL)
+        inside = tuple(
+            type(entry)(entry.path.removeprefix(directory), entry.size, entry.digest)
+            for entry in entries
+            if entry.path.startswith(directory)
+        )
+        text = _read_small(session, copy, listed)
+        content = content_of(manifest_of(inside), text) if text is not None else None
+        if content is not None:
+            found.append(Inner(directory.rstrip("/"), content, len(inside)))
+    return tuple(found)
+
+
+def _read_small(session: Session, copy: ModelCopy, file: ListedFile) -> str | None:
+    if (file.size or 0) > _MAX_TEXT_BYTES:
+        return None
+    read = bytearray()
+    try:
+        for chunk in open_store(session.connection, copy.location).read(file):
+            read += chunk
+            if len(read) > _MAX_TEXT_BYTES:
+                return None
+    except AuditError:
+        return None
+    return decoded(bytes(read))
+
+
+def small_file(session: Session, facts: VersionFacts, path: str) -> str | None:
+    """The text of a small file of a version, read once more to say what differs in it; None where that fails."""
+    try:
+        resolved = must_resolve(session, facts.version)
+        store = open_store(session.connection, resolved.reg_model)
+        listing = store.listing(session.limits)
+        for file in listing.files:
+            if file.path == path and (file.size or 0) <= _MAX_TEXT_BYTES:
+                return decoded(b"".join(bytes(chunk) for chunk in store.read(file)))
+    except AuditError:
+        return None
+    return None
+
+
+def shown(version: RegisteredVersion) -> str:
+    return printable(version.label)

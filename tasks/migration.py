@@ -1,0 +1,67 @@
+"""The steps of `compare-registries`: list and read each registry, then compare them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from prefect import get_run_logger, task
+
+from registry_audit.api import conclude_migration
+from registry_audit.errors import UsageError
+from registry_audit.migration.both import Both
+from registry_audit.migration.config import SideName
+from registry_audit.migration.options import MigrationOptions
+from registry_audit.migration.reading import Listed, Side
+from registry_audit.migration.reading import list_registry as list_side
+from registry_audit.migration.reading import read_side as read_versions
+from registry_audit.registry.version import RegisteredVersion
+from registry_audit.report.migration.document import MigrationDocument
+from registry_audit.report.migration.render import write_migration
+from tasks.artifacts import publish_migration
+from tasks.policy import RETRIED, UNCACHED, presentable
+from tasks.session import Job, open_session
+
+
+@task(name="list-registry", task_run_name="list the {side}", **RETRIED)
+@presentable
+def list_registry(job: Job, side: SideName) -> Listed:
+    """List one registry whole.
+
+    Raises:
+        UsageError: the server refuses the credentials.
+        CouldNotVerify: the server cannot be read.
+    """
+    return list_side(open_session(job))
+
+
+@task(name="read-registry", task_run_name="read the {side}", **RETRIED)
+@presentable
+def read_registry(job: Job, side: SideName, listed: Listed, chosen: Sequence[RegisteredVersion], workers: int) -> Side:
+    """Read every chosen version of one registry. One that cannot be read is a row with its reason."""
+    return read_versions(open_session(job), listed, chosen, workers=workers)
+
+
+@task(name="match", task_run_name="match the versions", **RETRIED)
+@presentable
+def match(jobs: tuple[Job, Job], both: Both, options: MigrationOptions) -> MigrationDocument:
+    """Pair the versions and compare each pair. A difference is part of the result, never an error."""
+    source, target = (open_session(job) for job in jobs)
+    return conclude_migration((source, target), both, options)
+
+
+@task(name="report", task_run_name="report", **UNCACHED)
+@presentable
+def report_migration(document: MigrationDocument, directory: Path | None) -> None:
+    """Write the report's files and the artifacts.
+
+    Raises:
+        UsageError: a file cannot be written. The artifacts were made before.
+    """
+    publish_migration(document)
+    if directory is None:
+        return
+    try:
+        written = write_migration(document, directory)
+    except OSError as error:
+        raise UsageError(f"the report cannot be written to {directory}: {error.strerror}") from error
+    for path in written:
+        get_run_logger().info("wrote %s", path)

@@ -1,0 +1,334 @@
+"""`compare-registries` between real servers: every loss is found, and a good migration is not accused."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from mlflow.entities.model_registry import ModelVersion
+from support.migrating import Compared, Migrator, as_text, compare
+from support.registry import Registry
+from support.servers import MlflowServer, sqlite_store
+
+CLEAN, FINDINGS, USAGE, INCOMPLETE = 0, 1, 2, 3
+
+
+@pytest.fixture
+def migrator(mlflow_a: MlflowServer, mlflow_b: MlflowServer) -> Migrator:
+    return Migrator(mlflow_a, mlflow_b)
+
+
+@pytest.fixture
+def registry(mlflow_a: MlflowServer) -> Registry:
+    return Registry(mlflow_a)
+
+
+def _compare(migrator: Migrator, tmp_path: Path, *options: str) -> Compared:
+    return compare(migrator.source.tracking_uri, migrator.target.tracking_uri, tmp_path, *options)
+
+
+def _filled(registry: Registry, count: int, name: str | None = None) -> str:
+    name = name or registry.new_name("migrated")
+    for seed in range(1, count + 1):
+        registry.add(name, seed=seed)
+    return name
+
+
+def test_a_good_migration_is_complete(registry: Registry, migrator: Migrator, tmp_path: Path) -> None:
+    name = _filled(registry, 3)
+    registry.client.set_registered_model_alias(name, "champion", "2")
+    registry.client.set_model_version_tag(name, "2", "owner", "Zoë\nteam")
+    registry.client.update_model_version(name, "1", "two\nlines")
+    migrator.migrate(name)
+
+    compared = _compare(migrator, tmp_path, "--model", name)
+
+    assert compared.exit_status == CLEAN, compared.stdout
+    assert set(compared.verdicts.values()) == {"equivalent"}
+    assert "0 of 3 versions are in the target unchanged, 3 explained." in compared.stdout
+    assert compared.document["summary"]["complete"] is True
+    row = compared.rows[f"{name}/2"]
+    assert row["found_by"] == "same_number"
+    (difference,) = row["differences"]
+    assert (difference["path"], difference["expected_by"], difference["fields"]) == (
+        "MLmodel", "mlmodel-provenance", ["run_id"],
+    )  # fmt: skip
+    assert compared.rules == set()
+
+
+def test_twelve_versions_arrive_in_the_order_of_their_text(
+    registry: Registry, migrator: Migrator, tmp_path: Path
+) -> None:
+    name = _filled(registry, 12)
+    registry.client.set_registered_model_alias(name, "ten", "10")
+    migrator.migrate(name, order=as_text)
+
+    compared = _compare(migrator, tmp_path, "--model", name)
+
+    assert set(compared.verdicts.values()) == {"equivalent"}
+    assert compared.rows[f"{name}/10"]["target"]["version"] == "2"
+    assert compared.rows[f"{name}/10"]["found_by"] == "content"
+    (model,) = compared.document["models"]
+    assert [finding["rule"] for finding in model["findings"]] == ["RA022", "RA024"]
+    assert "11 of 12 renumbered: numbers were sorted as text" in model["findings"][1]["message"]
+    assert "order of creation" in model["findings"][0]["message"]
+    assert compared.exit_status == FINDINGS
+    assert _compare(migrator, tmp_path, "--model", name, "--fail-on", "high").exit_status == CLEAN
+
+
+def test_what_is_lost_is_found(registry: Registry, migrator: Migrator, tmp_path: Path) -> None:
+    name = _filled(registry, 4)
+    migrator.migrate(name, order=lambda versions: [one for one in versions if one.version != "2"])
+
+    compared = _compare(migrator, tmp_path, "--model", name, "--one-way")
+
+    assert compared.exit_status == FINDINGS
+    assert compared.verdicts[f"{name}/2"] == "missing"
+    assert [compared.rows[f"{name}/{n}"]["target"]["version"] for n in (1, 3, 4)] == ["1", "2", "3"]
+    assert "0 of 4 versions are in the target unchanged, 3 explained, 1 missing." in compared.stdout
+    assert compared.stdout.startswith("Not complete\n")
+    assert {"RA020", "RA024"} <= compared.rules
+
+
+def test_a_model_without_versions_in_the_target_has_lost_them_all(
+    registry: Registry, migrator: Migrator, tmp_path: Path
+) -> None:
+    name = _filled(registry, 2)
+    migrator.migrate(name, order=lambda versions: [])
+
+    compared = _compare(migrator, tmp_path, "--model", name)
+
+    assert set(compared.verdicts.values()) == {"missing"}
+    assert compared.exit_status == FINDINGS
+
+
+@pytest.mark.parametrize("damage", ["flip", "remove", "add"])
+def test_what_changed_on_its_way_is_named(registry: Registry, migrator: Migrator, tmp_path: Path, damage: str) -> None:
+    name = _filled(registry, 2)
+
+    def change(model: Path, version: ModelVersion) -> None:
+        if version.version != "2":
+            return
+        if damage == "remove":
+            (model / "data" / "vocabulary.txt").unlink()
+        elif damage == "add":
+            (model / "extra.txt").write_text("not there before")
+        else:
+            content = bytearray((model / "model.pkl").read_bytes())
+            content[7] ^= 1
+            (model / "model.pkl").write_bytes(content)
+
+    migrator.migrate(name, change=change)
+    compared = _compare(migrator, tmp_path, "--model", name)
+
+    assert compared.exit_status == FINDINGS
+    assert compared.verdicts == {f"{name}/1": "equivalent", f"{name}/2": "mismatch"}
+    row = compared.rows[f"{name}/2"]
+    assert row["found_by"] == "number_only"
+    path = {"flip": "model.pkl", "remove": "data/vocabulary.txt", "add": "extra.txt"}[damage]
+    assert path in {difference["path"] for difference in row["differences"] if not difference["expected_by"]}
+    assert "RA021" in {finding["rule"] for finding in row["findings"]}
+
+
+def test_changed_requirements_and_signatures_are_named(registry: Registry, migrator: Migrator, tmp_path: Path) -> None:
+    name = _filled(registry, 1)
+
+    def change(model: Path, version: ModelVersion) -> None:
+        (model / "requirements.txt").write_text("mlflow==2.0\n")
+        (model / "MLmodel").write_text((model / "MLmodel").read_text() + "signature: {inputs: '[]'}\n")
+
+    migrator.migrate(name, change=change)
+    row = _compare(migrator, tmp_path, "--model", name).rows[f"{name}/1"]
+
+    fields = {difference["path"]: difference["fields"] for difference in row["differences"]}
+    assert "+mlflow==2.0" in fields["requirements.txt"]
+    assert fields["MLmodel"] == ["run_id", "signature"]
+
+
+def test_a_model_that_arrived_one_directory_down(registry: Registry, migrator: Migrator, tmp_path: Path) -> None:
+    name = _filled(registry, 2)
+    migrator.migrate(name, one_directory_down=True)
+
+    compared = _compare(migrator, tmp_path, "--model", name)
+
+    assert compared.exit_status == FINDINGS
+    for row in compared.rows.values():
+        assert (row["verdict"], row["found_by"], row["one_directory_down"]) == (
+            "mismatch", "one_directory_down", "model",
+        )  # fmt: skip
+        assert "arrived one directory down: all 7 files are there under model/" in row["findings"][0]["message"]
+    assert "one directory down" in compared.stdout
+
+
+def test_metadata_that_was_left_behind(registry: Registry, migrator: Migrator, tmp_path: Path) -> None:
+    name = _filled(registry, 1)
+    registry.client.set_registered_model_alias(name, "champion", "1")
+    registry.client.set_model_version_tag(name, "1", "owner", "risk")
+    registry.client.update_model_version(name, "1", "a description")
+    migrator.migrate(name, metadata=False)
+
+    compared = _compare(migrator, tmp_path, "--model", name)
+
+    assert compared.exit_status == FINDINGS
+    assert compared.stdout.startswith("Complete, with differences\n")
+    fields = {field["field"]: (field["source"], field["target"]) for field in compared.rows[f"{name}/1"]["metadata"]}
+    assert fields == {
+        "aliases": ("champion", "none"), "tags.owner": ("risk", "none"), "description": ("a description", "none"),
+    }  # fmt: skip
+
+
+def test_names_stages_and_versions_are_mapped(registry: Registry, migrator: Migrator, tmp_path: Path) -> None:
+    name = _filled(registry, 2)
+    registry.change_row(name, "1", current_stage="Production")
+    migrator.migrate(name, f"main.ml.{name}")
+    migrator.target.set_registered_model_alias(f"main.ml.{name}", "live", "1")
+    mapping = tmp_path / "map.txt"
+    mapping.write_text("# ours\n* -> main.ml.*\nstage:Production -> @live\n")
+
+    compared = _compare(migrator, tmp_path, "--model", name, "--map", str(mapping))
+
+    assert compared.exit_status == CLEAN, compared.stdout
+    assert f"{name}/1 -> main.ml.{name}/1" in compared.stdout
+
+    mapping.write_text(f"* -> main.ml.*\nstage:Production -> @live\n{name}/1 -> main.ml.{name}/2\n")
+    crossed = _compare(migrator, tmp_path, "--model", name, "--map", str(mapping))
+    assert crossed.rows[f"{name}/1"]["found_by"] == "map"
+    assert crossed.verdicts[f"{name}/1"] == "mismatch"
+
+
+def test_what_the_target_alone_has(
+    registry: Registry, migrator: Migrator, mlflow_b: MlflowServer, tmp_path: Path
+) -> None:
+    name = _filled(registry, 1)
+    migrator.migrate(name)
+    on_target = Registry(mlflow_b)
+    on_target.add(name, seed=99)
+
+    both_ways = _compare(migrator, tmp_path, "--model", name)
+    one_way = _compare(migrator, tmp_path, "--model", name, "--one-way")
+
+    assert both_ways.verdicts[f"{name}/2"] == "only_in_target"
+    assert "RA023" in both_ways.rules
+    assert one_way.exit_status == CLEAN
+    assert set(one_way.verdicts) == {f"{name}/1"}
+
+
+def test_twins_are_told_apart_and_said_to_be(registry: Registry, migrator: Migrator, tmp_path: Path) -> None:
+    name = registry.new_name("twins")
+    for owner in ("a", "b", "c"):
+        version = registry.add(name, seed=7).version
+        registry.client.set_model_version_tag(name, version, "owner", owner)
+    migrator.migrate(name, order=lambda versions: list(reversed(versions)))
+
+    compared = _compare(migrator, tmp_path, "--model", name, "--fail-on", "high")
+
+    assert [compared.rows[f"{name}/{n}"]["target"]["version"] for n in (1, 2, 3)] == ["3", "2", "1"]
+    assert all(row["metadata"] == [] for row in compared.rows.values())
+    assert "1 of 3 with this content, told apart by" in compared.stdout
+    assert compared.exit_status == CLEAN
+
+
+def test_copied_within_one_registry_is_not_moved(registry: Registry, mlflow_a: MlflowServer, tmp_path: Path) -> None:
+    """`copy_model_version` copies no byte: its target is the source's storage."""
+    name = _filled(registry, 1)
+    copy = registry.new_name("copied")
+    registry.client.copy_model_version(f"models:/{name}/1", copy)
+    mapping = tmp_path / "map.txt"
+    mapping.write_text(f"{name} -> {copy}\n")
+
+    compared = compare(mlflow_a.uri, mlflow_a.uri, tmp_path, "--model", name, "--map", str(mapping))
+
+    assert compared.exit_status == INCOMPLETE
+    assert compared.verdicts == {f"{name}/1": "same_storage"}
+    assert "0 of 1 version is in the target unchanged, 1 not moved." in compared.stdout
+    in_place = compare(mlflow_a.uri, mlflow_a.uri, tmp_path, "--model", name, "--map", str(mapping), "--in-place")
+    assert in_place.exit_status == CLEAN
+
+
+def test_a_target_that_cannot_serve_is_no_pass(
+    registry: Registry, migrator: Migrator, mlflow_b: MlflowServer, tmp_path: Path
+) -> None:
+    name = _filled(registry, 2)
+    migrator.migrate(name)
+    with mlflow_b.artifacts.edit(migrator.target.get_model_version(name, "2").source) as directory:
+        for inside in list(directory.iterdir()):
+            shutil.rmtree(inside) if inside.is_dir() else inside.unlink()
+
+    compared = _compare(migrator, tmp_path, "--model", name)
+
+    assert compared.exit_status == FINDINGS, compared.stdout
+    assert compared.verdicts == {f"{name}/1": "equivalent", f"{name}/2": "mismatch"}
+    assert {"RA003", "RA021"} <= compared.rules
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> MlflowServer:
+    (tmp_path / "one").mkdir()
+    return sqlite_store(tmp_path / "one")
+
+
+def test_a_database_copied_with_its_storage_left_behind(database: MlflowServer, tmp_path: Path) -> None:
+    registry = Registry(database)
+    name = _filled(registry, 2)
+    copied = tmp_path / "two.db"
+    shutil.copy(database.db_uri.removeprefix("sqlite:///"), copied)
+
+    compared = compare(database.uri, f"sqlite:///{copied}", tmp_path)
+
+    assert compared.exit_status == INCOMPLETE
+    assert compared.verdicts == {f"{name}/1": "same_storage", f"{name}/2": "same_storage"}
+    assert compared.stdout.startswith("Not proved\n")
+    assert "deleting the source destroys them" in compared.stdout
+
+
+@pytest.mark.parametrize("forgotten", [None, "storage_location"])
+def test_a_database_copied_with_its_storage_moved(
+    database: MlflowServer, tmp_path: Path, forgotten: str | None
+) -> None:
+    import sqlite3
+
+    registry = Registry(database)
+    name = _filled(registry, 2)
+    copied, old, new = tmp_path / "two.db", database.artifact_root, str(tmp_path / "moved")
+    shutil.copy(database.db_uri.removeprefix("sqlite:///"), copied)
+    shutil.copytree(old, new)
+    with sqlite3.connect(copied) as connection:
+        for table, column in (
+            ("model_versions", "source"), ("model_versions", "storage_location"), ("runs", "artifact_uri"),
+            ("experiments", "artifact_location"), ("logged_models", "artifact_location"),
+        ):  # fmt: skip
+            if column != forgotten:
+                connection.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (old, new))
+    connection.close()
+
+    compared = compare(database.uri, f"sqlite:///{copied}", tmp_path)
+
+    if forgotten:
+        assert set(compared.verdicts.values()) == {"same_storage"}, compared.stdout
+        assert compared.exit_status == INCOMPLETE
+        assert "one of its two locations is still served from the source's storage" in compared.stdout
+    else:
+        assert compared.verdicts == {f"{name}/1": "match", f"{name}/2": "match"}
+        assert compared.exit_status == CLEAN
+        assert "2 of 2 versions are in the target unchanged." in compared.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("source: {host: a}", "target is missing"),
+        ("source: {host: a}\ntarget: {}", "has no host"),
+        ("source: {host: a}\ntarget: {host: b, model: c}", "unknown key 'model'"),
+        ("source: {host: a}\nsource: {host: b}", "given twice"),
+        ("[]", "give source and target"),
+    ],
+)
+def test_a_wrong_configuration_names_its_line(tmp_path: Path, text: str, said: str) -> None:
+    import subprocess
+    import sys
+
+    (tmp_path / "c.yaml").write_text(text)
+    command = [sys.executable, "-m", "registry_audit", "compare-registries", "--config-file", str(tmp_path / "c.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == USAGE
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
