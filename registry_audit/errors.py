@@ -44,6 +44,21 @@ class BodyEndedEarly(Transient):
     """An answer that began well and broke off. MLflow's client retries the rest, but not this."""
 
 
+class Refused(Transient):
+    """The server asks to be left alone for a while: 429 or 503."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        """
+        Args:
+            retry_after: seconds, where the answer names them.
+        """
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[type, tuple[str, float | None]]:
+        return type(self), (self.message, self.retry_after)
+
+
 class LedgerError(AuditError):
     """The ledger is unusable or its chain is broken."""
 

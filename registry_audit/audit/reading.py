@@ -65,16 +65,15 @@ def read_pair(
     """Read two copies together: files of one name and size in lockstep, byte for byte, digested once.
 
     The digest of the second file is the first one's only after every byte compared equal; files that differ are read
-    again, each by itself. Both stores are local, or both have `transfers`; of remote files only the large ones are
-    read in lockstep.
+    again, each by itself. Where a store is remote, every file is read by itself.
     """
-    transfers = transfers_of(left_store)
+    transfers = transfers_of(left_store) or transfers_of(right_store)
     one, two = Collected(algorithm, pulse), Collected(algorithm, pulse)
     on_right = {file.path: file for file in right.files}
     work = list[_Work]()
     for file in left.files:
         other = on_right.get(file.path)
-        if other is not None and other.size == file.size and (transfers is None or _pays(file, transfers)):
+        if other is not None and other.size == file.size and transfers is None:
             del on_right[file.path]
             pair = partial(_read_together, left_store, file, one, right_store, other, two)
             work.append((file.size or 0, pair))
@@ -101,14 +100,11 @@ def _do(work: Iterable[_Work], transfers: Transfers | None, turns: Turns | None)
         transfers.for_each(sorted(work, key=lambda one: one[0], reverse=True), read)
 
 
-def _pays(file: ListedFile, transfers: Transfers) -> bool:
-    """Whether two answers at a time are worth it, and allowed."""
-    return file.size is not None and file.size >= _LARGE_BYTES and transfers.politeness.may_read_two
-
-
 def _read_one(store: Store, file: ListedFile, collected: Collected, keep_in: Path | None = None) -> None:
     with collected.problems_of(file):
-        patiently(partial(_read_whole, store, file, collected, keep_in), on=BodyEndedEarly)
+        patiently(
+            partial(_read_whole, store, file, collected, keep_in), on=getattr(store, "tried_again_on", BodyEndedEarly)
+        )
 
 
 def _read_whole(store: Store, file: ListedFile, collected: Collected, keep_in: Path | None) -> None:
@@ -140,10 +136,9 @@ def _read_together(
 
 
 def _may_be_together(left_store: Store, left: ListedFile, right_store: Store, right: ListedFile) -> bool:
-    if isinstance(left_store, LocalStore) and isinstance(right_store, LocalStore):
-        return not same_file(left, right)  # a hard link is one file, and the judge is told so by its marker
-    transfers = transfers_of(left_store)
-    return transfers is None or transfers.politeness.may_read_two  # which may have ended meanwhile
+    """A hard link is one file, and the judge is told so by its marker."""
+    both_local = isinstance(left_store, LocalStore) and isinstance(right_store, LocalStore)
+    return not (both_local and same_file(left, right))
 
 
 def _read_in_lockstep(

@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 from registry_audit.errors import Stopped
 from registry_audit.registry.memory import Memory
 from registry_audit.registry.politeness import Politeness
+from registry_audit.registry.threads import DaemonThreads
 
 _Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 FILES_AT_ONCE = 16  # beside those that the threads of the versions read themselves
-RANGES_AT_ONCE = 12  # of large files
-_FEW = RANGES_AT_ONCE // 2
+_FEW = 6
 
 
 class Transfers:
@@ -27,10 +28,8 @@ class Transfers:
 
     def __init__(self, politeness: Politeness | None = None) -> None:
         self.politeness = politeness or Politeness()
-        self.files = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="read-file")
-        # Apart from the files, whose threads wait for these.
-        self.ranges = ThreadPoolExecutor(RANGES_AT_ONCE, thread_name_prefix="read-range")
-        self.room = threading.BoundedSemaphore(RANGES_AT_ONCE)  # for ranges in memory: under way, or not yet digested
+        self.files = DaemonThreads(FILES_AT_ONCE, "read-file")
+        self.questions = DaemonThreads(FILES_AT_ONCE, "read-list")  # apart: large files may keep the others for long
         self._memories = deque[Memory]()
         self._lock, self._large_files = threading.Lock(), 0
         self.digests = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="digest")
@@ -38,8 +37,9 @@ class Transfers:
     def stop(self) -> None:
         """End every wait and every transfer."""
         self.politeness.stop()
-        for pool in (self.files, self.ranges, self.digests):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self.files.stop()
+        self.questions.stop()
+        self.digests.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager
     def memory(self) -> Iterator[Memory]:
@@ -54,7 +54,7 @@ class Transfers:
             self._memories.append(memory)
 
     def few_large_files(self) -> bool:
-        """Whether so few are being read now that more threads for each of them pay: for its ranges, for its digest."""
+        """Whether so few are being read now that another thread for the digest of each of them pays."""
         return self._large_files <= _FEW
 
     @contextmanager
@@ -69,30 +69,18 @@ class Transfers:
                 self._large_files -= 1
 
     def for_each(self, items: Iterable[_Item], do: Callable[[_Item], object]) -> None:
-        """`do` every item, in this thread and as many idle ones as help; in order, as far as beginning goes.
+        """`do` every item in other threads, several at a time; in order, as far as beginning goes.
 
-        Raises what `do` raised first; what had not begun by then is left.
+        Raises what `do` raised first, leaving what had not begun by then; Stopped when the audit is being stopped,
+        whatever the other threads are doing.
         """
-        waiting, errors = deque(items), list[BaseException]()
+        self.files.for_each(items, do)
 
-        def work() -> None:
-            while not errors:
-                try:
-                    item = waiting.popleft()
-                except IndexError:
-                    return
-                try:
-                    do(item)
-                except BaseException as error:  # noqa: BLE001 - raised below, in the thread that asked
-                    errors.append(error)
-
-        helpers = [submitted(self.files, work) for _ in range(min(len(waiting) - 1, FILES_AT_ONCE))]
-        work()
-        for helper in helpers:
-            if not helper.cancel():
-                helper.result()
-        if errors:
-            raise errors[0]
+    def run(self, do: Callable[[], _Result]) -> _Result:
+        """What `do` returns, which may wait for a server however long. Raises: Stopped: see `for_each`."""
+        found = list[_Result]()
+        self.questions.for_each((None,), lambda _: found.append(do()))
+        return found[0]
 
 
 def submitted(pool: ThreadPoolExecutor, call: Callable[..., Any], *arguments: Any) -> Future[Any]:

@@ -9,11 +9,12 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Transient, UsageError
+from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Refused, Transient, UsageError
 from registry_audit.printable import printable
 from registry_audit.redact import redact
+from registry_audit.registry.politeness import REFUSALS, retry_after_seconds
 
 if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
@@ -72,9 +73,11 @@ def explain(error: Exception, doing: str) -> AuditError:
     if isinstance(error, MlflowException):
         return _explain_mlflow(error, doing, short)
     status = _http_status(error)
+    if status in REFUSALS:
+        return Refused(f"could not {doing}: the server answered {status}", retry_after_seconds(_retry_after(error)))
     if status is not None:
         return _explain_status(status, doing, short)
-    if isinstance(error, requests.RequestException | TimeoutError | ConnectionError):
+    if isinstance(error, requests.RequestException | TimeoutError | ConnectionError) or _is_botocore_transient(error):
         return Transient(f"could not {doing}: {short}")
     if isinstance(error, PermissionError):
         return CouldNotVerify(f"could not {doing}: permission denied")
@@ -162,6 +165,24 @@ def _http_status(error: Exception) -> int | None:
     else:
         status = getattr(response, "status_code", None)
     return status if isinstance(status, int) else None
+
+
+def _retry_after(error: Exception) -> str | None:
+    response: Any = getattr(error, "response", None)
+    if isinstance(response, dict):
+        headers: Any = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        return headers.get("retry-after")  # type: ignore[no-any-return]
+    return response.headers.get("Retry-After")  # type: ignore[no-any-return]
+
+
+def _is_botocore_transient(error: Exception) -> bool:
+    """A connection that fails or breaks off, and an answer that is not XML."""
+    if not type(error).__module__.startswith("botocore."):
+        return False
+    from botocore.exceptions import HTTPClientError
+    from botocore.parsers import ResponseParserError
+
+    return isinstance(error, HTTPClientError | ResponseParserError)
 
 
 def s3_endpoint() -> str:

@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from registry_audit.errors import AuditError, BodyEndedEarly, CouldNotVerify
+from registry_audit.errors import AuditError, BodyEndedEarly
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, Problem
 from registry_audit.printable import printable
@@ -49,7 +49,7 @@ class Store(Protocol):
 
         Raises:
             Unreadable: it is not the regular file that was listed.
-            CouldNotVerify: it cannot be had whole; as ReadApart, not while this thread is reading another file.
+            CouldNotVerify: it cannot be had whole.
         """
         ...
 
@@ -57,10 +57,6 @@ class Store(Protocol):
 def transfers_of(store: Store) -> Transfers | None:
     """The threads for reading several of its files at once; None where one after the other is as fast."""
     return getattr(store, "transfers", None)
-
-
-class ReadApart(CouldNotVerify):
-    """Two files that one thread reads together come faster one after the other."""
 
 
 class Unreadable(AuditError):

@@ -6,14 +6,15 @@ from urllib.parse import urlsplit
 
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.resolve import Location
-from registry_audit.registry.storage import PROXY, S3, StorageIdentity
+from registry_audit.registry.storage import PROXY, StorageIdentity
 from registry_audit.stores.base import Store
+from registry_audit.stores.clouds import KINDS, bucket_of
 from registry_audit.stores.databricks import databricks_store
 from registry_audit.stores.local import LocalStore
+from registry_audit.stores.objects import ObjectStore
 from registry_audit.stores.overlay import OverlayStore
 from registry_audit.stores.proxy import ProxyStore
 from registry_audit.stores.repository import RepositoryStore
-from registry_audit.stores.s3 import S3Store
 
 
 def open_store(connection: Connection, location: Location) -> Store:
@@ -28,15 +29,14 @@ def open_store(connection: Connection, location: Location) -> Store:
 
 
 def _open(connection: Connection, root: str, identity: StorageIdentity) -> Store:
-    scheme = urlsplit(root).scheme
     if (store := databricks_store(connection, root, identity)) is not None:
         return store
     if identity.is_directory:
         return LocalStore(Path(identity.path), may_be_elsewhere=not _is_here(connection.tracking_uri))
     if identity.kind == PROXY:
         return ProxyStore(connection.wire_to_proxy(identity.endpoint), connection.transfers, identity)
-    if identity.kind == S3 and scheme == "s3":  # the other spellings MLflow reads only with a plugin
-        return S3Store(identity, connection.transfers)
+    if identity.kind in KINDS:
+        return ObjectStore(bucket_of(identity), identity, connection.transfers)
     manners = connection.transfers.politeness
     return RepositoryStore(root, identity, connection.tracking_uri, connection.registry_uri, manners)
 

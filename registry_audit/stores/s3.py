@@ -1,218 +1,219 @@
-"""Models in an S3-compatible bucket, read with the client's own credentials: exact names, ETags, streamed.
-
-Large objects that come slowly are read in several ranges at once. Each request is made on the condition that the object
-is still the one listed.
-"""
+"""Buckets of S3 and of all that speaks like it. Names come through boto3."""
 
 import contextlib
 import os
 import threading
-import time
-from collections.abc import Generator, Iterator
-from functools import partial
-from pathlib import Path
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
 
-from registry_audit.errors import BodyEndedEarly, CouldNotVerify
-from registry_audit.model.limits import Limits
-from registry_audit.model.listing import ListedFile, Listing, Problem, illegal_path, make_listing
-from registry_audit.patience import patiently
+from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.printable import printable
-from registry_audit.registry.memory import PIECE_BYTES, Where, arriving
-from registry_audit.registry.storage import StorageIdentity
-from registry_audit.registry.transfers import Transfers
 from registry_audit.registry.translate import translated
-from registry_audit.stores.base import CHUNK_BYTES, Chunks, ReadApart, Unreadable, whole_body
-from registry_audit.stores.bounded import Tally
-from registry_audit.stores.ranges import RANGE_BYTES, Range, in_order
-from registry_audit.stores.s3_checksum import promised_crc32, with_crc32
-from registry_audit.stores.s3_client import s3_client
-from registry_audit.stores.s3_object import ConditionFailed, GetObject, ObjectAnswer
-from registry_audit.stores.s3_page import Entry, ListObjects, Page
+from registry_audit.stores.base import CHUNK_BYTES, whole_body
+from registry_audit.stores.bodies import RETRIES, Bodies, ObjectChanged, client_options, must_be_endpoint
+from registry_audit.stores.objects import Entry, Page
 
-# A single connection to a store in the cloud gives less, several at once give more. Measured while the object is read.
-_FAST_BYTES_PER_SECOND = 120e6
-_BUSY = 0.5  # of all processors: there may be a server on the same ones
-_PROCESSORS = os.cpu_count() or 1
+_CONNECTIONS = 64  # kept open: more than requests are ever under way
+# botocore renews what runs out a quarter of an hour before it does: what it gives holds for longer than this.
+_CREDENTIALS_HOLD = timedelta(minutes=5)
+_CONDITION_FAILED = 412
 
 
-class S3Store:
-    directory: Path | None = None
+@dataclass(frozen=True)
+class S3Access:
+    """How to reach an S3 endpoint. `s3_environment` is the one that MLflow's settings name."""
 
-    def __init__(self, identity: StorageIdentity, transfers: Transfers) -> None:
-        self._bucket, self._prefix = identity.container, identity.path
-        self.identity = identity
-        self.transfers = transfers
-        self._client = s3_client()
+    session: Any  # boto3.Session: credentials, region, and the profile they come from
+    endpoint: str | None = None  # None: AWS itself, or what the session's profile names
+    verify: bool = True  # the endpoint's certificate
+    ca_bundle: str | None = None  # a file of certificates to trust
+    addressing_style: str = "auto"  # as botocore has it: path, virtual or auto
+    signature_version: str = "s3v4"  # as botocore has it; "unsigned" for public buckets
+    expected_owner: str | None = None  # account that must own the buckets
+    _buckets: dict[str, "S3Bucket"] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def root_listing(self) -> Listing:
-        prefix = f"{self._prefix}/" if self._prefix else ""
-        found = [entry for entry in self._entries(prefix, delimiter="/") if entry.key != prefix]
-        return make_listing([ListedFile(entry.key[len(prefix) :], entry.size) for entry in found])
+    def bucket(self, name: str) -> "S3Bucket":
+        """Always the same for one name: its connections are kept."""
+        with self._lock:
+            if name not in self._buckets:
+                self._buckets[name] = S3Bucket(name, self)
+            return self._buckets[name]
 
-    def listing(self, limits: Limits) -> Listing:
-        tally = Tally(limits)
-        files: list[ListedFile] = []
-        unsafe: list[str] = []
-        problems: list[Problem] = []
-        prefix = f"{self._prefix}/" if self._prefix else ""
-        for entry in self._entries(prefix):
-            path = entry.key[len(prefix) :]
-            if not path or (path.endswith("/") and entry.size == 0):
-                continue  # the marker of a directory
-            tally.depth(path)
-            tally.add(entry.size)
-            if reason := illegal_path(path):
-                unsafe.append(path)
-                problems.append(Problem("RA013", f"'{printable(path)}' {reason}", path))
-            else:
-                files.append(ListedFile(path, entry.size, f"{entry.etag}:{entry.modified}"))
-        return make_listing(files, unsafe=unsafe, problems=problems)
+    def client(self, region: str | None = None) -> Any:
+        """A client of boto3 that tries each request once."""
+        from botocore import UNSIGNED
+        from botocore.config import Config
 
-    def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
-        stream = self._body(file, None, threading.Event(), where)
-        if file.size is None or file.size <= 2 * RANGE_BYTES or not _etag(file):
-            yield from stream
-            return
-        # One connection may well be the fastest: there are endpoints that fetch the whole object for each range of it.
-        # And with many large objects under way, each over its own, there is nothing left to win.
-        got = len(chunk := next(stream, b""))  # what the endpoint needs to begin with says nothing of its rate
-        rate = _Rate()
-        with contextlib.closing(stream):
-            while got < RANGE_BYTES or not self.transfers.few_large_files() or rate.is_enough():
-                yield chunk
-                with rate.waiting():
-                    chunk = next(stream, b"")
-                if not chunk:
-                    return
-                got += len(chunk)
-                rate.came(len(chunk))
-            if self.transfers.politeness.reads_two():
-                raise ReadApart(f"'{printable(file.path)}' comes faster in ranges")
-            yield chunk
-        yield from in_order(partial(self._range, file), Range(got, file.size), self.transfers)
-
-    def _entries(self, prefix: str, *, delimiter: str = "") -> Iterator[Entry]:
-        token, before = None, set[str | None]()
-        while token not in before:
-            page = self._page(ListObjects(self._bucket, prefix, delimiter, token))
-            yield from page.entries
-            if page.next is None:
-                return
-            before.add(token)
-            token = page.next
-        raise CouldNotVerify("the store's listing does not end: a page names one as the next that was there before")
-
-    def _page(self, wanted: ListObjects) -> Page:
-        with (
-            translated(f"list s3://{printable(self._bucket)}/{printable(self._prefix)}"),
-            self.transfers.politeness.request(self._client.host) as flight,
-            flight.sending(),
-        ):
-            return self._client.ask(wanted)
-
-    def _range(self, file: ListedFile, part: Range, left: threading.Event) -> list[bytes | memoryview]:
-        """A range that breaks off is read again by itself; what came of it is not used."""
-
-        def read() -> list[bytes | memoryview]:
-            memory = memoryview(bytearray(part.size))
-            pieces = (memory[start : start + PIECE_BYTES] for start in range(0, part.size, PIECE_BYTES))
-            beyond = memoryview(bytearray(1))  # where nothing is to arrive
-            return list(self._body(file, part, left, lambda: next(pieces, beyond)))
-
-        return patiently(read, on=BodyEndedEarly)
-
-    def _body(
-        self, file: ListedFile, part: Range | None, left: threading.Event, where: Where | None
-    ) -> Generator[bytes | memoryview, None, None]:
-        with (
-            translated(f"read '{printable(file.path)}'"),
-            self.transfers.politeness.request(self._client.host) as flight,
-        ):
-            with flight.sending():
-                answer = self._answer(file, part)
-            body, size = answer.body, 0
-            with body:
-                _must_answer(answer, file, part)
-                flight.abort_with(getattr(body._raw_stream, "shutdown", body.close))
-                for chunk in whole_body(_chunks(answer, where), file.path):
-                    if left.is_set():
-                        return
-                    size += len(chunk)
-                    flight.read(len(chunk))
-                    yield chunk
-            if part is not None and size != part.size:
-                raise BodyEndedEarly(f"a range of '{printable(file.path)}' is shorter than asked for")
-
-    def _answer(self, file: ListedFile, part: Range | None) -> ObjectAnswer:
-        key = f"{self._prefix}/{file.path}" if self._prefix else file.path
-        try:
-            return self._client.ask(GetObject(self._bucket, key, _etag(file), "" if part is None else part.header))
-        except ConditionFailed as error:
-            raise _changed(file) from error
+        signature = UNSIGNED if self.signature_version.lower() == "unsigned" else self.signature_version
+        config = Config(
+            signature_version=signature,
+            s3={"addressing_style": self.addressing_style},
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            max_pool_connections=_CONNECTIONS,
+            connect_timeout=10,
+            read_timeout=60,
+        )
+        return self.session.client(
+            "s3",
+            region_name=region,
+            endpoint_url=self.endpoint,
+            config=config,
+            verify=self.ca_bundle or None if self.verify else False,
+        )
 
 
-class _Rate:
-    """Of what comes over one connection: whether more of them could bring more."""
+def s3_environment() -> S3Access:
+    """As MLflow has it: its own variables, and boto3's for profiles, roles, SSO and certificates.
 
-    def __init__(self) -> None:
-        self._began, self._busy_before = time.monotonic(), time.process_time()
-        self._bytes, self._waited = 0, 0.0
-
-    @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        asked_at = time.monotonic()
-        yield
-        self._waited += time.monotonic() - asked_at
-
-    def came(self, count: int) -> None:
-        self._bytes += count
-
-    def is_enough(self) -> bool:
-        if self._bytes >= _FAST_BYTES_PER_SECOND * self._waited:
-            return True
-        # Or else it comes as fast as it can be taken in.
-        busy = time.process_time() - self._busy_before
-        return busy >= _BUSY * _PROCESSORS * (time.monotonic() - self._began)
-
-
-def _chunks(answer: ObjectAnswer, where: Where | None) -> Iterator[bytes | memoryview]:
-    """Read past botocore where it would only count, or take a CRC32; any other checksum of the store's it verifies."""
-    from botocore.response import StreamingBody
-
-    body = answer.body
-    if type(body) is StreamingBody:
-        yield from arriving(body._raw_stream, where)
-    elif (promised := promised_crc32(answer)) is not None:
-        yield from with_crc32(arriving(body._raw_stream, where), promised)
-    elif where is None:
-        yield from body.iter_chunks(CHUNK_BYTES)
-    else:
-        while count := body.readinto(piece := where()):
-            yield piece[:count]
-
-
-def _etag(file: ListedFile) -> str:
-    return file.marker.partition(":")[0]
-
-
-def _changed(file: ListedFile) -> Unreadable:
-    return Unreadable("RA008", f"'{printable(file.path)}' changed between listing and reading", file.path)
-
-
-def _must_answer(answer: ObjectAnswer, file: ListedFile, part: Range | None) -> None:
-    """Whatever the endpoint makes of the conditions it was sent.
+    Source: mlflow.store.artifact.s3_artifact_repo.
 
     Raises:
-        Unreadable: it is another object now.
-        CouldNotVerify: it is not the range that was asked for.
+        UsageError: boto3 or obstore is not installed, or a variable makes no sense.
     """
-    # Some endpoints list an ETag without its quotes, and answer with them.
-    if _etag(file) and answer.headers.get("etag", "").strip('"') != _etag(file).strip('"'):
-        raise _changed(file)
-    if part is None:
-        return
-    given = answer.headers.get("content-range", "").removeprefix("bytes ")
-    if given.partition("/")[0] != f"{part.start}-{part.end - 1}":
-        raise CouldNotVerify(f"the store does not answer with the range of '{printable(file.path)}' that was asked for")
-    if given.partition("/")[2] not in (str(file.size), "*"):
-        raise _changed(file)
+    chosen = tuple(sorted(item for item in os.environ.items() if item[0].startswith(("AWS_", "MLFLOW_", "REQUESTS_"))))
+    with _known_lock:
+        if chosen not in _known:
+            _known.clear()
+            _known[chosen] = _from_environment()
+        return _known[chosen]
+
+
+_known: dict[tuple[tuple[str, str], ...], S3Access] = {}
+_known_lock = threading.Lock()
+
+
+def _from_environment() -> S3Access:
+    try:
+        import boto3
+        import botocore.session
+        import obstore  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"reading s3:// needs {error.name}: pip install 'mlflow-registry-audit[s3]'") from error
+    from mlflow.environment_variables import (
+        MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE,
+        MLFLOW_S3_ENDPOINT_URL,
+        MLFLOW_S3_EXPECTED_BUCKET_OWNER,
+        MLFLOW_S3_IGNORE_TLS,
+    )
+
+    for name in ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+        must_be_endpoint(os.environ.get(name), f"the environment variable {name}")
+    with translated("set up the S3 client"):
+        session = botocore.session.get_session()
+        return S3Access(
+            boto3.Session(botocore_session=session),
+            endpoint=MLFLOW_S3_ENDPOINT_URL.get(),
+            verify=not MLFLOW_S3_IGNORE_TLS.get(),
+            ca_bundle=session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE"),
+            addressing_style=MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE.get(),
+            signature_version=os.environ.get("MLFLOW_EXPERIMENTAL_S3_SIGNATURE_VERSION", "s3v4"),
+            expected_owner=MLFLOW_S3_EXPECTED_BUCKET_OWNER.get(),
+        )
+
+
+class S3Bucket:
+    """See `Bucket`."""
+
+    def __init__(self, name: str, access: S3Access) -> None:
+        with translated(f"open s3://{printable(name)}"):
+            self._client = access.client()
+        self.address, self.host = f"s3://{printable(name)}", str(self._client.meta.endpoint_url)
+        self._name, self._access = name, access
+        self._region: str | None = None  # as the bucket says itself
+        self._bodies: Bodies | None = None
+        self._lock = threading.Lock()
+        self._owner = {"ExpectedBucketOwner": access.expected_owner} if access.expected_owner else {}
+
+    def page(self, prefix: str, token: str | None, *, directly: bool) -> Page:
+        asked = {"Delimiter": "/" if directly else None, "ContinuationToken": token}
+        given = {name: value for name, value in asked.items() if value} | self._owner
+        with translated(f"list {self.address}/{printable(prefix)}"):
+            answer = self._client.list_objects_v2(Bucket=self._name, Prefix=prefix, **given)
+        # A login page is XML too, and holds no object.
+        if "IsTruncated" not in answer or answer.get("Prefix", prefix) != prefix:
+            raise Transient(f"{self.address} answers, and not with the listing that was asked for")
+        if answer["IsTruncated"] and not answer.get("NextContinuationToken"):
+            raise CouldNotVerify(f"{self.address} says that its listing goes on, and not how")
+        self._region = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region") or self._region
+        entries = [
+            Entry(found["Key"], found["Size"], found.get("ETag", ""), str(found.get("LastModified", "")))
+            for found in answer.get("Contents", ())
+        ]
+        return Page(entries, answer["NextContinuationToken"] if answer["IsTruncated"] else None)
+
+    def bodies(self) -> Bodies:
+        with self._lock:
+            if self._bodies is None:
+                self._bodies = Bodies(self._obstore())
+            return self._bodies
+
+    def body(self, key: str, etag: str) -> Generator[bytes, None, None]:
+        from botocore.exceptions import ClientError
+
+        condition = {"IfMatch": etag} if etag else {}
+        with translated(f"read '{printable(key)}'"):
+            try:
+                answer = self._client.get_object(Bucket=self._name, Key=key, **condition, **self._owner)
+            except ClientError as error:
+                if error.response["ResponseMetadata"].get("HTTPStatusCode") == _CONDITION_FAILED:
+                    raise ObjectChanged from error
+                raise
+            if etag and answer["ETag"].strip('"') != etag.strip('"'):
+                raise ObjectChanged
+            with contextlib.closing(answer["Body"]) as body:
+                yield from whole_body(body.iter_chunks(CHUNK_BYTES), key)
+
+    def _obstore(self) -> Any:
+        """A store that asks where boto3 would ask."""
+        import obstore.store
+
+        access, client = self._access, self._client
+        if self._region and access.endpoint is None and urlsplit(self.host).netloc.endswith(("amazonaws.com", ".cn")):
+            client = access.client(self._region)  # boto3 follows a bucket to its region, obstore does not
+        region = client.meta.region_name
+        base, is_virtual = self._base(client)
+        make: Any = obstore.store.S3Store  # its own types are for checkers only
+        return make(
+            self._name,
+            # By itself AWS_ENDPOINT_URL_S3 would have the better of the plain `endpoint`.
+            aws_endpoint_url_s3=base,
+            region="us-east-1" if region in (None, "aws-global") else region,
+            virtual_hosted_style_request=is_virtual,
+            credential_provider=None if self._is_public else self._credentials,
+            skip_signature=self._is_public,
+            client_options=client_options(base, verify=access.verify, ca_bundle=access.ca_bundle),
+            retry_config=RETRIES,
+        )
+
+    def _base(self, client: Any) -> tuple[str, bool]:
+        """Where boto3 sends a request for an object of this bucket, and whether the bucket is a part of the host."""
+        with translated(f"open {self.address}"):
+            url = client.generate_presigned_url("get_object", Params={"Bucket": self._name, "Key": "-"})
+        parts = urlsplit(url)
+        inside = parts.path.removesuffix("/-")
+        is_virtual = not inside.endswith(f"/{self._name}")
+        return (
+            f"{parts.scheme}://{parts.netloc}{inside if is_virtual else inside.removesuffix(f'/{self._name}')}",
+            is_virtual,
+        )
+
+    @property
+    def _is_public(self) -> bool:
+        return self._access.signature_version.lower() == "unsigned"
+
+    def _credentials(self) -> dict[str, Any]:
+        """For obstore, which asks again when they run out."""
+        found = self._access.session.get_credentials()
+        if found is None:
+            raise RuntimeError("boto3 finds no credentials")
+        frozen = found.get_frozen_credentials()
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            "expires_at": datetime.now(UTC) + _CREDENTIALS_HOLD,
+        }

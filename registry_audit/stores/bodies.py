@@ -1,0 +1,169 @@
+"""The content of objects through obstore, guarded: one call is one request, and the answer is the object asked for.
+
+By itself obstore asks again where nobody sees it, waits three minutes for a server that hangs, believes a server that
+ignores a condition, and panics at a wrong endpoint (docs/object-stores.md).
+"""
+
+import os
+import re
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from registry_audit.errors import AuditError, BodyEndedEarly, CouldNotVerify, NotFound, Refused, UsageError
+from registry_audit.printable import printable
+from registry_audit.redact import redact
+from registry_audit.registry.politeness import REFUSALS
+
+RETRIES: Mapping[str, Any] = {"max_retries": 0}
+_CLIENT_OPTIONS: Mapping[str, Any] = {
+    "connect_timeout": "10s",
+    "read_timeout": "60s",  # between two arrivals
+    "timeout": "7days",  # of a whole request, its body included
+}
+
+_SMALL_BYTES = 1 << 20  # up to which an object is one chunk
+_CHUNK_BYTES = 1 << 20
+
+_NOT_CARRIED = re.compile(r"[\x00-\x1f\x7f]")
+_STATUS = re.compile(r"\b(?:status code|status): (\d{3})\b")
+_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
+# What a request may die of that the next one may not, in the words of obstore's errors.
+_PASSING = re.compile(r"kind: (Timeout|Connect|Interrupted|Request|Decode|Unknown)\b")
+_TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
+
+
+def client_options(
+    endpoint: str, *, verify: bool = True, ca_bundle: str | None = None, headers: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Of every store that is given to `Bodies`.
+
+    Args:
+        endpoint: its URL.
+        verify: whether its certificate is checked.
+        ca_bundle: a file of certificates to trust beside the system's.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    options: dict[str, Any] = {**_CLIENT_OPTIONS, "allow_http": endpoint.startswith("http://")}
+    if not verify:
+        options["allow_invalid_certificates"] = True
+    if ca_bundle:
+        try:
+            with open(ca_bundle, encoding="utf-8") as file:  # noqa: PTH123 - the name may be anything
+                options["root_certificate"] = file.read()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"the certificates in {printable(ca_bundle)} cannot be read: {error}") from error
+    if headers:
+        options["default_headers"] = dict(headers)
+    return options
+
+
+def must_be_endpoint(url: str | None, said_by: str) -> None:
+    """Raises: UsageError: it is no URL of a server. obstore would end the thread for it, boto3 ask somewhere else."""
+    if url and not re.match(r"https?://[^/\s]", url, re.IGNORECASE):
+        raise UsageError(f"{said_by} is '{printable(redact(url))}': it must begin with http:// or https://")
+
+
+def carries(key: str) -> bool:
+    """Whether obstore asks for exactly this key."""
+    return not _NOT_CARRIED.search(key) and not any(part in ("", ".", "..") for part in key.split("/"))
+
+
+class Bodies:
+    """Reads the objects of one bucket; safe to share between threads."""
+
+    def __init__(self, store: Any) -> None:
+        """
+        Args:
+            store: obstore's, made with `RETRIES` and `client_options`.
+        """
+        self._store = store
+
+    def chunks(self, key: str, etag: str, size: int) -> Generator[Any, None, None]:
+        """The content, in buffers of about a mebibyte.
+
+        Args:
+            key: one that obstore `carries`.
+            etag: that the object must have; "" where the store gives none.
+            size: bytes that it must have.
+
+        Raises:
+            ObjectChanged: it is another one by now.
+            BodyEndedEarly: the request failed, or the answer broke off; it may come with another try.
+            AuditError: it cannot be had.
+        """
+        import obstore
+
+        _must_not_be_forked()
+        tag, doing = etag.strip('"'), f"read '{printable(key)}'"
+        with translated_bodies(doing):
+            result = obstore.get(self._store, key, options={"if_match": f'"{tag}"'} if tag else {})
+            meta = result.meta
+            # Whatever the server makes of the condition it was sent.
+            if tag and (meta["e_tag"] or "").strip('"') != tag:
+                raise ObjectChanged
+            if meta["size"] != size:
+                raise ObjectChanged
+            got = 0
+            for chunk in (result.bytes(),) if size <= _SMALL_BYTES else result.stream(min_chunk_size=_CHUNK_BYTES):
+                got += len(chunk)
+                yield chunk
+            if got != size:
+                raise BodyEndedEarly(f"could not {doing}: {got} bytes of {size} came")
+
+
+class ObjectChanged(Exception):
+    """The object is no longer the one that was listed."""
+
+
+@contextmanager
+def translated_bodies(doing: str) -> Iterator[None]:
+    """This library's errors for obstore's; `doing` completes "could not ..."."""
+    try:
+        yield
+    except (AuditError, ObjectChanged, GeneratorExit):
+        raise
+    except BaseException as error:
+        # A panic of Rust code is no Exception, and does not pickle.
+        if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
+            raise
+        raise _explained(error, doing) from None
+
+
+def _explained(error: BaseException, doing: str) -> Exception:
+    from obstore import exceptions
+
+    text = str(error)
+    first = printable(redact((text.strip() or type(error).__name__).splitlines()[0]))[:400]
+    status = int(found[1]) if (found := _STATUS.search(text)) else None
+    if isinstance(error, exceptions.PreconditionError):
+        return ObjectChanged()
+    if isinstance(error, FileNotFoundError):
+        return NotFound(f"could not {doing}: not found (404)")
+    if isinstance(error, exceptions.UnauthenticatedError) or status == 401:
+        return UsageError(f"could not {doing}: the store refuses the credentials (401)")
+    if isinstance(error, exceptions.PermissionDeniedError) or status == 403:
+        return CouldNotVerify(f"could not {doing}: permission denied (403)")
+    if status in REFUSALS:
+        return Refused(f"could not {doing}: the store answered {status}")
+    if status in _TRANSIENT_STATUS:
+        return BodyEndedEarly(f"could not {doing}: the store answered {status}")
+    if status is not None:
+        code = f" ({found[1]})" if (found := _CODE.search(text)) else ""
+        return CouldNotVerify(f"could not {doing}: the store answered {status}{code}")
+    if kind := _PASSING.search(text):
+        return BodyEndedEarly(f"could not {doing}: the connection failed or broke off ({kind[1]})")
+    return CouldNotVerify(f"could not {doing}: {first}")
+
+
+_first_used_by: list[int] = []
+
+
+def _must_not_be_forked() -> None:
+    """Raises: CouldNotVerify: obstore was used before this process was forked; it would hang for ever."""
+    if not _first_used_by:
+        _first_used_by.append(os.getpid())
+    if _first_used_by[0] != os.getpid():
+        raise CouldNotVerify("this process was forked from one that read objects: start it with spawn or forkserver")
