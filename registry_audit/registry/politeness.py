@@ -15,12 +15,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from registry_audit.errors import CouldNotVerify, Stopped
+from registry_audit.errors import Stopped
 
 REFUSALS = (429, 503)
 MAX_PAUSE_SECONDS = 300.0  # whatever a Retry-After says
 _UNLIMITED_FROM = 64.0  # requests at once to one host, from which on a host has fully recovered
-_SECONDS_BESIDE = 10.0  # for a second answer to begin, while its reader leaves a first one waiting
 
 
 @dataclass(slots=True)
@@ -47,7 +46,6 @@ class Politeness:
             around: entered for as long as a request is in flight, to keep to limits that other processes share.
         """
         self._max_requests = math.inf if max_requests is None else max_requests
-        self.may_read_two = max_requests is None and around is nullcontext  # answers at a time, in one thread
         self._max_bytes_per_second = max_bytes_per_second
         self._around = around
         self._changed = threading.Condition()
@@ -55,25 +53,23 @@ class Politeness:
         self._hosts: dict[str, _Host] = {}
         self._in_flight = 0
         self._bytes_paid_until = 0.0
-        self._this_thread = _OfThread()
         self._aborts: dict[InFlight, Callable[[], object]] = {}
 
     @contextlib.contextmanager
     def request(self, host: str) -> Iterator["InFlight"]:
         """One request, from before it is sent until its answer is read; waits until it may be sent.
 
-        A thread that is reading an answer sends another request beside it, and need not wait until fewer are in
-        flight: those that others wait for may be waiting for it. Unless `may_read_two`, nobody is to do so.
+        Nobody is to ask within it for another one, which may be waiting for this one to end.
 
         Raises:
             Stopped: the audit is being stopped.
         """
         with self._changed:
             state = self._hosts.setdefault(host, _Host())
-        flight = InFlight(self, state, self._this_thread.requests)
+        flight = InFlight(self, state)
         flight.take_off()
         try:
-            with nullcontext() if flight.is_beside else self._around():
+            with self._around():
                 yield flight
         finally:
             flight.land()
@@ -93,17 +89,13 @@ class Politeness:
         if self._stopping.wait(seconds) if seconds > 0 else self._stopping.is_set():
             raise Stopped("the audit was stopped")
 
-    def reads_two(self) -> bool:
-        """Whether this thread has several requests under way."""
-        return self._this_thread.requests.count > 1
-
-    def enter(self, host: _Host, *, beside: bool) -> None:
+    def enter(self, host: _Host) -> None:
         with self._changed:
             while True:
                 self.pause(0)
                 wait = host.paused_until - time.monotonic()
                 room = host.in_flight < host.allowed and self._in_flight < self._max_requests
-                if wait <= 0 and (room or beside):
+                if wait <= 0 and room:
                     host.in_flight += 1
                     self._in_flight += 1
                     return
@@ -135,15 +127,6 @@ class Politeness:
             wait = self._bytes_paid_until - now
         self.pause(wait)
 
-    def give_up(self, flight: "InFlight") -> None:
-        """Break a second answer off that does not come, and let nobody ask for another one."""
-        with self._changed:
-            self.may_read_two, flight.was_given_up = False, True
-            abort = self._aborts.get(flight)
-        if abort is not None:
-            with contextlib.suppress(Exception):  # it ended meanwhile
-                abort()
-
     def abort_with(self, flight: "InFlight", abort: Callable[[], object] | None) -> None:
         with self._changed:
             if abort is None:
@@ -153,35 +136,21 @@ class Politeness:
         self.pause(0)
 
 
-class _Requests:
-    """Of one thread, under way."""
-
-    count = 0
-
-
-class _OfThread(threading.local):
-    def __init__(self) -> None:
-        self.requests = _Requests()
-
-
 class InFlight:
     """One request's leave to be under way."""
 
-    def __init__(self, politeness: Politeness, host: _Host, of_thread: _Requests) -> None:
-        self._politeness, self._host, self._of_thread = politeness, host, of_thread
-        self._up = self.was_refused = self.is_beside = self.was_given_up = False
+    def __init__(self, politeness: Politeness, host: _Host) -> None:
+        self._politeness, self._host = politeness, host
+        self._up = self.was_refused = False
 
     def take_off(self) -> None:
-        self.is_beside = self._of_thread.count > 0
-        self._politeness.enter(self._host, beside=self.is_beside)
-        self._of_thread.count += 1
+        self._politeness.enter(self._host)
         self._up, self.was_refused = True, False
 
     def land(self) -> None:
         self._politeness.abort_with(self, None)
         if self._up:
             self._up = False
-            self._of_thread.count -= 1
             self._politeness.leave(self._host, answered=not self.was_refused)
 
     def refused(self, seconds: float) -> None:
@@ -194,9 +163,7 @@ class InFlight:
 
         Raises:
             Stopped: the audit is being stopped.
-            CouldNotVerify: it was given up.
         """
-        self._must_go_on()
         self.land()
         self._politeness.pause(min(seconds, MAX_PAUSE_SECONDS))
         self.take_off()
@@ -210,37 +177,17 @@ class InFlight:
         self._politeness.read(count)
 
     def abort_with(self, abort: Callable[[], object]) -> None:
-        """How to break the answer off from another thread: when the audit is stopped, or this answer given up."""
+        """How to break the answer off from another thread: when the audit is stopped."""
         self._politeness.abort_with(self, abort)
-        self._must_go_on()
 
     @contextlib.contextmanager
     def sending(self) -> Iterator[None]:
-        """While the body runs, what this thread's clients try again they try as this request: see `sent_now`.
-
-        A server with few places may answer a second request only after the first answer was read, whose reader waits
-        for the second: that one is given up after a while.
-        """
+        """While the body runs, what this thread's clients try again they try as this request: see `sent_now`."""
         token = _sending.set(self)
-        try:
-            with self._impatiently() if self.is_beside else nullcontext():
-                yield
-        finally:
-            _sending.reset(token)
-
-    @contextlib.contextmanager
-    def _impatiently(self) -> Iterator[None]:
-        timer = threading.Timer(_SECONDS_BESIDE, self._politeness.give_up, [self])
-        timer.daemon = True
-        timer.start()
         try:
             yield
         finally:
-            timer.cancel()
-
-    def _must_go_on(self) -> None:
-        if self.was_given_up:
-            raise CouldNotVerify("the server does not answer two requests at once")
+            _sending.reset(token)
 
 
 _sending: ContextVar[InFlight | None] = ContextVar("sending", default=None)

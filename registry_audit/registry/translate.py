@@ -78,7 +78,7 @@ def explain(error: Exception, doing: str) -> AuditError:
     if status is not None:
         return _explain_status(status, doing, short)
     if isinstance(error, requests.RequestException | TimeoutError | ConnectionError) or _is_botocore_transient(error):
-        return Transient(f"could not {doing}: {short}")
+        return Transient(f"could not {doing}: {short}{_endpoint(error)}")
     if isinstance(error, PermissionError):
         return CouldNotVerify(f"could not {doing}: permission denied")
     if isinstance(error, FileNotFoundError | NotADirectoryError):

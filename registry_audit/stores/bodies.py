@@ -103,9 +103,9 @@ class Bodies:
             meta = result.meta
             # Whatever the server makes of the condition it was sent.
             if tag and (meta["e_tag"] or "").strip('"') != tag:
-                raise ObjectChanged
+                raise ObjectChanged()
             if meta["size"] != size:
-                raise ObjectChanged
+                raise ObjectChanged()
             got = 0
             for chunk in (result.bytes(),) if size <= _SMALL_BYTES else result.stream(min_chunk_size=_CHUNK_BYTES):
                 got += len(chunk)
@@ -114,8 +114,14 @@ class Bodies:
                 raise BodyEndedEarly(f"could not {doing}: {got} bytes of {size} came")
 
 
-class ObjectChanged(Exception):
+class ObjectChanged(CouldNotVerify):
     """The object is no longer the one that was listed."""
+
+    def __init__(self) -> None:
+        super().__init__("the object changed")
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return type(self), ()
 
 
 @contextmanager
@@ -123,7 +129,7 @@ def translated_bodies(doing: str) -> Iterator[None]:
     """This library's errors for obstore's; `doing` completes "could not ..."."""
     try:
         yield
-    except (AuditError, ObjectChanged, GeneratorExit):
+    except (AuditError, GeneratorExit):
         raise
     except BaseException as error:
         # A panic of Rust code is no Exception, and does not pickle.
@@ -132,7 +138,7 @@ def translated_bodies(doing: str) -> Iterator[None]:
         raise _explained(error, doing) from None
 
 
-def _explained(error: BaseException, doing: str) -> Exception:
+def _explained(error: BaseException, doing: str) -> AuditError:
     from obstore import exceptions
 
     text = str(error)

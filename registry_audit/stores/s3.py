@@ -160,10 +160,10 @@ class S3Bucket:
                 answer = self._client.get_object(Bucket=self._name, Key=key, **condition, **self._owner)
             except ClientError as error:
                 if error.response["ResponseMetadata"].get("HTTPStatusCode") == _CONDITION_FAILED:
-                    raise ObjectChanged from error
+                    raise ObjectChanged() from error
                 raise
             if etag and answer["ETag"].strip('"') != etag.strip('"'):
-                raise ObjectChanged
+                raise ObjectChanged()
             with contextlib.closing(answer["Body"]) as body:
                 yield from whole_body(body.iter_chunks(CHUNK_BYTES), key)
 

@@ -1,7 +1,6 @@
-"""Two large copies behind a real server, read in lockstep: whatever one of them lacks or holds more is said."""
+"""Two large copies behind a real server: whatever one of them lacks or holds more is said."""
 
 import re
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,10 +9,10 @@ import pytest
 import tenacity.nap
 from support import faults
 from support.auditing import Auditor
-from support.faulty_proxy import Exchange, Fault, FaultyProxy, faulty_proxy
+from support.faulty_proxy import Fault, FaultyProxy
 from support.registry import Registered, Registry
 from support.s3 import S3Endpoint
-from support.servers import MlflowServer, mlflow_server
+from support.servers import MlflowServer
 
 from registry_audit.audit import reading
 
@@ -27,19 +26,6 @@ SERVERS = ("mlflow_a", "mlflow_s3_direct")  # through the artifact proxy; from t
 def server(request: pytest.FixtureRequest, s3_environment: S3Endpoint) -> MlflowServer:
     store: MlflowServer = request.getfixturevalue(request.param)
     return store
-
-
-@pytest.fixture
-def lockstep_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The files that were begun to be read in lockstep: a test in which there is none tests nothing."""
-    begun, read = list[str](), reading._read_in_lockstep
-
-    def noted(left_store, left, *rest):
-        begun.append(left.path)
-        return read(left_store, left, *rest)
-
-    monkeypatch.setattr(reading, "_read_in_lockstep", noted)
-    return begun
 
 
 def with_large_file(server: MlflowServer) -> Registered:
@@ -72,21 +58,18 @@ def emptied(file: Path) -> None:
 
 
 @pytest.mark.parametrize("server", SERVERS, indirect=True)
-def test_two_equal_copies(server: MlflowServer, audit: Auditor, lockstep_read: list[str]) -> None:
+def test_two_equal_copies(server: MlflowServer, audit: Auditor) -> None:
     version = with_large_file(server)
     audited = audit(server.uri, "--model", version.name)
     assert (audited.exit_status, audited.row["verdict"], audited.row["compared_by"]) == (CLEAN, "match", "digests")
     held = sum(map(len, server.artifacts.files(version.run_location).values()))
     assert audited.document["coverage"]["bytes_read"] == 2 * held
-    assert lockstep_read == [LARGE]
 
 
 @pytest.mark.parametrize("server", SERVERS, indirect=True)
 @pytest.mark.parametrize("side", ["run_location", "reg_location"])
 @pytest.mark.parametrize("damage", [last_byte, first_byte, cut, longer, emptied, Path.unlink])
-def test_one_of_two_is_damaged(
-    server: MlflowServer, audit: Auditor, lockstep_read: list[str], damage: Callable[[Path], None], side: str
-) -> None:
+def test_one_of_two_is_damaged(server: MlflowServer, audit: Auditor, damage: Callable[[Path], None], side: str) -> None:
     version = with_large_file(server)
     with server.artifacts.edit(getattr(version, side)) as directory:
         damage(directory / LARGE)
@@ -94,7 +77,6 @@ def test_one_of_two_is_damaged(
     assert (audited.exit_status, audited.row["verdict"]) == (FINDINGS, "mismatch")
     assert "RA001" in audited.rules
     assert [difference["path"] for difference in audited.row["differences"]] == [LARGE]
-    assert lockstep_read == ([LARGE] if damage in (last_byte, first_byte) else []), "sizes differ as they are listed"
 
 
 @pytest.fixture
@@ -125,7 +107,6 @@ def test_one_of_two_breaks_off(
     proxy_a: FaultyProxy,
     behind_proxy: Registered,
     audit: Auditor,
-    lockstep_read: list[str],
     fault: Fault,
     times: int | None,
     side: str,
@@ -135,76 +116,12 @@ def test_one_of_two_breaks_off(
     expected = (CLEAN, "match", set()) if times else (INCOMPLETE, "unverifiable", {"RA009"})
     assert (audited.exit_status, audited.row["verdict"], audited.rules) == expected
     assert rule.hits
-    assert lockstep_read[0] == LARGE
 
 
 @pytest.mark.parametrize("side", ["run_location", "reg_location"])
 def test_one_of_two_comes_with_wrong_bytes(
-    proxy_a: FaultyProxy, behind_proxy: Registered, audit: Auditor, lockstep_read: list[str], side: str
+    proxy_a: FaultyProxy, behind_proxy: Registered, audit: Auditor, side: str
 ) -> None:
     proxy_a.fault(faults.wrong_bytes(), path=route_to(getattr(behind_proxy, side)))
     audited = audit(proxy_a.uri, "--model", behind_proxy.name)
     assert (audited.exit_status, audited.row["verdict"], audited.rules) == (FINDINGS, "mismatch", {"RA001"})
-    assert lockstep_read == [LARGE]
-
-
-SHARDS = 4
-
-
-def with_shards(server: MlflowServer) -> Registered:
-    """Of several files, none of which fits into what two sockets hold between them."""
-    registry = Registry(server)
-    files = {f"weights-{n}.bin": bytes(3 * reading._LARGE_BYTES) for n in range(SHARDS)}
-    return registry.add(logged=registry.log_run_model(seed=11, files=files), separate=True)
-
-
-@pytest.fixture
-def quickly_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("registry_audit.registry.politeness._SECONDS_BESIDE", 0.5)
-
-
-@pytest.mark.usefixtures("quickly_impatient")
-@pytest.mark.timeout(120)
-def test_a_server_that_answers_one_request_after_the_other(
-    tmp_path: Path, audit: Auditor, lockstep_read: list[str]
-) -> None:
-    """The second answer waits until the first was read, and its reader waits for the second."""
-    with mlflow_server(tmp_path, more_options=("--gunicorn-opts", "--worker-class sync --no-control-socket")) as server:
-        version = with_shards(server)
-        audited = audit(server.uri, "--model", version.name)
-    assert (audited.exit_status, audited.row["verdict"]) == (CLEAN, "match")
-    assert lockstep_read
-
-
-@pytest.mark.usefixtures("quickly_impatient")
-@pytest.mark.timeout(120)
-def test_a_bucket_that_answers_one_request_after_the_other(
-    mlflow_s3_direct: MlflowServer,
-    s3_environment: S3Endpoint,
-    audit: Auditor,
-    lockstep_read: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    version, one_place = with_shards(mlflow_s3_direct), threading.Lock()
-
-    def in_turn(exchange: Exchange) -> None:
-        response = exchange.forward()
-        with one_place:
-            exchange.send(response)
-
-    with faulty_proxy(s3_environment.url) as proxy:
-        for name in ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
-            monkeypatch.setenv(name, proxy.uri)
-        rule = proxy.fault(in_turn, path=r"/weights-\d\.bin$")
-        audited = audit(mlflow_s3_direct.uri, "--model", version.name)
-    assert (audited.exit_status, audited.row["verdict"]) == (CLEAN, "match")
-    assert lockstep_read
-    assert rule.hits >= 2 * SHARDS
-
-
-def test_requests_stay_within_their_bound(
-    proxy_a: FaultyProxy, behind_proxy: Registered, audit: Auditor, lockstep_read: list[str]
-) -> None:
-    audited = audit(proxy_a.uri, "--model", behind_proxy.name, "--max-requests", "1")
-    assert (audited.exit_status, audited.row["verdict"]) == (CLEAN, "match")
-    assert lockstep_read == []

@@ -1,10 +1,8 @@
-"""Two streamed copies in lockstep: what is digested once is what was the same, to the last byte."""
+"""Two copies in lockstep: what is digested once is what was the same, to the last byte."""
 
 import hashlib
 import random
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +19,9 @@ from registry_audit.errors import BodyEndedEarly, CouldNotVerify, NotFound, Stop
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, make_listing
 from registry_audit.registry.memory import Memory, Where
-from registry_audit.registry.politeness import Politeness
 from registry_audit.registry.storage import StorageIdentity
-from registry_audit.registry.transfers import FILES_AT_ONCE, Transfers
-from registry_audit.stores.base import Chunks, ReadApart, Unreadable
+from registry_audit.registry.transfers import Transfers
+from registry_audit.stores.base import Chunks, Unreadable
 
 LENGTH = 40_000
 WHOLE = bytes(range(256)) * (LENGTH // 256)
@@ -45,15 +42,19 @@ class Small(Memory):
 
 
 class Streamed:
-    """A remote store: content by file, and at what byte which reading of it fails."""
+    """A store: content by file, and at what byte which reading of it fails."""
 
     directory: Path | None = None
     root_listing: Any = None
 
-    def __init__(self, transfers: Transfers, chunk: int, files: dict[str, bytes], host: str = "http://store") -> None:
-        self.transfers, self._chunk, self._files, self._host = transfers, chunk, files, host
+    def __init__(self, transfers: Transfers | None, chunk: int, files: dict[str, bytes]) -> None:
+        """
+        Args:
+            transfers: as a remote store has them, whose files are read one by one; None: as a local one.
+        """
+        self.transfers, self._chunk, self._files = transfers, chunk, files
         self.identity = StorageIdentity("fake", str(id(self)))
-        self.faults: dict[int, tuple[int, Exception]] = {}  # by the number of the reading
+        self.faults: dict[int, tuple[int, Exception]] = {}  # by the number of the reading of "data"
         self.sizes: dict[str, int] = {}
         self.readings: list[str] = []
 
@@ -62,29 +63,32 @@ class Streamed:
 
     def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
         assert where is not None
-        at, fault = self.faults.get(len(self.readings), (0, None))
+        at, fault = self.faults.get(self.readings.count("data"), (0, None)) if file.path == "data" else (0, None)
         self.readings.append(file.path)
         content, given = self._files[file.path], 0
-        with self.transfers.politeness.request(self._host):
-            while given < len(content):
-                if fault is not None and given >= at:
-                    raise fault
-                piece = where()[: min(self._chunk, len(content) - given)]
-                piece[:] = content[given : given + len(piece)]
-                given += len(piece)
-                yield piece
-            if fault is not None:
+        while given < len(content):
+            if fault is not None and given >= at:
                 raise fault
+            piece = where()[: min(self._chunk, len(content) - given)]
+            piece[:] = content[given : given + len(piece)]
+            given += len(piece)
+            yield piece
+        if fault is not None:
+            raise fault
 
 
 @pytest.fixture(autouse=True)
 def everything_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("registry_audit.audit.reading._LARGE_BYTES", 1_000)
+    monkeypatch.setattr("registry_audit.audit.reading._LARGE_BYTES", 1)
     monkeypatch.setattr(patience, "wait_exponential_jitter", lambda **_: lambda state: 0)
 
 
-@pytest.fixture
-def transfers() -> Iterator[Transfers]:
+@pytest.fixture(params=["remote", "local"])
+def transfers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transfers | None]:
+    monkeypatch.setattr("registry_audit.audit.reading.Memory", Small)
+    if request.param == "local":
+        yield None
+        return
     made = Transfers()
     made._memories.extend(Small() for _ in range(40))
     yield made
@@ -92,7 +96,7 @@ def transfers() -> Iterator[Transfers]:
 
 
 def pair(
-    transfers: Transfers, one: bytes, two: bytes, chunks: tuple[int, int] = (700, 700)
+    transfers: Transfers | None, one: bytes, two: bytes, chunks: tuple[int, int] = (700, 700)
 ) -> tuple[Streamed, Streamed]:
     left = Streamed(transfers, chunks[0], {"MLmodel": MLMODEL, "data": one})
     right = Streamed(transfers, chunks[1], {"MLmodel": MLMODEL, "data": two})
@@ -167,7 +171,7 @@ def test_equal_is_equality(ways_to_compare: None, left: str, right: str) -> None
 
 
 @pytest.mark.parametrize("chunks", [(700, 700), (700, 999), (999, 1), (1, 64), (1_000, 1_000)])
-def test_equal_copies_are_read_once_each(transfers: Transfers, chunks: tuple[int, int]) -> None:
+def test_equal_copies_are_read_once_each(transfers: Transfers | None, chunks: tuple[int, int]) -> None:
     left, right = pair(transfers, WHOLE, WHOLE, chunks)
     pulses: list[int] = []
     for reading in read(left, right, pulses.append):
@@ -180,7 +184,7 @@ def test_equal_copies_are_read_once_each(transfers: Transfers, chunks: tuple[int
 
 @pytest.mark.parametrize("at", [0, 1, 699, 700, 20_000, len(WHOLE) - 1])
 @pytest.mark.parametrize("chunks", [(700, 700), (700, 999), (1_000, 3)])
-def test_one_flipped_bit_is_found_wherever_it_is(transfers: Transfers, chunks: tuple[int, int], at: int) -> None:
+def test_one_flipped_bit_is_found_wherever_it_is(transfers: Transfers | None, chunks: tuple[int, int], at: int) -> None:
     flipped = WHOLE[:at] + bytes([WHOLE[at] ^ 0x80]) + WHOLE[at + 1 :]
     left, right = pair(transfers, WHOLE, flipped, chunks)
     one, two = read(left, right)
@@ -192,7 +196,7 @@ def test_one_flipped_bit_is_found_wherever_it_is(transfers: Transfers, chunks: t
 @pytest.mark.parametrize("side", [0, 1])
 @pytest.mark.parametrize("chunks", [(700, 700), (700, 999)])
 def test_a_body_that_is_not_as_long_as_it_was_listed(
-    transfers: Transfers, side: int, given: int, chunks: tuple[int, int]
+    transfers: Transfers | None, side: int, given: int, chunks: tuple[int, int]
 ) -> None:
     other = (WHOLE + bytes(5_000))[:given]
     stores = pair(transfers, *((other, WHOLE) if side == 0 else (WHOLE, other)), chunks)
@@ -204,7 +208,7 @@ def test_a_body_that_is_not_as_long_as_it_was_listed(
     assert digest_of(readings[1 - side]) == sha256(WHOLE)
 
 
-def test_both_bodies_longer_than_listed(transfers: Transfers) -> None:
+def test_both_bodies_longer_than_listed(transfers: Transfers | None) -> None:
     left, right = pair(transfers, WHOLE, WHOLE)
     left.sizes["data"] = right.sizes["data"] = 10_000
     pulses: list[int] = []
@@ -225,7 +229,7 @@ def test_both_bodies_longer_than_listed(transfers: Transfers) -> None:
     ],
 )
 def test_an_error_is_a_problem_of_its_own_side_alone(
-    transfers: Transfers, side: int, fault: Exception, at: int
+    transfers: Transfers | None, side: int, fault: Exception, at: int
 ) -> None:
     stores = pair(transfers, WHOLE, WHOLE)
     stores[side].faults = dict.fromkeys(range(9), (at, fault))
@@ -238,10 +242,9 @@ def test_an_error_is_a_problem_of_its_own_side_alone(
 
 
 @pytest.mark.parametrize("side", [0, 1])
-@pytest.mark.parametrize("fault", [BodyEndedEarly("broke off"), ReadApart("comes faster in ranges")])
-def test_what_passes_is_read_again_whole(transfers: Transfers, side: int, fault: Exception) -> None:
+def test_what_passes_is_read_again_whole(transfers: Transfers | None, side: int) -> None:
     stores = pair(transfers, WHOLE, WHOLE)
-    stores[side].faults = {0: (20_000, fault)}
+    stores[side].faults = {0: (20_000, BodyEndedEarly("broke off"))}
     for reading in read(*stores):
         assert (reading.problems, digest_of(reading), reading.bytes_read) == (
             (),
@@ -251,7 +254,7 @@ def test_what_passes_is_read_again_whole(transfers: Transfers, side: int, fault:
     assert stores[side].readings.count("data") == 2
 
 
-def test_files_of_one_side_only_and_of_other_sizes_are_read_by_themselves(transfers: Transfers) -> None:
+def test_files_of_one_side_only_and_of_other_sizes_are_read_by_themselves(transfers: Transfers | None) -> None:
     left = Streamed(transfers, 700, {"same": WHOLE, "left": WHOLE, "size": WHOLE})
     right = Streamed(transfers, 700, {"same": WHOLE, "right": WHOLE, "size": WHOLE + b"!"})
     one, two = read(left, right)
@@ -261,78 +264,9 @@ def test_files_of_one_side_only_and_of_other_sizes_are_read_by_themselves(transf
     assert digest_of(two, "size") == sha256(WHOLE + b"!")
 
 
-def test_a_stopped_audit_is_no_problem_of_a_model(transfers: Transfers) -> None:
+def test_a_stopped_audit_is_no_problem_of_a_model(transfers: Transfers | None) -> None:
     def stop(count: int) -> None:
         raise Stopped("the audit was stopped")
 
     with pytest.raises(Stopped):
         read(*pair(transfers, WHOLE, WHOLE), stop)
-
-
-def test_where_requests_are_bounded_no_thread_has_two() -> None:
-    transfers = Transfers(Politeness(max_requests=1))
-    most = 0
-
-    def count(_: int) -> None:
-        nonlocal most
-        most = max(most, transfers.politeness._in_flight)
-
-    for reading in read(*pair(transfers, WHOLE, WHOLE), count):
-        assert (reading.problems, digest_of(reading)) == ((), sha256(WHOLE))
-    assert most == 1
-    transfers.stop()
-
-
-def test_pairs_do_not_wait_for_each_other_when_a_host_wants_to_be_asked_less() -> None:
-    transfers, all_there = Transfers(), threading.Barrier(6)
-
-    class Refusing(Streamed):
-        """Told to wait when all pairs have their first answer: none of them may have a second one then, by number."""
-
-        def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
-            if file.path == "data" and not self.readings:
-                all_there.wait(20)
-                with transfers.politeness.request("http://store") as flight:
-                    flight.refused(0.01)
-            yield from super().read(file, where)
-
-    def one_pair(_: int) -> tuple[Reading, Reading]:
-        left, _right = pair(transfers, WHOLE, WHOLE)
-        return read(left, Refusing(transfers, 700, {"MLmodel": MLMODEL, "data": WHOLE}))
-
-    with ThreadPoolExecutor(6) as pool:
-        futures = [pool.submit(one_pair, number) for number in range(6)]
-        try:
-            for future in futures:
-                for reading in future.result(30):
-                    assert (reading.problems, digest_of(reading)) == ((), sha256(WHOLE))
-        finally:
-            transfers.stop()
-
-
-def test_a_second_answer_that_does_not_come_is_given_up_and_nobody_asks_for_another(
-    transfers: Transfers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("registry_audit.registry.politeness._SECONDS_BESIDE", 0.05)
-    beside = list[str]()
-
-    class OneAfterTheOther(Streamed):
-        def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
-            with transfers.politeness.request("http://store") as flight:
-                if flight.is_beside:
-                    beside.append(file.path)
-                    broken_off = threading.Event()
-                    with flight.sending():
-                        flight.abort_with(broken_off.set)
-                        assert broken_off.wait(20)
-                        flight.wait()  # before it would be tried again
-            yield from super().read(file, where)
-
-    files = {f"data/{n}": WHOLE for n in range(3 * FILES_AT_ONCE)}
-    left, right = Streamed(transfers, 700, files), OneAfterTheOther(transfers, 700, files)
-    for reading in read(left, right):
-        assert reading.problems == ()
-        assert {entry.path for entry in reading.entries} == set(files)
-        assert {entry.digest for entry in reading.entries} == {f"sha256:{sha256(WHOLE)}"}
-    assert 1 <= len(beside) <= FILES_AT_ONCE + 1
-    assert not transfers.politeness.may_read_two

@@ -9,9 +9,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from support.processes import wait_until
 
-from registry_audit.errors import CouldNotVerify, Stopped
+from registry_audit.errors import Stopped
 from registry_audit.registry.politeness import MAX_PAUSE_SECONDS, Politeness, retry_after_seconds
 from registry_audit.registry.transfers import FILES_AT_ONCE, Transfers
 
@@ -181,15 +180,15 @@ def test_a_limit_of_others_is_held_for_as_long_as_a_request_is_in_flight() -> No
 
 def test_for_each_begins_in_order_and_runs_several_at_once() -> None:
     transfers, at_once, begun = Transfers(), AtOnce(), list[int]()
-    together = threading.Barrier(FILES_AT_ONCE + 1)  # its threads and the one that asks
+    together = threading.Barrier(FILES_AT_ONCE)
 
     def do(item: int) -> None:
         begun.append(item)
         with at_once.inside():
             together.wait(20)
 
-    transfers.for_each(range(FILES_AT_ONCE + 1), do)
-    assert (at_once.most, sorted(begun)) == (FILES_AT_ONCE + 1, list(range(FILES_AT_ONCE + 1)))
+    transfers.for_each(range(2 * FILES_AT_ONCE), do)
+    assert (at_once.most, sorted(begun)) == (FILES_AT_ONCE, list(range(2 * FILES_AT_ONCE)))
     transfers.stop()
 
 
@@ -203,8 +202,27 @@ def test_for_each_raises_the_first_error_and_begins_nothing_more(error: BaseExce
 
     with pytest.raises(type(error)):
         transfers.for_each(range(1_000), do)
-    assert len(begun) <= FILES_AT_ONCE + 1
+    assert len(begun) <= FILES_AT_ONCE
     transfers.stop()
+
+
+def test_stopping_leaves_behind_what_cannot_be_broken_off() -> None:
+    transfers, begun, over = Transfers(), threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        assert over.wait(20)
+
+    def stop() -> None:
+        assert begun.wait(20)
+        transfers.stop()
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    with pytest.raises(Stopped):
+        transfers.run(hang)
+    over.set()
+    stopping.join(20)
 
 
 def test_a_transfer_after_the_end_is_stopped() -> None:
@@ -212,71 +230,3 @@ def test_a_transfer_after_the_end_is_stopped() -> None:
     transfers.stop()
     with pytest.raises(Stopped):
         transfers.for_each(range(3), lambda item: None)
-
-
-def test_a_thread_that_reads_an_answer_sends_another_request_whatever_others_have_in_flight() -> None:
-    politeness, others = Politeness(), threading.Barrier(4)
-
-    def two() -> None:
-        with politeness.request(HOST) as first:
-            assert not politeness.reads_two()
-            others.wait(10)
-            first.refused(0.01)  # from now on hardly anybody may
-            with politeness.request(HOST) as second:
-                assert politeness.reads_two()
-                assert (first.is_beside, second.is_beside) == (False, True)
-                second.wait()
-                assert second.is_beside
-            assert not politeness.reads_two()
-
-    in_threads(4, two)
-    with politeness.request(HOST) as later:
-        assert not later.is_beside
-    assert all(host.in_flight == 0 for host in politeness._hosts.values())
-
-
-def test_what_processes_share_is_taken_once_by_a_thread_that_reads_two() -> None:
-    shared = threading.Semaphore(1)
-    politeness = Politeness(around=lambda: shared)
-    assert not politeness.may_read_two
-    with politeness.request(HOST), politeness.request(HOST):
-        assert not shared.acquire(blocking=False)
-    assert shared.acquire(blocking=False)
-
-
-def test_who_may_read_two_answers_at_a_time() -> None:
-    assert not Politeness(max_requests=9).may_read_two
-    assert Politeness(max_bytes_per_second=9).may_read_two
-
-
-@pytest.mark.parametrize("when", ["before its connection is there", "while its answer is awaited"])
-def test_a_second_answer_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch, when: str) -> None:
-    monkeypatch.setattr("registry_audit.registry.politeness._SECONDS_BESIDE", 0.01)
-    politeness, broken_off = Politeness(), threading.Event()
-    with politeness.request(HOST) as first, politeness.request(HOST) as second:
-        with second.sending():
-            if when == "while its answer is awaited":
-                second.abort_with(broken_off.set)
-                assert broken_off.wait(10)
-            else:
-                wait_until(lambda: second.was_given_up, timeout_seconds=10, what="it is not given up")
-            with pytest.raises(CouldNotVerify, match="two requests at once"):
-                second.abort_with(broken_off.set)
-            with pytest.raises(CouldNotVerify, match="two requests at once"):
-                second.wait()
-        assert not first.was_given_up
-        first.wait()
-    assert not politeness.may_read_two
-
-
-def test_an_answer_that_came_in_time_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    timers = list[threading.Timer]()
-    monkeypatch.setattr(threading.Timer, "start", lambda timer: timers.append(timer))
-    politeness = Politeness()
-    with politeness.request(HOST) as first, politeness.request(HOST) as second:
-        with first.sending():
-            assert timers == []
-        with second.sending():
-            assert [timer.finished.is_set() for timer in timers] == [False]
-        assert [timer.finished.is_set() for timer in timers] == [True]
-    assert politeness.may_read_two
