@@ -28,7 +28,7 @@ from registry_audit.cli.workplace import must_be_writable
 from registry_audit.errors import AuditError
 from registry_audit.model.limits import Limits
 from registry_audit.registry.address import shown_address
-from registry_audit.report.view import lede
+from registry_audit.report.view import result_words
 from registry_audit.verdict import Severity
 from tasks.artifacts import Progress
 from tasks.configured import LEDGER, REGISTRY_URI
@@ -43,8 +43,11 @@ _LIMITS = Limits()
 
 def _run_name() -> str:
     given = runtime.flow_run.parameters
-    where = short(given.get("tracking_uri") or "the registry of the environment")
-    return f"audit {where}: {short(', '.join(given['models']))}" if given.get("models") else f"audit {where}"
+    uri = given.get("tracking_uri") or os.environ.get("MLFLOW_TRACKING_URI")
+    where = short(shown_address(uri)) if uri else "the worker's registry"
+    where = where.removeprefix("http://").removeprefix("https://")
+    name = f"{runtime.deployment.name or 'audit'} {where}"
+    return f"{name}: {short(', '.join(given['models']))}" if given.get("models") else name
 
 
 @flow(
@@ -186,7 +189,7 @@ def _audit(options: AuditOptions, work: WorkDirectory, directory: Path | None, e
     log.info("%d readings did not have to be repeated", reused)
     listeners.reported(document)
     work.remove()
-    return ended(document.outcome.exit_status, lede(document))
+    return ended(document.outcome.exit_status, result_words(document))
 
 
 if __name__ == "__main__":

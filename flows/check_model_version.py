@@ -16,8 +16,10 @@ from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.single import kept_path, prepare_download_dir
 from registry_audit.cli.workplace import must_take_file
 from registry_audit.errors import AuditError
+from registry_audit.printable import printable
 from registry_audit.refs import parse_selector
 from registry_audit.registry.resolve import ResolvedVersion
+from registry_audit.report.view import finding_words
 from registry_audit.verdict import Severity
 from tasks.artifacts import CHECK_KEY, Told
 from tasks.compare import compare
@@ -109,7 +111,9 @@ def _check(
         tuple((audit.version.label, finding) for finding in audit.findings),
     )
     report_single(CHECK_KEY, whole((told,)), whole(result.report), report_file)
-    return ended(result.outcome.exit_status, f"{short(audit.version.label)}: {audit.verdict}")
+    said = finding_words(audit.findings[0]) if audit.findings else audit.reason
+    sentence = f"{short(audit.version.label)}: {audit.verdict}"
+    return ended(result.outcome.exit_status, f"{sentence}: {printable(said)}" if said else sentence)
 
 
 def _place(download_dir: Path | None, role: Role, resolved: ResolvedVersion | VersionAudit) -> Path | None:

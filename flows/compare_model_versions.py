@@ -21,7 +21,9 @@ from registry_audit.audit.single import VersionPair, kept_path, prepare_download
 from registry_audit.cli.workplace import must_take_file
 from registry_audit.config import CompareConfig, ServerConfig, parse_compare_config
 from registry_audit.errors import AuditError, CouldNotVerify
+from registry_audit.printable import printable
 from registry_audit.registry.resolve import ResolvedVersion
+from registry_audit.report.view import finding_words
 from registry_audit.verdict import Severity
 from tasks.artifacts import COMPARE_KEY, Told
 from tasks.compare_pair import compare_copies
@@ -120,6 +122,9 @@ def _compare(
     told = tuple(_told(pair, resolved) for pair in pairs)
     report_single(COMPARE_KEY, whole(told), whole(result.report), report_file)
     sentence = ", ".join(f"{pair.role.words}s: {pair.verdict}" for pair in pairs)
+    found = [finding for pair in pairs for finding in pair.all_findings]
+    if found:
+        sentence += f": {printable(finding_words(found[0]))}"
     return ended(result.outcome.exit_status, sentence)
 
 

@@ -1,12 +1,27 @@
 """How a flow run ends: the states of the exit statuses."""
 
+import logging
 from typing import Any
 
 from prefect import State, get_run_logger
+from prefect.exceptions import FailedRun
 from prefect.states import Completed, Failed
 
 from registry_audit.errors import AuditError
 from registry_audit.verdict import STATE_NAMES, ExitStatus
+
+_SAID_OF_A_DEFECT = "Engine execution exited with unexpected exception"
+
+
+class _EndedAsItShould(logging.Filter):
+    """A Failed state that a flow returns is its result. Prefect logs it as a defect, with a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not (record.msg == _SAID_OF_A_DEFECT and isinstance(error, FailedRun | AuditError))
+
+
+logging.getLogger("prefect.flow_runs").addFilter(_EndedAsItShould())
 
 
 def ended(exit_status: int, sentence: str) -> State[Any]:

@@ -11,7 +11,7 @@ from tasks.policy import RETRIED, presentable
 from tasks.session import Job, open_session
 
 
-@task(name="audit-batch", task_run_name=named_after("audit", "batch"), **RETRIED)
+@task(name="audit-batch", task_run_name=named_after("audit-batch", "batch"), **RETRIED)
 @presentable
 def audit_batch(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[VersionAudit, ...]:
     """The row of every version of a batch, in their order."""

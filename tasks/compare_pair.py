@@ -14,7 +14,7 @@ from tasks.session import Job, open_session
 
 def _run_name(parameters: dict[str, Any]) -> str:
     one, two = (short(version.version.label) for version in parameters["resolved"])
-    return f"compare {parameters['role'].words}s of {one} and {two}"
+    return f"compare · {parameters['role'].words}s of {one} and {two}"
 
 
 @task(name="compare", task_run_name=_run_name, **RETRIED)  # type: ignore[arg-type]  # no function has all of its protocol

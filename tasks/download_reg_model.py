@@ -15,7 +15,7 @@ from tasks.policy import RETRIED, presentable
 from tasks.session import Job
 
 
-@task(name="download-reg-model", task_run_name=named_after("download registry model of", "resolved"), **RETRIED)
+@task(name="download-reg-model", task_run_name=named_after("download-reg-model", "resolved"), **RETRIED)
 @presentable
 def download_reg_model(
     job: Job, resolved: tuple[Resolved, ...], keep_in: Path | None = None

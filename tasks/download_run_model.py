@@ -15,7 +15,7 @@ from tasks.policy import RETRIED, presentable
 from tasks.session import Job
 
 
-@task(name="download-run-model", task_run_name=named_after("download run model of", "resolved"), **RETRIED)
+@task(name="download-run-model", task_run_name=named_after("download-run-model", "resolved"), **RETRIED)
 @presentable
 def download_run_model(
     job: Job, resolved: tuple[Resolved, ...], keep_in: Path | None = None

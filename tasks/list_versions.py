@@ -8,7 +8,7 @@ from tasks.policy import RETRIED, presentable
 from tasks.session import Job, open_session
 
 
-@task(name="list-versions", task_run_name="list versions", **RETRIED)
+@task(name="list-versions", task_run_name="list-versions", **RETRIED)
 @presentable
 def list_versions(job: Job) -> Scope:
     """List the registry, choose what the options ask for, and note in the ledger that the audit began.

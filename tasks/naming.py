@@ -21,15 +21,16 @@ def short(text: str) -> str:
     return shown if len(shown) <= _LABEL_CHARACTERS else f"{shown[: _LABEL_CHARACTERS - 3]}..."
 
 
-def named_after(verb: str, parameter: str) -> Callable[..., str]:
-    """The name of a task run: `compare Wine/3`, or `compare Wine/1 .. Zeta/4 (50)` of a batch.
+def named_after(step: str, parameter: str) -> Callable[..., str]:
+    """The name of a task run: `compare · Wine/3`, or `compare · Wine/1 … Zeta/4 (50)` of a batch.
 
     Args:
+        step: name of the task.
         parameter: of the task; a sequence of versions or of what is known of them.
     """
 
     def name(parameters: dict[str, Any]) -> str:
-        return f"{verb} {span(parameters[parameter])}"
+        return f"{step} · {span(parameters[parameter])}"
 
     return name
 
@@ -41,4 +42,4 @@ def span(batch: Sequence[RegisteredVersion | _OfVersion]) -> str:
     ]
     if not labels:
         return "nothing"
-    return labels[0] if len(labels) == 1 else f"{labels[0]} .. {labels[-1]} ({len(labels)})"
+    return labels[0] if len(labels) == 1 else f"{labels[0]} … {labels[-1]} ({len(labels)})"

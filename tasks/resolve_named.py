@@ -14,7 +14,7 @@ from tasks.session import Job, open_session
 
 
 def _run_name(parameters: dict[str, Any]) -> str:
-    return f"resolve {short(str(parameters['model']))}/{short(str(parameters['version_or_stage']))}"
+    return f"resolve-version · {short(str(parameters['model']))}/{short(str(parameters['version_or_stage']))}"
 
 
 @task(name="resolve-version", task_run_name=_run_name, **RETRIED)  # type: ignore[arg-type]  # no function has all of its protocol

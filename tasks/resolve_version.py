@@ -13,7 +13,7 @@ from tasks.policy import RETRIED, is_last_try, presentable
 from tasks.session import Job, open_session
 
 
-@task(name="resolve-version", task_run_name=named_after("resolve", "batch"), **RETRIED)
+@task(name="resolve-version", task_run_name=named_after("resolve-version", "batch"), **RETRIED)
 @presentable
 def resolve_version(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[Resolved, ...]:
     """Resolve a batch; a version that cannot be resolved comes back as its row.

@@ -188,10 +188,12 @@ def must_listen(connection: Connection) -> None:
     try:
         soon(socket.create_connection, where, timeout=_LISTENS_WITHIN_SECONDS).close()
     except socket.gaierror as error:
-        raise CouldNotVerify(f"could not reach {connection.tracking.shown}: there is no host of that name") from error
+        raise CouldNotVerify(
+            f"could not reach the tracking server {connection.tracking.shown}: there is no host of that name"
+        ) from error
     except OSError as error:
         why = "it does not answer" if isinstance(error, TimeoutError) else NOTHING_LISTENS
-        raise CouldNotVerify(f"could not reach {connection.tracking.shown}: {why}") from error
+        raise CouldNotVerify(f"could not reach the tracking server {connection.tracking.shown}: {why}") from error
 
 
 def server_version(connection: Connection) -> str | None:

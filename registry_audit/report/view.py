@@ -2,8 +2,9 @@
 
 import json
 from collections import Counter
-from typing import Any
+from typing import Any, Protocol
 
+from registry_audit.printable import printable
 from registry_audit.report.document import AuditDocument, FindingRow, ResolvedRow, VersionRow, WaiverRow
 from registry_audit.report.overview import PlacedFinding, may_fail, overview_of
 from registry_audit.report.words import (
@@ -19,6 +20,19 @@ from registry_audit.rules import CONTENT_CHANGED, MODEL_MISSING, RULE_BY_ID
 from registry_audit.verdict import BaselineStatus, Severity, SignatureStatus, Verdict
 
 DEFAULT_FAIL_ON = Severity.MEDIUM
+
+
+class Found(Protocol):
+    """A finding of a report or of an audit."""
+
+    @property
+    def rule(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+
+
 SEVERITIES_WORST_FIRST = tuple(reversed(Severity))
 _NAMED_PATHS = 3  # in a sentence; the differences beside it name all of them
 
@@ -209,6 +223,21 @@ def lede(document: AuditDocument) -> str:
     if waived:
         sentences.append(f"{count(waived, 'finding is', 'findings are')} waived.")
     return " ".join(sentences)
+
+
+def result_words(document: AuditDocument) -> str:
+    """The result on one line, behind the worst finding: `Wine/2: RA007 model-incomplete: ... 1 finding ...`."""
+    placed = [found for found in placed_findings(document) if found.finding.waived is None]
+    if document.outcome.state == "clean" or not placed:
+        return lede(document)
+    worst = placed[0]
+    told = f"{version_id(worst.version)}: {finding_words(worst.finding, message_of(worst.version, worst.finding))}"
+    return f"{printable(told)}. {lede(document)}"
+
+
+def finding_words(finding: Found, message: str | None = None) -> str:
+    """`RA007 model-incomplete: 'model.pkl' is missing`."""
+    return f"{finding.rule} {finding.name}: {message or finding.message}"
 
 
 def _from(threshold: Severity, counted: Counter[Severity]) -> int:

@@ -58,7 +58,11 @@ def test_findings(run_flow: RunFlow, registry: Registry) -> None:
     _damage(registry, version)
     run = _audit(run_flow, registry, version)
     assert run.ended_as == ("FAILED", "Findings")
-    assert "1 finding at severity medium or above" in run.record["state"]["message"]
+    told = run.record["state"]["message"]
+    assert told.startswith(f"{version.name}/1: RA001 run-registry-mismatch: 1 file differs"), told
+    assert "1 finding at severity medium or above" in told
+    assert "unexpected exception" not in run.log  # it ended as it should
+    assert "Traceback" not in run.log
     (row,) = run.table
     assert (row["severity"], row["rule"][:5]) == ("critical", "RA001")
     assert "Findings" in run.artifacts["registry-audit-summary"]["data"]
@@ -134,13 +138,13 @@ def test_names_of_runs(run_flow: RunFlow, registry: Registry) -> None:
     name = registry.new_name("Wine")
     versions = [registry.add(name, seed=seed) for seed in range(3)]
     run = _audit(run_flow, registry, *versions, batch_size=2)
-    batch, rest = f"{name}/1 .. {name}/2 (2)", f"{name}/3"
-    expected = {f"{step} {these}" for step in _STEPS for these in (batch, rest)} | {"list versions", "report"}
+    batch, rest = f"{name}/1 … {name}/2 (2)", f"{name}/3"
+    expected = {f"{step} · {these}" for step in _STEPS for these in (batch, rest)} | {"list-versions", "report"}
     assert {task_run["name"] for task_run in run.task_runs} == expected
     assert run.record["name"].startswith("audit sqlite:///")
 
 
-_STEPS = ("resolve", "download run model of", "download registry model of", "compare")
+_STEPS = ("resolve-version", "download-run-model", "download-reg-model", "compare")
 
 
 def test_a_hostile_name_is_text(run_flow: RunFlow, registry: Registry) -> None:
@@ -176,8 +180,8 @@ def test_a_transient_error_while_resolving_is_retried(
     assert rule.hits == until_the_task_gives_up
     assert run.ended_as == ("COMPLETED", "Completed")
     runs = {task_run["name"]: task_run["run_count"] for task_run in run.task_runs}
-    assert runs[f"resolve {version.name}/1"] == 2
-    assert runs[f"compare {version.name}/1"] == 1
+    assert runs[f"resolve-version · {version.name}/1"] == 2
+    assert runs[f"compare · {version.name}/1"] == 1
     assert _report(tmp_path)["versions"][0]["verdict"] == "same_storage"
 
 
@@ -284,7 +288,7 @@ def test_the_table_of_findings_is_bounded(
 def test_a_password_in_a_parameter_is_refused(run_flow: RunFlow) -> None:
     run = run_flow(audit_registry, tracking_uri="http://bob:s3cr3t-pw@127.0.0.1:1", ledger="none")
     assert run.ended_as == ("FAILED", "Refused")
-    assert "http://bob:***@127.0.0.1:1 was given with credentials" in run.record["state"]["message"]
+    assert "http://***@127.0.0.1:1 was given with credentials" in run.record["state"]["message"]
     assert "s3cr3t-pw" not in json.dumps([run.log, run.artifacts, run.record["name"]])
 
 

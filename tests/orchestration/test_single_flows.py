@@ -37,10 +37,10 @@ def test_check_clean(run_flow: RunFlow, registry: Registry, tmp_path: Path) -> N
     assert run.ended_as == ("COMPLETED", "Completed")
     assert run.record["name"] == f"check {version.name}/1"
     assert {task_run["name"] for task_run in run.task_runs} == {
-        f"resolve {version.name}/1",
-        f"download run model of {version.name}/1",
-        f"download registry model of {version.name}/1",
-        f"compare {version.name}/1",
+        f"resolve-version · {version.name}/1",
+        f"download-run-model · {version.name}/1",
+        f"download-reg-model · {version.name}/1",
+        f"compare · {version.name}/1",
         "report",
     }
     assert set(run.artifacts) == {"check-model-version-summary", "check-model-version-findings"}
@@ -103,8 +103,8 @@ def test_compare_clean(run_flow: RunFlow, registry: Registry) -> None:
     assert set(run.artifacts) == {"compare-model-versions-summary", "compare-model-versions-findings"}
     compared = {task_run["name"] for task_run in run.task_runs if task_run["name"].startswith("compare")}
     assert compared == {
-        f"compare run models of {one.name}/1 and {two.name}/1",
-        f"compare registry models of {one.name}/1 and {two.name}/1",
+        f"compare · run models of {one.name}/1 and {two.name}/1",
+        f"compare · registry models of {one.name}/1 and {two.name}/1",
     }
 
 
