@@ -164,9 +164,14 @@ def test_symlinks_that_lead_to_each_other_are_counted_as_what_they_list(root: Pa
 def test_any_depth_that_the_limits_allow_can_be_listed(root: Path) -> None:
     """Deeper than Python calls functions in each other."""
     depth = sys.getrecursionlimit() + 200
-    for count in range(1, depth + 1):
-        (root / "/".join("d" * count)).mkdir()
-    assert listing(root, Limits(max_depth=depth)).empty_directories == ("/".join("d" * depth),)
+    nested = [root / "/".join("d" * count) for count in range(1, depth + 1)]
+    for directory in nested:
+        directory.mkdir()
+    try:
+        assert listing(root, Limits(max_depth=depth)).empty_directories == ("/".join("d" * depth),)
+    finally:
+        for directory in reversed(nested):  # pytest's own clean-up calls itself for each level
+            directory.rmdir()
 
 
 def test_names_that_are_not_text_are_carried_exactly(root: Path) -> None:
