@@ -208,7 +208,7 @@ def test_a_defect_that_one_model_brings_to_light_costs_only_its_own_row(
     assert len(tries) == 1
     rows = {row["version"]: row for row in _report(tmp_path)["versions"]}
     assert [rows[version]["verdict"] for version in "123"] == ["same_storage", "unverifiable", "same_storage"]
-    assert rows["2"]["reason"].startswith("internal error: ZeroDivisionError: http://bob:***@host/ (set ")
+    assert rows["2"]["reason"].startswith("internal error: ZeroDivisionError: http://***@host/ (set ")
     assert "Traceback" in run.log
     assert run.server.files_with("only-here-pw") == []
 
