@@ -131,7 +131,7 @@ def test_compare_findings_as_the_command_reports_them(
     [
         ({"version_or_stage": "99"}, "has no version 99"),
         ({"username_env": "USER_OF_B"}, "needs both of username_env and password_env"),
-        ({"host": "http://bob:pw-of-b@127.0.0.1:1"}, "http://bob:***@127.0.0.1:1 was given with credentials"),
+        ({"host": "http://bob:pw-of-b@127.0.0.1:1"}, "http://***@127.0.0.1:1 was given with credentials"),
     ],
 )
 def test_compare_with_a_wrong_request(
