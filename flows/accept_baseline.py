@@ -41,6 +41,7 @@ def accept_baseline(
     dry_run: bool = True,
     tracking_uri: Uri | None = None,
     registry_uri: Uri | None = None,
+    registry_name: str | None = None,
     ledger: Uri | None = None,
 ) -> State[Any]:
     """Accept what is there now as the baseline of these versions; refused if it moved since the last audit.
@@ -57,6 +58,8 @@ def accept_baseline(
             variable registry_audit_tracking_uri.
         registry_uri: Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of the worker, else
             the Prefect variable registry_audit_registry_uri.
+        registry_name: What the ledger knows the registry by, whatever its address; by default it is recognised by its
+            versions.
         ledger: Database of baselines, without credentials; else REGISTRY_AUDIT_LEDGER of the worker, the Prefect
             variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
     """
@@ -64,6 +67,7 @@ def accept_baseline(
         options = parameters.audit_options(
             tracking_uri=parameters.required_tracking_uri(tracking_uri),
             registry_uri=parameters.uri(registry_uri, REGISTRY_URI),
+            registry_name=registry_name,
             ledger=ledger_url(parameters.uri(ledger, LEDGER)),
         )
         job = Job(options.server, options, parameters.this_run())

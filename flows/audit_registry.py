@@ -60,6 +60,7 @@ def _run_name() -> str:
 def audit_registry(
     tracking_uri: Uri | None = None,
     registry_uri: Uri | None = None,
+    registry_name: str | None = None,
     models: list[str] | None = None,
     filter: str | None = None,
     latest: PositiveInt | None = None,
@@ -96,6 +97,8 @@ def audit_registry(
             variable registry_audit_tracking_uri.
         registry_uri: Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of the worker, else
             the Prefect variable registry_audit_registry_uri.
+        registry_name: What the ledger knows the registry by, whatever its address; by default it is recognised by its
+            versions.
         models: Only models of these names; * and ? are wildcards.
         filter: MLflow's own filter for model versions.
         latest: Only so many newest versions of each model.
@@ -130,6 +133,7 @@ def audit_registry(
         options = parameters.audit_options(
             tracking_uri=parameters.required_tracking_uri(tracking_uri),
             registry_uri=parameters.uri(registry_uri, REGISTRY_URI),
+            registry_name=registry_name,
             models=tuple(models or ()),
             filter=filter,
             latest=latest,

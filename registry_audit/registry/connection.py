@@ -78,6 +78,7 @@ class Connection:
         """MLflow's own client, and its store for the registry, for what is not Databricks."""
         import mlflow
 
+        from registry_audit.registry.file_store import ask_no_other_server
         from registry_audit.registry.transport import PoliteClient, host_of
 
         # A side that is Databricks is asked by another client: MLflow's takes the other side's address for it.
@@ -89,6 +90,7 @@ class Connection:
         client = mlflow.MlflowClient(tracking_uri, registry_uri)
         # The store itself: the client's own method asks twice for each download URI, once only to exclude prompts.
         registry: Any = client._get_registry_client().store
+        ask_no_other_server(registry)
         tracking = client._tracking_client.store
         if token is not None:
             for store in (tracking, registry):

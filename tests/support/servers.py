@@ -135,11 +135,17 @@ def mlflow_server(
 def sqlite_store(
     directory: Path, *, artifacts: Artifacts = "local-direct", s3: S3Endpoint | None = None
 ) -> MlflowServer:
-    """A database and an artifact store that clients open themselves, without any server."""
+    """An SQLite database and an artifact store that clients open themselves, without any server."""
+    return database_store(directory, _sqlite_uri(directory), artifacts=artifacts, s3=s3)
+
+
+def database_store(
+    directory: Path, uri: str, *, artifacts: Artifacts = "local-direct", s3: S3Endpoint | None = None
+) -> MlflowServer:
+    """A database, or MLflow's file store, and an artifact store that clients open themselves."""
     store = _artifact_store(directory, artifacts, s3)
     assert store.visible_as == store.root, "mlflow-artifacts: needs a server"
-    db_uri = _sqlite_uri(directory)
-    return MlflowServer(db_uri, store.root, db_uri, None, store)
+    return MlflowServer(uri, store.root, uri, None, store)
 
 
 def _sqlite_uri(directory: Path) -> str:
