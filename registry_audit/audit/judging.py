@@ -281,8 +281,9 @@ def _uuid(copy: Copy) -> str | None:
 def run_problems(resolved: ResolvedVersion, bytes_exist: bool) -> list[Problem]:
     run_id = printable(resolved.version.run_id or "")
     match resolved.run:
-        case RunState.DELETED:
-            return [Problem("RA004", f"its run {run_id} is in the trash", blocks=False)]
+        case RunState.DELETED if not any(problem.rule == RUN_DELETED.id for problem in resolved.problems):
+            remedy = f"Restore it before the next `mlflow gc`: mlflow runs restore --run-id {run_id}"
+            return [Problem("RA004", f"its run {run_id} is in the trash", blocks=False, remedy=remedy)]
         case RunState.MISSING if bytes_exist:
             return [Problem("RA005", f"its run {run_id} no longer exists", blocks=False)]
         case _:
@@ -296,9 +297,7 @@ def findings_of(version: RegisteredVersion, problems: list[Problem]) -> tuple[Fi
     for problem in dict.fromkeys(replace(problem, blocks=True) for problem in problems):
         rule = RULE_BY_ID[problem.rule]
         severity = rule.severity.raised() if exposed else rule.severity
-        remedy = rule.remedy
-        if rule is RUN_DELETED and version.run_id and "trash" in problem.message:
-            remedy = f"Restore it before the next `mlflow gc`: mlflow runs restore --run-id {printable(version.run_id)}"
+        remedy = problem.remedy or rule.remedy
         findings.append(Finding(rule.id, severity, problem.message, remedy, problem.path))
     return sorted_findings(findings)
 

@@ -1,7 +1,7 @@
 """What an audit is asked to do. Outside data, so it is validated here, before hours of work."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,6 +17,7 @@ from registry_audit.registry.politeness import Politeness
 from registry_audit.verdict import Severity
 
 DEFAULT_WORKERS = 8
+WILDCARDS = frozenset("*?[")
 
 
 class AuditOptions(BaseModel):
@@ -27,7 +28,7 @@ class AuditOptions(BaseModel):
     tracking_uri: str = Field(min_length=1, repr=False)
     registry_uri: str | None = Field(default=None, repr=False)
     registry_name: str | None = Field(default=None, min_length=1, max_length=200)  # what a ledger is to know it by
-    models: tuple[str, ...] = ()  # glob patterns on the name, case-sensitive; none means all
+    models: tuple[str, ...] = ()  # names, or glob patterns on the name, case-sensitive; none means all
     filter: str | None = None  # MLflow's own filter for search_model_versions
     latest: PositiveInt | None = None  # only so many highest versions of each model
     subset: str | None = Field(default=None, pattern=r"^[0-9]{1,6}/[0-9]{1,6}$")  # "n/t": the n-th part of t
@@ -113,19 +114,37 @@ class AuditOptions(BaseModel):
         }
 
 
-def selected(versions: ListedVersions, options: AuditOptions) -> ListedVersions:
+class ModelChoice:
+    """Which models `--model` chooses: a name that there is means that model, and any other text is a pattern."""
+
+    def __init__(self, texts: Iterable[str], names: Container[str]) -> None:
+        """Args: names: of all models that there are."""
+        given = tuple(dict.fromkeys(texts))
+        self.exact = frozenset(text for text in given if text in names or not WILDCARDS.intersection(text))
+        self.patterns = tuple(text for text in given if text not in self.exact)
+        self._everything = not given
+
+    def __contains__(self, name: object) -> bool:
+        return self._everything or name in self.exact or any(fnmatchcase(str(name), glob) for glob in self.patterns)
+
+    def without_any(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The texts that choose none of these names, in their order: the exact ones first."""
+        known = frozenset(names)
+        idle = [glob for glob in self.patterns if not any(fnmatchcase(name, glob) for name in known)]
+        return (*sorted(self.exact - known), *idle)
+
+
+def selected(versions: ListedVersions, options: AuditOptions, exact: frozenset[str] = frozenset()) -> ListedVersions:
     """The versions that the options ask for, in the order given.
 
     Args:
         versions: sorted by name, then number.
+        exact: of `options.models`, the names letter by letter.
     """
     if not (options.models or options.latest or options.subset):
         return versions
-    named = [
-        (index, version.name, version.version)
-        for index, version in enumerate(versions)
-        if not options.models or any(fnmatchcase(version.name, glob) for glob in options.models)
-    ]
+    choice = ModelChoice(options.models, exact)
+    named = [(index, version.name, version.version) for index, version in enumerate(versions) if version.name in choice]
     newest = named if options.latest is None else _latest(named, options.latest)
     if options.subset is None:
         return versions.choose(index for index, _, _ in newest)

@@ -4,15 +4,14 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from registry_audit.audit.options import AuditOptions, selected
+from registry_audit.audit.options import WILDCARDS, AuditOptions, ModelChoice, selected
 from registry_audit.audit.session import Session
-from registry_audit.errors import NotFound
+from registry_audit.errors import AuditError, NotFound, Transient
 from registry_audit.patience import patiently
-from registry_audit.registry.connection import must_listen, server_version
+from registry_audit.printable import printable
+from registry_audit.registry.connection import Connection, must_listen, server_version
 from registry_audit.registry.version import Key, RegisteredVersion
-from registry_audit.registry.versions import list_versions, require_model
-
-_WILDCARDS = frozenset("*?[")
+from registry_audit.registry.versions import RegistryListing, list_versions, require_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +28,13 @@ class Scope:
     registry: str = ""  # its identity; once a ledger has recognised it, its key there
     workspace: str | None = None  # MLflow's workspace; None for the default one
     missing: tuple[str, ...] = ()  # models asked for by name that do not exist; perhaps the ledger knows them
+    exact: frozenset[str] = frozenset()  # of `--model`: names letter by letter, and no patterns
+    idle: tuple[str, ...] = ()  # of `--model`: what chose nothing, though all was listed
+
+    @property
+    def answered(self) -> bool:
+        """Whether nothing that was asked for is left out without a row."""
+        return self.listed_whole and not self.idle
 
 
 def list_scope(session: Session, options: AuditOptions) -> Scope:
@@ -43,19 +49,20 @@ def list_scope(session: Session, options: AuditOptions) -> Scope:
     server = patiently(lambda: server_version(connection))
     listing = list_versions(connection, options.filter)
     names = {version.name for version in listing.versions} if options.models else set()
+    there = names | {text for text in options.models if text not in names and _is_model(connection, text)}
+    choice = ModelChoice(options.models, there)
     # A denied model is silently left out of every search (docs/mlflow.md section 4); not so if asked for by name.
     missing = []
-    for pattern in options.models:
-        if pattern in names or _WILDCARDS.intersection(pattern):
-            continue
+    for name in sorted(choice.exact - there):
         try:
-            patiently(partial(require_model, connection, pattern))
+            patiently(partial(require_model, connection, name))
         except NotFound:
             if options.ledger is None:
                 raise
-            missing.append(pattern)
+            missing.append(name)
+    idle = tuple(text for text in choice.without_any(names) if text not in missing) if options.models else ()
     return Scope(
-        versions=selected(listing.versions, options),
+        versions=selected(listing.versions, options, choice.exact),
         everything=listing.versions,
         tracking_uri=connection.tracking_uri,
         registry_uri=connection.registry_uri,
@@ -63,8 +70,33 @@ def list_scope(session: Session, options: AuditOptions) -> Scope:
         workspace=connection.workspace,
         mlflow_server=server,
         listed_count=len(listing.versions),
-        notes=listing.notes,
+        notes=(*listing.notes, *(_why_idle(text, choice, listing) for text in idle)),
         listed_whole=listing.whole,
         missing=tuple(missing),
         listed=listing.keys,
+        exact=choice.exact,
+        idle=idle,
     )
+
+
+def _is_model(connection: Connection, text: str) -> bool:
+    """Whether a text with wildcards is, letter by letter, the name of a model that no listing shows."""
+    if not WILDCARDS.intersection(text):
+        return False
+    try:
+        patiently(partial(require_model, connection, text))
+    except Transient:
+        raise
+    except AuditError:  # it is no name; or it is one that is denied, as any pattern would be
+        return False
+    return True
+
+
+def _why_idle(text: str, choice: ModelChoice, listing: RegistryListing) -> str:
+    asked = f"--model '{printable(text)}' chose nothing"
+    prompts = ModelChoice((text,), listing.prompts)
+    if any(name in prompts for name in listing.prompts):
+        return f"{asked}: what is called so are prompts, and a prompt holds no model to audit"
+    if text in choice.exact:
+        return f"{asked}: the model has no version" + ("" if listing.whole else " that was listed")
+    return f"{asked}: no model is called so"

@@ -1,8 +1,6 @@
 """Versions with a baseline that an audit's listing should have shown, and did not."""
 
-from fnmatch import fnmatchcase
-
-from registry_audit.audit.options import AuditOptions
+from registry_audit.audit.options import AuditOptions, ModelChoice
 from registry_audit.audit.scope import Scope
 from registry_audit.ledger.chain import Kind
 from registry_audit.ledger.memory import Key
@@ -15,12 +13,11 @@ class Expected:
     def __init__(self, scope: Scope, options: AuditOptions) -> None:
         self._listed = scope.listed
         self._everything_listed = options.filter is None and scope.listed_whole
-        self._patterns = options.models
+        self._choice = ModelChoice(options.models, scope.exact)
 
     def lacks(self, name: str, version: str) -> bool:
         """Whether a version should have been in the listing, and was not."""
-        chosen = not self._patterns or any(fnmatchcase(name, pattern) for pattern in self._patterns)
-        return chosen and self._everything_listed and (name, version) not in self._listed
+        return name in self._choice and self._everything_listed and (name, version) not in self._listed
 
 
 def absent_keys(reader: LedgerReader, registry: str, expected: Expected) -> list[Key]:

@@ -171,7 +171,7 @@ class _Finishing:
         for gone in self.resolved:
             body = {"rule": gone.rule, "path": gone.path, "first_seen": gone.first_seen}
             yield Draft(Kind.FINDING_RESOLVED, self._registry, gone.name, gone.version, self._audit_id, body)
-        ending = outcome.outcome(listed_whole=self._scope.listed_whole)
+        ending = outcome.outcome(listed_whole=self._scope.answered)
         yield Draft(
             Kind.AUDIT_FINISHED,
             self._registry,

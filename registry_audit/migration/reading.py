@@ -19,9 +19,10 @@ from registry_audit.patience import patiently
 from registry_audit.printable import printable
 from registry_audit.registry.address import AddressKind
 from registry_audit.registry.connection import server_version
+from registry_audit.registry.prompts import list_prompts
 from registry_audit.registry.runs import RunState
 from registry_audit.registry.version import Key, RegisteredVersion
-from registry_audit.registry.versions import RegisteredModel, list_models, list_prompts, list_versions
+from registry_audit.registry.versions import RegisteredModel, list_models, list_versions
 from registry_audit.spool import Spool
 from registry_audit.stores.opening import open_store
 

@@ -25,6 +25,7 @@ class Problem:
     message: str
     path: str | None = None
     blocks: bool = True  # whether bytes stayed unread for it, so that no verdict may pass
+    remedy: str | None = None  # what to do, where that is more than the rule says
 
 
 @dataclass(frozen=True, slots=True)

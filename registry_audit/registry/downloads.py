@@ -5,11 +5,18 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
+from registry_audit.errors import NotFound, UsageError
+from registry_audit.registry.asking import is_refused_name
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.politeness import REFUSALS
 from registry_audit.registry.translate import translated
 
 Key = tuple[str, str]  # name, version
+
+
+class RefusedName(UsageError):
+    """MLflow refuses to say where a model of this name is served from: it has `/` or `:` in it."""
+
 
 _ROUTE = "/api/2.0/mlflow/model-versions/get-download-uri"
 _MAX_ANSWER_BYTES = 1 << 20
@@ -30,8 +37,13 @@ class DownloadUris:
         Source: mlflow SqlAlchemyStore.get_model_version_download_uri. A query that fails costs nothing but speed.
         """
         wanted = set(keys)
+        if len(wanted) < 8:
+            return
+        self._read(wanted)
+
+    def _read(self, wanted: set[Key]) -> None:
         session_maker = getattr(self._connection.registry, "ManagedSessionMaker", None)
-        if len(wanted) < 8 or session_maker is None:
+        if session_maker is None:
             return
         try:
             with session_maker() as session:
@@ -47,9 +59,12 @@ class DownloadUris:
         """Each prefetched answer is given once, so that whoever asks again asks the registry.
 
         Raises:
+            RefusedName: MLflow answers nothing for such a name, whatever the version.
             NotFound: there is no such version.
             CouldNotVerify: denied, or the server does not answer.
         """
+        if is_refused_name(name) and not self._connection.is_databricks:
+            return self._of_refused(name, version)
         with self._lock:
             known = self._known.pop((name, version), None)
         if known is not None:
@@ -57,6 +72,22 @@ class DownloadUris:
         with translated("ask for the download URI"):
             known = self._asked(name, version)
             return known or self._connection.registry.get_model_version_download_uri(name, version) or ""
+
+    def _of_refused(self, name: str, version: str) -> str:
+        """A database says it all the same; a server that is old enough does, too."""
+        if (name, version) not in self._known:
+            self._read({(name, version)})
+        with self._lock:
+            known = self._known.pop((name, version), None)
+        if known is not None:
+            return known
+        try:
+            with translated("ask for the download URI"):
+                return self._connection.registry.get_model_version_download_uri(name, version) or ""
+        except NotFound:
+            raise
+        except UsageError as error:
+            raise RefusedName(error.message) from error
 
     def _asked(self, name: str, version: str) -> str | None:
         """Over HTTP, at a quarter of the time that MLflow's client takes for it.

@@ -15,7 +15,7 @@ from registry_audit.model.listing import Problem
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 from registry_audit.registry.connection import Connection
-from registry_audit.registry.downloads import DownloadUris
+from registry_audit.registry.downloads import DownloadUris, RefusedName
 from registry_audit.registry.runs import Runs, RunState
 from registry_audit.registry.storage import (
     NotOnThisMachine,
@@ -81,6 +81,9 @@ def resolve_version(
     run_model = _locate(connection, version.source, recorded)
     try:
         download_uri = (downloads or DownloadUris(connection)).get(version.name, version.version)
+    except RefusedName:
+        # Nobody can load it by its name either. What a server would serve is what the source leads to.
+        reg_model = _locate_registry_model(connection, version, version.source, recorded)
     except NotFound as error:
         reg_model = Location("", lost=Lost.VERSION, message=error.message)
     except Transient:
@@ -93,11 +96,25 @@ def resolve_version(
     if version.run_id:
         try:
             run = runs.state(version.run_id)
+            if experiment := runs.deleted_experiment(version.run_id):
+                problems.append(_experiment_deleted(experiment))
         except Transient:
             raise
         except (CouldNotVerify, UsageError) as error:
             problems.append(Problem("RA009", error.message))
     return ResolvedVersion(version, run_model, reg_model, _storage(run_model, reg_model), run, tuple(problems))
+
+
+def _experiment_deleted(experiment_id: str) -> Problem:
+    """A restored run is lost with an experiment that is not restored; a restored experiment brings back its runs."""
+    shown = printable(experiment_id)
+    return Problem(
+        "RA004",
+        f"its experiment {shown} is in the trash, with all its runs and models",
+        blocks=False,
+        remedy=f"Restore it, and with it its runs, before the next `mlflow gc`: "
+        f"mlflow experiments restore --experiment-id {shown}",
+    )
 
 
 @dataclass(frozen=True, slots=True)

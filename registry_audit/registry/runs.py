@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from registry_audit.errors import CouldNotVerify, NotFound
+from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Transient
 from registry_audit.printable import printable
 from registry_audit.registry.connection import Connection, server_version
 from registry_audit.registry.translate import explain, is_unknown_route, translated
@@ -40,6 +40,7 @@ class Runs:
         self._known: OrderedDict[str, _Run] = OrderedDict()
         self._experiments: list[str] | None = None
         self._server_version: str | None = None
+        self._deleted_experiments: dict[str, bool] = {}
         self._lock = threading.Lock()
 
     def prefetch(self, run_ids: set[str]) -> None:
@@ -65,6 +66,34 @@ class Runs:
             CouldNotVerify: denied, or the server does not answer.
         """
         return self._get(run_id).state
+
+    def deleted_experiment(self, run_id: str) -> str | None:
+        """The id of the run's experiment, if that is in the trash: `mlflow gc` takes its runs with it.
+
+        Each experiment is asked for once.
+
+        Raises:
+            Transient: the server does not answer. Who may not see an experiment is not told.
+        """
+        experiment_id = self._get(run_id).experiment_id
+        return experiment_id if experiment_id and self._is_deleted_experiment(experiment_id) else None
+
+    def _is_deleted_experiment(self, experiment_id: str) -> bool:
+        if self._connection.is_databricks:
+            return False
+        with self._lock:
+            known = self._deleted_experiments.get(experiment_id)
+        if known is None:
+            try:
+                with translated(f"find experiment {printable(experiment_id)}"):
+                    known = self._connection.client.get_experiment(experiment_id).lifecycle_stage == "deleted"
+            except Transient:
+                raise
+            except AuditError:  # denied, or its row is lost: the run says of itself what is known
+                known = False
+            with self._lock:
+                self._deleted_experiments[experiment_id] = known
+        return known
 
     def artifact_roots(self, run_id: str, path: str) -> tuple[str, ...]:
         """Where `runs:/RUN_ID/PATH` keeps its bytes: the run's own directory, and a LoggedModel of that name.

@@ -3,26 +3,31 @@
 import sys
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
-from registry_audit.errors import AuditError, CouldNotVerify, NotFound, UsageError
+from registry_audit.errors import AuditError, NotFound, UsageError
 from registry_audit.patience import patiently
 from registry_audit.printable import printable
 from registry_audit.refs import Alias, Latest, Number, Selector, Stage
+from registry_audit.registry.asking import (
+    ask_alias,
+    ask_model,
+    ask_version,
+    first_versions,
+    name_filter,
+    search_models,
+    search_versions,
+)
 from registry_audit.registry.connection import Connection, must_listen
 from registry_audit.registry.listed import KeySet, ListedVersions, version_spool
-from registry_audit.registry.translate import translated
+from registry_audit.registry.prompts import TAG, Hidden, hidden_models, hidden_versions, is_prompt
 from registry_audit.registry.version import Key, RegisteredVersion
 
-_PAGE_SIZE = 1_000
-_MODELS_PAGE_SIZE = 250  # MLflow reads the newest versions of each with it
 _MAX_PASSES = 5
-_PROMPTS = "tags.`mlflow.prompt.is_prompt` = 'true'"
-# MLflow's default order moves when anything is updated during the scan, which loses rows (docs/mlflow.md section 4).
-_STABLE_ORDER = ["name ASC", "version_number ASC"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +36,13 @@ class RegistryListing:
     keys: KeySet  # of all of them
     notes: tuple[str, ...] = ()  # what a reader must know of how they were listed
     whole: bool = True  # False where no two passes agreed, so that a version may be missing
+    prompts: frozenset[str] = frozenset()  # names of what is no model
 
 
 def list_versions(
     connection: Connection, filter_string: str | None = None, *, whole_rows: bool = False
 ) -> RegistryListing:
-    """Every version of every registered model, prompts excluded.
+    """Every version of every registered model; prompts are named, and models that carry a prompt's tag are listed.
 
     Args:
         whole_rows: keep tags, description and all else that an audit does not need.
@@ -48,12 +54,13 @@ def list_versions(
         UsageError: the server refuses the filter or the credentials.
         CouldNotVerify: the server cannot be read.
     """
-    aliases = _aliases(connection)
-    versions, keys = _pass(connection, filter_string, aliases, whole_rows)
+    tagged = hidden_models(connection)
+    aliases = _aliases(connection, tagged)
+    versions, keys, hidden = _pass(connection, filter_string, aliases, tagged, whole_rows)
     gone, notes, stable = KeySet(), list[str](), True
     for _ in range(_MAX_PASSES - 1):
         before = keys
-        versions, keys = _pass(connection, filter_string, aliases, whole_rows)
+        versions, keys, hidden = _pass(connection, filter_string, aliases, tagged, whole_rows)
         if keys == before:
             break
         gone.update(before)
@@ -63,16 +70,24 @@ def list_versions(
         notes.append(f"the registry kept changing while it was listed; {len(gone)} versions were seen in all")
     if count := gone.missing_from(keys):
         notes.append(f"{count} versions were deleted while the registry was listed")
-    return RegistryListing(versions, keys, tuple(notes), stable)
+    prompts = frozenset(prompt.name for prompt in hidden.prompts)
+    notes += _hidden_notes(hidden, prompts, only_prompts=len(keys) == 0)
+    return RegistryListing(versions, keys, tuple(notes), stable and hidden.whole, prompts)
 
 
 def _pass(
-    connection: Connection, filter_string: str | None, aliases: dict[Key, list[str]], whole_rows: bool
-) -> tuple[ListedVersions, KeySet]:
+    connection: Connection,
+    filter_string: str | None,
+    aliases: dict[Key, list[str]],
+    tagged: tuple[Any, ...],
+    whole_rows: bool,
+) -> tuple[ListedVersions, KeySet, Hidden]:
     """One reading of the list; what a page repeats counts once."""
     spool, keys = version_spool(), KeySet()
     last, in_order = ("", 0), True
-    for version in map(_registered if whole_rows else _listed, _search_raw(connection, filter_string)):
+    hidden = hidden_versions(connection, filter_string, tagged)
+    described = _registered if whole_rows else _listed
+    for version in map(described, chain(search_versions(connection, filter_string), hidden.models)):
         if keys.add((version.name, version.version)):
             in_order &= last < version.key
             last = version.key
@@ -81,7 +96,22 @@ def _pass(
     positions = range(len(spool))
     # A database has an order of its own for letters.
     sorted_positions = positions if in_order else sorted(positions, key=lambda position: spool.at(position).key)
-    return ListedVersions(spool, array("q", sorted_positions)), keys
+    return ListedVersions(spool, array("q", sorted_positions)), keys, hidden
+
+
+def _hidden_notes(hidden: Hidden, prompts: frozenset[str], *, only_prompts: bool) -> Iterator[str]:
+    if names := sorted({version.name for version in hidden.models}):
+        shown = ", ".join(f"'{printable(name)}'" for name in names[:10]) + (", ..." if len(names) > 10 else "")
+        yield (
+            f"the tag {TAG} hides {len(hidden.models)} model versions from MLflow's own lists; they are no prompts, "
+            f"and were audited like all others: {shown}"
+        )
+    if prompts and only_prompts:
+        yield f"there are only prompts ({len(prompts)}) in the registry, and a prompt holds no model to audit"
+    elif prompts:
+        yield f"{len(prompts)} prompts of the registry were left out: a prompt holds no model to audit"
+    if not hidden.whole:
+        yield f"some versions that the tag {TAG} hides could not be asked for, and may be missing"
 
 
 def find_version(connection: Connection, name: str, selector: Selector) -> RegisteredVersion:
@@ -98,15 +128,13 @@ def find_version(connection: Connection, name: str, selector: Selector) -> Regis
     match selector:
         case Number(version):
             try:
-                with translated(f"find version {version} of {label}"):
-                    found = connection.client.get_model_version(name, version)
+                found = ask_version(connection, name, version, f"version {version} of {label}")
             except NotFound as error:
                 _model_must_exist(connection, name, label)
                 raise NotFound(f"{label} has no version {version}: {_there_is(connection, name)}") from error
         case Alias(alias):
             try:
-                with translated(f"find alias '{printable(alias)}' of {label}"):
-                    found = connection.client.get_model_version_by_alias(name, alias)
+                found = ask_alias(connection, name, alias, label)
             # An unknown alias is INVALID_PARAMETER_VALUE, not "does not exist" (docs/mlflow.md section 2).
             except UsageError as error:
                 model = _model_must_exist(connection, name, label)
@@ -119,6 +147,8 @@ def find_version(connection: Connection, name: str, selector: Selector) -> Regis
             if not staged:
                 raise NotFound(f"{label} has no version in stage {stage}: {_there_is(connection, name)}")
             found = max(staged, key=lambda version: int(version.version))
+    if is_prompt(found):
+        raise NotFound(f"'{printable(name)}' is a prompt, and a prompt holds no model that could be checked")
     if not found.aliases:
         model = _model_must_exist(connection, name, label)
         held = [alias for alias, version in dict(model.aliases or {}).items() if str(version) == str(found.version)]
@@ -133,12 +163,7 @@ def newest_versions(connection: Connection, count: int) -> list[RegisteredVersio
         UsageError: the server refuses the credentials.
         CouldNotVerify: the server cannot be read.
     """
-    if connection.is_uc:
-        models = _page(connection.client.search_registered_models, max_results=1)
-        filters = [_name_filter(model.name) for model in models]
-        pages = (_page(connection.client.search_model_versions, filter_string=chosen) for chosen in filters)
-        return [_listed(version) for page in pages for version in page]
-    return [_listed(version) for version in _page(connection.client.search_model_versions, max_results=count)]
+    return [_listed(version) for version in first_versions(connection, count)]
 
 
 def require_model(connection: Connection, name: str) -> None:
@@ -161,20 +186,9 @@ def list_models(connection: Connection) -> Iterator[RegisteredModel]:
     Raises:
         CouldNotVerify: the server cannot be read.
     """
-    size = 100 if connection.is_uc else _MODELS_PAGE_SIZE
-    for model in _pages(connection.client.search_registered_models, max_results=size):
+    for model in search_models(connection):
         tags = tuple(sorted((str(key), str(value)) for key, value in dict(model.tags or {}).items()))
         yield RegisteredModel(model.name, model.description or None, tags)
-
-
-def list_prompts(connection: Connection) -> Iterator[str]:
-    """The names of the prompts: they are kept as registered models, and no other listing shows them.
-
-    Raises:
-        AuditError: the registry knows no prompts, or cannot be read.
-    """
-    pages = _pages(connection.client.search_registered_models, filter_string=_PROMPTS, max_results=_MODELS_PAGE_SIZE)
-    return (str(model.name) for model in pages)
 
 
 def not_confirmed_gone(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -196,28 +210,33 @@ def not_confirmed_gone(connection: Connection, keys: Iterable[tuple[str, str]]) 
 
 
 def _ask_for(connection: Connection, name: str, version: str, label: str) -> None:
-    with translated(f"find {label}"):
-        connection.client.get_model_version(name, version)
+    ask_version(connection, name, version, label)
 
 
 def _of_model(connection: Connection, name: str, label: str) -> list[Any]:
-    found = [version for version in _search_raw(connection, _name_filter(name)) if version.name == name]
+    found = _all_of_model(connection, name)
     if not found:
         _model_must_exist(connection, name, label)
         raise NotFound(f"{label} has no versions")
     return found
 
 
+def _all_of_model(connection: Connection, name: str) -> list[Any]:
+    """Every version of one name, those that a prompt's tag hides included."""
+    found = {v.version: v for v in search_versions(connection, name_filter(name)) if v.name == name}
+    hidden = hidden_versions(connection, name=name)
+    return [*(found | {version.version: version for version in (*hidden.models, *hidden.prompts)}).values()]
+
+
 def _model_must_exist(connection: Connection, name: str, label: str) -> Any:
     try:
-        with translated(f"find {label}"):
-            return connection.client.get_registered_model(name)
+        return ask_model(connection, name, label)
     except NotFound as error:
         raise NotFound(f"there is no registered {label} in {_shown(connection)}") from error
 
 
 def _there_is(connection: Connection, name: str) -> str:
-    numbers = sorted(int(version.version) for version in _search_raw(connection, _name_filter(name)))
+    numbers = sorted(int(version.version) for version in _all_of_model(connection, name))
     if not numbers:
         return "it has no versions"
     return f"its versions are {', '.join(map(str, numbers[-10:]))}" + (" (the last ten)" if len(numbers) > 10 else "")
@@ -227,54 +246,13 @@ def _shown(connection: Connection) -> str:
     return connection.registry_address.shown
 
 
-def _name_filter(name: str) -> str | None:
-    """A filter for one name; None for a name with both kinds of quote, which no filter can say: list, then look."""
-    if "'" not in name:
-        return f"name='{name}'"
-    return None if '"' in name else f'name="{name}"'
-
-
-def _search_raw(connection: Connection, filter_string: str | None) -> Iterator[Any]:
-    if connection.is_uc and filter_string is None:
-        # Unity Catalog has no search over all models, and no order of its own to ask for.
-        for model in _pages(connection.client.search_registered_models, max_results=100):
-            yield from _pages(connection.client.search_model_versions, filter_string=_name_filter(model.name))
-        return
-    order = {} if connection.is_uc else {"order_by": _STABLE_ORDER}
-    yield from _pages(
-        connection.client.search_model_versions, filter_string=filter_string, max_results=_PAGE_SIZE, **order
-    )
-
-
-def _aliases(connection: Connection) -> dict[tuple[str, str], list[str]]:
+def _aliases(connection: Connection, tagged: tuple[Any, ...]) -> dict[tuple[str, str], list[str]]:
     """Aliases stand on the registered model; the search for versions leaves them out (docs/mlflow.md section 4)."""
     held: dict[tuple[str, str], list[str]] = defaultdict(list)
-    size = 100 if connection.is_uc else _MODELS_PAGE_SIZE
-    models = _pages(connection.client.search_registered_models, max_results=size)
-    for model in models:
+    for model in chain(search_models(connection), tagged):
         for alias, version in dict(model.aliases or {}).items():
             held[model.name, str(version)].append(alias)
     return held
-
-
-def _pages(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
-    """One page at a time, for a registry of any size."""
-    token, seen = None, set[str]()
-    while True:
-        page = patiently(partial(_page, search, page_token=token, **arguments))
-        yield from page
-        token = page.token
-        if not token:
-            return
-        # A server that names a page again, or goes on without giving anything, would be followed for ever.
-        if token in seen or not page:
-            raise CouldNotVerify("could not list the registry: the server's pages lead in a circle")
-        seen.add(token)
-
-
-def _page(search: Callable[..., Any], **arguments: Any) -> Any:
-    with translated("list the registry"):
-        return search(**arguments)
 
 
 def _listed(version: Any) -> RegisteredVersion:

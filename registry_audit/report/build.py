@@ -83,7 +83,7 @@ class DocumentBuilder:
         self, *, recorded: Recorded | None = None, ledger_url: str = "", generated_at: datetime | None = None
     ) -> AuditDocument:
         scope, verdicts = self._scope, self._outcome.verdicts
-        outcome = self._outcome.outcome(listed_whole=scope.listed_whole)
+        outcome = self._outcome.outcome(listed_whole=scope.answered)
         return AuditDocument(
             generated_at=(generated_at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ"),
             tool=tool(),

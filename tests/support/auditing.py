@@ -66,19 +66,24 @@ class Auditor:
 
     def __call__(self, uri: str, *arguments: str) -> Audited:
         """In this process. Give names of models: the servers are shared with other tests."""
+        report_dir, command = self._command(uri, arguments)
+        done = self.command(*command)
+        return Audited(done.exit_status, done.stdout, done.stderr, report_dir)
+
+    def command(self, *arguments: str) -> Audited:
+        """Any command of `registry-audit`, in this process; it has no report directory but the one it is given."""
         from registry_audit.cli import boundary
         from registry_audit.cli.main import registry_audit
 
-        report_dir, command = self._command(uri, arguments)
         stdout, stderr = io.StringIO(), io.StringIO()
         handler = signal.getsignal(signal.SIGTERM)
         try:
             with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
-                status = boundary.run(registry_audit, "registry-audit", command)
+                status = boundary.run(registry_audit, "registry-audit", [*arguments])
         finally:
             signal.signal(signal.SIGTERM, handler)
         self._must_be_empty()
-        return Audited(int(status), stdout.getvalue(), stderr.getvalue(), report_dir)
+        return Audited(int(status), stdout.getvalue(), stderr.getvalue(), self._directory)
 
     def program(self, uri: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Audited:
         """As a process of its own."""

@@ -36,7 +36,11 @@ class Paging:
     def client(self) -> "Paging":
         return self
 
-    def search_registered_models(self, max_results: int, page_token: str | None = None) -> Page:
+    def search_registered_models(
+        self, max_results: int, page_token: str | None = None, filter_string: str | None = None
+    ) -> Page:
+        if filter_string is not None:  # for what carries a prompt's tag
+            return Page([], None)
         found = [SimpleNamespace(name=name, aliases=held) for name, held in self._aliases.items()]
         start = int(page_token or 0)
         return Page(found[start : start + 1], str(start + 1) if start + 1 < len(found) else None)
@@ -44,6 +48,8 @@ class Paging:
     def search_model_versions(
         self, filter_string: str | None, max_results: int, order_by: list[str], page_token: str | None = None
     ) -> Page:
+        if filter_string is not None:
+            return Page([], None)
         rows, start = self._rows_at(self.asked), int(page_token or 0)
         self.asked += 1
         end = start + PAGE

@@ -1,0 +1,118 @@
+"""One question each to a registry: a version, an alias, a model, pages of a search.
+
+The store is asked and not MLflow's client, which hides whatever carries the tag of a prompt. Names with `/` or `:`,
+which registries from before MLflow's check still hold, are refused by every question but a search.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from registry_audit.errors import CouldNotVerify, NotFound
+from registry_audit.patience import patiently
+from registry_audit.printable import printable
+from registry_audit.registry.connection import Connection
+from registry_audit.registry.translate import translated
+
+_PAGE_SIZE = 1_000
+_MODELS_PAGE_SIZE = 250  # MLflow reads the newest versions of each with it
+# MLflow's default order moves when anything is updated during the scan, which loses rows (docs/mlflow.md section 4).
+_STABLE_ORDER = ["name ASC", "version_number ASC"]
+
+
+def is_refused_name(name: str) -> bool:
+    """Whether MLflow refuses to be asked for a model of this name, though its listing may hold it."""
+    return "/" in name or ":" in name
+
+
+def ask_version(connection: Connection, name: str, version: str, label: str) -> Any:
+    """Raises: NotFound: there is none. CouldNotVerify: denied, or the server cannot be read."""
+    with translated(f"find {label}"):
+        if not _only_searched(connection, name):
+            return connection.registry.get_model_version(name, version)
+    for found in search_versions(connection, name_filter(name)):
+        if found.name == name and str(found.version) == version:
+            return found
+    raise NotFound(f"could not find {label}: the registry lists none")
+
+
+def ask_alias(connection: Connection, name: str, alias: str, label: str) -> Any:
+    """The version that an alias stands for. Raises: UsageError, NotFound: there is no such alias."""
+    doing = f"find alias '{printable(alias)}' of {label}"
+    if not _only_searched(connection, name):
+        with translated(doing):
+            return connection.registry.get_model_version_by_alias(name, alias)
+    version = dict(ask_model(connection, name, label).aliases or {}).get(alias)
+    if version is None:
+        raise NotFound(f"could not {doing}: there is none")
+    return ask_version(connection, name, str(version), label)
+
+
+def ask_model(connection: Connection, name: str, label: str) -> Any:
+    """Raises: NotFound: there is no such registered model. CouldNotVerify: it is denied."""
+    if not _only_searched(connection, name):
+        with translated(f"find {label}"):
+            return connection.registry.get_registered_model(name)
+    for found in search_models(connection, name_filter(name)):
+        if found.name == name:
+            return found
+    raise NotFound(f"could not find {label}: the registry lists none")
+
+
+def search_versions(connection: Connection, filter_string: str | None) -> Iterator[Any]:
+    if connection.is_uc and filter_string is None:
+        # Unity Catalog has no search over all models, and no order of its own to ask for.
+        for model in _pages(connection.client.search_registered_models, max_results=100):
+            yield from _pages(connection.client.search_model_versions, filter_string=name_filter(model.name))
+        return
+    order = {} if connection.is_uc else {"order_by": _STABLE_ORDER}
+    yield from _pages(
+        connection.client.search_model_versions, filter_string=filter_string, max_results=_PAGE_SIZE, **order
+    )
+
+
+def search_models(connection: Connection, filter_string: str | None = None) -> Iterator[Any]:
+    size = 100 if connection.is_uc else _MODELS_PAGE_SIZE
+    filtered = {} if filter_string is None else {"filter_string": filter_string}
+    yield from _pages(connection.client.search_registered_models, max_results=size, **filtered)
+
+
+def first_versions(connection: Connection, count: int) -> list[Any]:
+    """One page of the server's own order, for a first look."""
+    if connection.is_uc:
+        models = _page(connection.client.search_registered_models, max_results=1)
+        filters = [name_filter(model.name) for model in models]
+        pages = (_page(connection.client.search_model_versions, filter_string=chosen) for chosen in filters)
+        return [version for page in pages for version in page]
+    return list(_page(connection.client.search_model_versions, max_results=count))
+
+
+def name_filter(name: str) -> str | None:
+    """A filter for one name; None for a name with both kinds of quote, which no filter can say: list, then look."""
+    if "'" not in name:
+        return f"name='{name}'"
+    return None if '"' in name else f'name="{name}"'
+
+
+def _only_searched(connection: Connection, name: str) -> bool:
+    return is_refused_name(name) and not connection.is_databricks
+
+
+def _pages(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
+    """One page at a time, for a registry of any size."""
+    token, seen = None, set[str]()
+    while True:
+        page = patiently(partial(_page, search, page_token=token, **arguments))
+        yield from page
+        token = page.token
+        if not token:
+            return
+        # A server that names a page again, or goes on without giving anything, would be followed for ever.
+        if token in seen or not page:
+            raise CouldNotVerify("could not list the registry: the server's pages lead in a circle")
+        seen.add(token)
+
+
+def _page(search: Callable[..., Any], **arguments: Any) -> Any:
+    with translated("list the registry"):
+        return search(**arguments)

@@ -1,0 +1,146 @@
+"""Prompts among the registered models, and models that a prompt's tag hides from MLflow's own lists.
+
+MLflow keeps prompts as registered models with the tag `mlflow.prompt.is_prompt`. A search leaves out every version of
+a name of which one version carries the tag, and anybody who may register versions may set it. So the tag alone says
+nothing: a prompt is what has a prompt's text and one of the sources that MLflow writes for prompts, and no run.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from registry_audit.errors import AuditError, NotFound, Transient, UsageError
+from registry_audit.patience import patiently
+from registry_audit.printable import printable
+from registry_audit.registry.asking import ask_model, ask_version, name_filter, search_models, search_versions
+from registry_audit.registry.connection import Connection
+
+TAG = "mlflow.prompt.is_prompt"
+_TEXT_TAG = "mlflow.prompt.text"
+_SOURCES = frozenset({"dummy-source", "prompt-template"})  # mlflow.prompt.constants._PROMPT_SOURCE_PLACEHOLDERS
+_TAGGED = f"tags.`{TAG}` = 'true'"
+_MOST_ASKED = 2_000  # versions that no search shows, asked for one by one
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """What MLflow's ordinary searches leave out."""
+
+    models: tuple[Any, ...] = ()  # versions of models, as MLflow describes them
+    prompts: tuple[Any, ...] = ()  # versions of prompts
+    whole: bool = True  # False where some could not be asked for
+
+
+def is_prompt(version: Any) -> bool:
+    """Whether a version is a prompt by what it is, not only by its tag."""
+    tags = _tags(version)
+    return (
+        tags.get(TAG, "").lower() == "true"
+        and _TEXT_TAG in tags
+        and (version.source or "") in _SOURCES
+        and not version.run_id
+    )
+
+
+def list_prompts(connection: Connection) -> Iterator[str]:
+    """The names of the prompts: they are kept as registered models, and no other listing shows them.
+
+    Raises:
+        AuditError: the registry knows no prompts, or cannot be read.
+    """
+    return (str(model.name) for model in search_models(connection, _TAGGED))
+
+
+def hidden_models(connection: Connection) -> tuple[Any, ...]:
+    """Registered models that carry the tag; what is asked for their aliases."""
+    return tuple(_tagged(search_models(connection, _TAGGED))) if _knows_prompts(connection) else ()
+
+
+def hidden_versions(
+    connection: Connection, filter_string: str | None = None, models: tuple[Any, ...] = (), name: str | None = None
+) -> Hidden:
+    """Every version of a name of which some version carries the tag.
+
+    Args:
+        filter_string: of the ordinary search, which holds for these versions too.
+        models: as `hidden_models` gave them.
+        name: only of this model.
+
+    Raises:
+        CouldNotVerify: the server cannot be read.
+    """
+    if not _knows_prompts(connection) or TAG in (filter_string or ""):
+        return Hidden()
+    by_name: dict[str, dict[int, Any]] = defaultdict(dict)
+    named = None if name is None else name_filter(name)
+    for version in _tagged(search_versions(connection, f"{_TAGGED} AND {named}" if named else _TAGGED)):
+        if name in (None, version.name):
+            by_name[version.name][int(version.version)] = version
+    newest = {model.name: _newest(model) for model in models}
+    asked, whole = 0, True
+    for found, known in by_name.items():
+        label = f"model '{printable(found)}'"
+        try:
+            asking = partial(ask_model, connection, found, label)
+            count = newest[found] if found in newest else _newest(patiently(asking))
+        except UsageError:
+            whole = False
+            continue
+        for number in sorted(set(range(1, min(count, 10**6) + 1)) - known.keys()):
+            asked += 1
+            if asked > _MOST_ASKED:
+                return _sorted_out(by_name, filter_string, whole=False)
+            try:
+                known[number] = patiently(partial(ask_version, connection, found, str(number), label))
+            except NotFound:
+                continue
+            except Transient:
+                raise
+            except AuditError:
+                whole = False
+    return _sorted_out(by_name, filter_string, whole=whole)
+
+
+def _sorted_out(by_name: dict[str, dict[int, Any]], filter_string: str | None, *, whole: bool) -> Hidden:
+    everything = [known[number] for _, known in sorted(by_name.items()) for number in sorted(known)]
+    chosen = _filtered(everything, filter_string)
+    return Hidden(
+        models=tuple(version for version in chosen if not is_prompt(version)),
+        prompts=tuple(version for version in chosen if is_prompt(version)),
+        whole=whole,
+    )
+
+
+def _filtered(versions: list[Any], filter_string: str | None) -> list[Any]:
+    if filter_string is None or not versions:
+        return versions
+    from mlflow.utils.search_utils import SearchModelVersionUtils
+
+    comparable = [copy(version) for version in versions]
+    for version in comparable:
+        version._version = int(version.version)  # over HTTP it is a text
+    found: list[Any] = SearchModelVersionUtils.filter(comparable, filter_string)
+    return found
+
+
+def _knows_prompts(connection: Connection) -> bool:
+    return not (connection.is_uc or connection.is_databricks)
+
+
+def _tagged(search: Iterator[Any]) -> Iterator[Any]:
+    """What a search for the tag gives: nothing, where the server is older than such a search."""
+    try:
+        yield from search
+    except UsageError:
+        return
+
+
+def _newest(model: Any) -> int:
+    return max((int(version.version) for version in model.latest_versions or ()), default=0)
+
+
+def _tags(version: Any) -> dict[str, str]:
+    return dict(getattr(version, "_tags", None) or version.tags or {})
