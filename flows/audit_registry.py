@@ -26,6 +26,7 @@ from registry_audit.audit.workdir import WorkDirectory
 from registry_audit.cli.ledger import ledger_url
 from registry_audit.cli.workplace import must_be_writable
 from registry_audit.errors import AuditError
+from registry_audit.ledger.record import registry_of
 from registry_audit.model.limits import Limits
 from registry_audit.registry.address import shown_address
 from registry_audit.report.view import result_words
@@ -159,7 +160,11 @@ def audit_registry(
         engine = Engine(batch_size, scheduler, fan_out)
         # A filter chooses some versions, as the audit on registration does: that waits for no audit of hours.
         alone = only_audit_of(options.registry_uri or options.tracking_uri, work) if filter is None else nullcontext()
-        with alone, engine.share(options) as shared:
+        with (
+            work.held(registry_of(options.registry_uri or options.tracking_uri)),
+            alone,
+            engine.share(options) as shared,
+        ):
             return _audit(shared, work, parameters.path(report_dir), engine)
     except AuditError as error:
         return refused(error)
@@ -172,6 +177,7 @@ def _audit(options: AuditOptions, work: WorkDirectory, directory: Path | None, e
     job = audit_job(options, work.audit_id)
     try:
         scope = list_versions(job)
+        work.belongs_to(registry_of(options.registry_uri or options.tracking_uri))
         listeners.listed(scope)
         server = shown_address(scope.tracking_uri)
         log.info("audit %s: %d of %d versions in %s", job.audit_id, len(scope.versions), scope.listed_count, server)

@@ -9,6 +9,9 @@ import unicodedata
 # Everything a terminal could act on or a reader could not see: control characters (C0, C1, DEL), format
 # characters (bidi overrides, zero width), lone surrogates, private use, unassigned, line and paragraph separators.
 _UNPRINTABLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# NUL and lone surrogates, and the texts that their escapes are. What `printable` makes of any of them is one again,
+# so that no other name is stored as what one of them becomes.
+_UNSTORABLE = re.compile(r"[\0\ud800-\udfff]|\\x00|\\ud[89a-f][0-9a-f]{2}")
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&$@:])")
 
 
@@ -23,8 +26,11 @@ def printable(text: str) -> str:
 
 
 def storable(text: str) -> str:
-    """A name as the columns hold it: what no database takes (NUL, lone surrogates) as escapes, all else as it is."""
-    return printable(text) if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text) else text
+    """A name as the columns hold it: what no database takes (NUL, lone surrogates) as escapes, all else as it is.
+
+    Law: two different names are never stored the same. A name that spells such an escape is therefore escaped too.
+    """
+    return printable(text) if _UNSTORABLE.search(text) else text
 
 
 def markdown(text: str) -> str:

@@ -18,11 +18,11 @@ from typing import TextIO
 
 from registry_audit.audit.copies import Reading
 from registry_audit.audit.turns import Turns
+from registry_audit.audit.workdir import READINGS
 from registry_audit.errors import UsageError
 from registry_audit.model.listing import Listing, Problem
 from registry_audit.model.manifest import ManifestEntry
 
-_FILE = "readings.jsonl"
 _MAX_ENTRIES = 5_000  # manifest entries kept in memory, a few megabytes
 
 Readings = tuple[Reading, ...]
@@ -64,7 +64,7 @@ class ReadingCache:
         if directory is not None:
             try:
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-                path = directory / _FILE
+                path = directory / READINGS
                 path.touch(mode=0o600)
                 torn = self._load(path)
                 self._file = path.open("a", encoding="ascii")

@@ -1,17 +1,26 @@
 """Where the readings of one audit outlive its process."""
 
+import contextlib
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from registry_audit.errors import UsageError
+from registry_audit.printable import printable
 
+READINGS = "readings.jsonl"
+_LOCK, _REGISTRY = "running", "registry"
 _MAX_ID_CHARACTERS = 100
+_held: set[Path] = set()  # by this process: a flow that runs in it is part of the command that started it
 
 
 class WorkDirectory:
-    """Named by the audit's id, so that the same id finds what an interrupted audit has read; removed when complete."""
+    """Named by the audit's id, so that the same id finds what an interrupted audit has read.
+
+    Only an audit that succeeded removes it. Who cannot go on, for whatever reason, leaves everything in place.
+    """
 
     def __init__(self, audit_id: str | None) -> None:
         """
@@ -29,6 +38,81 @@ class WorkDirectory:
             raise UsageError(f"an audit id has up to {_MAX_ID_CHARACTERS} letters, digits, - and _")
         root = os.environ.get("REGISTRY_AUDIT_CACHE_DIR")
         self.path = (Path(root) if root else user_cache_path("registry-audit")) / "audits" / self.audit_id
+        self._is_resumed = self.path.exists()
+
+    @contextlib.contextmanager
+    def held(self, registry: str) -> Iterator[None]:
+        """Nobody else goes on with this audit meanwhile.
+
+        Args:
+            registry: identity of the address that is audited.
+
+        Raises:
+            UsageError: the audit of this id is running, or is of another registry, or the directory cannot be made.
+        """
+        if self.path in _held:
+            yield
+            return
+        self._must_be_of(registry)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = (self.path / _LOCK).open("a", encoding="ascii")
+        except OSError as error:
+            message = f"the audit's working directory {self.path} is not writable: {error.strerror}"
+            raise UsageError(message) from error
+        with lock:
+            if not _locked(lock.fileno()):
+                raise UsageError(
+                    f"the audit {self.audit_id} is running in another process: wait for its end, or give another "
+                    "--audit-id. Nothing of it was touched"
+                )
+            _held.add(self.path)
+            try:
+                yield
+            finally:
+                _held.discard(self.path)
+
+    def belongs_to(self, registry: str) -> None:
+        """Note which registry was listed, so that the audit cannot be resumed with the address of another."""
+        with contextlib.suppress(OSError):  # it only protects from a mistake
+            (self.path / _REGISTRY).write_text(registry, encoding="utf-8", errors="surrogatepass")
+
+    @property
+    def has_readings(self) -> bool:
+        with contextlib.suppress(OSError):
+            return (self.path / READINGS).stat().st_size > 0
+        return False
+
+    def leave(self) -> None:
+        """Of an audit that did not come to its end: everything stays, unless it has only begun and read nothing."""
+        if not self._is_resumed and not self.has_readings:
+            self.remove()
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def _must_be_of(self, registry: str) -> None:
+        try:
+            other = (self.path / _REGISTRY).read_text(encoding="utf-8", errors="surrogatepass")
+        except OSError:
+            return
+        if other != registry:
+            raise UsageError(
+                f"the audit {self.audit_id} is of the registry {printable(other)}, and {printable(registry)} is "
+                "another address: resume it with the address it was started with. Nothing of it was touched"
+            )
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether the lock is this process's now. The system gives it back when the process ends, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True

@@ -18,6 +18,7 @@ from registry_audit.errors import AuditError
 
 if TYPE_CHECKING:
     from registry_audit.audit.options import AuditOptions
+    from registry_audit.audit.scope import Scope
     from registry_audit.report.document import AuditDocument
 
 Run = Callable[["AuditOptions", WorkDirectory, Progress], "AuditDocument"]
@@ -104,20 +105,29 @@ def audit_command(run: Run) -> click.Command:
         if report_dir is not None:
             must_be_writable(report_dir, "--report-dir")
         work = WorkDirectory(audit_id)
-        try:
-            with Progress(quiet=quiet) as progress:
-                document = run(options, work, progress)
-        except KeyboardInterrupt:
-            click.echo(f"to resume, run the same command with --audit-id {work.audit_id}", err=True)
-            raise
-        except AuditError:
+        with work.held(_identity(options)):
+            try:
+                with Progress(quiet=quiet) as progress:
+                    document = run(options, work, progress)
+            except KeyboardInterrupt:
+                click.echo(f"to resume, run the same command with --audit-id {work.audit_id}", err=True)
+                raise
+            except AuditError:
+                work.leave()
+                if work.has_readings:
+                    click.echo(f"what was read is kept: to resume, give --audit-id {work.audit_id}", err=True)
+                raise
+            _show(document, report_dir, format, verbose=verbose)
             work.remove()
-            raise
-        _show(document, report_dir, format, verbose=verbose)
-        work.remove()
-        return document.outcome.exit_status
+            return document.outcome.exit_status
 
     return command
+
+
+def _identity(options: "AuditOptions") -> str:
+    from registry_audit.ledger.record import registry_of
+
+    return registry_of(options.registry_uri or options.tracking_uri)
 
 
 def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
@@ -152,11 +162,15 @@ def _run_here(options: "AuditOptions", work: WorkDirectory, progress: Progress) 
     import_library()
     from registry_audit.api import audit_registry
 
+    def listed(scope: "Scope") -> None:
+        work.belongs_to(_identity(options))
+        progress.listed(scope)
+
     return audit_registry(
         options,
         audit_id=work.audit_id,
         work_directory=work.path,
-        on_listed=progress.listed,
+        on_listed=listed,
         on_done=progress.done,
         on_bytes=progress.bytes,
     )

@@ -7,8 +7,9 @@ from registry_audit.audit.baseline import BaselineView
 from registry_audit.audit.comparing import Difference, Kind
 from registry_audit.audit.expected import explains_meta
 from registry_audit.audit.judging import Finding, VersionAudit, findings_of, sorted_findings
+from registry_audit.ledger.drafts import subject_of
 from registry_audit.ledger.known_bytes import DAMAGED, KnownBytes
-from registry_audit.ledger.memory import Baseline, Bytes, Memory, finding_key
+from registry_audit.ledger.memory import Baseline, Memory, Subject, finding_key
 from registry_audit.model.listing import Problem
 from registry_audit.model.manifest import Manifest
 from registry_audit.printable import printable, storable
@@ -26,16 +27,12 @@ def assess(audit: VersionAudit, memory: Memory, fetch: FetchManifest, *, today: 
     key = storable(version.name), version.version
     view, problems = _beside_baseline(audit, memory.baselines.get(key), memory.known_bytes.get(key, ()), fetch)
     findings = sorted_findings((*audit.findings, *findings_of(version, problems)))
-    run, reg = audit.run_model, audit.reg_model
-    bytes_now = (run.manifest_digest if run else None, reg.manifest_digest if reg else None)
+    beside = replace(audit, baseline=view)
+    now = subject_of(beside)
     if audit.only_listed:  # what the bytes are now is not known: a waiver holds for those last read
         last = memory.last_readings.get(key)
-        bytes_now = last.bytes if last else bytes_now
-    return replace(
-        audit,
-        baseline=view,
-        findings=tuple(_with_life(version, finding, memory, bytes_now, today) for finding in findings),
-    )
+        now = last.subject if last else now
+    return replace(beside, findings=tuple(_with_life(version, finding, memory, now, today) for finding in findings))
 
 
 def vanished(
@@ -52,7 +49,7 @@ def vanished(
     problem = Problem("RA009", f"it was not listed: {hidden}") if hidden else Problem("RA011", message)
     findings = findings_of(gone, [problem])
     reading = memory.last_readings.get((name, version))
-    last_bytes = reading.bytes if reading else (None, None)
+    last_seen = reading.subject if reading else Subject(None, None, None)
     view = BaselineView(
         BaselineStatus.NOT_READ if hidden else BaselineStatus.VANISHED,
         (),
@@ -69,7 +66,7 @@ def vanished(
         run_model=None,
         reg_model=None,
         comparison=None,
-        findings=tuple(_with_life(gone, finding, memory, last_bytes, today) for finding in findings),
+        findings=tuple(_with_life(gone, finding, memory, last_seen, today) for finding in findings),
         baseline=view,
     )
 
@@ -158,14 +155,14 @@ def _sentence(difference: Difference) -> str:
     return f"{path} was {old}, is {new}"
 
 
-def _with_life(version: RegisteredVersion, finding: Finding, memory: Memory, bytes_now: Bytes, today: str) -> Finding:
+def _with_life(version: RegisteredVersion, finding: Finding, memory: Memory, now: Subject, today: str) -> Finding:
     key = finding_key(version, finding)
     first_seen = memory.open_findings.get(key)
     return replace(
         finding,
         first_seen=(first_seen or today)[:10],
         new=first_seen is None,
-        waiver=memory.waiver_of(key, bytes_now, today=today),
+        waiver=memory.waiver_of(key, now, today=today),
     )
 
 

@@ -1,10 +1,13 @@
 """What an audit says of one version, as entries for the chain."""
 
+import hashlib
+import json
 from typing import Any
 
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.summary import CopySummary
 from registry_audit.ledger.chain import Draft, Kind
+from registry_audit.ledger.memory import Subject
 from registry_audit.model.manifest import Manifest
 from registry_audit.redact import redact
 from registry_audit.verdict import Verdict
@@ -43,6 +46,16 @@ def accepted_draft(
     return Draft(Kind.ACCEPTED, registry, version.name, version.version, audit_id, body)
 
 
+def subject_of(audit: VersionAudit) -> Subject:
+    """What the findings of a row that stands beside its baseline were seen on."""
+    between = audit.comparison.differences if audit.comparison else ()
+    since = audit.baseline.differences if audit.baseline else ()
+    told = [[[d.path, d.kind.value, d.sizes, d.digests] for d in differences] for differences in (between, since)]
+    digest = "sha256:" + hashlib.sha256(json.dumps(told).encode("ascii")).hexdigest()
+    run, reg = audit.run_model, audit.reg_model
+    return Subject(run.manifest_digest if run else None, reg.manifest_digest if reg else None, digest)
+
+
 def manifests_of(audit: VersionAudit) -> dict[str, Manifest]:
     """By digest."""
     copies = (copy for copy in (audit.run_model, audit.reg_model) if copy is not None)
@@ -58,6 +71,7 @@ def _reading(audit: VersionAudit) -> dict[str, Any]:
         "manifest": reg.manifest_digest if reg else None,
         "run_manifest": run.manifest_digest if run else None,
         "storages": [storages[identity] for identity in sorted(storages)],
+        "differences": subject_of(audit).differences,
         "rules": sorted({finding.rule for finding in audit.findings}),
         "creation_time_ms": audit.version.creation_time_ms,
         "run_id": audit.version.run_id,

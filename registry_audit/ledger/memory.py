@@ -13,7 +13,34 @@ from registry_audit.registry.version import RegisteredVersion
 
 Key = tuple[str, str]  # name, version
 FindingKey = tuple[str, str, str, str]  # name, version, rule, path or ""
-Bytes = tuple[str | None, str | None]  # digests of the manifests of the run model and of the registry model
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a finding was seen on, and so what a waiver of it is bound to."""
+
+    run_manifest: str | None  # digest of the run model's manifest; None where it was not read whole
+    manifest: str | None  # of the registry model's
+    differences: str | None  # digest over what differed, between the copies and from the baseline; None: not recorded
+
+    @property
+    def is_whole(self) -> bool:
+        return self.run_manifest is not None and self.manifest is not None
+
+    def is_what_was_waived(self, now: "Subject") -> bool:
+        """Whether a waiver of this still holds. Of bytes that nobody knows, no waiver does."""
+        if not (self.is_whole and (self.run_manifest, self.manifest) == (now.run_manifest, now.manifest)):
+            return False
+        return self.differences is None or self.differences == now.differences  # release 0.1.0 recorded none
+
+
+@dataclass(frozen=True, slots=True)
+class GivenWaiver:
+    """A waiver as the ledger holds it."""
+
+    waiver: Waiver
+    subject: Subject
+    paths: tuple[str, ...] | None  # the files that the finding was on; None where release 0.1.0 did not record them
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +69,11 @@ class LastReading:
     verdict: str
     # identity and fingerprint of each storage, the digest of its manifest, and when it was last read in full
     storages: tuple[tuple[str, str, str, str], ...]
+    differences: str | None = None  # see Subject
 
     @property
-    def bytes(self) -> Bytes:
-        return self.run_manifest, self.manifest
+    def subject(self) -> Subject:
+        return Subject(self.run_manifest, self.manifest, self.differences)
 
 
 @dataclass(slots=True)
@@ -54,18 +82,20 @@ class Memory:
 
     baselines: dict[Key, Baseline] = field(default_factory=dict)
     open_findings: dict[FindingKey, str] = field(default_factory=dict)  # -> first seen
-    waivers: dict[FindingKey, tuple[Waiver, Bytes]] = field(default_factory=dict)  # -> for which bytes
+    waivers: dict[FindingKey, GivenWaiver] = field(default_factory=dict)
     last_readings: dict[Key, LastReading] = field(default_factory=dict)
     known_bytes: dict[Key, tuple[KnownBytes, ...]] = field(default_factory=dict)  # of versions without a baseline
     previous_audit: Entry | None = None  # the newest finished one
 
-    def waiver_of(self, key: FindingKey, bytes_now: Bytes, *, today: str) -> Waiver | None:
-        """A waiver that holds: not expired, and for these very bytes."""
-        name, version, rule, _ = key
+    def waiver_of(self, key: FindingKey, now: Subject, *, today: str) -> Waiver | None:
+        """A waiver that holds: not expired, for these very bytes and differences, and given for this file too."""
+        name, version, rule, path = key
         for wanted in (key, (name, version, rule, "")):
-            waiver, waived_bytes = self.waivers.get(wanted, (None, (None, None)))
-            if waiver is not None and waiver.until >= today and waived_bytes == bytes_now:
-                return waiver
+            given = self.waivers.get(wanted)
+            if given is None or given.waiver.until < today or not given.subject.is_what_was_waived(now):
+                continue
+            if wanted == key or given.paths is None or path in given.paths:
+                return given.waiver
         return None
 
 
@@ -105,9 +135,10 @@ def load_findings(reader: LedgerReader, registry: str) -> Memory:
         elif entry.kind == Kind.FINDING_RESOLVED:
             memory.open_findings.pop(key, None)
         else:
-            memory.waivers[key] = (
+            memory.waivers[key] = GivenWaiver(
                 Waiver(body["by"], body["reason"], body["until"]),
-                (body.get("run_manifest"), body.get("manifest")),
+                Subject(body.get("run_manifest"), body.get("manifest"), body.get("differences")),
+                tuple(body["paths"]) if "paths" in body else None,
             )
     for entry in reader.of_kind(Kind.AUDIT_FINISHED, registry=registry):
         memory.previous_audit = entry
@@ -125,6 +156,7 @@ def last_reading(entry: Entry) -> LastReading:
         body.get("run_manifest"),
         body.get("verdict", ""),
         storages,
+        body.get("differences"),
     )
 
 

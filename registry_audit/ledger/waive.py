@@ -1,12 +1,13 @@
-"""Waiving a finding: somebody answers for it, until a day or until the bytes change."""
+"""Waiving a finding: somebody answers for it, until a day, or until the bytes or what differs in them change."""
 
 from datetime import date
+from typing import Any
 
 from registry_audit.errors import UsageError
 from registry_audit.ledger.chain import Draft, Entry, Kind
-from registry_audit.ledger.memory import last_reading, load_findings, today
+from registry_audit.ledger.memory import Subject, last_reading, load_findings, today
 from registry_audit.ledger.store import Ledger
-from registry_audit.printable import printable
+from registry_audit.printable import printable, storable
 from registry_audit.rules import RULE_BY_ID
 
 
@@ -28,12 +29,16 @@ def waive(
         until: the last day it holds, YYYY-MM-DD, UTC.
 
     Raises:
-        UsageError: no such rule or open finding, no reason, or a day that has passed.
+        UsageError: no such rule or open finding, no name or reason, a day that has passed, or the version was not read
+            whole, so that there is nothing that the waiver could be bound to.
     """
     if rule not in RULE_BY_ID:
         raise UsageError(f"there is no rule '{printable(rule)}': rules are {', '.join(sorted(RULE_BY_ID))}")
     if not reason.strip():
         raise UsageError("waiving needs a reason: --reason TEXT")
+    if not by.strip():
+        raise UsageError("waiving needs the name of who answers for it: --by NAME")
+    name, label = storable(name), f"{printable(name)}/{printable(version)}"
     try:
         day = date.fromisoformat(until).isoformat()
     except ValueError as error:
@@ -42,12 +47,25 @@ def waive(
         raise UsageError(f"--until {day} has passed")
     with ledger.writing() as writer:
         memory = load_findings(writer, registry)
-        if not any(
-            key[:3] == (name, version, rule) and (path is None or key[3] == path) for key in memory.open_findings
-        ):
-            raise UsageError(f"{printable(name)}/{printable(version)} has no open finding {rule}")
+        paths = sorted(key[3] for key in memory.open_findings if key[:3] == (name, version, rule))
+        if not paths or (path is not None and path not in paths):
+            raise UsageError(f"{label} has no open finding {rule}")
         readings = writer.of_version(registry, name, version, Kind.READING)
-        run, reg = last_reading(readings[-1]).bytes if readings else (None, None)
-        body = {"rule": rule, "path": path, "by": by, "reason": reason, "until": day}
-        body |= {"run_manifest": run, "manifest": reg}
+        seen = last_reading(readings[-1]).subject if readings else Subject(None, None, None)
+        if not seen.is_whole:
+            raise UsageError(
+                f"{label} was not read whole by its last audit: there are no bytes that a waiver of {rule} could be "
+                "bound to, and it would hold whatever they become. Make it readable, audit it, then waive"
+            )
+        if seen.differences is None:
+            raise UsageError(f"{label} was last audited by an older release: audit it once more, then waive")
+        body: dict[str, Any] = {
+            "rule": rule,
+            "path": path,
+            "by": by,
+            "reason": reason,
+            "until": day,
+            "run_manifest": seen.run_manifest,
+        }
+        body |= {"manifest": seen.manifest, "differences": seen.differences, "paths": paths if path is None else [path]}
         return writer.append([Draft(Kind.WAIVED, registry, name, version, body=body)])

@@ -3,7 +3,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_audit.printable import markdown, printable
+from registry_audit.printable import markdown, printable, storable
 
 anything = st.text(st.characters())
 
@@ -31,3 +31,18 @@ def test_markdown_cannot_be_broken_out_of() -> None:
     assert "<" not in shown
     assert "\n" not in shown
     assert all(shown[i - 1] == "\\" for i, char in enumerate(shown) if char in "|[]()`")
+
+
+_escape_like = st.sampled_from(["\0", "\ud800", "\x01", "\\", "\\x00", "\\ud800", "x00", "é", "e\u0301", "a"])
+
+
+@given(st.lists(_escape_like, max_size=6).map("".join), st.lists(_escape_like, max_size=6).map("".join))
+def test_two_names_are_never_stored_the_same(one: str, other: str) -> None:
+    assert (storable(one) == storable(other)) == (one == other)
+    assert "\0" not in storable(one)
+    storable(one).encode("utf-8")
+
+
+def test_ordinary_names_are_stored_as_they_are() -> None:
+    for name in ("wine", "a\\b", "tab\there", "weiß", "\\x01", "C:\\udp"):
+        assert storable(name) == name

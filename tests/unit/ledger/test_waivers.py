@@ -1,5 +1,6 @@
 """A waived finding is shown, makes no exit status, and comes back by itself."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from registry_audit.errors import UsageError
 from registry_audit.ledger import memory
 from registry_audit.ledger import record as recording
 from registry_audit.ledger import waive as waiving
+from registry_audit.ledger.chain import Draft, Kind
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.waive import waive
 from registry_audit.model.listing import Problem
@@ -107,6 +109,54 @@ def test_what_could_not_be_verified_stays_incomplete(ledger: Ledger) -> None:
     assert exit_status(record(ledger, lost)) == 3
 
 
+@pytest.mark.parametrize("half", ["run", "reg", "both"])
+def test_what_was_not_read_whole_cannot_be_waived(ledger: Ledger, half: str) -> None:
+    """Its bytes are unknown, and would be as unknown whatever they became."""
+    blocked = row(run_files=CHANGED, problems=(Problem("RA013", "a symlink"),), verdict=Verdict.UNVERIFIABLE)
+    assert blocked.run_model is not None
+    assert blocked.reg_model is not None
+    run = replace(blocked.run_model, manifest=None, manifest_digest=None)
+    reg = replace(blocked.reg_model, manifest=None, manifest_digest=None)
+    blocked = replace(
+        blocked,
+        run_model=blocked.run_model if half == "reg" else run,
+        reg_model=blocked.reg_model if half == "run" else reg,
+    )
+    record(ledger, blocked)
+    with pytest.raises(UsageError, match="was not read whole"):
+        do_waive(ledger, "RA013")
+
+
+def test_an_old_waiver_of_unknown_bytes_does_not_hold(ledger: Ledger) -> None:
+    """Release 0.1.0 could record one."""
+    body = {"rule": "RA009", "path": None, "by": "me", "reason": "known", "until": TOMORROW}
+    ledger.append([Draft(Kind.WAIVED, REGISTRY, "wine", "1", body=body | {"run_manifest": None, "manifest": None})])
+    denied = row(listed=False, problems=(Problem("RA009", "denied"),), verdict=Verdict.UNVERIFIABLE)
+    assert waived(record(ledger, denied)) == set()
+
+
+def test_it_does_not_cover_other_differences(changed: Ledger) -> None:
+    """Other bytes were accepted meanwhile: what is there now is another change."""
+    do_waive(changed)
+    assert exit_status(record(changed, row(files=CHANGED))) == 0
+    accepted = row(files=AGAIN).reg_model
+    assert accepted is not None
+    assert accepted.manifest is not None
+    with changed.writing() as writer:
+        writer.keep_manifests({accepted.manifest.digest(): accepted.manifest})
+        body = {"manifest": accepted.manifest.digest(), "by": "me", "reason": "other", "creation_time_ms": 1_000}
+        writer.append([Draft(Kind.ACCEPTED, REGISTRY, "wine", "1", body=body)])
+    recorded = record(changed, row(files=CHANGED))
+    assert (waived(recorded), exit_status(recorded)) == (set(), 1)
+
+
+def test_all_of_a_rule_are_those_it_was_given_for(ledger: Ledger) -> None:
+    a, b = (Problem("RA007", "missing", path, blocks=False) for path in ("a", "b"))
+    record(ledger, row(problems=(a,)))
+    do_waive(ledger, "RA007")
+    assert waived(record(ledger, row(problems=(a, b)))) == {("RA007", "a")}
+
+
 def test_one_path_or_all_of_a_rule(ledger: Ledger) -> None:
     problems = tuple(Problem("RA007", "missing", path, blocks=False) for path in ("a", "b"))
     audit = row(problems=problems)
@@ -149,6 +199,7 @@ def test_an_audit_of_something_else_leaves_a_waiver_alone(changed: Ledger) -> No
         ({"version": "2"}, "has no open finding RA002"),
         ({"path": "model.pkl"}, "has no open finding RA002"),
         ({"reason": " "}, "needs a reason"),
+        ({"by": " "}, "needs the name"),
         ({"until": YESTERDAY}, "has passed"),
         ({"until": "soon"}, "is no day: write YYYY-MM-DD"),
     ],

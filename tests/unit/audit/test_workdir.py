@@ -1,0 +1,74 @@
+"""What an interrupted audit has read stays until an audit of that id has succeeded."""
+
+from pathlib import Path
+
+import pytest
+from support.ledgers import registry_audit
+
+from registry_audit.audit import workdir
+from registry_audit.audit.workdir import READINGS, WorkDirectory
+from registry_audit.errors import UsageError
+
+_ONE, _OTHER = "http://one.example:5000", "http://other.example:5000"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REGISTRY_AUDIT_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def interrupted(audit_id: str = "r1") -> Path:
+    """An audit that had read something, and was killed."""
+    work = WorkDirectory(audit_id)
+    with work.held(_ONE):
+        work.belongs_to(_ONE)
+        (work.path / READINGS).write_text('{"key": "x", "readings": []}\n', encoding="ascii")
+    return work.path
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in directory.iterdir() if file.is_file()}
+
+
+def test_another_registry_is_refused_and_nothing_is_touched() -> None:
+    path = interrupted()
+    before = contents(path)
+    with pytest.raises(UsageError, match="resume it with the address"), WorkDirectory("r1").held(_OTHER):
+        pytest.fail("it must not be entered")
+    assert contents(path) == before
+    with WorkDirectory("r1").held(_ONE):
+        assert contents(path) == before
+
+
+def test_a_living_audit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = interrupted()
+    with WorkDirectory("r1").held(_ONE):
+        with WorkDirectory("r1").held(_ONE):
+            pass  # a flow that runs in the process of its command
+        monkeypatch.setattr(workdir, "_held", set())  # as another process sees it
+        before = contents(path)
+        with pytest.raises(UsageError, match="is running in another process"), WorkDirectory("r1").held(_ONE):
+            pytest.fail("it must not be entered")
+        assert contents(path) == before
+
+
+def test_what_could_not_go_on_leaves_readings_and_nothing_else() -> None:
+    path = interrupted()
+    resumed, fresh = WorkDirectory("r1"), WorkDirectory(None)
+    for work in (resumed, fresh):
+        with work.held(_ONE):
+            work.leave()
+    assert (path / READINGS).is_file()
+    assert not fresh.path.exists()
+
+
+@pytest.mark.parametrize("uri", ["sqlite:////nowhere/at/all.db", "ftp://what", "{tmp}/file"])
+def test_a_wrong_address_leaves_everything(uri: str, tmp_path: Path) -> None:
+    path = interrupted()
+    before = (path / READINGS).read_bytes()
+    uri = uri.format(tmp=tmp_path)
+    said = registry_audit("audit", "--tracking-uri", uri, "--audit-id", "r1", "--ledger", "none", "--quiet")
+    assert said.exit_status != 0
+    assert (path / READINGS).read_bytes() == before
+    assert (path / "registry").read_text(encoding="utf-8") == _ONE
