@@ -11,7 +11,6 @@ from flows.parameters import Uri
 from registry_audit.cli.ledger import ledger_url
 from registry_audit.errors import AuditError
 from registry_audit.ledger.accept import Acceptance
-from registry_audit.ledger.record import who
 from registry_audit.printable import markdown
 from registry_audit.verdict import ExitStatus
 from tasks.accept import accept_versions
@@ -37,8 +36,9 @@ def _run_name() -> str:
 def accept_baseline(
     versions: list[str],
     reason: str,
-    by: str | None = None,
+    by: str,
     dry_run: bool = True,
+    despite: list[str] | None = None,
     tracking_uri: Uri | None = None,
     registry_uri: Uri | None = None,
     registry_name: str | None = None,
@@ -52,8 +52,10 @@ def accept_baseline(
     Args:
         versions: Each as NAME/V.
         reason: Why these bytes are the right ones.
-        by: Who accepts; else the user of the process that runs the flow.
+        by: Who accepts and answers for it.
         dry_run: Only say what would be accepted.
+        despite: Rules, for instance RA004, whose findings of severity high or critical do not keep a version from being
+            accepted.
         tracking_uri: Tracking server, without credentials; else MLFLOW_TRACKING_URI of the worker, else the Prefect
             variable registry_audit_tracking_uri.
         registry_uri: Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of the worker, else
@@ -72,7 +74,7 @@ def accept_baseline(
         )
         job = Job(options.server, options, parameters.this_run())
         try:
-            accepted, head = accept_versions(job, tuple(versions), by or who(), reason, dry_run)
+            accepted, head = accept_versions(job, tuple(versions), by, reason, dry_run, tuple(despite or ()))
         finally:
             close_job(job)
     except AuditError as error:

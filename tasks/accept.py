@@ -13,7 +13,7 @@ from tasks.session import Job, open_session
 @task(name="accept", task_run_name="accept", **UNCACHED)
 @presentable
 def accept_versions(
-    job: Job, versions: tuple[str, ...], by: str, reason: str, dry_run: bool
+    job: Job, versions: tuple[str, ...], by: str, reason: str, dry_run: bool, despite: tuple[str, ...] = ()
 ) -> tuple[tuple[Acceptance, ...], str | None]:
     """What was, or would be, accepted; and the ledger's new head, if there is one. Never tried again by itself.
 
@@ -27,7 +27,7 @@ def accept_versions(
     session, ledger = open_session(job), open_ledger(job.options.ledger, create=False)
     with ledger.reading() as reader:
         registry = audited_registry(reader, session.connection.identity, job.options.registry_name)
-    prepared = prepare(session, ledger, registry, versions, by=by, reason=reason)
+    prepared = prepare(session, ledger, registry, versions, by=by, reason=reason, despite=despite)
     if dry_run:
         return prepared, None
     head = accept(ledger, registry, prepared)

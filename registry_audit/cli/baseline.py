@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
+_HEAD = click.option(
+    "--head",
+    "heads",
+    multiple=True,
+    metavar="DIGEST|FILE",
+    help="A head that an earlier report states, or that report's audit.json: it must be in the chain. May be repeated.",
+)
+
+
 @click.group("baseline", context_settings=_HELP)
 def command() -> None:
     """The baselines in the ledger: what the bytes of each version were when somebody accepted them."""
@@ -137,6 +146,12 @@ def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
 @click.argument("versions", metavar="NAME/V ...", nargs=-1, required=True)
 @click.option("--reason", required=True, metavar="TEXT", help="Why these bytes are the right ones.")
 @click.option("--by", metavar="NAME", help="Who accepts. [default: user@host]")
+@click.option(
+    "--despite",
+    multiple=True,
+    metavar="RA...",
+    help="Accept although there is a high or critical finding of this rule; may be repeated.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be accepted, and accept nothing.")
 @server_options
 @registry_name_option
@@ -146,6 +161,7 @@ def accept_baseline(
     versions: tuple[str, ...],
     reason: str,
     by: str | None,
+    despite: tuple[str, ...],
     dry_run: bool,
     ledger: str | None,
     tracking_uri: str | None,
@@ -168,7 +184,8 @@ def accept_baseline(
     session = open_session(
         AuditOptions.model_validate({"tracking_uri": uri, "registry_uri": registry_uri, "digest": digest})
     )
-    prepared = prepare(session, opened, registry, versions, by=by or who(), reason=reason)
+    by = who() if by is None else by
+    prepared = prepare(session, opened, registry, versions, by=by, reason=reason, despite=despite)
     for acceptance in prepared:
         files = f"{len(acceptance.changed_paths)} changed files" if acceptance.kind == "changed" else acceptance.kind
         digest = acceptance.digest or "as gone"
@@ -214,7 +231,9 @@ def waive_finding(
     opened = _opened(ledger)
     with opened.reading() as reader:
         registry = _one_registry(reader, registry_uri or tracking_uri, registry_name)
-    head = waive(opened, registry, name, number, rule, path=path, by=by or who(), reason=reason, until=until)
+    head = waive(
+        opened, registry, name, number, rule, path=path, by=who() if by is None else by, reason=reason, until=until
+    )
     remember(opened, head)
     click.echo(f"waived {rule} on {printable(version)} until {until}")
 
@@ -241,22 +260,26 @@ def show_history(
 
 
 @command.command("verify", context_settings=_HELP)
-@click.option("--head", metavar="DIGEST", help="A head from an earlier report: it must be in the chain.")
+@_HEAD
 @ledger_option
-def verify_ledger(head: str | None, ledger: str | None) -> None:
+def verify_ledger(heads: tuple[str, ...], ledger: str | None) -> None:
     """Recompute the chain and every manifest. Exit status 4 if anything was changed, removed or added."""
-    from registry_audit.errors import LedgerError
     from registry_audit.ledger.chain import Kind
+    from registry_audit.ledger.clock import clock_note
+    from registry_audit.ledger.heads import given_head, must_be_in
 
+    given = [given_head(head) for head in heads]
     opened = _opened(ledger)
     newest = opened.verify()
     with opened.reading() as reader:
-        digests = {entry.digest for entry in reader.all_entries()} if head else set()
+        held = [(head, must_be_in(reader.beginning_with, head)) for head in given]
         started = {entry.audit_id: entry for entry in reader.of_kind(Kind.AUDIT_STARTED)}
         for entry in reader.of_kind(Kind.AUDIT_FINISHED):
             started.pop(entry.audit_id, None)
-    if head and head not in digests:
-        raise LedgerError(f"the head {printable(head)} is not in the ledger's chain: its past was rewritten or cut")
+    for head, entry in held:
+        click.echo(f"{head.source} is entry {entry.seq} of {entry.at}: {entry.digest}")
+    if note := clock_note(newest):
+        click.echo(note)
     for entry in started.values():
         click.echo(f"interrupted or running: audit {entry.audit_id}, begun {entry.at}")
     count = newest.seq if newest else 0
@@ -275,18 +298,41 @@ def export_ledger(ledger: str | None) -> None:
 
 @command.command("import", context_settings=_HELP)
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@_HEAD
 @ledger_option
-def import_ledger(file: Path, ledger: str | None) -> None:
-    """Fill a new ledger with an export, after checking its chain."""
-    from registry_audit.ledger.opening import must_not_be_older, open_ledger, remember
+def import_ledger(file: Path, heads: tuple[str, ...], ledger: str | None) -> None:
+    """Fill a new ledger with an export, after checking its chain against every head that is still known."""
+    from registry_audit.ledger.heads import given_head, must_be_in, must_hold_known
+    from registry_audit.ledger.known import known_heads
+    from registry_audit.ledger.opening import open_ledger, remember
     from registry_audit.ledger.transfer import import_lines
 
+    given = [given_head(head) for head in heads]
     opened = open_ledger(_url(ledger), create=True, restore=True)
+    held: list[int] = []
+
+    def judge(entries: list["Entry"]) -> None:
+        by_digest = {entry.digest: entry for entry in entries}
+
+        def find(digits: str) -> list["Entry"]:
+            if digits in by_digest:
+                return [by_digest[digits]]
+            return [entry for entry in entries if entry.digest.startswith(digits)]
+
+        held.extend(must_be_in(find, head).seq for head in given)
+        first = entries[0].digest if entries else None
+        held.extend([0] * must_hold_known(find, first, known_heads(), opened.url))
+
     with file.open(encoding="ascii", errors="replace") as lines:
-        head = import_lines(opened, lines)
-    must_not_be_older(opened)
+        head = import_lines(opened, lines, judge)
     remember(opened, head)
     click.echo(f"imported {head.seq} entries; head {head.digest}")
+    against = f"{len(held)} known heads are in it" if held else "no head of it is known here, and none was given"
+    click.echo(
+        f"{against}. It ends on {head.at}: what may have been written after that cannot be known from it; hold it "
+        "against your newest report with baseline verify --head audit.json",
+        err=True,
+    )
 
 
 def _opened(ledger: str | None) -> "Ledger":
@@ -328,7 +374,10 @@ def _sentence(entry: "Entry") -> str:
 
 
 _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "accepted": lambda b: f"{b.get('manifest') or 'as gone'} by {printable(b['by'])}: {printable(b['reason'])}",
+    "accepted": lambda b: (
+        f"{b.get('manifest') or 'as gone'} by {printable(b['by'])}: {printable(b['reason'])}"
+        + "".join(f" (despite {printable(rule)})" for rule in b.get("despite", ()))
+    ),
     "reading": lambda b: f"{b['verdict']}, baseline {b['baseline']}, {b['manifest'] or 'not read whole'} {_rules(b)}",
     "finding-opened": lambda b: f"{b['rule']} {b['severity']} {printable(b['path'] or '')}",
     "finding-resolved": lambda b: f"{b['rule']} {printable(b['path'] or '')}",

@@ -16,7 +16,8 @@ from registry_audit.model.manifest import Manifest
 from registry_audit.printable import printable
 from registry_audit.refs import parse_selector
 from registry_audit.registry.versions import find_version
-from registry_audit.verdict import ExitStatus
+from registry_audit.rules import RULE_BY_ID
+from registry_audit.verdict import ExitStatus, Severity
 
 
 class Moved(CouldNotVerify):
@@ -48,18 +49,36 @@ def split_reference(reference: str) -> tuple[str, str]:
 
 
 def prepare(
-    session: Session, ledger: Ledger, registry: str, references: tuple[str, ...], *, by: str, reason: str
+    session: Session,
+    ledger: Ledger,
+    registry: str,
+    references: tuple[str, ...],
+    *,
+    by: str,
+    reason: str,
+    despite: tuple[str, ...] = (),
 ) -> tuple[Acceptance, ...]:
     """Read each version once more, and say what accepting it would mean. Nothing is written.
 
+    Args:
+        by: who answers for it.
+        despite: rules whose findings of severity high or critical do not keep a version from being accepted.
+
     Raises:
-        UsageError: no such version, it was never audited, or no reason is given.
+        UsageError: no such version, it was never audited, no name or reason is given, or it has a serious finding that
+            `despite` does not name.
         Moved: the bytes are not those of the last audit.
         CouldNotVerify: a version cannot be read whole.
     """
     if not reason.strip():
         raise UsageError("accepting needs a reason: --reason TEXT")
-    return tuple(_prepare(session, ledger, registry, reference, by, reason) for reference in references)
+    if not by.strip():
+        raise UsageError("accepting needs the name of who accepts: --by NAME")
+    for rule in despite:
+        if rule not in RULE_BY_ID:
+            raise UsageError(f"--despite {printable(rule)}: there is no such rule")
+    act = _Act(by, reason, frozenset(despite))
+    return tuple(_prepare(session, ledger, registry, reference, act) for reference in references)
 
 
 def accept(ledger: Ledger, registry: str, acceptances: tuple[Acceptance, ...]) -> Entry:
@@ -77,17 +96,39 @@ def accept(ledger: Ledger, registry: str, acceptances: tuple[Acceptance, ...]) -
         return writer.append([acceptance.draft for acceptance in acceptances])
 
 
-def _prepare(session: Session, ledger: Ledger, registry: str, reference: str, by: str, reason: str) -> Acceptance:
+@dataclass(frozen=True, slots=True)
+class _Act:
+    by: str
+    reason: str
+    despite: frozenset[str]
+
+    def must_name(self, audit: VersionAudit, label: str) -> list[str]:
+        """The rules that the version is accepted in spite of. Raises: UsageError: one of them is not named."""
+        # RA002 is what accepting other bytes is for.
+        serious = [
+            f for f in audit.findings if f.severity.rank >= Severity.HIGH.rank and f.rule not in ("RA002", "RA011")
+        ]
+        for finding in serious:
+            if finding.rule not in self.despite:
+                raise UsageError(
+                    f"{label} is not accepted: it has a finding of severity {finding.severity.value}, {finding.rule} "
+                    f"{finding.name}: {finding.message}. To accept it all the same, add --despite {finding.rule}"
+                )
+        return sorted({finding.rule for finding in serious})
+
+
+def _prepare(session: Session, ledger: Ledger, registry: str, reference: str, act: _Act) -> Acceptance:
     name, selector = split_reference(reference)
     try:
         version = find_version(session.connection, name, parse_selector(selector))
     except NotFound:
         with ledger.reading() as reader:
-            return _gone(reader, registry, name, selector, by, reason)
+            return _gone(reader, registry, name, selector, act.by, act.reason)
     audit: VersionAudit = audit_version(session, version)
     manifest = audit.reg_model.manifest if audit.reg_model else None
     if manifest is None or not manifest.entries:
         raise CouldNotVerify(f"{printable(reference)} cannot be accepted: {audit.reason or 'it was not read whole'}")
+    despite = act.must_name(audit, printable(reference))
     changed: tuple[str, ...] = ()
     kind: Literal["first", "changed", "unchanged", "gone"] = "first"
     # Opened only now: reading a large model takes hours, and a view of the ledger holds up who writes to it.
@@ -99,7 +140,7 @@ def _prepare(session: Session, ledger: Ledger, registry: str, reference: str, by
         differences = baseline_differences(accepted, manifest)
         changed = tuple(difference.path for difference in differences)
         kind = "changed" if differences else "unchanged"
-    draft = accepted_draft(registry, audit_id, audit, manifest, by, reason)
+    draft = accepted_draft(registry, audit_id, audit, manifest, act.by, act.reason, despite)
     count = len(manifest.entries)
     return Acceptance(version.name, version.version, kind, manifest.digest(), count, changed, draft, manifest)
 

@@ -32,6 +32,7 @@ class CheckedChain:
     """
 
     head: Entry | None = None
+    first_digest: str | None = None  # of the first entry, which tells one ledger from another
     _accepted: dict[_Key, tuple[int, str]] = field(default_factory=dict)  # -> number and digest of the newest entry
 
     @property
@@ -39,7 +40,7 @@ class CheckedChain:
         return self.head.seq if self.head else 0
 
     def copy(self) -> "CheckedChain":
-        return CheckedChain(self.head, dict(self._accepted))
+        return CheckedChain(self.head, self.first_digest, dict(self._accepted))
 
     def continue_with(self, rows: Iterable[Sequence[Any]], *, stated_at: int | None = None) -> None:
         """Check rows of the table of entries, in the order of their numbers, which follow the head.
@@ -54,6 +55,8 @@ class CheckedChain:
         row: Sequence[Any] | None = None
         for row in rows:
             seq, previous = check_link(row, seq, previous)
+            if seq == 1:
+                self.first_digest = previous
             if row[2] == Kind.ACCEPTED:
                 self._accepted[row[3], row[4], row[5]] = seq, previous
             elif seq == stated_at:

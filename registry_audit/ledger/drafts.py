@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.summary import CopySummary
-from registry_audit.ledger.chain import Draft, Kind
+from registry_audit.ledger.chain import TIME_FORMAT, Draft, Kind
 from registry_audit.ledger.memory import Subject
 from registry_audit.model.manifest import Manifest
 from registry_audit.redact import redact
@@ -30,10 +32,16 @@ def drafts_of(registry: str, audit_id: str, audit: VersionAudit) -> list[Draft]:
 
 
 def accepted_draft(
-    registry: str, audit_id: str, audit: VersionAudit, manifest: Manifest, by: str, reason: str
+    registry: str,
+    audit_id: str,
+    audit: VersionAudit,
+    manifest: Manifest,
+    by: str,
+    reason: str,
+    despite: Sequence[str] = (),
 ) -> Draft:
     version = audit.version
-    body = {
+    body: dict[str, Any] = {
         "manifest": manifest.digest(),
         "files": len(manifest.entries),
         "bytes": sum(entry.size for entry in manifest.entries),
@@ -43,6 +51,8 @@ def accepted_draft(
         "run_id": version.run_id,
         "source": redact(version.source),
     }
+    if despite:
+        body["despite"] = list(despite)
     return Draft(Kind.ACCEPTED, registry, version.name, version.version, audit_id, body)
 
 
@@ -84,4 +94,6 @@ def _may_stand_for_bytes(copy: CopySummary) -> bool:
 
 
 def _storage(copy: CopySummary) -> list[str | None]:
-    return [copy.identity, copy.fingerprint, copy.manifest_digest, copy.trusted_since or ""]
+    # A time of its own: the entry's never goes back, and is wrong for as long as a clock once was ahead.
+    read_at = copy.trusted_since or datetime.now(UTC).strftime(TIME_FORMAT)
+    return [copy.identity, copy.fingerprint, copy.manifest_digest, read_at]

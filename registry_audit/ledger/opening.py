@@ -51,7 +51,7 @@ def open_ledger(url: str, *, create: bool, restore: bool = False) -> Ledger:
 
 def remember(ledger: Ledger, head: Entry) -> None:
     """Note the head that this process saw or wrote, so that a later loss of it is noticed here."""
-    remember_head(ledger.url, head.seq, head.digest)
+    remember_head(ledger.url, head.seq, head.digest, ledger.first_digest)
 
 
 def must_not_be_older(ledger: Ledger) -> None:

@@ -21,6 +21,7 @@ from registry_audit.errors import NotFound, UsageError
 from registry_audit.ledger.absent import Expected, absent_keys
 from registry_audit.ledger.assess import assess, is_acceptable, vanished
 from registry_audit.ledger.chain import Draft, Entry, Kind
+from registry_audit.ledger.clock import clock_note
 from registry_audit.ledger.drafts import ON_FIRST_SIGHT, accepted_draft, drafts_of, manifests_of
 from registry_audit.ledger.identity import recognise
 from registry_audit.ledger.known_bytes import known_bytes
@@ -69,6 +70,7 @@ def begin(ledger: Ledger, scope: Scope, options: AuditOptions, audit_id: str) ->
         LedgerError: the ledger cannot be written.
     """
     with ledger.writing() as writer:
+        jumped = clock_note(writer.head())
         recognised = recognise(writer, scope.registry, options.registry_name, scope.everything or scope.versions)
         registry = recognised.key
         algorithm = algorithm_of(writer, registry) or options.digest
@@ -84,7 +86,7 @@ def begin(ledger: Ledger, scope: Scope, options: AuditOptions, audit_id: str) ->
         body = {"options": options.reported(), "listed": scope.listed_count, "selected": len(scope.versions)}
         started = Draft(Kind.AUDIT_STARTED, registry, audit_id=audit_id, body=body)
         head = writer.append([started] if recognised.draft is None else [recognised.draft, started])
-    notes = scope.notes if recognised.note is None else (*scope.notes, recognised.note)
+    notes = (*scope.notes, *(note for note in (recognised.note, jumped) if note is not None))
     return replace(scope, registry=registry, everything=(), notes=notes), head
 
 

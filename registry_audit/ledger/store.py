@@ -112,6 +112,11 @@ class Ledger:
             chain.continue_with(found)
             return [Entry(*row) for row in found]
 
+    @property
+    def first_digest(self) -> str | None:
+        """Of the first entry, as this process checked it; None while it has checked nothing."""
+        return self._checked.first_digest if self._checked else None
+
     def close(self) -> None:
         self._engine.dispose()
 

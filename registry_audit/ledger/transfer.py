@@ -1,11 +1,12 @@
 """A ledger as JSON Lines, for a copy elsewhere: entries as they are chained, then the manifests they name."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, fields
 
 from registry_audit.errors import LedgerError, UsageError
-from registry_audit.ledger.chain import Entry, check_chain
+from registry_audit.ledger.chain import Entry, Kind, row_of
+from registry_audit.ledger.checked import CheckedChain
 from registry_audit.ledger.store import Ledger, checked_manifest, manifests_named
 from registry_audit.model.manifest import Manifest
 
@@ -40,8 +41,11 @@ def export_lines(ledger: Ledger) -> Iterator[str]:
     yield json.dumps({"end": last, "head": head.digest if head else None}, sort_keys=True)
 
 
-def import_lines(ledger: Ledger, lines: Iterable[str]) -> Entry:
+def import_lines(ledger: Ledger, lines: Iterable[str], judge: Callable[[list[Entry]], None] = lambda _: None) -> Entry:
     """Fill an empty ledger with an export, after its chain and its manifests were checked; the head.
+
+    Args:
+        judge: is shown the checked chain before anything is written, and raises if it must not be.
 
     Raises:
         UsageError: the ledger is not empty, or a line is not of an export.
@@ -65,7 +69,10 @@ def import_lines(ledger: Ledger, lines: Iterable[str]) -> Entry:
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"line {number} is not of a ledger's export") from error
         kept[digest] = checked_manifest(digest, text)
-    head = check_chain(entries)
+    CheckedChain().continue_with(
+        map(row_of, entries), stated_at=max((e.seq for e in entries if e.kind == Kind.AUDIT_FINISHED), default=None)
+    )
+    head = entries[-1] if entries else None
     if head is None:
         raise UsageError("the export holds no entries")
     if end != head.digest:
@@ -73,6 +80,7 @@ def import_lines(ledger: Ledger, lines: Iterable[str]) -> Entry:
     for entry in entries:
         if missing := sorted(manifests_named(entry) - kept.keys()):
             raise LedgerError(f"the export has lost the manifest of entry {entry.seq}: {missing[0]}")
+    judge(entries)
     with ledger.writing() as writer:
         if writer.head() is not None:
             raise UsageError("the ledger is not empty: import into a new one")

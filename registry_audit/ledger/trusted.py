@@ -26,11 +26,13 @@ class TrustedReadings:
         self._ledger, self._registry = ledger, registry
         self._known: dict[bytes, tuple[str, str]] = {}  # -> digest of the manifest, when it was read in full
         self._manifests: OrderedDict[str, Manifest] = OrderedDict()
-        oldest = "" if full_every is None else (datetime.now(UTC) - timedelta(days=full_every)).strftime(TIME_FORMAT)
+        now = datetime.now(UTC)
+        newest = now.strftime(TIME_FORMAT)
+        oldest = "" if full_every is None else (now - timedelta(days=full_every)).strftime(TIME_FORMAT)
         with ledger.reading() as reader:
             for entry in reader.latest_of_versions(Kind.READING, registry):
                 for identity, fingerprint, manifest, read_at in last_reading(entry).storages:
-                    if read_at >= oldest:
+                    if oldest <= read_at <= newest:  # one from the future was dated by a clock that was wrong
                         self._known[_key(identity, fingerprint)] = manifest, sys.intern(read_at)
 
     def prefetch(self, keys: Iterable[Key]) -> None:

@@ -1,5 +1,6 @@
 """`accept-baseline` on a real Prefect server: nothing is accepted unless it is told to, and nothing that moved."""
 
+from contextlib import closing
 from pathlib import Path
 
 from support import damage
@@ -7,6 +8,8 @@ from support.registry import Registered, Registry
 
 from flows.accept_baseline import ARTIFACT_KEY, accept_baseline
 from flows.audit_registry import audit_registry
+from registry_audit.ledger.chain import Draft, Kind
+from registry_audit.ledger.opening import open_ledger
 
 from .conftest import FlowRun, RunFlow
 
@@ -21,6 +24,7 @@ def test_overwritten_refused_audited_and_accepted(run_flow: RunFlow, registry: R
     accept = {
         "versions": [f"{version.name}/1"],
         "reason": "retrained",
+        "by": "alice",
         "tracking_uri": registry.server.uri,
         "ledger": ledger,
     }
@@ -45,8 +49,18 @@ def test_overwritten_refused_audited_and_accepted(run_flow: RunFlow, registry: R
 
 def test_no_ledger_and_no_version(run_flow: RunFlow, registry: Registry, tmp_path: Path) -> None:
     uri = registry.server.uri
-    none = run_flow(accept_baseline, versions=["x/1"], reason="r", tracking_uri=uri, ledger="none")
+    none = run_flow(accept_baseline, versions=["x/1"], reason="r", by="me", tracking_uri=uri, ledger="none")
     assert none.ended_as == ("FAILED", "Refused")
     missing = f"sqlite:///{tmp_path / 'no.db'}"
-    gone = run_flow(accept_baseline, versions=["x/1"], reason="r", tracking_uri=uri, ledger=missing)
+    gone = run_flow(accept_baseline, versions=["x/1"], reason="r", by="me", tracking_uri=uri, ledger=missing)
     assert gone.ended_as == ("FAILED", "Ledger")
+    for nameless in ({"reason": "r", "by": " "}, {"reason": " ", "by": "me"}):
+        refused = run_flow(accept_baseline, versions=["x/1"], tracking_uri=uri, ledger=_started(tmp_path), **nameless)
+        assert refused.ended_as == ("FAILED", "Refused")
+
+
+def _started(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path / 'started.db'}"
+    with closing(open_ledger(url, create=True)) as ledger:
+        ledger.append([Draft(Kind.AUDIT_STARTED, "http://somewhere")])
+    return url
