@@ -9,6 +9,7 @@ from registry_audit.audit.copies import Copy, CopyFailure, ModelCopy, Role
 from registry_audit.audit.lineage import lineage_problems
 from registry_audit.audit.signatures import SignatureView
 from registry_audit.audit.summary import CopySummary, same_under_another_name, summary_of
+from registry_audit.model.escapes import escapes
 from registry_audit.model.listing import Problem
 from registry_audit.model.mlmodel import MLMODEL, InvalidMLmodel, MLmodel, missing_parts, parse_mlmodel
 from registry_audit.printable import printable
@@ -237,6 +238,9 @@ def _copy_problems(copy: ModelCopy, ready: bool) -> list[Problem]:
     for entry in copy.reading.entries if copy.reading else ():
         sizes[entry.path] = entry.size
     promised = dict.fromkeys(copy.listing.unsafe, 1) | sizes  # there, though not to be read: said by its own rule
+    for setting, outside in escapes(mlmodel):
+        named = f"MLmodel names '{printable(outside)}' as {printable(setting)}, outside the model: it was not read"
+        problems.append(Problem("RA013", f"{copy.role.words}: {named}", MLMODEL))
     for path, what in missing_parts(mlmodel, promised):
         problems.append(Problem("RA007", f"{copy.role.words}: '{printable(path)}' {what}", path, blocks=False))
     return problems
