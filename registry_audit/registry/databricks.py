@@ -11,7 +11,7 @@ from urllib.parse import quote
 from registry_audit.errors import CouldNotVerify, NotFound, UsageError
 from registry_audit.printable import printable
 from registry_audit.refs import Alias, Selector
-from registry_audit.registry.rest import Rest, entries_of
+from registry_audit.registry.rest import Query, Rest, entries_of
 from registry_audit.registry.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -122,19 +122,45 @@ class WorkspaceRegistry:
         """In the order of the registry: what it accepts as an order nobody outside Databricks knows."""
         query = {"filter": filter_string, "max_results": _PAGE_SIZE}
         path, doing = f"{_API}/model-versions/search", "list the model versions"
-        entries, token = self.rest.page(path, query, "model_versions", page_token, doing=doing)
+        try:
+            entries, token = self.rest.page(path, query, "model_versions", page_token, doing=doing)
+        except UsageError:
+            if filter_string is not None or page_token is not None:
+                raise
+            return Found(self._versions_by_model(), None)
         return Found(map(version_entity, entries), token)
+
+    def _versions_by_model(self) -> Iterator["ModelVersion"]:
+        """Where the registry lists versions only of one model at a time."""
+        path, doing = f"{_API}/registered-models/search", "list the registered models"
+        for model in self.rest.pages(path, {"max_results": _PAGE_SIZE}, "registered_models", doing=doing):
+            name = text_of(model, "name")
+            quotes = '"' if "'" in name else "'"
+            query: Query = {"filter": f"name={quotes}{name}{quotes}", "max_results": _PAGE_SIZE}
+            entries = self.rest.pages(
+                f"{_API}/model-versions/search",
+                query,
+                "model_versions",
+                doing=f"list the versions of '{printable(name)}'",
+            )
+            yield from (version for version in map(version_entity, entries) if version.name == name)
 
     def get_registered_model(self, name: str) -> "RegisteredModel":
         doing = f"find model '{printable(name)}'"
-        with _three_levels(name):
+        try:
             answer = self.rest.get(f"{_API}/registered-models/get", {"name": name}, doing=doing)
+        except NotFound as error:
+            if name.count(".") != 2:
+                raise
+            raise UsageError(
+                f"{error.message}; a name of three levels (catalog.schema.model) is in Unity Catalog: "
+                "give --registry-uri databricks-uc://PROFILE"
+            ) from error
         return _registered_model(_part(answer, "registered_model", doing))
 
     def get_model_version(self, name: str, version: str) -> "ModelVersion":
         doing = f"find version {printable(str(version))} of model '{printable(name)}'"
-        with _three_levels(name):
-            answer = self.rest.get(f"{_API}/model-versions/get", {"name": name, "version": version}, doing=doing)
+        answer = self.rest.get(f"{_API}/model-versions/get", {"name": name, "version": version}, doing=doing)
         return version_entity(_part(answer, "model_version", doing))
 
     def get_model_version_by_alias(self, name: str, alias: str) -> "ModelVersion":
@@ -145,23 +171,6 @@ class WorkspaceRegistry:
         query = {"name": name, "version": version}
         answer = self.rest.get(f"{_API}/model-versions/get-download-uri", query, doing="ask for the download URI")
         return text_of(answer, "artifact_uri")
-
-
-class _three_levels:  # noqa: N801 - reads as a function
-    """What to do where a name of Unity Catalog was given to the workspace's registry."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, NotFound) and self._name.count(".") == 2:
-            raise NotFound(
-                f"{error.message}; a name of three levels (catalog.schema.model) is in Unity Catalog: "
-                "give --registry-uri databricks-uc://PROFILE"
-            ) from error
 
 
 def version_entity(entry: Mapping[str, Any], **more: Any) -> "ModelVersion":
@@ -184,7 +193,10 @@ def version_entity(entry: Mapping[str, Any], **more: Any) -> "ModelVersion":
         "tags": [ModelVersionTag(key, value) for key, value in tags_of(entry)],
         "aliases": [],
     }
-    return ModelVersion(name, version, **values | more)
+    found = ModelVersion(name, version, **values | more)
+    # The workspace of its run, which another workspace with the same metastore cannot look at.
+    found.run_workspace = text_of(entry, "run_workspace_id") or text_of(entry, "run_tracking_server_id")  # type: ignore[attr-defined]
+    return found
 
 
 def _registered_model(entry: Mapping[str, Any]) -> "RegisteredModel":

@@ -78,7 +78,11 @@ def resolve_version(
         UsageError: the server refuses the credentials.
     """
     recorded = _Recorded(runs, version.run_id)
-    run_model = _locate(connection, version.source, recorded)
+    elsewhere = _run_is_elsewhere(connection, version)
+    if elsewhere and version.source.startswith(("dbfs:/databricks/", "models:/m-", "runs:/")):
+        run_model = Location(version.source, unknown=elsewhere)
+    else:
+        run_model = _locate(connection, version.source, recorded)
     try:
         download_uri = (downloads or DownloadUris(connection)).get(version.name, version.version)
     except RefusedName:
@@ -93,7 +97,9 @@ def resolve_version(
     else:
         reg_model = _locate_registry_model(connection, version, download_uri, recorded)
     run, problems = RunState.NONE, list[Problem]()
-    if version.run_id:
+    if elsewhere:
+        problems.append(Problem("RA009", elsewhere))
+    elif version.run_id:
         try:
             run = runs.state(version.run_id)
             if experiment := runs.deleted_experiment(version.run_id):
@@ -114,6 +120,19 @@ def _experiment_deleted(experiment_id: str) -> Problem:
         blocks=False,
         remedy=f"Restore it, and with it its runs, before the next `mlflow gc`: "
         f"mlflow experiments restore --experiment-id {shown}",
+    )
+
+
+def _run_is_elsewhere(connection: Connection, version: RegisteredVersion) -> str | None:
+    """Several workspaces share one Unity Catalog: the path of a run means something else in each of them."""
+    workspace = connection.databricks.workspace if connection.databricks is not None else None
+    if not version.run_id or version.run_workspace is None or workspace is None:
+        return None
+    if not workspace.id or workspace.id == version.run_workspace:
+        return None
+    return (
+        f"its run is in the workspace {printable(version.run_workspace)}, and the runs of workspace {workspace.id} are "
+        "looked at here: give a profile of the other one as --tracking-uri, and this one as --registry-uri"
     )
 
 

@@ -23,6 +23,7 @@ class RegisteredVersion:
     run_link: str | None = None
     status_message: str | None = None
     tags: tuple[tuple[str, str], ...] = ()  # sorted
+    run_workspace: str | None = None  # id of the Databricks workspace that its run is in, where the registry says so
 
     @property
     def key(self) -> tuple[str, int]:

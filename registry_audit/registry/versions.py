@@ -288,4 +288,5 @@ def _registered(version: Any) -> RegisteredVersion:
         run_link=version.run_link or None,
         status_message=version.status_message or None,
         tags=tuple(sorted(dict(version.tags or {}).items())),
+        run_workspace=getattr(version, "run_workspace", None) or None,
     )

@@ -43,6 +43,11 @@ class DatabricksStore:
         self._routes, self._chosen = routes, threading.Lock()
         self._route: Route | None = None
 
+    @property
+    def way(self) -> str:
+        """The route that was taken, in words for a person; empty before the first listing."""
+        return type(self._route).__name__.removesuffix("Route") if self._route is not None else ""
+
     def root_listing(self) -> Listing:
         return only_root(self._children)
 
