@@ -45,20 +45,21 @@ class Tracking:
         answer = self.workspace.get(f"{_API}/logged-models/{quote(model_id, safe='')}", doing=doing)
         return _logged_model(_part(answer, "model", doing), doing)
 
-    def search_logged_models(self, experiment_ids: list[str], filter_string: str | None = None) -> list["LoggedModel"]:
-        doing, found, token, seen = "search the LoggedModels", list[LoggedModel](), None, set[str]()
-        while True:
-            body = {"experiment_ids": experiment_ids, "filter": filter_string, "page_token": token}
-            answer = self.workspace.ask(
-                f"{_API}/logged-models/search", {k: v for k, v in body.items() if v is not None}, doing=doing
-            )
-            found += [_logged_model(model, doing) for model in entries_of(answer, "models", doing)]
-            token = answer.get("next_page_token")
-            if not token:
-                return found
-            if token in seen:
-                raise CouldNotVerify(f"could not {doing}: the pages of the answer lead in a circle")
-            seen.add(token)
+    def get_experiment(self, experiment_id: str) -> "Experiment":
+        doing = f"find experiment {printable(experiment_id)}"
+        answer = self.workspace.get(f"{_API}/experiments/get", {"experiment_id": experiment_id}, doing=doing)
+        found = _part(answer, "experiment", doing)
+        return Experiment(text_of(found, "lifecycle_stage"), text_of(found, "artifact_location"))
+
+    def search_logged_models(
+        self, experiment_ids: list[str], filter_string: str | None = None, page_token: str | None = None
+    ) -> "Found":
+        doing = "search the LoggedModels"
+        wanted = {"experiment_ids": experiment_ids, "filter": filter_string, "page_token": page_token}
+        body = {key: value for key, value in wanted.items() if value is not None}
+        answer = self.workspace.ask(f"{_API}/logged-models/search", body, doing=doing)
+        found = (_logged_model(model, doing) for model in entries_of(answer, "models", doing))
+        return Found(found, text_of(answer, "next_page_token") or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,13 @@ class LoggedModel:
     name: str
     artifact_location: str
     creation_timestamp: int | None
+    source_run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    lifecycle_stage: str
+    artifact_location: str
 
 
 class Found(list[Any]):
@@ -233,7 +241,7 @@ def number_of(entry: Mapping[str, Any], key: str) -> int | None:
 def _logged_model(model: Mapping[str, Any], doing: str) -> LoggedModel:
     info = _part(model, "info", doing)
     created = number_of(info, "creation_timestamp_ms")
-    return LoggedModel(text_of(info, "name"), text_of(info, "artifact_uri"), created)
+    return LoggedModel(text_of(info, "name"), text_of(info, "artifact_uri"), created, text_of(info, "source_run_id"))
 
 
 def _part(answer: Mapping[str, Any], key: str, doing: str) -> dict[str, Any]:

@@ -13,7 +13,16 @@ from registry_audit.registry.workspace import Workspace, profile_of
 
 Service = WorkspaceRegistry | UnityRegistry
 
-_OF_TRACKING = frozenset({"get_run", "search_runs", "search_experiments", "get_logged_model", "search_logged_models"})
+_OF_TRACKING = frozenset(
+    {
+        "get_run",
+        "get_experiment",
+        "get_logged_model",
+        "search_runs",
+        "search_experiments",
+        "search_logged_models",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

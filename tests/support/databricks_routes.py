@@ -10,7 +10,7 @@ from urllib.parse import quote
 from flask import Blueprint, Flask, Response, jsonify, request, send_file
 from werkzeug.exceptions import NotFound
 
-from support.databricks import Asked, StandIn
+from support.databricks import EXPERIMENT, Asked, StandIn
 
 _TRACKING = "/api/2.0/mlflow"
 _LEGACY = "/api/2.0/mlflow/unity-catalog"
@@ -168,6 +168,14 @@ def _tracking(app: Blueprint, service: StandIn) -> None:
         answer = jsonify(run={"info": found, "data": {}})
         answer.headers["x-databricks-org-id"] = service.workspace_id
         return answer
+
+    @app.get(f"{_TRACKING}/experiments/get")
+    def experiment() -> Any:
+        wanted = _asked_for("experiment_id")
+        if wanted != EXPERIMENT:
+            return _missing(f"Node ID {wanted}")
+        location = f"dbfs:/databricks/mlflow-tracking/{wanted}"
+        return jsonify(experiment={"experiment_id": wanted, "lifecycle_stage": "active", "artifact_location": location})
 
     @app.post(f"{_TRACKING}/logged-models/search")
     def search_logged_models() -> Any:
