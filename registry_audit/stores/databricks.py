@@ -159,10 +159,9 @@ def _of_unity_catalog(
     lent = registry.temporary_credentials(name, version)
     if text_of(lent, "storage_mode") == "DEFAULT_STORAGE":
         return DatabricksStore((files,), identity, connection.transfers)
-    raise CouldNotVerify(
-        f"could not read {printable(name)}/{printable(version)}: Unity Catalog lends credentials for its storage "
-        "instead of reading it itself, and this version of the audit does not use them"
-    )
+    from registry_audit.stores.lent import lent_store
+
+    return lent_store(registry.get_model_version_download_uri(name, version), lent, connection.transfers)
 
 
 def _cannot_carry(path: str) -> str | None:
