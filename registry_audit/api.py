@@ -22,7 +22,7 @@ from registry_audit.ledger.absent import absent_versions
 from registry_audit.ledger.identity import registry_key
 from registry_audit.ledger.location import default_ledger_url
 from registry_audit.ledger.opening import open_ledger, remember
-from registry_audit.ledger.record import begin, finish
+from registry_audit.ledger.record import algorithm_of, begin, finish, registry_of
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.trusted import TrustedReadings
 from registry_audit.migration.both import Both, Sessions, list_both, read_both
@@ -32,6 +32,7 @@ from registry_audit.migration.facts import VersionFacts
 from registry_audit.migration.options import MigrationOptions
 from registry_audit.migration.reading import Listed
 from registry_audit.patience import patiently
+from registry_audit.printable import storable
 from registry_audit.registry.connection import Server
 from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.registry.versions import find_version, not_confirmed_gone
@@ -181,9 +182,52 @@ def check_model_version(
         NotFound: there is no such model, version, stage or alias.
         CouldNotVerify: the version is denied, or the server cannot be read.
     """
+    ledger = ledger_of(options)
+    if ledger is not None:
+        options = options.model_copy(update={"digest": _digest_of(ledger, options)})
     session = open_session(options)
     audit = check_version(session, model, version_or_stage, download_dir)
+    if ledger is not None:
+        audit = remembered(ledger, options, session, audit)
     return checked(audit, options, model, version_or_stage, download_dir, report_file)
+
+
+def remembered(ledger: Ledger, options: AuditOptions, session: Session, audit: VersionAudit) -> VersionAudit:
+    """The row of one version beside its baseline, recorded as an audit of that version alone.
+
+    Raises:
+        UsageError: the registry may be a copy of one that the ledger knows; `--registry-name` has to say.
+        LedgerError: the ledger cannot be read or written; nothing was recorded.
+    """
+    version, connection = audit.version, session.connection
+    # As with a filter, nothing that is not listed counts as gone.
+    asked = options.model_copy(
+        update={"models": (), "latest": None, "subset": None, "filter": f"version {storable(version.label)}"}
+    )
+    scope = Scope(
+        versions=(version,),
+        everything=(version,),
+        tracking_uri=connection.tracking_uri,
+        registry_uri=connection.registry_uri,
+        registry=connection.identity,
+        workspace=connection.workspace,
+        mlflow_server=None,
+        listed_count=1,
+        listed=frozenset({(storable(version.name), version.version)}),
+    )
+    audit_id, rows = uuid.uuid4().hex, list[VersionAudit]()
+    scope = begin_audit(ledger, asked, scope, audit_id)
+    recorded = finish(ledger, scope, asked, audit_id, [audit], rows.append)
+    remember(ledger, recorded.head)
+    return next(row for row in rows if row.version == version)
+
+
+def _digest_of(ledger: Ledger, options: AuditOptions) -> str:
+    """The algorithm of the registry's baselines, so that a check can be compared with them."""
+    address = options.registry_uri or options.tracking_uri
+    with ledger.reading() as reader:
+        key = registry_key(reader, registry_of(address), options.registry_name)
+        return (algorithm_of(reader, key) if key else None) or options.digest
 
 
 def checked(

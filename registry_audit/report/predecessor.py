@@ -18,9 +18,11 @@ from registry_audit.audit.single import VersionPair
 from registry_audit.audit.summary import CopySummary, summary_of
 from registry_audit.config import CompareConfig
 from registry_audit.model.manifest import manifest_of
+from registry_audit.printable import printable
 from registry_audit.redact import redact
 from registry_audit.registry.address import shown_address
 from registry_audit.registry.version import RegisteredVersion
+from registry_audit.verdict import BaselineStatus, Verdict
 
 _CHECK_SIDES = ("run_model", "reg_model")
 _SERVERS = ("tracking_server_1", "tracking_server_2")
@@ -43,10 +45,37 @@ def check_report(audit: VersionAudit, options: dict[str, Any]) -> dict[str, Any]
         "compared_by": audit.comparison.compared_by if audit.comparison else None,
         "differences": _differences(audit.comparison, _CHECK_SIDES),
         "findings": _findings(audit.findings),
+        "baseline": None
+        if audit.baseline is None
+        else {
+            "status": audit.baseline.status.value,
+            "accepted_at": audit.baseline.accepted_at,
+            "accepted_by": audit.baseline.accepted_by,
+            "reason": audit.baseline.reason,
+        },
+        "note": remembered_words(audit),
         "signature": {"status": audit.signature.status.value, "reason": audit.signature.reason}
         if audit.signature
         else None,
     }
+
+
+def remembered_words(audit: VersionAudit) -> str:
+    """What the answer rests on besides the two copies: a baseline, or nothing that was remembered."""
+    alone = audit.verdict is Verdict.SAME_STORAGE
+    nothing = "; both copies are one storage, so nothing was compared" if alone else ""
+    view = audit.baseline
+    if view is None:
+        return f"no ledger was used, so nothing was remembered{nothing}"
+    if view.accepted_at is None:
+        return f"no baseline was accepted yet{nothing}"
+    by = printable(view.accepted_by or "")
+    status = {
+        BaselineStatus.UNCHANGED: "as",
+        BaselineStatus.CHANGED: "not what was",
+        BaselineStatus.NOT_READ: "not read;",
+    }
+    return f"the bytes are {status.get(view.status, view.status.value)} accepted on {view.accepted_at[:10]} by {by}"
 
 
 def compare_report(pair: VersionPair, config: CompareConfig, uris: tuple[str, str]) -> dict[str, Any]:
