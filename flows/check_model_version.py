@@ -9,11 +9,12 @@ from flows import parameters
 from flows.batches import whole
 from flows.ending import ended, refused
 from flows.parameters import Uri
-from registry_audit.api import checked
+from registry_audit.api import checked, ledger_of, remembered, with_digest_of
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.single import kept_path, prepare_download_dir
+from registry_audit.cli.ledger import ledger_url
 from registry_audit.cli.workplace import must_take_file
 from registry_audit.errors import AuditError
 from registry_audit.printable import printable
@@ -23,13 +24,13 @@ from registry_audit.report.view import finding_words
 from registry_audit.verdict import Severity
 from tasks.artifacts import CHECK_KEY, Told
 from tasks.compare import compare
-from tasks.configured import REGISTRY_URI
+from tasks.configured import LEDGER, REGISTRY_URI
 from tasks.download_reg_model import download_reg_model
 from tasks.download_run_model import download_run_model
 from tasks.naming import short
 from tasks.report_single import report_single
 from tasks.resolve_named import resolve_named
-from tasks.session import Job, close_job
+from tasks.session import Job, close_job, open_session
 
 
 def _run_name() -> str:
@@ -52,6 +53,8 @@ def check_model_version(
     report_file: str | None = None,
     signing_key: str | None = None,
     signing_certificate_chain: str | None = None,
+    ledger: Uri | None = None,
+    registry_name: str | None = None,
     fail_on: Severity = Severity.MEDIUM,
 ) -> State[Any]:
     """Check that a version's run model and registry model are the same bytes, and that both are still there.
@@ -72,6 +75,10 @@ def check_model_version(
         signing_key: File of a public key in PEM, on the machine that runs the flow, to verify each model.sig in a model
             with; else REGISTRY_AUDIT_SIGNING_KEY of the process that runs the flow.
         signing_certificate_chain: Instead, file of certificates in PEM that the signing certificates must lead to.
+        ledger: Database of baselines, without credentials, or none; else REGISTRY_AUDIT_LEDGER of the worker, the
+            Prefect variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
+        registry_name: What the ledger knows the registry by, whatever its address; by default it is recognised by its
+            versions.
         fail_on: Lowest severity of a finding that makes the run end as Findings.
     """
     try:
@@ -80,6 +87,8 @@ def check_model_version(
             tracking_uri=parameters.required_tracking_uri(tracking_uri),
             registry_uri=parameters.uri(registry_uri, REGISTRY_URI),
             **parameters.signing(signing_key, signing_certificate_chain),
+            ledger=ledger_url(parameters.uri(ledger, LEDGER)),
+            registry_name=registry_name,
             fail_on=fail_on,
         )
         return _check(options, model, version_or_stage, parameters.path(download_dir), parameters.path(report_file))
@@ -94,12 +103,16 @@ def _check(
         must_take_file(report_file, "report_file")
     if download_dir is not None:
         prepare_download_dir(download_dir)
+    opened = ledger_of(options)
+    options = with_digest_of(opened, options)
     job = Job(options.server, options, parameters.this_run())
     try:
         batch = resolve_named(job, model, version_or_stage)
         run_models = download_run_model.submit(job, whole(batch), _place(download_dir, Role.RUN_MODEL, batch[0]))
         reg_models = download_reg_model.submit(job, whole(batch), _place(download_dir, Role.REG_MODEL, batch[0]))
         (audit,) = compare(job, whole(batch), whole(run_models), whole(reg_models))
+        if opened is not None:
+            audit = remembered(opened, options, open_session(job), audit)
     finally:
         close_job(job)
     result = checked(audit, options, model, version_or_stage, download_dir, report_file)

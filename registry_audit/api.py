@@ -183,8 +183,7 @@ def check_model_version(
         CouldNotVerify: the version is denied, or the server cannot be read.
     """
     ledger = ledger_of(options)
-    if ledger is not None:
-        options = options.model_copy(update={"digest": _digest_of(ledger, options)})
+    options = with_digest_of(ledger, options)
     session = open_session(options)
     audit = check_version(session, model, version_or_stage, download_dir)
     if ledger is not None:
@@ -222,12 +221,15 @@ def remembered(ledger: Ledger, options: AuditOptions, session: Session, audit: V
     return next(row for row in rows if row.version == version)
 
 
-def _digest_of(ledger: Ledger, options: AuditOptions) -> str:
-    """The algorithm of the registry's baselines, so that a check can be compared with them."""
+def with_digest_of(ledger: Ledger | None, options: AuditOptions) -> AuditOptions:
+    """The options with the algorithm of the registry's baselines, so that a check can be compared with them."""
+    if ledger is None:
+        return options
     address = options.registry_uri or options.tracking_uri
     with ledger.reading() as reader:
         key = registry_key(reader, registry_of(address), options.registry_name)
-        return (algorithm_of(reader, key) if key else None) or options.digest
+        algorithm = algorithm_of(reader, key) if key else None
+    return options if algorithm is None else options.model_copy(update={"digest": algorithm})
 
 
 def checked(

@@ -19,9 +19,6 @@ from registry_audit.refs import parse_selector, split_version
 def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
     chosen = _wanted(typed.pop("version", None), typed.get("model"), typed.get("version_or_stage"))
     typed["model"], typed["version_or_stage"] = chosen
-    for name in ("ledger", "registry_name"):
-        if typed.pop(name, None) is not None:
-            raise UsageError(f"--{name.replace('_', '-')}: the flow of a check has no ledger yet; leave it out")
     return there(typed, download_dir="--download-dir", report_file="--report-file")
 
 
