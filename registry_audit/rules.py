@@ -117,6 +117,14 @@ SIGNATURE_INVALID = _rule(
     "Find out who changed the model or its signature; restore what was signed, or have its owner sign it again.",
 )
 
+AMBIGUOUS_SOURCE = _rule(
+    "RA015",
+    "ambiguous-source",
+    Severity.HIGH,
+    "MLflow serves different bytes for the version by different ways, and vouching for one would pass the other.",
+    "Register the model again from its exact location (models:/m-... for a LoggedModel) and delete this version.",
+)
+
 NOT_MIGRATED = _rule(
     "RA020",
     "not-migrated",
@@ -168,6 +176,7 @@ RULES: tuple[Rule, ...] = (
     LINEAGE_MISMATCH,
     UNSAFE_ENTRY,
     SIGNATURE_INVALID,
+    AMBIGUOUS_SOURCE,
     NOT_MIGRATED,
     MIGRATED_CHANGED,
     METADATA_DIFFERS,

@@ -11,7 +11,9 @@ from typing import Literal
 from registry_audit.audit.copies import ModelCopy, Reading
 from registry_audit.audit.expected import Explain
 from registry_audit.model.listing import ListedFile
-from registry_audit.stores.local import same_file
+from registry_audit.registry.storage import PROXY
+from registry_audit.stores.local import inode
+from registry_audit.stores.proxy import cannot_carry
 
 ComparedBy = Literal["bytes", "digests"]
 
@@ -37,7 +39,8 @@ class Comparison:
     differences: tuple[Difference, ...]  # sorted by path
     compared_by: ComparedBy
     compared_count: int  # files that were on both sides and read on both
-    one_file: bool  # every one of them was one file under two names: nothing was really compared
+    linked_count: int = 0  # files of the left copy that are files of the right one under other names (hard links)
+    not_compared: tuple[str, ...] = ()  # sorted paths that one of the two sides could not be asked about
 
     @property
     def unexpected(self) -> tuple[Difference, ...]:
@@ -58,8 +61,14 @@ def compare(left: ModelCopy, right: ModelCopy, explain: Explain, *, by: Compared
     if left.reading is None or right.reading is None:
         raise ValueError("compare() needs copies that were read")
     one, two = _Side(left), _Side(right)
+    paths = sorted(one.paths | two.paths)
+    read_on_both = one.digests.keys() & two.digests.keys()
+    not_compared = tuple(
+        path for path in paths if path not in read_on_both and (one.is_unknown(path) or two.is_unknown(path))
+    )
+    unknown = frozenset(not_compared)
     found = [
-        difference for path in sorted(one.paths | two.paths) if (difference := _difference(path, one, two)) is not None
+        difference for path in paths if path not in unknown and (difference := _difference(path, one, two)) is not None
     ]
     explained = tuple(replace(found_one, expected_by=explain(found_one.path, left, right)) for found_one in found)
     both = [path for path in one.digests if path in two.digests]
@@ -68,8 +77,14 @@ def compare(left: ModelCopy, right: ModelCopy, explain: Explain, *, by: Compared
         differences=explained,
         compared_by=by,
         compared_count=len(both),
-        one_file=bool(both) and all(same_file(one.files[path], two.files[path]) for path in both) and local,
+        linked_count=_linked_count(one, two) if local else 0,
+        not_compared=not_compared,
     )
+
+
+def _linked_count(one: "_Side", two: "_Side") -> int:
+    inodes = {inode(file) for file in two.files.values() if file.marker}
+    return sum(1 for file in one.files.values() if file.marker and inode(file) in inodes)
 
 
 class _Side:
@@ -82,7 +97,14 @@ class _Side:
         local = copy.identity.is_directory
         self.directories = {path + "/" for path in copy.listing.empty_directories} if local else set()
         self.local = local
+        self._listing, self._is_proxy = copy.listing, copy.identity.kind == PROXY
         self.paths = set(self.files) | self.other | self.directories
+
+    def is_unknown(self, path: str) -> bool:
+        """Whether this side cannot say if it has such a file: it could not look, or its proxy hides such names."""
+        path = path.rstrip("/")
+        hidden = self._is_proxy and path not in self.files and cannot_carry(path) is not None
+        return hidden or self._listing.is_unknown(path)
 
     def size(self, path: str) -> int | None:
         if path in self.digests:

@@ -72,6 +72,7 @@ class CopyFailure:
     location: Location
     reason: str  # one sentence, or empty where the location itself says what is lost
     broke_off: bool = False  # may pass by itself
+    not_seen: bool = False  # the model is not there, and nothing shows that it should be
 
 
 Copy = ModelCopy | CopyFailure

@@ -59,6 +59,7 @@ class VersionAudit:
     findings: tuple[Finding, ...]  # most severe first
     baseline: BaselineView | None = None  # None without a ledger
     broke_off: bool = False  # what kept it from being read may pass by itself: worth another try
+    not_seen: tuple[str, ...] = ()  # places where no model is, and nothing else shows that one should be
     only_listed: bool = False  # no byte was looked for: what reading would show is not known
     signature: SignatureView | None = None  # None where no copy holds one
 
@@ -87,6 +88,8 @@ def judge(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compariso
         problems.append(Problem("RA001", _how_they_differ(comparison), blocks=False))
         problems += [redirected] if redirected else []
     readable = [copy for copy in (run, reg) if isinstance(copy, ModelCopy) and copy.has_mlmodel]
+    moved = _forgotten_in_a_move(resolved, run, reg)
+    problems += [moved] if moved else []
     problems += run_problems(resolved, bool(readable))
     # Where the source now leads to another model, that this one names another run goes without saying.
     problems += lineage_problems(version, [copy for copy in readable if copy is reg or not redirected])
@@ -112,6 +115,11 @@ def judge(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compariso
         comparison=comparison,
         findings=findings_of(version, problems),
         broke_off=any(_broke_off(copy) for copy in (run, reg)),
+        not_seen=tuple(
+            copy.location.identity.shown
+            for copy in (run, reg)
+            if isinstance(copy, CopyFailure) and copy.not_seen and copy.location.identity
+        ),
     )
 
 
@@ -168,7 +176,8 @@ def verdict_of(
     """The verdict on two copies, and why, where it is unverifiable or skipped."""
     if differ:
         return Verdict.MISMATCH, None
-    blocking = [problem.message for problem in problems if problem.blocks]
+    # An ambiguous source is read whole, and passes none the less for it.
+    blocking = [problem.message for problem in problems if problem.blocks or problem.rule == "RA015"]
     # Every way to be told less than everything ends here, before any verdict that passes.
     if ready and (blocking or not has_model):
         return Verdict.UNVERIFIABLE, blocking[0] if blocking else "there is no model to read"
@@ -177,16 +186,26 @@ def verdict_of(
         if hard:
             return Verdict.UNVERIFIABLE, hard[0]
         return Verdict.SKIPPED, "its registration is not finished"
+    if comparison is not None and comparison.not_compared:
+        first = printable(comparison.not_compared[0])
+        return Verdict.UNVERIFIABLE, f"{len(comparison.not_compared)} paths could not be compared, '{first}' among them"
     if storage is Storage.SHARED:
-        return Verdict.SAME_STORAGE, None
+        return Verdict.SAME_STORAGE, _linked(comparison)
     if comparison is None or comparison.compared_count == 0:
         return Verdict.UNVERIFIABLE, "nothing could be compared"
     return (Verdict.EQUIVALENT if comparison.differences else Verdict.MATCH), None
 
 
+def _linked(comparison: Comparison | None) -> str | None:
+    if comparison is None or not comparison.linked_count:
+        return None
+    count = comparison.linked_count
+    return f"{count} files are one file under two names (hard links): these are not two copies"
+
+
 def _storage(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Comparison | None) -> Storage:
     """What resolving said, corrected by what reading saw."""
-    if comparison is not None and comparison.one_file:
+    if comparison is not None and comparison.linked_count:
         return Storage.SHARED
     if isinstance(run, ModelCopy) and isinstance(reg, ModelCopy) and run.identity == reg.identity:
         return Storage.SHARED
@@ -242,6 +261,8 @@ def _copy_problems(copy: ModelCopy, ready: bool) -> list[Problem]:
         named = f"MLmodel names '{printable(outside)}' as {printable(setting)}, outside the model: it was not read"
         problems.append(Problem("RA013", f"{copy.role.words}: {named}", MLMODEL))
     for path, what in missing_parts(mlmodel, promised):
+        if copy.listing.is_unknown(path.rstrip("/")):
+            continue  # said by the problem of what could not be looked at
         problems.append(Problem("RA007", f"{copy.role.words}: '{printable(path)}' {what}", path, blocks=False))
     return problems
 
@@ -251,7 +272,7 @@ def model_missing(copy: ModelCopy) -> Problem:
     empty = any(file.path == MLMODEL for file in copy.listing.files)
     missing = "holds an empty MLmodel" if empty else "holds no MLmodel at its root"
     what = missing if copy.listing.files else "is gone or empty"
-    return Problem("RA003", f"the storage of the {copy.role.words} {what}")
+    return Problem("RA003", f"the storage of the {copy.role.words} {what}: {printable(copy.identity.shown)}")
 
 
 def _how_they_differ(comparison: Comparison) -> str:
@@ -271,6 +292,24 @@ def _redirected(resolved: ResolvedVersion, run: Copy, reg: Copy) -> Problem | No
     if None not in uuids and uuids[0] != uuids[1]:
         return Problem("RA010", "its source and its download URI lead to models with different ids", blocks=False)
     return None
+
+
+def _forgotten_in_a_move(resolved: ResolvedVersion, run: Copy, reg: Copy) -> Problem | None:
+    """Where source and download URI name two places, and the model is at one of them only."""
+    one, two = resolved.run_model.identity, resolved.reg_model.identity
+    if one is None or two is None or one == two or _is_gone(run) == _is_gone(reg):
+        return None
+    there = reg if _is_gone(run) else run
+    if not isinstance(there, ModelCopy) or not there.has_mlmodel:
+        return None
+    places = f"its source leads to {printable(one.shown)}, its download URI to {printable(two.shown)}"
+    return Problem("RA010", f"{places}, and only the {there.role.words} is there: was the other forgotten in a move?")
+
+
+def _is_gone(copy: Copy) -> bool:
+    if isinstance(copy, CopyFailure):
+        return copy.not_seen
+    return not copy.listing.files and not copy.listing.problems
 
 
 def _uuid(copy: Copy) -> str | None:

@@ -43,5 +43,6 @@ def judge_listed(resolved: ResolvedVersion, run: Copy, reg: Copy) -> VersionAudi
         comparison=None,
         findings=findings_of(version, problems),
         broke_off=any(copy.broke_off for copy in failures),
+        not_seen=tuple(copy.location.identity.shown for copy in failures if copy.not_seen and copy.location.identity),
         only_listed=True,
     )

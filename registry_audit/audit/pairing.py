@@ -56,7 +56,7 @@ def compare_pair(
     if isinstance(left, ModelCopy) and isinstance(right, ModelCopy):
         storage = Storage.SHARED if left.identity == right.identity else Storage.SEPARATE
         left, right, comparison = compare_copies(session, left, right, across_servers)
-        storage = Storage.SHARED if comparison.one_file else storage
+        storage = Storage.SHARED if comparison.linked_count else storage
     # After comparing, which may find that a file changed on disk since it was read.
     problems = [problems_of_copy(version, copy) for version, copy in zip(resolved, (left, right), strict=True)]
     has_model = all(isinstance(copy, ModelCopy) and copy.has_mlmodel for copy in (left, right))

@@ -28,7 +28,7 @@ from registry_audit.registry.connection import Connection
 from registry_audit.registry.resolve import Location, ResolvedVersion, resolve_version
 from registry_audit.registry.translate import reason_of, translated
 from registry_audit.registry.version import RegisteredVersion
-from registry_audit.stores.base import Store, transfers_of
+from registry_audit.stores.base import NotSeen, Store, transfers_of
 from registry_audit.stores.local import LocalStore
 from registry_audit.stores.opening import open_store
 from registry_audit.verdict import Storage
@@ -208,7 +208,7 @@ def _listed(session: Session, role: Role, location: Location, keep_in: Path | No
         return CopyFailure(role, location, "")
     try:
         with translated(f"open the storage {printable(redact(location.uri))}"):
-            store = open_store(session.connection, location)
+            store = open_store(session.connection, location, session.runs)
         listing = patiently(store.root_listing if session.only_list else lambda: store.listing(session.limits))
     except (Stopped, LedgerError):
         raise
@@ -250,7 +250,7 @@ def _readings(session: Session, listed: Sequence[_Listed], keep_in: Path | None)
 
 
 def _failure(role: Role, location: Location, error: Exception) -> CopyFailure:
-    return CopyFailure(role, location, reason_of(error), isinstance(error, Transient))
+    return CopyFailure(role, location, reason_of(error), isinstance(error, Transient), isinstance(error, NotSeen))
 
 
 def _stand_in(run: Copy, location: Location) -> Copy:

@@ -13,6 +13,7 @@ from registry_audit.ledger.memory import Baseline, Memory, Subject, finding_key
 from registry_audit.model.listing import Problem
 from registry_audit.model.manifest import Manifest
 from registry_audit.printable import printable, storable
+from registry_audit.redact import redact
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.verdict import BaselineStatus, Storage, Verdict
 
@@ -113,13 +114,21 @@ def _beside_baseline(
         return BaselineView(status, differences, baseline.at, baseline.by, baseline.reason, trusted)
 
     if audit.reg_model is None or now is None:
-        return view(BaselineStatus.NOT_READ), []
+        return view(BaselineStatus.NOT_READ), _gone_since(audit, baseline)
     if audit.reg_model.manifest_digest != baseline.manifest:
         differences = baseline_differences(fetch(baseline.manifest), now)
         if any(difference.expected_by is None for difference in differences):
             return view(BaselineStatus.CHANGED, differences), [_content_changed(baseline, differences)]
         return view(BaselineStatus.NOT_READ if trusted else BaselineStatus.UNCHANGED, differences), []
     return view(BaselineStatus.NOT_READ if trusted else BaselineStatus.UNCHANGED), []
+
+
+def _gone_since(audit: VersionAudit, baseline: Baseline) -> list[Problem]:
+    """A model that is not there was lost, whatever else is there, if its baseline was once read from this source."""
+    if not audit.not_seen or baseline.source != redact(audit.version.source):
+        return []
+    places = " and ".join(printable(place) for place in audit.not_seen)
+    return [Problem("RA003", f"{places} is gone: what was accepted on {baseline.at[:10]} was read there")]
 
 
 def _not_first_sight(audit: VersionAudit, known: tuple[KnownBytes, ...], fetch: FetchManifest) -> list[Problem]:

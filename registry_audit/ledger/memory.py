@@ -52,6 +52,7 @@ class Baseline:
     by: str
     reason: str
     creation_time_ms: int | None  # of the version in the registry, which a re-created one does not share
+    source: str | None = None  # redacted
 
     def is_of(self, version: RegisteredVersion) -> bool:
         known = self.creation_time_ms is not None and version.creation_time_ms is not None
@@ -120,7 +121,12 @@ def baseline_of(entry: Entry) -> Baseline:
     """What an entry of the kind `accepted` says."""
     body = entry.fields
     return Baseline(
-        body.get("manifest"), entry.at, body.get("by", ""), body.get("reason", ""), body.get("creation_time_ms")
+        body.get("manifest"),
+        entry.at,
+        body.get("by", ""),
+        body.get("reason", ""),
+        body.get("creation_time_ms"),
+        body.get("source"),
     )
 
 

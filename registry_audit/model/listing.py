@@ -39,6 +39,17 @@ class Listing:
         default_factory=list, init=False, repr=False, compare=False
     )  # once it was asked for
 
+    def is_unknown(self, path: str) -> bool:
+        """Whether it could not be looked at: the path itself, or a directory that it lies in.
+
+        What is unknown is never a difference, and never missing.
+        """
+        return any(
+            not unknown or path == unknown or path.startswith(unknown + "/")
+            for unknown in (p.path for p in self.problems if p.rule == "RA009")
+            if unknown is not None
+        )
+
     @property
     def bytes(self) -> int:
         return sum(file.size or 0 for file in self.files)

@@ -47,6 +47,7 @@ class Location:
     uri: str  # as the registry records it
     roots: tuple[str, ...] = ()  # the locations that it leads to: usually one
     storages: tuple[StorageIdentity, ...] = ()  # of the roots, in their order
+    run_id: str | None = None  # of the run whose directory it should lie in
     through_version: bool = False  # the chain passed another registered version, which can be replaced
     lost: Lost | None = None
     unknown: str | None = None  # why it could not be resolved
@@ -206,7 +207,7 @@ def _located(
 ) -> Location:
     around = Surroundings(connection.tracking_uri, connection.workspace, partial(_databricks_host, connection))
     storages = tuple(_storage_of(root, around, recorded) for root in roots)
-    return Location(uri, roots, storages, through_version)
+    return Location(uri, roots, storages, recorded.run_id, through_version)
 
 
 def _storage_of(root: str, around: Surroundings, recorded: _Recorded) -> StorageIdentity:

@@ -59,6 +59,10 @@ def transfers_of(store: Store) -> Transfers | None:
     return getattr(store, "transfers", None)
 
 
+class NotSeen(CouldNotVerify):
+    """The model is not there, and nothing shows that it should be: the place may be on another machine."""
+
+
 class Unreadable(AuditError):
     """A file that was listed and cannot be read as listed; becomes a problem of the model."""
 

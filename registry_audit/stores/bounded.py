@@ -68,7 +68,6 @@ def walk(
     limits: Limits,
     *,
     cannot_carry: Callable[[str], str | None],
-    keeps_empty_directories: bool,
     transfers: Transfers | None = None,
 ) -> Listing:
     """The listing of a store that answers one directory at a time.
@@ -76,8 +75,6 @@ def walk(
     Args:
         children: the direct children of a directory; "" is the root.
         cannot_carry: why this store cannot transport a name exactly, or None.
-        keeps_empty_directories: whether a directory without files can be stored there at all. Where it cannot,
-            one that is listed and then lists nothing has lost its files, or the answer was cut.
         transfers: to ask for several directories at once.
     """
     tally, waiting = Tally(limits), [""]
@@ -89,9 +86,6 @@ def walk(
         for _ in together:
             tally.directory()
         for directory, inside_it in _listed(children, together, transfers):
-            if directory and not inside_it and not keeps_empty_directories:
-                message = f"the directory '{printable(directory)}' is listed, and then lists nothing"
-                problems.append(Problem("RA009", message, directory))
             for child in inside_it:
                 prefix = directory + "/" if directory else ""
                 direct = child.path.startswith(prefix) and "/" not in child.path[len(prefix) :]

@@ -3,8 +3,10 @@
 import errno
 import io
 import os
+import re
 import stat
 import time
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -14,23 +16,23 @@ from registry_audit.model.listing import ListedFile, Listing, Problem, make_list
 from registry_audit.printable import printable
 from registry_audit.registry.memory import Where
 from registry_audit.registry.storage import StorageIdentity
-from registry_audit.stores.base import CHUNK_BYTES, Chunks, Unreadable
+from registry_audit.stores.base import CHUNK_BYTES, Chunks, NotSeen, Unreadable
 from registry_audit.stores.bounded import Tally
 
 
 class LocalStore:
     """A directory. Symlinks are followed only while they stay inside it; special files are never opened."""
 
-    def __init__(self, directory: Path, *, may_be_elsewhere: bool = False) -> None:
+    def __init__(self, directory: Path, places: Callable[[], Iterable[str]] = tuple) -> None:
         """
         Args:
             directory: symlinks on the way to it are followed, here and once.
-            may_be_elsewhere: whether a directory that is not there may be on another machine.
+            places: directories that the registry records for its run and its experiment, asked for when it is missing.
         """
         self.identity = StorageIdentity.of_directory(directory)
         self._root = self.identity.path
         self.directory: Path | None = Path(self._root)
-        self._may_be_elsewhere = may_be_elsewhere
+        self._places = places
 
     def listing(self, limits: Limits) -> Listing:
         return _Walk(self._root, limits).listing() if self._is_directory() else make_listing([])
@@ -50,14 +52,15 @@ class LocalStore:
         return make_listing([ListedFile(name, status.st_size, _marker(status)) for name, status in found])
 
     def _is_directory(self) -> bool:
-        """Raises: CouldNotVerify: it may be on another machine, or cannot be looked at."""
+        """Raises: NotSeen: it may be on another machine. CouldNotVerify: it cannot be looked at."""
         root = self._root
         try:
             root_status = os.stat(root)  # noqa: PTH116 - one call, where Path makes several
         except (FileNotFoundError, NotADirectoryError):
-            if self._may_be_elsewhere and not _neighbourhood_exists(Path(root)):
-                raise CouldNotVerify(
-                    f"{printable(root)} is not on this machine: run the audit where the artifact store is mounted"
+            if not is_place_seen(root, self._places):
+                raise NotSeen(
+                    f"{printable(root)} is not on this machine, nor is the directory of its run or experiment: "
+                    "run the audit where the artifact store is mounted"
                 ) from None
             return False
         except OSError as error:
@@ -165,8 +168,11 @@ class _Walk:
             target = os.path.realpath(absolute, strict=True)
             status = os.stat(target)  # noqa: PTH116
         except OSError as error:
-            loops = error.errno == errno.ELOOP
-            self._refuse(path, "RA013", "is a symlink " + ("to itself" if loops else "to nothing"))
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                loops = error.errno == errno.ELOOP
+                self._refuse(path, "RA013", "is a symlink " + ("to itself" if loops else "to nothing"))
+            else:
+                self._refuse(path, "RA009", f"is a symlink that cannot be followed: {error.strerror}")
             return
         if target != self._root and not target.startswith(self._root + os.sep):
             self._refuse(path, "RA013", "is a symlink that leaves the model")
@@ -208,6 +214,11 @@ def _marker(status: os.stat_result) -> str:
     return f"{status.st_dev}:{status.st_ino}:{status.st_mtime_ns}:{status.st_ctime_ns}"
 
 
+def inode(file: ListedFile) -> str:
+    """Device and inode of a local file: one file under two names has the same."""
+    return ":".join(file.marker.split(":")[:2])
+
+
 def same_file(first: ListedFile, second: ListedFile) -> bool:
     """Whether two local files are one file under two names (a hard link): equal without being a second copy."""
     return bool(first.marker) and first.marker.split(":")[:2] == second.marker.split(":")[:2]
@@ -225,6 +236,31 @@ def _cannot_open(error: OSError, path: str) -> Unreadable:
     return Unreadable("RA009", f"'{printable(path)}' cannot be read: {error.strerror}", path)
 
 
-def _neighbourhood_exists(root: Path) -> bool:
-    """Whether the store seems to be mounted here: a directory near the missing one is there."""
-    return any(parent.is_dir() and parent.parent != parent.parent.parent for parent in list(root.parents)[:3])
+_ID = re.compile(r"(m-)?[0-9a-f]{32}")
+
+
+def is_place_seen(root: str, places: Callable[[], Iterable[str]]) -> bool:
+    """Whether a directory that is missing is missing for certain: the place that it belongs into is there.
+
+    That is the directory of its run or experiment, as the registry records it or as the ids in its path show, or else
+    the very directory that held it, if that holds anything. `/` and what lies directly in it is on every machine.
+    """
+    parents = [parent for parent in Path(root).parents if len(parent.parts) > 2]
+    for parent in parents:
+        if _ID.fullmatch(parent.name) and (parent.is_dir() or parent.parent.is_dir()) and parent.parent in parents:
+            return True
+        # Where a LoggedModel is kept: EXPERIMENT/models/m-ID/artifacts.
+        if parent.name == "models" and parent.parent in parents and parent.parent.is_dir() and _ID.search(root):
+            return True
+    if parents and parents[0].is_dir() and _holds_anything(parents[0]):
+        return True
+    recorded = (Path(place) for place in places())
+    return any(place.is_dir() for place in recorded if place in Path(root).parents or place == Path(root))
+
+
+def _holds_anything(directory: Path) -> bool:
+    try:
+        with os.scandir(directory) as entries:
+            return next(entries, None) is not None
+    except OSError:
+        return False

@@ -1,12 +1,15 @@
 """Which store reads a root."""
 
-import ipaddress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.resolve import Location
-from registry_audit.registry.storage import PROXY, StorageIdentity
+from registry_audit.registry.runs import Runs
+from registry_audit.registry.storage import PROXY, StorageIdentity, storage_identity
 from registry_audit.stores.base import Store
 from registry_audit.stores.clouds import KINDS, bucket_of
 from registry_audit.stores.databricks import databricks_store
@@ -17,22 +20,28 @@ from registry_audit.stores.proxy import ProxyStore
 from registry_audit.stores.repository import RepositoryStore
 
 
-def open_store(connection: Connection, location: Location) -> Store:
+def open_store(connection: Connection, location: Location, runs: Runs | None = None) -> Store:
     """The store that reads a resolved location; nothing is read yet.
+
+    Args:
+        runs: asked for the place that a missing model belongs into; None where it does not matter whether it is there.
 
     Raises:
         UsageError: a package that this store needs is not installed.
         CouldNotVerify: MLflow knows no way to read such a URI.
     """
-    stores = tuple(_open(connection, *root) for root in zip(location.roots, location.storages, strict=True))
-    return stores[0] if len(stores) == 1 else OverlayStore(stores)
+    places = partial(_places, connection, runs, location.run_id)
+    first, *others = (_open(connection, *root, places) for root in zip(location.roots, location.storages, strict=True))
+    if not others:
+        return first
+    return OverlayStore(first, others[0], location.roots[0].rstrip("/").rpartition("/")[2])
 
 
-def _open(connection: Connection, root: str, identity: StorageIdentity) -> Store:
+def _open(connection: Connection, root: str, identity: StorageIdentity, places: Callable[[], Iterator[str]]) -> Store:
     if (store := databricks_store(connection, root, identity)) is not None:
         return store
     if identity.is_directory:
-        return LocalStore(Path(identity.path), may_be_elsewhere=not _is_here(connection.tracking_uri))
+        return LocalStore(Path(identity.path), places)
     if identity.kind == PROXY:
         return ProxyStore(connection.wire_to_proxy(identity.endpoint), connection.transfers, identity)
     if identity.kind in KINDS:
@@ -41,13 +50,13 @@ def _open(connection: Connection, root: str, identity: StorageIdentity) -> Store
     return RepositoryStore(root, identity, connection.tracking_uri, connection.registry_uri, manners)
 
 
-def _is_here(tracking_uri: str) -> bool:
-    """Whether a path that the server names must be on this machine: its database is a file here, or it is this host."""
-    parts = urlsplit(tracking_uri)
-    if parts.scheme.startswith("sqlite"):
-        return True
-    host = parts.hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host == ""
+def _places(connection: Connection, runs: Runs | None, run_id: str | None) -> Iterator[str]:
+    """The directories of this machine that the registry records for a run and for its experiment."""
+    if runs is None or not run_id:
+        return
+    for recorded in (runs.own_directory, runs.experiment_directory):
+        with suppress(CouldNotVerify, UsageError):  # then nothing shows that the place is here
+            location = recorded(run_id)
+            found = storage_identity(location, connection.tracking_uri) if location else None
+            if found is not None and found.is_directory:
+                yield found.path

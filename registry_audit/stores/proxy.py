@@ -3,11 +3,12 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from registry_audit.errors import CouldNotVerify, Transient
+from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing
 from registry_audit.printable import printable
@@ -15,7 +16,7 @@ from registry_audit.registry.memory import Where
 from registry_audit.registry.storage import PROXY_PATH, StorageIdentity
 from registry_audit.registry.transfers import Transfers
 from registry_audit.registry.translate import translated
-from registry_audit.stores.base import Chunks, whole_body
+from registry_audit.stores.base import Chunks, NotSeen, whole_body
 from registry_audit.stores.bounded import Child, only_root, walk
 
 if TYPE_CHECKING:
@@ -40,16 +41,28 @@ class ProxyStore:
         self._wire, self._root, self.identity = wire, identity.path, identity
 
     def root_listing(self) -> Listing:
-        if reason := _cannot_carry(self._root):
-            raise CouldNotVerify(f"the storage '{printable(self._root)}' {reason}")
-        return only_root(self._children)
+        self._must_be_carried()
+        return self._seen(only_root(self._children))
 
     def listing(self, limits: Limits) -> Listing:
-        if reason := _cannot_carry(self._root):
+        self._must_be_carried()
+        return self._seen(walk(self._children, limits, cannot_carry=cannot_carry, transfers=self.transfers))
+
+    def _must_be_carried(self) -> None:
+        if reason := cannot_carry(self._root):
             raise CouldNotVerify(f"the storage '{printable(self._root)}' {reason}")
-        return walk(
-            self._children, limits, cannot_carry=_cannot_carry, keeps_empty_directories=False, transfers=self.transfers
-        )
+
+    def _seen(self, listing: Listing) -> Listing:
+        """Raises: NotSeen: the server lists nothing there, nor anywhere above: it may have lost sight of its store."""
+        if listing.files or listing.problems:
+            return listing
+        above = self._root
+        while above:
+            above = above.rpartition("/")[0]
+            with suppress(CouldNotVerify, UsageError):  # one that may not be listed says nothing
+                if self._entries(above):
+                    return listing
+        raise NotSeen(f"the server lists nothing at '{printable(self._root)}', nor anywhere above it")
 
     def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
         path = quote(f"{self._root}/{file.path}" if self._root else file.path)
@@ -57,13 +70,15 @@ class ProxyStore:
             yield from whole_body(answer.chunks(where), file.path)
 
     def _children(self, directory: str) -> list[Child]:
-        path = "/".join(part for part in (self._root, directory) if part)
+        found = self._entries("/".join(part for part in (self._root, directory) if part))
+        return [_child(entry, directory) for entry in found]
+
+    def _entries(self, path: str) -> list[Any]:
         with (
-            translated(f"list '{printable(directory) or '.'}'"),
+            translated(f"list '{printable(path) or '.'}'"),
             self._wire.get(PROXY_PATH, {"path": path}) as answer,
         ):
-            found = _json(b"".join(_at_most(whole_body(answer.chunks(), directory or "."))))
-        return [_child(entry, directory) for entry in found]
+            return _json(b"".join(_at_most(whole_body(answer.chunks(), path or "."))))
 
 
 def _at_most(chunks: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
@@ -102,7 +117,8 @@ def _child(entry: Any, directory: str) -> Child:
     return Child(path, is_directory, None if is_directory else size or 0)
 
 
-def _cannot_carry(path: str) -> str | None:
+def cannot_carry(path: str) -> str | None:
+    """Why the proxy cannot serve a path exactly, or does not list it at all."""
     if _NOT_CARRIED.search(path):
         return "holds a character (% # ? or a control character) that the artifact proxy cannot carry exactly"
     if any(part.startswith(".artifact.uploading.") for part in path.split("/")):

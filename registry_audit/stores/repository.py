@@ -51,7 +51,7 @@ class RepositoryStore:
         return only_root(self._children)
 
     def listing(self, limits: Limits) -> Listing:
-        return walk(self._children, limits, cannot_carry=lambda path: None, keeps_empty_directories=True)
+        return walk(self._children, limits, cannot_carry=lambda path: None)
 
     def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
         with tempfile.TemporaryDirectory(prefix="registry-audit-") as scratch:

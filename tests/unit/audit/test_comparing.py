@@ -106,11 +106,13 @@ def test_a_hard_link_is_one_file_under_two_names(make_copy, tmp_path: Path) -> N
     (tmp_path / "b").mkdir()
     (tmp_path / "a" / "MLmodel").write_text("x")
     (tmp_path / "b" / "MLmodel").hardlink_to(tmp_path / "a" / "MLmodel")
-    assert compare(make_copy(tmp_path / "a"), make_copy(tmp_path / "b"), within_one_registry, by="bytes").one_file
+    assert compare(make_copy(tmp_path / "a"), make_copy(tmp_path / "b"), within_one_registry, by="bytes").linked_count
     shutil.copy(tmp_path / "a" / "MLmodel", tmp_path / "b" / "other")
     (tmp_path / "b" / "MLmodel").unlink()
     (tmp_path / "b" / "other").rename(tmp_path / "b" / "MLmodel")
-    assert not compare(make_copy(tmp_path / "a"), make_copy(tmp_path / "b"), within_one_registry, by="bytes").one_file
+    assert not compare(
+        make_copy(tmp_path / "a"), make_copy(tmp_path / "b"), within_one_registry, by="bytes"
+    ).linked_count
 
 
 def test_an_empty_directory_on_one_side_is_a_difference(make_copy, tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_what_reading_saw_corrects_what_resolving_said() -> None:
     run, reg = copy_of(RUN, WHOLE), copy_of(REG, WHOLE)
     comparison = comparison_of(run, reg)
     assert comparison is not None
-    one_file = judge(resolved(), run, reg, replace(comparison, one_file=True))
+    one_file = judge(resolved(), run, reg, replace(comparison, linked_count=1))
     assert (one_file.verdict, one_file.storage) == (Verdict.SAME_STORAGE, Storage.SHARED)
 
 
@@ -144,6 +144,39 @@ def test_a_difference_is_a_mismatch_even_where_the_rest_cannot_be_read() -> None
     audit = judged(resolved(), reg=copy_of(REG, {"MLmodel": MLMODEL, "model.pkl": b"other"}, listed=(UNREAD,)))
     assert audit.verdict is Verdict.MISMATCH
     assert rules(audit) == ["RA001", "RA009"]
+
+
+def test_what_could_not_be_looked_at_is_no_difference() -> None:
+    """A directory that cannot be listed, and what the other side holds below it."""
+    denied = Problem("RA009", "'data' cannot be listed: Permission denied", "data")
+    run = copy_of(RUN, WHOLE | {"data/weights": b"w"})
+    audit = judged(resolved(), run, copy_of(REG, WHOLE, listed=(denied,), unsafe=("data",)))
+    assert (audit.verdict, rules(audit)) == (Verdict.UNVERIFIABLE, ["RA009"])
+
+
+def test_ra015_an_ambiguous_source_never_passes() -> None:
+    ambiguous = Problem("RA015", "both hold files", blocks=False)
+    audit = shared(resolved(), copy_of(RUN, WHOLE, listed=(ambiguous,)))
+    assert (audit.verdict, audit.reason, rules(audit)) == (Verdict.UNVERIFIABLE, "both hold files", ["RA015"])
+
+
+def test_ra010_of_two_places_one_was_forgotten_in_a_move() -> None:
+    not_seen = CopyFailure(RUN, location(RUN), "it is not on this machine", not_seen=True)
+    for gone in (not_seen, copy_of(RUN, {})):
+        audit = judged(resolved(), gone)
+        assert not audit.verdict.passes
+        (message,) = [finding.message for finding in audit.findings if finding.rule == "RA010"]
+        assert "s3://bucket/run_model" in message
+        assert "s3://bucket/reg_model" in message
+
+
+def test_hard_links_are_said_and_are_no_second_copy() -> None:
+    run, reg = copy_of(RUN, WHOLE), copy_of(REG, WHOLE)
+    comparison = comparison_of(run, reg)
+    assert comparison is not None
+    audit = judge(resolved(), run, reg, replace(comparison, linked_count=1))
+    assert audit.verdict is Verdict.SAME_STORAGE
+    assert "hard links" in str(audit.reason)
 
 
 def test_two_copies_without_a_comparison_are_unverifiable() -> None:
@@ -202,9 +235,9 @@ def test_ra001_names_the_files_that_differ() -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "the storage of the run model is gone or empty"),
-        ({"model.pkl": b"weights"}, "the storage of the run model holds no MLmodel at its root"),
-        ({"data/MLmodel": MLMODEL}, "the storage of the run model holds no MLmodel at its root"),
+        ({}, "the storage of the run model is gone or empty: s3://bucket/run_model"),
+        ({"model.pkl": b"weights"}, "the storage of the run model holds no MLmodel at its root: s3://bucket/run_model"),
+        ({"data/MLmodel": MLMODEL}, "the storage of the run model holds no MLmodel at its root: s3://bucket/run_model"),
     ],
 )
 def test_ra003_no_model_in_one_storage(files: dict[str, bytes], message: str) -> None:
@@ -217,8 +250,8 @@ def test_ra003_two_empty_copies_are_not_equal() -> None:
     audit = judged(resolved(), copy_of(RUN, {}), copy_of(REG, {}))
     assert audit.verdict is Verdict.UNVERIFIABLE
     assert found(audit) == [
-        ("RA003", "the storage of the registry model is gone or empty"),
-        ("RA003", "the storage of the run model is gone or empty"),
+        ("RA003", "the storage of the registry model is gone or empty: s3://bucket/reg_model"),
+        ("RA003", "the storage of the run model is gone or empty: s3://bucket/run_model"),
     ]
 
 
@@ -275,7 +308,7 @@ def test_ra007_is_said_beside_the_verdict(files: dict[str, bytes], message: str,
 
 def test_an_empty_mlmodel_is_as_good_as_none() -> None:
     audit = shared(resolved(), copy_of(RUN, {"MLmodel": b"", "model.pkl": b"w"}))
-    message = "the storage of the run model holds an empty MLmodel"
+    message = "the storage of the run model holds an empty MLmodel: s3://bucket/run_model"
     assert (audit.verdict, found(audit)) == (Verdict.UNVERIFIABLE, [("RA003", message)])
 
 

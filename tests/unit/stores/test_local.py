@@ -11,7 +11,7 @@ from registry_audit.errors import CouldNotVerify
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing
 from registry_audit.registry.memory import Memory
-from registry_audit.stores.base import Unreadable
+from registry_audit.stores.base import NotSeen, Unreadable
 from registry_audit.stores.local import LocalStore
 
 
@@ -63,9 +63,44 @@ def test_a_root_that_is_gone_or_a_file_lists_as_empty(root: Path) -> None:
     assert listing(root / "MLmodel").files == ()
 
 
-def test_a_missing_root_of_another_machine_is_not_called_missing(root: Path) -> None:
-    with pytest.raises(CouldNotVerify, match="not on this machine"):
-        LocalStore(Path("/no-such-mount/1/abc/artifacts/model"), may_be_elsewhere=True).listing(Limits())
+RUN = "3dced78e4c0d4a7f9b1f4a5d6c7b8a90"
+
+
+@pytest.mark.parametrize(
+    ("missing", "there"),
+    [
+        (f"store/1/{RUN}/artifacts/model", "store/1"),
+        (f"store/1/models/m-{RUN}/artifacts", "store/1"),
+        ("models/churn", "models/other"),
+    ],
+)
+def test_gone_is_what_is_missing_from_a_place_that_is_there(tmp_path: Path, missing: str, there: str) -> None:
+    (tmp_path / there).mkdir(parents=True)
+    assert listing(tmp_path / missing).files == ()
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        f"/no-such-mount/1/{RUN}/artifacts/model",
+        f"/srv/no-such-store/1/{RUN}/artifacts/model",
+        f"/srv/no-such-store/1/models/m-{RUN}/artifacts",
+        "/no-such-model",
+        "/tmp/no-such-model-of-anybody",
+    ],
+)
+def test_a_place_that_is_not_seen_is_not_called_empty(missing: str) -> None:
+    with pytest.raises(NotSeen, match="not on this machine"):
+        listing(Path(missing))
+
+
+def test_an_empty_directory_is_perhaps_a_mount_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "mount").mkdir()
+    missing = tmp_path / "mount" / "churn"
+    with pytest.raises(NotSeen):
+        listing(missing)
+    recorded = LocalStore(missing, lambda: [str(tmp_path / "mount")])
+    assert recorded.listing(Limits()).files == ()
 
 
 @pytest.mark.parametrize(

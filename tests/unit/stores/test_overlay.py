@@ -12,7 +12,8 @@ from registry_audit.stores.overlay import OverlayStore
 
 
 def overlay(*roots: Path) -> OverlayStore:
-    return OverlayStore(tuple(LocalStore(root) for root in roots))
+    own, logged = map(LocalStore, roots)
+    return OverlayStore(own, logged, "model")
 
 
 @pytest.fixture
@@ -24,10 +25,12 @@ def roots(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "run", tmp_path / "logged"
 
 
-def test_a_later_root_hides_the_same_path(roots: tuple[Path, Path]) -> None:
+def test_both_are_read_and_neither_is_vouched_for(roots: tuple[Path, Path]) -> None:
     store = overlay(*roots)
-    contents = {file.path: b"".join(store.read(file)) for file in store.listing(Limits()).files}
-    assert contents == {"MLmodel": b"of the model", "extra.txt": b"kept"}
+    found = store.listing(Limits())
+    contents = {file.path: b"".join(store.read(file)) for file in found.files}
+    assert contents == {"MLmodel": b"of the run", "extra.txt": b"kept", "model/MLmodel": b"of the model"}
+    assert [problem.rule for problem in found.problems] == ["RA015"]
 
 
 def test_with_one_root_empty_it_is_the_other_storage(roots: tuple[Path, Path], tmp_path: Path) -> None:
