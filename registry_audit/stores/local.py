@@ -243,7 +243,8 @@ def is_place_seen(root: str, places: Callable[[], Iterable[str]]) -> bool:
     """Whether a directory that is missing is missing for certain: the place that it belongs into is there.
 
     That is the directory of its run or experiment, as the registry records it or as the ids in its path show, or else
-    the very directory that held it, if that holds anything. `/` and what lies directly in it is on every machine.
+    the very directory that held it, unless that one and the one around it hold nothing else: then they may be where a
+    file system is not mounted. `/` and what lies directly in it is on every machine.
     """
     parents = [parent for parent in Path(root).parents if len(parent.parts) > 2]
     for parent in parents:
@@ -252,15 +253,17 @@ def is_place_seen(root: str, places: Callable[[], Iterable[str]]) -> bool:
         # Where a LoggedModel is kept: EXPERIMENT/models/m-ID/artifacts.
         if parent.name == "models" and parent.parent in parents and parent.parent.is_dir() and _ID.search(root):
             return True
-    if parents and parents[0].is_dir() and _holds_anything(parents[0]):
-        return True
+    if parents and parents[0].is_dir():
+        beside = len(parents) > 1 and _holds_anything(parents[1], besides=parents[0].name)
+        if beside or _holds_anything(parents[0]):
+            return True
     recorded = (Path(place) for place in places())
     return any(place.is_dir() for place in recorded if place in Path(root).parents or place == Path(root))
 
 
-def _holds_anything(directory: Path) -> bool:
+def _holds_anything(directory: Path, besides: str = "") -> bool:
     try:
         with os.scandir(directory) as entries:
-            return next(entries, None) is not None
+            return any(entry.name != besides for entry in entries)
     except OSError:
         return False

@@ -3,12 +3,11 @@
 import json
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from registry_audit.errors import CouldNotVerify, Transient, UsageError
+from registry_audit.errors import CouldNotVerify, Transient
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing
 from registry_audit.printable import printable
@@ -16,7 +15,7 @@ from registry_audit.registry.memory import Where
 from registry_audit.registry.storage import PROXY_PATH, StorageIdentity
 from registry_audit.registry.transfers import Transfers
 from registry_audit.registry.translate import translated
-from registry_audit.stores.base import Chunks, NotSeen, whole_body
+from registry_audit.stores.base import Chunks, whole_body
 from registry_audit.stores.bounded import Child, only_root, walk
 
 if TYPE_CHECKING:
@@ -42,27 +41,15 @@ class ProxyStore:
 
     def root_listing(self) -> Listing:
         self._must_be_carried()
-        return self._seen(only_root(self._children))
+        return only_root(self._children)
 
     def listing(self, limits: Limits) -> Listing:
         self._must_be_carried()
-        return self._seen(walk(self._children, limits, cannot_carry=cannot_carry, transfers=self.transfers))
+        return walk(self._children, limits, cannot_carry=cannot_carry, transfers=self.transfers)
 
     def _must_be_carried(self) -> None:
         if reason := cannot_carry(self._root):
             raise CouldNotVerify(f"the storage '{printable(self._root)}' {reason}")
-
-    def _seen(self, listing: Listing) -> Listing:
-        """Raises: NotSeen: the server lists nothing there, nor anywhere above: it may have lost sight of its store."""
-        if listing.files or listing.problems:
-            return listing
-        above = self._root
-        while above:
-            above = above.rpartition("/")[0]
-            with suppress(CouldNotVerify, UsageError):  # one that may not be listed says nothing
-                if self._entries(above):
-                    return listing
-        raise NotSeen(f"the server lists nothing at '{printable(self._root)}', nor anywhere above it")
 
     def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
         path = quote(f"{self._root}/{file.path}" if self._root else file.path)
