@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from registry_audit.errors import AuditError, BodyEndedEarly
+from registry_audit.errors import AuditError, BodyEndedEarly, CouldNotVerify
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, Problem
 from registry_audit.printable import printable

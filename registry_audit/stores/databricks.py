@@ -53,9 +53,7 @@ class DatabricksStore:
 
     def listing(self, limits: Limits) -> Listing:
         now = time.time() * 1000
-        listing = walk(
-            self._children, limits, cannot_carry=_cannot_carry, keeps_empty_directories=False, transfers=self.transfers
-        )
+        listing = walk(self._children, limits, cannot_carry=_cannot_carry, transfers=self.transfers)
         settled = all(not file.marker or now - int(file.marker) > _YOUNG_MS for file in listing.files)
         return replace(listing, settled=settled)
 
