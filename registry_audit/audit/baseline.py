@@ -16,3 +16,4 @@ class BaselineView:
     accepted_by: str | None = None
     reason: str | None = None
     last_read_at: str | None = None  # UTC: when these bytes were last read in full
+    accepted_now: bool = False  # by this very audit (--accept-new)

@@ -380,7 +380,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     ),
     "reading": lambda b: f"{b['verdict']}, baseline {b['baseline']}, {b['manifest'] or 'not read whole'} {_rules(b)}",
     "finding-opened": lambda b: f"{b['rule']} {b['severity']} {printable(b['path'] or '')}",
-    "finding-resolved": lambda b: f"{b['rule']} {printable(b['path'] or '')}",
+    "finding-resolved": lambda b: f"{b['rule']} {printable(b['path'] or '')} {printable(b.get('by', ''))}".rstrip(),
     "waived": lambda b: f"{b['rule']} until {b['until']} by {printable(b['by'])}: {printable(b['reason'])}",
 }
 

@@ -163,15 +163,16 @@ class _Finishing:
 
     def drafts(self, audits: Iterable[VersionAudit]) -> Iterator[Draft]:
         resolving, outcome = Resolving(self.memory.open_findings), OutcomeTally(self._options.fail_on)
-        for row in self._assessed(audits):
+        for row, accepted in map(self._accepted, self._assessed(audits)):
             self._keep(row)
-            resolving.show(row)
+            last = self.memory.last_readings.get(_key(row))
+            resolving.show(row, last.manifest if last else None)
             outcome.add(row)
             yield from drafts_of(self._registry, self._audit_id, row)
-            yield from self._accepted(row)
+            yield from accepted
         self.resolved = resolving.resolved(self._expected)
         for gone in self.resolved:
-            body = {"rule": gone.rule, "path": gone.path, "first_seen": gone.first_seen}
+            body = {"rule": gone.rule, "path": gone.path, "first_seen": gone.first_seen, "by": gone.by}
             yield Draft(Kind.FINDING_RESOLVED, self._registry, gone.name, gone.version, self._audit_id, body)
         ending = outcome.outcome(listed_whole=self._scope.answered)
         yield Draft(
@@ -225,12 +226,21 @@ class _Finishing:
         baseline, hidden = self.memory.baselines[name, version], self._hidden.get((name, version))
         return vanished(name, version, baseline, self.memory, today=self._day, hidden=hidden)
 
-    def _accepted(self, row: VersionAudit) -> Iterator[Draft]:
-        is_new = row.baseline is not None and row.baseline.status is BaselineStatus.NEW
+    def _accepted(self, row: VersionAudit) -> tuple[VersionAudit, tuple[Draft, ...]]:
+        """The row, which says so where this audit accepts it, and the entry that does."""
         manifest = row.reg_model.manifest if row.reg_model else None
-        if self._options.accept_new and is_new and manifest is not None and is_acceptable(row):
+        if (
+            self._options.accept_new
+            and row.baseline is not None
+            and row.baseline.status is BaselineStatus.NEW
+            and manifest is not None
+            and is_acceptable(row)
+        ):
             self.accepted_count += 1
-            yield accepted_draft(self._registry, self._audit_id, row, manifest, self._who, ON_FIRST_SIGHT)
+            draft = accepted_draft(self._registry, self._audit_id, row, manifest, self._who, ON_FIRST_SIGHT)
+            view = replace(row.baseline, accepted_by=self._who, reason=ON_FIRST_SIGHT, accepted_now=True)
+            return replace(row, baseline=view), (draft,)
+        return row, ()
 
 
 def _order(row: VersionAudit | Key) -> tuple[str, int]:

@@ -6,7 +6,7 @@ from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.liveness import RULES_SEEN
 from registry_audit.ledger.absent import Expected
 from registry_audit.ledger.memory import FindingKey, Key, finding_key
-from registry_audit.printable import storable
+from registry_audit.printable import printable, storable
 from registry_audit.verdict import Verdict
 
 
@@ -17,6 +17,7 @@ class Resolved:
     rule: str
     path: str | None
     first_seen: str
+    by: str  # what ended it, in one sentence
 
 
 class Resolving:
@@ -25,23 +26,44 @@ class Resolving:
     def __init__(self, open_findings: dict[FindingKey, str]) -> None:
         self._open = dict(open_findings)
         self._versions = {key[:2] for key in open_findings}
+        self._same_bytes = set[Key]()  # as the audit before read
         self._looked_at: dict[Key, VersionAudit] = {}
 
-    def show(self, audit: VersionAudit) -> None:
+    def show(self, audit: VersionAudit, read_before: str | None) -> None:
+        """
+        Args:
+            read_before: digest of the manifest that the audit before read.
+        """
         key = (storable(audit.version.name), audit.version.version)
         if key not in self._versions:
             return
         self._looked_at[key] = audit
+        if audit.reg_model is not None and audit.reg_model.manifest_digest == read_before:
+            self._same_bytes.add(key)
         for finding in audit.findings:
             self._open.pop(finding_key(audit.version, finding), None)
 
     def resolved(self, expected: Expected) -> tuple[Resolved, ...]:
         """Those of versions that were looked at, or are gone, and that no longer have them."""
         return tuple(
-            Resolved(name, version, rule, path or None, first_seen)
+            Resolved(name, version, rule, path or None, first_seen, self._ended_by(name, version, rule))
             for (name, version, rule, path), first_seen in sorted(self._open.items())
             if self._is_settled(name, version, rule, expected)
         )
+
+    def _ended_by(self, name: str, version: str, rule: str) -> str:
+        audit = self._looked_at.get((name, version))
+        if audit is None:
+            return "the version is no longer in the registry"
+        if rule == "RA011":
+            return "the version is in the registry again, or was accepted as gone"
+        baseline = audit.baseline
+        if rule == "RA002" and baseline is not None and baseline.accepted_at is not None:
+            if (name, version) in self._same_bytes:
+                by, reason = printable(baseline.accepted_by or "somebody"), printable(baseline.reason or "")
+                return f"a new baseline, which {by} accepted on {baseline.accepted_at[:10]}: {reason}"
+            return "the bytes of the baseline came back"
+        return "this audit no longer found it"
 
     def _is_settled(self, name: str, version: str, rule: str, expected: Expected) -> bool:
         audit = self._looked_at.get((name, version))

@@ -106,7 +106,12 @@ class DocumentBuilder:
             changes=self._changes(recorded) if recorded else None,
             resolved=tuple(
                 ResolvedRow(
-                    name=gone.name, version=gone.version, rule=gone.rule, path=gone.path, first_seen=gone.first_seen
+                    name=gone.name,
+                    version=gone.version,
+                    rule=gone.rule,
+                    path=gone.path,
+                    first_seen=gone.first_seen,
+                    by=gone.by,
                 )
                 for gone in (recorded.resolved if recorded else ())
             ),
@@ -169,6 +174,8 @@ def version_row(audit: VersionAudit) -> VersionRow:
         baseline_differences=_baseline_difference_rows(audit),
         accepted_at=audit.baseline.accepted_at if audit.baseline else None,
         accepted_by=audit.baseline.accepted_by if audit.baseline else None,
+        accepted_reason=audit.baseline.reason if audit.baseline else None,
+        accepted_now=audit.baseline.accepted_now if audit.baseline else None,
         last_read_at=audit.baseline.last_read_at if audit.baseline else None,
         signature=SIGNATURE if audit.signature else None,
         signature_status=audit.signature.status if audit.signature else None,

@@ -99,6 +99,8 @@ class VersionRow(_Row):
     baseline_differences: tuple[BaselineDifferenceRow, ...] = ()
     accepted_at: str | None = None
     accepted_by: str | None = None
+    accepted_reason: str | None = None
+    accepted_now: bool | None = None  # whether this very audit accepted it; None without a ledger
     signature: str | None = None  # path of an OpenSSF Model Signing signature in the model
     signature_status: SignatureStatus | None = None  # None where there is no signature
     signature_reason: str | None = None  # one sentence
@@ -174,6 +176,7 @@ class ResolvedRow(_Row):
     rule: str
     path: str | None
     first_seen: str
+    by: str | None = None  # what ended it, in one sentence; older reports do not say
 
 
 class AuditDocument(_Row):

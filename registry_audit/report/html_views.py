@@ -204,7 +204,8 @@ def _baseline(row: VersionRow) -> BaselineView | None:
     note, at = ("accepted", row.accepted_at) if row.accepted_at else ("", "")
     if row.last_read_at and row.baseline is not BaselineStatus.VANISHED:
         note, at = "last read in full", row.last_read_at
-    told = [accepted_words(row)] if row.accepted_at else []
+    told = [accepted_words(row)] if row.accepted_at or row.accepted_now else []
+    told += ["accepted by this very audit"] if row.accepted_now else []
     told += [baseline_words(row)] if row.last_read_at else []
     return BaselineView(row.baseline.value, BASELINE_WORDS[row.baseline], note, at[:10], "; ".join(told))
 

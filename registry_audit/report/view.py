@@ -86,9 +86,10 @@ def message_of(row: VersionRow, finding: FindingRow) -> str:
 
 
 def accepted_words(row: VersionRow) -> str:
-    """`alice@laptop accepted on 2026-11-20 06:00 UTC`, as far as the report knows."""
+    """`alice@laptop accepted on 2026-11-20 06:00 UTC (as released)`, as far as the report knows."""
     on = f" on {moment_words(row.accepted_at)}" if row.accepted_at else ""
-    return f"{row.accepted_by or 'somebody'} accepted{on}"
+    why = f" ({row.accepted_reason})" if row.accepted_reason else ""
+    return f"{row.accepted_by or 'somebody'} accepted{on}{why}"
 
 
 def side_words(size: int | None, digest: str | None) -> str:
@@ -152,7 +153,8 @@ def resolved_title(document: AuditDocument) -> str:
 def resolved_words(gone: ResolvedRow) -> str:
     """`RA004 run-deleted  Churn/2  (first seen 2026-11-18)`."""
     where = f"{gone.name}/{gone.version}" + ("" if gone.path is None else f": {gone.path}")
-    return f"{rule_words(gone)}  {where}  (first seen {gone.first_seen[:10]})"
+    by = "" if gone.by is None else f": {gone.by}"
+    return f"{rule_words(gone)}  {where}  (first seen {gone.first_seen[:10]}){by}"
 
 
 def rule_words(gone: ResolvedRow) -> str:

@@ -8,6 +8,7 @@ from support.ledgers import FILES, REGISTRY, RecordedAudit, listing_of, options,
 from registry_audit.audit.outcome import outcome_of
 from registry_audit.errors import UsageError
 from registry_audit.ledger.chain import Draft, Entry, Kind
+from registry_audit.ledger.drafts import ON_FIRST_SIGHT
 from registry_audit.ledger.memory import load_memory
 from registry_audit.ledger.record import begin, registry_of
 from registry_audit.ledger.store import Ledger
@@ -301,3 +302,27 @@ def test_the_ending_is_in_the_ledger(ledger: Ledger) -> None:
     assert finished["exit_status"] == outcome_of(recorded.audits, Severity.MEDIUM).exit_status == 1
     assert finished["verdicts"]["same_storage"] == 1
     assert recorded.head.kind == Kind.AUDIT_FINISHED
+
+
+def test_a_report_tells_which_baselines_its_own_audit_accepted(ledger: Ledger) -> None:
+    (first,) = record(ledger, row(), accept_new=True).audits
+    assert first.baseline is not None
+    assert (first.baseline.accepted_now, first.baseline.reason) == (True, ON_FIRST_SIGHT)
+    (second,) = record(ledger, row(), accept_new=True).audits
+    assert second.baseline is not None
+    assert (second.baseline.accepted_now, second.baseline.accepted_by) == (False, first.baseline.accepted_by)
+
+
+def test_what_ended_a_finding_is_told(ledger: Ledger) -> None:
+    changed = row(files={**FILES, "model.pkl": b"NOISE"})
+    record(ledger, row(), accept_new=True)
+    record(ledger, changed)
+    assert [gone.by for gone in record(ledger, row()).resolved] == ["the bytes of the baseline came back"]
+    record(ledger, changed)
+    manifest = changed.reg_model.manifest if changed.reg_model else None
+    assert manifest is not None
+    body = {"manifest": manifest.digest(), "by": "alice", "reason": "retrained", "creation_time_ms": 1_000}
+    ledger.append([Draft(Kind.ACCEPTED, REGISTRY, "wine", "1", body=body)])
+    (gone,) = record(ledger, changed).resolved
+    assert gone.by.startswith("a new baseline, which alice accepted on ")
+    assert gone.by.endswith(": retrained")
