@@ -22,6 +22,7 @@ _COMMANDS = {
     ),
     "baseline": ("registry_audit.cli.baseline", "The accepted bytes of each version: list, show, accept, verify."),
     "report": ("registry_audit.cli.report", "Render an audit.json as HTML, JUnit XML, Markdown, CSV or text."),
+    "evidence": ("registry_audit.cli.evidence", "Pack an audit as evidence that a stranger can check; verify a pack."),
     "doctor": ("registry_audit.cli.doctor", "Tell in seconds whether server, stores and ledger can be reached."),
     "rule": ("registry_audit.cli.rule", "Explain a rule: what it finds, what to do, how to waive it."),
     "demo": ("registry_audit.cli.demo", "Build a small registry with known damage, and audit it."),

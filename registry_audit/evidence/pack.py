@@ -1,0 +1,121 @@
+"""Makes an evidence pack. The same report and ledger give the same bytes; only a time-stamp is new each time."""
+
+import hashlib
+import json
+import os
+import secrets
+import zipfile
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from registry_audit.errors import LedgerError, UsageError
+from registry_audit.evidence.instructions import check_text
+from registry_audit.evidence.listing import sha256sum_listing
+from registry_audit.evidence.stamp import request_stamp
+from registry_audit.evidence.statement import make_statement, statement_bytes, subjects_of
+from registry_audit.ledger.chain import Entry
+from registry_audit.ledger.store import Ledger
+from registry_audit.printable import printable
+from registry_audit.report.document import AuditDocument
+from registry_audit.report.render import rendered
+from registry_audit.report.write import load_report
+
+REPORT, HTML, CHAIN, CHECK = "audit.json", "audit.html", "ledger.jsonl", "CHECK.txt"
+SUMS, STATEMENT, STAMP = "SHA256SUMS", "statement.json", "statement.tsr"
+_TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
+_PAGE = 1_000
+
+
+def make_pack(report: Path, ledger: Ledger, output: Path, *, timestamp_url: str | None = None) -> AuditDocument:
+    """Write the pack of an audit, whole or not at all; the report that it is of.
+
+    Raises:
+        UsageError: the report cannot be read, was made without a ledger, or the pack cannot be written.
+        LedgerError: the ledger is not the one that the report names, or its chain is broken.
+        CouldNotVerify: the time-stamp authority does not answer.
+    """
+    document = load_report(report)
+    if document.ledger is None:
+        raise UsageError(
+            f"{printable(str(report))} was made without a ledger, which holds the files of each version: audit again "
+            "with --ledger"
+        )
+    temporary = output.with_name(f".{output.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with zipfile.ZipFile(temporary, "x", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+            _write(archive, report.read_bytes(), document, ledger, timestamp_url)
+        temporary.replace(output)
+    except OSError as error:
+        raise UsageError(f"{printable(str(output))} cannot be written: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return document
+
+
+def _write(
+    archive: zipfile.ZipFile, report: bytes, document: AuditDocument, ledger: Ledger, timestamp_url: str | None
+) -> None:
+    assert document.ledger is not None
+    head = document.ledger.head
+    pack = _Pack(archive)
+    pack.add(CHECK, [check_text(stamped=timestamp_url is not None)])
+    report_sha256 = pack.add(REPORT, [report])
+    pack.add(HTML, (chunk.encode("utf-8") for chunk in rendered(document, "html")))
+    pack.add(CHAIN, _chain(ledger, document.ledger.entries, head))
+    digests = sorted({digest for row in document.versions for _, digest in subjects_of(row)})
+    for start in range(0, len(digests), _PAGE):
+        with ledger.reading() as reader:
+            page = [(digest, reader.manifest(digest)) for digest in digests[start : start + _PAGE]]
+        for digest, manifest in page:
+            name = digest.replace(":", "-")
+            pack.add(f"manifests/{name}.txt", [manifest.text().encode("ascii")])
+            if (listing := sha256sum_listing(manifest)) is not None:
+                pack.add(f"listings/{name}.sha256", [listing])
+    sums = "".join(f"{digest}  {name}\n" for name, digest in sorted(pack.digests.items())).encode("ascii")
+    sums_sha256 = pack.add(SUMS, [sums])
+    statement = statement_bytes(make_statement(document, head, report_sha256, sums_sha256))
+    pack.add(STATEMENT, [statement])
+    if timestamp_url is not None:
+        pack.add(STAMP, [request_stamp(statement, timestamp_url)])
+
+
+class _Pack:
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self.digests: dict[str, str] = {}
+
+    def add(self, name: str, chunks: Iterable[bytes]) -> str:
+        """Its sha256."""
+        info = zipfile.ZipInfo(name, _TIME)
+        info.compress_type, info.create_system, info.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16
+        digest = hashlib.sha256()
+        with self._archive.open(info, "w", force_zip64=True) as file:
+            for chunk in chunks:
+                digest.update(chunk)
+                file.write(chunk)
+        self.digests[name] = digest.hexdigest()
+        return self.digests[name]
+
+
+def _chain(ledger: Ledger, last: int, head: str) -> Iterable[bytes]:
+    """The entries up to the head that the report names, as they are chained.
+
+    Raises:
+        LedgerError: the chain is broken, or does not lead to that head.
+    """
+    newest: Entry | None = None
+    for start in range(0, last, _PAGE):
+        for entry in ledger.page(newest, min(start + _PAGE, last)):
+            yield (json.dumps(asdict(entry), sort_keys=True) + "\n").encode("ascii")
+            newest = entry
+    if newest is None or newest.digest != head:
+        raise LedgerError(
+            "the ledger does not hold the head that the report names: give the ledger of that audit with --ledger"
+        )
+
+
+def must_not_exist_as_directory(output: Path) -> None:
+    """Raises: UsageError: the pack cannot be made there."""
+    if output.is_dir() or not output.parent.is_dir() or not os.access(output.parent, os.W_OK):
+        raise UsageError(f"-o {printable(str(output))}: name a file in a directory that can be written")
