@@ -38,10 +38,7 @@ def _confirm(uri: str, model: str | None) -> None:
     services = connection.databricks
     assert services is not None, "give databricks://PROFILE or databricks-uc://PROFILE"
     _say("the workspace tells its id", bool(services.workspace and services.workspace.id))
-    _say(
-        "the registry is known by",
-        connection.identity.partition("/")[0] + "... " + str("metastore" in connection.identity),
-    )
+    _say("the registry is known by its metastore", "metastore" in connection.identity)
     started = time.monotonic()
     versions = list_versions(connection, f"name='{model}'" if model else None).versions
     _say("versions listed", f"{len(versions)} in {time.monotonic() - started:.1f} s")
