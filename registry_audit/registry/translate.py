@@ -77,7 +77,7 @@ def explain(error: Exception, doing: str) -> AuditError:
         return Refused(f"could not {doing}: the server answered {status}", retry_after_seconds(_retry_after(error)))
     if status is not None:
         return _explain_status(status, doing, short)
-    if isinstance(error, requests.RequestException | TimeoutError | ConnectionError) or _is_botocore_transient(error):
+    if isinstance(error, requests.RequestException | TimeoutError | ConnectionError) or _is_passing(error):
         return Transient(f"could not {doing}: {short}{_endpoint(error)}")
     if isinstance(error, PermissionError):
         return CouldNotVerify(f"could not {doing}: permission denied")
@@ -175,14 +175,23 @@ def _retry_after(error: Exception) -> str | None:
     return response.headers.get("Retry-After")  # type: ignore[no-any-return]
 
 
-def _is_botocore_transient(error: Exception) -> bool:
-    """A connection that fails or breaks off, and an answer that is not XML."""
-    if not type(error).__module__.startswith("botocore."):
-        return False
-    from botocore.exceptions import HTTPClientError
-    from botocore.parsers import ResponseParserError
+def _is_passing(error: Exception) -> bool:
+    """What SDKs say of a connection that fails or breaks off, and of an answer that cannot be read. None is needed."""
+    package = type(error).__module__.partition(".")[0]
+    if package == "botocore":
+        from botocore.exceptions import HTTPClientError
+        from botocore.parsers import ResponseParserError
 
-    return isinstance(error, HTTPClientError | ResponseParserError)
+        return isinstance(error, HTTPClientError | ResponseParserError)
+    if package == "azure":
+        from azure.core import exceptions as azure
+
+        return isinstance(error, azure.ServiceRequestError | azure.ServiceResponseError | azure.DecodeError)
+    if package == "google":
+        from google.auth.exceptions import TransportError
+
+        return isinstance(error, TransportError)
+    return False
 
 
 def s3_endpoint() -> str:

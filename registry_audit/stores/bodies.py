@@ -1,7 +1,7 @@
 """The content of objects through obstore, guarded: one call is one request, and the answer is the object asked for.
 
 By itself obstore asks again where nobody sees it, waits three minutes for a server that hangs, believes a server that
-ignores a condition, and panics at a wrong endpoint (docs/object-stores.md).
+ignores a condition, and panics at a wrong endpoint.
 """
 
 import os
@@ -74,19 +74,20 @@ def carries(key: str) -> bool:
 class Bodies:
     """Reads the objects of one bucket; safe to share between threads."""
 
-    def __init__(self, store: Any) -> None:
+    def __init__(self, store: Any, *, by_generation: bool = False) -> None:
         """
         Args:
             store: obstore's, made with `RETRIES` and `client_options`.
+            by_generation: whether an object is told by its generation instead of its ETag.
         """
-        self._store = store
+        self._store, self._by_generation = store, by_generation
 
     def chunks(self, key: str, etag: str, size: int) -> Generator[Any, None, None]:
         """The content, in buffers of about a mebibyte.
 
         Args:
             key: one that obstore `carries`.
-            etag: that the object must have; "" where the store gives none.
+            etag: or generation, that the object must have; "" where the store gives none.
             size: bytes that it must have.
 
         Raises:
@@ -99,10 +100,17 @@ class Bodies:
         _must_not_be_forked()
         tag, doing = etag.strip('"'), f"read '{printable(key)}'"
         with translated_bodies(doing):
-            result = obstore.get(self._store, key, options={"if_match": f'"{tag}"'} if tag else {})
+            condition: Any = {"version": tag} if self._by_generation else {"if_match": f'"{tag}"'}
+            try:
+                result = obstore.get(self._store, key, options=condition if tag else {})
+            except FileNotFoundError:
+                if self._by_generation:
+                    raise ObjectChanged() from None
+                raise
             meta = result.meta
             # Whatever the server makes of the condition it was sent.
-            if tag and (meta["e_tag"] or "").strip('"') != tag:
+            given = meta["version"] if self._by_generation else meta["e_tag"]
+            if tag and (given or "").strip('"') != tag:
                 raise ObjectChanged()
             if meta["size"] != size:
                 raise ObjectChanged()

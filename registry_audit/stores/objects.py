@@ -30,7 +30,7 @@ class Entry(NamedTuple):
 
     key: str
     size: int
-    etag: str  # as the store lists it, with or without quotes; "" where it gives none
+    etag: str  # with or without quotes, or a generation: another one for other content; "" where there is none
     modified: str  # as str() of the time
     is_directory: bool = False  # said to be one by a store that has directories
 

@@ -31,7 +31,8 @@ _UPSTREAM_SECONDS = 60
 # Of one connection only; the proxy writes its own.
 _HOP_BY_HOP = ("connection", "content-length", "date", "host", "keep-alive", "server", "transfer-encoding")
 # The client's own framing is kept out of the way: a compressed answer could not be damaged byte by byte.
-_NOT_FORWARDED = (*_HOP_BY_HOP, "accept-encoding")
+# A client's date may be signed.
+_NOT_FORWARDED = (*(name for name in _HOP_BY_HOP if name != "date"), "accept-encoding")
 
 Framing = Literal["length", "chunked"]
 

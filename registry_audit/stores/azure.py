@@ -1,0 +1,200 @@
+"""Containers of Azure Blob Storage and Data Lake. Names come through azure-storage-blob."""
+
+import os
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from xml.etree import ElementTree
+
+from registry_audit.errors import CouldNotVerify, Transient, UsageError
+from registry_audit.printable import printable
+from registry_audit.registry.translate import translated
+from registry_audit.stores.base import whole_body
+from registry_audit.stores.bodies import RETRIES, Bodies, ObjectChanged, client_options, must_be_endpoint
+from registry_audit.stores.objects import Entry, Page
+
+_SCOPE = "https://storage.azure.com/.default"
+_RENEWED_BEFORE = timedelta(minutes=5)
+_CONNECTION_STRING, _ACCESS_KEY, _SAS = (
+    "AZURE_STORAGE_CONNECTION_STRING",
+    "AZURE_STORAGE_ACCESS_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+)
+
+
+@dataclass(frozen=True)
+class AzureAccess:
+    """How to reach one account's blobs. Exactly one of the credentials is given. `azure_environment` is as MLflow's."""
+
+    url: str  # of the account's blobs
+    account: str
+    access_key: str | None = field(default=None, repr=False)
+    sas_token: str | None = field(default=None, repr=False)
+    token_credential: Any | None = field(default=None, repr=False)  # of azure-identity
+    _containers: dict[str, "AzureContainer"] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def bucket(self, name: str) -> "AzureContainer":
+        """Always the same for one name: its connections are kept."""
+        with self._lock:
+            if name not in self._containers:
+                self._containers[name] = AzureContainer(name, self)
+            return self._containers[name]
+
+
+_known: dict[tuple[str, tuple[tuple[str, str], ...]], AzureAccess] = {}
+_known_lock = threading.Lock()
+
+
+def azure_environment(host: str) -> AzureAccess:
+    """
+    Args:
+        host: the account, a dot, and the cloud: `account.core.windows.net`.
+
+    Raises:
+        UsageError: a package is not installed, or a variable makes no sense.
+    """
+    chosen = host, tuple(sorted(item for item in os.environ.items() if item[0].startswith("AZURE_")))
+    with _known_lock:
+        if chosen not in _known:
+            _known[chosen] = _from_environment(host)
+        return _known[chosen]
+
+
+def _from_environment(host: str) -> AzureAccess:
+    """Source: mlflow.store.artifact.azure_blob_artifact_repo, azure_data_lake_artifact_repo."""
+    try:
+        import azure.storage.blob  # noqa: F401
+        import obstore  # noqa: F401
+    except ImportError as error:
+        raise _missing(error) from error
+    account, _, cloud = host.partition(".")
+    url = f"https://{account}.blob.{cloud}"
+    if text := os.environ.get(_CONNECTION_STRING):
+        return _of_connection_string(text, account, url)
+    if key := os.environ.get(_ACCESS_KEY):
+        return AzureAccess(url, account, access_key=key)
+    if sas := os.environ.get(_SAS):
+        return AzureAccess(url, account, sas_token=sas.removeprefix("?"))
+    try:
+        from azure.identity import DefaultAzureCredential
+    except ImportError as error:
+        raise _missing(error) from error
+    return AzureAccess(url, account, token_credential=DefaultAzureCredential())
+
+
+def _missing(error: ImportError) -> UsageError:
+    return UsageError(f"reading Azure storage needs {error.name}: pip install 'mlflow-registry-audit[azure]'")
+
+
+def _of_connection_string(text: str, account: str, url: str) -> AzureAccess:
+    """Raises: UsageError: it is for another account, to which a location must not lead, or holds no credentials."""
+    parts = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
+    known = {name.lower(): value for name, value in parts.items()}
+    named, endpoint = known.get("accountname"), known.get("blobendpoint")
+    if named is not None and named != account:
+        raise UsageError(f"{_CONNECTION_STRING} is for the account {printable(named)}, not for {printable(account)}")
+    must_be_endpoint(endpoint, f"BlobEndpoint in {_CONNECTION_STRING}")
+    url = (endpoint or url).rstrip("/")
+    key, sas = known.get("accountkey"), known.get("sharedaccesssignature")
+    if not key and not sas:
+        raise UsageError(f"{_CONNECTION_STRING} holds neither AccountKey nor SharedAccessSignature")
+    return AzureAccess(url, account, access_key=key or None, sas_token=None if key else (sas or "").removeprefix("?"))
+
+
+class AzureContainer:
+    """See `Bucket`."""
+
+    def __init__(self, name: str, access: AzureAccess) -> None:
+        from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
+        from azure.storage.blob import ContainerClient
+
+        self.address, self.host = f"{access.url}/{printable(name)}", access.url
+        self._name, self._access = name, access
+        self._lock, self._made = threading.Lock(), list[Bodies]()
+        credential: Any = access.token_credential
+        if access.access_key:
+            credential = AzureNamedKeyCredential(access.account, access.access_key)
+        elif access.sas_token:
+            credential = AzureSasCredential(access.sas_token)
+        with translated(f"open {self.address}"):
+            self._client = ContainerClient(
+                access.url, name, credential=credential, retry_total=0, connection_timeout=10, read_timeout=60
+            )
+
+    def page(self, prefix: str, token: str | None, *, directly: bool) -> Page:
+        answers = list[bytes]()
+
+        def keep(response: Any) -> None:
+            answers.append(response.http_response.body())
+
+        with translated(f"list {self.address}/{printable(prefix)}"):
+            given: dict[str, Any] = {"name_starts_with": prefix or None, "raw_response_hook": keep}
+            listed: Any = (
+                self._client.walk_blobs(**given) if directly else self._client.list_blobs(include=["metadata"], **given)
+            )
+            pages = listed.by_page(continuation_token=token)
+            blobs: list[Any] = list(next(pages))
+        if not answers or not _is_listing(answers[-1]):
+            raise Transient(f"{self.address} answers, and not with the listing that was asked for")
+        entries = []
+        for blob in blobs:
+            if not hasattr(blob, "etag"):
+                continue  # what a directory is called, where only the root was asked for
+            if blob.size is None:
+                raise CouldNotVerify(f"{self.address} lists '{printable(blob.name)}' without its size")
+            is_directory = (blob.metadata or {}).get("hdi_isfolder") == "true"
+            entries.append(Entry(blob.name, blob.size, blob.etag or "", str(blob.last_modified or ""), is_directory))
+        return Page(entries, pages.continuation_token or None)
+
+    def bodies(self) -> Bodies:
+        with self._lock:
+            if not self._made:
+                self._made.append(Bodies(self._obstore()))
+            return self._made[0]
+
+    def body(self, key: str, etag: str) -> Generator[bytes, None, None]:
+        from azure.core import MatchConditions
+        from azure.core.exceptions import ResourceModifiedError
+
+        condition: dict[str, Any] = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
+        with translated(f"read '{printable(key)}'"):
+            try:
+                answer = self._client.download_blob(key, **(condition if etag else {}))
+            except ResourceModifiedError as error:
+                raise ObjectChanged() from error
+            if etag and (answer.properties.etag or "").strip('"') != etag.strip('"'):
+                raise ObjectChanged()
+            yield from whole_body(answer.chunks(), key)
+
+    def _obstore(self) -> Any:
+        import obstore.store
+
+        make: Any = obstore.store.AzureStore  # its own types are for checkers only
+        return make(
+            self._name,
+            account_name=self._access.account,
+            endpoint=self._access.url,
+            credential_provider=self._credentials,  # before whatever the environment says
+            client_options=client_options(self._access.url),
+            retry_config=RETRIES,
+        )
+
+    def _credentials(self) -> dict[str, Any]:
+        """For obstore, which asks again when they run out."""
+        access = self._access
+        if access.access_key:
+            return {"access_key": access.access_key, "expires_at": None}
+        if access.token_credential is None:
+            return {"sas_token": access.sas_token, "expires_at": None}
+        token = access.token_credential.get_token(_SCOPE)
+        return {"token": token.token, "expires_at": datetime.fromtimestamp(token.expires_on, UTC) - _RENEWED_BEFORE}
+
+
+def _is_listing(body: bytes) -> bool:
+    try:
+        return ElementTree.fromstring(body).tag == "EnumerationResults"  # noqa: S314 - as the SDK itself reads it
+    except ElementTree.ParseError:
+        return False
