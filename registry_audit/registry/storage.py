@@ -2,8 +2,8 @@
 
 MLflow reads a location in two ways. `models:/NAME/VERSION` opens the whole text as a repository;
 `download_artifacts(TEXT)` opens the text without its last part, and asks that repository for the last part. Where the
-two read different places, or MLflow reads none, no storage is given, and the version cannot be verified. The tests hold
-every line of this module to MLflow (tests/integration/test_locations.py).
+two read different places, or MLflow reads none, no storage is given, and the version cannot be verified. The source of
+what MLflow does is named where it matters.
 """
 
 import hashlib
