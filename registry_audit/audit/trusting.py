@@ -11,6 +11,8 @@ from registry_audit.audit.session import Session
 from registry_audit.audit.signatures import SIGNATURE
 from registry_audit.model.mlmodel import MLMODEL
 from registry_audit.stores.base import Store
+from registry_audit.stores.local import LocalStore
+from registry_audit.stores.mounts import times_tell
 
 
 def trusted_reading(session: Session, store: Store, copy: ModelCopy) -> Reading | None:
@@ -18,6 +20,8 @@ def trusted_reading(session: Session, store: Store, copy: ModelCopy) -> Reading 
     listing = copy.listing
     # A listing without ETags or times would look the same after an overwrite of the same size.
     if not listing.tells_changes or any(problem.blocks for problem in listing.problems):
+        return None
+    if isinstance(store, LocalStore) and store.directory is not None and not times_tell(str(store.directory)):
         return None
     found = session.trusted(copy.identity.key, listing.fingerprint())
     if found is None:

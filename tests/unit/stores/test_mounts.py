@@ -1,0 +1,31 @@
+import pytest
+
+from registry_audit.stores.mounts import times_tell
+
+_MOUNTS = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+30 22 0:26 / /dev/shm rw - tmpfs tmpfs rw
+31 22 0:27 / /srv/a\040b rw - nfs4 server:/x rw
+32 22 0:28 / /srv/bucket rw - fuse.s3fs s3fs rw
+33 30 254:1 / /dev/shm/disk rw - xfs /dev/vdb rw
+not a mount
+"""
+
+
+@pytest.mark.parametrize(
+    ("directory", "tells"),
+    [
+        ("/srv/models/1", True),
+        ("/dev/shm", False),
+        ("/dev/shm/models", False),
+        ("/dev/shmem", True),
+        ("/dev/shm/disk/models", True),
+        ("/srv/a b/models", False),
+        ("/srv/bucket/models", False),
+    ],
+)
+def test_whether_times_tell(directory: str, tells: bool) -> None:
+    assert times_tell(directory, _MOUNTS) is tells
+
+
+def test_without_a_table_of_mounts_times_are_believed() -> None:
+    assert times_tell("/anywhere", "")
