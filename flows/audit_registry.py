@@ -85,6 +85,9 @@ def audit_registry(
     max_directories: PositiveInt = _LIMITS.max_directories,
     max_depth: PositiveInt = _LIMITS.max_depth,
     max_bytes: PositiveInt = _LIMITS.max_bytes,
+    max_version_seconds: PositiveInt = _LIMITS.max_version_seconds,
+    max_listing_seconds: PositiveInt = _LIMITS.max_listing_seconds,
+    max_versions: PositiveInt = _LIMITS.max_versions,
     max_requests: PositiveInt | None = None,
     max_bytes_per_second: PositiveInt | None = None,
 ) -> State[Any]:
@@ -127,6 +130,9 @@ def audit_registry(
         max_directories: Most directories a model may list, those counted again that symlinks lead to.
         max_depth: Most directories a model may nest.
         max_bytes: Most bytes a model may list.
+        max_version_seconds: Longest that one step of a version may take.
+        max_listing_seconds: Longest that the listing of the registry may take.
+        max_versions: Most versions a registry may list.
         max_requests: Most requests in flight to servers, from this process.
         max_bytes_per_second: Most bytes read from servers in a second, by this process.
     """
@@ -152,6 +158,9 @@ def audit_registry(
             max_directories=max_directories,
             max_depth=max_depth,
             max_bytes=max_bytes,
+            max_version_seconds=max_version_seconds,
+            max_listing_seconds=max_listing_seconds,
+            max_versions=max_versions,
             max_requests=max_requests,
             max_bytes_per_second=max_bytes_per_second,
         )

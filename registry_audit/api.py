@@ -14,8 +14,7 @@ from registry_audit.audit.outcome import Outcome, outcome_of
 from registry_audit.audit.rows import Rows, row_spool
 from registry_audit.audit.scope import Scope, list_scope
 from registry_audit.audit.session import Session
-from registry_audit.audit.single import VersionPair, check_version, compare_versions
-from registry_audit.audit.steps import must_resolve
+from registry_audit.audit.single import VersionPair, check_version, compare_versions, find_and_resolve
 from registry_audit.config import CompareConfig, ServerConfig
 from registry_audit.errors import AuditError, UsageError
 from registry_audit.ledger.absent import absent_versions
@@ -31,11 +30,9 @@ from registry_audit.migration.config import SIDES, MigrationConfig, SideName
 from registry_audit.migration.facts import VersionFacts
 from registry_audit.migration.options import MigrationOptions
 from registry_audit.migration.reading import Listed
-from registry_audit.patience import patiently
 from registry_audit.printable import storable
 from registry_audit.registry.connection import Server
-from registry_audit.registry.resolve import ResolvedVersion
-from registry_audit.registry.versions import find_version, not_confirmed_gone
+from registry_audit.registry.versions import not_confirmed_gone
 from registry_audit.report.build import DocumentBuilder
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.migration.build import MigrationBuilder
@@ -267,7 +264,10 @@ def compare_model_versions(
     """
     one, two = config.servers
     sessions = Session(server_of(one)), Session(server_of(two))
-    resolved = find_and_resolve(sessions[0], one), find_and_resolve(sessions[1], two)
+    resolved = (
+        find_and_resolve(sessions[0], one.model, one.selector),
+        find_and_resolve(sessions[1], two.model, two.selector),
+    )
     pair = compare_versions(
         sessions,
         resolved,
@@ -351,11 +351,6 @@ def chosen_roles(compare_run_models: bool, compare_reg_models: bool) -> tuple[Ro
 
 def server_of(server: ServerConfig) -> Server:
     return Server(server.host, server.registry_uri, server.username_env, server.password_env, server.token_env)
-
-
-def find_and_resolve(session: Session, server: ServerConfig) -> ResolvedVersion:
-    version = patiently(lambda: find_version(session.connection, server.model, server.selector))
-    return must_resolve(session, version)
 
 
 def open_session(

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
+from registry_audit import deadline
 from registry_audit.errors import Transient
 
 _R = TypeVar("_R")
@@ -18,11 +19,12 @@ FIRST_PAUSE_SECONDS = 0.3
 
 
 def patiently(call: Callable[[], _R], *, on: type[Transient] = Transient) -> _R:
-    """What `call` returns; raises what its last try raised.
+    """What `call` returns; raises what its last try raised, or OutOfTime where there is no time for another.
 
     Args:
         on: the only error that is worth another try.
     """
+    deadline.check()
     try:
         return call()  # nearly always; with small models tenacity's own accounts can be seen in the audit's time
     except on as error:
@@ -31,6 +33,7 @@ def patiently(call: Callable[[], _R], *, on: type[Transient] = Transient) -> _R:
     def again() -> _R:
         if failed:
             raise failed.pop()  # the first try, told to tenacity
+        deadline.check()
         return call()
 
     retrying = Retrying(

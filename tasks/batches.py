@@ -7,6 +7,7 @@ from prefect import get_run_logger
 
 from registry_audit.audit.engine import in_threads
 from registry_audit.audit.session import Session
+from registry_audit.deadline import OutOfTime
 from registry_audit.errors import AuditError, Stopped
 from registry_audit.registry.translate import reason_of
 from tasks.policy import redacted_traceback
@@ -42,4 +43,7 @@ def each(
             logger.error(redacted_traceback(error))  # noqa: TRY400 - would log the causes as they are
             return failed(item, reason_of(error))
 
-    return in_threads(session, one, items, workers=job.workers)
+    def late(item: _Item, why: OutOfTime) -> _Result:
+        return failed(item, why.message)
+
+    return in_threads(session, one, items, workers=job.workers, late=late)

@@ -1,20 +1,23 @@
 """Runs the steps of many versions in threads of this process."""
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from registry_audit.audit.judging import VersionAudit
+from registry_audit import deadline
+from registry_audit.audit.in_time import Work, each_in_time
+from registry_audit.audit.judging import VersionAudit, unresolvable
 from registry_audit.audit.session import Session
 from registry_audit.audit.steps import audit_version
-from registry_audit.registry.transfers import submitted
+from registry_audit.deadline import Deadline, OutOfTime
 from registry_audit.registry.version import RegisteredVersion
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 SERVER_AWAY_SECONDS = 180.0  # for which an audit waits, at its end, to try again what broke off
+_PREFETCH_SECONDS = 300.0  # after which versions are asked for one by one
 _BLOCK = 500  # versions whose runs, download URIs and last readings are asked for together
 
 
@@ -39,7 +42,7 @@ def audit_versions(
     on_done: Callable[[VersionAudit], None] = lambda audit: None,
 ) -> None:
     """Audit every version: see `each_version`."""
-    each_version(session, versions, audit_version, keep, workers=workers, on_done=on_done)
+    each_version(session, versions, audit_version, keep, late=unresolvable, workers=workers, on_done=on_done)
 
 
 def each_version(
@@ -48,6 +51,7 @@ def each_version(
     step: Callable[[Session, RegisteredVersion], _Row],
     keep: Callable[[int, _Row], None],
     *,
+    late: Callable[[RegisteredVersion, str], _Row],
     workers: int,
     on_done: Callable[[_Row], None] = lambda row: None,
 ) -> None:
@@ -55,88 +59,79 @@ def each_version(
 
     Args:
         keep: told of each row with its position among the versions, from any thread and in any order.
+        late: the row of a version that took longer than it may, and why.
     """
     broke_off: list[int] = []
 
-    def audit(placed: tuple[int, RegisteredVersion]) -> None:
-        position, version = placed
-        done = step(session, version)
-        keep(position, done)
-        if done.broke_off:
-            broke_off.append(position)
-        on_done(done)
+    def audit(placed: tuple[int, RegisteredVersion]) -> _Row:
+        return step(session, placed[1])
 
-    def again(position: int) -> None:
-        keep(position, step(session, versions[position]))
+    def done(placed: tuple[int, RegisteredVersion], row: _Row) -> None:
+        keep(placed[0], row)
+        if row.broke_off:
+            broke_off.append(placed[0])
+        on_done(row)
 
-    _each_in_threads(session, audit, _prefetched(session, versions), workers=workers)
+    def done_again(placed: tuple[int, RegisteredVersion], row: _Row) -> None:
+        keep(placed[0], row)
+
+    def too_late(placed: tuple[int, RegisteredVersion], why: OutOfTime) -> _Row:
+        return late(placed[1], why.message)
+
+    work: Work[tuple[int, RegisteredVersion], _Row] = Work(audit, done, too_late)
+    each_in_time(session, work, _prefetched(session, versions), session.threads(workers), workers)
     if broke_off and session.wait_for_server(SERVER_AWAY_SECONDS):
-        _each_in_threads(session, again, sorted(broke_off), workers=workers)
+        again = [(position, versions[position]) for position in sorted(broke_off)]
+        each_in_time(session, replace(work, keep=done_again), again, session.threads(workers), workers)
 
 
 def in_threads(
-    session: Session, step: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int
+    session: Session,
+    step: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    *,
+    workers: int,
+    late: Callable[[_Item, OutOfTime], _Result],
 ) -> tuple[_Result, ...]:
-    """`step` of every item, in the order of the items. An interruption stops the readings that are under way."""
+    """`step` of every item, in the order of the items. An interruption stops the readings that are under way.
+
+    Args:
+        late: stands for the result of a step that took longer than one version may.
+    """
     results: dict[int, _Result] = {}
 
-    def placed(item: tuple[int, _Item]) -> None:
-        results[item[0]] = step(item[1])
+    def keep(item: tuple[int, _Item], result: _Result) -> None:
+        results[item[0]] = result
 
-    _each_in_threads(session, placed, enumerate(items), workers=workers)
+    work: Work[tuple[int, _Item], _Result] = Work(
+        lambda item: step(item[1]), keep, lambda item, why: late(item[1], why)
+    )
+    each_in_time(session, work, enumerate(items), session.threads(workers), workers)
     return tuple(results[position] for position in sorted(results))
 
 
 def _prefetched(session: Session, versions: Sequence[RegisteredVersion]) -> Iterator[tuple[int, RegisteredVersion]]:
     """The versions with their positions; the next block is asked for while the one before is audited."""
     ahead = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
+
+    def ask(first: int) -> Future[None]:
+        until = Deadline(_PREFETCH_SECONDS, "a fixed limit")
+        return ahead.submit(_prefetch, session, versions[first : first + _BLOCK], until)
+
     try:
-        asking = ahead.submit(session.prefetch, versions[:_BLOCK])
+        asking: Future[None] | None = ask(0)
         for start in range(0, len(versions), _BLOCK):
-            asking.result()
-            end = start + _BLOCK
-            asking = ahead.submit(session.prefetch, versions[end : end + _BLOCK])
-            yield from enumerate(versions[start:end], start)
+            if asking is not None:
+                try:
+                    asking.result(_PREFETCH_SECONDS)
+                    asking = ask(start + _BLOCK)
+                except TimeoutError:  # each version is then asked for by itself
+                    asking = None
+            yield from enumerate(versions[start : start + _BLOCK], start)
     finally:
         ahead.shutdown(wait=False, cancel_futures=True)
 
 
-def _each_in_threads(session: Session, step: Callable[[_Item], None], items: Iterable[_Item], *, workers: int) -> None:
-    """`step` of every item: each thread takes the next one when it is done with the one before.
-
-    A future for each item would cost more than a small model takes to read.
-    """
-    remaining, taking, over = iter(items), threading.Lock(), threading.Event()
-
-    def work() -> None:
-        try:
-            with session.turns.kept_between():
-                while not over.is_set():
-                    session.pulse(0)  # also ends what began to run only after the audit was stopped
-                    with taking:
-                        item = next(remaining, _NO_MORE)
-                    if isinstance(item, _NoMore):
-                        return
-                    step(item)
-        except BaseException:
-            over.set()
-            raise
-
-    pool, loops = session.threads(workers), list[Future[None]]()
-    try:
-        loops += (submitted(pool, work) for _ in range(workers))
-        done, _ = wait(loops, return_when=FIRST_EXCEPTION)
-        for ended in done:  # all of them, unless one failed
-            ended.result()
-    except BaseException:
-        over.set()
-        session.stop()
-        wait(loops)
-        raise
-
-
-class _NoMore:
-    """Told apart from every item."""
-
-
-_NO_MORE = _NoMore()
+def _prefetch(session: Session, versions: Sequence[RegisteredVersion], until: Deadline) -> None:
+    with deadline.within(until):
+        session.prefetch(versions)

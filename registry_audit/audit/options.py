@@ -49,6 +49,9 @@ class AuditOptions(BaseModel):
     max_directories: PositiveInt = Limits().max_directories
     max_depth: PositiveInt = Limits().max_depth
     max_bytes: PositiveInt = Limits().max_bytes
+    max_version_seconds: PositiveInt = Limits().max_version_seconds
+    max_listing_seconds: PositiveInt = Limits().max_listing_seconds
+    max_versions: PositiveInt = Limits().max_versions
     max_requests: PositiveInt | None = None  # in flight from one process, to all servers together
     max_bytes_per_second: PositiveInt | None = None  # from servers, read by one process
 
@@ -79,6 +82,9 @@ class AuditOptions(BaseModel):
             max_directories=self.max_directories,
             max_depth=self.max_depth,
             max_bytes=self.max_bytes,
+            max_version_seconds=self.max_version_seconds,
+            max_listing_seconds=self.max_listing_seconds,
+            max_versions=self.max_versions,
         )
 
     def signature_verifier(self) -> SignatureVerifier | None:
@@ -111,6 +117,9 @@ class AuditOptions(BaseModel):
             "max_directories": self.max_directories,
             "max_depth": self.max_depth,
             "max_bytes": self.max_bytes,
+            "max_version_seconds": self.max_version_seconds,
+            "max_listing_seconds": self.max_listing_seconds,
+            "max_versions": self.max_versions,
         }
 
 

@@ -8,9 +8,11 @@ from registry_audit.audit.expected import across_servers
 from registry_audit.audit.judging import Finding, findings_of, problems_of_copy, verdict_of
 from registry_audit.audit.session import Session
 from registry_audit.audit.steps import compare_copies
-from registry_audit.errors import UsageError
+from registry_audit.errors import Stopped, UsageError
+from registry_audit.model.listing import Problem
 from registry_audit.printable import printable
 from registry_audit.registry.resolve import Location, ResolvedVersion
+from registry_audit.registry.translate import reason_of
 from registry_audit.verdict import Storage, Verdict
 
 
@@ -51,6 +53,23 @@ def compare_pair(
     Raises:
         UsageError: neither model holds its native model.
     """
+    try:
+        return _compared(session, role, resolved, copies, native_models)
+    except (Stopped, UsageError):
+        raise
+    except Exception as error:  # noqa: BLE001 - hostile models meet parsers that nobody has read
+        reason = reason_of(error)
+        one, two = (findings_of(version.version, [Problem("RA009", reason)]) for version in resolved)
+        return PairAudit(role, Verdict.UNVERIFIABLE, reason, Storage.UNKNOWN, copies, None, (one, two))
+
+
+def _compared(
+    session: Session,
+    role: Role,
+    resolved: tuple[ResolvedVersion, ResolvedVersion],
+    copies: tuple[Copy, Copy],
+    native_models: tuple[str | None, str | None],
+) -> PairAudit:
     left, right = copies
     comparison, storage = None, Storage.UNKNOWN
     if isinstance(left, ModelCopy) and isinstance(right, ModelCopy):

@@ -19,6 +19,7 @@ from typing import TextIO
 from registry_audit.audit.copies import Reading
 from registry_audit.audit.turns import Turns
 from registry_audit.audit.workdir import READINGS
+from registry_audit.deadline import current
 from registry_audit.errors import UsageError
 from registry_audit.model.listing import Listing, Problem
 from registry_audit.model.manifest import ManifestEntry
@@ -146,8 +147,14 @@ class ReadingCache:
             return found
         if found.done():
             return found.result()
+        deadline = current()
         with self._turns.given_up():
-            return found.result()
+            try:
+                return found.result(None if deadline is None else max(deadline.left_seconds, 0))
+            except TimeoutError:
+                if deadline is None or found.done():
+                    raise
+                raise deadline.error() from None
 
     def _keep(self, key: str, readings: Readings) -> None:
         self._memory[key] = readings

@@ -4,8 +4,10 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from registry_audit.audit.in_time import in_time
 from registry_audit.audit.options import WILDCARDS, AuditOptions, ModelChoice, selected
 from registry_audit.audit.session import Session
+from registry_audit.deadline import Deadline
 from registry_audit.errors import AuditError, NotFound, Transient
 from registry_audit.patience import patiently
 from registry_audit.printable import printable
@@ -38,16 +40,21 @@ class Scope:
 
 
 def list_scope(session: Session, options: AuditOptions) -> Scope:
-    """List the registry and choose.
+    """List the registry and choose, in the time that there is for it.
 
     Raises:
         UsageError: a model named without wildcards does not exist, or the server refuses filter or credentials.
         CouldNotVerify: the server cannot be read, or denies such a model.
     """
+    until = Deadline(session.limits.max_listing_seconds, "--max-listing-seconds")
+    return in_time(session, lambda: _list_scope(session, options), deadline=until)
+
+
+def _list_scope(session: Session, options: AuditOptions) -> Scope:
     connection = session.connection
     must_listen(connection)
     server = patiently(lambda: server_version(connection))
-    listing = list_versions(connection, options.filter)
+    listing = list_versions(connection, options.filter, max_versions=options.max_versions)
     names = {version.name for version in listing.versions} if options.models else set()
     there = names | {text for text in options.models if text not in names and _is_model(connection, text)}
     choice = ModelChoice(options.models, there)

@@ -1,5 +1,6 @@
 """What the steps of one audit share in one process."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -7,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
+from registry_audit import deadline
 from registry_audit.audit.readings import ReadingCache
 from registry_audit.audit.signatures import SignatureVerifier
 from registry_audit.audit.turns import Turns
+from registry_audit.deadline import Deadline
 from registry_audit.errors import Stopped
 from registry_audit.model.limits import Limits
 from registry_audit.model.manifest import Manifest
@@ -87,8 +90,11 @@ class Session:
         """Ask with few requests what auditing these versions, some hundreds, will want to know."""
         listed = tuple(versions)
         keys = [(version.name, version.version) for version in listed]
-        self.runs.prefetch({version.run_id for version in listed if version.run_id})
-        self.downloads.prefetch(keys)
+        # What fails costs nothing but speed: the single requests then say what is wrong.
+        with contextlib.suppress(Exception):
+            self.runs.prefetch({version.run_id for version in listed if version.run_id})
+        with contextlib.suppress(Exception):
+            self.downloads.prefetch(keys)
         self.trusted.prefetch(keys)
 
     def threads(self, workers: int) -> ThreadPoolExecutor:
@@ -97,6 +103,10 @@ class Session:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(workers, thread_name_prefix="audit")
             return self._threads
+
+    def deadline(self) -> Deadline:
+        """For the steps of one version, from now on."""
+        return Deadline(self.limits.max_version_seconds, "--max-version-seconds")
 
     def wait_for_server(self, seconds: float) -> bool:
         """Whether the tracking server answers, at the latest after so long.
@@ -124,4 +134,5 @@ class Session:
         """Raises: Stopped: the audit is being stopped."""
         if self._stopping.is_set():
             raise Stopped("the audit was stopped")
+        deadline.check()
         self._on_bytes(count)

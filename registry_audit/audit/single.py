@@ -2,9 +2,11 @@
 
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from registry_audit.audit.copies import Role
+from registry_audit.audit.copies import Copy, CopyFailure, Role
+from registry_audit.audit.in_time import in_time
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.pairing import PairAudit, compare_pair, location_of
 from registry_audit.audit.session import Session
@@ -14,12 +16,15 @@ from registry_audit.audit.steps import (
     download_reg_model,
     download_run_model,
     fetch,
+    in_a_row,
     must_resolve,
 )
+from registry_audit.deadline import OutOfTime
 from registry_audit.errors import UsageError
 from registry_audit.patience import patiently
-from registry_audit.refs import parse_selector
+from registry_audit.refs import Selector, parse_selector
 from registry_audit.registry.resolve import ResolvedVersion
+from registry_audit.registry.version import RegisteredVersion
 from registry_audit.registry.versions import find_version
 
 _MARKER = ".registry-audit-downloads"
@@ -44,14 +49,39 @@ def check_version(session: Session, model: str, version_or_stage: str, download_
         CouldNotVerify: it is denied, or the server cannot be read.
         UsageError: the download directory holds something else.
     """
-    version = patiently(lambda: find_version(session.connection, model, parse_selector(version_or_stage)))
-    if download_dir is None:
-        return audit_version(session, version)
-    prepare_download_dir(download_dir)
+    until, connection = session.deadline(), session.connection
+    wanted = partial(find_version, connection, model, parse_selector(version_or_stage))
+    version = in_time(session, lambda: patiently(wanted), deadline=until)
+    if download_dir is not None:
+        prepare_download_dir(download_dir)
+
+    def row() -> VersionAudit:
+        if download_dir is None:
+            return audit_version(session, version)
+        return in_a_row(version, lambda: _audited_and_kept(session, version, download_dir))
+
+    return in_a_row(version, lambda: in_time(session, row, deadline=until))
+
+
+def _audited_and_kept(session: Session, version: RegisteredVersion, download_dir: Path) -> VersionAudit:
     resolved = must_resolve(session, version)
     run = download_run_model(session, resolved, kept_path(download_dir, Role.RUN_MODEL, resolved))
     reg = download_reg_model(session, resolved, kept_path(download_dir, Role.REG_MODEL, resolved))
     return compare_version(session, resolved, run, reg)
+
+
+def find_and_resolve(session: Session, model: str, selector: Selector) -> ResolvedVersion:
+    """The version that a person named, and where its copies are.
+
+    Raises:
+        NotFound: there is no such model, version, stage or alias.
+        CouldNotVerify: it is denied, or the server cannot be read.
+    """
+
+    def resolved() -> ResolvedVersion:
+        return must_resolve(session, patiently(partial(find_version, session.connection, model, selector)))
+
+    return in_time(session, resolved, deadline=session.deadline())
 
 
 def compare_versions(
@@ -70,13 +100,19 @@ def compare_versions(
     pairs = []
     for role in roles:
         one, two = (
-            fetch(
-                session, role, location_of(version, role), keep_in=kept_path(download_dir, role, version, f"server_{n}")
-            )
+            _fetched(session, role, version, kept_path(download_dir, role, version, f"server_{n}"))
             for n, (session, version) in enumerate(zip(sessions, resolved, strict=True), 1)
         )
         pairs.append(compare_pair(sessions[0], role, resolved, (one, two), native_models))
     return VersionPair(resolved, tuple(pairs))
+
+
+def _fetched(session: Session, role: Role, version: ResolvedVersion, keep_in: Path) -> Copy:
+    location = location_of(version, role)
+    try:
+        return in_time(session, lambda: fetch(session, role, location, keep_in=keep_in), deadline=session.deadline())
+    except OutOfTime as error:
+        return CopyFailure(role, location, error.message)
 
 
 def kept_path(download_dir: Path, role: Role, resolved: ResolvedVersion, server: str = "") -> Path:

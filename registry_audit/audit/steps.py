@@ -20,7 +20,7 @@ from registry_audit.audit.reading import read_all, read_pair
 from registry_audit.audit.session import Session
 from registry_audit.audit.signed import with_signature
 from registry_audit.audit.trusting import trusted_reading
-from registry_audit.errors import LedgerError, Stopped, Transient
+from registry_audit.errors import CouldNotVerify, LedgerError, Stopped, Transient
 from registry_audit.patience import patiently
 from registry_audit.printable import printable
 from registry_audit.redact import redact
@@ -38,7 +38,12 @@ Resolved = ResolvedVersion | VersionAudit  # the latter where resolving itself f
 
 
 def must_resolve(session: Session, version: RegisteredVersion) -> ResolvedVersion:
-    """Raises: CouldNotVerify: the server does not answer. What is gone or denied is part of the answer."""
+    """What is gone or denied is part of the answer.
+
+    Raises: CouldNotVerify: the server does not answer, or contradicts itself.
+    """
+    if version.doubt is not None:
+        raise CouldNotVerify(version.doubt)
     with session.turns.given_up() if session.connection.is_http else session.turns.taken():
         return patiently(lambda: resolve_version(session.connection, version, session.runs, session.downloads))
 

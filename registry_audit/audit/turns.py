@@ -14,6 +14,7 @@ _LARGE_FILE_BYTES = 1 << 20  # from which on reading and digesting run mostly wi
 _JUDGED_EVERY_SECONDS = 1.0
 _LEAST_BUSY = 0.5
 _KEPT_SECONDS = 0.02
+_WAITED_SECONDS = 30.0
 
 
 class Turns:
@@ -39,7 +40,7 @@ class Turns:
             yield
         finally:
             mine.inside = False
-            if not mine.keeps or mine.since is None or time.perf_counter() - mine.since[0] > _KEPT_SECONDS:
+            if mine.since is not None and (not mine.keeps or time.perf_counter() - mine.since[0] > _KEPT_SECONDS):
                 self._give()
 
     @contextmanager
@@ -76,7 +77,10 @@ class Turns:
                 self._take()
 
     def _take(self) -> None:
-        self._lock.acquire()
+        if not self._lock.acquire(timeout=_WAITED_SECONDS):
+            # Whoever has it hangs, as on a disk across a network: from now on everybody goes without.
+            self._worthwhile = False
+            return
         self._this_thread.since = time.perf_counter(), time.thread_time()
 
     def _give(self) -> None:

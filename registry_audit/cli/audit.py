@@ -71,6 +71,9 @@ def audit_command(run: Run) -> click.Command:
     @click.option("--max-directories", type=click.IntRange(1), metavar="N", help="Most directories a model may list.")
     @click.option("--max-depth", type=click.IntRange(1), metavar="N", help="Most directories a model may nest.")
     @click.option("--max-bytes", type=click.IntRange(1), metavar="N", help="Most bytes a model may list.")
+    @click.option("--max-version-seconds", type=click.IntRange(1), metavar="N", help="Longest a version may take.")
+    @click.option("--max-listing-seconds", type=click.IntRange(1), metavar="N", help="Longest the listing may take.")
+    @click.option("--max-versions", type=click.IntRange(1), metavar="N", help="Most versions a registry may list.")
     @click.option("--max-requests", type=click.IntRange(1), metavar="N", help="Most requests in flight to servers.")
     @click.option(
         "--max-bytes-per-second", type=click.IntRange(1), metavar="N", help="Most bytes read from servers in a second."

@@ -32,6 +32,7 @@ from registry_audit.ledger.store import Ledger, LedgerReader, LedgerWriter
 from registry_audit.model.manifest import Manifest
 from registry_audit.printable import printable, storable
 from registry_audit.registry.address import active_workspace, parse_address, registry_identity
+from registry_audit.registry.version import version_key
 from registry_audit.verdict import BaselineStatus
 
 _AT_ONCE = 250  # rows
@@ -243,8 +244,8 @@ class _Finishing:
         return row, ()
 
 
-def _order(row: VersionAudit | Key) -> tuple[str, int]:
-    return (row[0], int(row[1])) if isinstance(row, tuple) else row.version.key
+def _order(row: VersionAudit | Key) -> tuple[str, int, str]:
+    return version_key(*row) if isinstance(row, tuple) else row.version.key
 
 
 def _key(row: VersionAudit | Key) -> Key:

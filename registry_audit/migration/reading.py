@@ -132,7 +132,10 @@ def read_side(
         found = in_a_row(version, lambda: _facts(session, audit_with_copies(session, version)))
         return _facts(session, AuditedVersion(found)) if isinstance(found, VersionAudit) else found
 
-    each_version(session, chosen, step, facts.put, workers=workers, on_done=on_done)
+    def late(version: RegisteredVersion, reason: str) -> VersionFacts:
+        return _facts(session, AuditedVersion(unresolvable(version, reason)))
+
+    each_version(session, chosen, step, facts.put, late=late, workers=workers, on_done=on_done)
     return Side(listed, chosen, facts)
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from registry_audit.errors import CouldNotVerify, NotFound
+from registry_audit.model.limits import Limits
 from registry_audit.patience import patiently
 from registry_audit.printable import printable
 from registry_audit.registry.connection import Connection
@@ -29,7 +30,11 @@ def ask_version(connection: Connection, name: str, version: str, label: str) -> 
     """Raises: NotFound: there is none. CouldNotVerify: denied, or the server cannot be read."""
     with translated(f"find {label}"):
         if not _only_searched(connection, name):
-            return connection.registry.get_model_version(name, version)
+            found = connection.registry.get_model_version(name, version)
+            if found.name != name or str(found.version) != version:
+                other = printable(f"{found.name}/{found.version}")[:200]
+                raise CouldNotVerify(f"asked for version {version} of '{printable(name)}', the server answers {other}")
+            return found
     for found in search_versions(connection, name_filter(name)):
         if found.name == name and str(found.version) == version:
             return found
@@ -59,22 +64,29 @@ def ask_model(connection: Connection, name: str, label: str) -> Any:
     raise NotFound(f"could not find {label}: the registry lists none")
 
 
-def search_versions(connection: Connection, filter_string: str | None) -> Iterator[Any]:
+def search_versions(
+    connection: Connection, filter_string: str | None, max_count: int = Limits().max_versions
+) -> Iterator[Any]:
     if connection.is_uc and filter_string is None:
         # Unity Catalog has no search over all models, and no order of its own to ask for.
-        for model in _pages(connection.client.search_registered_models, max_results=100):
-            yield from _pages(connection.client.search_model_versions, filter_string=name_filter(model.name))
+        left = max_count
+        for model in _pages(connection.client.search_registered_models, max_count, max_results=100):
+            search = connection.client.search_model_versions
+            for version in _pages(search, left, filter_string=name_filter(model.name)):
+                left -= 1
+                yield version
         return
     order = {} if connection.is_uc else {"order_by": _STABLE_ORDER}
     yield from _pages(
-        connection.client.search_model_versions, filter_string=filter_string, max_results=_PAGE_SIZE, **order
+        connection.client.search_model_versions, max_count, filter_string=filter_string, max_results=_PAGE_SIZE, **order
     )
 
 
 def search_models(connection: Connection, filter_string: str | None = None) -> Iterator[Any]:
     size = 100 if connection.is_uc else _MODELS_PAGE_SIZE
     filtered = {} if filter_string is None else {"filter_string": filter_string}
-    yield from _pages(connection.client.search_registered_models, max_results=size, **filtered)
+    search = connection.client.search_registered_models
+    yield from _pages(search, Limits().max_versions, max_results=size, **filtered)
 
 
 def first_versions(connection: Connection, count: int) -> list[Any]:
@@ -98,11 +110,18 @@ def _only_searched(connection: Connection, name: str) -> bool:
     return is_refused_name(name) and not connection.is_databricks
 
 
-def _pages(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
-    """One page at a time, for a registry of any size."""
-    token, seen = None, set[str]()
+def _pages(search: Callable[..., Any], max_count: int, **arguments: Any) -> Iterator[Any]:
+    """One page at a time, for a registry of any size.
+
+    Raises:
+        CouldNotVerify: it does not end.
+    """
+    token, seen, count = None, set[str](), 0
     while True:
         page = patiently(partial(_page, search, page_token=token, **arguments))
+        count += len(page)
+        if count > max_count:
+            raise CouldNotVerify(f"could not list the registry: it lists more than {max_count} (--max-versions)")
         yield from page
         token = page.token
         if not token:

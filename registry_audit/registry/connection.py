@@ -10,6 +10,7 @@ import socket
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 
 _LISTENS_WITHIN_SECONDS = 3.0
+
+
+_MAX_VERSION_BYTES = 40  # of what a server says its MLflow is
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +209,7 @@ def server_version(connection: Connection) -> str | None:
     from mlflow.utils.rest_utils import http_request
 
     from registry_audit.registry.translate import translated
-    from registry_audit.registry.transport import host_of
+    from registry_audit.registry.transport import accounted, host_of
 
     with (
         translated(f"reach the tracking server {connection.tracking.shown}"),
@@ -213,9 +217,12 @@ def server_version(connection: Connection) -> str | None:
         credentials_for(origin_of(connection.tracking_uri)),
         flight.sending(),
     ):
-        response = http_request(connection.host_creds(), "/version", "GET", raise_on_status=False)
-    text = response.text.strip()
-    return text if response.status_code == 200 and len(text) < 40 and text[:1].isdigit() else None
+        response = http_request(connection.host_creds(), "/version", "GET", raise_on_status=False, stream=True)
+        with response:
+            body = b"".join(islice(accounted(response.iter_content(1), flight), _MAX_VERSION_BYTES + 1))
+    text = body.decode("ascii", "replace").strip()
+    is_version = response.status_code == 200 and len(body) <= _MAX_VERSION_BYTES and text[:1].isdecimal()
+    return text if is_version and text.isprintable() else None
 
 
 def answers(connection: Connection) -> bool:

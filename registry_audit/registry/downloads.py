@@ -10,6 +10,7 @@ from registry_audit.registry.asking import is_refused_name
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.politeness import REFUSALS
 from registry_audit.registry.translate import translated
+from registry_audit.registry.version import number_of
 
 Key = tuple[str, str]  # name, version
 
@@ -36,7 +37,7 @@ class DownloadUris:
         The answer is the store's own: `storage_location`, or `source` where there is none.
         Source: mlflow SqlAlchemyStore.get_model_version_download_uri. A query that fails costs nothing but speed.
         """
-        wanted = set(keys)
+        wanted = {(name, version) for name, version in keys if number_of(version) is not None}
         if len(wanted) < 8:
             return
         self._read(wanted)

@@ -15,11 +15,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from registry_audit.errors import Stopped
+from registry_audit.deadline import Deadline, current
+from registry_audit.errors import CouldNotVerify, Stopped
 
 REFUSALS = (429, 503)
 MAX_PAUSE_SECONDS = 300.0  # whatever a Retry-After says
 _UNLIMITED_FROM = 64.0  # requests at once to one host, from which on a host has fully recovered
+# A body that arrives in less than these bytes per second is broken off, once it was given some time.
+_LEAST_BYTES_PER_SECOND = 4_096
+_SECONDS_TO_ARRIVE = 120.0
 
 
 @dataclass(slots=True)
@@ -127,6 +131,18 @@ class Politeness:
             wait = self._bytes_paid_until - now
         self.pause(wait)
 
+    def break_off(self, deadline: Deadline | None = None) -> None:
+        """Break off what comes too slowly, and what is read for something whose deadline has passed.
+
+        To be called every second or so while an audit runs.
+        """
+        with self._changed:
+            flights = list(self._aborts.items())
+        for flight, abort in flights:
+            if flight.is_too_slow() or (deadline is not None and flight.deadline is deadline):
+                with contextlib.suppress(Exception):  # it ended meanwhile
+                    abort()
+
     def abort_with(self, flight: "InFlight", abort: Callable[[], object] | None) -> None:
         with self._changed:
             if abort is None:
@@ -141,6 +157,9 @@ class InFlight:
 
     def __init__(self, politeness: Politeness, host: _Host) -> None:
         self._politeness, self._host = politeness, host
+        self.deadline = current()
+        self._answered_at: float | None = None  # monotonic clock; later by what our own limits made it wait
+        self._received_bytes = 0
         self._up = self.was_refused = False
 
     def take_off(self) -> None:
@@ -174,7 +193,28 @@ class InFlight:
         Raises:
             Stopped: the audit is being stopped.
         """
+        self._received_bytes += count
+        asked_at = time.monotonic()
         self._politeness.read(count)
+        if self._answered_at is not None:
+            self._answered_at += time.monotonic() - asked_at
+
+    def answered(self) -> None:
+        """A body begins to arrive; what comes of it is accounted for with `read`."""
+        self._answered_at, self._received_bytes = time.monotonic(), 0
+
+    def is_too_slow(self) -> bool:
+        if self._answered_at is None:
+            return False
+        seconds = time.monotonic() - self._answered_at - _SECONDS_TO_ARRIVE
+        return seconds > self._received_bytes / _LEAST_BYTES_PER_SECOND
+
+    def must_be_in_time(self) -> None:
+        """Raises: CouldNotVerify: what arrived is not all, for it was broken off."""
+        if self.deadline is not None:
+            self.deadline.check()
+        if self.is_too_slow():
+            raise CouldNotVerify(f"the answer comes at less than {_LEAST_BYTES_PER_SECOND} bytes per second")
 
     def abort_with(self, abort: Callable[[], object]) -> None:
         """How to break the answer off from another thread: when the audit is stopped."""

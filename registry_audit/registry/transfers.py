@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from registry_audit.deadline import carried
 from registry_audit.errors import Stopped
 from registry_audit.registry.memory import Memory
 from registry_audit.registry.politeness import Politeness
@@ -86,6 +87,6 @@ class Transfers:
 def submitted(pool: ThreadPoolExecutor, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
     """Raises: Stopped: the audit is being stopped."""
     try:
-        return pool.submit(call, *arguments)
+        return pool.submit(carried(call), *arguments)
     except RuntimeError:
         raise Stopped("the audit was stopped") from None

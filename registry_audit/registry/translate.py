@@ -25,6 +25,7 @@ _BAD_CREDENTIALS = {"UNAUTHENTICATED"}
 _WRONG_REQUEST = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST", "FEATURE_DISABLED"}
 NOTHING_LISTENS = "nothing listens there; is the port right, and does the server run?"
 _WRAPPED_AT_MOST = 10
+_MAX_CAUSES = 20
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -58,7 +59,17 @@ def translated(doing: str) -> Iterator[None]:
     except AuditError:
         raise
     except Exception as error:  # whatever a store's plugin raises must become a row, not a crash
-        raise explain(error, doing) from error
+        raise _ours(error) or explain(error, doing) from error
+
+
+def _ours(error: Exception) -> AuditError | None:
+    """What we raised ourselves while another library was at it, and it wrapped: an answer that was broken off."""
+    cause: BaseException | None = error
+    for _ in range(_MAX_CAUSES):
+        cause = None if cause is None else cause.__cause__ or cause.__context__
+        if isinstance(cause, AuditError):
+            return cause
+    return None
 
 
 def explain(error: Exception, doing: str) -> AuditError:

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -13,6 +13,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util.retry import RequestHistory, Retry
 
+from registry_audit.errors import CouldNotVerify
 from registry_audit.registry.memory import Where, arriving
 from registry_audit.registry.origin import (
     Origin,
@@ -31,6 +32,8 @@ _ADVISED_TRIES = 8  # as often a server may name a time to come back at, whateve
 _KEPT_REQUESTS, _KEPT_BYTES = 64, 64 << 20  # over one connection
 # Answers that MLflow's own request may better: it follows redirects, and asks MLflow's plugins for a token each time.
 _NOT_FINAL = (301, 302, 303, 307, 308, 401, 403)
+_MAX_ANSWER_BYTES = 256 << 20  # of a page of the registry, all its tags and descriptions in it
+_Chunk = TypeVar("_Chunk", bytes, bytes | memoryview)
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux alone has it, and alone needs it
 
 
@@ -113,9 +116,23 @@ class Answer:
         """
         # The rare gateway that encodes what was asked for as it is.
         encoded = self._raw.headers.get("Content-Encoding", "identity") != "identity"
-        for chunk in arriving(self._raw, where, encoded=encoded):
-            self._flight.read(len(chunk))
+        yield from accounted(arriving(self._raw, where, encoded=encoded), self._flight)
+
+
+def accounted(chunks: Iterator[_Chunk], flight: InFlight) -> Iterator[_Chunk]:
+    """The body of an answer, as long as it comes in time.
+
+    Raises: CouldNotVerify: it does not, and was broken off.
+    """
+    flight.answered()
+    try:
+        for chunk in chunks:
+            flight.read(len(chunk))
             yield chunk
+    except Exception:
+        flight.must_be_in_time()
+        raise
+    flight.must_be_in_time()  # a connection that is broken off can look like the end of the body
 
 
 class Wire:
@@ -276,6 +293,26 @@ class _Breakable:
         return response
 
 
+class _Bounded:
+    """The body of an answer that MLflow reads whole: neither without end, nor a byte now and then."""
+
+    def __init__(self, raw: Any, flight: InFlight) -> None:
+        self._raw, self._flight = raw, flight
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+    def stream(self, size: int, decode_content: bool | None = None) -> Iterator[bytes]:
+        """Raises: CouldNotVerify: it is longer or slower than anything that a registry says."""
+        count = 0
+        for chunk in accounted(self._raw.stream(size, decode_content=decode_content), self._flight):
+            count += len(chunk)
+            if count > _MAX_ANSWER_BYTES:
+                self._raw.close()
+                raise CouldNotVerify(f"the answer is longer than {_MAX_ANSWER_BYTES} bytes")
+            yield chunk
+
+
 def breakable(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
     """The same pool, of connections that can be broken off when an audit is stopped."""
     connection = type("BreakableConnection", (_Breakable, pool.ConnectionCls), {})
@@ -299,7 +336,10 @@ def make_mlflow_polite() -> None:
         def send(self, request: Any, *arguments: Any, **named: Any) -> Any:
             if not may_carry_credentials(request.url):
                 request, named = without_credentials(request), named | {"cert": None}
-            return super().send(request, *arguments, **named)
+            answer, flight = super().send(request, *arguments, **named), sent_now()
+            if flight is not None and not named.get("stream"):
+                answer.raw = _Bounded(answer.raw, flight)
+            return answer
 
     request_utils.Retry, request_utils.TCPKeepAliveHTTPAdapter = PoliteRetry, Adapter
     request_utils._cached_get_request_session.cache_clear()

@@ -1,8 +1,20 @@
 """A model version as the registry describes it."""
 
+import re
 from dataclasses import dataclass
 
 Key = tuple[str, str]  # name, version
+_NUMBER = re.compile(r"[1-9][0-9]{0,17}")
+
+
+def number_of(version: str) -> int | None:
+    """The number of a version; None for anything that MLflow never calls one: `abc`, `1.0`, `-1`, `²`, `007`."""
+    return int(version) if _NUMBER.fullmatch(version) else None
+
+
+def version_key(name: str, version: str) -> tuple[str, int, str]:
+    """Sorts by name, then by number; what is no number comes first. Never two versions the same."""
+    return name, number_of(version) or 0, version
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +22,7 @@ class RegisteredVersion:
     """A model version as the registry describes it. Every text in it is hostile."""
 
     name: str
-    version: str  # decimal
+    version: str  # decimal, unless `doubt` says otherwise
     status: str  # READY, PENDING_REGISTRATION, FAILED_REGISTRATION
     stage: str | None  # None where the registry has none or says 'None'
     aliases: tuple[str, ...]  # sorted
@@ -24,11 +36,12 @@ class RegisteredVersion:
     status_message: str | None = None
     tags: tuple[tuple[str, str], ...] = ()  # sorted
     run_workspace: str | None = None  # id of the Databricks workspace that its run is in, where the registry says so
+    doubt: str | None = None  # why the registry's own word on it cannot be used: nothing can be verified then
 
     @property
-    def key(self) -> tuple[str, int]:
-        """Sorts by name, then by number."""
-        return self.name, int(self.version)
+    def key(self) -> tuple[str, int, str]:
+        """See `version_key`."""
+        return version_key(self.name, self.version)
 
     @property
     def label(self) -> str:

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any
 
 from registry_audit.errors import AuditError, NotFound, UsageError
+from registry_audit.model.limits import Limits
 from registry_audit.patience import patiently
 from registry_audit.printable import printable
 from registry_audit.refs import Alias, Latest, Number, Selector, Stage
@@ -25,9 +26,12 @@ from registry_audit.registry.asking import (
 from registry_audit.registry.connection import Connection, must_listen
 from registry_audit.registry.listed import KeySet, ListedVersions, version_spool
 from registry_audit.registry.prompts import TAG, Hidden, hidden_models, hidden_versions, is_prompt
-from registry_audit.registry.version import Key, RegisteredVersion
+from registry_audit.registry.version import Key, RegisteredVersion, number_of
+from registry_audit.spool import Spool
 
 _MAX_PASSES = 5
+_STATUSES = ("READY", "PENDING_REGISTRATION", "FAILED_REGISTRATION")  # mlflow.entities.ModelVersionStatus
+_NO_TIME = 2**53  # milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,11 @@ class RegistryListing:
 
 
 def list_versions(
-    connection: Connection, filter_string: str | None = None, *, whole_rows: bool = False
+    connection: Connection,
+    filter_string: str | None = None,
+    *,
+    whole_rows: bool = False,
+    max_versions: int = Limits().max_versions,
 ) -> RegistryListing:
     """Every version of every registered model; prompts are named, and models that carry a prompt's tag are listed.
 
@@ -56,11 +64,11 @@ def list_versions(
     """
     tagged = hidden_models(connection)
     aliases = _aliases(connection, tagged)
-    versions, keys, hidden = _pass(connection, filter_string, aliases, tagged, whole_rows)
+    versions, keys, hidden = _pass(connection, filter_string, aliases, tagged, whole_rows, max_versions)
     gone, notes, stable = KeySet(), list[str](), True
     for _ in range(_MAX_PASSES - 1):
         before = keys
-        versions, keys, hidden = _pass(connection, filter_string, aliases, tagged, whole_rows)
+        versions, keys, hidden = _pass(connection, filter_string, aliases, tagged, whole_rows, max_versions)
         if keys == before:
             break
         gone.update(before)
@@ -81,22 +89,54 @@ def _pass(
     aliases: dict[Key, list[str]],
     tagged: tuple[Any, ...],
     whole_rows: bool,
+    max_versions: int,
 ) -> tuple[ListedVersions, KeySet, Hidden]:
     """One reading of the list; what a page repeats counts once."""
-    spool, keys = version_spool(), KeySet()
-    last, in_order = ("", 0), True
+    spool, keys, repeated = version_spool(), KeySet(), _Repeated()
+    last, in_order = ("", 0, ""), True
     hidden = hidden_versions(connection, filter_string, tagged)
     described = _registered if whole_rows else _listed
-    for version in map(described, chain(search_versions(connection, filter_string), hidden.models)):
-        if keys.add((version.name, version.version)):
+    for version in map(described, chain(search_versions(connection, filter_string, max_versions), hidden.models)):
+        if not keys.add((version.name, version.version)):
+            repeated.add(version)
+        else:
             in_order &= last < version.key
             last = version.key
             held = aliases.get((version.name, version.version))
             spool.append(replace(version, aliases=tuple(sorted(held))) if held else version)
+    repeated.doubt_in(spool)
     positions = range(len(spool))
     # A database has an order of its own for letters.
     sorted_positions = positions if in_order else sorted(positions, key=lambda position: spool.at(position).key)
     return ListedVersions(spool, array("q", sorted_positions)), keys, hidden
+
+
+class _Repeated:
+    """Versions that one listing names several times: paging does that, but a version has one source."""
+
+    def __init__(self) -> None:
+        self._said: dict[Key, object] = {}
+        self._doubted: set[Key] = set()
+
+    def add(self, version: RegisteredVersion) -> None:
+        self._compare(version, self._said.setdefault((version.name, version.version), _what_is_said(version)))
+
+    def doubt_in(self, spool: Spool[RegisteredVersion]) -> None:
+        """Mark those of which not every time the same is said."""
+        for position in range(len(spool)) if self._said else ():
+            version = spool.at(position)
+            key = version.name, version.version
+            self._compare(version, self._said.get(key, _what_is_said(version)))
+            if key in self._doubted:
+                spool.put(position, replace(version, doubt="the registry lists it twice, with different sources"))
+
+    def _compare(self, version: RegisteredVersion, said: object) -> None:
+        if said != _what_is_said(version):
+            self._doubted.add((version.name, version.version))
+
+
+def _what_is_said(version: RegisteredVersion) -> object:
+    return version.source, version.run_id, version.creation_time_ms
 
 
 def _hidden_notes(hidden: Hidden, prompts: frozenset[str], *, only_prompts: bool) -> Iterator[str]:
@@ -141,12 +181,12 @@ def find_version(connection: Connection, name: str, selector: Selector) -> Regis
                 known = ", ".join(f"@{printable(known)}" for known in sorted(dict(model.aliases or {}))) or "none"
                 raise NotFound(f"{label} has no alias '@{printable(alias)}': its aliases are {known}") from error
         case Latest():
-            found = max(_of_model(connection, name, label), key=lambda version: int(version.version))
+            found = max(_of_model(connection, name, label), key=_number)
         case Stage(stage):
             staged = [v for v in _of_model(connection, name, label) if (v.current_stage or "None") == stage]
             if not staged:
                 raise NotFound(f"{label} has no version in stage {stage}: {_there_is(connection, name)}")
-            found = max(staged, key=lambda version: int(version.version))
+            found = max(staged, key=_number)
     if is_prompt(found):
         raise NotFound(f"'{printable(name)}' is a prompt, and a prompt holds no model that could be checked")
     if not found.aliases:
@@ -236,10 +276,14 @@ def _model_must_exist(connection: Connection, name: str, label: str) -> Any:
 
 
 def _there_is(connection: Connection, name: str) -> str:
-    numbers = sorted(int(version.version) for version in _all_of_model(connection, name))
+    numbers = sorted(filter(None, map(_number, _all_of_model(connection, name))))
     if not numbers:
         return "it has no versions"
     return f"its versions are {', '.join(map(str, numbers[-10:]))}" + (" (the last ten)" if len(numbers) > 10 else "")
+
+
+def _number(version: Any) -> int:
+    return number_of(str(version.version)) or 0
 
 
 def _shown(connection: Connection) -> str:
@@ -272,21 +316,42 @@ def _listed(version: Any) -> RegisteredVersion:
 
 
 def _registered(version: Any) -> RegisteredVersion:
-    stage = version.current_stage
+    stage, status = _text(version.current_stage), _text(version.status) or "READY"
+    name, number = _text(version.name) or "", _text(version.version) or ""
     return RegisteredVersion(
-        name=version.name,
-        version=str(version.version),
-        status=version.status or "READY",
+        name=name,
+        version=number,
+        status=status,
         stage=None if stage in (None, "", "None") else stage,
-        aliases=tuple(sorted(version.aliases or ())),
-        run_id=version.run_id or None,
-        source=version.source or "",
-        creation_time_ms=version.creation_timestamp,
-        last_updated_ms=version.last_updated_timestamp,
-        description=version.description or None,
-        user_id=version.user_id or None,
-        run_link=version.run_link or None,
-        status_message=version.status_message or None,
-        tags=tuple(sorted(dict(version.tags or {}).items())),
-        run_workspace=getattr(version, "run_workspace", None) or None,
+        aliases=tuple(sorted(map(str, version.aliases or ()))),
+        run_id=_text(version.run_id) or None,
+        source=_text(version.source) or "",
+        creation_time_ms=_time(version.creation_timestamp),
+        last_updated_ms=_time(version.last_updated_timestamp),
+        description=_text(version.description) or None,
+        user_id=_text(version.user_id) or None,
+        run_link=_text(version.run_link) or None,
+        status_message=_text(version.status_message) or None,
+        tags=tuple(sorted((str(key), str(value)) for key, value in dict(version.tags or {}).items())),
+        run_workspace=_text(getattr(version, "run_workspace", None)) or None,
+        doubt=_doubt(name, number, status),
     )
+
+
+def _text(value: object) -> str | None:
+    """A database takes any value into any column, and a server says what it likes."""
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+def _time(value: object) -> int | None:
+    return value if isinstance(value, int) and abs(value) < _NO_TIME else None
+
+
+def _doubt(name: str, number: str, status: str) -> str | None:
+    if number_of(number) is None:
+        return f"the registry calls its version '{printable(number[:100])}', which is no version number"
+    if not name:
+        return "the registry gives it no name"
+    if status not in _STATUSES:
+        return f"the registry calls its status '{printable(status[:100])}', which MLflow does not know"
+    return None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from registry_audit.registry.version import version_key as by_number
 from registry_audit.rules import UNVERIFIABLE
 from registry_audit.verdict import BaselineStatus, Severity, Verdict
 
@@ -77,8 +78,7 @@ def is_clean(row: "VersionRow") -> bool:
 
 def version_key(row: "VersionRow") -> tuple[str, int, str]:
     """Sorts version 10 after version 9."""
-    number = int(row.version) if row.version.isascii() and row.version.isdecimal() and len(row.version) < 19 else -1
-    return row.name, number, row.version
+    return by_number(row.name, row.version)
 
 
 def may_fail(finding: "FindingRow") -> bool:

@@ -81,5 +81,7 @@ def whole_body(chunks: Iterator[_Chunk], path: str) -> Iterator[_Chunk]:
     """The chunks of an answer's body. Raises: BodyEndedEarly: the connection broke before its end."""
     try:
         yield from chunks
+    except AuditError:
+        raise
     except Exception as error:
         raise BodyEndedEarly(f"the answer for '{printable(path)}' broke off ({type(error).__name__})") from error

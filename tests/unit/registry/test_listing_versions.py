@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from registry_audit.audit.judging import unresolvable
+from registry_audit.audit.rows import decode_row, encode_row
 from registry_audit.errors import CouldNotVerify
-from registry_audit.registry.listed import KeySet
+from registry_audit.registry.listed import KeySet, decode_version, encode_version
 from registry_audit.registry.versions import RegistryListing, list_versions
 from registry_audit.spool import IN_MEMORY
 
@@ -69,7 +71,7 @@ def listed(registry: Paging) -> RegistryListing:
 
 
 def keys(listing: RegistryListing) -> list[Key]:
-    return [version.key for version in listing.versions]
+    return [(version.name, int(version.version)) for version in listing.versions]
 
 
 @pytest.mark.parametrize("count", [0, 1, PAGE, PAGE + 1, IN_MEMORY + 3])
@@ -140,3 +142,64 @@ def test_sets_of_versions() -> None:
     )
     two.update(one)
     assert one == two
+
+
+class Saying(Paging):
+    """A registry that lists these versions as they are."""
+
+    def __init__(self, *versions: dict[str, Any]) -> None:
+        super().__init__(lambda asked: [])
+        self._said = [_row("m", 1).__dict__ | version for version in versions]
+
+    def search_model_versions(self, filter_string: str | None = None, **_: Any) -> Page:  # type: ignore[override]
+        return Page([] if filter_string else [SimpleNamespace(**said) for said in self._said], None)
+
+
+@pytest.mark.parametrize(
+    "number", ["abc", "1.0", "\u00b2", "", "9" * 5_000, "-1", "0", "007", " 1", "1_0", "\u0661", "1e3", None, b"1", 1.5]
+)
+def test_what_is_no_number_is_listed_and_doubted(number: object) -> None:
+    listing = listed(Saying({"version": number}, {"version": "2"}))
+    assert [version.doubt is None for version in listing.versions] == [False, True]
+    assert "no version number" in (listing.versions[0].doubt or "")
+
+
+def test_one_version_with_two_sources_is_doubted() -> None:
+    twice = {"version": "1", "source": "file:///m"}, {"version": "1", "source": "file:///other"}
+    (one, other) = listed(Saying(*twice, {"version": "2"}, {"version": "2"})).versions
+    assert "twice" in (one.doubt or "")
+    assert other.doubt is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"source": 5},
+        {"source": b"\xff"},
+        {"run_id": 1.5},
+        {"creation_timestamp": "yesterday"},
+        {"creation_timestamp": 10**40},
+        {"status": "FINE"},
+        {"status": 3},
+        {"name": ""},
+        {"tags": {"a": 1}},
+        {"aliases": [1]},
+    ],
+    ids=str,
+)
+def test_whatever_a_column_holds_a_row_can_be_made_of_it(fields: dict[str, Any]) -> None:
+    (version,) = listed(Saying({"version": "1"} | fields)).versions
+    assert decode_version(encode_version(version)) == version
+    assert decode_row(encode_row(unresolvable(version, "x"))).version == version
+
+
+def test_a_listing_that_does_not_end_is_given_up() -> None:
+    class Endless(Paging):
+        def search_model_versions(self, filter_string: str | None = None, **_: Any) -> Page:  # type: ignore[override]
+            if filter_string:
+                return Page([], None)
+            self.asked += 1
+            return Page([_row("m", self.asked)], f"page {self.asked}")
+
+    with pytest.raises(CouldNotVerify, match="--max-versions"):
+        list_versions(Endless(lambda asked: []), max_versions=50)  # type: ignore[arg-type]

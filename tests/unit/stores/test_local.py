@@ -198,15 +198,14 @@ def test_symlinks_that_lead_to_each_other_are_counted_as_what_they_list(root: Pa
 
 def test_any_depth_that_the_limits_allow_can_be_listed(root: Path) -> None:
     """Deeper than Python calls functions in each other."""
-    depth = sys.getrecursionlimit() + 200
-    nested = [root / "/".join("d" * count) for count in range(1, depth + 1)]
-    for directory in nested:
-        directory.mkdir()
+    directories = ["/".join("d" * count) for count in range(1, sys.getrecursionlimit() + 200)]
+    for directory in directories:
+        (root / directory).mkdir()
     try:
-        assert listing(root, Limits(max_depth=depth)).empty_directories == ("/".join("d" * depth),)
+        assert listing(root, Limits(max_depth=len(directories))).empty_directories == (directories[-1],)
     finally:
-        for directory in reversed(nested):  # pytest's own clean-up calls itself for each level
-            directory.rmdir()
+        for directory in reversed(directories):  # pytest's own tidying up does not go so deep
+            (root / directory).rmdir()
 
 
 def test_names_that_are_not_text_are_carried_exactly(root: Path) -> None:
