@@ -1,5 +1,6 @@
 """Containers of Azure Blob Storage and Data Lake. Names come through azure-storage-blob."""
 
+import logging
 import os
 import threading
 from collections.abc import Generator
@@ -82,6 +83,8 @@ def _from_environment(host: str) -> AzureAccess:
         from azure.identity import DefaultAzureCredential
     except ImportError as error:
         raise _missing(error) from error
+    # What it logs when it finds none is in its error, too; without a handler it goes to stderr.
+    logging.getLogger("azure.identity").addHandler(logging.NullHandler())
     return AzureAccess(url, account, token_credential=DefaultAzureCredential())
 
 
