@@ -85,10 +85,10 @@ def command(
     checked = check_model_version(options, model, version_or_stage, download_dir=download_dir, report_file=report_file)
     audit = checked.audit
     show_section("Comparison", checked.report["Comparison"])
+    click.echo(f"Baseline: {checked.report['note']}")
     show_details(audit.verdict.value, audit.reason, audit.comparison, audit.findings)
     if audit.signature is not None:
         click.echo(f"Signature: {audit.signature.status.value} ({audit.signature.reason})")
-    click.echo(f"Baseline: {checked.report['note']}")
     write_json(checked.report, report_file)
     click.echo(f"Equals: {audit.verdict.passes}")
     return int(checked.outcome.exit_status)
