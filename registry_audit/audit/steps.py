@@ -20,18 +20,19 @@ from registry_audit.audit.reading import read_all, read_pair
 from registry_audit.audit.session import Session
 from registry_audit.audit.signed import with_signature
 from registry_audit.audit.trusting import trusted_reading
-from registry_audit.errors import CouldNotVerify, LedgerError, Stopped, Transient
+from registry_audit.errors import AuditError, CouldNotVerify, LedgerError, Stopped, Transient
 from registry_audit.patience import patiently
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 from registry_audit.registry.connection import Connection
-from registry_audit.registry.resolve import Location, ResolvedVersion, resolve_version
+from registry_audit.registry.resolve import Location, Lost, ResolvedVersion, resolve_version
 from registry_audit.registry.translate import reason_of, translated
 from registry_audit.registry.version import RegisteredVersion
+from registry_audit.registry.versions import is_listed
 from registry_audit.stores.base import NotSeen, Store, transfers_of
 from registry_audit.stores.local import LocalStore
 from registry_audit.stores.opening import open_store
-from registry_audit.verdict import Storage
+from registry_audit.verdict import Storage, Verdict
 
 _Result = TypeVar("_Result")
 Resolved = ResolvedVersion | VersionAudit  # the latter where resolving itself failed
@@ -134,7 +135,22 @@ def _compared(session: Session, resolved: ResolvedVersion, run: Copy, reg: Copy 
         elif isinstance(run, ModelCopy) and isinstance(reg, ModelCopy):
             run, reg, comparison = compare_copies(session, run, reg, within_one_registry)
         audit = with_signature(judge(resolved, run, reg, comparison), run, reg, session.signatures)
-        return AuditedVersion(audit, resolved, run, reg)
+        return AuditedVersion(_unless_deleted(session, resolved, audit), resolved, run, reg)
+
+
+def _unless_deleted(session: Session, resolved: ResolvedVersion, audit: VersionAudit) -> VersionAudit:
+    """A version that was deleted after it was listed is no missing model: nobody can ask for it any more."""
+    gone = any(finding.rule == "RA003" for finding in audit.findings) or resolved.reg_model.lost is Lost.VERSION
+    if not gone:
+        return audit
+    version = audit.version
+    try:
+        if is_listed(session.connection, version.name, version.version):
+            return audit
+    except AuditError:
+        return audit
+    reason = "it was deleted from the registry while the audit ran"
+    return VersionAudit(version, Verdict.SKIPPED, reason, Storage.UNKNOWN, None, None, None, ())
 
 
 def audit_version(session: Session, version: RegisteredVersion) -> VersionAudit:

@@ -268,6 +268,17 @@ def _all_of_model(connection: Connection, name: str) -> list[Any]:
     return [*(found | {version.version: version for version in (*hidden.models, *hidden.prompts)}).values()]
 
 
+def is_listed(connection: Connection, name: str, version: str) -> bool:
+    """Whether the registry lists the version now.
+
+    Only the listing says that a version was deleted: one whose model's row was lost is listed, and asked for in vain.
+
+    Raises:
+        CouldNotVerify: the server cannot be read.
+    """
+    return any(str(found.version) == version for found in _all_of_model(connection, name))
+
+
 def _model_must_exist(connection: Connection, name: str, label: str) -> Any:
     try:
         return ask_model(connection, name, label)
