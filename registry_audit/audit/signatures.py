@@ -8,14 +8,22 @@ copy on disk. Whatever goes wrong on the way is not verified.
 import hashlib
 import json
 import tempfile
-import threading
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from registry_audit.audit.copies import ModelCopy
+from registry_audit.audit.signature_bundle import (
+    Contradiction,
+    is_keyless,
+    material_of,
+    must_say_one_thing,
+    on,
+    validity_of,
+)
 from registry_audit.errors import UsageError
 from registry_audit.model.digest import ALGORITHMS
 from registry_audit.model.manifest import Manifest, ManifestEntry
@@ -26,6 +34,8 @@ SIGNATURE = "model.sig"  # the default name of OpenSSF Model Signing, at the mod
 MAX_BYTES = 64 * 2**20  # some 200,000 signed files
 
 _MAX_KEY_BYTES = 2**20
+# OpenSSF Model Signing 1.0, sections 6.2 and 11.2; also where the signer does not say so.
+_LEFT_OUT_BY_DEFAULT = tuple(map(PurePosixPath, (".git", ".gitattributes", ".github", ".gitignore")))
 _NAMED_PATHS = 3
 _Part = tuple[int, int | None, str]  # of a signed file: its first byte, the one after its last or None, the digest
 
@@ -66,7 +76,7 @@ class SignatureVerifier:
         if (file := key or certificate_chain) is None:
             raise UsageError("signatures are verified with a key or a certificate chain: give one")
         try:
-            from model_signing import verifying
+            import model_signing  # noqa: F401
         except ImportError as error:
             extra = "pip install 'mlflow-registry-audit[signing]'"
             raise UsageError(f"{option} needs the package model-signing: {extra}") from error
@@ -80,38 +90,41 @@ class SignatureVerifier:
             raise UsageError(
                 f"{option} {printable(str(file))} holds a private key, which no audit needs: give the public"
             )
-        # A copy of its own: what is checked here must be what is trusted hours later.
-        with tempfile.TemporaryDirectory() as scratch:
-            copy = Path(scratch, "trusted.pem")
-            copy.write_bytes(content)
-            config = verifying.Config()
-            try:
-                if key:
-                    config.use_elliptic_key_verifier(public_key=copy)
-                else:
-                    config.use_certificate_verifier(certificate_chain=[copy])
-            except Exception as error:
-                what = "no PEM public key on the curve P-256, P-384 or P-521" if key else "no PEM certificates"
-                raise UsageError(f"{option} {printable(str(file))} holds {what}") from error
-        self._config = config
+        # What is checked here must be what is trusted hours later, whatever becomes of the file.
+        self._content, self._is_key = content, key is not None
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                self._config(Path(scratch))
+        except Exception as error:
+            what = "no PEM public key on the curve P-256, P-384 or P-521" if key else "no PEM certificates"
+            raise UsageError(f"{option} {printable(str(file))} holds {what}") from error
         self._hint = _hint_of(content) if key else None
-        self._lock = threading.Lock()  # a certificate store is set to the time of each signature that it judges
         self.name = f"the {'key' if key else 'certificates'} sha256:{hashlib.sha256(content).hexdigest()[:12]}"
+
+    def _config(self, scratch: Path) -> Any:
+        """Of one signature: a store of certificates takes the time of the first that it judges, and keeps it."""
+        from model_signing import verifying
+
+        trusted, config = scratch / "trusted.pem", verifying.Config()
+        trusted.write_bytes(self._content)
+        if self._is_key:
+            return config.use_elliptic_key_verifier(public_key=trusted)
+        return config.use_certificate_verifier(certificate_chain=[trusted])
 
     def signed_by(self, signature: bytes) -> Signed:
         """What the signature says, once it is known that the key has signed it.
 
         Raises:
-            DoesNotHoldError: it has not, or this is no signature.
-            OSError: there is no place for a temporary file.
+            DoesNotHoldError: it has not, or this is no signature, or one that can be read in two ways.
+            OSError, MemoryError: there is no place for it.
         """
         asked: Any = _Asked()
-        with self._lock, tempfile.TemporaryDirectory() as scratch:
+        with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryDirectory() as empty:
             file = Path(scratch, SIGNATURE)
             file.write_bytes(self._with_hint(signature))
             try:
-                self._config.set_hashing_config(asked).verify(scratch, file)
-            except OSError:
+                self._config(Path(scratch)).set_hashing_config(asked).verify(empty, file)
+            except (OSError, MemoryError):
                 raise  # this machine's trouble, not the signature's
             # Hostile bytes in a foreign parser: whatever it raises, nothing is verified.
             except Exception as error:
@@ -119,13 +132,16 @@ class SignatureVerifier:
         if asked.statement is None:
             raise DoesNotHoldError("model-signing did not say what was signed")
         try:
+            must_say_one_thing(signature)
             return _signed(asked.statement)
+        except Contradiction as error:
+            raise DoesNotHoldError(f"what was signed contradicts itself: {error}") from error
         except (ValueError, TypeError, KeyError) as error:
             raise DoesNotHoldError("what was signed is no list of files or shards") from error
 
     def _with_hint(self, signature: bytes) -> bytes:
         """Releases before 1.0 wrote no hint of the key, of which model-signing would complain on our stdout."""
-        material = _material(signature)
+        material = material_of(signature)
         if material is None or self._hint is None or not isinstance(material.get("publicKey"), dict):
             return signature
         if material["publicKey"].get("hint"):
@@ -136,7 +152,7 @@ class SignatureVerifier:
 
     def _why(self, signature: bytes) -> str | None:
         """What is wrong with a signature that failed, where that can be seen from outside."""
-        material = _material(signature)
+        material = material_of(signature)
         if material is None:
             return "it is no signature: not a Sigstore bundle in JSON"
         made_with_key = isinstance(material.get("publicKey"), dict)
@@ -146,15 +162,6 @@ class SignatureVerifier:
             return "it was made with a certificate, not with a key"
         hint = material["publicKey"].get("hint")
         return f"it was made with another key (sha256:{printable(str(hint))[:12]})" if hint != self._hint else None
-
-
-def _material(signature: bytes) -> dict[str, Any] | None:
-    try:
-        bundle = json.loads(signature)
-    except (ValueError, RecursionError):
-        return None
-    material = bundle.get("verificationMaterial") if isinstance(bundle, dict) else None
-    return material if isinstance(material, dict) else None
 
 
 def _hint_of(key: bytes) -> str:
@@ -222,16 +229,42 @@ def judge_signature(copy: ModelCopy, verifier: SignatureVerifier | None) -> Sign
         return SignatureView(SignatureStatus.UNVERIFIABLE, "it was not read")
     if len(content) > MAX_BYTES:
         return SignatureView(SignatureStatus.UNVERIFIABLE, f"it is larger than {MAX_BYTES} bytes")
+    material = material_of(content) or {}
+    if is_keyless(material):
+        return SignatureView(
+            SignatureStatus.NOT_VERIFIED, "it is keyless, made with Sigstore, which is not verified here"
+        )
     try:
         signed = verifier.signed_by(content)
     except DoesNotHoldError as error:
         return SignatureView(SignatureStatus.INVALID, str(error))
-    except OSError as error:
-        return SignatureView(SignatureStatus.UNVERIFIABLE, f"there is no room to verify it: {error.strerror}")
+    except (OSError, MemoryError) as error:
+        why = getattr(error, "strerror", None) or type(error).__name__
+        return SignatureView(SignatureStatus.UNVERIFIABLE, f"there is no room to verify it: {why}")
     manifest = copy.manifest
     if manifest is None:
         return SignatureView(SignatureStatus.UNVERIFIABLE, "not every file of the model was read")
-    return beside_manifest(signed, manifest, verifier.name, copy.reading.trusted_since if copy.reading else None)
+    view = beside_manifest(signed, manifest, verifier.name, copy.reading.trusted_since if copy.reading else None)
+    return view if view.status is SignatureStatus.INVALID else _at_its_time(view, material, datetime.now(UTC))
+
+
+def _at_its_time(view: SignatureView, material: dict[str, Any], now: datetime) -> SignatureView:
+    """Model-signing judges a certificate as of the day it began to be valid: whether it is valid now is said here.
+
+    Nothing in a signature proves when it was made: with an expired certificate it may have been made yesterday.
+    """
+    validity = validity_of(material)
+    if validity is None:
+        return view
+    begins, ends = validity
+    if now < begins:
+        return SignatureView(SignatureStatus.INVALID, f"its certificate is not valid before {on(begins)}")
+    if now > ends:
+        why = (
+            f"its certificate expired on {on(ends)}, and nothing proves that it is older; else it holds: {view.reason}"
+        )
+        return SignatureView(SignatureStatus.UNVERIFIABLE, why)
+    return view
 
 
 def beside_manifest(signed: Signed, manifest: Manifest, name: str, trusted_since: str | None = None) -> SignatureView:
@@ -250,7 +283,7 @@ def beside_manifest(signed: Signed, manifest: Manifest, name: str, trusted_since
     left_out = {
         path
         for path in unsigned
-        if any(PurePosixPath(path).is_relative_to(ignored) for ignored in signed.ignored)
+        if any(PurePosixPath(path).is_relative_to(ignored) for ignored in (*signed.ignored, *_LEFT_OUT_BY_DEFAULT))
         or (by_shards and files[path].size == 0)  # an empty file has no shard
     }
     differ = [

@@ -19,17 +19,16 @@ def sha256sum_listing(manifest: Manifest) -> str:
 def model_signing_listing(manifest: Manifest, name: str) -> str:
     """The statement that OpenSSF Model Signing v1.0 signs: an in-toto statement with one resource a file.
 
-    Its subject digest is the sha256 over the files' raw digests, in the order of their paths, part by part: `a/b`
-    before `a.txt`. Left out is what model-signing itself leaves out where it verifies: the signature, which cannot
-    sign itself, and git's files. It takes a symlink inside the model for its file only where the statement says so;
-    the ledger does not know of symlinks, so a model that has some is to be signed in its directory.
+    Its subject digest is the sha256 over the files' raw digests, in the order of their paths by Unicode code point
+    (section 5.2.1 of the specification): `a.txt` before `a/b`. Left out is what model-signing itself leaves out where
+    it verifies: the signature, which cannot sign itself, and git's files. It takes a symlink inside the model for its
+    file only where the statement says so; the ledger does not know of symlinks, so a model that has some is to be
+    signed in its directory.
     Source: https://github.com/sigstore/model-transparency, `signing.Payload` and `hashing.Config`.
     """
     _must_be_sha256(manifest)
-    ordered = sorted(
-        (entry for entry in manifest.entries if entry.path.partition("/")[0] not in _LEFT_OUT),
-        key=lambda entry: entry.path.split("/"),
-    )
+    listed = (entry for entry in manifest.entries if entry.path.partition("/")[0] not in _LEFT_OUT)
+    ordered = sorted(listed, key=lambda entry: entry.path)
     root = hashlib.sha256()
     for entry in ordered:
         root.update(bytes.fromhex(entry.digest.partition(":")[2]))

@@ -4,6 +4,7 @@ import base64
 import json
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from support.auditing import Audited, Auditor
 from support.ledgers import registry_audit
 from support.registry import Registered, Registry
 from support.servers import MlflowServer
-from support.signing import Signer, make_signer, sign
+from support.signing import Signer, make_leaf, make_signer, sign
+
+from registry_audit.audit.signature_bundle import Contradiction, must_say_one_thing
 
 CLEAN, FINDINGS, USAGE, INCOMPLETE = 0, 1, 2, 3
 FILES = 7  # of the model that Registry logs
@@ -415,3 +418,80 @@ def test_what_the_ledger_exports_can_be_signed(  # type: ignore[no-untyped-def]
     damage.flip_byte(model)
     with pytest.raises(ValueError, match=r"model\.pkl"):
         verifier.verify(model, model / "model.sig")
+
+
+def test_leaves_of_one_root_are_each_judged_by_themselves(registry: Registry, audit: Auditor, tmp_path: Path) -> None:
+    """A yearly rotation: in one audit each signature holds, whatever the order."""
+    now = datetime.now(UTC)
+    leaves = [make_leaf(tmp_path, begins=now - timedelta(days=days)) for days in (1, 400, 800)]
+    versions = [registry.add() for _ in leaves]
+    for version, leaf in zip(versions, leaves, strict=True):
+        sign(registry, version, leaf.certified())
+    names = [word for version in versions for word in ("--model", version.name)]
+    done = audit(registry.server.uri, *names, "--signing-certificate-chain", str(leaves[0].root))
+    assert [row["signature_status"] for row in done.rows] == ["verified"] * 3
+
+
+@pytest.mark.parametrize(
+    ("begins_days", "ends_days", "status", "said"),
+    [(-400, -35, "unverifiable", "certificate expired on"), (1, 400, "invalid", "is not valid before")],
+)
+def test_a_certificate_out_of_its_time_is_never_silently_verified(
+    registry: Registry, audit: Auditor, tmp_path: Path, begins_days: int, ends_days: int, status: str, said: str
+) -> None:
+    now, version = datetime.now(UTC), registry.add()
+    leaf = make_leaf(tmp_path, begins=now + timedelta(days=begins_days), ends=now + timedelta(days=ends_days))
+    sign(registry, version, leaf.certified())
+    done = audit(registry.server.uri, "--model", version.name, "--signing-certificate-chain", str(leaf.root))
+    assert done.row["signature_status"] == status
+    assert said in done.row["signature_reason"]
+    assert done.exit_status in (FINDINGS, INCOMPLETE)
+    damage.flip_byte(model_of(registry, version))
+    done = audit(registry.server.uri, "--model", version.name, "--signing-certificate-chain", str(leaf.root))
+    assert told(done) == (FINDINGS, "invalid", {"RA014"})
+
+
+def _twice(statement: dict[str, Any]) -> None:
+    first = statement["predicate"]["resources"][0]
+    statement["predicate"]["resources"].append(first | {"name": f"./{first['name']}"})
+
+
+def _other_hash_type(statement: dict[str, Any]) -> None:
+    statement["predicate"]["serialization"]["hash_type"] = "blake2b"
+
+
+def _ignored_text(statement: dict[str, Any]) -> None:
+    statement["predicate"]["serialization"]["ignore_paths"] = "model.pkl"
+
+
+def _escaping(statement: dict[str, Any]) -> None:
+    statement["predicate"]["resources"][0]["name"] = "../x"
+
+
+@pytest.mark.parametrize("change", [_twice, _other_hash_type, _ignored_text, _escaping])
+def test_a_statement_that_contradicts_itself_is_refused(change: Callable[[dict[str, Any]], None]) -> None:
+    statement = {
+        "predicate": {
+            "serialization": {"method": "files", "hash_type": "sha256", "ignore_paths": []},
+            "resources": [{"name": "a.bin", "algorithm": "sha256", "digest": "00"}],
+        }
+    }
+    must_say_one_thing(_bundle_of(statement))
+    change(statement)
+    with pytest.raises(Contradiction):
+        must_say_one_thing(_bundle_of(statement))
+
+
+def _bundle_of(statement: dict[str, Any]) -> bytes:
+    payload = base64.b64encode(json.dumps(statement).encode()).decode()
+    return json.dumps({"dsseEnvelope": {"payload": payload}}).encode()
+
+
+def test_a_keyless_signature_is_not_verified(audited, registry: Registry, version: Registered) -> None:  # type: ignore[no-untyped-def]
+    def keyless(bundle: dict[str, Any]) -> None:
+        bundle["verificationMaterial"] = {"certificate": {"rawBytes": "AA=="}, "tlogEntries": [{"logIndex": "1"}]}
+
+    change_bundle(registry, version, keyless)
+    done = audited()
+    assert told(done) == (CLEAN, "not_verified", set())
+    assert "keyless" in done.row["signature_reason"]

@@ -121,7 +121,7 @@ def test_the_time_of_a_version_is_bounded_whatever_it_waits_for(
     limit = "--max-version-seconds"
     try:
         with at_most(60):
-            audited = audit(mlflow_local.uri, "--model", healthy.name, "--model", hurt.name, limit, "1")
+            audited = audit(mlflow_local.uri, "--model", healthy.name, "--model", hurt.name, limit, "10")
     finally:
         release.set()
     verdicts = {row["name"]: row["verdict"] for row in audited.rows}

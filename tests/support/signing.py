@@ -8,7 +8,13 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import NameOID
 from model_signing import hashing, signing
 
@@ -42,6 +48,27 @@ def make_signer(directory: Path, curve: ec.EllipticCurve | None = None) -> Signe
     return signer
 
 
+def make_leaf(directory: Path, *, begins: datetime, ends: datetime | None = None) -> Signer:
+    """A key of its own whose certificate leads to the one root of the directory, which is valid for many years."""
+    root_key, root = directory / "root-key.pem", directory / "root.pem"
+    if not root_key.exists():
+        key = ec.generate_private_key(ec.SECP256R1())
+        root_key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        now = datetime.now(UTC)
+        valid = (now - timedelta(days=3_000), now + timedelta(days=3_000))
+        root.write_bytes(_certificate("root", key.public_key(), key, authority=True, valid=valid))
+    authority = load_pem_private_key(root_key.read_bytes(), None)
+    assert isinstance(authority, ec.EllipticCurvePrivateKey)
+    leaf = Path(tempfile.mkdtemp(dir=directory))
+    signer = Signer(leaf / "private.pem", leaf / "public.pem", leaf / "certificate.pem", root)
+    own = ec.generate_private_key(ec.SECP256R1())
+    signer.private.write_bytes(own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    signer.public.write_bytes(own.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    valid = (begins, ends or begins + timedelta(days=1_000))
+    signer.certificate.write_bytes(_certificate("signer", own.public_key(), authority, authority=False, valid=valid))
+    return signer
+
+
 def sign(registry: Registry, version: Registered, config: signing.Config, hashed: hashing.Config | None = None) -> None:
     """Sign the run model of a version as it is, and log the signature into it as `model.sig`."""
     hashed = hashed or hashing.Config().set_ignored_paths(paths=["model.sig"])
@@ -52,9 +79,15 @@ def sign(registry: Registry, version: Registered, config: signing.Config, hashed
 
 
 def _certificate(
-    name: str, key: ec.EllipticCurvePublicKey, issuer: ec.EllipticCurvePrivateKey, *, authority: bool
+    name: str,
+    key: ec.EllipticCurvePublicKey,
+    issuer: ec.EllipticCurvePrivateKey,
+    *,
+    authority: bool,
+    valid: tuple[datetime, datetime] | None = None,
 ) -> bytes:
     now = datetime.now(UTC)
+    begins, ends = valid or (now, now + timedelta(days=1))
     usage = dict.fromkeys(
         ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign"), False
     )
@@ -65,8 +98,8 @@ def _certificate(
         .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "root")]))
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(begins)
+        .not_valid_after(ends)
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         .add_extension(x509.KeyUsage(digital_signature=True, key_cert_sign=authority, **usage), critical=True)
     )
