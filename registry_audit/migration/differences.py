@@ -14,6 +14,7 @@ from registry_audit.registry.runs import RunState
 from registry_audit.registry.versions import RegisteredModel
 
 REQUIREMENTS = frozenset({"requirements.txt", "conda.yaml", "python_env.yaml", "constraints.txt"})
+UNLISTED = "UNKNOWN"  # the status of a version that MLflow does not list
 _MAX_NAMED = 20
 
 
@@ -123,7 +124,7 @@ def metadata_differences(source: VersionFacts, target: VersionFacts, names: Name
         found.append(FieldDifference("aliases", _listed(aliases), _listed(set(other.aliases))))
     if one.stage != other.stage and not (alias in other.aliases and other.stage is None):
         found.append(FieldDifference("stage", one.stage or "none", other.stage or "none"))
-    if one.status != other.status:
+    if one.status != other.status and one.status != UNLISTED:
         found.append(FieldDifference("status", one.status, other.status))
     if source.run != target.run and source.run is not RunState.NONE:
         found.append(FieldDifference("run", _run_words(source.run), _run_words(target.run)))

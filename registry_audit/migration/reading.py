@@ -9,7 +9,8 @@ from registry_audit.audit.engine import each_version
 from registry_audit.audit.judging import VersionAudit, unresolvable
 from registry_audit.audit.session import Session
 from registry_audit.audit.steps import AuditedVersion, audit_with_copies, in_a_row, must_resolve
-from registry_audit.errors import AuditError
+from registry_audit.errors import AuditError, CouldNotVerify
+from registry_audit.migration.differences import UNLISTED
 from registry_audit.migration.facts import Inner, VersionFacts, content_of, decode_facts, decoded, encode_facts
 from registry_audit.migration.filestore import Unlisted, unlisted_versions
 from registry_audit.model.listing import ListedFile
@@ -17,18 +18,18 @@ from registry_audit.model.manifest import manifest_of
 from registry_audit.model.mlmodel import MLMODEL
 from registry_audit.patience import patiently
 from registry_audit.printable import printable
+from registry_audit.refs import Number
 from registry_audit.registry.address import AddressKind
 from registry_audit.registry.connection import server_version
 from registry_audit.registry.prompts import list_prompts
 from registry_audit.registry.runs import RunState
 from registry_audit.registry.version import Key, RegisteredVersion
-from registry_audit.registry.versions import RegisteredModel, list_models, list_versions
+from registry_audit.registry.versions import RegisteredModel, find_version, list_models, list_versions
 from registry_audit.spool import Spool
 from registry_audit.stores.opening import open_store
 
 _MAX_INNER = 8  # models that a run's directory may hold
 _MAX_TEXT_BYTES = 1 << 20
-UNLISTED = "UNKNOWN"  # the status of a version that MLflow does not list
 
 
 @dataclass(slots=True)
@@ -58,7 +59,12 @@ def list_registry(session: Session) -> Listed:
     """
     connection = session.connection
     server = patiently(lambda: server_version(connection))
-    listing = list_versions(connection, whole_rows=True)
+    try:
+        listing = list_versions(connection, whole_rows=True)
+    except CouldNotVerify:
+        if connection.registry_address.kind is not AddressKind.DIRECTORY:
+            raise
+        return _by_directories(session)
     models = {model.name: model for model in list_models(connection)}
     unlisted: tuple[Unlisted, ...] = ()
     if connection.registry_address.kind is AddressKind.DIRECTORY:
@@ -81,6 +87,29 @@ def list_registry(session: Session) -> Listed:
         listing.whole,
         listing.notes,
         {(one.name, one.version): one.reason for one in unlisted},
+    )
+
+
+def _by_directories(session: Session) -> Listed:
+    """A file store that MLflow cannot list, because one of its files is damaged: each version is asked for alone."""
+    connection = session.connection
+    versions, reasons = list[RegisteredVersion](), dict[Key, str]()
+    for one in unlisted_versions(Path(connection.registry_address.path), frozenset()):
+        try:
+            versions.append(find_version(connection, one.name, Number(one.version)))
+        except AuditError as error:
+            versions.append(RegisteredVersion(one.name, one.version, UNLISTED, None, (), None, ""))
+            reasons[one.name, one.version] = f"{one.reason}; {error.message}"
+    return Listed(
+        connection.tracking_uri,
+        connection.registry_uri,
+        None,
+        sorted(versions, key=lambda version: version.key),
+        {},
+        None,
+        whole=True,
+        notes=("MLflow cannot list this file store, because a file in it is damaged: its directories were listed",),
+        reasons=reasons,
     )
 
 

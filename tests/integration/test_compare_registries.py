@@ -1,11 +1,15 @@
 """`compare-registries` between real servers: every loss is found, and a good migration is not accused."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from support.migrating import Compared, Migrator, as_text, compare
+from support.models import write_model
 from support.registry import Registry
 from support.servers import MlflowServer, sqlite_store
 
@@ -312,6 +316,40 @@ def test_a_database_copied_with_its_storage_moved(
         assert "2 of 2 versions are in the target unchanged." in compared.stdout
 
 
+@pytest.mark.parametrize("damage", ["version", "model"])
+def test_a_file_store_is_read_from_its_directories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    """MLflow's own migration passes over what it cannot list, counts its target with itself, and ends with 0."""
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    store, database = tmp_path / "mlruns", f"sqlite:///{tmp_path / 'target.db'}"
+    client = MlflowClient(f"file://{store}", f"file://{store}")
+    experiment = client.create_experiment("models")
+    for name, seed in (("Wine", 1), ("Wine", 2), ("Zeta", 3)):
+        run = client.create_run(experiment).info
+        model = write_model(tmp_path / f"model-{seed}", seed=seed, run_id=run.run_id)
+        client.log_artifacts(run.run_id, str(model), "model")
+        if seed != 2:
+            client.create_registered_model(name)
+        client.create_model_version(name, f"{run.artifact_uri}/model", run.run_id, await_creation_for=0)
+    if damage == "version":
+        (store / "models" / "Wine" / "version-2" / "meta.yaml").write_text("{")
+        lost = {"Wine/2"}
+    else:
+        (store / "models" / "Wine" / "meta.yaml").unlink()
+        lost = {"Wine/1", "Wine/2"}
+    migrate = [sys.executable, "-m", "mlflow", "migrate-filestore", "--source", str(store), "--target", database]
+    assert subprocess.run(migrate, capture_output=True, check=False).returncode == 0
+
+    compared = compare(f"file://{store}", database, tmp_path)
+
+    assert compared.exit_status == FINDINGS, compared.stdout + compared.stderr
+    verdicts = compared.verdicts
+    assert {label for label, verdict in verdicts.items() if verdict == "missing"} == lost
+    assert verdicts["Zeta/1"] == "same_storage"
+    assert "equivalent" not in verdicts.values()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -323,9 +361,6 @@ def test_a_database_copied_with_its_storage_moved(
     ],
 )
 def test_a_wrong_configuration_names_its_line(tmp_path: Path, text: str, said: str) -> None:
-    import subprocess
-    import sys
-
     (tmp_path / "c.yaml").write_text(text)
     command = [sys.executable, "-m", "registry_audit", "compare-registries", "--config-file", str(tmp_path / "c.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
