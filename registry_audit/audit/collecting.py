@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from registry_audit.audit import signatures
 from registry_audit.audit.copies import Reading
+from registry_audit.audit.meta import META_FILE, META_MAX_BYTES
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.model.digest import Hasher, digest_text
 from registry_audit.model.listing import ListedFile, Problem
@@ -63,14 +64,19 @@ class Collected:
             files_read=len(self._entries),
             bytes_read=self._bytes,
             signature=self._kept.get(signatures.SIGNATURE),
+            meta=self._kept.get(META_FILE),
             broke_off=self._broke_off,
         )
 
 
 class Kept:
-    """The content of the root MLmodel and of a signature beside it, kept while it passes; nothing else is."""
+    """The content of the root MLmodel, of a signature and of MLflow's own mark beside it, kept while it passes."""
 
-    _LIMITS: ClassVar[dict[str, int]] = {MLMODEL: MAX_BYTES, signatures.SIGNATURE: signatures.MAX_BYTES}
+    _LIMITS: ClassVar[dict[str, int]] = {
+        MLMODEL: MAX_BYTES,
+        signatures.SIGNATURE: signatures.MAX_BYTES,
+        META_FILE: META_MAX_BYTES,
+    }
 
     def __init__(self, file: ListedFile) -> None:
         self._chunks: list[bytes] | None = [] if file.path in self._LIMITS else None

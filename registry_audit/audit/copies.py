@@ -29,6 +29,7 @@ class Reading:
     files_read: int = 0
     bytes_read: int = 0
     signature: bytes | None = None  # content of the root model.sig
+    meta: bytes | None = None  # content of the root registered_model_meta
     broke_off: bool = False  # a problem may pass by itself: the server, or the way to it
     trusted_since: str | None = None  # not read now: its fingerprint is that of a full reading at this time (UTC)
 

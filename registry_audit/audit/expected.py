@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from registry_audit.audit.copies import ModelCopy
+from registry_audit.audit.meta import META_FILE, META_MAX_BYTES, is_written_by_mlflow
 from registry_audit.model.mlmodel import MLMODEL, InvalidMLmodel, parse_mlmodel
 
 Explain = Callable[[str, ModelCopy, ModelCopy], str | None]
@@ -10,24 +11,23 @@ Explain = Callable[[str, ModelCopy, ModelCopy], str | None]
 REGISTERED_MODEL_META = "registered-model-meta"
 MLMODEL_PROVENANCE = "mlmodel-provenance"
 
-_META_FILE = "registered_model_meta"
-_META_MAX_BYTES = 4096  # a name and a number; anything larger was not written by MLflow
-
 
 def within_one_registry(path: str, left: ModelCopy, right: ModelCopy) -> str | None:
     """MLflow writes `registered_model_meta` into what a `models:/` URI is loaded from, even into a local store.
 
     Source: mlflow ModelsArtifactRepository.download_artifacts; docs/mlflow.md section 6.
     """
-    if path != _META_FILE or path in left.listing.unsafe + right.listing.unsafe:
+    if path != META_FILE or path in left.listing.unsafe + right.listing.unsafe:
         return None
-    return explains_meta(path, [f.size for copy in (left, right) for f in copy.listing.files if f.path == path])
+    holders = [copy.reading for copy in (left, right) if any(file.path == path for file in copy.listing.files)]
+    theirs = all(reading is not None and is_written_by_mlflow(reading.meta, reading.mlmodel) for reading in holders)
+    return REGISTERED_MODEL_META if theirs else None
 
 
 def explains_meta(path: str, sizes: list[int | None]) -> str | None:
     """The rule for a `registered_model_meta` of these sizes, where that is what it can be."""
-    small = all(size is not None and size <= _META_MAX_BYTES for size in sizes)
-    return REGISTERED_MODEL_META if path == _META_FILE and small else None
+    small = all(size is not None and size <= META_MAX_BYTES for size in sizes)
+    return REGISTERED_MODEL_META if path == META_FILE and small else None
 
 
 def across_servers(path: str, left: ModelCopy, right: ModelCopy) -> str | None:

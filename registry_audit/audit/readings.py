@@ -194,6 +194,7 @@ def _encode(reading: Reading) -> dict[str, object]:
         "entries": [[entry.path, entry.size, entry.digest] for entry in reading.entries],
         "mlmodel": _encode_bytes(reading.mlmodel),
         "signature": _encode_bytes(reading.signature),
+        "meta": _encode_bytes(reading.meta),
         "problems": [[p.rule, p.message, p.path, p.blocks] for p in reading.problems],
         "files_read": reading.files_read,
         "bytes_read": reading.bytes_read,
@@ -205,6 +206,7 @@ def _decode(row: dict[str, object]) -> Reading:
         entries=tuple(ManifestEntry(str(p), int(s), str(d)) for p, s, d in row["entries"]),  # type: ignore[attr-defined]
         mlmodel=_decode_bytes(row["mlmodel"]),
         signature=_decode_bytes(row["signature"]),
+        meta=_decode_bytes(row["meta"]),
         problems=tuple(Problem(*problem) for problem in row["problems"]),  # type: ignore[attr-defined]
         files_read=int(str(row["files_read"])),
         bytes_read=int(str(row["bytes_read"])),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from registry_audit.audit.copies import ModelCopy
+from registry_audit.audit.meta import is_written_by_mlflow
 from registry_audit.model.manifest import Manifest
 
 
@@ -21,6 +22,7 @@ class CopySummary:
     bytes_read: int
     trusted_since: str | None  # UTC; not read now: its fingerprint is that of a full reading at this time
     directory: str | None  # where its files are on this machine
+    meta_is_mlflows: bool = False  # its registered_model_meta was read, and says exactly what MLflow writes
 
 
 def summary_of(copy: ModelCopy) -> CopySummary:
@@ -39,6 +41,7 @@ def summary_of(copy: ModelCopy) -> CopySummary:
         bytes_read=reading.bytes_read if reading else 0,
         trusted_since=reading.trusted_since if reading else None,
         directory=copy.directory,
+        meta_is_mlflows=reading is not None and is_written_by_mlflow(reading.meta, reading.mlmodel),
     )
 
 

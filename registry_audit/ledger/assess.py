@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from registry_audit.audit.baseline import BaselineView
 from registry_audit.audit.comparing import Difference, Kind
 from registry_audit.audit.expected import explains_meta
 from registry_audit.audit.judging import Finding, VersionAudit, findings_of, sorted_findings
+from registry_audit.audit.meta import is_mlflows_text
 from registry_audit.ledger.drafts import subject_of
 from registry_audit.ledger.known_bytes import DAMAGED, KnownBytes
 from registry_audit.ledger.memory import Baseline, Memory, Subject, finding_key
@@ -80,8 +82,14 @@ def is_acceptable(audit: VersionAudit) -> bool:
     return audit.verdict.passes and not any(finding.rule in DAMAGED for finding in audit.findings)
 
 
-def baseline_differences(accepted: Manifest, now: Manifest) -> tuple[Difference, ...]:
-    """Sorted by path; left is what was accepted, right what is there now."""
+def baseline_differences(
+    accepted: Manifest, now: Manifest, *, may_be_mlflows: Callable[[str], bool] = lambda digest: False
+) -> tuple[Difference, ...]:
+    """Sorted by path; left is what was accepted, right what is there now.
+
+    Args:
+        may_be_mlflows: whether a `registered_model_meta` with this digest, which is there now, is MLflow's own.
+    """
     before = {entry.path: entry for entry in accepted.entries}
     after = {entry.path: entry for entry in now.entries}
     found = []
@@ -92,6 +100,8 @@ def baseline_differences(accepted: Manifest, now: Manifest) -> tuple[Difference,
         kind = Kind.CONTENT if old and new else (Kind.ONLY_LEFT if old else Kind.ONLY_RIGHT)
         sizes = (old.size if old else None, new.size if new else None)
         expected = explains_meta(path, [entry.size for entry in (old, new) if entry])
+        if new is not None and expected is not None and not may_be_mlflows(new.digest):
+            expected = None
         digests = (old.digest if old else None, new.digest if new else None)
         found.append(Difference(path, kind, sizes, digests, expected))
     return tuple(found)
@@ -116,7 +126,7 @@ def _beside_baseline(
     if audit.reg_model is None or now is None:
         return view(BaselineStatus.NOT_READ), _gone_since(audit, baseline)
     if audit.reg_model.manifest_digest != baseline.manifest:
-        differences = baseline_differences(fetch(baseline.manifest), now)
+        differences = baseline_differences(fetch(baseline.manifest), now, may_be_mlflows=partial(_is_mlflows, audit))
         if any(difference.expected_by is None for difference in differences):
             return view(BaselineStatus.CHANGED, differences), [_content_changed(baseline, differences)]
         return view(BaselineStatus.NOT_READ if trusted else BaselineStatus.UNCHANGED, differences), []
@@ -142,6 +152,12 @@ def _not_first_sight(audit: VersionAudit, known: tuple[KnownBytes, ...], fetch: 
             if any(difference.expected_by is None for difference in differences):
                 return [one.problem]
     return []
+
+
+def _is_mlflows(audit: VersionAudit, digest: str) -> bool:
+    """Whether the `registered_model_meta` of the registry model is MLflow's own."""
+    version, copy = audit.version, audit.reg_model
+    return (copy is not None and copy.meta_is_mlflows) or is_mlflows_text(digest, version.name, version.version)
 
 
 def _content_changed(baseline: Baseline, differences: tuple[Difference, ...]) -> Problem:
