@@ -14,7 +14,7 @@ _LARGE_FILE_BYTES = 1 << 20  # from which on reading and digesting run mostly wi
 _JUDGED_EVERY_SECONDS = 1.0
 _LEAST_BUSY = 0.5
 _KEPT_SECONDS = 0.02
-_WAITED_SECONDS = 30.0
+_WAITED_SECONDS = 2.0
 
 
 class Turns:

@@ -79,7 +79,7 @@ def explain(error: Exception, doing: str) -> AuditError:
     from mlflow.exceptions import MlflowException
 
     if (why := _unreachable(error)) is not None:
-        return Transient(f"could not {doing}: {why}")
+        return Transient(f"could not {doing}: {why}{_endpoint(error)}")
     short = printable(redact(_first_line(error)))[:400]
     if isinstance(error, MlflowException):
         return _explain_mlflow(error, doing, short)

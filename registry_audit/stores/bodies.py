@@ -9,6 +9,7 @@ import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from registry_audit.errors import AuditError, BodyEndedEarly, CouldNotVerify, NotFound, Refused, UsageError
 from registry_audit.printable import printable
@@ -62,8 +63,18 @@ def client_options(
 
 def must_be_endpoint(url: str | None, said_by: str) -> None:
     """Raises: UsageError: it is no URL of a server. obstore would end the thread for it, boto3 ask somewhere else."""
-    if url and not re.match(r"https?://[^/\s]", url, re.IGNORECASE):
-        raise UsageError(f"{said_by} is '{printable(redact(url))}': it must begin with http:// or https://")
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or re.search(r"\s", url):
+        shown = printable(redact(url))
+        raise UsageError(
+            f"{said_by} is '{shown}': it must be a URL that begins with http:// or https://, or not be set"
+        )
 
 
 def carries(key: str) -> bool:
