@@ -148,7 +148,7 @@ def _not_first_sight(audit: VersionAudit, known: tuple[KnownBytes, ...], fetch: 
         return []
     for one in known:
         if one.manifest.partition(":")[0] == now.algorithm and one.manifest != now.digest():
-            differences = baseline_differences(fetch(one.manifest), now)
+            differences = baseline_differences(fetch(one.manifest), now, may_be_mlflows=partial(_is_mlflows, audit))
             if any(difference.expected_by is None for difference in differences):
                 return [one.problem]
     return []

@@ -136,10 +136,19 @@ def test_a_file_that_became_something_else(make_copy, tmp_path: Path) -> None:
     assert (difference.path, difference.kind) == ("x", Kind.TYPE)
 
 
+@pytest.mark.parametrize("one_more", [b"", b"x: 1\n"])
+@pytest.mark.parametrize("named", [False, True])
+def test_registered_model_meta_is_expected_only_if_it_is_mlflows(make_copy, one_more: bytes, named: bool) -> None:
+    mlmodel = MLMODEL.replace(b"model.pkl", b'"registered_model_\\x6deta"') if named else MLMODEL
+    model = {"MLmodel": mlmodel % (b"r", b"u")}
+    meta = model | {"registered_model_meta": b"model_name: Wine\nmodel_version: '1'\n" + one_more}
+    for one, two in ((meta, model), (model, meta), (meta, meta | {"registered_model_meta": b"model_name: Wine"})):
+        (difference,) = compared(make_copy, one, two).differences
+        is_theirs = not one_more and not named and model in (one, two)
+        assert difference.expected_by == ("registered-model-meta" if is_theirs else None)
+
+
 def test_registered_model_meta_is_expected_only_at_the_root_and_only_small(make_copy) -> None:
-    meta = {"registered_model_meta": b"model_name: Wine\nmodel_version: '1'\n"}
-    (difference,) = compared(make_copy, meta, {}).differences
-    assert difference.expected_by == "registered-model-meta"
     (nested,) = compared(make_copy, {"data/registered_model_meta": b"x"}, {}).differences
     (large,) = compared(make_copy, {"registered_model_meta": bytes(5000)}, {}).differences
     assert nested.expected_by is large.expected_by is None

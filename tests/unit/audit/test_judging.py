@@ -80,7 +80,7 @@ def copy_of(
         where,
         storage_at(identity) if identity else where.storages[0],
         listing,
-        Reading(entries, mlmodel, reading),
+        Reading(entries, mlmodel, reading, meta=files.get("registered_model_meta")),
     )
 
 
@@ -134,7 +134,9 @@ def test_what_reading_saw_corrects_what_resolving_said() -> None:
 
 
 def test_only_an_expected_difference_is_equivalent() -> None:
-    audit = judged(resolved(), reg=copy_of(REG, WHOLE | {"registered_model_meta": b"model_name: Wine\n"}))
+    audit = judged(
+        resolved(), reg=copy_of(REG, WHOLE | {"registered_model_meta": b"model_name: Wine\nmodel_version: '1'\n"})
+    )
     assert (audit.verdict, audit.findings) == (Verdict.EQUIVALENT, ())
     assert audit.comparison is not None
     assert [d.expected_by for d in audit.comparison.differences] == ["registered-model-meta"]

@@ -1,12 +1,10 @@
 """Turns: one thread at a time, no thread waiting for one that waits for it, and an end where they only cost."""
 
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
 
-from registry_audit.audit import turns as module
 from registry_audit.audit.copies import Reading
 from registry_audit.audit.readings import ReadingCache
 from registry_audit.audit.turns import Turns
@@ -105,28 +103,3 @@ def test_who_waits_for_the_reading_of_another_lets_it_have_its_turn() -> None:
 
     together(first, second)
     assert cache.reused_count in (0, 1)
-
-
-@pytest.mark.parametrize(("waits", "goes_on"), [(True, False), (False, True)])
-def test_turns_that_are_spent_waiting_end(waits: bool, goes_on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a disk across a network, where other threads should ask meanwhile."""
-    monkeypatch.setattr(module, "_JUDGED_EVERY_SECONDS", 0.01)
-    turns, had_it = Turns(), threading.Event()
-    for _ in range(3):
-        until = time.thread_time() + 0.02
-        with turns.taken():
-            if waits:
-                time.sleep(0.02)
-            while not waits and time.thread_time() < until:
-                pass
-
-    def other() -> None:
-        with turns.taken():
-            had_it.set()
-
-    with turns.taken():
-        thread = threading.Thread(target=other)
-        thread.start()
-        assert had_it.wait(0.05 if goes_on else WAIT) is not goes_on
-    thread.join(WAIT)
-    assert had_it.is_set()

@@ -48,5 +48,5 @@ def test_a_model_that_was_not_whole_is_not_held_against_it(
 
 def test_what_mlflow_adds_by_itself_is_no_change(sqlite_ledger: Ledger) -> None:
     record(sqlite_ledger, row())
-    with_meta = {**FILES, "registered_model_meta": b"model_name: wine\n"}
+    with_meta = {**FILES, "registered_model_meta": b"model_name: wine\nmodel_version: '1'\n"}
     assert seen(record(sqlite_ledger, row(files=with_meta), accept_new=True)) == ("new", [], 1)

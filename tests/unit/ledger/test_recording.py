@@ -61,10 +61,15 @@ def test_a_changed_file_is_named_with_both_sizes_and_digests(ledger: Ledger) -> 
 
 def test_an_expected_difference_is_shown_and_is_no_finding(ledger: Ledger) -> None:
     record(ledger, row(), accept_new=True)
-    (audit,) = record(ledger, row(files={**FILES, "registered_model_meta": b"model_name: wine\n"})).audits
+    (audit,) = record(
+        ledger, row(files={**FILES, "registered_model_meta": b"model_name: wine\nmodel_version: '1'\n"})
+    ).audits
     assert audit.baseline is not None
     assert (audit.baseline.status, audit.findings) == ("unchanged", ())
     assert [difference.expected_by for difference in audit.baseline.differences] == ["registered-model-meta"]
+    (other,) = record(ledger, row(files={**FILES, "registered_model_meta": b"model_name: wine\nevil: 1\n"})).audits
+    assert other.baseline is not None
+    assert (other.baseline.status, [finding.rule for finding in other.findings]) == ("changed", ["RA002"])
 
 
 @pytest.mark.parametrize(
