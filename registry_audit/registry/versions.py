@@ -2,7 +2,6 @@
 
 import sys
 from array import array
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -63,12 +62,12 @@ def list_versions(
         CouldNotVerify: the server cannot be read.
     """
     tagged = hidden_models(connection)
-    aliases = _aliases(connection, tagged)
-    versions, keys, hidden = _pass(connection, filter_string, aliases, tagged, whole_rows, max_versions)
+    models = _Models(connection, tagged)
+    versions, keys, hidden = _pass(connection, filter_string, models, tagged, whole_rows, max_versions)
     gone, notes, stable = KeySet(), list[str](), True
     for _ in range(_MAX_PASSES - 1):
         before = keys
-        versions, keys, hidden = _pass(connection, filter_string, aliases, tagged, whole_rows, max_versions)
+        versions, keys, hidden = _pass(connection, filter_string, models, tagged, whole_rows, max_versions)
         if keys == before:
             break
         gone.update(before)
@@ -86,7 +85,7 @@ def list_versions(
 def _pass(
     connection: Connection,
     filter_string: str | None,
-    aliases: dict[Key, list[str]],
+    models: "_Models",
     tagged: tuple[Any, ...],
     whole_rows: bool,
     max_versions: int,
@@ -102,13 +101,46 @@ def _pass(
         else:
             in_order &= last < version.key
             last = version.key
-            held = aliases.get((version.name, version.version))
-            spool.append(replace(version, aliases=tuple(sorted(held))) if held else version)
+            spool.append(models.completed(version))
     repeated.doubt_in(spool)
     positions = range(len(spool))
     # A database has an order of its own for letters.
     sorted_positions = positions if in_order else sorted(positions, key=lambda position: spool.at(position).key)
     return ListedVersions(spool, array("q", sorted_positions)), keys, hidden
+
+
+class _Models:
+    """The registered models: their aliases, which the search for versions leaves out (docs/mlflow.md section 4)."""
+
+    def __init__(self, connection: Connection, tagged: tuple[Any, ...]) -> None:
+        self._connection = connection
+        self._names, self._aliases = KeySet(), dict[Key, list[str]]()
+        self._orphaned: dict[str, bool] = {}
+        for model in chain(search_models(connection), tagged):
+            self._names.add((model.name, ""))
+            for alias, version in dict(model.aliases or {}).items():
+                self._aliases.setdefault((model.name, str(version)), []).append(alias)
+
+    def completed(self, version: RegisteredVersion) -> RegisteredVersion:
+        """With its aliases. A version whose registered model's row was lost is listed, and MLflow cannot serve it."""
+        if (version.name, "") not in self._names and self._is_orphaned(version.name):
+            return replace(
+                version, doubt="the registry lists it and has lost its registered model: MLflow cannot serve it"
+            )
+        held = self._aliases.get((version.name, version.version))
+        return replace(version, aliases=tuple(sorted(held))) if held else version
+
+    def _is_orphaned(self, name: str) -> bool:
+        """Asked for by name: the model may be newer than the list, or a filter of the server's may hide it."""
+        if name not in self._orphaned:
+            try:
+                patiently(partial(ask_model, self._connection, name, f"model '{printable(name)}'"))
+                self._orphaned[name] = False
+            except NotFound:
+                self._orphaned[name] = True
+            except AuditError:
+                self._orphaned[name] = False  # resolving the version will say what is wrong
+        return self._orphaned[name]
 
 
 class _Repeated:
@@ -299,15 +331,6 @@ def _number(version: Any) -> int:
 
 def _shown(connection: Connection) -> str:
     return connection.registry_address.shown
-
-
-def _aliases(connection: Connection, tagged: tuple[Any, ...]) -> dict[tuple[str, str], list[str]]:
-    """Aliases stand on the registered model; the search for versions leaves them out (docs/mlflow.md section 4)."""
-    held: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for model in chain(search_models(connection), tagged):
-        for alias, version in dict(model.aliases or {}).items():
-            held[model.name, str(version)].append(alias)
-    return held
 
 
 def _listed(version: Any) -> RegisteredVersion:

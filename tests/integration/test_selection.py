@@ -1,5 +1,6 @@
 """What is audited is what was meant: names, patterns, prompts, and models that look like prompts."""
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ import mlflow
 import pytest
 from support.auditing import Audited, Auditor
 from support.registry import Registered, Registry
-from support.servers import MlflowServer
+from support.servers import MlflowServer, sqlite_store
 
 CLEAN, FINDINGS, USAGE, INCOMPLETE = 0, 1, 2, 3
 TAG = "mlflow.prompt.is_prompt"
@@ -128,3 +129,18 @@ def _rename(server: MlflowServer, version: Registered, name: str) -> None:
         database.execute("PRAGMA foreign_keys=OFF")
         for table in ("model_versions", "registered_models"):
             database.execute(f"UPDATE {table} SET name=? WHERE name=?", (name, version.name))
+
+
+def test_a_version_whose_registered_model_was_lost_is_no_pass(audit: Auditor, tmp_path: Path) -> None:
+    """MLflow lists it, and refuses to serve it: the row of its model is gone."""
+    server = sqlite_store(tmp_path)
+    registry = Registry(server)
+    lost, healthy = registry.add(), registry.add()
+    with contextlib.closing(sqlite3.connect(server.db_uri.removeprefix("sqlite:///"))) as database, database:
+        database.execute("DELETE FROM registered_models WHERE name = ?", (lost.name,))
+    audited = audit(server.uri)
+    assert audited.exit_status == 3, audited.stderr
+    rows = {row["name"]: row for row in audited.rows}
+    assert rows[healthy.name]["verdict"] == "same_storage"
+    assert rows[lost.name]["verdict"] == "unverifiable"
+    assert "cannot serve it" in rows[lost.name]["reason"]
