@@ -100,7 +100,7 @@ def fraud_detector(registry: RegistryWriter) -> None:
 
     version, copy = register()
     damage.delete_storage(copy)
-    registry.expect(name, version, "the registry copy was deleted", Verdict.MISMATCH, "RA001", "RA003")
+    registry.expect(name, version, "the registry copy was deleted", Verdict.MISMATCH, "RA001", "RA003", "RA010")
 
 
 def spam_filter(registry: RegistryWriter) -> None:

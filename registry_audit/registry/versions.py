@@ -181,7 +181,10 @@ def _hidden_notes(hidden: Hidden, prompts: frozenset[str], *, only_prompts: bool
     if prompts and only_prompts:
         yield f"there are only prompts ({len(prompts)}) in the registry, and a prompt holds no model to audit"
     elif prompts:
-        yield f"{len(prompts)} prompts of the registry were left out: a prompt holds no model to audit"
+        left_out = (
+            "1 prompt of the registry was" if len(prompts) == 1 else f"{len(prompts)} prompts of the registry were"
+        )
+        yield f"{left_out} left out: a prompt holds no model to audit"
     if not hidden.whole:
         yield f"some versions that the tag {TAG} hides could not be asked for, and may be missing"
 

@@ -113,6 +113,8 @@ def _back_date(ledger: str, day: str) -> None:
         draft = Draft(Kind(entry.kind), entry.registry, entry.name, entry.version, entry.audit_id, entry.fields)
         aged += link([draft], after=aged[-1] if aged else None, at=f"{day}T00:00:00Z")
     tamper(ledger, "DELETE FROM entries")
+    opened.close()
+    opened = open_ledger(ledger, create=True, restore=True)  # that has not read those entries
     with opened.writing() as writer:
         writer.append_verbatim(aged)
     opened.verify()

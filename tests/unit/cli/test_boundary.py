@@ -151,7 +151,10 @@ def test_a_reader_that_goes_away_is_no_finding() -> None:
         (["audit"], "registry-audit: which tracking server? Give --tracking-uri or set MLFLOW_TRACKING_URI"),
         (["audit", "--latest", "0"], "registry-audit: Invalid value for '--latest': 0 is not in the range x>=1."),
         (["audit", "--tracking-uri", "sqlite:////no/such.db"], "registry-audit: there is no database at /no/such.db"),
-        (["check", "--model", "Wine"], "registry-audit: Missing option '--version-or-stage'."),
+        (
+            ["check", "--tracking-uri", "sqlite:////no/such.db", "--model", "Wine"],
+            "registry-audit: which version? Give",
+        ),
         (
             ["check", "--tracking-uri", "sqlite:////no/such.db", "--model", "Wine", "--version-or-stage", "champion"],
             "registry-audit: 'champion' names no version: give a version number, a stage",
