@@ -110,7 +110,8 @@ def _back_date(ledger: str, day: str) -> None:
         entries = list(reader.all_entries())
     aged: list[Entry] = []
     for entry in entries:
-        draft = Draft(Kind(entry.kind), entry.registry, entry.name, entry.version, entry.audit_id, entry.fields)
+        body = {key: value for key, value in entry.fields.items() if key != "baselines"}  # stated of other entries
+        draft = Draft(Kind(entry.kind), entry.registry, entry.name, entry.version, entry.audit_id, body)
         aged += link([draft], after=aged[-1] if aged else None, at=f"{day}T00:00:00Z")
     tamper(ledger, "DELETE FROM entries")
     opened.close()

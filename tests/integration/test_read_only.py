@@ -107,7 +107,7 @@ def commands(uri: str, own: Path) -> list[tuple[str, ...]]:
         ("check", *at, "--model", "damaged", "--version-or-stage", "1", "--report-file", str(own / "check.json")),
         ("compare", "--config-file", str(config), "--download-dir", str(own / "compared")),
         ("baseline", "accept", "whole/1", "--reason", "looked at", *at, *ledger),
-        ("baseline", "accept", "damaged/1", "--reason", "looked at", "--despite", "RA001", "--dry-run", *at, *ledger),
+        ("baseline", "accept", "damaged/1", "--reason", "looked at", "--despite", "RA003", "--dry-run", *at, *ledger),
         ("baseline", "list", *at, *ledger),
         ("baseline", "show", "whole/1", *at, *ledger),
         ("baseline", "history", "whole/1", *at, *ledger),

@@ -117,7 +117,7 @@ def test_a_directory_that_is_told_to_be_empty(test_env: StandIn, audit: Auditor,
     assert audit(WORKSPACE, "--accept-new", *ledger).exit_status == CLEAN
     test_env.faults.seen_as_empty = ("/data/nested",)
     audited = audit(WORKSPACE, *ledger)
-    assert (audited.exit_status, audited.rules) == (FINDINGS, {"RA002"})
+    assert (audited.exit_status, "RA002" in audited.rules) == (FINDINGS, True)
 
 
 def test_a_page_of_html_is_nobodys_word(test_env: StandIn, audit: Auditor) -> None:
