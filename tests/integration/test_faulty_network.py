@@ -274,7 +274,7 @@ def test_empty_listing_of_a_directory_below(
     assert audit(proxy_a.uri, "--accept-new", *remembered).exit_status == CLEAN
     proxy_a.fault(faults.empty_listing(), path=r"/artifacts\?path=.*data(%2F|/)nested$")
     audited = audit(proxy_a.uri, *remembered)
-    assert (audited.exit_status, audited.rules) == (FINDINGS, {"RA002"})
+    assert (audited.exit_status, "RA002" in audited.rules) == (FINDINGS, True)
 
 
 @pytest.mark.parametrize("entry", ["MLmodel", damage.TOP_FILE, "data", "conda.yaml", "python_env.yaml"])

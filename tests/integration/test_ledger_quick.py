@@ -111,6 +111,8 @@ def _back_date(ledger: str, day: str) -> None:
     aged: list[Entry] = []
     for entry in entries:
         body = {key: value for key, value in entry.fields.items() if key != "baselines"}  # stated of other entries
+        if "storages" in body:
+            body["storages"] = [[*storage[:3], f"{day}T00:00:00Z"] for storage in body["storages"]]
         draft = Draft(Kind(entry.kind), entry.registry, entry.name, entry.version, entry.audit_id, body)
         aged += link([draft], after=aged[-1] if aged else None, at=f"{day}T00:00:00Z")
     tamper(ledger, "DELETE FROM entries")
