@@ -449,7 +449,7 @@ def test_stopping_ends_a_read_that_hangs(model: Model, when: str) -> None:
 @pytest.mark.parametrize("endpoint", ["minio.local", "127.0.0.1:9000", "ftp://minio.local", "http://"])
 def test_an_endpoint_that_is_no_url(monkeypatch: pytest.MonkeyPatch, variable: str, endpoint: str) -> None:
     monkeypatch.setenv(variable, endpoint)
-    with pytest.raises(UsageError, match=f"{variable} .* must begin with http"):
+    with pytest.raises(UsageError, match=f"{variable} .* must be a URL that begins with http"):
         open_at("s3://bucket/a")
 
 
