@@ -108,7 +108,7 @@ def test_model_signing_statement() -> None:
 
 
 def test_model_signing_makes_the_same_statement(tmp_path: Path) -> None:
-    """Of the same directory, but for the order: by code point in the specification (5.2.1), by parts in model-signing."""
+    """Of the same directory, but for the order: by code point in the specification (5.2.1), by parts in the library."""
     model = tmp_path / "wine"
     odd = {path: data for path, data in ODD.items() if path.isprintable()}
     odd |= {"data.txt": b"", "data-1/x": b"1", ".gitignore": b"*", ".git/config": b"2", "data/.gitignore": b"3"}
