@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ALL_CORES := --numprocesses auto --dist loadfile
 STAMP := $(VENV)/.installed-from-lock
 
-.PHONY: setup demo test test-all lint docs bench bench-all lock clean
+.PHONY: setup demo test test-all fuzz lint docs bench bench-all lock clean
 
 setup: $(STAMP)
 
@@ -28,6 +28,15 @@ test: setup
 test-all: setup
 	@$(BIN)/python -m pytest -m "not slow" $(ALL_CORES)
 	@$(BIN)/python -m pytest -m slow
+
+# Some minutes of hostile input; FUZZ_FACTOR=1000 takes hours. What fails is kept in .fuzz and tried first next time.
+fuzz: setup
+	@FUZZ_FACTOR=$${FUZZ_FACTOR:-50} $(BIN)/python -m pytest tests/fuzz --timeout=0
+
+# Servers of older MLflows, and the wheel beside the ends of its range: some 40 minutes. `test-all` runs it too.
+test-matrix: setup
+	@$(BIN)/python -m pytest -m slow tests/integration/test_old_servers.py tests/integration/test_presigned_only.py \
+		tests/packaging/test_client_range.py
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -35,6 +35,7 @@ def _case(name: str, keys: tuple[str, ...] = (_EVERYBODY,), *, rounds: int = 3, 
 
 _BARE = ("bare-client-start", "bare-client", "bare-client-sha256")
 _REMOTE = (*_AUDITS, "registry-client-start", "registry-client", *_BARE, "rclone-download", "rclone-hash")
+_BUCKET = (*_REMOTE, "bare-obstore-start", "bare-obstore-sha256")
 _FLOORS = ("cat", "floor-read", "floor-sha256", "floor-blake3", "b3sum")
 _COMPARING = ("rclone-download", "rclone-hash", "diff", "model-signing", "floor-compare", "floor-all")
 
@@ -49,8 +50,8 @@ CASES = {
         _case("one-directory-local", (*_AUDITS, *_FLOORS)),
         _case("small-proxy", (*_AUDITS, *_BARE), rounds=1),
         _case("large-proxy", (*_REMOTE, "predecessor-start", "predecessor"), rounds=2),
-        _case("small-s3", _REMOTE, rounds=1),
-        _case("large-s3", _REMOTE, rounds=2),
+        _case("small-s3", _BUCKET, rounds=1),
+        _case("large-s3", _BUCKET, rounds=2),
         _case("small-10000-local", (*_AUDITS, "audit-no-ledger", "flow-start", "flow"), rounds=2, default=False),
         _case("small-10000-proxy", ("audit-start", "audit-liveness"), rounds=1, default=False),
         Case("memory", SHAPES["memory"], "local", ("import-mlflow", "bare-check", "audit-start", "audit"), 1, False),

@@ -6,6 +6,7 @@ from benchmarks.place import Place
 
 _PREDECESSOR_START = "predecessor-start"
 _BARE_START = "bare-client-start"
+_OBSTORE_START = "bare-obstore-start"
 
 
 def peer_contestants(place: Place, one: Place) -> list[Contestant]:
@@ -20,6 +21,8 @@ def peer_contestants(place: Place, one: Place) -> list[Contestant]:
             _bare_http(place, "bare-client"),
             _bare_http(place, "bare-client", "sha256"),
         ]
+        if place.store == "s3":
+            found += [_bare_obstore(one, _OBSTORE_START), _bare_obstore(place, "bare-obstore-sha256")]
         if place.store == "s3" and both:
             found += _rclone(place, f":s3:{place.shape.name}")
     # These write: what they leave dirty is flushed before the next round begins.
@@ -91,6 +94,19 @@ def _bare_http(place: Place, key: str, *digest: str) -> Contestant:
         ("python", "-m", "benchmarks.bare_http", place.store, place.artifacts_url, place.list_file, *digest),
         lambda output, cwd: last_line(output, counted),
         start=None if one else _BARE_START,
+    )
+
+
+def _bare_obstore(place: Place, key: str) -> Contestant:
+    """As an audit must, it lists each model by itself, and digests what it reads."""
+    one = ", one version" if key == _OBSTORE_START else ""
+    counted = f"{place.stored_bytes} bytes in {place.shape.stored_files} files"
+    return Contestant(
+        key,
+        f"floor: bare obstore, concurrent, sha256{one}",
+        ("python", "-m", "benchmarks.bare_obstore", place.artifacts_url, place.list_file, "sha256"),
+        lambda output, cwd: last_line(output, counted),
+        start=None if one else _OBSTORE_START,
     )
 
 

@@ -3,5 +3,6 @@
 set -eu
 cd "$(dirname "$0")/.."
 prefect work-pool inspect registry-audit >/dev/null 2>&1 || prefect work-pool create registry-audit --type process
+prefect block register --module tasks.registry_block
 prefect --no-prompt deploy --all
 prefect work-queue set-concurrency-limit registrations 2 --pool registry-audit

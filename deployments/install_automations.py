@@ -40,7 +40,8 @@ DEFAULT_DAYS = 8  # a weekly audit, and a day for it to run late
     "--days", type=click.IntRange(min=1), default=DEFAULT_DAYS, show_default=True, help="Without a full audit."
 )
 def command(block: str | None, days: int) -> None:
-    """Tell people of new findings, of incomplete audits, and when no full audit has finished for so many days.
+    """Tell people of new findings, of incomplete audits, and when no full audit has finished for so many days; mark
+    runs whose machine died as Crashed.
 
     REGISTRY_AUDIT_ALERTS_URL is where a JSON object with the key "text" is posted, as Slack, Mattermost and Google
     Chat take it. It is a secret, hence no option.
@@ -61,12 +62,12 @@ def command(block: str | None, days: int) -> None:
 
 def automations(block_id: UUID, within: timedelta) -> Iterator[AutomationCore]:
     for given in yaml.safe_load(AUTOMATIONS.read_text(encoding="utf-8")):
-        for trigger in (given["trigger"], *given["trigger"].get("triggers", ())):
-            if trigger.get("posture") == "Proactive":
-                trigger["within"] = within.total_seconds()
+        for trigger in given["trigger"].get("triggers", ()):
+            trigger["within"] = within.total_seconds()
         for action in given["actions"]:
-            action["block_document_id"] = str(block_id)
-            action |= {part: action[part].replace("{days}", f"{within.days}") for part in ("subject", "body")}
+            if action["type"] == "send-notification":
+                action["block_document_id"] = str(block_id)
+                action |= {part: action[part].replace("{days}", f"{within.days}") for part in ("subject", "body")}
         yield AutomationCore.model_validate(given)
 
 

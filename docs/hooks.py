@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 from registry_audit.report.document import AuditDocument
 
@@ -18,3 +20,30 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     text = json.dumps(schema, indent=2, sort_keys=True) + "\n"
     files.append(File.generated(config, "audit.schema.json", content=text))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    return markdown.replace("<!-- keys of audit.json -->", _keys())
+
+
+def _keys() -> str:
+    schema = AuditDocument.model_json_schema(mode="serialization")
+    parts = [("audit.json", schema), *sorted(schema["$defs"].items())]
+    return "\n\n".join(_table(title, part) for title, part in parts if "properties" in part)
+
+
+def _table(title: str, part: dict[str, Any]) -> str:
+    rows = [f"| `{key}` | {_type(said)} | {said.get('description', '')} |" for key, said in part["properties"].items()]
+    return "\n".join((f"## {title}", "", "| key | type | what |", "|---|---|---|", *rows))
+
+
+def _type(said: dict[str, Any]) -> str:
+    if "anyOf" in said:
+        return " or ".join(_type(one) for one in said["anyOf"])
+    if "$ref" in said:
+        return str(said["$ref"]).rpartition("/")[2]
+    if said.get("type") == "array":
+        return f"list of {_type(said.get('items', {}))}"
+    if "enum" in said:
+        return " or ".join(f"`{value}`" for value in said["enum"])
+    return str(said.get("type", "any"))

@@ -28,3 +28,8 @@ if not os.environ.get("PREFECT_API_URL", "none"):
 
 for _name, _value in (_EMBEDDED_SERVER | _ON_OUR_CONSOLE).items():
     os.environ.setdefault(_name, _value)
+
+if "PREFECT__FLOW_RUN_ID" in os.environ:  # a process that a worker started for a run
+    from flows.console import outlive_reader
+
+    outlive_reader()

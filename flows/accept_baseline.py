@@ -1,24 +1,43 @@
-"""`accept-baseline`: the bytes that the last audit read become what later audits are held against."""
+"""`accept-baseline`: the bytes that the last audit read become what later audits are held against, once approved."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import State, flow, get_run_logger, runtime
-from prefect.artifacts import create_markdown_artifact
+from prefect.exceptions import FlowPauseTimeout
+from prefect.flow_runs import pause_flow_run, suspend_flow_run
+from prefect.input import RunInput
+from pydantic import Field
 
 from flows import parameters
 from flows.ending import ended, refused
-from flows.parameters import Uri
-from registry_audit.cli.ledger import ledger_url
-from registry_audit.errors import AuditError
+from flows.parameters import Name, NotBlank, Reference, Rule, Uri
+from registry_audit.audit.options import checked_options
+from registry_audit.errors import AuditError, UsageError
 from registry_audit.ledger.accept import Acceptance
-from registry_audit.printable import markdown
+from registry_audit.printable import markdown, printable
+from registry_audit.report.view import side_words
+from registry_audit.report.words import count
 from registry_audit.verdict import ExitStatus
-from tasks.accept import accept_versions
-from tasks.configured import LEDGER, REGISTRY_URI
+from tasks.accept import GONE, accept_approved, prepare_versions
+from tasks.beside import send_artifact, wait_for_arrival
 from tasks.naming import short
-from tasks.session import Job, close_job
+from tasks.session import close_job, job_of
 
+APPROVAL_KEY = "registry-audit-approval"  # what is to be approved
 ARTIFACT_KEY = "registry-audit-accepted"
+
+_PAUSE_HOURS, _SUSPEND_HOURS = 1, 72
+_HOUR_SECONDS = 3_600
+_LOOK_EVERY_SECONDS = 5
+_FILES_SHOWN = 1_000
+
+
+class Approval(RunInput):
+    """The form that *Resume* shows."""
+
+    name: NotBlank = Field(description="Who approves, and answers for it.")
+    reason: NotBlank = Field(description="Why these bytes are the right ones.")
+    versions: list[str] = Field(description="What is approved: take out the lines of versions that are not.")
 
 
 def _run_name() -> str:
@@ -29,33 +48,40 @@ def _run_name() -> str:
 
 @flow(
     name="accept-baseline",
-    description="Make the bytes that the last audit read the baseline of versions; a dry run unless told otherwise.",
+    description="Make the bytes that the last audit read the baseline of versions, once somebody approved them.",
     flow_run_name=_run_name,
     persist_result=False,
 )
 def accept_baseline(
-    versions: list[str],
-    reason: str,
-    by: str,
+    versions: Annotated[list[Reference], Field(json_schema_extra={"minItems": 1})],
+    reason: NotBlank,
+    by: NotBlank,
     dry_run: bool = True,
-    despite: list[str] | None = None,
+    registry: Name | None = None,
+    despite: list[Rule] | None = None,
+    suspend: bool = False,
+    approval_hours: Annotated[int, Field(ge=1, le=720)] | None = None,
     tracking_uri: Uri | None = None,
     registry_uri: Uri | None = None,
-    registry_name: str | None = None,
+    registry_name: NotBlank | None = None,
     ledger: Uri | None = None,
 ) -> State[Any]:
-    """Accept what is there now as the baseline of these versions; refused if it moved since the last audit.
+    """Accept what is there now as the baseline of these versions, once approved; refused if it moved meanwhile.
 
-    The run ends as Completed, or as Failed with the name Findings where bytes moved, Ledger where the ledger is
-    unusable, or Refused where the request itself is wrong.
+    The run shows what would be accepted and waits, as Paused or Suspended, until somebody presses Resume and gives a
+    name and a reason. It ends as Completed, or as Failed with the name Findings where bytes moved, Ledger where the
+    ledger is unusable, or Refused where the request itself is wrong or nobody approved it.
 
     Args:
         versions: Each as NAME/V.
         reason: Why these bytes are the right ones.
-        by: Who accepts and answers for it.
+        by: Who asks for it. Who approves it answers for it.
         dry_run: Only say what would be accepted.
+        registry: Name of a block Registry Audit, which holds server, sign-in, ledger and limits of one registry.
         despite: Rules, for instance RA004, whose findings of severity high or critical do not keep a version from being
             accepted.
+        suspend: End the process while the run waits; a worker takes it up once it is approved. For approvals of hours.
+        approval_hours: How long it waits for the approval; by default 1, or 72 where it is suspended.
         tracking_uri: Tracking server, without credentials; else MLFLOW_TRACKING_URI of the worker, else the Prefect
             variable registry_audit_tracking_uri.
         registry_uri: Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of the worker, else
@@ -66,29 +92,96 @@ def accept_baseline(
             variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
     """
     try:
-        options = parameters.audit_options(
-            tracking_uri=parameters.required_tracking_uri(tracking_uri),
-            registry_uri=parameters.uri(registry_uri, REGISTRY_URI),
-            registry_name=registry_name,
-            ledger=ledger_url(parameters.uri(ledger, LEDGER)),
+        options = checked_options(
+            **parameters.of_registry(
+                registry,
+                tracking_uri=tracking_uri,
+                registry_uri=registry_uri,
+                registry_name=registry_name,
+                ledger=ledger,
+            )
         )
-        job = Job(options.server, options, parameters.this_run())
+        job, spite = job_of(options, parameters.this_run(), registry=registry), tuple(despite or ())
         try:
-            accepted, head = accept_versions(job, tuple(versions), by, reason, dry_run, tuple(despite or ()))
+            prepared = prepare_versions(job, tuple(versions), by, reason, spite)
+        finally:
+            close_job(job)  # nothing stays open while it waits
+        if dry_run:
+            return _done(prepared, f"would accept {count(len(prepared), 'version')}", None)
+        approval = _approved(prepared, by, reason, approval_hours, suspend)
+        try:
+            accepted, head = accept_approved(
+                job, _digests(approval), approval.name, f"{approval.reason} (asked for by {by}: {reason})", spite
+            )
         finally:
             close_job(job)
     except AuditError as error:
         return refused(error)
-    sentence = f"{'would accept' if dry_run else 'accepted'} {len(accepted)} versions"
-    create_markdown_artifact(_page(accepted, sentence, head), key=ARTIFACT_KEY, description="Accepted baselines")
+    return _done(accepted, f"accepted {count(len(accepted), 'version')}, as {short(approval.name)} approved", head)
+
+
+def _approved(
+    prepared: tuple[Acceptance, ...], by: str, reason: str, hours: int | None, is_suspended: bool
+) -> Approval:
+    """What somebody approved. Where the run is suspended this ends the process, and gives the answer in the next one.
+
+    Raises:
+        UsageError: nobody did in time, or the run cannot wait.
+    """
+    asked = f"{short(by)} asks to accept {count(len(prepared), 'version')}: {short(reason)}"
+    send_artifact("markdown", APPROVAL_KEY, "approval", _page(prepared, asked, None), markdown(asked))
+    wait_for_arrival()
+    form = Approval.with_initial_data(
+        description=f"{markdown(asked)}\n\nThe artifact `{APPROVAL_KEY}` of this run has the files.",
+        versions=[f"{one.reference} {one.digest or GONE}" for one in prepared],
+    )
+    hours = hours or (_SUSPEND_HOURS if is_suspended else _PAUSE_HOURS)
+    try:
+        if is_suspended:
+            approval = suspend_flow_run(wait_for_input=form, timeout=hours * _HOUR_SECONDS, key="approval")
+        else:
+            approval = pause_flow_run(
+                wait_for_input=form, timeout=hours * _HOUR_SECONDS, poll_interval=_LOOK_EVERY_SECONDS, key="approval"
+            )
+    except FlowPauseTimeout:
+        raise UsageError(f"nobody approved it within {count(hours, 'hour')}: nothing was accepted") from None
+    except RuntimeError as error:  # Prefect's word for: only runs of deployments can be suspended
+        raise UsageError(f"the run cannot wait for an approval: {printable(str(error))}") from None
+    get_run_logger().info("approved by %s: %s", short(approval.name), short(approval.reason))
+    return approval
+
+
+def _digests(approval: Approval) -> dict[str, str]:
+    """Of each version that was approved, what was approved of it."""
+    if not approval.versions:
+        raise UsageError("no version was approved: nothing was accepted")
+    return {reference: digest for reference, _, digest in (line.rpartition(" ") for line in approval.versions)}
+
+
+def _done(acceptances: tuple[Acceptance, ...], sentence: str, head: str | None) -> State[Any]:
+    send_artifact("markdown", ARTIFACT_KEY, "page", _page(acceptances, sentence, head), "Accepted baselines")
     get_run_logger().info("%s; ledger head %s", sentence, head or "unchanged")
     return ended(ExitStatus.CLEAN, sentence)
 
 
-def _page(accepted: tuple[Acceptance, ...], sentence: str, head: str | None) -> str:
-    rows = [
-        f"| {markdown(a.name)}/{markdown(a.version)} | {a.kind} | {a.digest or 'gone'} | {len(a.changed_paths)} |"
-        for a in accepted
+def _page(acceptances: tuple[Acceptance, ...], sentence: str, head: str | None) -> str:
+    rows = [f"| {markdown(a.reference)} | {a.kind} | {a.digest or GONE} | {len(a.differences)} |" for a in acceptances]
+    files = [
+        f"- {markdown(f'{a.reference}: {d.path}')}  {side_words(d.sizes[0], d.digests[0]) or 'not there'} -> "
+        f"{side_words(d.sizes[1], d.digests[1]) or 'not there'}"
+        for a in acceptances
+        for d in a.differences
     ]
-    table = ["| version | | manifest | changed files |", "|---|---|---|---|", *rows]
-    return "\n".join([f"## {sentence}", "", *table, "", f"Ledger head: {head or 'unchanged'}"])
+    more = [f"- and {count(len(files) - _FILES_SHOWN, 'more file')}"] if len(files) > _FILES_SHOWN else []
+    table = ["| version | | manifest | changed files |", "|---|---|---|---|", *rows, ""]
+    return "\n".join(
+        [
+            f"## {markdown(sentence)}",
+            "",
+            *table,
+            *files[:_FILES_SHOWN],
+            *more,
+            "",
+            f"Ledger head: {head or 'unchanged'}",
+        ]
+    )

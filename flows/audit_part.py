@@ -12,14 +12,18 @@ from pydantic import Field, PositiveInt
 from flows import parameters
 from flows.batches import TASKS_PER_BATCH, RunningBatch
 from flows.ending import ended, refused
+from flows.parameters import Name
+from flows.part_key import key_of
 from registry_audit.api import ledger_of
+from registry_audit.audit.options import checked_options
+from registry_audit.audit.seal import Seal
 from registry_audit.cli.ledger import ledger_url
 from registry_audit.errors import AuditError, LedgerError, UsageError
 from registry_audit.ledger.work import LOST_AFTER_SECONDS, SharedWork
 from registry_audit.verdict import ExitStatus
 from tasks.naming import short
 from tasks.politeness import share_of_requests
-from tasks.session import Job, audit_job, close_job, open_session
+from tasks.session import Job, close_job, job_of, open_session
 
 NAME = "audit-part"
 
@@ -40,6 +44,8 @@ def audit_part(
     options: dict[str, Any],
     of: PositiveInt = 1,
     lost_after_seconds: Annotated[float, Field(gt=0)] = LOST_AFTER_SECONDS,
+    life: str | None = None,
+    registry: Name | None = None,
 ) -> State[Any]:
     """Take batches of an audit from its ledger's database until there are none, and deliver their rows there.
 
@@ -48,18 +54,27 @@ def audit_part(
         options: What that run was asked to do, without credentials.
         of: Among how many parts the audit's share of a limit on requests is shared out.
         lost_after_seconds: A batch whose worker was not heard of for so long is another's.
+        registry: Name of the block Registry Audit that the audit was asked for with.
+        life: Of the audit, which is another one once it ended; what a part has read is kept for the same life only.
     """
     given = dict(options)
     try:
-        for name, variable in parameters.URIS.items():
-            given[name] = parameters.uri(given.get(name), variable)
-        given["ledger"] = ledger_url(given["ledger"])
-        chosen = parameters.audit_options(**given)
+        if registry is None:
+            for name, variable in parameters.URIS.items():
+                given[name] = parameters.uri(given.get(name), variable)
+            given["ledger"] = ledger_url(given["ledger"])
+        else:
+            named = dict.fromkeys(("tracking_uri", "registry_uri"))
+            kept = {name: given.get(name) for name in ("registry_name", "ledger")}
+            given |= parameters.of_registry(registry, **named, **kept)
+        chosen = checked_options(**given)
         ledger = ledger_of(chosen)
         if ledger is None:
             raise UsageError("a part of an audit needs the ledger that the parts share")
         with share_of_requests(chosen, of=of) as shared:
-            count = _audit_batches(SharedWork(ledger, audit_id, lost_after_seconds), audit_job(shared, audit_id))
+            job = job_of(shared, audit_id, life, registry)
+            work = SharedWork(ledger, audit_id, Seal(key_of(audit_id)), lost_after_seconds)
+            count = _audit_batches(work, job)
     except AuditError as error:
         return refused(error)
     get_run_logger().info("%d versions audited", count)

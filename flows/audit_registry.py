@@ -5,7 +5,8 @@
 
 import os
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,30 +15,34 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field, PositiveInt
 
 from flows import parameters
-from flows.batches import IN_FLIGHT, TASKS_PER_BATCH, whole
+from flows.batches import IN_FLIGHT, TASKS_PER_BATCH, Steps, whole
 from flows.ending import ended, refused
 from flows.engines import DASK_SCHEDULER, Engine
-from flows.one_at_a_time import only_audit_of
-from flows.parameters import Uri
+from flows.one_at_a_time import must_be_alone_at, only_audit_of
+from flows.parameters import Name, NotBlank, Subset, Uri, matching
+from registry_audit.api import ledger_of
 from registry_audit.audit.engine import SERVER_AWAY_SECONDS
-from registry_audit.audit.options import DEFAULT_WORKERS, AuditOptions
-from registry_audit.audit.rows import row_spool
+from registry_audit.audit.options import AuditOptions, checked_options
+from registry_audit.audit.rows import Rows, row_spool
+from registry_audit.audit.scope import Scope, nothing_listed
+from registry_audit.audit.seal import now
 from registry_audit.audit.workdir import WorkDirectory
-from registry_audit.cli.ledger import ledger_url
 from registry_audit.cli.workplace import must_be_writable
-from registry_audit.errors import AuditError
+from registry_audit.errors import AuditError, UsageError
 from registry_audit.ledger.record import registry_of
 from registry_audit.model.limits import Limits
 from registry_audit.registry.address import shown_address
+from registry_audit.report.broken_off import broken_off_report
 from registry_audit.report.view import result_words
-from registry_audit.verdict import Severity
+from registry_audit.report.write import write_report
+from registry_audit.verdict import ExitStatus, Severity
 from tasks.artifacts import Progress
-from tasks.configured import LEDGER, REGISTRY_URI
 from tasks.list_versions import list_versions
 from tasks.listeners import listeners_of
 from tasks.naming import short
 from tasks.report import report
-from tasks.session import audit_job, close_job, open_session
+from tasks.results import life_of, opened_results
+from tasks.session import Job, close_job, job_of, open_session
 
 _LIMITS = Limits()
 
@@ -45,7 +50,7 @@ _LIMITS = Limits()
 def _run_name() -> str:
     given = runtime.flow_run.parameters
     uri = given.get("tracking_uri") or os.environ.get("MLFLOW_TRACKING_URI")
-    where = short(shown_address(uri)) if uri else "the worker's registry"
+    where = short(given.get("registry") or (shown_address(uri) if uri else "the worker's registry"))
     where = where.removeprefix("http://").removeprefix("https://")
     name = f"{runtime.deployment.name or 'audit'} {where}"
     return f"{name}: {short(', '.join(given['models']))}" if given.get("models") else name
@@ -59,28 +64,29 @@ def _run_name() -> str:
     persist_result=False,
 )
 def audit_registry(
+    registry: Name | None = None,
+    models: list[NotBlank] | None = None,
+    quick: bool = False,
+    accept_new: bool = False,
+    fail_on: Severity = Severity.MEDIUM,
+    report_dir: NotBlank | None = None,
     tracking_uri: Uri | None = None,
     registry_uri: Uri | None = None,
-    registry_name: str | None = None,
-    models: list[str] | None = None,
-    filter: str | None = None,
+    registry_name: NotBlank | None = None,
+    ledger: Uri | None = None,
+    filter: NotBlank | None = None,
     latest: PositiveInt | None = None,
-    subset: str | None = None,
-    quick: bool = False,
+    subset: Subset | None = None,
     liveness: bool = False,
     full_every: PositiveInt | None = None,
-    ledger: Uri | None = None,
-    accept_new: bool = False,
-    signing_key: str | None = None,
-    signing_certificate_chain: str | None = None,
-    fail_on: Severity = Severity.MEDIUM,
-    report_dir: str | None = None,
+    signing_key: NotBlank | None = None,
+    signing_certificate_chain: NotBlank | None = None,
     digest: Literal["sha256", "blake3"] = "sha256",
-    audit_id: str | None = None,
+    audit_id: Annotated[str, matching(r"^[\w.-]{1,200}$")] | None = None,
     batch_size: PositiveInt | None = None,
-    dask_scheduler: str | None = None,
+    dask_scheduler: Annotated[str, matching(r"^[a-z]+://\S+$")] | None = None,
     fan_out: Annotated[int, Field(ge=1, le=256)] | None = None,
-    workers: Annotated[int, Field(ge=1, le=256)] = DEFAULT_WORKERS,
+    workers: Annotated[int, Field(ge=1, le=256)] | None = None,
     max_files: PositiveInt = _LIMITS.max_files,
     max_directories: PositiveInt = _LIMITS.max_directories,
     max_depth: PositiveInt = _LIMITS.max_depth,
@@ -97,27 +103,28 @@ def audit_registry(
     itself is wrong.
 
     Args:
+        registry: Name of a block Registry Audit, which holds server, sign-in, ledger and limits of one registry.
+        models: Only models of these names; * and ? are wildcards.
+        quick: Do not read what an unchanged fingerprint says was read before.
+        accept_new: Record a baseline for every whole version that has none yet.
+        fail_on: Lowest severity of a finding that makes the run end as Findings.
+        report_dir: Directory for audit.json, audit.html, audit.md and junit.xml, on the machine that runs the flow.
         tracking_uri: Tracking server, without credentials; else MLFLOW_TRACKING_URI of the worker, else the Prefect
             variable registry_audit_tracking_uri.
         registry_uri: Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of the worker, else
             the Prefect variable registry_audit_registry_uri.
         registry_name: What the ledger knows the registry by, whatever its address; by default it is recognised by its
             versions.
-        models: Only models of these names; * and ? are wildcards.
+        ledger: Database of baselines, without credentials, or none; else REGISTRY_AUDIT_LEDGER of the worker, the
+            Prefect variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
         filter: MLflow's own filter for model versions.
         latest: Only so many newest versions of each model.
         subset: n/t, only the n-th of t stable parts; t runs cover everything once.
-        quick: Do not read what an unchanged fingerprint says was read before.
         liveness: Read no byte: say only whether each model is still listed, and never end as Completed.
         full_every: With quick, read in full what was last read more than so many days ago.
-        ledger: Database of baselines, without credentials, or none; else REGISTRY_AUDIT_LEDGER of the worker, the
-            Prefect variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
-        accept_new: Record a baseline for every whole version that has none yet.
         signing_key: File of a public key in PEM, on the machine that runs the flow, to verify each model.sig in a model
             with; else REGISTRY_AUDIT_SIGNING_KEY of the process that runs the flow.
         signing_certificate_chain: Instead, file of certificates in PEM that the signing certificates must lead to.
-        fail_on: Lowest severity of a finding that makes the run end as Findings.
-        report_dir: Directory for audit.json, audit.html, audit.md and junit.xml, on the machine that runs the flow.
         digest: Algorithm of the digests.
         audit_id: Resume the interrupted audit of this id, which is its flow run's id: it reads only the rest.
         batch_size: Versions in one task run; by default 100, or up to 400 of a large registry audited by one process.
@@ -125,7 +132,7 @@ def audit_registry(
             REGISTRY_AUDIT_DASK_SCHEDULER of the process that runs the flow.
         fan_out: So many runs of the deployment audit-part/worker audit the batches, on any workers of its pool; needs a
             ledger in PostgreSQL.
-        workers: Versions at once.
+        workers: Versions at once; by default 8.
         max_files: Most files a model may list.
         max_directories: Most directories a model may list, those counted again that symlinks lead to.
         max_depth: Most directories a model may nest.
@@ -137,10 +144,17 @@ def audit_registry(
         max_bytes_per_second: Most bytes read from servers in a second, by this process.
     """
     try:
-        options = parameters.audit_options(
-            tracking_uri=parameters.required_tracking_uri(tracking_uri),
-            registry_uri=parameters.uri(registry_uri, REGISTRY_URI),
-            registry_name=registry_name,
+        options = checked_options(
+            **parameters.of_registry(
+                registry,
+                tracking_uri=tracking_uri,
+                registry_uri=registry_uri,
+                registry_name=registry_name,
+                ledger=ledger,
+                workers=workers,
+                max_requests=max_requests,
+                max_bytes_per_second=max_bytes_per_second,
+            ),
             models=tuple(models or ()),
             filter=filter,
             latest=latest,
@@ -149,11 +163,9 @@ def audit_registry(
             liveness=liveness,
             full_every=full_every,
             accept_new=accept_new,
-            ledger=ledger_url(parameters.uri(ledger, LEDGER)),
             **parameters.signing(signing_key, signing_certificate_chain),
             fail_on=fail_on,
             digest=digest,
-            workers=workers,
             max_files=max_files,
             max_directories=max_directories,
             max_depth=max_depth,
@@ -161,29 +173,31 @@ def audit_registry(
             max_version_seconds=max_version_seconds,
             max_listing_seconds=max_listing_seconds,
             max_versions=max_versions,
-            max_requests=max_requests,
-            max_bytes_per_second=max_bytes_per_second,
         )
         work = WorkDirectory(audit_id or parameters.this_run())
         scheduler = dask_scheduler or os.environ.get(DASK_SCHEDULER) or None
         engine = Engine(batch_size, scheduler, fan_out)
         # A filter chooses some versions, as the audit on registration does: that waits for no audit of hours.
         alone = only_audit_of(options.registry_uri or options.tracking_uri, work) if filter is None else nullcontext()
-        with (
-            work.held(registry_of(options.registry_uri or options.tracking_uri)),
-            alone,
-            engine.share(options) as shared,
-        ):
-            return _audit(shared, work, parameters.path(report_dir), engine)
+        with work.held(registry_of(options.registry_uri or options.tracking_uri)), ExitStack() as held:
+            must_be_alone_at(work)
+            held.enter_context(alone)
+            shared = held.enter_context(engine.share(options))
+            return _audit(shared, work, parameters.path(report_dir), engine, registry)
     except AuditError as error:
         return refused(error)
 
 
-def _audit(options: AuditOptions, work: WorkDirectory, directory: Path | None, engine: Engine) -> State[Any]:
-    log, listeners = get_run_logger(), listeners_of(work.audit_id)
+def _audit(
+    options: AuditOptions, work: WorkDirectory, directory: Path | None, engine: Engine, registry: str | None
+) -> State[Any]:
+    log, listeners, began_at = get_run_logger(), listeners_of(work.audit_id), now()
     if directory is not None:
         must_be_writable(directory, "report_dir")
-    job = audit_job(options, work.audit_id)
+    job = job_of(options, work.audit_id, life_of(work.audit_id, parameters.this_run()), registry)
+    results = opened_results()
+    engine = replace(engine, steps=Steps.kept_in(results))
+    scope, rows = nothing_listed(options), row_spool(work.path)
     try:
         scope = list_versions(job)
         work.belongs_to(registry_of(options.registry_uri or options.tracking_uri))
@@ -191,10 +205,12 @@ def _audit(options: AuditOptions, work: WorkDirectory, directory: Path | None, e
         server = shown_address(scope.tracking_uri)
         log.info("audit %s: %d of %d versions in %s", job.audit_id, len(scope.versions), scope.listed_count, server)
         progress = Progress(len(scope.versions), server)
-        rows = row_spool(work.path)
-        broke_off = []
+        broke_off, earlier = list[int](), list[str]()
         for position, row in enumerate(engine.rows(job, scope.versions, progress.update)):
             rows.put(position, row)
+            listeners.done(row)
+            if row.read_at is not None and row.read_at < began_at:
+                earlier.append(row.read_at)
             if row.broke_off:
                 broke_off.append(position)
         if broke_off and open_session(job).wait_for_server(SERVER_AWAY_SECONDS):
@@ -203,12 +219,38 @@ def _audit(options: AuditOptions, work: WorkDirectory, directory: Path | None, e
             for position, row in zip(broke_off, engine.rows(job, again, lambda done: None), strict=True):
                 rows.put(position, row)
         document = report(job, whole(scope), whole(rows), directory)
+    except UsageError:
+        raise
+    except BaseException as error:
+        _report_what_was_done(job, scope, rows, error, directory)
+        raise
     finally:
-        reused = close_job(job)
-    log.info("%d readings did not have to be repeated", reused)
+        close_job(job)
+    if earlier:
+        log.info("%d versions were read before this run, from %s on", len(earlier), min(earlier))
     listeners.reported(document)
-    work.remove()
+    # Whoever tries an incomplete audit again, today, reads only what could not be verified.
+    if document.outcome.exit_status != ExitStatus.INCOMPLETE:
+        work.remove()
+        if results is not None:
+            results.forget(work.audit_id)
     return ended(document.outcome.exit_status, result_words(document))
+
+
+def _report_what_was_done(job: Job, scope: Scope, rows: Rows, error: BaseException, directory: Path | None) -> None:
+    """Of a run that was cancelled, ended or broken off. Prefect is not asked for anything: it may be what is away."""
+    close_job(job)
+    ledger = None
+    with suppress(AuditError):
+        ledger = ledger_of(job.options)
+    document = broken_off_report(ledger, job.options, scope, rows, error)
+    listeners_of(job.audit_id).broken_off(document)
+    if directory is None:
+        return
+    try:
+        write_report(document, directory)
+    except OSError as failed:
+        get_run_logger().error("the report cannot be written to %s: %s", directory, failed.strerror)
 
 
 if __name__ == "__main__":

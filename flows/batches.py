@@ -2,21 +2,24 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
 
-from prefect import get_run_logger
+from prefect import Task, get_run_logger
 from prefect.futures import PrefectFuture
 from prefect.utilities.annotations import opaque
 
 from registry_audit.audit.judging import VersionAudit, unresolvable
 from registry_audit.registry.translate import reason_of
 from registry_audit.registry.version import RegisteredVersion
+from tasks.audit_batch import audit_batch
 from tasks.compare import compare
 from tasks.download_reg_model import download_reg_model
 from tasks.download_run_model import download_run_model
 from tasks.naming import span
 from tasks.resolve_version import resolve_version
+from tasks.results import SignedResults, kept
 from tasks.session import Job
 
 IN_FLIGHT = 2  # batches; what their versions list and read is held in memory
@@ -41,15 +44,39 @@ class Running(Protocol):
 Start = Callable[[Job, Batch], Running]
 
 
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The tasks that a batch goes through."""
+
+    resolve_version: Task[..., Any] = resolve_version
+    download_run_model: Task[..., Any] = download_run_model
+    download_reg_model: Task[..., Any] = download_reg_model
+    compare: Task[..., Any] = compare
+    audit_batch: Task[..., Any] = audit_batch
+
+    @classmethod
+    def kept_in(cls, results: SignedResults | None) -> "Steps":
+        """With their results kept for whoever goes on with the audit, where there is a place for them."""
+        if results is None:
+            return cls()
+        return cls(
+            kept(resolve_version, results, "resolved"),
+            kept(download_run_model, results, "copies"),
+            kept(download_reg_model, results, "copies"),
+            kept(compare, results, "rows"),
+            kept(audit_batch, results, "rows"),
+        )
+
+
 class RunningBatch:
     """The four steps of a batch in this process, each a task run of its own."""
 
-    def __init__(self, job: Job, batch: Batch) -> None:
-        self._batch = batch
-        resolved = resolve_version.submit(job, whole(batch))
-        run_models = download_run_model.submit(job, whole(resolved))
-        reg_models = download_reg_model.submit(job, whole(resolved))
-        self._compared = compare.submit(job, whole(resolved), whole(run_models), whole(reg_models))
+    def __init__(self, job: Job, batch: Batch, steps: Steps | None = None) -> None:
+        self._batch, steps = batch, steps or Steps()
+        resolved = steps.resolve_version.submit(job, whole(batch))
+        run_models = steps.download_run_model.submit(job, whole(resolved))
+        reg_models = steps.download_reg_model.submit(job, whole(resolved))
+        self._compared = steps.compare.submit(job, whole(resolved), whole(run_models), whole(reg_models))
         self._before: tuple[PrefectFuture[Any], ...] = (resolved, run_models, reg_models)
 
     def rows(self) -> tuple[VersionAudit, ...]:

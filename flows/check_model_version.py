@@ -1,22 +1,25 @@
 """`check-model-version`: are the two copies of one version the same bytes, and both still there?"""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from prefect import State, flow, runtime
+from pydantic import PositiveInt
 
 from flows import parameters
 from flows.batches import whole
 from flows.ending import ended, refused
-from flows.parameters import Uri
-from registry_audit.api import checked, ledger_of, remembered, with_digest_of
+from flows.parameters import Name, NotBlank, Uri
+from registry_audit.api import checked, memory_of
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit
-from registry_audit.audit.options import AuditOptions
+from registry_audit.audit.options import checked_options
 from registry_audit.audit.single import kept_path, prepare_download_dir
-from registry_audit.cli.ledger import ledger_url
 from registry_audit.cli.workplace import must_take_file
 from registry_audit.errors import AuditError
+from registry_audit.ledger.one_version import remembered, with_digest_of
+from registry_audit.model.limits import Limits
 from registry_audit.printable import printable
 from registry_audit.refs import parse_selector
 from registry_audit.registry.resolve import ResolvedVersion
@@ -24,13 +27,14 @@ from registry_audit.report.view import finding_words
 from registry_audit.verdict import Severity
 from tasks.artifacts import CHECK_KEY, Told
 from tasks.compare import compare
-from tasks.configured import LEDGER, REGISTRY_URI
 from tasks.download_reg_model import download_reg_model
 from tasks.download_run_model import download_run_model
 from tasks.naming import short
 from tasks.report_single import report_single
 from tasks.resolve_named import resolve_named
-from tasks.session import Job, close_job, open_session
+from tasks.session import Job, close_job, job_of, open_session, sign_in_for
+
+_LIMITS = Limits()
 
 
 def _run_name() -> str:
@@ -45,17 +49,25 @@ def _run_name() -> str:
     persist_result=False,
 )
 def check_model_version(
-    model: str,
-    version_or_stage: str,
+    model: NotBlank,
+    version_or_stage: NotBlank,
+    registry: Name | None = None,
+    fail_on: Severity = Severity.MEDIUM,
+    report_file: NotBlank | None = None,
     tracking_uri: Uri | None = None,
     registry_uri: Uri | None = None,
-    download_dir: str | None = None,
-    report_file: str | None = None,
-    signing_key: str | None = None,
-    signing_certificate_chain: str | None = None,
+    registry_name: NotBlank | None = None,
     ledger: Uri | None = None,
-    registry_name: str | None = None,
-    fail_on: Severity = Severity.MEDIUM,
+    download_dir: NotBlank | None = None,
+    signing_key: NotBlank | None = None,
+    signing_certificate_chain: NotBlank | None = None,
+    max_files: PositiveInt = _LIMITS.max_files,
+    max_directories: PositiveInt = _LIMITS.max_directories,
+    max_depth: PositiveInt = _LIMITS.max_depth,
+    max_bytes: PositiveInt = _LIMITS.max_bytes,
+    max_version_seconds: PositiveInt = _LIMITS.max_version_seconds,
+    max_requests: PositiveInt | None = None,
+    max_bytes_per_second: PositiveInt | None = None,
 ) -> State[Any]:
     """Check that a version's run model and registry model are the same bytes, and that both are still there.
 
@@ -65,6 +77,7 @@ def check_model_version(
     Args:
         model: Registered model name.
         version_or_stage: Version number, stage in any case, @alias or latest.
+        registry: Name of a block Registry Audit, which holds server, sign-in, ledger and limits of one registry.
         tracking_uri: Tracking server, without credentials; else MLFLOW_TRACKING_URI of the worker, else the Prefect
             variable registry_audit_tracking_uri.
         registry_uri: Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of the worker, else
@@ -80,32 +93,52 @@ def check_model_version(
         registry_name: What the ledger knows the registry by, whatever its address; by default it is recognised by its
             versions.
         fail_on: Lowest severity of a finding that makes the run end as Findings.
+        max_files: Most files a model may list.
+        max_directories: Most directories a model may list, those counted again that symlinks lead to.
+        max_depth: Most directories a model may nest.
+        max_bytes: Most bytes a model may list.
+        max_version_seconds: Longest that one step of a version may take.
+        max_requests: Most requests in flight to servers, from this process.
+        max_bytes_per_second: Most bytes read from servers in a second, by this process.
     """
     try:
         parse_selector(version_or_stage)
-        options = parameters.audit_options(
-            tracking_uri=parameters.required_tracking_uri(tracking_uri),
-            registry_uri=parameters.uri(registry_uri, REGISTRY_URI),
+        options = checked_options(
+            **parameters.of_registry(
+                registry,
+                tracking_uri=tracking_uri,
+                registry_uri=registry_uri,
+                registry_name=registry_name,
+                ledger=ledger,
+                max_requests=max_requests,
+                max_bytes_per_second=max_bytes_per_second,
+            ),
             **parameters.signing(signing_key, signing_certificate_chain),
-            ledger=ledger_url(parameters.uri(ledger, LEDGER)),
-            registry_name=registry_name,
             fail_on=fail_on,
+            max_files=max_files,
+            max_directories=max_directories,
+            max_depth=max_depth,
+            max_bytes=max_bytes,
+            max_version_seconds=max_version_seconds,
         )
-        return _check(options, model, version_or_stage, parameters.path(download_dir), parameters.path(report_file))
+        job = job_of(options, parameters.this_run(), registry=registry)
+        return _check(job, model, version_or_stage, parameters.path(download_dir), parameters.path(report_file))
     except AuditError as error:
         return refused(error)
 
 
 def _check(
-    options: AuditOptions, model: str, version_or_stage: str, download_dir: Path | None, report_file: Path | None
+    job: Job, model: str, version_or_stage: str, download_dir: Path | None, report_file: Path | None
 ) -> State[Any]:
     if report_file is not None:
         must_take_file(report_file, "report_file")
     if download_dir is not None:
         prepare_download_dir(download_dir)
-    opened = ledger_of(options)
-    options = with_digest_of(opened, options)
-    job = Job(options.server, options, parameters.this_run())
+    memory = memory_of(job.options)
+    opened = memory.ledger
+    sign_in_for(job)
+    options = with_digest_of(opened, job.options)
+    job = replace(job, options=options)
     try:
         batch = resolve_named(job, model, version_or_stage)
         run_models = download_run_model.submit(job, whole(batch), _place(download_dir, Role.RUN_MODEL, batch[0]))
@@ -115,16 +148,18 @@ def _check(
             audit = remembered(opened, options, open_session(job), audit)
     finally:
         close_job(job)
-    result = checked(audit, options, model, version_or_stage, download_dir, report_file)
+    result = checked(audit, options, model, version_or_stage, download_dir, report_file, note=memory.note)
+    rests_on = result.report["note"]
     told = Told(
         audit.version.label,
         audit.verdict,
         audit.reason,
         audit.comparison,
         tuple((audit.version.label, finding) for finding in audit.findings),
+        note=rests_on,
     )
     report_single(CHECK_KEY, whole((told,)), whole(result.report), report_file)
-    said = finding_words(audit.findings[0]) if audit.findings else audit.reason
+    said = finding_words(audit.findings[0]) if audit.findings else audit.reason or rests_on
     sentence = f"{short(audit.version.label)}: {audit.verdict}"
     return ended(result.outcome.exit_status, f"{sentence}: {printable(said)}" if said else sentence)
 

@@ -8,25 +8,32 @@ from typing import Any
 
 import yaml
 from prefect import State, flow, runtime
+from pydantic import PositiveInt
 
 from flows import parameters
 from flows.batches import whole
 from flows.ending import ended, refused
+from flows.parameters import Uri
 from flows.tracking_server import TrackingServer
-from registry_audit.api import chosen_roles, compared, server_of
+from registry_audit.api import chosen_roles, compare_options, compared, servers_of
 from registry_audit.audit.copies import Role
-from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.judging import VersionAudit, sorted_findings
 from registry_audit.audit.pairing import PairAudit
 from registry_audit.audit.single import VersionPair, kept_path, prepare_download_dir
+from registry_audit.cli.ledger import ledger_url
 from registry_audit.cli.workplace import must_take_file
-from registry_audit.config import CompareConfig, ServerConfig, parse_compare_config
+from registry_audit.config import CompareConfig, parse_compare_config
 from registry_audit.errors import AuditError, CouldNotVerify
+from registry_audit.ledger.one_version import pair_remembered
+from registry_audit.model.limits import Limits
 from registry_audit.printable import printable
 from registry_audit.registry.resolve import ResolvedVersion
+from registry_audit.report.predecessor import pair_words
 from registry_audit.report.view import finding_words
 from registry_audit.verdict import Severity
 from tasks.artifacts import COMPARE_KEY, Told
-from tasks.compare_pair import compare_copies
+from tasks.compare_pair import compare_copies, judge_version
+from tasks.configured import LEDGER, TRACKING_URI, configured_uri, sign_in
 from tasks.download_reg_model import download_reg_model
 from tasks.download_run_model import download_run_model
 from tasks.naming import short
@@ -35,6 +42,8 @@ from tasks.resolve_named import resolve_named
 from tasks.session import Job, close_job, open_session
 
 _DOWNLOAD = {Role.RUN_MODEL: download_run_model, Role.REG_MODEL: download_reg_model}
+
+_LIMITS = Limits()
 
 
 def _run_name() -> str:
@@ -61,7 +70,15 @@ def compare_model_versions(
     report_file: str | None = None,
     compare_run_models: bool = True,
     compare_reg_models: bool = True,
+    ledger: Uri | None = None,
     fail_on: Severity = Severity.MEDIUM,
+    max_files: PositiveInt = _LIMITS.max_files,
+    max_directories: PositiveInt = _LIMITS.max_directories,
+    max_depth: PositiveInt = _LIMITS.max_depth,
+    max_bytes: PositiveInt = _LIMITS.max_bytes,
+    max_version_seconds: PositiveInt = _LIMITS.max_version_seconds,
+    max_requests: PositiveInt | None = None,
+    max_bytes_per_second: PositiveInt | None = None,
 ) -> State[Any]:
     """Compare two model versions, on one or two tracking servers: their run models and their registry models.
 
@@ -75,7 +92,16 @@ def compare_model_versions(
         report_file: File for the report as JSON, on that machine.
         compare_run_models: Compare the run models.
         compare_reg_models: Compare the registry models.
+        ledger: Database of baselines, without credentials, or none; else REGISTRY_AUDIT_LEDGER of the worker, the
+            Prefect variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
         fail_on: Lowest severity of a finding that makes the run end as Findings.
+        max_files: Most files a model may list.
+        max_directories: Most directories a model may list, those counted again that symlinks lead to.
+        max_depth: Most directories a model may nest.
+        max_bytes: Most bytes a model may list.
+        max_version_seconds: Longest that one step of a version may take.
+        max_requests: Most requests in flight to servers, from this process.
+        max_bytes_per_second: Most bytes read from servers in a second, by this process.
     """
     try:
         config = _checked_config(tracking_server_1, tracking_server_2)
@@ -83,18 +109,41 @@ def compare_model_versions(
         file = parameters.path(report_file)
         if file is not None:
             must_take_file(file, "report_file")
+        limits: dict[str, int | None] = {
+            "max_files": max_files,
+            "max_directories": max_directories,
+            "max_depth": max_depth,
+            "max_bytes": max_bytes,
+            "max_version_seconds": max_version_seconds,
+            "max_requests": max_requests,
+            "max_bytes_per_second": max_bytes_per_second,
+        }
         with _directory(parameters.path(download_dir)) as directory:
-            return _compare(config, roles, directory, file, fail_on)
+            url = ledger_url(parameters.uri(ledger, LEDGER))
+            return _compare(config, roles, directory, file, url, fail_on, limits)
     except AuditError as error:
         return refused(error)
 
 
 def _compare(
-    config: CompareConfig, roles: tuple[Role, ...], download_dir: Path, report_file: Path | None, fail_on: Severity
+    config: CompareConfig,
+    roles: tuple[Role, ...],
+    download_dir: Path,
+    report_file: Path | None,
+    ledger: str | None,
+    fail_on: Severity,
+    limits: dict[str, int | None],
 ) -> State[Any]:
+    sign_in()
+    memory, options = compare_options(config, ledger, fail_on, limits)
+    opened = memory.ledger
     prepare_download_dir(download_dir)
     one, two = config.servers
-    jobs = (_job(one, f"{parameters.this_run()}-1"), _job(two, f"{parameters.this_run()}-2"))
+    servers = servers_of(config, configured_uri(TRACKING_URI))
+    jobs = (
+        Job(servers[0], options[0], f"{parameters.this_run()}-1"),
+        Job(servers[1], options[1], f"{parameters.this_run()}-2"),
+    )
     try:
         resolving = [
             resolve_named.submit(job, server.model, server.version_or_stage)
@@ -102,38 +151,40 @@ def _compare(
         ]
         first, second = (_resolved(future.result()[0]) for future in resolving)
         resolved = (first, second)
-        downloads = {
-            role: [
-                _DOWNLOAD[role].submit(job, whole((version,)), kept_path(download_dir, role, version, f"server_{n}"))
-                for n, (job, version) in enumerate(zip(jobs, resolved, strict=True), 1)
-            ]
-            for role in roles
-        }
-        uris = (_tracking_uri(jobs[0]), _tracking_uri(jobs[1]))
+        downloads = [
+            {
+                role: _DOWNLOAD[role].submit(
+                    job, whole((version,)), kept_path(download_dir, role, version, f"server_{n}")
+                )
+                for role in roles
+            }
+            for n, (job, version) in enumerate(zip(jobs, resolved, strict=True), 1)
+        ]
+        copies = [{role: future.result()[0] for role, future in each.items()} for each in downloads]
         native_models = (one.native_model, two.native_model)
-        pairs = []
-        for role in roles:
-            copies = tuple(future.result()[0] for future in downloads[role])
-            pairs.append(compare_copies(jobs[0], role, whole(resolved), whole(copies), native_models))
+        pairs = tuple(
+            compare_copies(jobs[0], role, whole(resolved), whole((copies[0][role], copies[1][role])), native_models)
+            for role in roles
+        )
+        versions = [judge_version(*of_one) for of_one in zip(jobs, resolved, map(whole, copies), strict=True)]
+        pair = VersionPair(resolved, pairs, (versions[0], versions[1]))
+        sessions = (open_session(jobs[0]), open_session(jobs[1]))
+        if opened is not None:
+            pair = pair_remembered(opened, options, sessions, pair)
+        uris = (sessions[0].connection.tracking_uri, sessions[1].connection.tracking_uri)
     finally:
         for job in jobs:
             close_job(job)
-    result = compared(VersionPair(resolved, tuple(pairs)), config, uris, fail_on)
-    told = tuple(_told(pair, resolved) for pair in pairs)
-    report_single(COMPARE_KEY, whole(told), whole(result.report), report_file)
-    sentence = ", ".join(f"{pair.role.words}s: {pair.verdict}" for pair in pairs)
-    found = [finding for pair in pairs for finding in pair.all_findings]
-    if found:
-        sentence += f": {printable(finding_words(found[0]))}"
+    result = compared(pair, config, uris, fail_on, note=memory.note)
+    rests_on = tuple(result.report["note"].values())
+    report_single(COMPARE_KEY, whole(_told(pair, rests_on)), whole(result.report), report_file)
+    sentence = ", ".join(f"{pair.role.words}s: {_verdict(pair)}" for pair in pair.pairs)
+    label_of = {finding: pair.resolved[index].version.label for index in (1, 0) for finding in pair.said_of(index)}
+    if found := sorted_findings(label_of):
+        sentence += f": {short(label_of[found[0]])}: {printable(finding_words(found[0]))}"
+    if opened is None:
+        sentence += f"; {rests_on[0]}"
     return ended(result.outcome.exit_status, sentence)
-
-
-def _job(server: ServerConfig, audit_id: str) -> Job:
-    return Job(server_of(server), parameters.audit_options(tracking_uri=server.host), audit_id)
-
-
-def _tracking_uri(job: Job) -> str:
-    return open_session(job).connection.tracking_uri
 
 
 def _resolved(found: ResolvedVersion | VersionAudit) -> ResolvedVersion:
@@ -142,12 +193,36 @@ def _resolved(found: ResolvedVersion | VersionAudit) -> ResolvedVersion:
     return found
 
 
-def _told(pair: PairAudit, resolved: tuple[ResolvedVersion, ResolvedVersion]) -> Told:
-    one, two = (version.version.label for version in resolved)
-    findings = tuple(
-        (label, finding) for label, found in zip((one, two), pair.findings, strict=True) for finding in found
-    )
-    return Told(f"{pair.role.words}s of {one} and {two}", pair.verdict, pair.reason, pair.comparison, findings)
+def _verdict(pair: PairAudit) -> str:
+    words = pair_words(pair.verdict)
+    return f"{pair.verdict} ({words})" if words else str(pair.verdict)
+
+
+def _told(pair: VersionPair, rests_on: tuple[str, ...]) -> tuple[Told, ...]:
+    """The comparisons, and then the versions, each with its findings and its baseline."""
+    one, two = (version.version.label for version in pair.resolved)
+    compared = [
+        Told(
+            f"{each.role.words}s of {one} and {two}",
+            each.verdict,
+            each.reason or pair_words(each.verdict),
+            each.comparison,
+            (),
+        )
+        for each in pair.pairs
+    ]
+    versions = [
+        Told(
+            f"{row.version.label} by itself",
+            row.verdict,
+            row.reason,
+            None,
+            tuple((row.version.label, finding) for finding in pair.said_of(index)),
+            note=note,
+        )
+        for index, (row, note) in enumerate(zip(pair.versions, rests_on, strict=True))
+    ]
+    return (*compared, *versions)
 
 
 def _checked_config(one: TrackingServer, two: TrackingServer) -> CompareConfig:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import yaml
 from prefect import State, flow
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from flows import parameters
 from flows.batches import whole
@@ -19,10 +19,14 @@ from registry_audit.migration.comparing import chosen_models, chosen_versions
 from registry_audit.migration.config import SIDES, MigrationConfig, parse_migration_config
 from registry_audit.migration.names import parse_map
 from registry_audit.migration.options import MigrationOptions
+from registry_audit.model.limits import Limits
 from registry_audit.report.migration.words import headline
 from registry_audit.verdict import Severity
+from tasks.configured import TRACKING_URI, configured_uri
 from tasks.migration import list_registry, match, read_registry, report_migration
 from tasks.session import Job, close_job
+
+_LIMITS = Limits()
 
 
 class RegistryServer(BaseModel):
@@ -59,6 +63,15 @@ def compare_registries(
     fail_on: Severity = Severity.MEDIUM,
     report_dir: str | None = None,
     workers: Annotated[int, Field(ge=1, le=256)] = DEFAULT_WORKERS,
+    max_files: PositiveInt = _LIMITS.max_files,
+    max_directories: PositiveInt = _LIMITS.max_directories,
+    max_depth: PositiveInt = _LIMITS.max_depth,
+    max_bytes: PositiveInt = _LIMITS.max_bytes,
+    max_version_seconds: PositiveInt = _LIMITS.max_version_seconds,
+    max_listing_seconds: PositiveInt = _LIMITS.max_listing_seconds,
+    max_versions: PositiveInt = _LIMITS.max_versions,
+    max_requests: PositiveInt | None = None,
+    max_bytes_per_second: PositiveInt | None = None,
 ) -> State[Any]:
     """Compare every version of one registry with its counterpart in another, found by its bytes.
 
@@ -76,11 +89,31 @@ def compare_registries(
         fail_on: Lowest severity of a finding that makes the run end as Findings.
         report_dir: Directory for migration.json and its renderings, on the machine that runs the flow.
         workers: Versions at once, of each registry.
+        max_files: Most files a model may list.
+        max_directories: Most directories a model may list, those counted again that symlinks lead to.
+        max_depth: Most directories a model may nest.
+        max_bytes: Most bytes a model may list.
+        max_version_seconds: Longest that one step of a version may take.
+        max_listing_seconds: Longest that the listing of a registry may take.
+        max_versions: Most versions a registry may list.
+        max_requests: Most requests in flight to each server, from this process.
+        max_bytes_per_second: Most bytes read from each server in a second, by this process.
     """
     try:
         config = _checked_config(source, target)
         names = parse_map("\n".join(mapping or ()), "mapping")
-        options = MigrationOptions(tuple(models or ()), names, one_way, in_place, fail_on, workers)
+        limits = {
+            "max_files": max_files,
+            "max_directories": max_directories,
+            "max_depth": max_depth,
+            "max_bytes": max_bytes,
+            "max_version_seconds": max_version_seconds,
+            "max_listing_seconds": max_listing_seconds,
+            "max_versions": max_versions,
+            "max_requests": max_requests,
+            "max_bytes_per_second": max_bytes_per_second,
+        }
+        options = MigrationOptions(tuple(models or ()), names, one_way, in_place, fail_on, workers, limits)
         directory = parameters.path(report_dir)
         if directory is not None:
             must_be_writable(directory, "report_dir")
@@ -91,13 +124,13 @@ def compare_registries(
 
 def _compare(config: MigrationConfig, options: MigrationOptions, directory: Path | None) -> State[Any]:
     jobs = tuple(
-        Job(server, parameters.audit_options(tracking_uri=server.tracking_uri), f"{parameters.this_run()}-{side}")
-        for side, server in zip(SIDES, (config.source, config.target), strict=True)
+        Job(server, options.of(server), f"{parameters.this_run()}-{side}")
+        for side, server in zip(SIDES, config.servers(configured_uri(TRACKING_URI)), strict=True)
     )
     try:
         listing = [list_registry.submit(job, side) for job, side in zip(jobs, SIDES, strict=True)]
         listed = [future.result() for future in listing]
-        chosen = chosen_models(listed[0], listed[1], options.models, options.names)
+        chosen = chosen_models(listed[0], listed[1], options)
         reading = [
             read_registry.submit(job, side, whole(one), whole(chosen_versions(one, wanted)), options.workers)
             for job, side, one, wanted in zip(jobs, SIDES, listed, chosen, strict=True)

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from prefect import Task
 from prefect.settings import PREFECT_API_URL
 
 from flows.batches import Batch, Running, Start, rows_of
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.redact import redact
-from tasks.audit_batch import audit_batch
 from tasks.politeness import split_requests
 from tasks.session import Job
 
@@ -19,11 +19,12 @@ IN_FLIGHT_PER_THREAD = 2  # batches: one under way, one that waits
 
 
 @contextmanager
-def dask_cluster(scheduler: str) -> Iterator[tuple[Start, int]]:
+def dask_cluster(scheduler: str, audit_batch: Task[..., Any]) -> Iterator[tuple[Start, int]]:
     """How to start a batch on the cluster, and how many to keep under way.
 
     Args:
         scheduler: address, such as tcp://host:8786.
+        audit_batch: the task that a batch is.
 
     Raises:
         UsageError: the extra is not installed, or workers would each start a Prefect server of their own.
@@ -49,7 +50,9 @@ def dask_cluster(scheduler: str) -> Iterator[tuple[Start, int]]:
             raise CouldNotVerify(f"the Dask cluster {redact(scheduler)} has no workers: start some")
 
         def start(job: Job, batch: Batch) -> Running:
-            return _OnCluster(runner, replace(job, options=split_requests(job.options, len(threads))), batch)
+            own = replace(job, options=split_requests(job.options, len(threads)))
+            # Not `whole`: Dask takes Prefect's annotations, which are tuples, apart.
+            return _OnCluster(batch, runner.submit(audit_batch, {"job": own, "batch": batch}))
 
         yield start, sum(threads.values()) * IN_FLIGHT_PER_THREAD
     finally:
@@ -57,10 +60,8 @@ def dask_cluster(scheduler: str) -> Iterator[tuple[Start, int]]:
 
 
 class _OnCluster:
-    def __init__(self, runner: Any, job: Job, batch: Batch) -> None:
-        self._batch = batch
-        # Not `whole`: Dask takes Prefect's annotations, which are tuples, apart.
-        self._future = runner.submit(audit_batch, {"job": job, "batch": batch})
+    def __init__(self, batch: Batch, future: Any) -> None:
+        self._batch, self._future = batch, future
 
     def rows(self) -> tuple[VersionAudit, ...]:
         return rows_of(self._batch, self._future)

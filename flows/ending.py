@@ -9,6 +9,7 @@ from prefect.states import Completed, Failed
 
 from registry_audit.errors import AuditError
 from registry_audit.verdict import STATE_NAMES, ExitStatus
+from tasks.beside import wait_for_arrival
 
 _SAID_OF_A_DEFECT = "Engine execution exited with unexpected exception"
 
@@ -30,6 +31,7 @@ def ended(exit_status: int, sentence: str) -> State[Any]:
     Args:
         sentence: the result for people.
     """
+    wait_for_arrival()
     if exit_status == ExitStatus.CLEAN:
         return Completed(message=sentence)
     return Failed(name=STATE_NAMES[ExitStatus(exit_status)], message=sentence)
@@ -38,4 +40,5 @@ def ended(exit_status: int, sentence: str) -> State[Any]:
 def refused(error: AuditError) -> State[Any]:
     """The state of a run that could not even say something of each version."""
     get_run_logger().error(error.message)
+    wait_for_arrival()
     return Failed(name=STATE_NAMES.get(error.exit_status), message=error.message, data=error)

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
-from flows.batches import audited_rows
+from flows.batches import RunningBatch, Steps, audited_rows
 from flows.dask import dask_cluster
 from flows.fan_out import FanOut
 from registry_audit.audit.judging import VersionAudit
@@ -27,6 +28,7 @@ class Engine:
     batch_size: int | None  # None leaves it to the number of versions
     dask_scheduler: str | None = None
     fan_out: int | None = None
+    steps: Steps = field(default_factory=Steps)
 
     def share(self, options: AuditOptions) -> AbstractContextManager[AuditOptions]:
         """The options within what a limit over all workers leaves; the parts of a fanned-out audit each take theirs."""
@@ -44,13 +46,14 @@ class Engine:
         # Of small batches there are enough for many workers.
         size = self.batch_size or (_SMALLEST_BATCH if elsewhere else batch_size_for(len(versions)))
         if self.fan_out is not None:
-            workers = FanOut(job.options, job.audit_id, self.fan_out, LOST_AFTER_SECONDS)
+            workers = FanOut(job, self.fan_out, LOST_AFTER_SECONDS)
             yield from workers.rows(versions, size, lambda standing: progress(standing.delivered * size))
         elif self.dask_scheduler is not None:
-            with dask_cluster(self.dask_scheduler) as (start, in_flight):
+            with dask_cluster(self.dask_scheduler, self.steps.audit_batch) as (start, in_flight):
                 yield from _counted(audited_rows(job, versions, size, start=start, in_flight=in_flight), progress)
         else:
-            yield from _counted(audited_rows(job, versions, size), progress)
+            start_here = partial(RunningBatch, steps=self.steps)
+            yield from _counted(audited_rows(job, versions, size, start=start_here), progress)
 
 
 def batch_size_for(versions: int) -> int:

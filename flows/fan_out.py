@@ -13,14 +13,17 @@ from prefect.exceptions import ObjectNotFound
 from sqlalchemy import make_url
 
 from flows.audit_part import NAME
-from flows.batches import batches_of
+from flows.batches import Batch, batches_of
+from flows.part_key import forget_key, make_key
 from registry_audit.api import ledger_of
 from registry_audit.audit.judging import VersionAudit, unresolvable
-from registry_audit.audit.options import AuditOptions
-from registry_audit.errors import AuditError, UsageError
-from registry_audit.ledger.work import SharedWork, Standing
+from registry_audit.audit.seal import Seal
+from registry_audit.errors import UsageError
+from registry_audit.ledger.work import NotOurs, SharedWork, Standing
 from registry_audit.redact import redact
 from registry_audit.registry.version import RegisteredVersion
+from tasks.results import work_key
+from tasks.session import Job
 
 PART_DEPLOYMENT = f"{NAME}/worker"
 
@@ -32,8 +35,7 @@ _ROUNDS = 3  # of child runs, where all of a round ended or were lost before the
 class FanOut:
     """An audit's workers."""
 
-    options: AuditOptions
-    audit_id: str
+    job: Job
     count: int  # child runs at once
     lost_after_seconds: float
 
@@ -46,27 +48,19 @@ class FanOut:
             UsageError: there is no ledger that several machines reach, or no deployment of the parts.
             LedgerError: the ledger cannot be used.
         """
-        ledger = ledger_of(self.options)
+        ledger = ledger_of(self.job.options)
         if ledger is None or make_url(ledger.url).get_backend_name() != "postgresql":
             raise UsageError("fan_out needs a ledger that all workers reach: a PostgreSQL database")
-        work = SharedWork(ledger, self.audit_id, self.lost_after_seconds)
-        work.offer(batches_of(versions, batch_size))
+        audit_id = self.job.audit_id
+        work = SharedWork(ledger, audit_id, Seal(make_key(audit_id)), self.lost_after_seconds)
         try:
+            work.offer(batches_of(versions, batch_size), work_key(self.job))
             self._see_it_done(work, progress)
-            left = {version.key: version for taken in work.undelivered() for version in taken.versions}
-            if left:
-                get_run_logger().error("%d versions were not audited: their workers were lost", len(left))
-            delivered = work.rows()
-            for version in versions:
-                if version.key in left:
-                    yield unresolvable(version, f"its worker was lost, {_ROUNDS} times")
-                    continue
-                row = next(delivered, None)
-                if row is None or row.version != version:
-                    raise AuditError("internal error: the workers lost a version of their batches")
-                yield row
+            for position, batch in enumerate(batches_of(versions, batch_size)):
+                yield from _rows(work, position, batch)
         finally:
             work.close()
+            forget_key(audit_id)
 
     def _see_it_done(self, work: SharedWork, progress: Callable[[Standing], None]) -> None:
         for _ in range(_ROUNDS):
@@ -96,12 +90,15 @@ class FanOut:
         return time.monotonic() - waited_since > self.lost_after_seconds and not _any_waiting(run_ids)
 
     def _start(self) -> FlowRun:
-        options = self.options.model_dump(mode="json", exclude_defaults=True) | {"ledger": self.options.ledger}
+        asked = self.job.options
+        options = asked.model_dump(mode="json", exclude_defaults=True) | {"ledger": asked.ledger}
         # Prefect stores parameters: what holds credentials is found by the worker where this process found it.
         shown = {name: value for name, value in options.items() if not _holds_secret(value)}
         given = {
-            "audit_id": self.audit_id,
+            "audit_id": self.job.audit_id,
             "options": shown,
+            "life": self.job.life,
+            "registry": self.job.registry,
             "of": self.count,
             "lost_after_seconds": self.lost_after_seconds,
         }
@@ -110,6 +107,21 @@ class FanOut:
         except ObjectNotFound as error:
             raise UsageError(f"fan_out needs the deployment {PART_DEPLOYMENT}: prefect deploy --all") from error
         return run  # type: ignore[no-any-return]
+
+
+def _rows(work: SharedWork, position: int, batch: Batch) -> tuple[VersionAudit, ...]:
+    """A row for every version of a batch, whatever the database has for it."""
+    try:
+        rows = work.rows(position)
+        why = f"its worker was lost, {_ROUNDS} times"
+        if rows is not None:
+            if tuple(row.version for row in rows) == batch:
+                return rows
+            why = "internal error: the workers lost a version of its batch"
+    except NotOurs as error:
+        why = error.message
+    get_run_logger().error("%d versions were not audited: %s", len(batch), why)
+    return tuple(unresolvable(version, why) for version in batch)
 
 
 def _holds_secret(value: object) -> bool:

@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 from prefect import Flow, State
+from prefect.exceptions import TerminationSignal
 from prefect.logging.handlers import PrefectConsoleHandler
 
 from flows.parameters import URIS
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.workdir import WorkDirectory
 from registry_audit.cli import boundary
-from registry_audit.cli.audit import audit_command
+from registry_audit.cli.audit import Keep, audit_command
 from registry_audit.cli.progress import Progress
 from registry_audit.errors import AuditError
 from registry_audit.redact import redact
@@ -23,14 +24,19 @@ from tasks.listeners import Listeners, listening
 def audit_command_of(flow: Flow[..., State[Any]]) -> int:
     """`registry-audit audit` with the flow in place of the library's own loop; returns the exit status."""
 
-    def run(options: AuditOptions, work: WorkDirectory, progress: Progress) -> AuditDocument:
+    def run(options: AuditOptions, work: WorkDirectory, progress: Progress, keep: Keep) -> AuditDocument:
         documents: list[AuditDocument] = []
-        listeners = Listeners(progress.listed, progress.done, progress.bytes, documents.append, _say_waiting)
+        listeners = Listeners(progress.listed, progress.done, progress.bytes, documents.append, keep, _say_waiting)
         parameters = options.model_dump(mode="json") | {"ledger": options.ledger or "none"}
         for name, variable in URIS.items():
             parameters[name] = _without_secret(parameters[name], variable)
         with listening(work.audit_id, listeners):
-            state = flow(**parameters, audit_id=work.audit_id, return_state=True)
+            try:
+                state = flow(**parameters, audit_id=work.audit_id, return_state=True)
+            except (TerminationSignal, KeyboardInterrupt) as signal:  # the former is what Prefect makes of SIGTERM
+                for document in documents:  # the audit is done, and only Prefect was not told yet
+                    keep(document)
+                raise KeyboardInterrupt from signal
         if not documents:
             raise _why(state)
         return documents[0]

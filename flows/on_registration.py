@@ -5,9 +5,11 @@ the next scheduled audit sees.
 """
 
 import asyncio
+import functools
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -157,65 +159,81 @@ def command() -> None:
     """Audit each model version when it is registered: MLflow's webhook starts a Prefect flow run."""
 
 
+def receiving(serve: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that receives; it is given the receiver's server as `server`."""
+
+    @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+    @click.option("--port", type=click.IntRange(1, 65535), default=4280, show_default=True)
+    @click.option("--tls-certificate", type=_FILE, metavar="FILE", help="PEM, whole chain.")
+    @click.option("--tls-key", type=_FILE, metavar="FILE", help="PEM.")
+    @click.option("--deployment", default=DEPLOYMENT, show_default=True, metavar="FLOW/NAME", help="What is run.")
+    @click.option(
+        "--delay",
+        type=click.IntRange(min=0),
+        default=DEFAULT_DELAY_SECONDS,
+        show_default=True,
+        metavar="SECONDS",
+        help="Before the audit: a version may be created before its files are there.",
+    )
+    @click.option(
+        "--again",
+        type=click.IntRange(min=0),
+        default=DEFAULT_AGAIN_SECONDS,
+        show_default=True,
+        metavar="SECONDS",
+        help="After that, audit what changed once more; 0 for never.",
+    )
+    @click.option("--secret-block", metavar="NAME", help=f"A Prefect Secret block, instead of {SECRET}.")
+    @functools.wraps(serve)
+    def command(
+        *,
+        host: str,
+        port: int,
+        tls_certificate: str | None,
+        tls_key: str | None,
+        deployment: str,
+        delay: int,
+        again: int,
+        secret_block: str | None,
+        **options: Any,
+    ) -> Any:
+        if (tls_certificate is None) != (tls_key is None):
+            raise UsageError("--tls-certificate and --tls-key need each other")
+        if not PREFECT_API_URL.value():
+            raise UsageError("which Prefect server? Set PREFECT_API_URL, e.g. http://127.0.0.1:4200/api")
+
+        def server() -> uvicorn.Server:
+            import_library()  # now, and not while the first delivery waits
+            starter = Starter(deployment, timedelta(seconds=delay), timedelta(seconds=again))
+            application = receiver(_secret(secret_block), starter, os.environ.get("MLFLOW_WORKSPACE") or "default")
+            configuration = uvicorn.Config(
+                application,
+                host=host,
+                port=port,
+                ssl_certfile=tls_certificate,
+                ssl_keyfile=tls_key,
+                limit_concurrency=_CONNECTIONS,
+                access_log=False,
+                log_level="warning",
+                server_header=False,
+            )
+            click.echo(f"listening at {'https' if tls_certificate else 'http'}://{host}:{port}", err=True)
+            return uvicorn.Server(configuration)
+
+        has_secret = bool(secret_block or os.environ.get(SECRET))
+        return serve(server=server, has_secret=has_secret, **options)
+
+    return command
+
+
 @command.command("serve")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option("--port", type=click.IntRange(1, 65535), default=4280, show_default=True)
-@click.option(
-    "--tls-certificate", type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="PEM, whole chain."
-)
-@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="PEM.")
-@click.option("--deployment", default=DEPLOYMENT, show_default=True, metavar="FLOW/NAME", help="What is run.")
-@click.option(
-    "--delay",
-    type=click.IntRange(min=0),
-    default=DEFAULT_DELAY_SECONDS,
-    show_default=True,
-    metavar="SECONDS",
-    help="Before the audit: a version may be created before its files are there.",
-)
-@click.option(
-    "--again",
-    type=click.IntRange(min=0),
-    default=DEFAULT_AGAIN_SECONDS,
-    show_default=True,
-    metavar="SECONDS",
-    help="After that, audit what changed once more; 0 for never.",
-)
-@click.option("--secret-block", metavar="NAME", help=f"A Prefect Secret block, instead of {SECRET}.")
-def serve(
-    host: str,
-    port: int,
-    tls_certificate: str | None,
-    tls_key: str | None,
-    deployment: str,
-    delay: int,
-    again: int,
-    secret_block: str | None,
-) -> None:
+@receiving
+def serve(server: Callable[[], uvicorn.Server], has_secret: bool) -> None:
     """Receive deliveries, and start an audit of each new version.
 
     The secret that MLflow signs with is REGISTRY_AUDIT_WEBHOOK_SECRET.
     """
-    if (tls_certificate is None) != (tls_key is None):
-        raise UsageError("--tls-certificate and --tls-key need each other")
-    if not PREFECT_API_URL.value():
-        raise UsageError("which Prefect server? Set PREFECT_API_URL, e.g. http://127.0.0.1:4200/api")
-    import_library()  # now, and not while the first delivery waits
-    starter = Starter(deployment, timedelta(seconds=delay), timedelta(seconds=again))
-    application = receiver(_secret(secret_block), starter, os.environ.get("MLFLOW_WORKSPACE") or "default")
-    configuration = uvicorn.Config(
-        application,
-        host=host,
-        port=port,
-        ssl_certfile=tls_certificate,
-        ssl_keyfile=tls_key,
-        limit_concurrency=_CONNECTIONS,
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-    )
-    click.echo(f"listening at {'https' if tls_certificate else 'http'}://{host}:{port}", err=True)
-    uvicorn.Server(configuration).run()
+    server().run()
 
 
 @command.command("register")

@@ -20,20 +20,31 @@ import httpx
 from prefect import State, get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-from prefect.client.schemas.objects import ConcurrencyLeaseHolder
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import ConcurrencyLeaseHolder, FlowRun, StateType
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectException
 from prefect.states import Running
 
 from flows import parameters
 from registry_audit.audit.workdir import WorkDirectory
+from registry_audit.errors import UsageError
 from registry_audit.ledger.record import registry_of
+from registry_audit.printable import printable
+from tasks.beside import quick_client
 from tasks.listeners import listeners_of
 
 LEASE_SECONDS = 120.0  # the server takes no less than 60
 _RENEWED_EVERY_SECONDS = 20.0
 _ASKED_EVERY_SECONDS = 5.0
 _TAKEN, _LOST = 423, 410
-_LEASE_FILE = "prefect-lease"
+_LEASE_FILE, _RUN_FILE = "prefect-lease", "prefect-run"
+_FLOW = "audit-registry"
 
 
 @contextmanager
@@ -54,8 +65,40 @@ def only_audit_of(registry_uri: str, work: WorkDirectory) -> Iterator[None]:
     finally:
         over.set()
         renewing.join()
-        with get_client(sync_client=True) as client:
-            slot.give_back(client)
+        slot.give_back()
+
+
+def must_be_alone_at(work: WorkDirectory) -> None:
+    """On this machine the working directory's lock sees to it; here, that no run of another machine is at it.
+
+    Raises:
+        UsageError: another flow run, which began before this one, is at the same audit.
+    """
+    own, file = parameters.this_run(), work.path / _RUN_FILE
+    # Who held the lock, which is ours now, has ended, whatever Prefect still says of it.
+    ended = file.read_text(encoding="ascii", errors="replace") if file.is_file() else ""
+    running = {str(run.id): run for run in _running_audits()}
+    began = [(run.start_time, run_id) for run_id, run in running.items()]
+    mine = next((start for start in began if start[1] == own), None)
+    for start in sorted(began):
+        run = running[start[1]]
+        is_same = work.audit_id in (start[1], run.parameters.get("audit_id")) and start[1] not in (own, ended)
+        if is_same and (mine is None or start < mine):
+            raise UsageError(
+                f"the audit {work.audit_id} is running as the flow run {printable(run.name)}: wait for its end. If its "
+                "machine died, Prefect says so within two minutes. Nothing of it was touched"
+            )
+    with suppress(OSError):
+        file.write_text(own, encoding="ascii")
+
+
+def _running_audits() -> list[FlowRun]:
+    """None where Prefect does not say."""
+    of_audits = FlowFilter(name=FlowFilterName(any_=[_FLOW]))
+    now = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])))
+    with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+        return [run for run in client.read_flow_runs(flow_filter=of_audits, flow_run_filter=now) if run.start_time]
+    return []
 
 
 def limit_name(registry_uri: str) -> str:
@@ -95,14 +138,14 @@ class _Slot:
         """Renew the lease until it is over, however long the server is away."""
         while not over.wait(_RENEWED_EVERY_SECONDS):
             try:
-                with get_client(sync_client=True) as client:
-                    if not self._renew(client) and not self._take(client):
+                with quick_client() as client:
+                    if not self._renew(client) and not over.is_set() and not self._take(client):
                         log.warning("the server forgot this audit's slot of %s: another may start", self._limit)
             except Exception as error:  # noqa: BLE001 - the audit goes on without its lease
                 log.warning("the slot of %s could not be renewed: %s", self._limit, type(error).__name__)
 
-    def give_back(self, client: SyncPrefectClient) -> None:
-        with suppress(httpx.HTTPError):  # it is free once the lease has run out
+    def give_back(self) -> None:
+        with suppress(httpx.HTTPError), quick_client() as client:  # else it is free once the lease has run out
             if self._lease is not None:
                 client.release_concurrency_slots_with_lease(self._lease)
         self._file.unlink(missing_ok=True)

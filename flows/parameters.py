@@ -5,19 +5,32 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from prefect.runtime import flow_run
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from registry_audit.audit.options import AuditOptions
+from registry_audit.cli.ledger import ledger_url
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 from tasks.configured import LEDGER, REGISTRY_URI, TRACKING_URI, configured_uri
+from tasks.registry_block import registry_block
 
 URIS = {"tracking_uri": TRACKING_URI, "registry_uri": REGISTRY_URI, "ledger": LEDGER}
 
 # In the schema of a deployment, so that the Prefect server refuses a password before it stores it. Not a pydantic
 # `pattern`: its message would quote the password.
-Uri = Annotated[str, Field(json_schema_extra={"pattern": r"^(?!.*://[^/]*:[^/]*@)"})]
+Uri = Annotated[str, Field(json_schema_extra={"pattern": r"^(?!.*://[^/]*:[^/]*@).*\S"})]
+
+
+def matching(pattern: str) -> Any:
+    """The form and the server refuse what does not match; the flow itself says so in its own words."""
+    return Field(json_schema_extra={"pattern": pattern})
+
+
+NotBlank = Annotated[str, matching(r"\S")]
+Name = Annotated[str, matching(r"^[a-z0-9-]+$")]  # of a block
+Reference = Annotated[str, matching(r"^.+/.+$")]  # NAME/V
+Subset = Annotated[str, matching(r"^0*[1-9][0-9]{0,5}/0*[1-9][0-9]{0,5}$")]
+Rule = Annotated[str, matching(r"^RA[0-9]{3}$")]
 
 
 def uri(value: str | None, variable: str) -> str | None:
@@ -42,6 +55,50 @@ def refuse_credentials(given: str, instead: str) -> None:
         )
 
 
+def of_registry(
+    registry: str | None,
+    *,
+    tracking_uri: str | None,
+    registry_uri: str | None,
+    registry_name: str | None,
+    ledger: str | None,
+    **limits: int | None,
+) -> dict[str, Any]:
+    """The options that say which registry, which ledger and how gently: those of a block, where one is named.
+
+    A parameter wins over the block, and the block over how the process is configured. The address is the block's or
+    the parameter's, never both: who signs in at the one is nobody at the other.
+
+    Args:
+        registry: name of a block `RegistryAudit`.
+        limits: those that a block may hold, None where none was asked for.
+
+    Raises:
+        UsageError: there is no such block or no server, an address holds credentials, or two were given.
+    """
+    asked_limits = {name: value for name, value in limits.items() if value is not None}
+    if registry is None:
+        return {
+            "tracking_uri": required_tracking_uri(tracking_uri),
+            "registry_uri": uri(registry_uri, REGISTRY_URI),
+            "registry_name": registry_name,
+            "ledger": ledger_url(uri(ledger, LEDGER)),
+        } | asked_limits
+    if tracking_uri or registry_uri:
+        raise UsageError("give registry, or tracking_uri and registry_uri, not both")
+    block = registry_block(registry)
+    for address in filter(None, (block.tracking_uri, block.registry_uri)):
+        refuse_credentials(address, f"keep them in username, password or token of the block {printable(registry)}")
+    of_block = block.ledger.get_secret_value() if block.ledger else None
+    limits_of_block = {name: value for name in limits if (value := getattr(block, name)) is not None}
+    return {
+        "tracking_uri": block.tracking_uri,
+        "registry_uri": block.registry_uri,
+        "registry_name": registry_name or block.registry_name,
+        "ledger": ledger_url(of_block if ledger is None and of_block else uri(ledger, LEDGER)),
+    } | (limits_of_block | asked_limits)
+
+
 def required_tracking_uri(value: str | None) -> str:
     """Raises: UsageError: there is none, or it holds credentials."""
     found = uri(value, TRACKING_URI)
@@ -58,15 +115,6 @@ def signing(key: str | None, certificate_chain: str | None) -> dict[str, str | N
     if key is None and certificate_chain is None:
         key = os.environ.get("REGISTRY_AUDIT_SIGNING_KEY") or None
     return {"signing_key": key, "signing_certificate_chain": certificate_chain}
-
-
-def audit_options(**fields: Any) -> AuditOptions:
-    """Raises: UsageError: the options contradict each other."""
-    try:
-        return AuditOptions(**fields)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise UsageError(" ".join((*map(str, first["loc"]), first["msg"]))) from None
 
 
 def this_run() -> str:

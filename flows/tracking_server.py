@@ -21,6 +21,9 @@ class TrackingServer(BaseModel):
     registry_uri: Annotated[
         Uri | None, Field(repr=False, description="Model registry, where it is not the tracking server.")
     ] = None
+    registry_name: Annotated[
+        str | None, Field(description="What the ledger knows the registry by, whatever its address.")
+    ] = None
     username_env: Annotated[
         str | None, Field(description="Name of the worker's environment variable with the user to sign in as.")
     ] = None

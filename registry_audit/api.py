@@ -1,9 +1,11 @@
 """The library in a few calls, for those who write their own program around it."""
 
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from registry_audit.audit.copies import Role
@@ -12,33 +14,39 @@ from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.outcome import Outcome, outcome_of
 from registry_audit.audit.rows import Rows, row_spool
-from registry_audit.audit.scope import Scope, list_scope
+from registry_audit.audit.scope import Scope, list_scope, nothing_listed
 from registry_audit.audit.session import Session
 from registry_audit.audit.single import VersionPair, check_version, compare_versions, find_and_resolve
-from registry_audit.config import CompareConfig, ServerConfig
-from registry_audit.errors import AuditError, UsageError
+from registry_audit.config import CompareConfig
+from registry_audit.errors import AuditError, LedgerError, NoLedgerYet, UsageError
+from registry_audit.home import default_ledger_url, is_from_environment, usual_ledger_url
 from registry_audit.ledger.absent import absent_versions
+from registry_audit.ledger.first_contact import versions_to_recognise
 from registry_audit.ledger.identity import registry_key
-from registry_audit.ledger.location import default_ledger_url
+from registry_audit.ledger.one_version import one_digest, pair_remembered, remembered, with_digest_of
 from registry_audit.ledger.opening import open_ledger, remember
-from registry_audit.ledger.record import algorithm_of, begin, finish, registry_of
+from registry_audit.ledger.record import begin, finish
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.trusted import TrustedReadings
-from registry_audit.migration.both import Both, Sessions, list_both, read_both
+from registry_audit.migration.both import Both, Sessions, begin_both, list_both, reached, read_both
 from registry_audit.migration.comparing import compare_sides
 from registry_audit.migration.config import SIDES, MigrationConfig, SideName
 from registry_audit.migration.facts import VersionFacts
 from registry_audit.migration.options import MigrationOptions
 from registry_audit.migration.reading import Listed
-from registry_audit.printable import storable
+from registry_audit.pulling.pull import Pulled, pull_version
 from registry_audit.registry.connection import Server
+from registry_audit.registry.two_servers import each_with_its_own
 from registry_audit.registry.versions import not_confirmed_gone
+from registry_audit.report.broken_off import BrokenOff, broken_off_report
 from registry_audit.report.build import DocumentBuilder
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.migration.build import MigrationBuilder
 from registry_audit.report.migration.document import MigrationDocument
 from registry_audit.report.predecessor import check_report, compare_report
-from registry_audit.verdict import Severity
+from registry_audit.verdict import ExitStatus, Severity
+
+USUAL_LEDGER = "usual"  # the one that the commands use: REGISTRY_AUDIT_LEDGER, or else the user's own
 
 
 def audit_registry(
@@ -49,6 +57,7 @@ def audit_registry(
     on_listed: Callable[[Scope], None] = lambda scope: None,
     on_done: Callable[[VersionAudit], None] = lambda audit: None,
     on_bytes: Callable[[int], None] = lambda count: None,
+    on_broken_off: Callable[[AuditDocument], None] = lambda document: None,
 ) -> AuditDocument:
     """Audit every version that the options select, in threads of this process.
 
@@ -56,6 +65,8 @@ def audit_registry(
         audit_id: of an interrupted audit, to resume it; else a new one is made.
         work_directory: where readings outlive the process; the same directory resumes an interrupted audit.
         on_listed, on_done, on_bytes: told of the progress; the latter two from any thread.
+        on_broken_off: told of the report on what was done, where anything but a UsageError is raised: an interruption,
+            a ledger that is gone, a registry that cannot be listed.
 
     Raises:
         UsageError: the options name something that does not exist, or the credentials are refused.
@@ -63,14 +74,27 @@ def audit_registry(
         LedgerError: the ledger is unusable.
     """
     audit_id = audit_id or uuid.uuid4().hex
-    ledger = ledger_of(options)
-    session = open_session(options, work_directory=work_directory, on_bytes=on_bytes)
-    scope = begin_audit(ledger, options, list_scope(session, options), audit_id)
-    trust_readings(session, ledger, options)
-    on_listed(scope)
-    rows = row_spool(work_directory)
-    audit_versions(session, scope.versions, rows.put, workers=options.workers, on_done=on_done)
-    return conclude_audit(ledger, options, scope, rows, audit_id, session, work_directory)
+    ledger, session, scope, rows = None, None, nothing_listed(options), row_spool(work_directory)
+    try:
+        ledger = ledger_of(options)
+        session = open_session(options, work_directory=work_directory, on_bytes=on_bytes)
+        scope = begin_audit(ledger, session, options, list_scope(session, options), audit_id)
+        trust_readings(session, ledger, options)
+        on_listed(scope)
+        audit_versions(session, scope.versions, rows.put, workers=options.workers, on_done=on_done)
+        return conclude_audit(ledger, options, scope, rows, audit_id, session, work_directory)
+    except UsageError:
+        raise
+    except BaseException as error:
+        if session is not None:
+            session.stop()
+        on_broken_off(broken_off_report(ledger, options, scope, rows, error, work_directory))
+        raise
+    finally:  # its threads and connections end now, not when the last of its objects is collected
+        if session is not None:
+            session.stop()
+        if ledger is not None:
+            ledger.close()
 
 
 def ledger_of(options: AuditOptions) -> Ledger | None:
@@ -88,7 +112,7 @@ def ledger_of(options: AuditOptions) -> Ledger | None:
     return open_ledger(options.ledger, create=options.accept_new or options.ledger == default_ledger_url())
 
 
-def begin_audit(ledger: Ledger | None, options: AuditOptions, scope: Scope, audit_id: str) -> Scope:
+def begin_audit(ledger: Ledger | None, session: Session, options: AuditOptions, scope: Scope, audit_id: str) -> Scope:
     """Note in the ledger that the audit began, so that one that never ends shows as interrupted.
 
     Returns:
@@ -97,9 +121,13 @@ def begin_audit(ledger: Ledger | None, options: AuditOptions, scope: Scope, audi
     Raises:
         UsageError: the registry may be a copy of one that the ledger knows; `--registry-name` has to say.
         NotFound: a model asked for by name is neither in the registry nor in the ledger.
+        CouldNotVerify: the registry is new to the ledger, and could not be listed without the options' filter.
     """
     if ledger is None:
         return scope
+    if options.filter is not None:
+        all_of_it = versions_to_recognise(ledger, session, options.registry_name, scope.everything)
+        scope = replace(scope, everything=all_of_it)
     scope, head = begin(ledger, scope, options, audit_id)
     remember(ledger, head)
     return scope
@@ -167,6 +195,7 @@ def check_model_version(
     *,
     download_dir: Path | None = None,
     report_file: Path | None = None,
+    on_broken_off: Callable[[Checked], None] = lambda checked: None,
 ) -> Checked:
     """Check that the two copies of one version are the same bytes.
 
@@ -174,59 +203,59 @@ def check_model_version(
         options: the server, digest, limits and `fail_on`; what selects versions is ignored.
         download_dir: where the files stay, if they are to stay.
         report_file: only stated in the report, not written.
+        on_broken_off: told of what was found out of the version, where the ledger is lost or broken meanwhile.
 
     Raises:
         NotFound: there is no such model, version, stage or alias.
         CouldNotVerify: the version is denied, or the server cannot be read.
+        LedgerError: the ledger is unusable.
     """
-    ledger = ledger_of(options)
-    options = with_digest_of(ledger, options)
-    session = open_session(options)
-    audit = check_version(session, model, version_or_stage, download_dir)
-    if ledger is not None:
-        audit = remembered(ledger, options, session, audit)
-    return checked(audit, options, model, version_or_stage, download_dir, report_file)
+    with ExitStack() as ending:
+        memory = memory_of(options)
+        ledger, note = memory.ledger, memory.note
+        if ledger is not None:
+            ending.enter_context(closing(ledger))
+        options = with_digest_of(ledger, options)
+        session = ending.enter_context(open_session(options))
+        audit = check_version(session, model, version_or_stage, download_dir)
+        try:
+            if ledger is not None:
+                audit = remembered(ledger, options, session, audit)
+        except LedgerError as error:
+            lost = _no_baseline(error)
+            on_broken_off(checked(audit, options, model, version_or_stage, download_dir, report_file, note=lost))
+            raise
+    return checked(audit, options, model, version_or_stage, download_dir, report_file, note=note)
 
 
-def remembered(ledger: Ledger, options: AuditOptions, session: Session, audit: VersionAudit) -> VersionAudit:
-    """The row of one version beside its baseline, recorded as an audit of that version alone.
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The ledger that a question about single versions is put to."""
+
+    ledger: Ledger | None
+    note: str | None = None  # why there is none, where one was looked for
+
+
+def memory_of(options: AuditOptions) -> Memory:
+    """The ledger that the options name, opened before any work is done.
+
+    A file that only the environment names, and that no audit has started yet, keeps no two copies from being
+    compared: the answer then says that nothing was remembered. A database that is named was set up by somebody, and
+    one without a ledger is a wrong address.
 
     Raises:
-        UsageError: the registry may be a copy of one that the ledger knows; `--registry-name` has to say.
-        LedgerError: the ledger cannot be read or written; nothing was recorded.
+        LedgerError, UsageError: see `ledger_of`.
     """
-    version, connection = audit.version, session.connection
-    # As with a filter, nothing that is not listed counts as gone.
-    asked = options.model_copy(
-        update={"models": (), "latest": None, "subset": None, "filter": f"version {storable(version.label)}"}
-    )
-    scope = Scope(
-        versions=(version,),
-        everything=(version,),
-        tracking_uri=connection.tracking_uri,
-        registry_uri=connection.registry_uri,
-        registry=connection.identity,
-        workspace=connection.workspace,
-        mlflow_server=None,
-        listed_count=1,
-        listed=frozenset({(storable(version.name), version.version)}),
-    )
-    audit_id, rows = uuid.uuid4().hex, list[VersionAudit]()
-    scope = begin_audit(ledger, asked, scope, audit_id)
-    recorded = finish(ledger, scope, asked, audit_id, [audit], rows.append)
-    remember(ledger, recorded.head)
-    return next(row for row in rows if row.version == version)
+    try:
+        return Memory(ledger_of(options))
+    except NoLedgerYet as error:
+        if is_from_environment(options.ledger):
+            return Memory(None, _no_baseline(error))
+        raise
 
 
-def with_digest_of(ledger: Ledger | None, options: AuditOptions) -> AuditOptions:
-    """The options with the algorithm of the registry's baselines, so that a check can be compared with them."""
-    if ledger is None:
-        return options
-    address = options.registry_uri or options.tracking_uri
-    with ledger.reading() as reader:
-        key = registry_key(reader, registry_of(address), options.registry_name)
-        algorithm = algorithm_of(reader, key) if key else None
-    return options if algorithm is None else options.model_copy(update={"digest": algorithm})
+def _no_baseline(error: LedgerError) -> str:
+    return f"compared with no baseline, and not recorded: {error.message}"
 
 
 def checked(
@@ -236,15 +265,46 @@ def checked(
     version_or_stage: str,
     download_dir: Path | None = None,
     report_file: Path | None = None,
+    *,
+    note: str | None = None,
 ) -> Checked:
-    """The report and the outcome of a version that was audited."""
+    """The report and the outcome of a version that was audited.
+
+    Args:
+        note: why there was no baseline to compare with, where one was looked for.
+    """
     stated = {
         "model_name": model,
         "version_or_stage": version_or_stage,
         "download_dir": str(download_dir) if download_dir else None,
         "report_file": str(report_file) if report_file else None,
     }
-    return Checked(audit, check_report(audit, stated), outcome_of([audit], options.fail_on))
+    return Checked(audit, check_report(audit, stated, note), outcome_of([audit], options.fail_on))
+
+
+def pull_model(
+    options: AuditOptions,
+    model: str,
+    version_or_stage: str,
+    output: Path,
+    *,
+    on_begin: Callable[[int], None] = lambda byte_count: None,
+    on_bytes: Callable[[int], None] = lambda count: None,
+) -> Pulled:
+    """Download a registry model that is byte for byte what was accepted, or leave nothing: see `pull_version`.
+
+    Args:
+        options: the server, ledger and limits; what selects versions is ignored.
+        on_begin, on_bytes: told how many bytes will come in, and of every so many that did, from any thread.
+
+    Raises:
+        UsageError: the options name no ledger.
+    """
+    ledger = ledger_of(options)
+    if ledger is None:
+        raise UsageError("a pull compares with the baseline in a ledger: leave out --ledger none")
+    with closing(ledger), open_session(options, on_bytes=on_bytes) as session:
+        return pull_version(session, ledger, options.registry_name, model, version_or_stage, output, on_begin)
 
 
 def compare_model_versions(
@@ -253,34 +313,98 @@ def compare_model_versions(
     *,
     compare_run_models: bool = True,
     compare_reg_models: bool = True,
+    ledger: str | None = USUAL_LEDGER,
     fail_on: Severity = Severity.MEDIUM,
+    limits: Mapping[str, int | None] = MappingProxyType({}),
+    on_broken_off: Callable[[Compared], None] = lambda compared: None,
 ) -> Compared:
-    """Compare two versions, on one or two tracking servers.
+    """Compare two versions, on one or two tracking servers, and each with its baseline.
+
+    Args:
+        ledger: URL of the database of baselines; by default the one that the commands use, and None for no memory.
+        limits: fields of `AuditOptions` that begin with `max_`; they hold for each version.
+        on_broken_off: told of what was found out of the two, where the ledger is lost or broken meanwhile.
 
     Raises:
         NotFound: there is no such model, version, stage or alias on its server.
         CouldNotVerify: a version is denied, or its server cannot be read.
         UsageError: neither model holds its native model, or the download directory holds something else.
+        LedgerError: the ledger is unusable.
     """
-    one, two = config.servers
-    sessions = Session(server_of(one)), Session(server_of(two))
-    resolved = (
-        find_and_resolve(sessions[0], one.model, one.selector),
-        find_and_resolve(sessions[1], two.model, two.selector),
-    )
-    pair = compare_versions(
-        sessions,
-        resolved,
-        chosen_roles(compare_run_models, compare_reg_models),
-        download_dir,
-        (one.native_model, two.native_model),
-    )
-    return compared(pair, config, (sessions[0].connection.tracking_uri, sessions[1].connection.tracking_uri), fail_on)
+    with ExitStack() as ending:
+        memory, options = compare_options(config, ledger, fail_on, limits)
+        opened = memory.ledger
+        if opened is not None:
+            ending.enter_context(closing(opened))
+        one, two = config.servers
+        servers = servers_of(config)
+        sessions = (
+            ending.enter_context(_session_of(servers[0], options[0])),
+            ending.enter_context(_session_of(servers[1], options[1])),
+        )
+        resolved = (
+            find_and_resolve(sessions[0], one.model, one.selector),
+            find_and_resolve(sessions[1], two.model, two.selector),
+        )
+        pair = compare_versions(
+            sessions,
+            resolved,
+            chosen_roles(compare_run_models, compare_reg_models),
+            download_dir,
+            (one.native_model, two.native_model),
+        )
+        uris = sessions[0].connection.tracking_uri, sessions[1].connection.tracking_uri
+        try:
+            if opened is not None:
+                pair = pair_remembered(opened, options, sessions, pair)
+        except LedgerError as error:
+            on_broken_off(compared(pair, config, uris, fail_on, note=_no_baseline(error)))
+            raise
+    return compared(pair, config, uris, fail_on, note=memory.note)
 
 
-def compared(pair: VersionPair, config: CompareConfig, uris: tuple[str, str], fail_on: Severity) -> Compared:
-    """The report and the outcome of two versions that were compared."""
-    return Compared(pair, compare_report(pair, config, uris), outcome_of(pair.pairs, fail_on))
+def compare_options(
+    config: CompareConfig,
+    ledger: str | None,
+    fail_on: Severity,
+    limits: Mapping[str, int | None] = MappingProxyType({}),
+) -> tuple[Memory, tuple[AuditOptions, AuditOptions]]:
+    """The ledger of a comparison, and the options of each version, with the digest that both are read with.
+
+    Raises:
+        UsageError: the two registries have baselines of different digests.
+        LedgerError: the ledger is unusable.
+    """
+    url = usual_ledger_url() if ledger == USUAL_LEDGER else ledger
+    one, two = (
+        AuditOptions(
+            tracking_uri=server.host,
+            registry_uri=server.registry_uri,
+            registry_name=server.registry_name,
+            ledger=url,
+            fail_on=fail_on,
+            **{name: bound for name, bound in limits.items() if bound is not None},  # type: ignore[arg-type]
+        )
+        for server in config.servers
+    )
+    memory = memory_of(one)
+    return memory, one_digest(memory.ledger, (one, two))
+
+
+def _session_of(server: Server, options: AuditOptions) -> Session:
+    return Session(server, limits=options.limits, algorithm=options.digest, throttle=options.throttle())
+
+
+def compared(
+    pair: VersionPair, config: CompareConfig, uris: tuple[str, str], fail_on: Severity, *, note: str | None = None
+) -> Compared:
+    """The report and the outcome of two versions that were compared.
+
+    Args:
+        note: why there were no baselines to compare with, where they were looked for.
+    """
+    beside = [replace(row, findings=pair.beside_the_pairs(index)) for index, row in enumerate(pair.versions)]
+    return Compared(pair, compare_report(pair, config, uris, note), outcome_of([*pair.pairs, *beside], fail_on))
 
 
 def compare_registries(
@@ -290,54 +414,80 @@ def compare_registries(
     work_directory: Path | None = None,
     on_listed: Callable[[Listed, Listed], None] = lambda source, target: None,
     on_done: Callable[[SideName, VersionFacts], None] = lambda side, facts: None,
+    on_broken_off: Callable[[MigrationDocument], None] = lambda document: None,
 ) -> MigrationDocument:
     """Prove a migration: compare every version of one registry with its counterpart in another.
 
     Args:
         work_directory: where readings outlive the process; the same directory resumes an interrupted comparison.
         on_listed, on_done: told of the progress; the latter from any thread.
+        on_broken_off: told of the report on the models that were read in both, where reading does not come to its end.
 
     Raises:
         UsageError: the options name a model that is in neither registry, or credentials are refused.
         CouldNotVerify: a registry cannot be listed. One version that cannot be read is a row, not an error.
     """
     options = options or MigrationOptions()
-    sessions = open_sides(config, work_directory)
-    listed = list_both(sessions)
-    on_listed(*listed)
-    both = read_both(sessions, listed, options, directory=work_directory, on_done=on_done)
-    return conclude_migration(sessions, both, options, work_directory)
+    with ExitStack() as ending:
+        sessions = open_sides(config, options, work_directory)
+        for session in sessions:
+            ending.enter_context(session)
+        listed = list_both(sessions)
+        on_listed(*listed)
+        both = begin_both(listed, options, work_directory)
+        try:
+            read_both(sessions, both, options, on_done=on_done)
+            return conclude_migration(sessions, both, options, work_directory)
+        except BaseException as error:
+            for session in sessions:
+                session.stop()
+            broken_off = BrokenOff.by(error, "the comparison")
+            partly = reached(both, options, broken_off.why)
+            on_broken_off(
+                conclude_migration(sessions, partly, options, work_directory, exit_status=broken_off.exit_status)
+            )
+            raise
 
 
-def open_sides(config: MigrationConfig, work_directory: Path | None = None) -> Sessions:
+def open_sides(config: MigrationConfig, options: MigrationOptions, work_directory: Path | None = None) -> Sessions:
     """A session for each registry, the source's first."""
     directories = [work_directory / side if work_directory else None for side in SIDES]
     for directory in directories:
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
     source, target = (
-        Session(server, work_directory=directory)
-        for server, directory in zip((config.source, config.target), directories, strict=True)
+        Session(server, limits=how.limits, throttle=how.throttle(), work_directory=directory)
+        for server, directory in zip(config.servers(), directories, strict=True)
+        for how in (options.of(server),)
     )
     return source, target
 
 
 def conclude_migration(
-    sessions: Sessions, both: Both, options: MigrationOptions, directory: Path | None = None
+    sessions: Sessions,
+    both: Both,
+    options: MigrationOptions,
+    directory: Path | None = None,
+    *,
+    exit_status: ExitStatus | None = None,
 ) -> MigrationDocument:
-    """The report on two registries that were read."""
+    """The report on two registries that were read.
+
+    Args:
+        exit_status: of a comparison that does not come to its end; else what was found decides.
+    """
     builder = MigrationBuilder(options, directory=directory)
     compare_sides(
         sessions,
         both.source,
         both.target,
         both.models,
-        options.names,
+        both.names or options.names,
         one_way=options.one_way,
         keep_row=builder.add,
         keep_model=builder.add_model,
     )
-    return builder.document(both)
+    return builder.document(both, exit_status=exit_status)
 
 
 def chosen_roles(compare_run_models: bool, compare_reg_models: bool) -> tuple[Role, ...]:
@@ -349,8 +499,13 @@ def chosen_roles(compare_run_models: bool, compare_reg_models: bool) -> tuple[Ro
     return roles
 
 
-def server_of(server: ServerConfig) -> Server:
-    return Server(server.host, server.registry_uri, server.username_env, server.password_env, server.token_env)
+def servers_of(config: CompareConfig, owner_uri: str | None = None) -> tuple[Server, Server]:
+    """See `each_with_its_own`."""
+    one, two = (
+        Server(server.host, server.registry_uri, server.username_env, server.password_env, server.token_env)
+        for server in config.servers
+    )
+    return each_with_its_own(one, two, owner_uri)
 
 
 def open_session(
@@ -364,5 +519,5 @@ def open_session(
         only_list=options.liveness,
         on_bytes=on_bytes,
         signatures=options.signature_verifier(),
-        politeness=options.politeness(),
+        throttle=options.throttle(),
     )

@@ -4,7 +4,7 @@ YAML itself keeps the last of two equal keys; the predecessor's own example has 
 names its line.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from registry_audit.printable import printable
 from registry_audit.redact import redact
 from registry_audit.refs import Selector, parse_selector
 
+MAX_REGISTRY_NAME = 200  # characters
 _SERVER_KEYS = {"tracking_server_1": 0, "tracking_server_01": 0, "tracking_server_2": 1, "tracking_server_02": 1}
 _REQUIRED = ("host", "model", "version_or_stage")
-_OPTIONAL = ("native_model", "registry_uri", "username_env", "password_env", "token_env")
+_OPTIONAL = ("native_model", "registry_uri", "registry_name", "username_env", "password_env", "token_env")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class ServerConfig:
     username_env: str | None = None  # names of environment variables, so that the file holds no secret
     password_env: str | None = None
     token_env: str | None = None
+    registry_name: str | None = None  # what the ledger knows the registry by, whatever its address
 
     @property
     def selector(self) -> Selector:
@@ -49,6 +51,30 @@ class CompareConfig:
     @property
     def servers(self) -> tuple[ServerConfig, ServerConfig]:
         return self.tracking_server_1, self.tracking_server_2
+
+    def named(self, registry_names: tuple[str, ...]) -> "CompareConfig":
+        """With the names that a person typed for the registries, which win over those of the file.
+
+        Args:
+            registry_names: none, one for both servers where they are one registry, or one for each.
+
+        Raises:
+            UsageError: one name was given for two servers, or more than two.
+        """
+        if not registry_names:
+            return self
+        addresses = {server.registry_uri or server.host for server in self.servers}
+        if len(registry_names) > 2 or len(registry_names) < len(addresses):
+            raise UsageError(
+                "--registry-name is given once where both versions are of one registry, and else twice: first for "
+                "tracking_server_1, then for tracking_server_2"
+            )
+        for name in registry_names:
+            _must_be_registry_name(name, "--registry-name")
+        one, two = self.servers
+        return CompareConfig(
+            replace(one, registry_name=registry_names[0]), replace(two, registry_name=registry_names[-1])
+        )
 
     def reported(self) -> dict[str, Any]:
         return {f"tracking_server_{n}": server.reported() for n, server in enumerate(self.servers, 1)}
@@ -99,7 +125,7 @@ def mapping_of(text: str, name: str, otherwise: str) -> yaml.MappingNode:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UsageError(f"{name}, line {line}: not YAML: {error.problem}") from error
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{name}: not YAML") from error
     if not isinstance(root, yaml.MappingNode):
         raise UsageError(f"{name}: {otherwise}")
@@ -123,12 +149,20 @@ def _server(node: yaml.Node, key: str, line: int, name: str) -> ServerConfig:
             raise UsageError(f"{name}, line {line}: {key} has no {required}")
     if ("username_env" in values) != ("password_env" in values):
         raise UsageError(f"{name}, line {line}: {key} needs both of username_env and password_env, or neither")
+    if "registry_name" in values:
+        _must_be_registry_name(values["registry_name"], f"{name}, line {line}: registry_name")
     server = ServerConfig(**values)
     try:
         _ = server.selector
     except UsageError as error:
         raise UsageError(f"{name}, line {line}: {key}: version_or_stage: {error.message}") from error
     return server
+
+
+def _must_be_registry_name(text: str, where: str) -> None:
+    """Raises: UsageError: a ledger would not take it."""
+    if not 1 <= len(text) <= MAX_REGISTRY_NAME:
+        raise UsageError(f"{where} has from 1 to {MAX_REGISTRY_NAME} characters")
 
 
 def pairs_of(node: yaml.MappingNode, name: str, same: dict[str, int] | None = None) -> list[tuple[str, yaml.Node, int]]:

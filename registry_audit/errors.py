@@ -39,9 +39,11 @@ class CouldNotVerify(AuditError):
 class Transient(CouldNotVerify):
     """Worth another try: connection, time-out, 429, 5xx, a body that ended early."""
 
+    given_up = False  # tried often enough
+
 
 class BodyEndedEarly(Transient):
-    """An answer that began well and broke off. MLflow's client retries the rest, but not this."""
+    """An answer that began well and broke off."""
 
 
 class Refused(Transient):
@@ -63,3 +65,7 @@ class LedgerError(AuditError):
     """The ledger is unusable or its chain is broken."""
 
     exit_status = ExitStatus.LEDGER
+
+
+class NoLedgerYet(LedgerError):
+    """There is no such file, and this machine has never seen one there."""

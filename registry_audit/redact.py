@@ -6,45 +6,75 @@ everything else: the messages of other libraries, and locations that a registry 
 
 import re
 import threading
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 # Greedy up to the last `@` before a slash or a blank: a password may hold `@`, `:` and quotes.
 _USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*://)(?P<userinfo>[^\s/]*)@")
 _SECRET_PARAMETER = re.compile(
-    r"(?i)(?P<key>\b[\w\-]*(?:signature|sig|token|password|passwd|pwd|secret|credential|access_?key|api_?key|odbc_connect)"
-    r"[\w\-]*=)[^&\s;]+"
+    r"(?i)(?P<key>\b(?:[\w\-]*(?:signature|token|password|passwd|pwd|secret|credential|access_?key|api[_-]?key|odbc_connect)"
+    r"[\w\-]*|(?:[\w\-]*-)?sig)=)[^&\s;]+"
 )
 _AUTHORIZATION = re.compile(r"(?i)\b(?P<kind>basic|bearer)\s+[A-Za-z0-9._~+/=\-]{8,}")
 
 # What stands alone before `@` is the container of an Azure store, or a Databricks profile: neither is a secret.
 _CONTAINER = re.compile(r"(?i)(wasbs?|abfss?)://")
 
-_remembered: set[str] = set()  # userinfo of the addresses that were opened, as they were written and decoded
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:(?P<slashes>//|)")
+_NO_PORT = re.compile(r":(?![0-9]*$)")
+
+_remembered: dict[str, str] = {}  # of the addresses that were opened: what to hide, and what to show for it
 _lock = threading.Lock()
 
 
 def redact(text: str) -> str:
     """The same text without what stands before `@` in a URL, secret query parameters and authorization headers."""
     # What each of them cannot do without is looked for first: most texts are paths, and there are many.
-    if "@" in text:
-        for userinfo in tuple(_remembered):
-            text = text.replace(f"//{userinfo}@", "//***@")
+    if "@" in text or "=" in text or "?" in text:
+        for secret, shown in _remembered.items():
+            text = text.replace(secret, shown)
         text = _USERINFO.sub(_userinfo, text)
     if "=" in text:
         text = _SECRET_PARAMETER.sub(r"\g<key>***", text)
     return _AUTHORIZATION.sub(r"\g<kind> ***", text) if text.split(maxsplit=1) != [text] else text
 
 
-def remember_userinfo(address: str) -> None:
-    """Redact from now on what stands before `@` in this address, whatever characters it holds.
+def redact_location(location: str) -> str:
+    """What may be shown of a location that a registry records: where it leads, without userinfo and query.
+
+    A password with slashes ends where its host begins: a port that is no number gives it away.
+    """
+    place, question, _ = location.partition("?")
+    scheme = _SCHEME.match(place)
+    if scheme is None:
+        return redact(location)
+    if scheme["slashes"] == "//":
+        rest = place[scheme.end() :]
+        authority = rest.partition("/")[0]
+        userinfo, at, host = authority.rpartition("@")
+        is_name = ":" not in userinfo and (_CONTAINER.fullmatch(scheme[0]) or host.startswith("databricks"))
+        if at and not is_name:
+            place = f"{scheme[0]}***@{rest[len(userinfo) + 1 :]}"
+        elif not at and "@" in rest and _NO_PORT.search(authority):
+            place = f"{scheme[0]}***@{rest.rpartition('@')[2]}"
+    return redact(place) + ("?***" if question else "")
+
+
+def remember_secrets(address: str) -> None:
+    """Redact from now on the userinfo and the query of this address, whatever characters they hold.
 
     SQLAlchemy reads a password with slashes, blanks and quotes, which no pattern can find in a driver's message.
     """
+    global _remembered
+    _, _, query = address.partition("?")
     userinfo, at, _ = address.partition("://")[2].rpartition("@")
-    if not at or not userinfo or _CONTAINER.match(address):
-        return
+    found = {f"?{query}": "?***"} if query else {}
+    if at and userinfo and not _CONTAINER.match(address):
+        found |= {f"//{userinfo}@": "//***@", f"//{unquote(userinfo)}@": "//***@"}
+    # A whole connection in one parameter is what the driver repeats, without its address.
+    found |= {value: "***" for name, value in parse_qsl(query) if name.lower() == "odbc_connect"}
     with _lock:
-        _remembered.update((userinfo, unquote(userinfo)))
+        # Userinfo before queries: a password may hold a question mark. Replaced as a whole: others are reading it.
+        _remembered = dict(sorted((_remembered | found).items(), key=lambda item: item[1]))
 
 
 def _userinfo(match: re.Match[str]) -> str:

@@ -1,6 +1,7 @@
 """Rows of a list that may be longer than memory should be: few stay in memory, many go to a file of their own.
 
-What is put at a position comes out there, whatever was put first; iterating decodes one row at a time.
+What is put at a position comes out there, whatever was put first; iterating decodes one row at a time. Where the disk
+takes no more, the rest stays in memory: a full disk costs no row.
 """
 
 import tempfile
@@ -10,8 +11,6 @@ from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Generic, TypeVar
-
-from registry_audit.errors import CouldNotVerify
 
 _T = TypeVar("_T")
 
@@ -39,65 +38,66 @@ class Spool(Generic[_T]):
         self._encode, self._decode, self._directory = encode, decode, directory
         self._in_memory = IN_MEMORY if in_memory is None else in_memory
         self._lock = threading.Lock()
-        self._rows: dict[int, _T] = {}
-        self._offsets = array("q")  # by position
-        self._stored_count = 0  # positions in the file that hold a row
+        self._rows: dict[int, _T] = {}  # which are not in the file
+        self._offsets, self._sizes = array("q"), array("q")  # of those in the file, by position
+        self._count = self._end = 0  # positions that hold a row; bytes of the file that rows use
         self._file: IO[bytes] | None = None
+        self._is_full = False
 
     def __len__(self) -> int:
         """How many positions hold a row."""
-        return len(self._rows) if self._file is None else self._stored_count
+        return self._count
 
     def append(self, row: _T) -> None:
         with self._lock:
-            self._put(len(self._rows) if self._file is None else len(self._offsets), row)
+            self._put(len(self._offsets), row)
 
     def put(self, position: int, row: _T) -> None:
-        """
-        Raises:
-            CouldNotVerify: the file cannot be written; the audit cannot go on without its rows.
-        """
         with self._lock:
             self._put(position, row)
 
+    def has(self, position: int) -> bool:
+        """Whether the position holds a row."""
+        with self._lock:
+            return position in self._rows or (position < len(self._offsets) and self._offsets[position] != _MISSING)
+
     def at(self, position: int) -> _T:
-        if self._file is None:
-            return self._rows[position]
-        return self._decode(self._line(self._file, self._offsets[position]))
+        with self._lock:
+            if position in self._rows:
+                return self._rows[position]
+            if position >= len(self._offsets) or self._offsets[position] == _MISSING or self._file is None:
+                raise IndexError(position)
+            self._file.seek(self._offsets[position])
+            return self._decode(self._file.read(self._sizes[position]).decode("ascii"))
 
     def __iter__(self) -> Iterator[_T]:
-        if self._file is None:
-            return iter([self._rows[position] for position in sorted(self._rows)])
-        return self._stored(self._file)
+        for position in range(len(self._offsets)):
+            if position in self._rows or self._offsets[position] != _MISSING:
+                yield self.at(position)
 
     def _put(self, position: int, row: _T) -> None:
+        missing = array("q", [_MISSING]) * (position + 1 - len(self._offsets))
+        self._offsets.extend(missing)
+        self._sizes.extend(missing)
+        self._count += self._offsets[position] == _MISSING and position not in self._rows
+        self._rows[position] = row
+        if (self._file is not None or len(self._rows) > self._in_memory) and not self._is_full:
+            self._move_to_file()
+
+    def _move_to_file(self) -> None:
         try:
-            if self._file is None and len(self._rows) < self._in_memory:
-                self._rows[position] = row
-                return
             if self._file is None:
-                self._file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115 - lives as long as the rows
+                # Without a buffer: what a disk did not take must not look as if it had.
+                self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115 - as long as the rows
                 weakref.finalize(self, self._file.close)
-                for earlier in sorted(self._rows):
-                    self._write(self._file, earlier, self._rows[earlier])
-                self._rows.clear()
-            self._write(self._file, position, row)
-        except OSError as error:
-            where = self._directory or tempfile.gettempdir()
-            raise CouldNotVerify(f"the rows of the audit cannot be kept in {where}: {error.strerror}") from error
-
-    def _write(self, file: IO[bytes], position: int, row: _T) -> None:
-        self._offsets.extend([_MISSING] * (position + 1 - len(self._offsets)))
-        self._stored_count += self._offsets[position] == _MISSING
-        self._offsets[position] = file.seek(0, 2)
-        file.write(self._encode(row).encode("ascii") + b"\n")
-
-    def _stored(self, file: IO[bytes]) -> Iterator[_T]:
-        for offset in self._offsets:
-            if offset != _MISSING:
-                yield self._decode(self._line(file, offset))
-
-    def _line(self, file: IO[bytes], offset: int) -> str:
-        with self._lock:
-            file.seek(offset)
-            return file.readline().decode("ascii")
+            for position in sorted(self._rows):
+                line = memoryview(self._encode(self._rows[position]).encode("ascii"))
+                self._file.seek(self._end)
+                written = 0
+                while written < len(line):
+                    written += self._file.write(line[written:])
+                self._offsets[position], self._sizes[position] = self._end, len(line)
+                self._end += len(line)
+                del self._rows[position]
+        except OSError:
+            self._is_full = True

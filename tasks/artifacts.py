@@ -1,31 +1,26 @@
 """What a person sees of an audit on its page in Prefect. The result itself is in the report, never only here."""
 
+import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any
+from uuid import UUID
 
-from prefect import get_run_logger
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.utilities.context import get_task_and_flow_run_ids
 
 from registry_audit.audit.comparing import Comparison
 from registry_audit.audit.judging import Finding
 from registry_audit.printable import markdown
-from registry_audit.registry.translate import reason_of
 from registry_audit.report.document import AuditDocument, FindingRow
 from registry_audit.report.migration.document import MigrationDocument
-from registry_audit.report.migration.render import rendered_migration
 from registry_audit.report.migration.words import headline, label_of
 from registry_audit.report.render import render
 from registry_audit.report.view import changes_words, life_words, placed_findings
 from registry_audit.report.words import STATE_WORDS, VERDICT_WORDS, count
 from registry_audit.verdict import Verdict
+from tasks.beside import send, send_artifact
 from tasks.links import MlflowPages
 
 AUDIT_KEY = "registry-audit"  # of the artifacts registry-audit-summary, -findings and -progress
@@ -45,6 +40,7 @@ class Told:
     reason: str | None
     comparison: Comparison | None
     findings: tuple[tuple[str, Finding], ...]  # with the label of the version
+    note: str | None = None  # what the answer rests on: a baseline, or nothing that was remembered
 
 
 def publish(document: AuditDocument) -> None:
@@ -70,15 +66,15 @@ def publish(document: AuditDocument) -> None:
 def publish_single(key: str, told: tuple[Told, ...]) -> None:
     """The same of one check or comparison."""
     findings = tuple(dict.fromkeys(found for one in told for found in one.findings))
-    _summary(
-        key, "\n".join(line for one in told for line in _told(one)), f"{told[0].verdict}: {markdown(told[0].title)}"
-    )
+    said = told[0].note or told[0].reason
+    description = f"{told[0].verdict}: {markdown(told[0].title)}{f': {markdown(said)}' if said else ''}"
+    _summary(key, "\n".join(line for one in told for line in _told(one)), description)
     _table(key, (_row(markdown(label), finding) for label, finding in findings), len(findings))
 
 
 def publish_migration(document: MigrationDocument) -> None:
     """The artifacts of a comparison of two registries: its Markdown report and a table of its findings."""
-    text = "".join(rendered_migration(document, "markdown"))
+    text = render(document, "markdown")
     told = f"{headline(document)}. {markdown(document.summary.sentence)}"
     _summary(MIGRATION_KEY, text, told)
     of_models = (
@@ -94,30 +90,41 @@ class Progress:
 
     def __init__(self, total: int, description: str) -> None:
         self._total = total
-        self._id: Any = None
-        with _never_failing("progress"):
-            self._id = create_progress_artifact(0.0, key=f"{AUDIT_KEY}-progress", description=markdown(description))
+        self._description = markdown(description)
+        self._flow_run_id = get_task_and_flow_run_ids()[1]
+        self._id: UUID | None = None  # once the server has it
+        self.update(0)
 
     def update(self, done: int) -> None:
-        if self._id is not None:
-            with _never_failing("progress"):
-                update_progress_artifact(self._id, 100.0 * done / self._total if self._total else 100.0)
+        percent = 100.0 * done / self._total if self._total else 100.0
+
+        def show(client: SyncPrefectClient) -> None:
+            if self._id is None:
+                self._id = client.create_artifact(self._bar(percent)).id
+            else:
+                client.update_artifact(self._id, ArtifactUpdate(data=percent))
+
+        send("progress", "the artifact for the progress could not be written", show)
+
+    def _bar(self, percent: float) -> ArtifactCreate:
+        return ArtifactCreate(
+            type="progress",
+            key=f"{AUDIT_KEY}-progress",
+            description=self._description,
+            data=percent,
+            flow_run_id=self._flow_run_id,
+        )
 
 
 def _summary(key: str, text: str, description: str) -> None:
-    with _never_failing("summary"):
-        create_markdown_artifact(text, key=f"{key}-summary", description=description)
+    send_artifact("markdown", f"{key}-summary", "summary", text, description)
 
 
 def _table(key: str, rows: Iterable[dict[str, str]], total: int, changes: str = "") -> None:
     cut = f"The first {ROW_LIMIT:,} of {total:,} findings; the report has all of them."
     description = cut if total > ROW_LIMIT else count(total, "finding")
-    with _never_failing("findings"):
-        create_table_artifact(
-            list(islice(rows, ROW_LIMIT)),
-            key=f"{key}-findings",
-            description=f"{changes} {description}".strip(),
-        )
+    data = json.dumps(list(islice(rows, ROW_LIMIT)))
+    send_artifact("table", f"{key}-findings", "findings", data, f"{changes} {description}".strip())
 
 
 def _life(finding: FindingRow) -> str:
@@ -149,6 +156,7 @@ def _told(one: Told) -> Iterator[str]:
         "",
         f"**{VERDICT_WORDS[one.verdict].label}.** {markdown(one.reason or '')}",
         "",
+        *((markdown(_sentence(one.note)), "") if one.note else ()),
     )
     differences = one.comparison.differences if one.comparison else ()
     for difference in differences[:ROW_LIMIT]:
@@ -159,9 +167,5 @@ def _told(one: Told) -> Iterator[str]:
     yield ""
 
 
-@contextmanager
-def _never_failing(what: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - an audit of hours is not lost for a page that shows it
-        get_run_logger().warning("the artifact for the %s could not be written: %s", what, reason_of(error))
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."

@@ -8,6 +8,7 @@ from registry_audit.registry.version import RegisteredVersion
 from tasks.batches import each
 from tasks.naming import named_after
 from tasks.policy import RETRIED, presentable
+from tasks.results import if_settled
 from tasks.session import Job, open_session
 
 
@@ -16,4 +17,4 @@ from tasks.session import Job, open_session
 def audit_batch(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[VersionAudit, ...]:
     """The row of every version of a batch, in their order."""
     open_session(job).prefetch(batch)
-    return each(job, audit_version, batch, failed=unresolvable)
+    return if_settled(each(job, audit_version, batch, failed=unresolvable))

@@ -7,9 +7,9 @@ from registry_audit.audit.judging import VersionAudit, unresolvable
 from registry_audit.audit.session import Session
 from registry_audit.audit.steps import Resolved, compare_version
 from tasks.batches import each
-from tasks.listeners import listeners_of
 from tasks.naming import named_after
 from tasks.policy import RETRIED, presentable
+from tasks.results import if_settled
 from tasks.session import Job
 
 _Downloaded = tuple[Resolved, Copy | None, Copy | None]
@@ -24,11 +24,7 @@ def compare(
     reg_models: tuple[Copy | None, ...],
 ) -> tuple[VersionAudit, ...]:
     """The row of every version of a batch, in their order. A difference is a row, never an error."""
-    rows = each(job, _compare, tuple(zip(resolved, run_models, reg_models, strict=True)), failed=_failed)
-    done = listeners_of(job.audit_id).done
-    for row in rows:
-        done(row)
-    return rows
+    return if_settled(each(job, _compare, tuple(zip(resolved, run_models, reg_models, strict=True)), failed=_failed))
 
 
 def _compare(session: Session, downloaded: _Downloaded) -> VersionAudit:

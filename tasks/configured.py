@@ -42,7 +42,7 @@ def configured_uri(name: str) -> str | None:
     if from_environment := os.environ.get(name):
         return from_environment
     variable, block = _URIS[name]
-    value = _text(_asked(Variable.get, variable, None), f"the Prefect variable {variable}")
+    value = _text(asked(Variable.get, variable, None), f"the Prefect variable {variable}")
     if value is not None and redact(value) != value:
         raise UsageError(
             f"the Prefect variable {variable} holds credentials, and whoever sees Prefect sees it: consider them "
@@ -69,13 +69,14 @@ def sign_in() -> None:
 
 def _secret(block: str) -> str | None:
     try:
-        found = _asked(Secret.load, block)
+        found = asked(Secret.load, block)
     except ValueError:  # Prefect's word for: there is no such block
         return None
     return _text(found.get(), f"the Secret block {block}")
 
 
-def _asked(ask: Any, *arguments: Any) -> Any:
+def asked(ask: Any, *arguments: Any) -> Any:
+    """Raises: Transient: the Prefect server does not answer."""
     try:
         return ask(*arguments, _sync=True)
     except httpx.HTTPError as error:

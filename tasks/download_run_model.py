@@ -12,6 +12,7 @@ from registry_audit.audit.steps import download_run_model as download
 from tasks.batches import each
 from tasks.naming import named_after
 from tasks.policy import RETRIED, presentable
+from tasks.results import if_settled
 from tasks.session import Job
 
 
@@ -29,7 +30,7 @@ def download_run_model(
     def read(session: Session, item: Resolved) -> Copy | None:
         return None if isinstance(item, VersionAudit) else download(session, item, keep_in)
 
-    return each(job, read, resolved, failed=_failed)
+    return if_settled(each(job, read, resolved, failed=_failed))
 
 
 def _failed(item: Resolved, reason: str) -> Copy | None:

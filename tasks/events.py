@@ -1,6 +1,6 @@
 """What an audit tells Prefect's event feed, for automations. Events may be lost: the ledger and the report have it all.
 
-Names and labels are a contract (deployments/README.md); add, never rename.
+Names and labels are a contract (docs/prefect-events.md); add, never rename.
 """
 
 import hashlib
@@ -11,16 +11,16 @@ from itertools import chain
 from typing import Any
 from urllib.parse import urlsplit
 
-from prefect import get_run_logger
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.events import emit_event
 
 from registry_audit.printable import printable
 from registry_audit.redact import redact
-from registry_audit.registry.translate import reason_of
 from registry_audit.report.document import AuditDocument, FindingRow, VersionRow
 from registry_audit.report.view import lede
 from registry_audit.report.words import count
 from registry_audit.rules import RULE_BY_ID
+from tasks.beside import send
 
 AUDIT_FINISHED = "registry-audit.audit.finished"
 FINDING_NEW = "registry-audit.finding.new"
@@ -66,15 +66,17 @@ _RANKS = {"low": 0, "medium": 1, "high": 2, "critical": 3}
 def tell(document: AuditDocument, audit_id: str) -> None:
     """One event for the audit, and one for each finding that is new or resolved: the worst of them, at most 300.
 
-    Waived findings and those known before are only counted. Never fails the audit.
+    Waived findings and those known before are only counted. Never fails the audit, nor holds it.
     """
-    try:
-        _tell(document, audit_id)
-    except Exception as error:  # noqa: BLE001 - an audit of hours is not lost for a message about it
-        get_run_logger().warning("the events of the audit could not be sent: %s", reason_of(error))
+
+    def emit(client: SyncPrefectClient) -> None:
+        client.api_version()  # Prefect drops events in silence where its server is away
+        _emit(document, audit_id)
+
+    send("events", "the events of the audit could not be sent", emit)
 
 
-def _tell(document: AuditDocument, audit_id: str) -> None:
+def _emit(document: AuditDocument, audit_id: str) -> None:
     registry = _Registry(document.registry.registry_uri)
     related = [registry.related(), _audit_resource(audit_id)]
     # One pass over the versions, and only what will be sent is kept.
@@ -199,7 +201,8 @@ def is_full(document: AuditDocument) -> bool:
 def _audit_payload(document: AuditDocument, audit_id: str, counted: _Counted, told: list[_Told]) -> dict[str, Any]:
     changes, ledger = document.changes, document.ledger
     shown = [one.sentence for one in told if one.event != FINDING_RESOLVED][:_NAMED_LIMIT]
-    unshown = counted.total - counted.by_event["resolved"] - len(shown)
+    standing = counted.total - counted.by_event["resolved"]
+    unshown = standing - len(shown)
     return {
         "audit_id": audit_id,
         "registry": _text(document.registry.registry_uri),
@@ -214,7 +217,8 @@ def _audit_payload(document: AuditDocument, audit_id: str, counted: _Counted, to
         "changes": changes.model_dump(mode="json") if changes else None,
         "ledger_head": ledger.head if ledger else None,
         # What a notification shows: new ones, or all that were found where there is no ledger to tell.
-        "new_or_found": counted.total - counted.by_event["resolved"],
+        "new_or_found": standing,
+        "headline": count(standing, "finding" if counted.by_event["found"] else "new finding"),
         "worst": [*shown, f"and {count(unshown, 'more finding')}"] if unshown else shown,
     }
 

@@ -21,4 +21,4 @@ def list_versions(job: Job) -> Scope:
     options = job.options
     ledger = ledger_of(options)
     session = open_session(job)
-    return begin_audit(ledger, options, list_scope(session, options), job.audit_id)
+    return begin_audit(ledger, session, options, list_scope(session, options), job.audit_id)

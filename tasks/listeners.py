@@ -16,12 +16,13 @@ def _ignore(_: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """All but `listed` and `reported` may be called from any thread."""
+    """`done` and `read` may be called from any thread."""
 
     listed: Callable[[Scope], None] = _ignore
     done: Callable[[VersionAudit], None] = _ignore
     read: Callable[[int], None] = _ignore  # so many more bytes
     reported: Callable[[AuditDocument], None] = _ignore
+    broken_off: Callable[[AuditDocument], None] = _ignore  # instead: the report on what was done
     waiting: Callable[[str], None] = _ignore  # for what
 
 

@@ -15,7 +15,7 @@ from registry_audit.migration.reading import list_registry as list_side
 from registry_audit.migration.reading import read_side as read_versions
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.report.migration.document import MigrationDocument
-from registry_audit.report.migration.render import write_migration
+from registry_audit.report.write import write_report
 from tasks.artifacts import publish_migration
 from tasks.policy import RETRIED, UNCACHED, presentable
 from tasks.session import Job, open_session
@@ -60,7 +60,7 @@ def report_migration(document: MigrationDocument, directory: Path | None) -> Non
     if directory is None:
         return
     try:
-        written = write_migration(document, directory)
+        written = write_report(document, directory)
     except OSError as error:
         raise UsageError(f"the report cannot be written to {directory}: {error.strerror}") from error
     for path in written:

@@ -9,7 +9,6 @@ from prefect import State, Task, get_run_logger
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.context import TaskRunContext
-from prefect.tasks import exponential_backoff
 
 from registry_audit.errors import AuditError, Transient
 from registry_audit.redact import redact
@@ -18,10 +17,10 @@ from registry_audit.registry.translate import reason_of
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-_FIRST_DELAY_SECONDS = 5
+_DELAY_SECONDS = 10  # a number: the UI shows a list of delays as "NaNs"
 
-# A cache keyed on names or URIs hides exactly what an audit looks for. What may be reused, the library reuses: a
-# storage that was read, while its listing stays the same.
+# A cache keyed on names or URIs hides exactly what an audit looks for. What one audit may take up of its own, until it
+# ended, `tasks.results` keeps.
 UNCACHED: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
@@ -34,7 +33,7 @@ def worth_retrying(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -
 RETRIED: dict[str, Any] = {
     **UNCACHED,
     "retries": 3,
-    "retry_delay_seconds": exponential_backoff(_FIRST_DELAY_SECONDS),
+    "retry_delay_seconds": _DELAY_SECONDS,
     "retry_jitter_factor": 0.5,
     "retry_condition_fn": worth_retrying,
 }

@@ -1,13 +1,15 @@
 """One bound on the requests to servers over all audits and all workers: a global concurrency limit of Prefect."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
+import httpx
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
 
 from registry_audit.audit.options import AuditOptions
+from tasks.beside import tried_once
 
 REQUESTS_LIMIT = (
     "registry-audit-requests"  # made by whoever wants it: prefect gcl create registry-audit-requests --limit 32
@@ -35,8 +37,15 @@ def share_of_requests(options: AuditOptions, *, of: int = 1) -> Iterator[AuditOp
     share = max(1, free // (_PART * of))
     if options.max_requests is not None:
         share = min(share, options.max_requests)
-    with concurrency(REQUESTS_LIMIT, occupy=share, lease_duration=_LEASE_SECONDS, raise_on_lease_renewal_failure=False):
+    held = ExitStack()
+    held.enter_context(
+        concurrency(REQUESTS_LIMIT, occupy=share, lease_duration=_LEASE_SECONDS, raise_on_lease_renewal_failure=False)
+    )
+    try:
         yield options.model_copy(update={"max_requests": share})
+    finally:
+        with suppress(httpx.HTTPError), tried_once():  # else it is free once the lease has run out
+            held.close()
 
 
 def split_requests(options: AuditOptions, processes: int) -> AuditOptions:

@@ -10,6 +10,7 @@ from registry_audit.registry.version import RegisteredVersion
 from tasks.batches import each
 from tasks.naming import named_after
 from tasks.policy import RETRIED, is_last_try, presentable
+from tasks.results import if_settled
 from tasks.session import Job, open_session
 
 
@@ -31,7 +32,7 @@ def resolve_batch(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[Resol
     again = [result for result in found if isinstance(result, Transient)]
     if again and not is_last_try():
         raise Transient(f"{len(again)} of {len(batch)} versions: {again[0].message}")
-    return tuple(_row(version, result) for version, result in zip(batch, found, strict=True))
+    return if_settled(tuple(_row(version, result) for version, result in zip(batch, found, strict=True)))
 
 
 def _resolve(session: Session, version: RegisteredVersion) -> Resolved | Transient:

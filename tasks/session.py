@@ -13,7 +13,9 @@ from registry_audit.cli.startup import import_library
 from registry_audit.registry.connection import Server
 from tasks.configured import sign_in
 from tasks.listeners import listeners_of
+from tasks.registry_block import sign_in_as, signed_in
 
+FIRST_LIFE = "0"
 _OPEN_AT_MOST = 8
 
 
@@ -27,7 +29,8 @@ class Job:
     server: Server
     options: AuditOptions
     audit_id: str
-    resumable: bool = False  # whether readings outlive the process
+    life: str | None = None  # of the audit: see `tasks.results`; None: nothing outlives the process
+    registry: str | None = None  # name of the block `RegistryAudit` that says who signs in
 
     @property
     def workers(self) -> int:
@@ -39,13 +42,25 @@ _open: OrderedDict[Job, Session] = OrderedDict()
 _lock = threading.Lock()
 
 
-def audit_job(options: AuditOptions, audit_id: str) -> Job:
-    return Job(options.server, options, audit_id, resumable=True)
+def job_of(options: AuditOptions, audit_id: str, life: str | None = None, registry: str | None = None) -> Job:
+    """Raises: UsageError: there is no such block."""
+    return Job(signed_in(options.server, registry), options, audit_id, life, registry)
 
 
 def work_directory(job: Job) -> Path | None:
     """Where what the audit has read and said is kept on this machine."""
-    return WorkDirectory(job.audit_id).path if job.resumable else None
+    if job.life is None:
+        return None
+    path = WorkDirectory(job.audit_id).path
+    return path if job.life == FIRST_LIFE else path / job.life
+
+
+def sign_in_for(job: Job) -> None:
+    """Have this process know who signs in. Raises: Transient: the Prefect server does not say so."""
+    if job.registry is None:
+        sign_in()
+    else:
+        sign_in_as(job.registry)
 
 
 def open_session(job: Job) -> Session:
@@ -60,7 +75,7 @@ def open_session(job: Job) -> Session:
         session = _open.get(job)
         if session is None:
             import_library()
-            sign_in()
+            sign_in_for(job)
             session = Session(
                 job.server,
                 limits=job.options.limits,
@@ -69,7 +84,7 @@ def open_session(job: Job) -> Session:
                 work_directory=work_directory(job),
                 on_bytes=listeners_of(job.audit_id).read,
                 signatures=job.options.signature_verifier(),
-                politeness=job.options.politeness(),
+                throttle=job.options.throttle(),
             )
             if job.options.quick:
                 trust_readings(session, ledger_of(job.options), job.options)
@@ -80,11 +95,9 @@ def open_session(job: Job) -> Session:
         return session
 
 
-def close_job(job: Job) -> int:
-    """Forget the Session, end what it still reads, and say how many readings did not have to be repeated."""
+def close_job(job: Job) -> None:
+    """Forget the Session, and end what it still reads."""
     with _lock:
         session = _open.pop(job, None)
-    if session is None:
-        return 0
-    session.stop()
-    return session.readings.reused_count
+    if session is not None:
+        session.stop()

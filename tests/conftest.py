@@ -1,6 +1,7 @@
 """Servers and environment of all tests. Each server starts with the first test that wants it."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -31,12 +32,14 @@ _TEST_ENVIRONMENT = {
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing of the machine's own set-up reaches a test, and a request that fails fails soon."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in its background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # or whatever is started here would not stop either
     patch = pytest.MonkeyPatch()
     for name in [name for name in os.environ if name.startswith(_FOREIGN_PREFIXES)]:
         patch.delenv(name)
     for name, value in _TEST_ENVIRONMENT.items():
         patch.setenv(name, value)
-    patch.setattr("registry_audit.patience.FIRST_PAUSE_SECONDS", 0)
+    patch.setattr("registry_audit.net.retry.FIRST_PAUSE_SECONDS", 0)
     # Tests audit what they wrote a moment ago; what a file's youth means has a test of its own.
     patch.setattr("registry_audit.stores.local._YOUNG_NS", 0)
     patch.setenv("REGISTRY_AUDIT_HOME", str(tmp_path_factory.mktemp("home")))

@@ -1,1 +1,32 @@
-"""What is said of a version: its copies read, compared, and judged by the rules."""
+"""What is said of a version: its copies read, compared, and judged by the rules.
+
+`registry_audit.audit(...)` is a function, too: see `registry_audit.public.calls.audit`.
+"""
+
+import inspect
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+
+class _CallablePackage(ModuleType):
+    """A package and a function that share their name, which Python keeps in one attribute of `registry_audit`.
+
+    https://docs.python.org/3/reference/datamodel.html#customizing-module-attribute-access
+    """
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return _function()(*arguments, **named)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(_function())
+
+
+def _function() -> Any:
+    # By name, so that what is below does not depend on what is above.
+    return import_module("registry_audit.public.calls").audit
+
+
+sys.modules[__name__].__class__ = _CallablePackage

@@ -1,9 +1,19 @@
 """What the ledger adds to a version's row."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from registry_audit.audit.comparing import Difference
 from registry_audit.verdict import BaselineStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that the ledger has of a version, apart from the audits that only read it."""
+
+    at: str  # UTC
+    kind: Literal["accepted", "found", "resolved", "waived"]
+    what: str  # one sentence
 
 
 @dataclass(frozen=True, slots=True)

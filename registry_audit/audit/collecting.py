@@ -8,6 +8,7 @@ from typing import ClassVar
 from registry_audit.audit import signatures
 from registry_audit.audit.copies import Reading
 from registry_audit.audit.meta import META_FILE, META_MAX_BYTES
+from registry_audit.audit.seal import now
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.model.digest import Hasher, digest_text
 from registry_audit.model.listing import ListedFile, Problem
@@ -30,6 +31,7 @@ class Collected:
         self._bytes = 0
         self._lock = threading.Lock()
         self._broke_off = False
+        self._began_at = now()
 
     def add(self, file: ListedFile, size: int, hasher: Hasher, content: bytes | None) -> None:
         """A file that was read to its end; `content` where that is looked into later."""
@@ -66,6 +68,7 @@ class Collected:
             signature=self._kept.get(signatures.SIGNATURE),
             meta=self._kept.get(META_FILE),
             broke_off=self._broke_off,
+            read_at=self._began_at,
         )
 
 

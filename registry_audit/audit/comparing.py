@@ -77,7 +77,8 @@ def compare(left: ModelCopy, right: ModelCopy, explain: Explain, *, by: Compared
         differences=explained,
         compared_by=by,
         compared_count=len(both),
-        linked_count=_linked_count(one, two) if local else 0,
+        # Of one directory every file is itself, which its identity says already.
+        linked_count=_linked_count(one, two) if local and left.identity != right.identity else 0,
         not_compared=not_compared,
     )
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pydantic import Base64Bytes
+
 from registry_audit.model.listing import Listing, Problem
 from registry_audit.model.manifest import Manifest, ManifestEntry, manifest_of
 from registry_audit.model.mlmodel import MLMODEL
@@ -24,13 +26,14 @@ class Reading:
     """What reading every listed file of one root gave."""
 
     entries: tuple[ManifestEntry, ...]  # sorted by path; a file that could not be read is missing here
-    mlmodel: bytes | None  # content of the root MLmodel
+    mlmodel: Base64Bytes | None  # content of the root MLmodel; bytes, and only base64 in a file
     problems: tuple[Problem, ...] = ()
     files_read: int = 0
     bytes_read: int = 0
-    signature: bytes | None = None  # content of the root model.sig
-    meta: bytes | None = None  # content of the root registered_model_meta
+    signature: Base64Bytes | None = None  # content of the root model.sig
+    meta: Base64Bytes | None = None  # content of the root registered_model_meta
     broke_off: bool = False  # a problem may pass by itself: the server, or the way to it
+    read_at: str | None = None  # UTC, to the microsecond; None where nothing was read
     trusted_since: str | None = None  # not read now: its fingerprint is that of a full reading at this time (UTC)
 
 

@@ -13,14 +13,14 @@ from typing import Generic, TypeVar
 
 from registry_audit.audit.session import Session
 from registry_audit.deadline import Deadline, OutOfTime, within
-from registry_audit.registry.transfers import submitted
+from registry_audit.net.transfers import submitted
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 _LOOK_EVERY_SECONDS = 1.0
 _SECONDS_TO_COME_BACK = 15.0  # after it was broken off
-_SECONDS_TO_STOP = 60.0
+_SECONDS_TO_STOP = 5.0  # whoever interrupts an audit may kill it soon after
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,8 @@ class _Loops(Generic[_Item, _Result]):
                     loops = {future: loop for future, loop in loops.items() if loop is not late}
                     self._start(ThreadPoolExecutor(1, thread_name_prefix="audit"), loops)
         except BaseException:
-            self._over.set()
+            with self._claiming:  # from now on nothing is kept any more
+                self._over.set()
             self._session.stop()
             wait(loops, _SECONDS_TO_STOP)
             raise
@@ -153,16 +154,16 @@ class _Loops(Generic[_Item, _Result]):
     def _claim(self, underway: _Underway[_Item]) -> bool:
         """Whether the result of an item is still wanted: only the first who asks gives it."""
         with self._claiming:
-            return self._underway.pop(underway.loop, None) is not None
+            return self._underway.pop(underway.loop, None) is not None and not self._over.is_set()
 
     def _leave_late(self) -> list[_Loop]:
         """Break off what is late, and give up what does not come back."""
-        politeness, left = self._session.connection.transfers.politeness, list[_Loop]()
-        politeness.break_off()
+        throttle, left = self._session.connection.transfers.throttle, list[_Loop]()
+        throttle.break_off()
         for underway in list(self._underway.values()):
             over_seconds = -underway.deadline.left_seconds
             if over_seconds > 0:
-                politeness.break_off(underway.deadline)
+                throttle.break_off(underway.deadline)
             if over_seconds > _SECONDS_TO_COME_BACK and self._claim(underway):
                 underway.loop.is_left_alone = True
                 left.append(underway.loop)

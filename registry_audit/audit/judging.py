@@ -1,9 +1,10 @@
 """The rules applied to one version: what was resolved, read and compared becomes a verdict and findings."""
 
+import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from registry_audit.audit.baseline import BaselineView
+from registry_audit.audit.baseline import BaselineView, Event
 from registry_audit.audit.comparing import Comparison
 from registry_audit.audit.copies import Copy, CopyFailure, ModelCopy, Role
 from registry_audit.audit.lineage import lineage_problems
@@ -15,6 +16,7 @@ from registry_audit.model.mlmodel import MLMODEL, InvalidMLmodel, MLmodel, missi
 from registry_audit.printable import printable
 from registry_audit.registry.resolve import Lost, ResolvedVersion
 from registry_audit.registry.runs import RunState
+from registry_audit.registry.storage import DBFS
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.rules import RULE_BY_ID, RUN_DELETED
 from registry_audit.verdict import Severity, Storage, Verdict
@@ -61,11 +63,20 @@ class VersionAudit:
     broke_off: bool = False  # what kept it from being read may pass by itself: worth another try
     not_seen: tuple[str, ...] = ()  # places where no model is, and nothing else shows that one should be
     only_listed: bool = False  # no byte was looked for: what reading would show is not known
+    of_one_copy: bool = False  # the other copy was not asked for: no verdict on the two
     signature: SignatureView | None = None  # None where no copy holds one
+    life: tuple[Event, ...] = ()  # the newest events, oldest first; without a ledger none
+    seconds: float | None = field(default=None, compare=False)  # that its steps took
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
         return self.findings
+
+    @property
+    def read_at(self) -> str | None:
+        """UTC, to the microsecond: when the copy that was read first was begun; None where no byte was read."""
+        times = [copy.read_at for copy in (self.run_model, self.reg_model) if copy is not None and copy.read_at]
+        return min(times, default=None)
 
 
 def judge(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Comparison | None) -> VersionAudit:
@@ -90,6 +101,7 @@ def judge(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compariso
     readable = [copy for copy in (run, reg) if isinstance(copy, ModelCopy) and copy.has_mlmodel]
     moved = _forgotten_in_a_move(resolved, run, reg)
     problems += [moved] if moved else []
+    problems += _below_its_root(version, run, reg)
     problems += run_problems(resolved, bool(readable))
     # Where the source now leads to another model, that this one names another run goes without saying.
     problems += lineage_problems(version, [copy for copy in readable if copy is reg or not redirected])
@@ -158,10 +170,28 @@ def problems_of_copy(resolved: ResolvedVersion, copy: Copy) -> list[Problem]:
     else:
         problems += _copy_problems(copy, version.status == "READY")
         problems += lineage_problems(version, [copy])
+        problems += _below_its_root(version, copy, copy)
     problems += run_problems(resolved, isinstance(copy, ModelCopy) and copy.has_mlmodel)
     if version.status != "READY":
         problems.append(Problem("RA006", f"its status is {printable(version.status)}", blocks=False))
     return problems
+
+
+def judge_one_copy(resolved: ResolvedVersion, copy: Copy) -> VersionAudit:
+    """The row of a version of whose two copies only this one was asked for: there is no verdict on the pair."""
+    summary = summary_of(copy) if isinstance(copy, ModelCopy) else None
+    of_run = copy.role is Role.RUN_MODEL
+    return VersionAudit(
+        version=resolved.version,
+        verdict=Verdict.SKIPPED,
+        reason=f"only its {copy.role.words} was asked for",
+        storage=resolved.storage,
+        run_model=summary if of_run else None,
+        reg_model=None if of_run else summary,
+        comparison=None,
+        findings=findings_of(resolved.version, problems_of_copy(resolved, copy)),
+        of_one_copy=True,
+    )
 
 
 def verdict_of(
@@ -306,6 +336,31 @@ def _forgotten_in_a_move(resolved: ResolvedVersion, run: Copy, reg: Copy) -> Pro
     return Problem("RA010", f"{places}, and only the {there.role.words} is there: was the other forgotten in a move?")
 
 
+def _below_its_root(version: RegisteredVersion, run: Copy, reg: Copy) -> list[Problem]:
+    """A model at `runs:/RUN/NAME` that is a LoggedModel alone: MLflow serves all of a repository one directory down.
+
+    That is what is asked for with `models:/`, and with a source that ends with a slash.
+    Source: mlflow RunsArtifactRepository.download_artifacts.
+    """
+    if reg.role is Role.REG_MODEL and _is_logged_model_alone(reg):
+        uri, asked = reg.location.uri, f"models:/{version.name}/{version.version}"
+    elif run.role is Role.RUN_MODEL and _is_logged_model_alone(run) and run.location.roots[0].endswith("/"):
+        uri = asked = run.location.uri
+    else:
+        return []
+    message = (
+        f"{printable(uri)} is a LoggedModel: for {printable(asked)} MLflow serves it one directory down, "
+        "with no MLmodel at the root, and nobody can load it by its name"
+    )
+    return [Problem("RA015", message, blocks=False)]
+
+
+def _is_logged_model_alone(copy: Copy) -> bool:
+    """Not laid over a directory of the run."""
+    storages = copy.location.storages
+    return isinstance(copy, ModelCopy) and len(storages) == 2 and storages[0] != copy.identity == storages[1]
+
+
 def _is_gone(copy: Copy) -> bool:
     if isinstance(copy, CopyFailure):
         return copy.not_seen
@@ -325,7 +380,9 @@ def run_problems(resolved: ResolvedVersion, bytes_exist: bool) -> list[Problem]:
     run_id = printable(resolved.version.run_id or "")
     match resolved.run:
         case RunState.DELETED if not any(problem.rule == RUN_DELETED.id for problem in resolved.problems):
-            remedy = f"Restore it before the next `mlflow gc`: mlflow runs restore --run-id {run_id}"
+            in_databricks = any(storage.kind == DBFS for storage in resolved.run_model.storages)
+            end = "Databricks removes it for good" if in_databricks else "the next `mlflow gc`"
+            remedy = f"Restore it before {end}: mlflow runs restore --run-id {shlex.quote(run_id)}"
             return [Problem("RA004", f"its run {run_id} is in the trash", blocks=False, remedy=remedy)]
         case RunState.MISSING if bytes_exist:
             return [Problem("RA005", f"its run {run_id} no longer exists", blocks=False)]

@@ -26,7 +26,7 @@ def judge_listed(resolved: ResolvedVersion, run: Copy, reg: Copy) -> VersionAudi
         *(Problem("RA009", f"{copy.role.words}: {copy.reason}") for copy in failures),
         *map(model_missing, empty),
     ]
-    if resolved.run_model.through_version and resolved.storage is Storage.SEPARATE:
+    if resolved.run_model.through_version and resolved.storage is Storage.SEPARATE and not resolved.was_copied:
         source = printable(resolved.run_model.uri)
         problems.append(Problem("RA010", f"its source {source} now leads to another storage than its download URI"))
     problems += run_problems(resolved, any(copy.has_mlmodel for copy in copies))

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import yaml
 
 from registry_audit.model.mlmodel import InvalidMLmodel, parse_mlmodel
+from registry_audit.model.yaml_text import UnreadableYaml, read_yaml
 
 META_FILE = "registered_model_meta"
 META_MAX_BYTES = 4096  # a name and a number; anything larger was not written by MLflow
@@ -26,9 +27,9 @@ def is_written_by_mlflow(meta: bytes | None, mlmodel: bytes | None) -> bool:
     if meta is None or len(meta) > META_MAX_BYTES or mlmodel is None:
         return False
     try:
-        said = yaml.safe_load(meta.decode("utf-8"))
+        said = read_yaml(meta.decode("utf-8"))
         named = META_FILE in repr(parse_mlmodel(mlmodel).fields)
-    except (yaml.YAMLError, ValueError, RecursionError, InvalidMLmodel):
+    except (UnicodeDecodeError, UnreadableYaml, InvalidMLmodel):
         return False
     if named or not isinstance(said, dict) or set(said) != _KEYS:
         return False

@@ -5,15 +5,18 @@ from collections.abc import Callable, Container, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from registry_audit.audit.signatures import SignatureVerifier
+from registry_audit.config import MAX_REGISTRY_NAME
+from registry_audit.errors import UsageError
+from registry_audit.home import usual_ledger_url
 from registry_audit.model.limits import Limits
+from registry_audit.net.throttle import Throttle
 from registry_audit.registry.connection import Server
 from registry_audit.registry.listed import ListedVersions
-from registry_audit.registry.politeness import Politeness
 from registry_audit.verdict import Severity
 
 DEFAULT_WORKERS = 8
@@ -27,7 +30,9 @@ class AuditOptions(BaseModel):
 
     tracking_uri: str = Field(min_length=1, repr=False)
     registry_uri: str | None = Field(default=None, repr=False)
-    registry_name: str | None = Field(default=None, min_length=1, max_length=200)  # what a ledger is to know it by
+    registry_name: str | None = Field(
+        default=None, min_length=1, max_length=MAX_REGISTRY_NAME
+    )  # what a ledger is to know it by
     models: tuple[str, ...] = ()  # names, or glob patterns on the name, case-sensitive; none means all
     filter: str | None = None  # MLflow's own filter for search_model_versions
     latest: PositiveInt | None = None  # only so many highest versions of each model
@@ -36,7 +41,8 @@ class AuditOptions(BaseModel):
     liveness: bool = False  # read no byte: say only what listings tell
     full_every: PositiveInt | None = None  # days after which `quick` reads in full all the same
     accept_new: bool = False
-    ledger: str | None = Field(default=None, repr=False)  # SQLAlchemy URL; None keeps no memory
+    # SQLAlchemy URL; by default the one that the commands use, and None for no memory.
+    ledger: str | None = Field(default_factory=usual_ledger_url, repr=False)
     signing_key: str | None = Field(
         default=None, min_length=1
     )  # file of a public key that signatures in models are verified with
@@ -94,9 +100,9 @@ class AuditOptions(BaseModel):
             return None
         return SignatureVerifier(key=Path(key) if key else None, certificate_chain=Path(chain) if chain else None)
 
-    def politeness(self, around: Callable[[], AbstractContextManager[object]] = nullcontext) -> Politeness:
+    def throttle(self, around: Callable[[], AbstractContextManager[object]] = nullcontext) -> Throttle:
         """Args: around: entered for as long as a request is in flight, to keep to limits that processes share."""
-        return Politeness(self.max_requests, self.max_bytes_per_second, around=around)
+        return Throttle(self.max_requests, self.max_bytes_per_second, around=around)
 
     def reported(self) -> dict[str, object]:
         """What a report states: all that changes what an audit says, nothing that only changes how fast."""
@@ -179,3 +185,17 @@ def _part_of(name: str, version: str, parts: int) -> int:
     """1 to `parts`: always the same for one version, so that `parts` runs cover everything exactly once."""
     digest = hashlib.sha256(f"{name}\n{version}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") % parts + 1
+
+
+def checked_options(**fields: Any) -> AuditOptions:
+    """Options from Python, or from a flow's parameters.
+
+    Raises:
+        UsageError: a field is unknown, has no such value, or contradicts another; the message begins with its name.
+    """
+    try:
+        return AuditOptions(**fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = "".join(f"{part}: " for part in first["loc"][:1])
+        raise UsageError(name + str(first["msg"]).removeprefix("Value error, ")) from None

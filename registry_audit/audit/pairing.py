@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from registry_audit.audit.comparing import Comparison, compare
 from registry_audit.audit.copies import Copy, ModelCopy, Role
 from registry_audit.audit.expected import across_servers
-from registry_audit.audit.judging import Finding, findings_of, problems_of_copy, verdict_of
+from registry_audit.audit.judging import Finding, findings_of, problems_of_copy, sorted_findings, verdict_of
 from registry_audit.audit.session import Session
 from registry_audit.audit.steps import compare_copies
 from registry_audit.errors import Stopped, UsageError
@@ -13,7 +13,9 @@ from registry_audit.model.listing import Problem
 from registry_audit.printable import printable
 from registry_audit.registry.resolve import Location, ResolvedVersion
 from registry_audit.registry.translate import reason_of
-from registry_audit.verdict import Storage, Verdict
+from registry_audit.registry.version import RegisteredVersion
+from registry_audit.rules import LINEAGE_MISMATCH
+from registry_audit.verdict import Severity, Storage, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,14 @@ def _compared(
         storage=storage,
         comparison=comparison,
     )
-    findings = tuple(findings_of(version.version, found) for version, found in zip(resolved, problems, strict=True))
+    findings = tuple(_weighed(version.version, found) for version, found in zip(resolved, problems, strict=True))
     return PairAudit(role, verdict, reason, storage, (left, right), comparison, (findings[0], findings[1]))
+
+
+def _weighed(version: RegisteredVersion, problems: list[Problem]) -> tuple[Finding, ...]:
+    """The findings of one side. Which run `MLmodel` names is no difference between the sides: it is only said."""
+    findings = findings_of(version, problems)
+    return sorted_findings(replace(f, severity=Severity.LOW) if f.rule == LINEAGE_MISMATCH.id else f for f in findings)
 
 
 def _narrowed_pair(

@@ -1,6 +1,7 @@
 """Bytes to digests. Each file is read once; two copies may be compared and digested in the same pass."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, nullcontext
 from functools import partial
@@ -11,13 +12,13 @@ from registry_audit.audit.collecting import Collected, Kept, Pulse
 from registry_audit.audit.copies import Reading
 from registry_audit.audit.lockstep import equal, in_lockstep
 from registry_audit.audit.turns import Turns
-from registry_audit.errors import BodyEndedEarly, CouldNotVerify, UsageError
+from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.model.digest import DigestedApart, Hasher, new_hasher
 from registry_audit.model.listing import ListedFile, Listing
-from registry_audit.patience import patiently
+from registry_audit.net.read_buffer import ReadBuffer
+from registry_audit.net.retry import retried
+from registry_audit.net.transfers import Transfers
 from registry_audit.printable import printable
-from registry_audit.registry.memory import Memory
-from registry_audit.registry.transfers import Transfers
 from registry_audit.stores.base import Store, Unreadable, transfers_of
 from registry_audit.stores.local import LocalStore, same_file
 
@@ -102,15 +103,13 @@ def _do(work: Iterable[_Work], transfers: Transfers | None, turns: Turns | None)
 
 def _read_one(store: Store, file: ListedFile, collected: Collected, keep_in: Path | None = None) -> None:
     with collected.problems_of(file):
-        patiently(
-            partial(_read_whole, store, file, collected, keep_in), on=getattr(store, "tried_again_on", BodyEndedEarly)
-        )
+        retried(partial(_read_whole, store, file, collected, keep_in), pause=_pause_of(store))
 
 
 def _read_whole(store: Store, file: ListedFile, collected: Collected, keep_in: Path | None) -> None:
     hasher, size, kept = _hasher(store, file, collected.algorithm), 0, Kept(file)
-    with _help(store, file) as memory:
-        with _destination(keep_in, file.path) as out, closing(store.read(file, memory)) as chunks:
+    with _help(store, file) as buffer:
+        with _destination(keep_in, file.path) as out, closing(store.read(file, buffer)) as chunks:
             for chunk in chunks:
                 hasher.update(chunk)
                 size += len(chunk)
@@ -163,14 +162,19 @@ def _read_in_lockstep(
 
 
 @contextlib.contextmanager
-def _help(store: Store, file: ListedFile) -> Iterator[Memory | None]:
-    """What there is for the reading of one file: memory, and of the audit's transfers threads for a large one."""
+def _help(store: Store, file: ListedFile) -> Iterator[ReadBuffer | None]:
+    """What there is for the reading of one file: memory for a large one of a disk, a thread for that of a server."""
     transfers = transfers_of(store)
     if transfers is None:
-        yield Memory() if _is_large(file) else None
+        yield ReadBuffer() if _is_large(file) else None
         return
-    with transfers.memory() as memory, transfers.large_file() if _is_large(file) else nullcontext():
-        yield memory
+    with transfers.large_file() if _is_large(file) else nullcontext():
+        yield None
+
+
+def _pause_of(store: Store) -> Callable[[float], None]:
+    transfers = transfers_of(store)
+    return time.sleep if transfers is None else transfers.throttle.pause
 
 
 def _hasher(store: Store, file: ListedFile, algorithm: str) -> Hasher:

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from functools import cache
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -29,14 +29,32 @@ def row_spool(directory: Path | None, in_memory: int | None = None) -> Spool[Ver
 
 
 def encode_row(audit: VersionAudit) -> str:
-    """One line of ASCII. Law: `decode_row(encode_row(audit)) == audit`, whatever its names hold."""
-    return json.dumps(_adapter().dump_python(audit, mode="json"))
+    return _ROWS.encode(audit)
 
 
 def decode_row(line: str) -> VersionAudit:
-    return _adapter().validate_python(json.loads(line))
+    return _ROWS.decode(line)
 
 
-@cache
-def _adapter() -> TypeAdapter[VersionAudit]:
-    return TypeAdapter(VersionAudit)
+_T = TypeVar("_T")
+
+
+class Codec(Generic[_T]):
+    """Values of one type as a line of ASCII each. Law: `decode(encode(value)) == value`, whatever its names hold."""
+
+    def __init__(self, kind: Any) -> None:
+        self._kind = kind
+
+    def encode(self, value: _T) -> str:
+        return json.dumps(self._adapter.dump_python(value, mode="json"), separators=(",", ":"))
+
+    def decode(self, line: str) -> _T:
+        """Raises: ValueError: it is no value of this type."""
+        return self._adapter.validate_python(json.loads(line))
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[_T]:
+        return TypeAdapter(self._kind)
+
+
+_ROWS = Codec[VersionAudit](VersionAudit)

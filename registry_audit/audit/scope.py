@@ -9,7 +9,7 @@ from registry_audit.audit.options import WILDCARDS, AuditOptions, ModelChoice, s
 from registry_audit.audit.session import Session
 from registry_audit.deadline import Deadline
 from registry_audit.errors import AuditError, NotFound, Transient
-from registry_audit.patience import patiently
+from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.registry.connection import Connection, must_listen, server_version
 from registry_audit.registry.version import Key, RegisteredVersion
@@ -39,6 +39,12 @@ class Scope:
         return self.listed_whole and not self.idle
 
 
+def nothing_listed(options: AuditOptions) -> Scope:
+    """Of an audit that has not listed anything yet."""
+    registry_uri = options.registry_uri or options.tracking_uri
+    return Scope((), options.tracking_uri, registry_uri, None, 0, listed_whole=False)
+
+
 def list_scope(session: Session, options: AuditOptions) -> Scope:
     """List the registry and choose, in the time that there is for it.
 
@@ -53,7 +59,7 @@ def list_scope(session: Session, options: AuditOptions) -> Scope:
 def _list_scope(session: Session, options: AuditOptions) -> Scope:
     connection = session.connection
     must_listen(connection)
-    server = patiently(lambda: server_version(connection))
+    server = retried(lambda: server_version(connection))
     listing = list_versions(connection, options.filter, max_versions=options.max_versions)
     names = {version.name for version in listing.versions} if options.models else set()
     there = names | {text for text in options.models if text not in names and _is_model(connection, text)}
@@ -62,7 +68,7 @@ def _list_scope(session: Session, options: AuditOptions) -> Scope:
     missing = []
     for name in sorted(choice.exact - there):
         try:
-            patiently(partial(require_model, connection, name))
+            retried(partial(require_model, connection, name))
         except NotFound:
             if options.ledger is None:
                 raise
@@ -91,7 +97,7 @@ def _is_model(connection: Connection, text: str) -> bool:
     if not WILDCARDS.intersection(text):
         return False
     try:
-        patiently(partial(require_model, connection, text))
+        retried(partial(require_model, connection, text))
     except Transient:
         raise
     except AuditError:  # it is no name; or it is one that is denied, as any pattern would be

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from registry_audit import deadline
 from registry_audit.audit.readings import ReadingCache
@@ -14,13 +14,14 @@ from registry_audit.audit.signatures import SignatureVerifier
 from registry_audit.audit.turns import Turns
 from registry_audit.deadline import Deadline
 from registry_audit.errors import Stopped
+from registry_audit.model.digest import new_hasher
 from registry_audit.model.limits import Limits
 from registry_audit.model.manifest import Manifest
+from registry_audit.net.throttle import Throttle
+from registry_audit.net.transfers import Transfers
 from registry_audit.registry.connection import Connection, Server, answers, connect
 from registry_audit.registry.downloads import DownloadUris
-from registry_audit.registry.politeness import Politeness
 from registry_audit.registry.runs import Runs
-from registry_audit.registry.transfers import Transfers
 from registry_audit.registry.version import RegisteredVersion
 
 _ASKED_EVERY_SECONDS = 2.0
@@ -49,7 +50,10 @@ class NothingTrusted:
 
 
 class Session:
-    """One audit's connection, what it knows of runs, and what it has read. Safe to share between threads."""
+    """One audit's connection, what it knows of runs, and what it has read. Safe to share between threads.
+
+    Its threads end with `stop`, or where a `with` ends that it is the context of.
+    """
 
     def __init__(
         self,
@@ -61,7 +65,7 @@ class Session:
         only_list: bool = False,
         on_bytes: Callable[[int], None] = lambda count: None,
         signatures: SignatureVerifier | None = None,
-        politeness: Politeness | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
         """
         Args:
@@ -69,9 +73,10 @@ class Session:
             work_directory: where this audit's readings outlive the process, so that it can be resumed.
             signatures: verifies the signatures in models; None only reports them.
             on_bytes: told of every so many bytes read, from any thread.
-            politeness: bounds on what is asked of the servers; its `around` keeps to those that processes share.
+            throttle: bounds on what is asked of the servers; its `around` keeps to those that processes share.
         """
-        self.connection: Connection = connect(server, Transfers(politeness))
+        new_hasher(algorithm)  # a package that it needs and that is missing is said before a server is asked
+        self.connection: Connection = connect(server, Transfers(throttle))
         self.runs = Runs(self.connection)
         self.downloads = DownloadUris(self.connection)
         self.turns = Turns()
@@ -85,6 +90,12 @@ class Session:
         self._stopping = threading.Event()
         self._threads: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def prefetch(self, versions: Iterable[RegisteredVersion]) -> None:
         """Ask with few requests what auditing these versions, some hundreds, will want to know."""

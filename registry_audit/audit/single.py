@@ -1,13 +1,14 @@
 """One version, or one pair of versions, from what a person typed to what is said of it."""
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from registry_audit.audit.copies import Copy, CopyFailure, Role
 from registry_audit.audit.in_time import in_time
-from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.judging import Finding, VersionAudit, judge_one_copy
 from registry_audit.audit.pairing import PairAudit, compare_pair, location_of
 from registry_audit.audit.session import Session
 from registry_audit.audit.steps import (
@@ -21,11 +22,12 @@ from registry_audit.audit.steps import (
 )
 from registry_audit.deadline import OutOfTime
 from registry_audit.errors import UsageError
-from registry_audit.patience import patiently
+from registry_audit.net.retry import retried
 from registry_audit.refs import Selector, parse_selector
 from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.registry.versions import find_version
+from registry_audit.verdict import Storage
 
 _MARKER = ".registry-audit-downloads"
 
@@ -36,6 +38,33 @@ class VersionPair:
 
     resolved: tuple[ResolvedVersion, ResolvedVersion]
     pairs: tuple[PairAudit, ...]  # run models first
+    versions: tuple[VersionAudit, VersionAudit]  # each for itself, as `check` would say; see `judge_by_itself`
+
+    def said_of(self, index: int) -> tuple[Finding, ...]:
+        """Every finding of one of the two versions, each once, however many of its copies have it: pairs' first."""
+        of_pairs = (finding for pair in self.pairs for finding in pair.findings[index])
+        return tuple(dict.fromkeys((*of_pairs, *self.beside_the_pairs(index))))
+
+    def beside_the_pairs(self, index: int) -> tuple[Finding, ...]:
+        """What no pair says: its own two copies differ, its bytes are not those of its baseline."""
+        said = {_what(finding) for pair in self.pairs for finding in pair.findings[index]}
+        return tuple(finding for finding in self.versions[index].findings if _what(finding) not in said)
+
+    def with_versions(self, one: VersionAudit, two: VersionAudit) -> "VersionPair":
+        """With these rows, and what they know of the life of a finding. Its severity in a pair stays what it is."""
+        known = [{_what(finding): finding for finding in row.findings} for row in (one, two)]
+        pairs = []
+        for pair in self.pairs:
+            first, second = (
+                tuple(replace(life.get(_what(finding), finding), severity=finding.severity) for finding in found)
+                for life, found in zip(known, pair.findings, strict=True)
+            )
+            pairs.append(replace(pair, findings=(first, second)))
+        return replace(self, pairs=tuple(pairs), versions=(one, two))
+
+
+def _what(finding: Finding) -> tuple[str, str | None, str]:
+    return finding.rule, finding.path, finding.message
 
 
 def check_version(session: Session, model: str, version_or_stage: str, download_dir: Path | None) -> VersionAudit:
@@ -51,7 +80,7 @@ def check_version(session: Session, model: str, version_or_stage: str, download_
     """
     until, connection = session.deadline(), session.connection
     wanted = partial(find_version, connection, model, parse_selector(version_or_stage))
-    version = in_time(session, lambda: patiently(wanted), deadline=until)
+    version = in_time(session, lambda: retried(wanted), deadline=until)
     if download_dir is not None:
         prepare_download_dir(download_dir)
 
@@ -79,7 +108,7 @@ def find_and_resolve(session: Session, model: str, selector: Selector) -> Resolv
     """
 
     def resolved() -> ResolvedVersion:
-        return must_resolve(session, patiently(partial(find_version, session.connection, model, selector)))
+        return must_resolve(session, retried(partial(find_version, session.connection, model, selector)))
 
     return in_time(session, resolved, deadline=session.deadline())
 
@@ -97,14 +126,30 @@ def compare_versions(
         UsageError: the download directory holds something else, or neither model holds its native model.
     """
     prepare_download_dir(download_dir)
-    pairs = []
+    pairs, copies = [], (dict[Role, Copy](), dict[Role, Copy]())
     for role in roles:
-        one, two = (
-            _fetched(session, role, version, kept_path(download_dir, role, version, f"server_{n}"))
-            for n, (session, version) in enumerate(zip(sessions, resolved, strict=True), 1)
-        )
-        pairs.append(compare_pair(sessions[0], role, resolved, (one, two), native_models))
-    return VersionPair(resolved, tuple(pairs))
+        for n, (session, version) in enumerate(zip(sessions, resolved, strict=True), 1):
+            kept = kept_path(download_dir, role, version, f"server_{n}")
+            copies[n - 1][role] = _fetched(session, role, version, kept)
+        both = copies[0][role], copies[1][role]
+        pairs.append(compare_pair(sessions[0], role, resolved, both, native_models))
+    one, two = map(judge_by_itself, sessions, resolved, copies)
+    return VersionPair(resolved, tuple(pairs), (one, two))
+
+
+def judge_by_itself(session: Session, resolved: ResolvedVersion, copies: Mapping[Role, Copy]) -> VersionAudit:
+    """The row of one of two versions, from the copies that comparing it with the other one took.
+
+    Where a separate copy was skipped the row says what there is to say of the other one, as `skipped`.
+    """
+    run, reg = copies.get(Role.RUN_MODEL), copies.get(Role.REG_MODEL)
+    if resolved.storage is Storage.SHARED and run is None and reg is not None:
+        run, reg = replace(reg, role=Role.RUN_MODEL, location=resolved.run_model), None
+    if run is not None and (reg is not None or resolved.storage is Storage.SHARED):
+        whole = run  # a name that stays what it is now
+        return in_a_row(resolved.version, lambda: compare_version(session, resolved, whole, reg))
+    (only,) = copies.values()
+    return in_a_row(resolved.version, lambda: judge_one_copy(resolved, only))
 
 
 def _fetched(session: Session, role: Role, version: ResolvedVersion, keep_in: Path) -> Copy:
@@ -120,8 +165,10 @@ def kept_path(download_dir: Path, role: Role, resolved: ResolvedVersion, server:
 
     The name comes from the server: anything that is no plain file name becomes `model`.
     """
-    roots = location_of(resolved, role).roots
-    name = roots[-1].rstrip("/").rpartition("/")[2] if roots else ""
+    location = location_of(resolved, role)
+    root = location.roots[-1] if location.roots else ""
+    # What is reached by a version's name has a location of its own all the same.
+    name = (location.uri if root.startswith("models:/") else root).rstrip("/").rpartition("/")[2]
     plain = name.isascii() and name.replace("-", "").replace("_", "").replace(".", "").isalnum()
     return download_dir / role.value / server / (name if plain and not name.startswith(".") else "model")
 

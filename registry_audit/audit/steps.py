@@ -4,6 +4,7 @@ Each is a function of values, so that a Prefect task, a thread or a test runs it
 audited goes through all of them and comes out as a row with its reason.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -21,9 +22,9 @@ from registry_audit.audit.session import Session
 from registry_audit.audit.signed import with_signature
 from registry_audit.audit.trusting import trusted_reading
 from registry_audit.errors import AuditError, CouldNotVerify, LedgerError, Stopped, Transient
-from registry_audit.patience import patiently
+from registry_audit.net.retry import retried
 from registry_audit.printable import printable
-from registry_audit.redact import redact
+from registry_audit.redact import redact_location
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.resolve import Location, Lost, ResolvedVersion, resolve_version
 from registry_audit.registry.translate import reason_of, translated
@@ -46,7 +47,7 @@ def must_resolve(session: Session, version: RegisteredVersion) -> ResolvedVersio
     if version.doubt is not None:
         raise CouldNotVerify(version.doubt)
     with session.turns.given_up() if session.connection.is_http else session.turns.taken():
-        return patiently(lambda: resolve_version(session.connection, version, session.runs, session.downloads))
+        return retried(lambda: resolve_version(session.connection, version, session.runs, session.downloads))
 
 
 def resolve(session: Session, version: RegisteredVersion) -> Resolved:
@@ -100,9 +101,9 @@ def download_both(session: Session, resolved: ResolvedVersion) -> tuple[Copy, Co
     """The same two; where both are streamed they are read together, which digests equal bytes only once."""
     if resolved.storage is Storage.SHARED or session.only_list or _local_pair(resolved):
         return download_run_model(session, resolved), download_reg_model(session, resolved)
-    run = _listed(session, Role.RUN_MODEL, resolved.run_model)
-    reg = _listed(session, Role.REG_MODEL, resolved.reg_model)
-    if isinstance(run, _Listed) and isinstance(reg, _Listed) and run.is_streamed and reg.is_streamed:
+    run = list_copy(session, Role.RUN_MODEL, resolved.run_model)
+    reg = list_copy(session, Role.REG_MODEL, resolved.reg_model)
+    if isinstance(run, ListedCopy) and isinstance(reg, ListedCopy) and run.is_streamed and reg.is_streamed:
         one, two = _read(session, run, reg)
     else:
         one, two = (copy if isinstance(copy, CopyFailure) else _read(session, copy)[0] for copy in (run, reg))
@@ -160,11 +161,16 @@ def audit_version(session: Session, version: RegisteredVersion) -> VersionAudit:
 
 def audit_with_copies(session: Session, version: RegisteredVersion) -> AuditedVersion:
     """The same for a caller that wants more of the copies than a row keeps."""
+    began = time.monotonic()
     resolved = resolve(session, version)
-    if isinstance(resolved, VersionAudit):
-        return AuditedVersion(resolved)
-    found = in_a_row(version, lambda: _audit_resolved(session, resolved))
-    return AuditedVersion(found) if isinstance(found, VersionAudit) else found
+    found: AuditedVersion | VersionAudit = (
+        resolved
+        if isinstance(resolved, VersionAudit)
+        else in_a_row(version, lambda: _audit_resolved(session, resolved))
+    )
+    audited = AuditedVersion(found) if isinstance(found, VersionAudit) else found
+    seconds = round(time.monotonic() - began, 3)
+    return replace(audited, audit=replace(audited.audit, seconds=seconds))
 
 
 def _audit_resolved(session: Session, resolved: ResolvedVersion) -> AuditedVersion:
@@ -208,14 +214,16 @@ def fetch(
 ) -> Copy:
     """One copy, listed and read."""
     with _turn(session, location):
-        listed = _listed(session, role, location, keep_in)
+        listed = list_copy(session, role, location, keep_in)
         if isinstance(listed, CopyFailure):
             return listed
         return listed.copy if only_listed or session.only_list else _read(session, listed, keep_in=keep_in)[0]
 
 
 @dataclass(frozen=True, slots=True)
-class _Listed:
+class ListedCopy:
+    """A copy that was listed and not read yet, with the store that reads it."""
+
     store: Store
     copy: ModelCopy
 
@@ -224,24 +232,31 @@ class _Listed:
         return transfers_of(self.store) is not None
 
 
-def _listed(session: Session, role: Role, location: Location, keep_in: Path | None = None) -> _Listed | CopyFailure:
+def list_copy(
+    session: Session, role: Role, location: Location, keep_in: Path | None = None
+) -> ListedCopy | CopyFailure:
+    """One copy, listed within the limits of the session.
+
+    Args:
+        keep_in: where its files are to be kept.
+    """
     if not location.roots:
         return CopyFailure(role, location, "")
     try:
-        with translated(f"open the storage {printable(redact(location.uri))}"):
+        with translated(f"open the storage {printable(redact_location(location.uri))}"):
             store = open_store(session.connection, location, session.runs)
-        listing = patiently(store.root_listing if session.only_list else lambda: store.listing(session.limits))
+        listing = retried(store.root_listing if session.only_list else lambda: store.listing(session.limits))
     except (Stopped, LedgerError):
         raise
     except Exception as error:  # noqa: BLE001 - the other copy can still be looked at
         return _failure(role, location, error)
     directory = keep_in or store.directory
-    return _Listed(
+    return ListedCopy(
         store, ModelCopy(role, location, store.identity, listing, None, str(directory) if directory else None)
     )
 
 
-def _read(session: Session, *listed: _Listed, keep_in: Path | None = None) -> tuple[Copy, ...]:
+def _read(session: Session, *listed: ListedCopy, keep_in: Path | None = None) -> tuple[Copy, ...]:
     """What was listed, read: one copy, or two together as far as nobody else reads or has read them."""
     try:
         known = [None if keep_in else trusted_reading(session, one.store, one.copy) for one in listed]
@@ -256,11 +271,11 @@ def _read(session: Session, *listed: _Listed, keep_in: Path | None = None) -> tu
         return tuple(replace(one.copy, reading=found or next(fresh)) for one, found in zip(listed, known, strict=True))
     except (Stopped, LedgerError):
         raise
-    except Exception as error:  # noqa: BLE001 - see `_listed`
+    except Exception as error:  # noqa: BLE001 - see `list_copy`
         return tuple(_failure(one.copy.role, one.copy.location, error) for one in listed)
 
 
-def _readings(session: Session, listed: Sequence[_Listed], keep_in: Path | None) -> tuple[Reading, ...]:
+def _readings(session: Session, listed: Sequence[ListedCopy], keep_in: Path | None) -> tuple[Reading, ...]:
     algorithm, pulse, turns = session.algorithm, session.pulse, session.turns
     if len(listed) == 2:
         one, two = listed

@@ -22,6 +22,7 @@ class CopySummary:
     bytes_read: int
     trusted_since: str | None  # UTC; not read now: its fingerprint is that of a full reading at this time
     directory: str | None  # where its files are on this machine
+    read_at: str | None = None  # UTC; when the reading began; None where no byte was read, or the bytes are trusted
     meta_is_mlflows: bool = False  # its registered_model_meta was read, and says exactly what MLflow writes
 
 
@@ -39,6 +40,7 @@ def summary_of(copy: ModelCopy) -> CopySummary:
         was_read=reading is not None,
         files_read=reading.files_read if reading else 0,
         bytes_read=reading.bytes_read if reading else 0,
+        read_at=reading.read_at if reading and not reading.trusted_since else None,
         trusted_since=reading.trusted_since if reading else None,
         directory=copy.directory,
         meta_is_mlflows=reading is not None and is_written_by_mlflow(reading.meta, reading.mlmodel),

@@ -3,10 +3,12 @@
 import contextlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from registry_audit.audit.seal import KEPT_FOR
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 
@@ -19,7 +21,8 @@ _held: set[Path] = set()  # by this process: a flow that runs in it is part of t
 class WorkDirectory:
     """Named by the audit's id, so that the same id finds what an interrupted audit has read.
 
-    Only an audit that succeeded removes it. Who cannot go on, for whatever reason, leaves everything in place.
+    Only an audit that could say all it was asked removes it. One that cannot go on, or is incomplete, leaves everything
+    in place, for a day.
     """
 
     def __init__(self, audit_id: str | None) -> None:
@@ -30,14 +33,11 @@ class WorkDirectory:
         Raises:
             UsageError: it is no plain name.
         """
-        from platformdirs import user_cache_path
-
         self.audit_id = audit_id or uuid.uuid4().hex[:12]
         plain = all(char.isascii() and (char.isalnum() or char in "-_") for char in self.audit_id)
         if not plain or len(self.audit_id) > _MAX_ID_CHARACTERS:
             raise UsageError(f"an audit id has up to {_MAX_ID_CHARACTERS} letters, digits, - and _")
-        root = os.environ.get("REGISTRY_AUDIT_CACHE_DIR")
-        self.path = (Path(root) if root else user_cache_path("registry-audit")) / "audits" / self.audit_id
+        self.path = cache_directory() / "audits" / self.audit_id
         self._is_resumed = self.path.exists()
 
     @contextlib.contextmanager
@@ -68,6 +68,7 @@ class WorkDirectory:
                 )
             _held.add(self.path)
             try:
+                self._sweep_others()
                 yield
             finally:
                 _held.discard(self.path)
@@ -79,8 +80,9 @@ class WorkDirectory:
 
     @property
     def has_readings(self) -> bool:
+        """Of one registry, or of either of the two that are compared."""
         with contextlib.suppress(OSError):
-            return (self.path / READINGS).stat().st_size > 0
+            return any(readings.stat().st_size > 0 for readings in self.path.rglob(READINGS))
         return False
 
     def leave(self) -> None:
@@ -90,6 +92,14 @@ class WorkDirectory:
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def _sweep_others(self) -> None:
+        """Remove what other audits left so long ago that nobody takes it up any more."""
+        oldest = time.time() - KEPT_FOR.total_seconds()
+        with contextlib.suppress(OSError):
+            for other in self.path.parent.iterdir():
+                if other != self.path and _last_written(other) < oldest:
+                    _remove_unless_held(other)
 
     def _must_be_of(self, registry: str) -> None:
         try:
@@ -101,6 +111,26 @@ class WorkDirectory:
                 f"the audit {self.audit_id} is of the registry {printable(other)}, and {printable(registry)} is "
                 "another address: resume it with the address it was started with. Nothing of it was touched"
             )
+
+
+def cache_directory() -> Path:
+    """`REGISTRY_AUDIT_CACHE_DIR`, else the user's cache directory as the platform has it."""
+    chosen = os.environ.get("REGISTRY_AUDIT_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("registry-audit")
+
+
+def _last_written(directory: Path) -> float:
+    return max(path.stat().st_mtime for path in (directory, *directory.rglob("*")))
+
+
+def _remove_unless_held(directory: Path) -> None:
+    with (directory / _LOCK).open("a", encoding="ascii") as lock:
+        if _locked(lock.fileno()):
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _locked(descriptor: int) -> bool:

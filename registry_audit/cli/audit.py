@@ -7,28 +7,33 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from registry_audit.cli.ledger import ledger_option, ledger_url
-from registry_audit.cli.options import audit_options
+from registry_audit.cli.limits import limit_options, listing_limit_options
+from registry_audit.cli.options import audit_options, fail_on_option, format_option
 from registry_audit.cli.progress import Progress
 from registry_audit.cli.servers import registry_name_option, required_tracking_uri, server_options
 from registry_audit.cli.signing import signing_options
 from registry_audit.cli.startup import import_library
 from registry_audit.cli.submit.option import submittable, there
-from registry_audit.cli.workplace import WorkDirectory, must_be_writable
-from registry_audit.errors import AuditError
+from registry_audit.cli.workplace import WorkDirectory, must_be_writable, undisturbed
+from registry_audit.deadline import OutOfTime
+from registry_audit.errors import AuditError, Stopped
+from registry_audit.verdict import ExitStatus
 
 if TYPE_CHECKING:
     from registry_audit.audit.options import AuditOptions
     from registry_audit.audit.scope import Scope
     from registry_audit.report.document import AuditDocument
 
-Run = Callable[["AuditOptions", WorkDirectory, Progress], "AuditDocument"]
+Keep = Callable[["AuditDocument"], None]
+Run = Callable[["AuditOptions", WorkDirectory, Progress, Keep], "AuditDocument"]
 
 
 def audit_command(run: Run) -> click.Command:
     """The command with everything but the audit itself.
 
     Args:
-        run: audits as the options say; its readings may outlive the process in the directory given, under its id.
+        run: audits as the options say; its readings may outlive the process in the directory given, under its id. Of an
+            audit that does not come to its end it hands over the report on what was done, and raises.
     """
 
     @click.command(
@@ -41,13 +46,7 @@ def audit_command(run: Run) -> click.Command:
     @click.option("--model", "models", multiple=True, metavar="GLOB", help="Only models of this name; may be repeated.")
     @click.option("--filter", metavar="FILTER", help="MLflow's own filter for model versions.")
     @click.option("--latest", type=click.IntRange(1), metavar="N", help="Only the N newest versions of each model.")
-    @click.option(
-        "--fail-on",
-        type=click.Choice(["low", "medium", "high", "critical"]),
-        default="medium",
-        show_default=True,
-        help="Lowest severity of a finding that makes the exit status 1.",
-    )
+    @fail_on_option
     @click.option(
         "--report-dir",
         type=click.Path(path_type=Path, file_okay=False),
@@ -67,26 +66,11 @@ def audit_command(run: Run) -> click.Command:
     @click.option("--digest", type=click.Choice(["sha256", "blake3"]), default="sha256", show_default=True)
     @click.option("--workers", type=click.IntRange(1, 256), default=8, show_default=True, help="Versions at once.")
     @click.option("--audit-id", metavar="ID", help="Resume the interrupted audit of this id: it reads only the rest.")
-    @click.option("--max-files", type=click.IntRange(1), metavar="N", help="Most files a model may list.")
-    @click.option("--max-directories", type=click.IntRange(1), metavar="N", help="Most directories a model may list.")
-    @click.option("--max-depth", type=click.IntRange(1), metavar="N", help="Most directories a model may nest.")
-    @click.option("--max-bytes", type=click.IntRange(1), metavar="N", help="Most bytes a model may list.")
-    @click.option("--max-version-seconds", type=click.IntRange(1), metavar="N", help="Longest a version may take.")
-    @click.option("--max-listing-seconds", type=click.IntRange(1), metavar="N", help="Longest the listing may take.")
-    @click.option("--max-versions", type=click.IntRange(1), metavar="N", help="Most versions a registry may list.")
-    @click.option("--max-requests", type=click.IntRange(1), metavar="N", help="Most requests in flight to servers.")
-    @click.option(
-        "--max-bytes-per-second", type=click.IntRange(1), metavar="N", help="Most bytes read from servers in a second."
-    )
+    @limit_options
+    @listing_limit_options
     @click.option("--quiet", is_flag=True, help="No progress on stderr.")
     @click.option("-v", "--verbose", is_flag=True, help="List every version, also those without a finding.")
-    @click.option(
-        "--format",
-        type=click.Choice(["text", "json"]),
-        default="text",
-        show_default=True,
-        help="What to print on stdout; json is the audit.json of --report-dir.",
-    )
+    @format_option("the audit.json of --report-dir")
     @submittable("audit-registry", translate=_of_flow, check=_check)
     def command(
         report_dir: Path | None,
@@ -109,20 +93,33 @@ def audit_command(run: Run) -> click.Command:
             must_be_writable(report_dir, "--report-dir")
         work = WorkDirectory(audit_id)
         with work.held(_identity(options)):
+            broken_off = list["AuditDocument"]()
             try:
                 with Progress(quiet=quiet) as progress:
-                    document = run(options, work, progress)
+                    document = run(options, work, progress, broken_off.append)
             except KeyboardInterrupt:
-                click.echo(f"to resume, run the same command with --audit-id {work.audit_id}", err=True)
+                with undisturbed():
+                    for document in broken_off:
+                        _show(document, report_dir, format, verbose=verbose)
+                if work.path.exists():  # not once the audit was done
+                    click.echo(f"to resume, run the same command with --audit-id {work.audit_id}", err=True)
                 raise
-            except AuditError:
+            except AuditError as error:
+                for document in broken_off:
+                    # Of a server that was never there, its one sentence says all that there is to say.
+                    if document.coverage.listed or isinstance(error, OutOfTime | Stopped):
+                        _show(document, report_dir, format, verbose=verbose)
                 work.leave()
                 if work.has_readings:
                     click.echo(f"what was read is kept: to resume, give --audit-id {work.audit_id}", err=True)
                 raise
-            _show(document, report_dir, format, verbose=verbose)
-            work.remove()
-            return document.outcome.exit_status
+            is_written = _show(document, report_dir, format, verbose=verbose)
+            if document.outcome.exit_status == ExitStatus.INCOMPLETE and work.has_readings:
+                kept = "what was read is kept for a day: to try only the rest again, give --audit-id"
+                click.echo(f"{kept} {work.audit_id}", err=True)
+            else:
+                work.remove()
+            return _ending(document.outcome.exit_status, is_written=is_written)
 
     return command
 
@@ -149,19 +146,33 @@ def _check(parameters: dict[str, Any]) -> None:
     audit_options(given | of_the_worker)
 
 
-def _show(document: "AuditDocument", report_dir: Path | None, format: str, *, verbose: bool) -> None:
+def _ending(exit_status: int, *, is_written: bool) -> int:
+    """A report that could not be written makes an audit incomplete; what it found stays found."""
+    return exit_status if is_written or exit_status != ExitStatus.CLEAN else int(ExitStatus.INCOMPLETE)
+
+
+def _show(document: "AuditDocument", report_dir: Path | None, format: str, *, verbose: bool) -> bool:
+    """Print the report and write its files; whether they are written."""
     from registry_audit.cli.colour import coloured
     from registry_audit.report import as_json, as_text
     from registry_audit.report.write import write_report
 
-    written = write_report(document, report_dir) if report_dir is not None else ()
+    written: tuple[Path, ...] = ()
+    failed: OSError | None = None
+    try:
+        written = write_report(document, report_dir) if report_dir is not None else ()
+    except OSError as error:
+        failed = error
     for chunk in as_json.chunks(document) if format == "json" else as_text.chunks(document, brief=not verbose):
         click.echo(chunk if format == "json" else coloured(chunk), nl=False)
     for path in written:
         click.echo(f"wrote {path}", err=True)
+    if failed is not None:
+        click.echo(f"the report cannot be written to {report_dir}: {failed.strerror}", err=True)
+    return failed is None
 
 
-def _run_here(options: "AuditOptions", work: WorkDirectory, progress: Progress) -> "AuditDocument":
+def _run_here(options: "AuditOptions", work: WorkDirectory, progress: Progress, keep: Keep) -> "AuditDocument":
     import_library()
     from registry_audit.api import audit_registry
 
@@ -176,6 +187,7 @@ def _run_here(options: "AuditOptions", work: WorkDirectory, progress: Progress) 
         on_listed=listed,
         on_done=progress.done,
         on_bytes=progress.bytes,
+        on_broken_off=keep,
     )
 
 

@@ -1,11 +1,11 @@
 """`registry-audit baseline`: what was accepted, by whom and why; and accepting."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from registry_audit.cli.group import Group
 from registry_audit.cli.ledger import ledger_option, ledger_url
 from registry_audit.cli.servers import registry_name_option, required_tracking_uri, server_options
 from registry_audit.cli.submit.option import submittable
@@ -28,7 +28,7 @@ _HEAD = click.option(
 )
 
 
-@click.group("baseline", context_settings=_HELP)
+@click.group("baseline", cls=Group, context_settings=_HELP)
 def command() -> None:
     """The baselines in the ledger: what the bytes of each version were when somebody accepted them."""
 
@@ -41,21 +41,20 @@ def list_baselines(
     ledger: str | None, tracking_uri: str | None, registry_uri: str | None, registry_name: str | None
 ) -> None:
     """Every accepted version, one a line: version, manifest, files, when, by whom, why."""
+    from registry_audit.ledger.bodies import Accepted, body_of
     from registry_audit.ledger.chain import Kind
+    from registry_audit.registry.version import version_key
 
     with _opened(ledger).reading() as reader:
         registries = _registries(reader, registry_uri or tracking_uri, registry_name)
         for registry in registries:
-            for entry in sorted(
-                reader.latest_of_versions(Kind.ACCEPTED, registry), key=lambda e: (e.name, int(e.version))
-            ):
-                body = entry.fields
-                digest = body.get("manifest") or "accepted as gone"
-                who = f"{entry.at}  {printable(body['by'])}: {printable(body['reason'])}"
-                where = f"  [{printable(registry)}]"
-                click.echo(
-                    f"{printable(entry.name)}/{entry.version}  {digest}  {body.get('files', 0)} files  {who}{where}"
-                )
+            newest = reader.latest_of_versions(Kind.ACCEPTED, registry)
+            for entry in sorted(newest, key=lambda entry: version_key(entry.name, entry.version)):
+                body = body_of(entry, Accepted)
+                digest = body.manifest or "accepted as gone"
+                who = f"{entry.at}  {printable(body.by)}: {printable(body.reason)}"
+                label, where = printable(f"{entry.name}/{entry.version}"), f"[{printable(registry)}]"
+                click.echo(f"{label}  {digest}  {body.files} files  {who}  {where}")
 
 
 @command.command("registries", context_settings=_HELP)
@@ -79,10 +78,11 @@ def list_registries(ledger: str | None) -> None:
 @click.option("--address", metavar="URI", help="An address under which it can be reached from now on.")
 @ledger_option
 def name_registry(registry: str, name: str | None, address: str | None, ledger: str | None) -> None:
-    """Give a registry of the ledger a name, or another address: REGISTRY is what `baseline registries` shows."""
+    """Give a registry of the ledger a name, or another address: REGISTRY is a name or an address of it."""
     from registry_audit.ledger.identity import renamed_registry
     from registry_audit.ledger.opening import remember
     from registry_audit.ledger.record import registry_of
+    from registry_audit.registry.address import shown_address
 
     if name is None and address is None:
         raise UsageError("give the registry a name or an address: --name NAME, --address URI")
@@ -91,7 +91,8 @@ def name_registry(registry: str, name: str | None, address: str | None, ledger: 
     with opened.writing() as writer:
         head = writer.append([renamed_registry(writer, registry, name=name, address=identity)])
     remember(opened, head)
-    click.echo(f"{printable(registry)} is now known as {printable(name or identity or '')}")
+    shown = shown_address(registry) if "://" in registry else printable(registry)
+    click.echo(f"{shown} is now known as {printable(name or identity or '')}")
 
 
 @command.command("show", context_settings=_HELP)
@@ -110,6 +111,7 @@ def show_baseline(
 ) -> None:
     """The accepted manifest of a version: each file with its size and digest."""
     from registry_audit.ledger.accept import split_reference
+    from registry_audit.ledger.bodies import Accepted, body_of
     from registry_audit.ledger.chain import Kind
     from registry_audit.ledger.listings import model_signing_listing, sha256sum_listing
 
@@ -117,17 +119,17 @@ def show_baseline(
     with _opened(ledger).reading() as reader:
         registry = _one_registry(reader, registry_uri or tracking_uri, registry_name)
         accepted = reader.of_version(registry, name, number, Kind.ACCEPTED)
-        if not accepted or not accepted[-1].fields.get("manifest"):
+        body = body_of(accepted[-1], Accepted) if accepted else None
+        if body is None or body.manifest is None:
             raise UsageError(f"{printable(version)} has no baseline in the ledger")
-        body = accepted[-1].fields
-        manifest = reader.manifest(body["manifest"])
+        manifest = reader.manifest(body.manifest)
     if format == "sha256sum":
         click.echo(sha256sum_listing(manifest), nl=False)
     elif format == "model-signing":
         click.echo(model_signing_listing(manifest, name), nl=False)
     else:
-        click.echo(f"accepted {accepted[-1].at} by {printable(body['by'])}: {printable(body['reason'])}")
-        click.echo(f"manifest {body['manifest']}")
+        click.echo(f"accepted {accepted[-1].at} by {printable(body.by)}: {printable(body.reason)}")
+        click.echo(f"manifest {body.manifest}")
         for entry in manifest.entries:
             click.echo(f"{entry.digest}  {entry.size:>12}  {printable(entry.path)}")
 
@@ -181,11 +183,10 @@ def accept_baseline(
     with opened.reading() as reader:
         registry = _one_registry(reader, registry_uri or uri, registry_name)
         digest = algorithm_of(reader, registry) or "sha256"
-    session = open_session(
-        AuditOptions.model_validate({"tracking_uri": uri, "registry_uri": registry_uri, "digest": digest})
-    )
+    options = AuditOptions.model_validate({"tracking_uri": uri, "registry_uri": registry_uri, "digest": digest})
     by = who() if by is None else by
-    prepared = prepare(session, opened, registry, versions, by=by, reason=reason, despite=despite)
+    with open_session(options) as session:
+        prepared = prepare(session, opened, registry, versions, by=by, reason=reason, despite=despite)
     for acceptance in prepared:
         files = f"{len(acceptance.changed_paths)} changed files" if acceptance.kind == "changed" else acceptance.kind
         digest = acceptance.digest or "as gone"
@@ -304,11 +305,11 @@ def import_ledger(file: Path, heads: tuple[str, ...], ledger: str | None) -> Non
     """Fill a new ledger with an export, after checking its chain against every head that is still known."""
     from registry_audit.ledger.heads import given_head, must_be_in, must_hold_known
     from registry_audit.ledger.known import known_heads
-    from registry_audit.ledger.opening import open_ledger, remember
+    from registry_audit.ledger.opening import remember
     from registry_audit.ledger.transfer import import_lines
 
     given = [given_head(head) for head in heads]
-    opened = open_ledger(_url(ledger), create=True, restore=True)
+    opened = _opened(ledger, restore=True)
     held: list[int] = []
 
     def judge(entries: list["Entry"]) -> None:
@@ -335,10 +336,13 @@ def import_ledger(file: Path, heads: tuple[str, ...], ledger: str | None) -> Non
     )
 
 
-def _opened(ledger: str | None) -> "Ledger":
+def _opened(ledger: str | None, *, restore: bool = False) -> "Ledger":
+    """Until the command is done."""
     from registry_audit.ledger.opening import open_ledger
 
-    return open_ledger(_url(ledger), create=False)
+    opened = open_ledger(_url(ledger), create=restore, restore=restore)
+    click.get_current_context().call_on_close(opened.close)
+    return opened
 
 
 def _url(ledger: str | None) -> str:
@@ -351,11 +355,11 @@ def _url(ledger: str | None) -> str:
 def _registries(reader: "LedgerReader", uri: str | None, name: str | None) -> list[str]:
     """Their keys in the ledger: of the one that is chosen, or else of all."""
     from registry_audit.ledger.identity import audited_registry
-    from registry_audit.ledger.record import registry_of
+    from registry_audit.registry.connection import Server, identity_of
 
     if uri is None and name is None:
         return reader.registries()
-    identity = registry_of(uri) if uri is not None else ""
+    identity = identity_of(Server(uri)) if uri is not None else ""
     return [audited_registry(reader, identity, name)]
 
 
@@ -369,21 +373,20 @@ def _one_registry(reader: "LedgerReader", uri: str | None, name: str | None) -> 
 
 
 def _sentence(entry: "Entry") -> str:
-    sentence = _SENTENCES.get(entry.kind)
-    return sentence(entry.fields) if sentence else ""
+    from registry_audit.ledger.bodies import Accepted, FindingOpened, FindingResolved, Read, Waived, any_body_of
 
-
-_SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "accepted": lambda b: (
-        f"{b.get('manifest') or 'as gone'} by {printable(b['by'])}: {printable(b['reason'])}"
-        + "".join(f" (despite {printable(rule)})" for rule in b.get("despite", ()))
-    ),
-    "reading": lambda b: f"{b['verdict']}, baseline {b['baseline']}, {b['manifest'] or 'not read whole'} {_rules(b)}",
-    "finding-opened": lambda b: f"{b['rule']} {b['severity']} {printable(b['path'] or '')}",
-    "finding-resolved": lambda b: f"{b['rule']} {printable(b['path'] or '')} {printable(b.get('by', ''))}".rstrip(),
-    "waived": lambda b: f"{b['rule']} until {b['until']} by {printable(b['by'])}: {printable(b['reason'])}",
-}
-
-
-def _rules(body: dict[str, Any]) -> str:
-    return " ".join(body.get("rules", ()))
+    match any_body_of(entry):
+        case Accepted(manifest=manifest, by=by, reason=reason, despite=despite):
+            said = "".join(f" (despite {printable(rule)})" for rule in despite)
+            return f"{manifest or 'as gone'} by {printable(by)}: {printable(reason)}{said}"
+        case Read(verdict=verdict, baseline=baseline, manifest=manifest, rules=rules):
+            found = printable(" ".join(rules))
+            return f"{printable(verdict)}, baseline {printable(str(baseline))}, {manifest or 'not read whole'} {found}"
+        case FindingOpened(rule=rule, severity=severity, path=path):
+            return f"{rule} {severity} {printable(path or '')}"
+        case FindingResolved(rule=rule, path=path, by=by):
+            return f"{rule} {printable(path or '')} {printable(by)}".rstrip()
+        case Waived(rule=rule, until=until, by=by, reason=reason):
+            return f"{rule} until {until} by {printable(by)}: {printable(reason)}"
+        case _:
+            return ""

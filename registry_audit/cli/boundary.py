@@ -23,7 +23,9 @@ def run(command: click.Command, prog_name: str, arguments: Sequence[str] | None 
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         result = command.main(args=arguments, prog_name=prog_name, standalone_mode=False)
-    except SystemExit:
+    except SystemExit as ended:
+        if ended.code == 0:  # what a shell asked for its completion
+            return 0
         # Click's own answer to a closed pipe is exit status 1, which here means findings.
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - until the process ends
         return int(ExitStatus.INCOMPLETE)

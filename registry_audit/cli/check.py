@@ -1,19 +1,24 @@
 """`check-model-version` and `registry-audit check`."""
 
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from registry_audit.cli.ledger import ledger_option, ledger_url
-from registry_audit.cli.options import audit_options
+from registry_audit.cli.limits import limit_options
+from registry_audit.cli.options import audit_options, fail_on_option, format_option
 from registry_audit.cli.servers import registry_name_option, required_tracking_uri, server_options
 from registry_audit.cli.signing import signing_options
+from registry_audit.cli.single import report_file_option, show_details, show_report, show_section, where_to
 from registry_audit.cli.startup import import_library
 from registry_audit.cli.submit.option import submittable, there
-from registry_audit.cli.workplace import must_take_file
 from registry_audit.errors import UsageError
 from registry_audit.refs import parse_selector, split_version
+
+if TYPE_CHECKING:
+    from registry_audit.api import Checked
 
 
 def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
@@ -44,12 +49,15 @@ def _wanted(version: str | None, model: str | None, version_or_stage: str | None
     metavar="DIR",
     help="Leave the files there, as DIR/run_model/... and DIR/reg_model/...",
 )
-@click.option("--report-file", type=click.Path(path_type=Path), metavar="FILE", help="Write the report as JSON.")
+@report_file_option
+@format_option("the file of --report-file")
+@fail_on_option
 @server_options
 @ledger_option
 @registry_name_option
 @submittable("check-model-version", translate=_of_flow)
 @signing_options
+@limit_options
 def command(
     version: str | None,
     model: str | None,
@@ -62,6 +70,9 @@ def command(
     registry_name: str | None,
     signing_key: str | None,
     signing_certificate_chain: str | None,
+    fail_on: str,
+    format: str,
+    **limits: int | None,
 ) -> int:
     """Check that a version's run model and registry model are the same bytes, and that both are still there.
 
@@ -72,23 +83,36 @@ def command(
     """
     tracking_uri = required_tracking_uri(tracking_uri)
     model, version_or_stage = _wanted(version, model, version_or_stage)
-    if report_file is not None:
-        must_take_file(report_file, "--report-file")
+    report_file, as_json = where_to(report_file, format)
 
     import_library()
     from registry_audit.api import check_model_version
-    from registry_audit.cli.single import show_details, show_section, write_json
 
     signing = {"signing_key": signing_key, "signing_certificate_chain": signing_certificate_chain}
     remembering = {"ledger": ledger_url(ledger), "registry_name": registry_name}
-    options = audit_options({"tracking_uri": tracking_uri, "registry_uri": registry_uri, **remembering, **signing})
-    checked = check_model_version(options, model, version_or_stage, download_dir=download_dir, report_file=report_file)
+    where = {"tracking_uri": tracking_uri, "registry_uri": registry_uri}
+    options = audit_options({**where, **remembering, **signing, "fail_on": fail_on, **limits})
+
+    def show(checked: "Checked") -> None:
+        show_report(checked.report, report_file, None if as_json else partial(_show, checked))
+
+    checked = check_model_version(
+        options,
+        model,
+        version_or_stage,
+        download_dir=download_dir,
+        report_file=report_file,
+        on_broken_off=show,
+    )
+    show(checked)
+    return int(checked.outcome.exit_status)
+
+
+def _show(checked: "Checked") -> None:
     audit = checked.audit
     show_section("Comparison", checked.report["Comparison"])
     click.echo(f"Baseline: {checked.report['note']}")
     show_details(audit.verdict.value, audit.reason, audit.comparison, audit.findings)
     if audit.signature is not None:
         click.echo(f"Signature: {audit.signature.status.value} ({audit.signature.reason})")
-    write_json(checked.report, report_file)
     click.echo(f"Equals: {audit.verdict.passes}")
-    return int(checked.outcome.exit_status)

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from registry_audit.cli.limits import limit_options, listing_limit_options
+from registry_audit.cli.options import fail_on_option, format_option
 from registry_audit.cli.startup import import_library
 from registry_audit.cli.submit.option import submittable, there
-from registry_audit.cli.workplace import WorkDirectory, must_be_writable
+from registry_audit.cli.workplace import WorkDirectory, must_be_writable, undisturbed
 from registry_audit.errors import AuditError, UsageError
 from registry_audit.migration.config import load_migration_config
 from registry_audit.migration.names import load_map
@@ -15,6 +17,11 @@ from registry_audit.redact import redact
 from registry_audit.registry.connection import Server
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from registry_audit.migration.config import MigrationConfig
+    from registry_audit.migration.options import MigrationOptions
+    from registry_audit.migration.reading import Listed
     from registry_audit.report.migration.document import MigrationDocument
 
 
@@ -65,22 +72,18 @@ def _sendable(server: Server, config_file: Path) -> dict[str, str]:
 )
 @click.option("--one-way", is_flag=True, help="Ask only whether all of the source is in the target.")
 @click.option("--in-place", is_flag=True, help="The files were to stay where they are: one storage is no gap.")
-@click.option(
-    "--fail-on",
-    type=click.Choice(["low", "medium", "high", "critical"]),
-    default="medium",
-    show_default=True,
-    help="Lowest severity of a finding that makes the exit status 1.",
-)
+@fail_on_option
 @click.option(
     "--report-dir",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     help="Write migration.json, .html, .md, .csv and junit.xml there.",
 )
-@click.option("--format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Of stdout.")
+@format_option("the migration.json of --report-dir")
 @click.option("--workers", type=click.IntRange(1, 256), default=8, show_default=True, help="Versions at once, a side.")
 @click.option("--audit-id", metavar="ID", help="Resume the interrupted comparison of this id: it reads only the rest.")
+@limit_options
+@listing_limit_options
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @submittable("compare-registries", translate=_of_flow)
 def command(
@@ -95,44 +98,99 @@ def command(
     workers: int,
     audit_id: str | None,
     quiet: bool,
+    **limits: int | None,
 ) -> int:
     """Prove a migration: is every version of one registry in another, unchanged?
 
     Pairs are found by their bytes, not by their numbers, and the report says how each was found.
     """
-    from registry_audit.verdict import Severity
+    from registry_audit.verdict import ExitStatus, Severity
 
     config, names = load_migration_config(config_file), load_map(map_file)
     if report_dir is not None:
         must_be_writable(report_dir, "--report-dir")
     work = WorkDirectory(audit_id)
     import_library()
-    from registry_audit.api import compare_registries
-    from registry_audit.cli.migration_progress import MigrationProgress
     from registry_audit.migration.options import MigrationOptions
 
-    options = MigrationOptions(models, names, one_way, in_place, Severity(fail_on), workers)
+    options = MigrationOptions(models, names, one_way, in_place, Severity(fail_on), workers, limits)
+    with work.held(_identity(config)):
+        document = _compared(config, options, work, quiet, lambda partly: _show(partly, report_dir, format))
+        is_written = _show(document, report_dir, format)
+        status = document.outcome.exit_status
+        if status == ExitStatus.INCOMPLETE and work.has_readings:
+            kept = "what was read is kept for a day: to try only the rest again, give --audit-id"
+            click.echo(f"{kept} {work.audit_id}", err=True)
+        else:
+            work.remove()
+    return status if is_written or status != ExitStatus.CLEAN else int(ExitStatus.INCOMPLETE)
+
+
+def _identity(config: "MigrationConfig") -> str:
+    """Of both registries: what was read of two others is not taken up."""
+    from registry_audit.ledger.record import registry_of
+
+    one, two = (registry_of(server.registry_uri or server.tracking_uri) for server in (config.source, config.target))
+    return f"{one} and {two}"
+
+
+def _compared(
+    config: "MigrationConfig",
+    options: "MigrationOptions",
+    work: WorkDirectory,
+    quiet: bool,
+    show: "Callable[[MigrationDocument], object]",
+) -> "MigrationDocument":
+    """What does not come to its end is shown as far as it came, and what was read stays."""
+    from registry_audit.api import compare_registries
+    from registry_audit.cli.migration_progress import MigrationProgress
+
+    broken_off = list["MigrationDocument"]()
     try:
         with MigrationProgress(quiet=quiet) as progress:
-            document = compare_registries(
-                config, options, work_directory=work.path, on_listed=progress.listed, on_done=progress.done
+
+            def listed(source: "Listed", target: "Listed") -> None:
+                work.belongs_to(_identity(config))
+                progress.listed(source, target)
+
+            return compare_registries(
+                config,
+                options,
+                work_directory=work.path,
+                on_listed=listed,
+                on_done=progress.done,
+                on_broken_off=broken_off.append,
             )
-        _show(document, report_dir, format)
     except KeyboardInterrupt:
+        with undisturbed():
+            for partly in broken_off:
+                show(partly)
         click.echo(f"to resume, run the same command with --audit-id {work.audit_id}", err=True)
         raise
     except AuditError:
-        work.remove()
+        for partly in broken_off:
+            show(partly)
+        work.leave()
+        if work.has_readings:
+            click.echo(f"what was read is kept: to resume, give --audit-id {work.audit_id}", err=True)
         raise
-    work.remove()
-    return document.outcome.exit_status
 
 
-def _show(document: "MigrationDocument", report_dir: Path | None, format: str) -> None:
-    from registry_audit.report.migration.render import rendered_migration, write_migration
+def _show(document: "MigrationDocument", report_dir: Path | None, format: str) -> bool:
+    """Print the report and write its files; whether they are written."""
+    from registry_audit.report.render import rendered
+    from registry_audit.report.write import write_report
 
-    written = write_migration(document, report_dir) if report_dir is not None else ()
-    for chunk in rendered_migration(document, format):  # type: ignore[arg-type]
+    written: tuple[Path, ...] = ()
+    failed: OSError | None = None
+    try:
+        written = write_report(document, report_dir) if report_dir is not None else ()
+    except OSError as error:
+        failed = error
+    for chunk in rendered(document, format):  # type: ignore[arg-type]
         click.echo(chunk, nl=False)
     for path in written:
         click.echo(f"wrote {path}", err=True)
+    if failed is not None:
+        click.echo(f"the report cannot be written to {report_dir}: {failed.strerror}", err=True)
+    return failed is None

@@ -1,19 +1,21 @@
 """`registry-audit demo`: the product on a registry whose damage is known."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from registry_audit.errors import AuditError
+from registry_audit.errors import AuditError, UsageError
 from registry_audit.verdict import ExitStatus
 
 if TYPE_CHECKING:
-    from registry_audit.report.document import AuditDocument
+    from registry_audit.report.document import AuditDocument, VersionRow
 
 
 @click.command("demo", context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,12 +35,17 @@ def command(directory: Path, flow: bool) -> int:
 
     Exits 0 if the audits found exactly the damage that was done.
     """
+    if flow and not (find_spec("flows") and find_spec("prefect")):
+        raise UsageError("--flow needs the checkout and Prefect: run make demo there, or leave out --flow")
+
     from registry_audit.demo.build import build_demo_registry
     from registry_audit.demo.expectations import unexpected
     from registry_audit.demo.overwrite import OVERWRITTEN, overwrite_accepted_model
 
     directory = directory.absolute()
-    demo = build_demo_registry(directory, say=lambda line: click.echo(f"building the demo registry: {line}", err=True))
+    click.echo("Building a small real registry and damaging it in known ways: about a minute.")
+    demo = build_demo_registry(directory, say=_progress)
+    _progress("")
     shutil.rmtree(directory / "home", ignore_errors=True)  # of a former demo: this registry is another one
 
     first = _audit(directory, demo.tracking_uri, "report", ["--accept-new"], flow=flow)
@@ -46,23 +53,55 @@ def command(directory: Path, flow: bool) -> int:
     if wrong:
         raise AuditError("the audit did not find exactly the damage that was done: " + "; ".join(wrong))
     damaged = sum(1 for expected in demo.expected if expected.rules)
-    click.echo(f"\nAct one: all {damaged} damaged versions were found, and nothing else.")
+    click.echo(f"\nAct one: all {damaged} damaged versions of {len(first.versions)} were found, and nothing else.\n")
+    _show(next(row for row in first.versions if (row.name, row.version) == ("Fraud-Detector", "2")))
 
-    click.echo(
-        f"\nAct two: somebody overwrites {'/'.join(OVERWRITTEN)} through MLflow's own API. No timestamp moves.\n"
-    )
+    name = "/".join(OVERWRITTEN)
+    click.echo(f"\nAct two: somebody overwrites {name} through MLflow's own API. No timestamp moves.\n")
     overwrite_accepted_model(demo.tracking_uri)
     second = _audit(directory, demo.tracking_uri, "report-2", ["--model", OVERWRITTEN[0]], flow=False)
-    rules = {(v.name, v.version): [finding.rule for finding in v.findings] for v in second.versions}
-    if "RA002" not in rules[OVERWRITTEN]:
+    overwritten = next(row for row in second.versions if (row.name, row.version) == OVERWRITTEN)
+    if "RA002" not in [finding.rule for finding in overwritten.findings]:
         raise AuditError("the second audit did not find the overwritten model")
-    click.echo(f"\nThe ledger remembered. Open {directory / 'report' / 'audit.html'}")
-    click.echo(f"              and then {directory / 'report-2' / 'audit.html'}")
+    _show(overwritten)
+
+    ledger = f"sqlite:///{directory / 'home' / 'ledger.db'}"
+    server = f"--tracking-uri {shlex.quote(demo.tracking_uri)} --ledger {shlex.quote(ledger)}"
+    click.echo("\nThe ledger remembered. Where to go next:\n")
+    click.echo(f"  open {directory / 'report' / 'audit.html'}")
+    program = _program()
+    click.echo(f"  {program} baseline history {name} {server}")
+    click.echo(f"  {program} rule RA002")
+    click.echo(f"  {program} audit --tracking-uri http://YOUR-SERVER:5000 --accept-new --report-dir report")
     return 0
 
 
+def _program() -> str:
+    """How to reach this program from here: in a checkout nobody has put it on the PATH."""
+    beside = Path(sys.executable).with_name("registry-audit")
+    return "registry-audit" if shutil.which("registry-audit") or not beside.exists() else os.path.relpath(beside)
+
+
+def _progress(line: str) -> None:
+    """One line that changes, on a terminal only."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[2K{line}", nl=False, err=True)
+
+
+def _show(row: "VersionRow") -> None:
+    """A version with its differences, as an audit shows it."""
+    from registry_audit.cli.colour import coloured
+    from registry_audit.report.lines import baseline_lines, difference_line, version_line
+
+    lines = [
+        version_line(row),
+        *(f"  {line}" for line in (*map(difference_line, row.differences), *baseline_lines(row))),
+    ]
+    click.echo(coloured("".join(f"    {line}\n" for line in lines)), nl=False)
+
+
 def _audit(directory: Path, tracking_uri: str, report: str, options: list[str], *, flow: bool) -> "AuditDocument":
-    """Audit the demo registry in a process of its own, as a user would; its text goes where ours does.
+    """Audit the demo registry in a process of its own, as a user would; what it prints is kept beside its report.
 
     Raises:
         AuditError: it did not end with findings.
@@ -77,8 +116,13 @@ def _audit(directory: Path, tracking_uri: str, report: str, options: list[str], 
         # A Prefect of its own: a demo leaves no runs in anybody's server.
         environment["PREFECT_HOME"] = str(directory / "prefect")
         environment.pop("PREFECT_API_URL", None)
-    sys.stdout.flush()
-    finished = subprocess.run([sys.executable, "-m", *program, *arguments], check=False, env=environment)
+    printed = directory / f"{report}.txt"
+    with printed.open("wb") as output:
+        finished = subprocess.run(
+            [sys.executable, "-m", *program, *arguments], check=False, env=environment, stdout=output, stderr=output
+        )
     if finished.returncode != ExitStatus.FINDINGS:
-        raise AuditError(f"the audit ended with {finished.returncode}; it should have found damage")
+        raise AuditError(
+            f"the audit ended with {finished.returncode}; it should have found damage. What it said is in {printed}"
+        )
     return load_report(directory / report / "audit.json")

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -132,16 +133,14 @@ def _kind(roots: tuple[str, ...]) -> str:
 
 
 def _ledger(url: str | None) -> Finding:
-    from registry_audit.ledger.location import default_ledger_url
+    from registry_audit.home import default_ledger_url
     from registry_audit.ledger.opening import open_ledger
 
     if url is None:
         return Finding("ledger", "none: nothing will be remembered")
     try:
-        opened = open_ledger(url, create=False)
-        with opened.reading() as reader:
+        with closing(open_ledger(url, create=False)) as opened, opened.reading() as reader:
             head = reader.head()
-        opened.close()
     except AuditError as error:
         if url == default_ledger_url() and "there is no ledger" in error.message:
             return Finding("ledger", "not begun yet: an audit with --accept-new starts one")

@@ -1,9 +1,11 @@
 """`registry-audit evidence`: a pack that a stranger can check, and checking one."""
 
+from contextlib import closing
 from pathlib import Path
 
 import click
 
+from registry_audit.cli.group import Group
 from registry_audit.cli.ledger import ledger_option, ledger_url
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
@@ -11,7 +13,7 @@ from registry_audit.printable import printable
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
-class _PackByDefault(click.Group):
+class _PackByDefault(Group):
     """`evidence AUDIT.json` makes a pack; `evidence verify PACK.zip` checks one."""
 
     def resolve_command(
@@ -49,11 +51,8 @@ def pack(audit_json: Path, output: Path, timestamp_url: str | None, ledger: str 
     if url is None:
         raise UsageError("an evidence pack needs the ledger of the audit: --ledger URL")
     must_not_exist_as_directory(output)
-    opened = open_ledger(url, create=False)
-    try:
+    with closing(open_ledger(url, create=False)) as opened:
         document = make_pack(audit_json, opened, output, timestamp_url=timestamp_url)
-    finally:
-        opened.close()
     versions = f"{len(document.versions)} version{'' if len(document.versions) == 1 else 's'}"
     click.echo(f"wrote {printable(str(output))}: evidence for {versions} of {document.registry.registry_uri}", err=True)
     return 0

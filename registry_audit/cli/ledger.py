@@ -24,6 +24,6 @@ def ledger_url(given: str | None) -> str | None:
         return None
     if given:
         return given
-    from registry_audit.ledger.location import default_ledger_url
+    from registry_audit.home import default_ledger_url
 
     return default_ledger_url()

@@ -11,6 +11,8 @@ import click
 
 from registry_audit import __version__
 from registry_audit.cli import boundary
+from registry_audit.closest import did_you_mean
+from registry_audit.printable import printable
 
 _COMMANDS = {
     "audit": ("registry_audit.cli.audit", "Audit every version of every registered model."),
@@ -20,6 +22,7 @@ _COMMANDS = {
         "registry_audit.cli.compare_registries",
         "Prove a migration: is all of one registry in another, unchanged?",
     ),
+    "pull": ("registry_audit.cli.pull", "Download a model that is byte for byte what was accepted, or nothing."),
     "baseline": ("registry_audit.cli.baseline", "The accepted bytes of each version: list, show, accept, verify."),
     "report": ("registry_audit.cli.report", "Render an audit.json as HTML, JUnit XML, Markdown, CSV or text."),
     "evidence": ("registry_audit.cli.evidence", "Pack an audit as evidence that a stranger can check; verify a pack."),
@@ -40,6 +43,14 @@ class _Lazy(click.Group):
             return None
         command: click.Command = import_module(_COMMANDS[cmd_name][0]).command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            raise click.UsageError(f"No such command '{printable(name)}'{did_you_mean(name, _COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -54,7 +54,7 @@ class Progress:
         with self._lock:
             self._done += 1
             if self._bar is not None:
-                self._bar.update(self._task, completed=self._done)
+                self._draw()
             elif not self._quiet and time.monotonic() - self._last_line > _LINE_EVERY_SECONDS:
                 self._last_line = time.monotonic()
                 click.echo(f"{self._done} of {self._total} versions, {self._bytes / 1e6:,.0f} MB read", err=True)
@@ -62,21 +62,68 @@ class Progress:
     def bytes(self, count: int) -> None:
         self._bytes += count  # a lost update only costs a prettier number
         if self._bar is not None:
-            self._bar.update(self._task, read=f"{self._bytes / 1e6:,.0f} MB")
+            self._draw()
+
+    def _draw(self) -> None:
+        """How many bytes there will be is known at the end; until then the versions that are done tell."""
+        expected = expected_bytes(self._bytes, self._done, self._total)
+        versions = f"{self._done:,} of {self._total:,} versions"
+        self._bar.update(self._task, completed=self._bytes, total=expected, versions=versions)
 
     def _start_bar(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
         from rich.progress import Progress as Bar
 
         self._bar = Bar(
-            TextColumn("auditing"),
+            TextColumn("{task.fields[versions]}"),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[read]}"),
+            DownloadColumn(),
+            TransferSpeedColumn(),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
         )
-        self._task = self._bar.add_task("auditing", total=self._total, read="0 MB")
+        self._task = self._bar.add_task("auditing", total=None, versions=f"0 of {self._total:,} versions")
         self._bar.start()
+
+
+def expected_bytes(read: int, done: int, total: int) -> int | None:
+    """How many bytes an audit will have read, from those read for the versions that are done; None while none is."""
+    if done >= total:
+        return read
+    return round(read * total / done) if done and read else None
+
+
+class ByteProgress:
+    """A bar of bytes whose number is known, on a terminal only; safe to call from any thread."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+        self._quiet = quiet
+
+    def __enter__(self) -> "ByteProgress":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def begins(self, total: int) -> None:
+        if self._quiet or not sys.stderr.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+        from rich.progress import Progress as Bar
+
+        columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task("", total=total)
+        self._bar.start()
+
+    def bytes(self, count: int) -> None:
+        if self._bar is not None:
+            self._bar.advance(self._task, count)

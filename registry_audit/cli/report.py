@@ -16,12 +16,9 @@ import click
 )
 def command(audit_json: Path, format: str) -> int:
     """Render an audit.json, or the migration.json of compare-registries, on stdout."""
-    from registry_audit.report.migration.render import load_migration, rendered_migration
     from registry_audit.report.render import rendered
-    from registry_audit.report.write import load_report
+    from registry_audit.report.write import load_any_report
 
-    migration = load_migration(audit_json)
-    chunks = rendered_migration(migration, format) if migration else rendered(load_report(audit_json), format)  # type: ignore[arg-type]
-    for chunk in chunks:
+    for chunk in rendered(load_any_report(audit_json), format):  # type: ignore[arg-type]
         click.echo(chunk, nl=False)
     return 0

@@ -32,6 +32,18 @@ def registry_name_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def registry_names_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Of a command that asks two servers."""
+    return click.option(
+        "--registry-name",
+        "registry_names",
+        multiple=True,
+        metavar="NAME",
+        help="What the ledger knows the registry by, whatever its address; given twice, of tracking_server_1 and "
+        "tracking_server_2. [default: registry_name of the configuration; else recognised by its versions]",
+    )(command)
+
+
 def required_tracking_uri(tracking_uri: str | None) -> str:
     """Raises: UsageError: there is none; MLflow would then make a fresh, empty registry of its own."""
     if not tracking_uri:

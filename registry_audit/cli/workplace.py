@@ -1,13 +1,16 @@
-"""Directories a command writes to: checked before the work, not after."""
+"""Directories a command writes to: checked before the work, not after; and written in peace at its end."""
 
 import os
+import signal
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from registry_audit.audit.workdir import WorkDirectory
 from registry_audit.errors import UsageError
 
-__all__ = ["WorkDirectory", "must_be_writable", "must_take_file"]
+__all__ = ["WorkDirectory", "must_be_writable", "must_take_file", "undisturbed"]
 
 
 def must_be_writable(directory: Path, option: str) -> None:
@@ -32,3 +35,13 @@ def must_take_file(file: Path, option: str) -> None:
         raise UsageError(f"{option} {file} cannot be written: there is no directory {file.parent}")
     if not os.access(file.parent, os.W_OK):
         raise UsageError(f"{option} {file} cannot be written: permission denied")
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """What is being ended and has a report to write is sent SIGTERM soon after; only Ctrl-C ends it now."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

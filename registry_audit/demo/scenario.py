@@ -158,15 +158,15 @@ def house_prices(registry: RegistryWriter) -> None:
     registry.expect(name, version, "MLmodel is not valid YAML", Verdict.SAME_STORAGE, "RA007")
 
     version, model = register(5)
-    damage.delete_file(model / "model.skops")
+    damage.delete_file(_weights(model))
     registry.expect(name, version, "the model file that MLmodel names is missing", Verdict.SAME_STORAGE, "RA007")
 
     version, model = register(6)
-    damage.truncate(model / "model.skops", to_bytes=0)
+    damage.truncate(_weights(model), to_bytes=0)
     registry.expect(name, version, "the model file is empty", Verdict.SAME_STORAGE, "RA007")
 
     version, model = register(7)
-    damage.truncate(model / "model.skops", to_bytes=(model / "model.skops").stat().st_size // 2)
+    damage.truncate(_weights(model), to_bytes=_weights(model).stat().st_size // 2)
     what = "half of the model file is missing; only the size that MLmodel remembers tells"
     registry.expect(name, version, what, Verdict.SAME_STORAGE, "RA007")
 
@@ -245,6 +245,12 @@ def main(directory: str) -> None:
 def _tell(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def _weights(model: Path) -> Path:
+    """`model.skops`, or `model.pkl` where this MLflow writes no other."""
+    (found,) = sorted(model.glob("model.*"))
+    return found
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ class RegistryWriter:
 
         with self._run() as run_id:
             info = mlflow.sklearn.log_model(
-                model, name="model", pip_requirements=REQUIREMENTS, serialization_format=format
+                model, name="model", pip_requirements=REQUIREMENTS, serialization_format=_known(format)
             )
         return Logged(f"models:/{info.model_id}", run_id)
 
@@ -122,7 +122,7 @@ class RegistryWriter:
             str(saved),
             mlflow_model=Model(artifact_path="model", run_id=run.info.run_id),
             pip_requirements=REQUIREMENTS,
-            serialization_format=format,
+            serialization_format=_known(format),
         )
         self.client.log_artifacts(run.info.run_id, str(saved), "model")
         self.client.set_terminated(run.info.run_id)
@@ -214,3 +214,10 @@ class RegistryWriter:
 
     def expect(self, name: str, version: str, what: str, verdict: Verdict | None, *rules: str) -> None:
         self.expected.append(ExpectedResult(name, version, what, verdict, tuple(sorted(rules))))
+
+
+def _known(format: Format) -> Format:
+    """Pickle where this MLflow writes no skops, as 3.5 and older do not."""
+    from mlflow import sklearn
+
+    return format if format in sklearn.SUPPORTED_SERIALIZATION_FORMATS else "pickle"

@@ -98,6 +98,10 @@ class _Pack:
         return self.digests[name]
 
 
+def chain_line(entry: Entry) -> bytes:
+    return (json.dumps(asdict(entry), sort_keys=True) + "\n").encode("ascii")
+
+
 def _chain(ledger: Ledger, last: int, head: str) -> Iterable[bytes]:
     """The entries up to the head that the report names, as they are chained.
 
@@ -107,7 +111,7 @@ def _chain(ledger: Ledger, last: int, head: str) -> Iterable[bytes]:
     newest: Entry | None = None
     for start in range(0, last, _PAGE):
         for entry in ledger.page(newest, min(start + _PAGE, last)):
-            yield (json.dumps(asdict(entry), sort_keys=True) + "\n").encode("ascii")
+            yield chain_line(entry)
             newest = entry
     if newest is None or newest.digest != head:
         raise LedgerError(

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,10 +14,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from registry_audit.errors import AuditError, UsageError
+from registry_audit.evidence.archive import Archive, Broken, once
 from registry_audit.evidence.listing import sha256sum_listing
-from registry_audit.evidence.pack import CHAIN, CHECK, HTML, REPORT, STAMP, STATEMENT, SUMS
+from registry_audit.evidence.pack import CHAIN, REPORT, STAMP, STATEMENT, SUMS, chain_line
+from registry_audit.evidence.recorded import Recorded
 from registry_audit.evidence.stamp import StampDoesNotHold, must_be_signed_by, time_of
-from registry_audit.evidence.statement import HEAD, PREDICATE_TYPE, STATEMENT_TYPE, result_of, subjects_of
+from registry_audit.evidence.statement import (
+    HEAD,
+    PREDICATE_TYPE,
+    STATEMENT_TYPE,
+    make_statement,
+    statement_bytes,
+    subjects_of,
+)
 from registry_audit.ledger.chain import Entry, check_chain
 from registry_audit.ledger.store import manifests_named
 from registry_audit.model.manifest import Manifest, parse_manifest
@@ -24,12 +34,7 @@ from registry_audit.printable import printable
 from registry_audit.report.document import AuditDocument
 from registry_audit.verdict import ExitStatus
 
-_NAME = re.compile(r"(manifests/(sha256|blake3)-[0-9a-f]{64}\.txt|listings/sha256-[0-9a-f]{64}\.sha256)")
-_PLAIN = frozenset({REPORT, HTML, CHAIN, CHECK, SUMS, STATEMENT, STAMP})
-_MAX_FILES = 1_000_000
-_MAX_TOTAL = 16 * 2**30  # bytes, unpacked
-_MAX_IN_MEMORY = 512 * 2**20
-_CHUNK = 1 << 20
+_MAX_TOLD = 10
 
 
 @dataclass(slots=True)
@@ -48,10 +53,6 @@ class Checked:
         return ExitStatus.INCOMPLETE if self.not_checked else ExitStatus.CLEAN
 
 
-class _Broken(Exception):
-    """The pack cannot be what it says."""
-
-
 def verify_pack(path: Path, certificates: Path | None = None) -> Checked:
     """Check everything that `CHECK.txt` checks, and that the parts of the pack agree with each other.
 
@@ -64,67 +65,23 @@ def verify_pack(path: Path, certificates: Path | None = None) -> Checked:
     checked = Checked()
     try:
         with zipfile.ZipFile(path) as archive:
-            _verify(_Archive(archive), checked, certificates)
+            _verify(Archive(archive, path), checked, certificates)
     except FileNotFoundError as error:
         raise UsageError(f"{printable(str(path))}: no such file") from error
     except zipfile.BadZipFile as error:
         checked.broken.append(f"it is no whole zip file: {printable(str(error))}")
-    except _Broken as error:
+    except Broken as error:
         checked.broken.append(str(error))
-    except (NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+    except (NotImplementedError, RuntimeError, EOFError, ValueError, zlib.error, struct.error) as error:
         checked.broken.append(f"it cannot be read: {printable(str(error))}")
+    except MemoryError:
+        checked.not_checked.append("it is larger than this machine's memory")
     except OSError as error:
         raise UsageError(f"{printable(str(path))}: cannot be read: {error.strerror or error}") from error
     return checked
 
 
-class _Archive:
-    """The files of a zip that may be hostile: known names, each once, plain and bounded."""
-
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        infos = archive.infolist()
-        if len(infos) > _MAX_FILES or sum(info.file_size for info in infos) > _MAX_TOTAL:
-            raise _Broken("it holds more than a pack can")
-        self._archive, self._read_bytes = archive, 0
-        self.infos: dict[str, zipfile.ZipInfo] = {}
-        for info in infos:
-            shown = printable(info.filename)
-            if info.filename not in _PLAIN and not _NAME.fullmatch(info.filename):
-                raise _Broken(f"it holds '{shown}', which no pack does")
-            if info.filename in self.infos:
-                raise _Broken(f"it holds '{shown}' twice")
-            if info.flag_bits & 1:
-                raise _Broken(f"'{shown}' is encrypted")
-            self.infos[info.filename] = info
-        for name in _PLAIN - {STAMP}:
-            if name not in self.infos:
-                raise _Broken(f"'{name}' is missing")
-
-    def chunks(self, name: str) -> Iterator[bytes]:
-        with self._archive.open(self.infos[name]) as file:
-            while chunk := file.read(_CHUNK):
-                self._read_bytes += len(chunk)
-                if self._read_bytes > 4 * _MAX_TOTAL:
-                    raise _Broken("it unfolds into more than a pack can hold")
-                yield chunk
-
-    def read(self, name: str) -> bytes:
-        if self.infos[name].file_size > _MAX_IN_MEMORY:
-            raise _Broken(f"'{name}' is larger than can be checked")
-        content = bytearray()
-        for chunk in self.chunks(name):
-            content += chunk
-            if len(content) > _MAX_IN_MEMORY:
-                raise _Broken(f"'{name}' is larger than can be checked")
-        return bytes(content)
-
-    def lines(self, name: str) -> Iterator[bytes]:
-        with self._archive.open(self.infos[name]) as file:
-            while line := file.readline(_MAX_IN_MEMORY):
-                yield line
-
-
-def _verify(archive: _Archive, checked: Checked, certificates: Path | None) -> None:
+def _verify(archive: Archive, checked: Checked, certificates: Path | None) -> None:
     statement_content = archive.read(STATEMENT)
     statement = _statement(statement_content)
     _sums(archive, statement, checked)
@@ -140,7 +97,7 @@ def _statement(content: bytes) -> dict[str, Any]:
     try:
         statement: Any = json.loads(content)
     except (ValueError, RecursionError):
-        raise _Broken("statement.json is not JSON") from None
+        raise Broken("statement.json is not JSON") from None
     predicate = statement.get("predicate") if isinstance(statement, dict) else None
     if (
         not isinstance(predicate, dict)
@@ -149,19 +106,21 @@ def _statement(content: bytes) -> dict[str, Any]:
         or not isinstance(statement.get("subject"), list)
         or not all(isinstance(one, dict) and isinstance(one.get("digest"), dict) for one in statement["subject"])
     ):
-        raise _Broken("statement.json is no statement of this kind")
+        raise Broken("statement.json is no statement of this kind")
+    if statement_bytes(statement) != content:  # a key given twice, say, of which each reader believes another
+        raise Broken("statement.json is not written as a statement is")
     found: dict[str, Any] = statement
     return found
 
 
-def _sums(archive: _Archive, statement: dict[str, Any], checked: Checked) -> None:
+def _sums(archive: Archive, statement: dict[str, Any], checked: Checked) -> None:
     content = archive.read(SUMS)
     listed: dict[str, str] = {}
     for line in content.decode("ascii", "replace").splitlines():
         digest, _, name = line.partition("  ")
         listed[name] = digest
     if listed.keys() != archive.infos.keys() - {SUMS, STATEMENT, STAMP}:
-        raise _Broken("SHA256SUMS names other files than the pack holds")
+        raise Broken("SHA256SUMS names other files than the pack holds")
     for name, digest in listed.items():
         found = hashlib.sha256()
         for chunk in archive.chunks(name):
@@ -176,45 +135,54 @@ def _sums(archive: _Archive, statement: dict[str, Any], checked: Checked) -> Non
         checked.holds.append(f"{len(listed)} files are as SHA256SUMS lists them, and the statement names SHA256SUMS")
 
 
-def _report(archive: _Archive, statement: dict[str, Any], checked: Checked) -> AuditDocument:
+def _report(archive: Archive, statement: dict[str, Any], checked: Checked) -> AuditDocument:
     content = archive.read(REPORT)
     try:
-        document = AuditDocument.model_validate(json.loads(content))
+        document = AuditDocument.model_validate(json.loads(content, object_pairs_hook=once))
     except (ValidationError, ValueError, RecursionError):
-        raise _Broken("audit.json is no audit report") from None
-    predicate = statement["predicate"]
-    subjects = {(str(one.get("name")), _digest(one)) for one in statement["subject"] if one.get("name") != HEAD}
-    expected = {subject for row in document.versions for subject in subjects_of(row)}
-    agree = [
-        (predicate.get("verificationResult") == result_of(document.outcome.exit_status), "result"),
-        (predicate.get("timeVerified") == document.generated_at, "time"),
-        (predicate.get("resourceUri") == document.registry.registry_uri, "registry"),
-        (predicate.get("coverage") == document.coverage.model_dump(mode="json"), "coverage"),
-        (subjects == expected, "versions and digests"),
-    ]
-    different = [what for same, what in agree if not same]
+        raise Broken("audit.json is no audit report") from None
+    head = document.ledger.head if document.ledger else ""
+    sums = hashlib.sha256(archive.read(SUMS)).hexdigest()
+    expected = make_statement(document, head, hashlib.sha256(content).hexdigest(), sums)
+    different = sorted(_differing(statement, expected))
     if different:
         checked.broken.append(f"statement.json and audit.json do not agree on: {', '.join(different)}")
     else:
-        checked.holds.append(f"the statement says what the report says: {predicate['verificationResult']}")
+        checked.holds.append(f"the statement says what the report says: {expected['predicate']['verificationResult']}")
     return document
 
 
-def _digest(subject: dict[str, Any]) -> str:
-    return ",".join(f"{algorithm}:{value}" for algorithm, value in sorted(subject["digest"].items()))
+def _differing(statement: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:
+    """Names of what the statement says otherwise; the rules are those of the release that made it."""
+    said, due = statement["predicate"], expected["predicate"]
+    policy = said.get("policy")
+    rules = policy.get("rules") if isinstance(policy, dict) else None
+    if isinstance(rules, list) and all(isinstance(rule, str) for rule in rules):
+        due["policy"]["rules"] = rules
+    yield from (printable(key) for key in said.keys() | due.keys() if said.get(key) != due.get(key))
+    yield from (
+        printable(key)
+        for key in statement.keys() | expected.keys()
+        if key != "predicate" and statement.get(key) != expected.get(key)
+    )
 
 
-def _chain(archive: _Archive, statement: dict[str, Any], document: AuditDocument, checked: Checked) -> set[str]:
+def _chain(archive: Archive, statement: dict[str, Any], document: AuditDocument, checked: Checked) -> set[str]:
     """The manifests that the audit's own entries name."""
     named: set[str] = set()
     audit_id = document.ledger.audit_id if document.ledger else ""
+    recorded = Recorded(audit_id)
 
     def entries() -> Iterator[Entry]:
         for line in archive.lines(CHAIN):
             try:
                 entry = Entry(**json.loads(line))
+                as_written = chain_line(entry) == line
             except (ValueError, TypeError, RecursionError):
-                raise _Broken("ledger.jsonl holds a line that is no entry") from None
+                as_written = False
+            if not as_written:
+                raise Broken("ledger.jsonl holds a line that is no entry")
+            recorded.add(entry)
             if entry.audit_id == audit_id:
                 named.update(manifests_named(entry))
             yield entry
@@ -229,11 +197,22 @@ def _chain(archive: _Archive, statement: dict[str, Any], document: AuditDocument
         checked.broken.append("the chain of the ledger's entries does not lead to the head that the statement names")
     else:
         checked.holds.append(f"{head.seq} entries of the ledger lead to the head {head.digest}")
+        _recorded(recorded, document, head, checked)
     return named
 
 
+def _recorded(recorded: Recorded, document: AuditDocument, head: Entry, checked: Checked) -> None:
+    """Whether the report says what the ledger recorded of its audit."""
+    told = recorded.contradictions(document, head)
+    checked.broken += told[:_MAX_TOLD]
+    if len(told) > _MAX_TOLD:
+        checked.broken.append(f"audit.json and the ledger contradict each other {len(told) - _MAX_TOLD} times more")
+    if not told:
+        checked.holds.append(f"the report says what the ledger recorded of {recorded.reading_count} versions")
+
+
 def _manifests(
-    archive: _Archive, statement: dict[str, Any], document: AuditDocument, named: set[str], checked: Checked
+    archive: Archive, statement: dict[str, Any], document: AuditDocument, named: set[str], checked: Checked
 ) -> None:
     wanted = {digest for row in document.versions for _, digest in subjects_of(row)}
     before = len(checked.broken)
@@ -249,7 +228,7 @@ def _manifests(
         checked.holds.append(f"{len(wanted)} lists of files have the digests that statement and ledger name")
 
 
-def _one_manifest(archive: _Archive, digest: str, checked: Checked) -> None:
+def _one_manifest(archive: Archive, digest: str, checked: Checked) -> None:
     name = digest.replace(":", "-")
     algorithm = digest.partition(":")[0]
     text = archive.read(f"manifests/{name}.txt")
@@ -270,7 +249,7 @@ def _one_manifest(archive: _Archive, digest: str, checked: Checked) -> None:
 
 
 def _stamp(
-    archive: _Archive, statement: bytes, document: AuditDocument, checked: Checked, certificates: Path | None
+    archive: Archive, statement: bytes, document: AuditDocument, checked: Checked, certificates: Path | None
 ) -> None:
     if STAMP not in archive.infos:
         if certificates is not None:

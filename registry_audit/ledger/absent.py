@@ -2,9 +2,11 @@
 
 from registry_audit.audit.options import AuditOptions, ModelChoice
 from registry_audit.audit.scope import Scope
+from registry_audit.ledger.bodies import Accepted, body_of
 from registry_audit.ledger.chain import Kind
 from registry_audit.ledger.memory import Key
 from registry_audit.ledger.store import Ledger, LedgerReader
+from registry_audit.registry.version import version_key
 
 
 class Expected:
@@ -25,9 +27,9 @@ def absent_keys(reader: LedgerReader, registry: str, expected: Expected) -> list
     found = [
         (entry.name, entry.version)
         for entry in reader.latest_of_versions(Kind.ACCEPTED, registry)
-        if expected.lacks(entry.name, entry.version) and entry.fields.get("manifest") is not None
+        if expected.lacks(entry.name, entry.version) and body_of(entry, Accepted).manifest is not None
     ]
-    return sorted(found, key=lambda key: (key[0], int(key[1])))
+    return sorted(found, key=lambda key: version_key(*key))
 
 
 def absent_versions(ledger: Ledger, registry: str, scope: Scope, options: AuditOptions) -> tuple[Key, ...]:

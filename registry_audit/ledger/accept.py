@@ -3,17 +3,19 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from registry_audit.audit.comparing import Difference
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.session import Session
 from registry_audit.audit.steps import audit_version
 from registry_audit.errors import CouldNotVerify, NotFound, UsageError
 from registry_audit.ledger.assess import baseline_differences
+from registry_audit.ledger.bodies import Accepted, body_of
 from registry_audit.ledger.chain import Draft, Entry, Kind
 from registry_audit.ledger.drafts import accepted_draft
-from registry_audit.ledger.memory import last_reading
+from registry_audit.ledger.memory import last_reading, load_findings
 from registry_audit.ledger.store import Ledger, LedgerReader
 from registry_audit.model.manifest import Manifest
-from registry_audit.printable import printable
+from registry_audit.printable import printable, storable
 from registry_audit.refs import parse_selector
 from registry_audit.registry.versions import find_version
 from registry_audit.rules import RULE_BY_ID
@@ -35,9 +37,17 @@ class Acceptance:
     kind: Literal["first", "changed", "unchanged", "gone"]
     digest: str | None  # of the manifest; None for a version that is gone
     file_count: int
-    changed_paths: tuple[str, ...]
+    differences: tuple[Difference, ...]  # left: what was accepted before
     draft: Draft
     manifest: Manifest | None
+
+    @property
+    def changed_paths(self) -> tuple[str, ...]:
+        return tuple(difference.path for difference in self.differences)
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}/{self.version}"
 
 
 def split_reference(reference: str) -> tuple[str, str]:
@@ -102,19 +112,37 @@ class _Act:
     reason: str
     despite: frozenset[str]
 
-    def must_name(self, audit: VersionAudit, label: str) -> list[str]:
+    def must_name(self, audit: VersionAudit, label: str) -> set[str]:
         """The rules that the version is accepted in spite of. Raises: UsageError: one of them is not named."""
-        # RA002 is what accepting other bytes is for.
-        serious = [
-            f for f in audit.findings if f.severity.rank >= Severity.HIGH.rank and f.rule not in ("RA002", "RA011")
-        ]
+        serious = [finding for finding in audit.findings if _is_serious(finding.rule, finding.severity)]
         for finding in serious:
             if finding.rule not in self.despite:
                 raise UsageError(
                     f"{label} is not accepted: it has a finding of severity {finding.severity.value}, {finding.rule} "
                     f"{finding.name}: {finding.message}. To accept it all the same, add --despite {finding.rule}"
                 )
-        return sorted({finding.rule for finding in serious})
+        return {finding.rule for finding in serious}
+
+    def must_name_known(self, reader: LedgerReader, registry: str, name: str, version: str) -> set[str]:
+        """The same for what the ledger knows: an audit that was given a key, for instance, may have seen more."""
+        serious = set[str]()
+        for (of_name, number, rule, _), known in load_findings(reader, registry).open_findings.items():
+            if (of_name, number) != (storable(name), version) or not _is_serious(rule, known.severity):
+                continue
+            serious.add(rule)
+            if rule not in self.despite:
+                called = f"{rule} {RULE_BY_ID[rule].name}" if rule in RULE_BY_ID else rule
+                raise UsageError(
+                    f"{printable(name)}/{printable(version)} is not accepted: it has an open finding of severity "
+                    f"{known.severity.value}, {called}, first seen on {known.first_seen[:10]}. Audit it again if that "
+                    f"has ended; to accept it all the same, add --despite {rule}"
+                )
+        return serious
+
+
+def _is_serious(rule: str, severity: Severity) -> bool:
+    # Accepting other bytes, or that a version is gone, is what RA002 and RA011 ask for.
+    return severity.rank >= Severity.HIGH.rank and rule not in ("RA002", "RA011")
 
 
 def _prepare(session: Session, ledger: Ledger, registry: str, reference: str, act: _Act) -> Acceptance:
@@ -129,40 +157,39 @@ def _prepare(session: Session, ledger: Ledger, registry: str, reference: str, ac
     if manifest is None or not manifest.entries:
         raise CouldNotVerify(f"{printable(reference)} cannot be accepted: {audit.reason or 'it was not read whole'}")
     despite = act.must_name(audit, printable(reference))
-    changed: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
     kind: Literal["first", "changed", "unchanged", "gone"] = "first"
     # Opened only now: reading a large model takes hours, and a view of the ledger holds up who writes to it.
     with ledger.reading() as reader:
         audit_id = _must_be_as_audited(reader, registry, version.name, version.version, manifest)
         before = _accepted(reader, registry, version.name, version.version)
         accepted = reader.manifest(before) if before is not None else None
+        despite |= act.must_name_known(reader, registry, version.name, version.version)
     if accepted is not None:
         differences = baseline_differences(accepted, manifest)
-        changed = tuple(difference.path for difference in differences)
         kind = "changed" if differences else "unchanged"
-    draft = accepted_draft(registry, audit_id, audit, manifest, act.by, act.reason, despite)
+    draft = accepted_draft(registry, audit_id, audit, manifest, act.by, act.reason, sorted(despite))
     count = len(manifest.entries)
-    return Acceptance(version.name, version.version, kind, manifest.digest(), count, changed, draft, manifest)
+    return Acceptance(version.name, version.version, kind, manifest.digest(), count, differences, draft, manifest)
 
 
 def _gone(reader: LedgerReader, registry: str, name: str, version: str, by: str, reason: str) -> Acceptance:
     if _accepted(reader, registry, name, version) is None:
         raise NotFound(f"there is no version {printable(name)}/{printable(version)}, and no baseline of one")
-    body = {"manifest": None, "by": by, "reason": reason}
-    return Acceptance(
-        name, version, "gone", None, 0, (), Draft(Kind.ACCEPTED, registry, name, version, body=body), None
-    )
+    gone = Accepted(manifest=None, by=by, reason=reason)
+    return Acceptance(name, version, "gone", None, 0, (), gone.draft(registry, name, version), None)
 
 
 def _accepted(reader: LedgerReader, registry: str, name: str, version: str) -> str | None:
-    entries = reader.of_version(registry, name, version, Kind.ACCEPTED)
-    digest = entries[-1].fields.get("manifest") if entries else None
-    return str(digest) if digest else None
+    entries = reader.of_version(registry, storable(name), version, Kind.ACCEPTED)
+    return body_of(entries[-1], Accepted).manifest if entries else None
 
 
 def _must_be_as_audited(reader: LedgerReader, registry: str, name: str, version: str, manifest: Manifest) -> str:
     """The id of the last audit of the version, which read these very bytes."""
-    readings = [last_reading(entry) for entry in reader.of_version(registry, name, version, Kind.READING)[-1:]]
+    readings = [
+        last_reading(entry) for entry in reader.of_version(registry, storable(name), version, Kind.READING)[-1:]
+    ]
     label = f"{printable(name)}/{version}"
     if not readings:
         raise UsageError(f"{label} was never audited: audit it, look at the report, then accept")

@@ -15,7 +15,7 @@ from registry_audit.ledger.memory import Baseline, Memory, Subject, finding_key
 from registry_audit.model.listing import Problem
 from registry_audit.model.manifest import Manifest
 from registry_audit.printable import printable, storable
-from registry_audit.redact import redact
+from registry_audit.redact import redact_location
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.verdict import BaselineStatus, Storage, Verdict
 
@@ -135,7 +135,7 @@ def _beside_baseline(
 
 def _gone_since(audit: VersionAudit, baseline: Baseline) -> list[Problem]:
     """A model that is not there was lost, whatever else is there, if its baseline was once read from this source."""
-    if not audit.not_seen or baseline.source != redact(audit.version.source):
+    if not audit.not_seen or baseline.source != redact_location(audit.version.source):
         return []
     places = " and ".join(printable(place) for place in audit.not_seen)
     return [Problem("RA003", f"{places} is gone: what was accepted on {baseline.at[:10]} was read there")]
@@ -182,11 +182,11 @@ def _sentence(difference: Difference) -> str:
 
 def _with_life(version: RegisteredVersion, finding: Finding, memory: Memory, now: Subject, today: str) -> Finding:
     key = finding_key(version, finding)
-    first_seen = memory.open_findings.get(key)
+    known = memory.open_findings.get(key)
     return replace(
         finding,
-        first_seen=(first_seen or today)[:10],
-        new=first_seen is None,
+        first_seen=today if known is None else known.first_seen[:10],
+        new=known is None,
         waiver=memory.waiver_of(key, now, today=today),
     )
 

@@ -26,6 +26,9 @@ class Kind(StrEnum):
     REGISTRY = "registry"  # another address or name of a registry
 
 
+_TEXTS = frozenset({str, Kind})
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """An entry before it has a place in the chain."""
@@ -47,20 +50,9 @@ class Entry:
     name: str
     version: str
     audit_id: str
-    body: str  # JSON text, as chained
+    body: str  # JSON text, as chained; see registry_audit.ledger.bodies
     previous: str
     digest: str
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """Raises: LedgerError: the body is no JSON object, which this program never writes."""
-        try:
-            loaded = json.loads(self.body)
-        except (ValueError, RecursionError) as error:
-            raise LedgerError(f"entry {self.seq} of the ledger cannot be read: its body is no JSON") from error
-        if not isinstance(loaded, dict):
-            raise LedgerError(f"entry {self.seq} of the ledger cannot be read: its body is no JSON object")
-        return loaded
 
 
 def link(drafts: Iterable[Draft], *, after: Entry | None, at: str) -> Iterator[Entry]:
@@ -125,9 +117,11 @@ def check_link(row: Sequence[Any], seq: int, previous: str) -> tuple[int, str]:
 
 def check_row(row: Sequence[Any]) -> None:
     """Raises: LedgerError: the entry is not what its own digest says."""
+    if not _TEXTS.issuperset(map(type, row[1:])):  # SQLite takes any value into any column
+        raise LedgerError(f"the ledger's chain is broken: entry {row[0]} was changed after it was written")
     try:
         digest = hashlib.sha256(_encode(tuple(row[:9])).encode("ascii")).hexdigest()
-    except (TypeError, ValueError):  # bytes, or a number that is none: nothing that this program ever wrote
+    except (TypeError, ValueError):  # a number that is none: nothing that this program ever wrote
         digest = None
     if row[9] != digest:
         raise LedgerError(f"the ledger's chain is broken: entry {row[0]} was changed after it was written")

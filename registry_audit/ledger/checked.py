@@ -2,25 +2,21 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from registry_audit.errors import LedgerError
+from registry_audit.ledger.bodies import AuditFinished, StatedBaselines, body_of
 from registry_audit.ledger.chain import GENESIS, Entry, Kind, check_link
+from registry_audit.printable import printable
 
 _Key = tuple[str, str, str]  # registry, name, version
 
 
-@dataclass(frozen=True, slots=True)
-class Baselines:
-    """All baselines of a ledger at one moment, as an audit states them at its end."""
-
-    count: int
-    digest: str  # sha256 over registry, name, version, number and digest of each newest acceptance, sorted
-
-    def as_body(self) -> dict[str, Any]:
-        return {"count": self.count, "digest": self.digest}
+_KINDS = frozenset(Kind)
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
 @dataclass(slots=True)
@@ -55,6 +51,9 @@ class CheckedChain:
         row: Sequence[Any] | None = None
         for row in rows:
             seq, previous = check_link(row, seq, previous)
+            if row[2] not in _KINDS or not _TIME.fullmatch(row[1]):
+                strange = f"of the unknown kind {row[2]}" if row[2] not in _KINDS else f"dated {row[1]}"
+                raise LedgerError(f"entry {seq} of the ledger cannot be read: it is {printable(strange)}")
             if seq == 1:
                 self.first_digest = previous
             if row[2] == Kind.ACCEPTED:
@@ -64,13 +63,14 @@ class CheckedChain:
         if row is not None:
             self.head = Entry(*row)
 
-    def baselines(self) -> Baselines:
+    def baselines(self) -> StatedBaselines:
         lines = sorted(json.dumps([*key, *newest]) for key, newest in self._accepted.items())
-        return Baselines(len(lines), "sha256:" + hashlib.sha256("\n".join(lines).encode("ascii")).hexdigest())
+        digest = "sha256:" + hashlib.sha256("\n".join(lines).encode("ascii")).hexdigest()
+        return StatedBaselines(count=len(lines), digest=digest)
 
     def _must_be_as_stated(self, finished: Entry) -> None:
-        stated = finished.fields.get("baselines")  # older ledgers do not say
-        if stated is not None and stated != self.baselines().as_body():
+        stated = body_of(finished, AuditFinished).baselines  # older ledgers do not say
+        if stated is not None and stated != self.baselines():
             raise LedgerError(
                 f"the ledger's baselines are not those that the audit of {finished.at} stated at its end: "
                 f"there are {len(self._accepted)}; a baseline was removed or added, and the chain after it rewritten"

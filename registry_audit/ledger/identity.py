@@ -4,15 +4,22 @@ A ledger files everything under one key for each registry: the first address, or
 Other addresses and names of the same registry are entries of the chain that point to that key.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from registry_audit.errors import UsageError
-from registry_audit.ledger.chain import Draft, Entry, Kind
+from registry_audit.ledger.bodies import Accepted, Read, RegistryNamed, body_of
+from registry_audit.ledger.chain import Draft, Kind
 from registry_audit.ledger.store import LedgerReader
 from registry_audit.printable import printable, storable
-from registry_audit.registry.address import parse_address
-from registry_audit.registry.version import RegisteredVersion
+from registry_audit.registry.address import (
+    active_workspace,
+    are_two_registries,
+    parse_address,
+    registry_identity,
+    shown_address,
+)
+from registry_audit.registry.version import Key, RegisteredVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,10 @@ class KnownRegistry:
     def title(self) -> str:
         """Its newest name, else its newest address."""
         return (self.names or self.addresses or (self.key,))[-1]
+
+    def is_surely_not(self, identity: str) -> bool:
+        addresses = [text for text in (self.key, *self.addresses) if "://" in text]
+        return bool(addresses) and all(are_two_registries(identity, address) for address in addresses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +54,8 @@ def known_registries(reader: LedgerReader) -> list[KnownRegistry]:
     addresses: dict[str, list[str]] = {}
     names: dict[str, list[str]] = {}
     for entry in reader.of_kind(Kind.REGISTRY):
-        body = entry.fields
-        for where, what in ((addresses, body.get("address")), (names, body.get("name"))):
+        body = body_of(entry, RegistryNamed)
+        for where, what in ((addresses, body.address), (names, body.name)):
             if what and what not in where.setdefault(entry.registry, []):
                 where[entry.registry].append(what)
     return [KnownRegistry(key, tuple(addresses.get(key, ())), tuple(names.get(key, ()))) for key in reader.registries()]
@@ -55,17 +66,14 @@ def registry_key(reader: LedgerReader, identity: str, name: str | None = None) -
 
     Args:
         identity: see `registry_audit.registry.address.registry_identity`.
-        name: as given with `--registry-name`; then the address says nothing.
+        name: as given with `--registry-name`, also an address that the registry had; then `identity` says nothing.
     """
     known = known_registries(reader)
     if name is not None:
-        return next((k.key for k in known if storable(name) in (k.key, *k.names)), None)
-    wanted = storable(identity)
-    for registry in known:
-        if wanted in (registry.key, *registry.addresses):
-            return registry.key
-    # Release 0.1.0 kept the driver and the default port of a database in the key.
-    return next((k.key for k in known if _normal(k.key) == wanted), None)
+        by_name = next((k.key for k in known if storable(name) in (k.key, *k.names)), None)
+        spelled = _identity_of(name)
+        return by_name or (_key_at(known, spelled) if spelled else None)
+    return _key_at(known, identity)
 
 
 def audited_registry(reader: LedgerReader, identity: str, name: str | None = None) -> str:
@@ -76,12 +84,19 @@ def audited_registry(reader: LedgerReader, identity: str, name: str | None = Non
     """
     key = registry_key(reader, identity, name)
     if key is None:
-        titles = ", ".join(printable(known.title) for known in known_registries(reader)[:5]) or "none"
-        raise UsageError(
-            f"the ledger knows no registry {printable(name or identity)}; it knows {titles}: audit it first, or choose "
-            "with --registry-name"
-        )
+        raise _unknown(known_registries(reader), name or identity)
     return key
+
+
+def must_be_recognised(reader: LedgerReader, identity: str, name: str | None) -> bool:
+    """Whether only the versions of a registry tell which one of the ledger's it is, if any.
+
+    Args:
+        identity, name: see `recognise`.
+    """
+    if registry_key(reader, identity, name) is not None:
+        return False
+    return any(not known.is_surely_not(identity) for known in known_registries(reader))
 
 
 def recognise(
@@ -96,15 +111,18 @@ def recognise(
 
     Raises:
         UsageError: some of the versions are those of a known registry and some are not, so that it may be a restored
-            copy or a fork; `--registry-name` has to say which registry it is.
+            copy or a fork; `--registry-name` has to say which registry it is. Or that is an address, and not known.
     """
     key = registry_key(reader, identity, name)
     if key is not None:
         return Recognised(key, draft=_new_name(reader, key, identity, name))
-    shared = dict(_shared_with(reader, versions))
+    if name is not None and "://" in name:
+        raise _unknown(known_registries(reader), name)
+    others = {known.key for known in known_registries(reader) if known.is_surely_not(identity)}
+    shared = {key: counts for key, counts in _shared_with(reader, versions) if key not in others}
     if name is not None:
         key = _unnamed_one(reader, identity, shared) or name
-        return Recognised(key, draft=Draft(Kind.REGISTRY, key, body={"address": identity, "name": name}))
+        return Recognised(key, draft=RegistryNamed(address=identity, name=name).draft(key))
     for known, (agree, differ) in shared.items():
         if differ:
             raise UsageError(
@@ -122,26 +140,60 @@ def recognise(
             f"{printable(identity)} is the registry {printable(known)} of the ledger under another address: "
             f"all {agree} versions that both list are the same ones, so its baselines and waivers count"
         )
-        return Recognised(known, note, Draft(Kind.REGISTRY, known, body={"address": identity, "name": None}))
+        return Recognised(known, note, RegistryNamed(address=identity, name=None).draft(known))
     return Recognised(identity)
 
 
-def renamed_registry(reader: LedgerReader, key_or_name: str, *, name: str | None, address: str | None) -> Draft:
+def renamed_registry(reader: LedgerReader, registry: str, *, name: str | None, address: str | None) -> Draft:
     """The entry that gives a known registry another name or address.
+
+    Args:
+        registry: its key, a name or an address, however that is spelled.
+        address: an identity, see `registry_audit.registry.address.registry_identity`.
 
     Raises:
         UsageError: the ledger knows no such registry, or another registry is called so already.
     """
     known = known_registries(reader)
-    found = next((k for k in known if storable(key_or_name) in (k.key, *k.names, *k.addresses)), None)
+    found = next((k for k in known if storable(registry) in (k.key, *k.names, *k.addresses)), None)
+    identity = _identity_of(registry)
+    if found is None and identity is not None:
+        found = next((k for k in known if k.key == _key_at(known, identity)), None)
     if found is None:
-        titles = ", ".join(printable(k.title) for k in known) or "none"
-        raise UsageError(f"the ledger knows no registry '{printable(key_or_name)}'; it knows {titles}")
+        raise _unknown(known, registry)
     for other in known:
         taken = {other.key, *other.names, *other.addresses}
         if other.key != found.key and not taken.isdisjoint({storable(text) for text in (name, address) if text}):
             raise UsageError(f"another registry of the ledger is called so already: {printable(other.title)}")
-    return Draft(Kind.REGISTRY, found.key, body={"address": address, "name": name})
+    return RegistryNamed(address=address, name=name).draft(found.key)
+
+
+def _key_at(known: Sequence[KnownRegistry], identity: str) -> str | None:
+    """The key of the registry that was audited at an address."""
+    wanted = storable(identity)
+    for registry in known:
+        if wanted in (registry.key, *registry.addresses):
+            return registry.key
+    # Release 0.1.0 kept the driver and the default port of a database in the key.
+    return next((k.key for k in known if _normal(k.key) == wanted), None)
+
+
+def _unknown(known: Sequence[KnownRegistry], asked: str) -> UsageError:
+    titles = ", ".join(printable(registry.title) for registry in known[:5]) or "none"
+    shown = shown_address(asked) if "://" in asked else printable(asked)
+    return UsageError(
+        f"the ledger knows no registry {shown}; it knows {titles}: audit it first, or choose with --registry-name"
+    )
+
+
+def _identity_of(text: str) -> str | None:
+    """What a ledger knows the registry at an address by; None of a text that is no address."""
+    if "/" not in text and ":" not in text:
+        return None
+    try:
+        return registry_identity(parse_address(text), active_workspace())
+    except UsageError:
+        return None
 
 
 def _shared_with(reader: LedgerReader, versions: Iterable[RegisteredVersion]) -> Iterator[tuple[str, tuple[int, int]]]:
@@ -149,9 +201,8 @@ def _shared_with(reader: LedgerReader, versions: Iterable[RegisteredVersion]) ->
     now = {(storable(v.name), v.version): (v.creation_time_ms, v.run_id) for v in versions}
     for registry in reader.registries():
         agree = differ = 0
-        for entry in _with_a_birth(reader, registry):
-            there = now.get((entry.name, entry.version))
-            born = (entry.fields.get("creation_time_ms"), entry.fields.get("run_id"))
+        for key, birth in _births(reader, registry).items():
+            there, born = now.get(key), (birth.creation_time_ms, birth.run_id)
             if there is None or born[0] is None or there[0] is None:
                 continue
             agree += born == there
@@ -160,16 +211,16 @@ def _shared_with(reader: LedgerReader, versions: Iterable[RegisteredVersion]) ->
             yield registry, (agree, differ)
 
 
-def _with_a_birth(reader: LedgerReader, registry: str) -> Iterator[Entry]:
-    """The newest entry of each version that tells when the version was created, and by which run."""
-    newest = {(entry.name, entry.version): entry for entry in reader.latest_of_versions(Kind.READING, registry)}
+def _births(reader: LedgerReader, registry: str) -> dict[Key, Read | Accepted]:
+    """What tells when each version was created, and by which run: its newest entry that says so."""
+    newest: dict[Key, Read | Accepted] = {
+        (entry.name, entry.version): body_of(entry, Read) for entry in reader.latest_of_versions(Kind.READING, registry)
+    }
     for entry in reader.latest_of_versions(Kind.ACCEPTED, registry):
-        if (
-            newest.get((entry.name, entry.version)) is None
-            or "creation_time_ms" not in newest[entry.name, entry.version].fields
-        ):
-            newest[entry.name, entry.version] = entry
-    yield from newest.values()
+        read = newest.get((entry.name, entry.version))
+        if read is None or not read.tells_birth:
+            newest[entry.name, entry.version] = body_of(entry, Accepted)
+    return newest
 
 
 def _new_name(reader: LedgerReader, key: str, identity: str, name: str | None) -> Draft | None:
@@ -179,7 +230,8 @@ def _new_name(reader: LedgerReader, key: str, identity: str, name: str | None) -
     found = next(k for k in known_registries(reader) if k.key == key)
     if storable(identity) in (found.key, *found.addresses):
         return None
-    return Draft(Kind.REGISTRY, key, body={"address": identity, "name": name})
+    called = name if storable(name) in found.names else None  # or it was named by one of its addresses
+    return RegistryNamed(address=identity, name=called).draft(key)
 
 
 def _unnamed_one(reader: LedgerReader, identity: str, shared: dict[str, tuple[int, int]]) -> str | None:

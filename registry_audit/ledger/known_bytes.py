@@ -8,6 +8,7 @@ number, the time it was created and its run, which an address does not change.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from registry_audit.ledger.bodies import Accepted, Read, body_of
 from registry_audit.ledger.chain import Entry, Kind
 from registry_audit.ledger.store import LedgerReader
 from registry_audit.model.listing import Problem
@@ -16,6 +17,7 @@ from registry_audit.registry.version import Key, RegisteredVersion
 from registry_audit.verdict import Verdict
 
 # What keeps a version from being accepted on first sight: readings with one of these say nothing of good bytes.
+_PASSING = frozenset(verdict.value for verdict in Verdict if verdict.passes)
 DAMAGED = frozenset({"RA001", "RA002", "RA003", "RA007", "RA008", "RA009", "RA010", "RA011", "RA013", "RA014", "RA015"})
 
 
@@ -51,53 +53,46 @@ def known_bytes(
     if not wanted:
         return {}
     found: dict[Key, list[KnownBytes]] = {}
-    for key, entry in _first_readings(reader, registry, wanted):
-        found.setdefault(key, []).append(KnownBytes(entry.fields["manifest"], entry.at, accepted=False))
+    for key, manifest, at in _first_readings(reader, registry, wanted):
+        found.setdefault(key, []).append(KnownBytes(manifest, at, accepted=False))
     for other in others:
         accepted = set[Key]()
         for entry in reader.latest_of_versions(Kind.ACCEPTED, other, wanted):
             key = entry.name, entry.version
-            if key in wanted and entry.fields.get("manifest") and _is_of(entry, wanted[key], with_run=True):
+            body = body_of(entry, Accepted)
+            if key in wanted and body.manifest and body.is_surely_of(wanted[key], with_run=True):
                 accepted.add(key)
-                known = KnownBytes(entry.fields["manifest"], entry.at, accepted=True, registry=other)
+                known = KnownBytes(body.manifest, entry.at, accepted=True, registry=other)
                 found.setdefault(key, []).append(known)
         rest = {key: version for key, version in wanted.items() if key not in accepted}
-        for key, entry in _first_readings(reader, other, rest, with_run=True):
-            known = KnownBytes(entry.fields["manifest"], entry.at, accepted=False, registry=other)
+        for key, manifest, at in _first_readings(reader, other, rest, with_run=True):
+            known = KnownBytes(manifest, at, accepted=False, registry=other)
             found.setdefault(key, []).append(known)
     return {key: tuple(known) for key, known in found.items()}
 
 
 def _first_readings(
     reader: LedgerReader, registry: str, wanted: dict[Key, RegisteredVersion], *, with_run: bool = False
-) -> Iterator[tuple[Key, Entry]]:
-    """The first reading of each version that found its model whole."""
+) -> Iterator[tuple[Key, str, str]]:
+    """The first reading of each version that found its model whole: its manifest, and when it was."""
     if not wanted:
         return
+
+    def whole(key: Key, entry: Entry) -> str | None:
+        body = body_of(entry, Read)
+        passed = body.verdict in _PASSING and DAMAGED.isdisjoint(body.rules)
+        # Release 0.1.0 did not record the time in its readings: they may be of another version of that number.
+        return body.manifest if passed and body.is_surely_of(wanted[key], with_run=with_run) else None
+
     for first in reader.first_of_versions(Kind.READING, registry, wanted):
         key = first.name, first.version
         if key not in wanted:
             continue
-        if _is_whole(first) and _is_of(first, wanted[key], with_run=with_run):
-            yield key, first
+        if manifest := whole(key, first):
+            yield key, manifest, first.at
             continue
         # It was damaged then, or it is an earlier version of that name and number: look at all of its readings.
-        readings = reader.of_version(registry, *key, Kind.READING)
-        later = (entry for entry in readings if _is_whole(entry) and _is_of(entry, wanted[key], with_run=with_run))
-        if (entry := next(later, None)) is not None:
-            yield key, entry
-
-
-def _is_whole(reading: Entry) -> bool:
-    body = reading.fields
-    passed = body.get("verdict") in {verdict.value for verdict in Verdict if verdict.passes}
-    return bool(body.get("manifest")) and passed and DAMAGED.isdisjoint(body.get("rules", ()))
-
-
-def _is_of(entry: Entry, version: RegisteredVersion, *, with_run: bool) -> bool:
-    """Whether an entry is surely of this version; release 0.1.0 did not record the time in its readings."""
-    body = entry.fields
-    created = body.get("creation_time_ms")
-    if created is None or created != version.creation_time_ms:
-        return False
-    return not with_run or (body.get("run_id") or None) == (version.run_id or None)
+        for entry in reader.of_version(registry, *key, Kind.READING):
+            if manifest := whole(key, entry):
+                yield key, manifest, entry.at
+                break

@@ -1,15 +1,17 @@
 """What the ledger says of one registry as of now: baselines, open findings, waivers, last readings."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from registry_audit.audit.judging import Finding, Waiver
+from registry_audit.ledger.bodies import Accepted, FindingOpened, FindingResolved, Read, Waived, any_body_of, body_of
 from registry_audit.ledger.chain import Entry, Kind
 from registry_audit.ledger.known_bytes import KnownBytes
 from registry_audit.ledger.store import LedgerReader
 from registry_audit.printable import storable
 from registry_audit.registry.version import RegisteredVersion
+from registry_audit.verdict import Severity
 
 Key = tuple[str, str]  # name, version
 FindingKey = tuple[str, str, str, str]  # name, version, rule, path or ""
@@ -35,10 +37,20 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenFinding:
+    """A finding that no later audit found ended."""
+
+    first_seen: str  # UTC
+    severity: Severity  # of the audit that first saw it
+
+
+@dataclass(frozen=True, slots=True)
 class GivenWaiver:
     """A waiver as the ledger holds it."""
 
     waiver: Waiver
+    seq: int  # of its entry
+    at: str  # UTC
     subject: Subject
     paths: tuple[str, ...] | None  # the files that the finding was on; None where release 0.1.0 did not record them
 
@@ -53,6 +65,7 @@ class Baseline:
     reason: str
     creation_time_ms: int | None  # of the version in the registry, which a re-created one does not share
     source: str | None = None  # redacted
+    despite: tuple[str, ...] = ()  # rules whose findings it was accepted in spite of
 
     def is_of(self, version: RegisteredVersion) -> bool:
         known = self.creation_time_ms is not None and version.creation_time_ms is not None
@@ -82,7 +95,7 @@ class Memory:
     """Everything here was recomputed from the entries, each checked against its digest."""
 
     baselines: dict[Key, Baseline] = field(default_factory=dict)
-    open_findings: dict[FindingKey, str] = field(default_factory=dict)  # -> first seen
+    open_findings: dict[FindingKey, OpenFinding] = field(default_factory=dict)
     waivers: dict[FindingKey, GivenWaiver] = field(default_factory=dict)
     last_readings: dict[Key, LastReading] = field(default_factory=dict)
     known_bytes: dict[Key, tuple[KnownBytes, ...]] = field(default_factory=dict)  # of versions without a baseline
@@ -90,14 +103,22 @@ class Memory:
 
     def waiver_of(self, key: FindingKey, now: Subject, *, today: str) -> Waiver | None:
         """A waiver that holds: not expired, for these very bytes and differences, and given for this file too."""
+        for given in self._given_for(key):
+            if given.waiver.until >= today and given.subject.is_what_was_waived(now):
+                return given.waiver
+        return None
+
+    def given_since(self, key: FindingKey, waiver: Waiver) -> GivenWaiver | None:
+        """The entry of a waiver that was given after the audit before; None where that audit knew it."""
+        known = self.previous_audit.seq if self.previous_audit else 0
+        return next((given for given in self._given_for(key) if given.waiver == waiver and given.seq > known), None)
+
+    def _given_for(self, key: FindingKey) -> Iterator[GivenWaiver]:
         name, version, rule, path = key
         for wanted in (key, (name, version, rule, "")):
             given = self.waivers.get(wanted)
-            if given is None or given.waiver.until < today or not given.subject.is_what_was_waived(now):
-                continue
-            if wanted == key or given.paths is None or path in given.paths:
-                return given.waiver
-        return None
+            if given is not None and (wanted == key or given.paths is None or path in given.paths):
+                yield given
 
 
 def load_memory(reader: LedgerReader, registry: str) -> Memory:
@@ -119,50 +140,41 @@ def learn(memory: Memory, reader: LedgerReader, registry: str, keys: Collection[
 
 def baseline_of(entry: Entry) -> Baseline:
     """What an entry of the kind `accepted` says."""
-    body = entry.fields
-    return Baseline(
-        body.get("manifest"),
-        entry.at,
-        body.get("by", ""),
-        body.get("reason", ""),
-        body.get("creation_time_ms"),
-        body.get("source"),
-    )
+    body = body_of(entry, Accepted)
+    return Baseline(body.manifest, entry.at, body.by, body.reason, body.creation_time_ms, body.source, body.despite)
 
 
 def load_findings(reader: LedgerReader, registry: str) -> Memory:
     """Open findings, waivers and the audit before; of no version a baseline yet."""
     memory = Memory()
     for entry in reader.of_kind(Kind.FINDING_OPENED, Kind.FINDING_RESOLVED, Kind.WAIVED, registry=registry):
-        body = entry.fields
-        key = (entry.name, entry.version, body["rule"], body.get("path") or "")
-        if entry.kind == Kind.FINDING_OPENED:
-            memory.open_findings[key] = entry.at
-        elif entry.kind == Kind.FINDING_RESOLVED:
-            memory.open_findings.pop(key, None)
-        else:
-            memory.waivers[key] = GivenWaiver(
-                Waiver(body["by"], body["reason"], body["until"]),
-                Subject(body.get("run_manifest"), body.get("manifest"), body.get("differences")),
-                tuple(body["paths"]) if "paths" in body else None,
-            )
+        match any_body_of(entry):
+            case FindingOpened(rule=rule, path=path, severity=severity):
+                opened = OpenFinding(entry.at, Severity(severity))
+                memory.open_findings[entry.name, entry.version, rule, path or ""] = opened
+            case FindingResolved(rule=rule, path=path):
+                memory.open_findings.pop((entry.name, entry.version, rule, path or ""), None)
+            case Waived() as waived:
+                memory.waivers[entry.name, entry.version, waived.rule, waived.path or ""] = GivenWaiver(
+                    Waiver(waived.by, waived.reason, waived.until),
+                    entry.seq,
+                    entry.at,
+                    Subject(waived.run_manifest, waived.manifest, waived.differences),
+                    waived.paths,
+                )
+            case _:
+                pass
     for entry in reader.of_kind(Kind.AUDIT_FINISHED, registry=registry):
         memory.previous_audit = entry
     return memory
 
 
 def last_reading(entry: Entry) -> LastReading:
-    body = entry.fields
+    body = body_of(entry, Read)
     # Without a time of its own a storage was read in full by that very audit.
-    storages = tuple((s[0], s[1], s[2], s[3] or entry.at) for s in body.get("storages", ()))
+    storages = tuple((s[0], s[1], s[2], s[3] or entry.at) for s in body.storages)
     return LastReading(
-        entry.at,
-        entry.audit_id,
-        body.get("manifest"),
-        body.get("run_manifest"),
-        body.get("verdict", ""),
-        storages,
-        body.get("differences"),
+        entry.at, entry.audit_id, body.manifest, body.run_manifest, body.verdict, storages, body.differences
     )
 
 

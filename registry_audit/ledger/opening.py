@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from registry_audit.errors import LedgerError, UsageError
+from registry_audit.errors import LedgerError, NoLedgerYet, UsageError
 from registry_audit.ledger.chain import Entry
 from registry_audit.ledger.known import known_head, memory_file, remember_head
 from registry_audit.ledger.store import Ledger
@@ -38,7 +38,7 @@ def open_ledger(url: str, *, create: bool, restore: bool = False) -> Ledger:
     shown = _named(engine)
     try:
         if not (restore or _exists(engine)):
-            _may_start(shown, create=create)
+            _may_start(engine, shown, create=create)
         _bring_up_to_date(engine, shown)
     except SQLAlchemyError as error:
         cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
@@ -79,7 +79,12 @@ def _engine(url: str) -> Engine:
             raise UsageError(f"--ledger {shown}: only SQLite and PostgreSQL keep a ledger")
         waiting = {"timeout": _BUSY_SECONDS} if parsed.get_backend_name() == "sqlite" else {}
         engine = create_engine(parsed, connect_args=waiting, pool_pre_ping=True)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"--ledger {shown} needs the driver {error.name}: pip install 'mlflow-registry-audit[postgres]', and write "
+            "postgresql://"
+        ) from error
+    except (ArgumentError, NoSuchModuleError) as error:
         raise UsageError(
             f"--ledger {shown} is no database this program can open: give sqlite:///PATH or postgresql://..."
         ) from error
@@ -140,14 +145,15 @@ def _bring_up_to_date(engine: Engine, shown: str) -> None:
         connection.commit()
 
 
-def _may_start(shown: str, *, create: bool) -> None:
+def _may_start(engine: Engine, shown: str, *, create: bool) -> None:
     if known_head(shown) is not None:
         raise LedgerError(
             f"the ledger {shown} is gone: this machine has used it before. Restore it from a backup, or import an "
             f"export. {_HOW_TO_START_OVER.format(memory_file(shown))}"
         )
     if not create:
-        raise LedgerError(f"there is no ledger at {shown}: an audit with --accept-new starts one")
+        missing = NoLedgerYet if engine.dialect.name == "sqlite" else LedgerError
+        raise missing(f"there is no ledger at {shown}: an audit with --accept-new starts one")
 
 
 def _manual_transactions(connection: object, record: object) -> None:

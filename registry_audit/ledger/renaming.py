@@ -2,11 +2,12 @@
 
 from collections.abc import Container, Iterable
 
+from registry_audit.ledger.bodies import Accepted, body_of
 from registry_audit.ledger.chain import Entry, Kind
 from registry_audit.ledger.memory import Baseline, Key, baseline_of
 from registry_audit.ledger.store import LedgerReader
 from registry_audit.printable import storable
-from registry_audit.redact import redact
+from registry_audit.redact import redact_location
 from registry_audit.registry.version import RegisteredVersion
 
 _Birth = tuple[str, int, str | None, str]  # number, time of creation, run, source without credentials
@@ -24,7 +25,7 @@ class Renamed:
         self._followed: frozenset[Key] | None = None
         for newest in reader.latest_of_versions(Kind.ACCEPTED, registry):
             key = newest.name, newest.version
-            accepted = newest if newest.fields.get("manifest") else _last_bytes(reader, registry, key)
+            accepted = newest if body_of(newest, Accepted).manifest else _last_bytes(reader, registry, key)
             birth = _birth_of(accepted) if accepted is not None and key not in listed else None
             if accepted is not None and birth is not None:
                 self._by_birth[birth] = key, baseline_of(accepted)
@@ -45,16 +46,17 @@ class Renamed:
 
 
 def _birth(version: RegisteredVersion) -> _Birth:
-    return version.version, version.creation_time_ms or 0, version.run_id, redact(version.source)
+    return version.version, version.creation_time_ms or 0, version.run_id, redact_location(version.source)
 
 
 def _birth_of(entry: Entry) -> _Birth | None:
-    body = entry.fields
-    created = body.get("creation_time_ms")
-    return None if created is None else (entry.version, int(created), body.get("run_id"), str(body.get("source")))
+    body = body_of(entry, Accepted)
+    if body.creation_time_ms is None:
+        return None
+    return entry.version, body.creation_time_ms, body.run_id, str(body.source)
 
 
 def _last_bytes(reader: LedgerReader, registry: str, key: Key) -> Entry | None:
     """The newest entry that accepted bytes, before the version was accepted as gone."""
     entries = reader.of_version(registry, storable(key[0]), key[1], Kind.ACCEPTED)
-    return next((entry for entry in reversed(entries) if entry.fields.get("manifest")), None)
+    return next((entry for entry in reversed(entries) if body_of(entry, Accepted).manifest), None)

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.judging import VersionAudit, Waiver
 from registry_audit.audit.liveness import RULES_SEEN
 from registry_audit.ledger.absent import Expected
-from registry_audit.ledger.memory import FindingKey, Key, finding_key
+from registry_audit.ledger.memory import FindingKey, Key, Memory, finding_key
 from registry_audit.printable import printable, storable
 from registry_audit.verdict import Verdict
 
@@ -23,9 +23,14 @@ class Resolved:
 class Resolving:
     """Is shown every row of an audit, and then knows which open findings are no more."""
 
-    def __init__(self, open_findings: dict[FindingKey, str]) -> None:
-        self._open = dict(open_findings)
-        self._versions = {key[:2] for key in open_findings}
+    def __init__(self, memory: Memory) -> None:
+        """
+        Args:
+            memory: its findings and waivers are those of all versions.
+        """
+        self._memory, self._open = memory, dict(memory.open_findings)
+        self._versions = {key[:2] for key in self._open}
+        self._waived = list[Resolved]()
         self._same_bytes = set[Key]()  # as the audit before read
         self._looked_at: dict[Key, VersionAudit] = {}
 
@@ -41,13 +46,29 @@ class Resolving:
         if audit.reg_model is not None and audit.reg_model.manifest_digest == read_before:
             self._same_bytes.add(key)
         for finding in audit.findings:
-            self._open.pop(finding_key(audit.version, finding), None)
+            self._show_open(finding_key(audit.version, finding), finding.waiver)
+
+    def _show_open(self, key: FindingKey, waiver: Waiver | None) -> None:
+        known = self._open.pop(key, None)
+        given = self._memory.given_since(key, waiver) if known is not None and waiver is not None else None
+        if known is not None and given is not None:
+            by, reason = printable(given.waiver.by), printable(given.waiver.reason)
+            said = (
+                f"a waiver, which {by} gave on {given.at[:10]} until {given.waiver.until}: {reason}; it is still there"
+            )
+            name, version, rule, path = key
+            self._waived.append(Resolved(name, version, rule, path or None, known.first_seen, said))
+
+    @property
+    def waived(self) -> tuple[Resolved, ...]:
+        """Findings that are still there, and that somebody has answered for since the audit before."""
+        return tuple(sorted(self._waived, key=lambda one: (one.name, one.version, one.rule, one.path or "")))
 
     def resolved(self, expected: Expected) -> tuple[Resolved, ...]:
         """Those of versions that were looked at, or are gone, and that no longer have them."""
         return tuple(
-            Resolved(name, version, rule, path or None, first_seen, self._ended_by(name, version, rule))
-            for (name, version, rule, path), first_seen in sorted(self._open.items())
+            Resolved(name, version, rule, path or None, known.first_seen, self._ended_by(name, version, rule))
+            for (name, version, rule, path), known in sorted(self._open.items(), key=lambda item: item[0])
             if self._is_settled(name, version, rule, expected)
         )
 

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, CursorResult, Engine, Executable, Function, S
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry_audit.errors import AuditError, LedgerError
+from registry_audit.ledger.bodies import Accepted, Read, StatedBaselines, any_body_of
 from registry_audit.ledger.chain import TIME_FORMAT, Draft, Entry, Kind, check_row, link, row_of
-from registry_audit.ledger.checked import Baselines, CheckedChain
+from registry_audit.ledger.checked import CheckedChain
 from registry_audit.ledger.schema import entries, manifests
 from registry_audit.model.manifest import Manifest, parse_manifest
 from registry_audit.printable import printable
@@ -140,7 +141,7 @@ class LedgerReader:
     def head(self) -> Entry | None:
         return self._chain.head
 
-    def baselines(self) -> Baselines:
+    def baselines(self) -> StatedBaselines:
         """All current baselines, as of the head."""
         return self._chain.baselines()
 
@@ -173,6 +174,18 @@ class LedgerReader:
         if kinds:
             statement = statement.where(entries.c.kind.in_(kinds))
         return [_checked(row) for row in self._connection.execute(statement.order_by(entries.c.seq))]
+
+    def of_versions(self, registry: str, keys: Collection[tuple[str, str]], *kinds: Kind) -> Iterator[Entry]:
+        """Of some hundreds of versions of a registry, in the order of the chain."""
+        names, numbers = ({key[part] for key in keys} for part in (0, 1))
+        statement = self._select(entries).where(
+            entries.c.registry == registry,
+            entries.c.name.in_(sorted(names)),
+            entries.c.version.in_(sorted(numbers)),
+            entries.c.kind.in_(kinds),
+        )
+        found = self._connection.execute(statement.order_by(entries.c.seq).execution_options(yield_per=_PAGE))
+        return (_checked(row) for row in found if (row.name, row.version) in keys)
 
     def latest_of_versions(
         self, kind: Kind, registry: str, keys: Collection[tuple[str, str]] | None = None
@@ -226,12 +239,12 @@ class LedgerReader:
         return ((row[0], row[1]) for row in self._connection.execute(statement))
 
     def check_manifests(self) -> None:
-        """Raises: LedgerError: a manifest was changed, or one that a baseline names is gone."""
+        """Raises: LedgerError: a manifest was changed, one that an entry names is gone, or an entry cannot be read."""
         present = set()
         for digest, text in self.manifest_rows():
             checked_manifest(digest, text)
             present.add(digest)
-        for entry in self.of_kind(Kind.ACCEPTED, Kind.READING):
+        for entry in self.all_entries():
             for wanted in manifests_named(entry):
                 if wanted not in present:
                     raise LedgerError(f"the ledger has lost the manifest of entry {entry.seq}: {wanted}")
@@ -242,10 +255,14 @@ class LedgerReader:
 
 
 class LedgerWriter(LedgerReader):
+    def __init__(self, connection: Connection, chain: CheckedChain) -> None:
+        super().__init__(connection, chain)
+        now = datetime.now(UTC).strftime(TIME_FORMAT)
+        self.at = max(now, chain.head.at) if chain.head else now  # when everything happens that it appends, UTC
+
     def append(self, drafts: Iterable[Draft]) -> Entry:
         """Append to the chain; the new head. At least one draft is needed."""
-        now = datetime.now(UTC).strftime(TIME_FORMAT)
-        return self._insert(link(drafts, after=self.head(), at=now))
+        return self._insert(link(drafts, after=self.head(), at=self.at))
 
     def append_verbatim(self, copied: Iterable[Entry]) -> Entry:
         """Entries of another ledger that continue this one; the new head. Raises: LedgerError: they do not."""
@@ -281,14 +298,21 @@ class LedgerWriter(LedgerReader):
 
 
 def manifests_named(entry: Entry) -> set[str]:
-    """The digests of all manifests that an entry relies on."""
-    body = entry.fields
-    named = {body.get("manifest"), body.get("run_manifest"), *(storage[2] for storage in body.get("storages", ()))}
+    """The digests of all manifests that an entry relies on. Raises: LedgerError: it cannot be read."""
+    match any_body_of(entry):
+        case Accepted(manifest=manifest):
+            named = {manifest}
+        case Read() as read:
+            named = {read.manifest, read.run_manifest, *(storage[2] for storage in read.storages)}
+        case _:
+            named = set()
     return {digest for digest in named if digest is not None}
 
 
-def checked_manifest(digest: str, text: str) -> Manifest:
+def checked_manifest(digest: Any, text: Any) -> Manifest:
     """The manifest of a stored text. Raises: LedgerError: the text is not what its digest says."""
+    if not (isinstance(digest, str) and isinstance(text, str)):  # SQLite takes any value into any column
+        raise LedgerError("the ledger holds a manifest that is no text: it was changed after it was written")
     try:
         manifest = parse_manifest(text, digest.partition(":")[0])
         unchanged = manifest.text() == text and manifest.digest() == digest

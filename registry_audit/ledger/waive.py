@@ -1,10 +1,10 @@
 """Waiving a finding: somebody answers for it, until a day, or until the bytes or what differs in them change."""
 
 from datetime import date
-from typing import Any
 
 from registry_audit.errors import UsageError
-from registry_audit.ledger.chain import Draft, Entry, Kind
+from registry_audit.ledger.bodies import Waived
+from registry_audit.ledger.chain import Entry, Kind
 from registry_audit.ledger.memory import Subject, last_reading, load_findings, today
 from registry_audit.ledger.store import Ledger
 from registry_audit.printable import printable, storable
@@ -59,13 +59,15 @@ def waive(
             )
         if seen.differences is None:
             raise UsageError(f"{label} was last audited by an older release: audit it once more, then waive")
-        body: dict[str, Any] = {
-            "rule": rule,
-            "path": path,
-            "by": by,
-            "reason": reason,
-            "until": day,
-            "run_manifest": seen.run_manifest,
-        }
-        body |= {"manifest": seen.manifest, "differences": seen.differences, "paths": paths if path is None else [path]}
-        return writer.append([Draft(Kind.WAIVED, registry, name, version, body=body)])
+        waived = Waived(
+            rule=rule,
+            path=path,
+            by=by,
+            reason=reason,
+            until=day,
+            run_manifest=seen.run_manifest,
+            manifest=seen.manifest,
+            differences=seen.differences,
+            paths=tuple(paths) if path is None else (path,),
+        )
+        return writer.append([waived.draft(registry, name, version)])

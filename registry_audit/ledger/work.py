@@ -2,26 +2,38 @@
 
 A worker takes a batch, says now and then that it is still at it, and delivers its rows. A batch whose worker has not
 been heard of is anybody's again, so a worker that is lost costs time and nothing else.
+
+Whoever may write to the database could put rows there, and a false pass among them. So what is shared is sealed, with a
+key that the audit and its workers know from elsewhere: nothing that is not is looked into.
 """
 
+import json
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import delete, func, select, update
 
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.rows import decode_row, encode_row
+from registry_audit.audit.seal import Seal
+from registry_audit.errors import CouldNotVerify
 from registry_audit.ledger.schema import shared_work
 from registry_audit.ledger.store import Ledger
 from registry_audit.registry.listed import decode_version, encode_version
 from registry_audit.registry.version import RegisteredVersion
+from registry_audit.verdict import Verdict
 
 LOST_AFTER_SECONDS = 60.0
 _ROWS_HOLD_SECONDS = 3_600.0  # of an interrupted run, for the one that resumes it
 
 Batch = tuple[RegisteredVersion, ...]
+
+
+class NotOurs(CouldNotVerify):
+    """What is in the database was not put there by this audit or its workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +58,34 @@ class Standing:
 class SharedWork:
     """Each method is a short transaction of its own. Raises: LedgerError: the database cannot be used."""
 
-    def __init__(self, ledger: Ledger, audit_id: str, lost_after_seconds: float = LOST_AFTER_SECONDS) -> None:
-        self._ledger, self._audit_id, self.lost_after_seconds = ledger, audit_id, lost_after_seconds
+    def __init__(
+        self, ledger: Ledger, audit_id: str, seal: Seal, lost_after_seconds: float = LOST_AFTER_SECONDS
+    ) -> None:
+        """
+        Args:
+            seal: under a key that the audit and its workers know, and nobody else.
+        """
+        self._ledger, self._audit_id, self._seal = ledger, audit_id, seal
+        self.lost_after_seconds = lost_after_seconds
         self._mine = shared_work.c.audit_id == audit_id
+        self._begun_at = time.time()
 
-    def offer(self, batches: Iterable[Batch]) -> int:
+    def offer(self, batches: Iterable[Batch], key: str) -> int:
         """Put out the batches of an audit; how many.
 
-        What an interrupted run of this audit put out stays, with the rows it has, where the batches are the same.
+        What an interrupted run of this audit put out stays, with the rows it has, where key and batches are the same.
+
+        Args:
+            key: another one where a batch would give other rows: of other options, for instance, or of other code.
         """
-        offered = [_pack(map(encode_version, batch)) for batch in batches]
+        offered = [
+            self._sealed("versions", position, _pack([key, *map(encode_version, batch)]))
+            for position, batch in enumerate(batches)
+        ]
         with self._ledger.beside_the_chain() as writer:
             found = writer.execute(select(shared_work.c.versions).where(self._mine).order_by(shared_work.c.position))
             if [bytes(row[0]) for row in found] == offered:
-                # Who resumes days later must not be told what the bytes were then.
-                old = shared_work.c.seen_at < time.time() - _ROWS_HOLD_SECONDS
-                writer.execute(update(shared_work).where(self._mine, old).values(rows=None))
+                self._forget_what_does_not_hold(writer)
                 return len(offered)
             writer.execute(delete(shared_work).where(self._mine))
             for position, versions in enumerate(offered):
@@ -69,8 +93,28 @@ class SharedWork:
                 writer.execute(shared_work.insert().values(**row, worker="", seen_at=0.0))
         return len(offered)
 
+    def _forget_what_does_not_hold(self, writer: Any) -> None:
+        """Who resumes days later must not be told what the bytes were then; nor ever, what could not be verified."""
+        columns = shared_work.c
+        delivered = writer.execute(select(columns.position, columns.seen_at, columns.rows).where(self._mine)).all()
+        oldest = time.time() - _ROWS_HOLD_SECONDS
+        for position, seen_at, rows in delivered:
+            if rows is not None and (seen_at < oldest or not self._holds(position, rows)):
+                this = (self._mine, columns.position == position)
+                writer.execute(update(shared_work).where(*this).values(rows=None, seen_at=0.0))
+
+    def _holds(self, position: int, sealed: bytes) -> bool:
+        try:
+            return all(map(_is_settled, self._rows(position, sealed)))
+        except NotOurs:
+            return False
+
     def take(self, worker: str) -> Taken | None:
-        """The next batch that nobody is at; None if there is none, for now or for good."""
+        """The next batch that nobody is at; None if there is none, for now or for good.
+
+        Raises:
+            NotOurs: it is not the batch that the audit put out.
+        """
         now = time.time()
         free = shared_work.c.seen_at < now - self.lost_after_seconds
         with self._ledger.beside_the_chain() as writer:
@@ -81,7 +125,8 @@ class SharedWork:
                 return None
             this = (self._mine, shared_work.c.position == row[0])
             writer.execute(update(shared_work).where(*this).values(worker=worker, seen_at=now))
-        return Taken(row[0], tuple(map(decode_version, _unpack(row[1]))))
+        lines = _unpack(self._opened("versions", row[0], row[1]))
+        return Taken(row[0], tuple(map(decode_version, lines[1:])))
 
     def still_at(self, worker: str, position: int) -> bool:
         """Say that the worker is still at a batch; False if it is no longer wanted: the audit ended or was stopped."""
@@ -93,8 +138,10 @@ class SharedWork:
     def deliver(self, worker: str, position: int, rows: Iterable[VersionAudit]) -> bool:
         """The rows of a batch, in the order of its versions; False if it is another's by now, or no longer wanted."""
         this = (self._mine, shared_work.c.position == position, shared_work.c.worker == worker)
+        said = [json.dumps(time.time()), *map(encode_row, rows)]
+        sealed = self._sealed("rows", position, _pack(said))
         with self._ledger.beside_the_chain() as writer:
-            told = writer.execute(update(shared_work).where(*this).values(rows=_pack(map(encode_row, rows))))
+            told = writer.execute(update(shared_work).where(*this).values(rows=sealed))
             return bool(told.rowcount)
 
     def standing(self) -> Standing:
@@ -105,25 +152,43 @@ class SharedWork:
             busy = select(func.count()).where(self._mine, columns.rows.is_(None), columns.seen_at >= lately)
             return Standing(total, delivered, reader.execute(busy).scalar_one())
 
-    def rows(self) -> Iterator[VersionAudit]:
-        """All that was delivered, in the order of the audit; a batch at a time in memory."""
-        for position in range(self.standing().total):
-            with self._ledger.beside_the_chain(only_look=True) as reader:
-                this = (self._mine, shared_work.c.position == position)
-                packed = reader.execute(select(shared_work.c.rows).where(*this)).scalar()
-            if packed is not None:
-                yield from map(decode_row, _unpack(packed))
+    def rows(self, position: int) -> tuple[VersionAudit, ...] | None:
+        """What was delivered for a batch, in the order of its versions; None if nothing was.
 
-    def undelivered(self) -> list[Taken]:
+        Raises:
+            NotOurs: somebody else put it there, or it was delivered long ago.
+        """
         with self._ledger.beside_the_chain(only_look=True) as reader:
-            columns = shared_work.c.position, shared_work.c.versions
-            found = reader.execute(select(*columns).where(self._mine, shared_work.c.rows.is_(None)))
-            return [Taken(row[0], tuple(map(decode_version, _unpack(row[1])))) for row in found]
+            this = (self._mine, shared_work.c.position == position)
+            sealed = reader.execute(select(shared_work.c.rows).where(*this)).scalar()
+        return None if sealed is None else self._rows(position, sealed)
+
+    def _rows(self, position: int, sealed: bytes) -> tuple[VersionAudit, ...]:
+        delivered_at, *lines = _unpack(self._opened("rows", position, sealed))
+        if json.loads(delivered_at) < self._begun_at - _ROWS_HOLD_SECONDS:
+            raise NotOurs("what the ledger's database says of its batch is of an earlier time")
+        return tuple(map(decode_row, lines))
 
     def close(self) -> None:
         """Forget the audit's work; who is still at it stops."""
         with self._ledger.beside_the_chain() as writer:
             writer.execute(delete(shared_work).where(self._mine))
+
+    def _sealed(self, what: str, position: int, packed: bytes) -> bytes:
+        return self._seal.sign(self._place(what, position), packed).encode("ascii") + b"\n" + packed
+
+    def _opened(self, what: str, position: int, sealed: bytes) -> bytes:
+        signature, _, packed = bytes(sealed).partition(b"\n")
+        if not self._seal.holds(signature.decode("latin-1"), self._place(what, position), packed):
+            raise NotOurs("what the ledger's database says of its batch was not put there by this audit's workers")
+        return packed
+
+    def _place(self, what: str, position: int) -> str:
+        return json.dumps([what, self._audit_id, position])
+
+
+def _is_settled(row: VersionAudit) -> bool:
+    return row.verdict is not Verdict.UNVERIFIABLE and not row.broke_off
 
 
 def _pack(lines: Iterable[str]) -> bytes:

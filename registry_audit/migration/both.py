@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from registry_audit.audit.in_time import in_time
 from registry_audit.audit.session import Session
+from registry_audit.deadline import Deadline
 from registry_audit.errors import AuditError
 from registry_audit.migration.comparing import chosen_models, chosen_versions
 from registry_audit.migration.config import SIDES, SideName
 from registry_audit.migration.facts import VersionFacts
+from registry_audit.migration.names import NameMap
 from registry_audit.migration.options import MigrationOptions
-from registry_audit.migration.reading import Listed, Side, list_registry, read_side
+from registry_audit.migration.reading import Listed, Side, fill_side, list_registry
 
 _Result = TypeVar("_Result")
 Sessions = tuple[Session, Session]  # of the source, of the target
@@ -23,6 +26,7 @@ class Both:
     source: Side
     target: Side
     models: tuple[set[str], set[str]]  # that are compared
+    names: NameMap | None = None  # in place of that of the options, where reading broke off
 
 
 def list_both(sessions: Sessions) -> tuple[Listed, Listed]:
@@ -30,37 +34,67 @@ def list_both(sessions: Sessions) -> tuple[Listed, Listed]:
     Raises:
         UsageError, CouldNotVerify: as `list_registry`; the message names the side.
     """
-    return _at_once(sessions, lambda index, side: list_registry(sessions[index]))
+
+    def list_one(index: int, _: SideName) -> Listed:
+        session = sessions[index]
+        until = Deadline(session.limits.max_listing_seconds, "--max-listing-seconds")
+        return in_time(session, lambda: list_registry(session), deadline=until)
+
+    return _at_once(sessions, list_one)
 
 
-def read_both(
-    sessions: Sessions,
-    listed: tuple[Listed, Listed],
-    options: MigrationOptions,
-    *,
-    directory: Path | None = None,
-    on_done: Callable[[SideName, VersionFacts], None] = lambda side, facts: None,
-) -> Both:
-    """Read what is to be compared, both registries at once.
+def begin_both(listed: tuple[Listed, Listed], options: MigrationOptions, directory: Path | None = None) -> Both:
+    """What is to be compared, and nothing of it read yet.
+
+    Args:
+        directory: for what is kept of the versions, where that is more than memory should hold.
 
     Raises:
         UsageError: the options name a model that is in neither registry, or map two to one.
     """
-    models = chosen_models(listed[0], listed[1], options.models, options.names)
-
-    def read(index: int, side: SideName) -> Side:
-        one = listed[index]
-        return read_side(
-            sessions[index],
-            one,
-            chosen_versions(one, models[index]),
-            workers=options.workers,
-            directory=directory,
-            on_done=lambda facts: on_done(side, facts),
-        )
-
-    source, target = _at_once(sessions, read)
+    models = chosen_models(listed[0], listed[1], options)
+    source, target = (
+        Side(one, chosen_versions(one, names), directory) for one, names in zip(listed, models, strict=True)
+    )
     return Both(source, target, models)
+
+
+def read_both(
+    sessions: Sessions,
+    both: Both,
+    options: MigrationOptions,
+    *,
+    on_done: Callable[[SideName, VersionFacts], None] = lambda side, facts: None,
+) -> None:
+    """Read what is to be compared, both registries at once."""
+    sides = both.source, both.target
+
+    def read(index: int, side: SideName) -> None:
+        fill_side(sessions[index], sides[index], workers=options.workers, on_done=lambda facts: on_done(side, facts))
+
+    _at_once(sessions, read)
+
+
+def reached(both: Both, options: MigrationOptions, why: str) -> Both:
+    """The models of which everything was read, where reading broke off. Of any other nothing can be said yet.
+
+    Args:
+        why: the sentence that the report says of it.
+    """
+    names, (sources, targets) = options.names, both.models
+    mapped = {one[0] for one, _ in names.versions}, {other[0] for _, other in names.versions}
+    kept_sources = {
+        name for name in sources - mapped[0] if both.source.is_read(name) and both.target.is_read(names.target_of(name))
+    } - {name for name in sources if names.target_of(name) in mapped[1]}
+    counterparts = {names.target_of(name) for name in sources}
+    kept_targets = {names.target_of(name) for name in kept_sources} & targets
+    kept_targets |= {name for name in targets - counterparts - mapped[1] if both.target.is_read(name)}
+    left = f"{len(sources) - len(kept_sources)} of {len(sources)} models of the source were not reached"
+    for side in (both.source, both.target):
+        note = f"{why}: {left}, and {side.count - side.read_count} of {side.count} versions here were not read"
+        side.listed = replace(side.listed, whole=False, notes=(*side.listed.notes, note))
+    only_kept = replace(names, versions=()) if names.versions else names
+    return Both(both.source, both.target, (kept_sources, kept_targets), only_kept)
 
 
 def _at_once(sessions: Sessions, step: Callable[[int, SideName], _Result]) -> tuple[_Result, _Result]:

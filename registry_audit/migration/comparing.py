@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 
 from registry_audit.audit.judging import Finding
+from registry_audit.audit.options import ModelChoice
 from registry_audit.audit.session import Session
 from registry_audit.errors import NotFound, UsageError
 from registry_audit.migration.differences import (
@@ -15,7 +15,8 @@ from registry_audit.migration.differences import (
 )
 from registry_audit.migration.judging import PairRow, field_words, judge_extra, judge_missing, judge_pair
 from registry_audit.migration.names import NameMap
-from registry_audit.migration.pairing import candidate_of, pair_versions
+from registry_audit.migration.options import MigrationOptions
+from registry_audit.migration.pairing import candidate_of, pair_versions, telling_files
 from registry_audit.migration.reading import Listed, Side, small_file
 from registry_audit.printable import printable
 from registry_audit.registry.listed import ListedVersions
@@ -38,14 +39,17 @@ class ModelRow:
     findings: tuple[Finding, ...]
 
 
-def chosen_models(source: Listed, target: Listed, globs: tuple[str, ...], names: NameMap) -> tuple[set[str], set[str]]:
+def chosen_models(source: Listed, target: Listed, options: MigrationOptions) -> tuple[set[str], set[str]]:
     """The models of both sides that are compared.
 
     Raises:
-        UsageError: two models of the source would be one in the target, or a model named without wildcards is in
-            neither registry.
+        UsageError: two models of the source would be one in the target, a name or pattern fits none of either
+            registry, or a version that the map names is not in the source.
     """
-    sources = {name for name in source.names if _wanted(name, globs)}
+    names = options.names
+    candidates = source.names | {one for name in target.names for one in names.sources_of(name)}
+    choice = ModelChoice(options.models, candidates)
+    sources = {name for name in source.names if name in choice}
     owners: dict[str, str] = {}
     for name in sorted(sources):
         mapped = names.target_of(name)
@@ -55,18 +59,27 @@ def chosen_models(source: Listed, target: Listed, globs: tuple[str, ...], names:
                 "map one of them to another name"
             )
         owners[mapped] = name
-    named = {one[0]: other[0] for one, other in names.versions}
-    targets = {
-        name
-        for name in target.names
-        if name in owners
-        or any(named.get(one) == name for one in sources)
-        or any(_wanted(candidate, globs) for candidate in names.sources_of(name))
-    }
-    for glob in globs:
-        if not any(char in glob for char in "*?[") and glob not in sources and names.target_of(glob) not in targets:
-            raise NotFound(f"there is no registered model '{printable(glob)}' in the source, nor in the target")
+    counterparts = owners.keys() | {other[0] for one, other in names.versions if one[0] in sources}
+
+    def is_asked_for(name: str) -> bool:
+        """Whether it is compared although nothing of the source leads to it."""
+        return not options.one_way and (not options.models or any(one in choice for one in names.sources_of(name)))
+
+    targets = {name for name in target.names if name in counterparts or is_asked_for(name)}
+    for text in choice.without_any(candidates):
+        raise NotFound(f"there is no registered model '{printable(text)}' in the source, nor in the target")
+    _must_be_listed(source, {one for one, _ in names.versions})
     return sources, targets
+
+
+def _must_be_listed(source: Listed, mapped: set[Key]) -> None:
+    """Raises: NotFound: the map names a version that the source does not have."""
+    if not mapped:
+        return
+    missing = mapped - {(version.name, version.version) for version in source.versions}
+    if missing and source.whole:
+        name, number = min(missing)
+        raise NotFound(f"the map names {printable(name)}/{number}, and the source has no such version")
 
 
 def chosen_versions(listed: Listed, models: set[str]) -> Sequence[RegisteredVersion]:
@@ -75,10 +88,6 @@ def chosen_versions(listed: Listed, models: set[str]) -> Sequence[RegisteredVers
     if isinstance(listed.versions, ListedVersions):
         return listed.versions.choose(indexes)
     return [listed.versions[index] for index in indexes]
-
-
-def _wanted(name: str, globs: tuple[str, ...]) -> bool:
-    return not globs or any(fnmatchcase(name, glob) for glob in globs)
 
 
 def compare_sides(
@@ -117,7 +126,8 @@ def compare_sides(
         for row in _rows(sessions, source, target, None, there, names, mapped, one_way=False):
             count += 1
             keep_row(row)
-        findings = () if count else (_finding(ONLY_IN_TARGET, "the registered model has no versions"),)
+        is_empty = not target.positions(there)
+        findings = (_finding(ONLY_IN_TARGET, "the registered model has no versions"),) if is_empty else ()
         keep_model(ModelRow(None, there, 0, count, (), (), findings))
 
 
@@ -153,10 +163,11 @@ def _rows(
         (candidate_of(position, source.at(position)) for position in ones),
         (candidate_of(position, target.at(position)) for position in others),
         own,
+        (lambda position: telling_files(source.at(position)), lambda position: telling_files(target.at(position))),
     )
     for pair in pairs:
         if pair.source is not None and pair.target is not None:
-            row = judge_pair(source.at(pair.source), target.at(pair.target), pair, names)
+            row = judge_pair(source.at(pair.source), target.at(pair.target), pair, names, source.storages)
             yield _with_requirements(sessions, row)
         elif pair.source is not None:
             yield judge_missing(source.at(pair.source), pair)
@@ -172,16 +183,18 @@ class _Mapped:
 
 def _mapped_versions(source: Side, target: Side, names: NameMap) -> _Mapped:
     """The pairs that a person named, as positions."""
-    found: dict[int, int | None] = {}
-    for one, other in names.versions:
-        position = _position(source, one)
-        if position is not None:
-            found[position] = _position(target, other)
+    ones = _positions(source, {one[0] for one, _ in names.versions})
+    others = _positions(target, {other[0] for _, other in names.versions})
+    found = {ones[one]: others.get(other) for one, other in names.versions if one in ones}
     return _Mapped(found, {position for position in found.values() if position is not None})
 
 
-def _position(side: Side, key: Key) -> int | None:
-    return next((at for at in side.positions(key[0]) if side.at(at).version.version == key[1]), None)
+def _positions(side: Side, models: set[str]) -> dict[Key, int]:
+    return {
+        (name, side.at(position).version.version): position
+        for name in sorted(models)
+        for position in side.positions(name)
+    }
 
 
 def _with_requirements(sessions: tuple[Session, Session], row: PairRow) -> PairRow:

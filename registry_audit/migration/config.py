@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
@@ -10,6 +10,7 @@ from registry_audit.config import mapping_of, pairs_of, read_text
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 from registry_audit.registry.connection import Server
+from registry_audit.registry.two_servers import each_with_its_own
 
 SideName = Literal["source", "target"]
 SIDES: tuple[SideName, SideName] = ("source", "target")
@@ -20,6 +21,10 @@ _KEYS = ("host", "registry_uri", "username_env", "password_env", "token_env")
 class MigrationConfig:
     source: Server
     target: Server
+
+    def servers(self, owner_uri: str | None = None) -> tuple[Server, Server]:
+        """The source first; see `each_with_its_own`."""
+        return each_with_its_own(self.source, self.target, owner_uri)
 
 
 def load_migration_config(path: Path) -> MigrationConfig:
@@ -49,7 +54,7 @@ def parse_migration_config(text: str, name: str) -> MigrationConfig:
 def _server(node: yaml.Node, key: str, line: int, name: str) -> Server:
     if not isinstance(node, yaml.MappingNode):
         raise UsageError(f"{name}, line {line}: {key} needs a host")
-    values: dict[str, str] = {}
+    values: dict[str, Any] = {}
     for field_name, value, value_line in pairs_of(node, name):
         if field_name not in _KEYS:
             known = ", ".join(_KEYS)

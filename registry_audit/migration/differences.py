@@ -1,15 +1,16 @@
 """What differs between a version and its counterpart: files, the fields inside some of them, and metadata."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from registry_audit.audit.comparing import Kind
-from registry_audit.audit.expected import MLMODEL_PROVENANCE, explains_meta, typed_value
-from registry_audit.migration.facts import VersionFacts, encoded
+from registry_audit.audit.expected import MLMODEL_PROVENANCE, REGISTERED_MODEL_META, typed_value
+from registry_audit.audit.meta import META_FILE
+from registry_audit.migration.facts import VersionFacts, encoded, without_provenance
 from registry_audit.migration.names import NameMap
 from registry_audit.model.manifest import Manifest, ManifestEntry
-from registry_audit.model.mlmodel import MLMODEL, PROVENANCE, InvalidMLmodel, parse_mlmodel
+from registry_audit.model.mlmodel import MLMODEL, InvalidMLmodel, parse_mlmodel
 from registry_audit.registry.runs import RunState
 from registry_audit.registry.versions import RegisteredModel
 
@@ -63,18 +64,16 @@ def _digest(entry: ManifestEntry | None) -> str | None:
 
 
 def _explained(found: FileDifference, source: VersionFacts, target: VersionFacts) -> FileDifference:
-    rule = explains_meta(found.path, [size for size in found.sizes if size is not None])
+    rule: str | None = None
     fields: tuple[str, ...] = ()
     if found.path == MLMODEL and found.kind is Kind.CONTENT:
         fields = mlmodel_fields(source.mlmodel, target.mlmodel)
-        # No field differs where only the writing does: order, quotes, comments.
-        parsed = source.content is not None and target.content is not None and _parses(source) and _parses(target)
-        rule = MLMODEL_PROVENANCE if parsed and set(fields) <= set(PROVENANCE) else None
-    return FileDifference(found.path, found.kind, found.sizes, found.digests, rule, fields)
-
-
-def _parses(facts: VersionFacts) -> bool:
-    return _parsed(facts.mlmodel) is not None
+        one, other = without_provenance(source.mlmodel), without_provenance(target.mlmodel)
+        rule = MLMODEL_PROVENANCE if one is not None and one == other else None
+    elif found.path == META_FILE:
+        holders = [side for side, size in zip((source, target), found.sizes, strict=True) if size is not None]
+        rule = REGISTERED_MODEL_META if all(side.meta_is_mlflows for side in holders) else None
+    return replace(found, expected_by=rule, fields=fields)
 
 
 def _parsed(text: str | None) -> dict[str, Any] | None:

@@ -7,8 +7,9 @@ from functools import cache
 
 from pydantic import TypeAdapter
 
-from registry_audit.audit.expected import MLMODEL_PROVENANCE, REGISTERED_MODEL_META, explains_meta, typed_value
+from registry_audit.audit.expected import MLMODEL_PROVENANCE, REGISTERED_MODEL_META, typed_value
 from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.meta import META_FILE
 from registry_audit.model.manifest import Manifest, ManifestEntry
 from registry_audit.model.mlmodel import MLMODEL, InvalidMLmodel, parse_mlmodel
 from registry_audit.registry.runs import RunState
@@ -36,7 +37,8 @@ class VersionFacts:
     manifest: Manifest | None  # of the registry model; None where it was not read whole
     mlmodel: str | None  # text of its root MLmodel; undecodable bytes as lone surrogates
     content: str | None  # equal for two versions that differ by no more than a migration explains; None: not known
-    places: str | None = None  # equal where local files are the same files under other names
+    meta_is_mlflows: bool = False  # whether its root registered_model_meta says no more than MLflow writes there
+    places: tuple[str, ...] = ()  # device and inode of each of its files, where they are on this machine
     inner: tuple[Inner, ...] = ()  # only where the root holds no MLmodel
     broke_off: bool = False
 
@@ -55,7 +57,7 @@ class VersionFacts:
         return self.manifest.digest() if self.manifest else None
 
 
-def content_of(manifest: Manifest, mlmodel: str | None) -> str | None:
+def content_of(manifest: Manifest, mlmodel: str | None, *, meta_is_mlflows: bool) -> str | None:
     """The digest of a model without what a migration rewrites; None where there is no MLmodel at its root.
 
     Law: equal for two models exactly when every difference between them is explained by a rule of `RULE_VERSIONS`.
@@ -66,18 +68,24 @@ def content_of(manifest: Manifest, mlmodel: str | None) -> str | None:
     for entry in manifest.entries:
         if entry.path == MLMODEL:
             digest.update(f"{MLMODEL} {_mlmodel_key(entry, mlmodel)}\n".encode("ascii"))
-        elif explains_meta(entry.path, [entry.size]) is None:
+        elif entry.path != META_FILE or not meta_is_mlflows:
             digest.update(f"{entry.digest} {json.dumps(entry.path)}\n".encode("ascii"))
     return digest.hexdigest()
 
 
-def _mlmodel_key(entry: ManifestEntry, text: str) -> str:
+def without_provenance(text: str | None) -> str | None:
+    """All that an MLmodel says but for where it came from, in one spelling; None where it is no MLmodel."""
     try:
-        fields = parse_mlmodel(encoded(text)).without_provenance()
-        canonical = repr(typed_value(fields))
+        return repr(typed_value(parse_mlmodel(encoded(text)).without_provenance())) if text is not None else None
     except (InvalidMLmodel, RecursionError):
+        return None
+
+
+def _mlmodel_key(entry: ManifestEntry, text: str) -> str:
+    said = without_provenance(text)
+    if said is None:
         return entry.digest  # nothing in it can be explained
-    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def decoded(content: bytes) -> str:

@@ -8,14 +8,14 @@ import os
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from registry_audit.errors import CouldNotVerify
+from registry_audit.model.yaml_text import UnreadableYaml, read_yaml
+from registry_audit.registry.prompts import SOURCES, TEXT_TAG
 from registry_audit.registry.version import Key
 
 _MODELS, _META = "models", "meta.yaml"
-_PROMPT = Path("tags", "mlflow.prompt.is_prompt")
 _DELETED = "Deleted_Internal"  # the stage of a version that was deleted: its directory stays
 _MAX_META_BYTES = 1 << 20
 
@@ -27,14 +27,17 @@ class Unlisted:
     reason: str
 
 
-def unlisted_versions(root: Path, listed: Container[Key]) -> Iterator[Unlisted]:
+def unlisted_versions(root: Path, listed: Container[Key], prompts: Container[str] = ()) -> Iterator[Unlisted]:
     """Versions that have a directory in the store and that no listing shows; deleted ones and prompts excluded.
+
+    Args:
+        prompts: names of what the listing showed to be prompts.
 
     Raises:
         CouldNotVerify: a directory cannot be read.
     """
     for model in _directories(root / _MODELS):
-        if (model / _PROMPT).exists():
+        if model.name in prompts:
             continue
         for directory in _directories(model):
             head, dash, number = directory.name.partition("-")
@@ -48,30 +51,30 @@ def unlisted_versions(root: Path, listed: Container[Key]) -> Iterator[Unlisted]:
 
 
 def _reason(model: Path, directory: Path) -> str | None:
-    """Why MLflow does not list it; None of a version that was deleted."""
-    damage = _damage(directory / _META)
-    if damage == _DELETED:
-        return None
-    damage = damage or _damage(model / _META)
-    told = f"its directory is in the file store, but {damage}" if damage else "its directory is in the file store"
-    return f"MLflow does not list it: {told}"
+    """Why MLflow does not list it; None of a version that was deleted, or of a prompt's."""
+    meta = _meta(directory / _META)
+    if isinstance(meta, dict):
+        is_prompt = (directory / "tags" / TEXT_TAG).exists() and meta.get("source") in SOURCES
+        if meta.get("current_stage") == _DELETED or is_prompt:
+            return None
+        meta = _meta(model / _META)
+    told = "its directory is in the file store"
+    return f"MLflow does not list it: {told}" + (f", but {meta}" if isinstance(meta, str) else "")
 
 
-def _damage(meta: Path) -> str | None:
-    shown = f"{meta.parent.name}/{_META}"
+def _meta(file: Path) -> dict[str, Any] | str:
+    """What the file says, or what is wrong with it."""
+    shown = f"{file.parent.name}/{file.name}"
     try:
-        with meta.open("rb") as file:
-            content = file.read(_MAX_META_BYTES)
-        fields = yaml.safe_load(content)
+        with file.open("rb") as stream:
+            fields = read_yaml(stream.read(_MAX_META_BYTES).decode("utf-8"))
     except FileNotFoundError:
         return f"{shown} is missing"
     except OSError as error:
         return f"{shown} cannot be read: {error.strerror}"
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except (UnicodeDecodeError, UnreadableYaml):
         return f"{shown} is not valid YAML"
-    if not isinstance(fields, dict):
-        return f"{shown} is empty or no mapping"
-    return _DELETED if fields.get("current_stage") == _DELETED else None
+    return fields if isinstance(fields, dict) else f"{shown} is empty or no mapping"
 
 
 def _directories(root: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """One pair, or a version without a counterpart, becomes a verdict and findings."""
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -10,7 +11,7 @@ from registry_audit.migration.names import NameMap
 from registry_audit.migration.pairing import How, Pair
 from registry_audit.model.listing import Problem
 from registry_audit.printable import printable
-from registry_audit.registry.storage import comparable
+from registry_audit.registry.storage import MODELS, StorageIdentity, comparable
 from registry_audit.verdict import Verdict
 
 # Findings on one side that bear on whether its bytes can be vouched for. What else an audit says of a registry (a run
@@ -48,13 +49,19 @@ class PairRow:
     behind_proxy: bool = False  # whether it is one storage cannot be seen from here
 
 
-def judge_pair(source: VersionFacts, target: VersionFacts, pair: Pair, names: NameMap) -> PairRow:
-    """Bytes first, then what differs in metadata."""
+def judge_pair(
+    source: VersionFacts, target: VersionFacts, pair: Pair, names: NameMap, of_source: Container[StorageIdentity]
+) -> PairRow:
+    """Bytes first, then what differs in metadata.
+
+    Args:
+        of_source: every storage that holds a version of the source.
+    """
     files: tuple[FileDifference, ...] = ()
     if source.manifest is not None and target.manifest is not None and source.content and target.content:
         files = file_differences(source, target)
     fields = metadata_differences(source, target, names)
-    problems, verdict, reason = _bytes(source, target, pair, files)
+    problems, verdict, reason = _bytes(source, target, pair, files, of_source)
     if fields:
         problems.append(Problem("RA022", "; ".join(field_words(field) for field in fields), blocks=False))
     findings = _findings(findings_of(source.version, problems), source=source, target=target)
@@ -73,7 +80,11 @@ def judge_pair(source: VersionFacts, target: VersionFacts, pair: Pair, names: Na
 
 
 def _bytes(
-    source: VersionFacts, target: VersionFacts, pair: Pair, files: tuple[FileDifference, ...]
+    source: VersionFacts,
+    target: VersionFacts,
+    pair: Pair,
+    files: tuple[FileDifference, ...],
+    of_source: Container[StorageIdentity],
 ) -> tuple[list[Problem], PairVerdict, str | None]:
     label = printable(target.version.label)
     if pair.how is How.ONE_DIRECTORY_DOWN and pair.inner is not None:
@@ -86,14 +97,14 @@ def _bytes(
         return [Problem("RA021", message, blocks=False)], PairVerdict.MISMATCH, None
     unexplained = [found for found in files if found.expected_by is None]
     if unexplained:
-        return [Problem("RA021", _how_they_differ(label, unexplained), blocks=False)], PairVerdict.MISMATCH, None
+        return [Problem("RA021", _how_they_differ(label, unexplained), blocks=False)], PairVerdict.MISMATCH, pair.reason
     if source.version.status != "READY" and source.audit.verdict is Verdict.SKIPPED:
         return [], PairVerdict.SKIPPED, f"its registration is not finished in the source ({source.version.status})"
     if not source.audit.verdict.passes and source.audit.verdict is not Verdict.MISMATCH:
         return [], PairVerdict.UNVERIFIABLE, f"in the source: {source.audit.reason or 'it could not be read'}"
     if target.is_gone:
         message = f"{label} is in the target's registry, and there is no model behind it"
-        return [Problem("RA021", message, blocks=False)], PairVerdict.MISMATCH, None
+        return [Problem("RA021", message, blocks=False)], PairVerdict.MISMATCH, pair.reason
     if target.audit.verdict is Verdict.MISMATCH and source.audit.verdict is not Verdict.MISMATCH:
         message = f"the run model and the registry model of {label} are not the same bytes, and in the source they are"
         return [Problem("RA021", message, blocks=False)], PairVerdict.MISMATCH, None
@@ -101,21 +112,26 @@ def _bytes(
         return [], PairVerdict.UNVERIFIABLE, f"in the target: {target.audit.reason or 'it could not be read'}"
     if source.content is None or target.content is None:
         return [], PairVerdict.UNVERIFIABLE, "nothing could be compared"
-    shared = _shared(source, target)
+    shared = _shared(source, target, of_source)
     if shared is not None:
         return [], PairVerdict.NOT_MOVED, shared
     return [], PairVerdict.EQUIVALENT if files else PairVerdict.MATCH, None
 
 
-def _shared(source: VersionFacts, target: VersionFacts) -> str | None:
+def _shared(source: VersionFacts, target: VersionFacts, of_source: Container[StorageIdentity]) -> str | None:
     """Why the target has no copy of its own, if so: equal bytes then say nothing, for nothing was compared."""
-    both = sorted(set(source.storages) & set(target.storages))
+    path = f"{target.version.name}/{target.version.version}"
+    # A registry that copies serves its copy, wherever the version's source leads to.
+    copies = tuple(storage for storage in target.storages if storage.kind == MODELS and storage.path == path)
+    served = copies or target.storages
+    both = [storage for storage in served if storage in source.storages or storage in of_source]
     if both:
-        whole = set(target.storages) <= set(source.storages)
-        which = "it is" if whole else "one of its two locations is"
+        which = "it is" if len(both) == len(served) else "one of its two locations is"
         return f"not moved: in the target {which} still served from the source's storage, {printable(both[0].shown)}"
-    if source.places is not None and source.places == target.places:
-        return "not moved: the target's files are the source's files under other names (hard links or a mount)"
+    linked = set(source.places) & set(target.places)
+    if linked:
+        which = "the target's files are" if len(linked) == len(target.places) else f"{len(linked)} of its files are"
+        return f"not moved: {which} the source's files under other names (hard links or a mount)"
     return None
 
 
@@ -129,13 +145,20 @@ def judge_missing(source: VersionFacts, pair: Pair) -> PairRow:
 
 
 def _missing_words(source: VersionFacts, pair: Pair) -> str:
+    if pair.how is How.MAP:
+        return "the version that the map names for it is not in the target"
     if source.content is None:
         return "no version of the target is left that could be its counterpart"
+    if pair.candidate_count:
+        return "more versions of the source hold its bytes than of the target"
     return "no version of the target holds its bytes"
 
 
 def judge_extra(target: VersionFacts, pair: Pair) -> PairRow:
-    problem = Problem("RA023", "no version of the source holds its bytes", blocks=False)
+    message = "no version of the source holds its bytes"
+    if pair.candidate_count:
+        message = "more versions of the target hold its bytes than of the source"
+    problem = Problem("RA023", message, blocks=False)
     findings = _findings(findings_of(target.version, [problem]), target=target)
     return PairRow(None, target, pair, PairVerdict.ONLY_IN_TARGET, None, findings=findings)
 

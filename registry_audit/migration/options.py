@@ -1,10 +1,13 @@
 """What a comparison of two registries is asked to do."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from registry_audit.audit.options import DEFAULT_WORKERS
+from registry_audit.audit.options import DEFAULT_WORKERS, AuditOptions, checked_options
 from registry_audit.migration.facts import RULE_VERSIONS
 from registry_audit.migration.names import NameMap
+from registry_audit.registry.connection import Server
 from registry_audit.verdict import Severity
 
 
@@ -16,6 +19,17 @@ class MigrationOptions:
     in_place: bool = False  # files were to stay where they are: one storage behind both is then no gap
     fail_on: Severity = Severity.MEDIUM
     workers: int = DEFAULT_WORKERS  # versions at once, of each registry
+    limits: Mapping[str, int | None] = field(default_factory=dict)  # fields of `AuditOptions` that begin with `max_`
+
+    def of(self, server: Server) -> AuditOptions:
+        """How one of the two registries is read.
+
+        Raises:
+            UsageError: a limit is unknown, or no positive number.
+        """
+        limits: dict[str, Any] = {name: bound for name, bound in self.limits.items() if bound is not None}
+        uris = {"tracking_uri": server.tracking_uri, "registry_uri": server.registry_uri}
+        return checked_options(**uris, ledger=None, **limits)
 
     def reported(self) -> dict[str, object]:
         """What a report states: all that changes what it says."""

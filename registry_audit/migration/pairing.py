@@ -4,12 +4,23 @@ Migration tools number versions anew: gaps close, and a model of ten or more ver
 numbers read as text (1, 10, 11, 2, ...). Nothing here is guessed, and how each pair was found is part of the result.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+import hashlib
+import itertools
+import json
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from registry_audit.audit.meta import META_FILE
+from registry_audit.migration.differences import REQUIREMENTS
 from registry_audit.migration.facts import Inner, VersionFacts
+from registry_audit.model.mlmodel import MLMODEL
+
+_DESCRIBING = REQUIREMENTS | {MLMODEL, META_FILE}
+_MAX_TELLING_FILES = 100  # of one version, the largest
+_MAX_HOLDERS = 8  # a file that more versions hold tells none of them from the others
+_NUMBERS_CHANGED = "numbers of this model changed, so its counterpart may be another version"
 
 
 class How(StrEnum):
@@ -19,6 +30,7 @@ class How(StrEnum):
     CONTENT_SAME_NUMBER = "same_number"  # the same content under the same number
     CONTENT = "content"  # the same content under another number
     ONE_DIRECTORY_DOWN = "one_directory_down"  # the same content, below the root of the target's version
+    SHARED_FILES = "shared_files"  # other content, but at least half of its bytes, and no other version shares as many
     NUMBER_ONLY = "number_only"  # nothing but the number: other content, or content that could not be read
 
 
@@ -30,7 +42,8 @@ class Candidate:
     number: int
     content: str | None
     manifest: str | None
-    metadata: tuple[Hashable, ...]  # tags and description
+    metadata: Hashable  # tags and description
+    use: Hashable  # aliases and stage
     inner: tuple[Inner, ...]
     unknown: bool  # whether it may hold any content, because it could not be read
     name: str = ""
@@ -41,10 +54,10 @@ class Pair:
     source: int | None  # position
     target: int | None
     how: How | None = None
-    candidate_count: int = 1  # versions of the target with this content
-    told_apart_by: str | None = None  # which of several candidates it is
+    candidate_count: int = 1  # versions of the other registry with this content
+    told_apart_by: str | None = None  # by what it was chosen among several of one content
     inner: Inner | None = None
-    reason: str | None = None  # why an unpaired version cannot be called missing
+    reason: str | None = None  # why an unpaired version cannot be called missing, or what makes a pair doubtful
 
 
 def candidate_of(position: int, facts: VersionFacts) -> Candidate:
@@ -54,114 +67,209 @@ def candidate_of(position: int, facts: VersionFacts) -> Candidate:
         number=version.key[1],
         content=facts.content,
         manifest=facts.manifest_digest,
-        metadata=(version.tags, version.description),
+        metadata=hashlib.sha256(json.dumps([version.tags, version.description or ""]).encode()).digest(),
+        use=(tuple(sorted(version.aliases)), version.stage),
         inner=facts.inner,
         unknown=facts.content is None and not facts.inner and not facts.is_gone,
         name=version.name,
     )
 
 
+Files = Mapping[bytes, int]  # sizes, by a digest of path and content
+
+
+def telling_files(facts: VersionFacts) -> Files:
+    """The largest files of a version, from which one may recognise it although others of its files changed.
+
+    What describes a model is left out: many versions have the same requirements.
+    """
+    entries = facts.manifest.entries if facts.manifest is not None else ()
+    own = [entry for entry in entries if entry.path not in _DESCRIBING]
+    largest = sorted(own, key=lambda entry: (-entry.size, entry.path))[:_MAX_TELLING_FILES]
+    return {_file_key(entry.path, entry.digest): entry.size for entry in largest}
+
+
+def _file_key(path: str, digest: str) -> bytes:
+    return hashlib.blake2b(json.dumps([path, digest]).encode("ascii"), digest_size=12).digest()
+
+
 def pair_versions(
-    source: Iterable[Candidate], target: Iterable[Candidate], mapped: dict[int, int | None] | None = None
+    source: Iterable[Candidate],
+    target: Iterable[Candidate],
+    mapped: dict[int, int | None] | None = None,
+    files_of: tuple[Callable[[int], Files], Callable[[int], Files]] | None = None,
 ) -> list[Pair]:
     """Pairs and what is left over, each version once: the source's in order of number, then what is only in the target.
 
     Args:
         source, target: the versions of one model under its two names.
         mapped: pairs that a person named, as positions; None for one that is not in the target.
+        files_of: the files of a position of each side, asked for only where its content has no counterpart.
     """
     mapped = mapped or {}
+    ones, others = list(source), list(target)
+    contents = Counter(one.content for one in ones), Counter(other.content for other in others)
     taken = {position for position in mapped.values() if position is not None}
-    left = {one.position: one for one in source}
-    right = {one.position: one for one in target if one.position not in taken}
-    pairs = [Pair(one, two, How.MAP if two is not None else None) for one, two in mapped.items()]
-    for pair in mapped:
-        left.pop(pair, None)
-    for step in (_by_content, _one_directory_down, _by_number):
+    left = {one.position: one for one in ones if one.position not in mapped}
+    right = {other.position: other for other in others if other.position not in taken}
+    pairs = [Pair(one, two, How.MAP) for one, two in mapped.items()]
+
+    def by_shared_files(ones: list[Candidate], others: list[Candidate]) -> Iterator[Pair]:
+        return _by_shared_files(ones, others, *files_of) if files_of else iter(())
+
+    def by_number(ones: list[Candidate], others: list[Candidate]) -> Iterator[Pair]:
+        return _by_number(ones, others, _NUMBERS_CHANGED if any(p.how is How.CONTENT for p in pairs) else None)
+
+    for step in (_by_content, _one_directory_down, by_shared_files, by_number):
         for found in list(step(list(left.values()), list(right.values()))):
+            assert found.source is not None
+            assert found.target is not None
             pairs.append(found)
-            left.pop(found.source or 0) if found.source is not None else None
-            right.pop(found.target or 0) if found.target is not None else None
-    pairs += _unpaired(list(left.values()), list(right.values()))
-    pairs += (Pair(None, position) for position in sorted(right))
+            left.pop(found.source)
+            right.pop(found.target)
+    unread = sum(other.unknown for other in right.values())
+    for one in left.values():
+        reason = _why_not_missing(one, unread, has_candidates=bool(right))
+        pairs.append(Pair(one.position, None, candidate_count=_holding(contents[1], one), reason=reason))
+    pairs += (Pair(None, at, candidate_count=_holding(contents[0], other)) for at, other in right.items())
     return sorted(pairs, key=lambda pair: (pair.source is None, pair.source or 0, pair.target or 0))
 
 
-_Key = Callable[[Candidate], Hashable]
-# Of several versions with one content, the first of these that tells them apart does.
-_TELLING: tuple[tuple[str, _Key], ...] = (
-    ("exact bytes, number, tags and description", lambda one: (one.manifest, one.number, one.metadata)),
-    ("exact bytes, tags and description", lambda one: (one.manifest, one.metadata)),
-    ("number, tags and description", lambda one: (one.number, one.metadata)),
-    ("tags and description", lambda one: one.metadata),
-    ("exact bytes and number", lambda one: (one.manifest, one.number)),
-    ("exact bytes", lambda one: one.manifest),
-    ("number", lambda one: one.number),
-    ("order", lambda one: None),
-)
-
-
 def _by_content(source: list[Candidate], target: list[Candidate]) -> Iterator[Pair]:
-    sources, targets = _grouped(source), _grouped(target)
-    for content, ones in sources.items():
-        others = targets.get(content, [])
-        if len(ones) == len(others) == 1:
-            yield Pair(ones[0].position, others[0].position, _how(ones[0], others[0]))
-        elif others:
-            yield from _told_apart(ones, others)
-
-
-def _told_apart(ones: list[Candidate], others: list[Candidate]) -> Iterator[Pair]:
-    count = len(others)
-    for words, key in _TELLING:
-        waiting: dict[Hashable, list[Candidate]] = defaultdict(list)
-        for other in others:
-            waiting[key(other)].append(other)
-        for one in list(ones):
-            if found := waiting[key(one)]:
-                other = found.pop(0)
-                ones.remove(one)
-                others.remove(other)
-                yield Pair(one.position, other.position, _how(one, other), count, words)
+    holders: dict[str, list[Candidate]] = defaultdict(list)
+    for other in target:
+        if other.content is not None:
+            holders[other.content].append(other)
+    for content, ones in _by_their_content(source).items():
+        for one, other, count, words in _told_apart(ones, holders.get(content, [])):
+            how = How.CONTENT_SAME_NUMBER if one.number == other.number else How.CONTENT
+            yield Pair(one.position, other.position, how, count, words)
 
 
 def _one_directory_down(source: list[Candidate], target: list[Candidate]) -> Iterator[Pair]:
+    holders: dict[str, dict[int, tuple[Candidate, Inner]]] = defaultdict(dict)
+    for other in target:
+        for inner in other.inner:
+            holders[inner.content].setdefault(other.position, (other, inner))
     used = set[int]()
-    for one in source:
-        for other in sorted(target, key=lambda other: other.number != one.number):
-            inner = next((inner for inner in other.inner if inner.content == one.content), None)
-            if inner is not None and one.content is not None and other.position not in used:
-                used.add(other.position)
-                yield Pair(one.position, other.position, How.ONE_DIRECTORY_DOWN, inner=inner)
-                break
+    for content, ones in _by_their_content(source).items():
+        free = {position: found for position, found in holders.get(content, {}).items() if position not in used}
+        for one, other, count, words in _told_apart(ones, [found for found, _ in free.values()]):
+            used.add(other.position)
+            inner = free[other.position][1]
+            yield Pair(one.position, other.position, How.ONE_DIRECTORY_DOWN, count, words, inner)
 
 
-def _by_number(source: list[Candidate], target: list[Candidate]) -> Iterator[Pair]:
+def _by_shared_files(
+    source: list[Candidate],
+    target: list[Candidate],
+    source_files: Callable[[int], Files],
+    target_files: Callable[[int], Files],
+) -> Iterator[Pair]:
+    """Versions of which each shares more bytes with the other than with any other that is left, and at least half."""
+    if not source or not target:
+        return
+    ones = {one.position: source_files(one.position) for one in source}
+    others = {other.position: target_files(other.position) for other in target}
+    shared: Counter[tuple[int, int]] = Counter()
+    held_by = _holders(others)
+    for key, mine in _holders(ones).items():
+        theirs = held_by.get(key, [])
+        if max(len(mine), len(theirs)) <= _MAX_HOLDERS:
+            for one, other in itertools.product(mine, theirs):
+                shared[one, other] += ones[one][key]
+    best_of_one = _best((one, other, size) for (one, other), size in shared.items())
+    best_of_other = _best((other, one, size) for (one, other), size in shared.items())
+    for one, (other, size) in sorted(best_of_one.items()):
+        whole = max(sum(ones[one].values()), sum(others[other].values()))
+        if best_of_other.get(other) == (one, size) and size * 2 >= whole > 0:
+            yield Pair(one, other, How.SHARED_FILES)
+
+
+def _holders(files: dict[int, Files]) -> dict[bytes, list[int]]:
+    holders: dict[bytes, list[int]] = defaultdict(list)
+    for position, held in files.items():
+        for key in held:
+            holders[key].append(position)
+    return holders
+
+
+def _best(shared: Iterable[tuple[int, int, int]]) -> dict[int, tuple[int, int]]:
+    """Of each version the one that it shares most with, and how many bytes; none where two share as many."""
+    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for one, other, size in shared:
+        found[one].append((size, other))
+    best = {}
+    for one, sizes in found.items():
+        sizes.sort(reverse=True)
+        if len(sizes) == 1 or sizes[0][0] > sizes[1][0]:
+            best[one] = sizes[0][1], sizes[0][0]
+    return best
+
+
+def _by_number(source: list[Candidate], target: list[Candidate], doubt: str | None) -> Iterator[Pair]:
     numbers = {other.number: other for other in target}
     for one in source:
         if one.number in numbers:
-            yield Pair(one.position, numbers[one.number].position, How.NUMBER_ONLY)
+            yield Pair(one.position, numbers[one.number].position, How.NUMBER_ONLY, reason=doubt)
 
 
-def _unpaired(source: list[Candidate], target: list[Candidate]) -> Iterator[Pair]:
-    unread = sum(other.unknown for other in target)
-    for one in source:
-        reason = None
-        if unread:
-            versions = "1 version" if unread == 1 else f"{unread} versions"
-            reason = f"{versions} of the target could not be read: its counterpart may be among them"
-        elif one.unknown and target:
-            reason = "it could not be read, so its counterpart cannot be told from other versions of the target"
-        yield Pair(one.position, None, reason=reason)
+_CRITERIA: tuple[tuple[str, Callable[[Candidate], Hashable]], ...] = (
+    ("tags and description", lambda one: one.metadata),
+    ("aliases and stage", lambda one: one.use),
+    ("exact bytes", lambda one: one.manifest),
+    ("number", lambda one: one.number),
+)
 
 
-def _grouped(candidates: list[Candidate]) -> dict[str, list[Candidate]]:
+def _told_apart(
+    ones: list[Candidate], others: list[Candidate]
+) -> Iterator[tuple[Candidate, Candidate, int, str | None]]:
+    """Pairs of versions that hold one content, how many of the target do, and by what each was chosen among them.
+
+    What agrees in all criteria belongs together, then what agrees in the first of them, and what is left in its order.
+    Numbers count only where they were kept: where gaps closed, the same number is another version.
+    """
+    if len(ones) == len(others) == 1:
+        yield ones[0], others[0], 1, None
+        return
+    numbers = {one.number for one in ones}, {other.number for other in others}
+    telling = [
+        (words, key)
+        for words, key in _CRITERIA
+        if len({key(one) for one in (*ones, *others)}) > 1
+        and (words != "number" or numbers[0] <= numbers[1] or numbers[1] <= numbers[0])
+    ]
+    left = {one.position: one for one in ones}
+    right = {other.position: other for other in others}
+    for chosen in itertools.product((True, False), repeat=len(telling)):
+        used = list(itertools.compress(telling, chosen))
+        waiting: dict[Hashable, deque[Candidate]] = defaultdict(deque)
+        for other in right.values():
+            waiting[tuple(key(other) for _, key in used)].append(other)
+        for one in list(left.values()):
+            if found := waiting[tuple(key(one) for _, key in used)]:
+                other = found.popleft()
+                del left[one.position], right[other.position]
+                yield one, other, len(others), ", ".join(words for words, _ in used) or "order"
+
+
+def _why_not_missing(one: Candidate, unread: int, *, has_candidates: bool) -> str | None:
+    if unread:
+        versions = "1 version" if unread == 1 else f"{unread} versions"
+        return f"{versions} of the target could not be read: its counterpart may be among them"
+    if one.unknown and has_candidates:
+        return "it could not be read, so its counterpart cannot be told from other versions of the target"
+    return None
+
+
+def _holding(contents: Counter[str | None], one: Candidate) -> int:
+    return 0 if one.content is None else contents[one.content]
+
+
+def _by_their_content(candidates: list[Candidate]) -> dict[str, list[Candidate]]:
     groups: dict[str, list[Candidate]] = defaultdict(list)
     for one in candidates:
         if one.content is not None:
             groups[one.content].append(one)
     return groups
-
-
-def _how(one: Candidate, other: Candidate) -> How:
-    return How.CONTENT_SAME_NUMBER if one.number == other.number else How.CONTENT

@@ -47,8 +47,11 @@ def parse_manifest(text: str, algorithm: str = "sha256") -> Manifest:
     entries = []
     for number, line in enumerate(text.splitlines(), 1):
         try:
-            digest, size, path = line.split(" ", 2)
-            entries.append(ManifestEntry(json.loads(path), int(size), digest))
-        except ValueError as error:
+            digest, size, quoted = line.split(" ", 2)
+            path = json.loads(quoted)
+            if not isinstance(path, str):
+                raise TypeError("a path is a text")
+            entries.append(ManifestEntry(path, int(size), digest))
+        except (ValueError, TypeError, RecursionError) as error:
             raise AuditError(f"line {number} of the manifest is not 'digest size \"path\"'") from error
     return Manifest(tuple(entries), algorithm)

@@ -1,20 +1,14 @@
 """What an `MLmodel` file says of its model. Parsed as data; nothing it names is ever loaded or imported."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import yaml
+from registry_audit.model.yaml_text import UnreadableYaml, read_yaml
 
 MLMODEL = "MLmodel"
 MAX_BYTES = 16 * 2**20
-_MAX_NODES = 50_000  # with every alias and merge counted as what it stands for
-_MAX_DEPTH = 100
-# YAML reads 1:30 as a number of minutes, and takes the square of the time for a number of so many parts.
-_MAX_NUMBER_CHARACTERS = 4_000
-_NUMBER = re.compile(r"[-+0-9_:.]+")
 
 # Written by MLflow after it has summed `model_size_bytes` (flavors' save_model), so not part of that sum.
 _WRITTEN_LATER = frozenset(
@@ -71,16 +65,11 @@ def parse_mlmodel(content: bytes) -> MLmodel:
 @lru_cache(maxsize=64)
 def _parse(content: bytes) -> MLmodel:
     try:
-        text = content.decode("utf-8")
-        _check_events(text)
-        fields = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader, in C where built
+        fields = read_yaml(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise InvalidMLmodel("is not UTF-8 text") from error
-    except yaml.MarkedYAMLError as error:
-        where = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InvalidMLmodel(f"is not valid YAML{where}") from error
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
-        raise InvalidMLmodel("is not valid YAML") from error
+    except UnreadableYaml as error:
+        raise InvalidMLmodel(str(error)) from error
     if not isinstance(fields, dict):
         raise InvalidMLmodel("is empty" if fields is None else "is not a mapping")
     if not isinstance(fields.get("flavors"), dict) or not fields["flavors"]:
@@ -140,52 +129,3 @@ def _inside(value: object, holds_model: bool) -> Iterator[tuple[str, bool]]:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def _check_events(text: str) -> None:
-    """Refuse what would have no end once YAML has built it, from what its parser says before it builds anything.
-
-    YAML's C parser builds nested nodes on the processor's stack, and copies what a merge (`<<: *name`) names each
-    time: a few hundred bytes of merges of merges mean billions of entries.
-    """
-    sizes, open_nodes = dict[str, int](), [_Node(None)]  # of named nodes, with all they hold
-    for event in yaml.parse(text, Loader=_LOADER):
-        match event:
-            case yaml.CollectionStartEvent():
-                open_nodes.append(_Node(event.anchor))
-                if event.anchor is not None:
-                    sizes[event.anchor] = _MAX_NODES + 1  # a node inside itself has no end
-            case yaml.CollectionEndEvent():
-                ended = open_nodes.pop()
-                open_nodes[-1].size += ended.size
-                if ended.anchor is not None:
-                    sizes[ended.anchor] = ended.size
-            case yaml.ScalarEvent():
-                _check_number(event.value)
-                open_nodes[-1].size += 1
-                if event.anchor is not None:
-                    sizes[event.anchor] = 1
-            case yaml.AliasEvent():
-                open_nodes[-1].size += sizes.get(event.anchor or "", 1)
-            case _:
-                pass
-        if len(open_nodes) > _MAX_DEPTH:
-            raise ValueError("nested too deep")
-        if open_nodes[-1].size > _MAX_NODES:
-            raise ValueError("too many nodes")
-
-
-@dataclass(slots=True)
-class _Node:
-    """A list or mapping that has begun."""
-
-    anchor: str | None
-    size: int = 1
-
-
-def _check_number(value: str) -> None:
-    if len(value) > _MAX_NUMBER_CHARACTERS and _NUMBER.fullmatch(value):
-        raise ValueError("a number of too many digits")
-
-
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

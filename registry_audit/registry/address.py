@@ -9,6 +9,7 @@ import hashlib
 import ipaddress
 import os
 import posixpath
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from urllib.request import url2pathname
 
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
-from registry_audit.redact import remember_userinfo
+from registry_audit.redact import remember_secrets
 
 DEFAULT_WORKSPACE = "default"
 
@@ -49,6 +50,7 @@ _HOW = frozenset(
         "compression",
     }
 )
+_OF_DATABRICKS = re.compile(r"databricks(?:-uc)?://(?:.*/)?(?P<kind>workspace|metastore)/(?P<id>[\w-]+)")
 _DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle")
 
 
@@ -79,7 +81,7 @@ def parse_address(uri: str) -> Address:
         UsageError: no parser can read it. The message holds nothing of the address but its scheme.
     """
     text = uri.strip()
-    remember_userinfo(text)
+    remember_secrets(text)
     scheme = _scheme(text)
     base = scheme.partition("+")[0]
     if base in _DATABASES:
@@ -100,7 +102,7 @@ def _other(uri: str, scheme: str) -> Address:
     try:
         parts = urlsplit(uri)
     except ValueError as error:
-        raise UsageError(f"the address {scheme}://... is no URL: {_reason(error)}") from error
+        raise UsageError(f"the address {scheme}://... is no URL: {url_problem(error)}") from error
     _must_be_unambiguous(uri, parts.netloc)
     host = parts.netloc.rpartition("@")[2]
     shown = printable(f"{scheme}://{host}{parts.path}" if host else scheme)
@@ -134,6 +136,17 @@ def registry_identity(address: Address, workspace: str | None) -> str:
     return f"{address.identity}#workspace={workspace}"
 
 
+def are_two_registries(one: str, other: str) -> bool:
+    """Whether two identities are surely two registries, whatever they hold.
+
+    Databricks gives every workspace and every metastore an id of its own. All other addresses may lead to one registry.
+    """
+    first, second = _OF_DATABRICKS.fullmatch(one), _OF_DATABRICKS.fullmatch(other)
+    if first is None or second is None or "unknown" in (first["id"], second["id"]):
+        return False
+    return first["kind"] == second["kind"] and first["id"] != second["id"]
+
+
 def _has_workspaces(address: Address) -> bool:
     """A database is read with workspaces only where MLflow is told so (mlflow.tracking._tracking_service.utils)."""
     if address.kind is AddressKind.DATABASE:
@@ -162,7 +175,7 @@ def _server(uri: str) -> Address:
         parts = urlsplit(uri)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise UsageError(f"the address {_scheme(uri)}://... is no URL: {_reason(error)}") from error
+        raise UsageError(f"the address {_scheme(uri)}://... is no URL: {url_problem(error)}") from error
     if not host:
         raise UsageError(f"the address {_scheme(uri)}://... names no host")
     _must_be_unambiguous(uri, parts.netloc)
@@ -258,9 +271,9 @@ def _databricks(uri: str, scheme: str) -> Address:
         if _scheme(inner) in _HTTP_PORTS:
             server = _server(inner)
             return Address(kind, uri, f"uc:{server.shown}", f"uc:{server.identity}")
-        return Address(
-            kind, uri, printable(f"uc:{inner.rpartition('@')[2]}"), f"uc:{inner.rpartition('@')[2].rstrip('/')}"
-        )
+        place, _, query = inner.rpartition("@")[2].partition("?")
+        more = f"#{_digest(query)}" if query else ""
+        return Address(kind, uri, printable(f"uc:{place}"), f"uc:{place.rstrip('/')}{more}")
     profile = rest.removeprefix("//").rpartition("@")[2].rstrip("/") or "DEFAULT"
     shown = scheme if profile == "DEFAULT" and not rest else f"{scheme}://{profile}"
     return Address(kind, uri, printable(shown), f"{scheme}://{profile}")
@@ -281,15 +294,16 @@ def normal_host(host: str) -> str:
 
 
 def _normal_path(path: str) -> str:
-    clean = posixpath.normpath("/" + "/".join(part for part in unquote(path).split("/") if part))
-    return "" if clean == "/" else quote(clean)
+    # Part by part: a slash that is percent-encoded is none.
+    clean = posixpath.normpath("/" + "/".join(quote(unquote(part), safe="") for part in path.split("/") if part))
+    return "" if clean == "/" else clean
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _reason(error: ValueError) -> str:
+def url_problem(error: ValueError) -> str:
     """What the standard library says of a URL, without the URL."""
     known = ("Port out of range 0-65535", "Invalid IPv6 URL")
     return next((reason for reason in known if reason in str(error)), "its host or port cannot be read")

@@ -10,10 +10,12 @@ from typing import Any
 
 from registry_audit.errors import CouldNotVerify, NotFound
 from registry_audit.model.limits import Limits
-from registry_audit.patience import patiently
+from registry_audit.net.rest import Denied, NoSuchRoute
+from registry_audit.net.retry import retried
 from registry_audit.printable import printable
-from registry_audit.registry.connection import Connection
+from registry_audit.registry.connection import Connection, server_version
 from registry_audit.registry.translate import translated
+from registry_audit.registry.unity_catalog import name_in
 
 _PAGE_SIZE = 1_000
 _MODELS_PAGE_SIZE = 250  # MLflow reads the newest versions of each with it
@@ -45,8 +47,13 @@ def ask_alias(connection: Connection, name: str, alias: str, label: str) -> Any:
     """The version that an alias stands for. Raises: UsageError, NotFound: there is no such alias."""
     doing = f"find alias '{printable(alias)}' of {label}"
     if not _only_searched(connection, name):
-        with translated(doing):
-            return connection.registry.get_model_version_by_alias(name, alias)
+        try:
+            with translated(doing):
+                return connection.registry.get_model_version_by_alias(name, alias)
+        except NoSuchRoute as error:
+            runs = server_version(connection) or "an older one"
+            came = f"aliases came with MLflow 2.3, and the server runs {runs}"
+            raise NotFound(f"could not {doing}: {came}; give the version's number") from error
     version = dict(ask_model(connection, name, label).aliases or {}).get(alias)
     if version is None:
         raise NotFound(f"could not {doing}: there is none")
@@ -65,28 +72,48 @@ def ask_model(connection: Connection, name: str, label: str) -> Any:
 
 
 def search_versions(
-    connection: Connection, filter_string: str | None, max_count: int = Limits().max_versions
+    connection: Connection,
+    filter_string: str | None,
+    max_count: int = Limits().max_versions,
+    denied: dict[str, str] | None = None,
 ) -> Iterator[Any]:
+    """
+    Args:
+        denied: takes the models whose versions may not be listed, and why; without it they are raised for.
+    """
     if connection.is_uc and filter_string is None:
-        # Unity Catalog has no search over all models, and no order of its own to ask for.
-        left = max_count
-        for model in _pages(connection.client.search_registered_models, max_count, max_results=100):
-            search = connection.client.search_model_versions
-            for version in _pages(search, left, filter_string=name_filter(model.name)):
-                left -= 1
-                yield version
+        yield from _model_by_model(connection, max_count, denied)
         return
     order = {} if connection.is_uc else {"order_by": _STABLE_ORDER}
-    yield from _pages(
+    yield from pages(
         connection.client.search_model_versions, max_count, filter_string=filter_string, max_results=_PAGE_SIZE, **order
     )
 
 
+def _model_by_model(connection: Connection, max_count: int, denied: dict[str, str] | None) -> Iterator[Any]:
+    """Unity Catalog has no search over all models, and no order of its own to ask for."""
+    left, search = max_count, connection.client.search_model_versions
+    for model in pages(connection.client.search_registered_models, max_count, max_results=100):
+        try:
+            for version in pages(search, left, filter_string=name_filter(model.name)):
+                left -= 1
+                yield version
+        except NotFound:
+            continue  # deleted since the models were listed
+        except Denied as error:
+            if denied is None:
+                raise
+            denied[model.name] = error.message
+
+
 def search_models(connection: Connection, filter_string: str | None = None) -> Iterator[Any]:
+    if connection.is_uc and filter_string is not None:
+        yield connection.registry.get_registered_model(name_in(filter_string))
+        return
     size = 100 if connection.is_uc else _MODELS_PAGE_SIZE
     filtered = {} if filter_string is None else {"filter_string": filter_string}
     search = connection.client.search_registered_models
-    yield from _pages(search, Limits().max_versions, max_results=size, **filtered)
+    yield from pages(search, Limits().max_versions, max_results=size, **filtered)
 
 
 def first_versions(connection: Connection, count: int) -> list[Any]:
@@ -110,18 +137,23 @@ def _only_searched(connection: Connection, name: str) -> bool:
     return is_refused_name(name) and not connection.is_databricks
 
 
-def _pages(search: Callable[..., Any], max_count: int, **arguments: Any) -> Iterator[Any]:
-    """One page at a time, for a registry of any size.
+def too_many(max_count: int) -> CouldNotVerify:
+    """Of a registry that lists more versions than it may."""
+    return CouldNotVerify(f"could not list the registry: it lists more than {max_count} (--max-versions)")
+
+
+def pages(search: Callable[..., Any], max_count: int, **arguments: Any) -> Iterator[Any]:
+    """What a search of MLflow's gives, one page at a time, for a registry of any size.
 
     Raises:
         CouldNotVerify: it does not end.
     """
     token, seen, count = None, set[str](), 0
     while True:
-        page = patiently(partial(_page, search, page_token=token, **arguments))
+        page = retried(partial(_page, search, page_token=token, **arguments))
         count += len(page)
         if count > max_count:
-            raise CouldNotVerify(f"could not list the registry: it lists more than {max_count} (--max-versions)")
+            raise too_many(max_count)
         yield from page
         token = page.token
         if not token:

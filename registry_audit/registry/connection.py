@@ -7,34 +7,29 @@ every `models:/` and `runs:/` URI is resolved here.
 
 import os
 import socket
-from copy import copy
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from functools import wraps
+from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
-from registry_audit.redact import remember_userinfo
+from registry_audit.net.http import NOTHING_LISTENS, HttpSession
+from registry_audit.net.origin import origin_of
+from registry_audit.net.rest import Rest
+from registry_audit.net.throttle import Throttle
+from registry_audit.net.transfers import Transfers
+from registry_audit.redact import remember_secrets
 from registry_audit.registry.address import Address, AddressKind, active_workspace, registry_identity
 from registry_audit.registry.database import read_only
-from registry_audit.registry.databricks_clients import Databricks, addresses, client_of, databricks_of
-from registry_audit.registry.origin import NOBODY, credentials_for, origin_of
-from registry_audit.registry.transfers import Transfers
-from registry_audit.registry.translate import NOTHING_LISTENS
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
-    from registry_audit.registry.transport import Wire
-
+from registry_audit.registry.databricks_clients import Databricks, Joined, addresses, databricks_of
+from registry_audit.registry.mlflow_api import Registry, Tracking
+from registry_audit.registry.mlflow_private import stores_of
+from registry_audit.registry.mlflow_server import MlflowServer, stranger
+from registry_audit.registry.translate import translated
 
 _LISTENS_WITHIN_SECONDS = 3.0
-
-
-_MAX_VERSION_BYTES = 40  # of what a server says its MLflow is
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,67 +41,66 @@ class Server:
     username_env: str | None = None
     password_env: str | None = None
     token_env: str | None = None
+    by_itself: bool = False  # only as named here: what the environment holds for MLflow's client is another server's
 
 
 class Connection:
-    """Clients for one server; safe to share between threads."""
+    """What is asked of one server; safe to share between threads.
+
+    Attributes:
+        client: answers what an audit asks of runs and of registered models, by the names of MLflow's own client.
+        registry: answers of registered models alone, prompts among them.
+    """
 
     def __init__(self, server: Server, transfers: Transfers | None = None) -> None:
         calm_mlflow()
-        from registry_audit.registry.translate import translated
-        from registry_audit.registry.transport import make_mlflow_polite
-
-        make_mlflow_polite()
         self.transfers = transfers or Transfers()
+        self.http = HttpSession(self.transfers.throttle)
         self.tracking, self.registry_address = addresses(server.tracking_uri, server.registry_uri)
         self.workspace = active_workspace()
+        self._signs_in_by_itself = server.by_itself
         self.tracking_uri = _with_basic_auth(server, self.tracking)
         self.registry_uri = _with_basic_auth(server, self.registry_address)
-        token = _environment(server.token_env)
-        opened = tuple(
-            uri if address.kind is AddressKind.SERVER else read_only(address)
-            for uri, address in ((self.tracking_uri, self.tracking), (self.registry_uri, self.registry_address))
-        )
-        manners = self.transfers.politeness
         self.databricks: Databricks | None = None
-        self._stores: tuple[Any, Any] = (None, None)
+        self._servers: dict[str, MlflowServer] = {}
+        self._proxies: dict[str, Rest] = {}
+        token = _environment(server.token_env)
         with translated(f"open the tracking server {self.tracking.shown}"):
             if {self.tracking.kind, self.registry_address.kind} & {AddressKind.DATABRICKS, AddressKind.UNITY_CATALOG}:
-                self.databricks = databricks_of(self.tracking, self.registry_address, manners, token)
-                self.client, self.registry = client_of(self.databricks, lambda: self._of_mlflow(opened, token))
-            else:
-                self.client, self.registry = self._of_mlflow(opened, token)
-        self._wires: dict[tuple[str, bool], Wire] = {}
+                self.databricks = databricks_of(self.tracking, self.registry_address, self.http, token)
+            registered, self.registry = self._registry(token)
+            self.client: Any = Joined(self._tracking(token), registered)
 
-    def _of_mlflow(self, opened: tuple[str, ...], token: str | None) -> tuple[Any, Any]:
-        """MLflow's own client, and its store for the registry, for what is not Databricks."""
-        import mlflow
+    def _tracking(self, token: str | None) -> Any:
+        if self.databricks is not None and self.databricks.workspace is not None:
+            return Tracking(self.databricks.workspace)
+        if self.tracking.kind is AddressKind.SERVER:
+            return Tracking(self._server(self.tracking_uri, token))
+        return self._of_mlflow(self.tracking)[0]
 
-        from registry_audit.registry.file_store import ask_no_other_server
-        from registry_audit.registry.transport import PoliteClient, host_of
+    def _registry(self, token: str | None) -> tuple[Any, Any]:
+        """What leaves out prompts, and what does not. A service does so only where it is asked to."""
+        if self.databricks is not None and self.databricks.registry is not None:
+            return self.databricks.registry, self.databricks.registry
+        if self.registry_address.kind is AddressKind.SERVER:
+            registry = Registry(self._server(self.registry_uri, token))
+            return registry, registry
+        return self._of_mlflow(self.registry_address)
 
-        # A side that is Databricks is asked by another client: MLflow's takes the other side's address for it.
-        uris = [
-            uri if address.kind not in (AddressKind.DATABRICKS, AddressKind.UNITY_CATALOG) else None
-            for uri, address in zip(opened, (self.tracking, self.registry_address), strict=True)
-        ]
-        tracking_uri, registry_uri = uris[0] or uris[1], uris[1] or uris[0]
-        client = mlflow.MlflowClient(tracking_uri, registry_uri)
-        # The store itself: the client's own method asks twice for each download URI, once only to exclude prompts.
-        registry: Any = client._get_registry_client().store
-        ask_no_other_server(registry)
-        tracking = client._tracking_client.store
-        if token is not None:
-            for store in (tracking, registry):
-                _sign_in(store, token)
-        self._stores = tracking, registry
-        if all(hasattr(store, "ManagedSessionMaker") for store in self._stores):
-            return client, registry
-        manners = self.transfers.politeness
-        return (
-            cast("MlflowClient", PoliteClient(client, manners, host_of(str(tracking_uri)))),
-            PoliteClient(registry, manners, host_of(str(registry_uri))),
-        )
+    def _server(self, uri: str, token: str | None) -> MlflowServer:
+        if uri not in self._servers:
+            self._servers[uri] = MlflowServer(
+                uri, self.http, token=token, workspace=self.workspace, by_itself=self._signs_in_by_itself
+            )
+        return self._servers[uri]
+
+    def _of_mlflow(self, address: Address) -> tuple[Any, Any]:
+        """MLflow's own stores for what is no server: a database, a directory, an address of a plugin."""
+        stores = stores_of(read_only(address))
+        if address.kind is not AddressKind.OTHER:
+            return stores
+        host = f"{address.kind}:{address.shown}"
+        return Throttled(stores[0], self.transfers.throttle, host), Throttled(stores[1], self.transfers.throttle, host)
 
     @property
     def identity(self) -> str:
@@ -127,41 +121,51 @@ class Connection:
     def is_databricks(self) -> bool:
         return self.registry_uri.split(":")[0] in ("databricks", "databricks-uc")
 
-    def host_creds(self) -> Any:
-        """What `mlflow.utils.rest_utils.http_request` needs to speak to the tracking server."""
-        return self._stores[0].get_host_creds()
+    @property
+    def copies_models(self) -> bool:
+        """Whether the registry is one of Databricks, or Unity Catalog, which copy a model when it is registered."""
+        return self.databricks is not None and self.databricks.registry is not None
 
-    def registry_wire(self) -> "Wire | None":
-        """Requests to the registry; None where it is a database, or a service that MLflow has another client for."""
+    def registry_of(self, name: str) -> Any:
+        """The registry that a `models:/` location of this name means."""
         if self.databricks is not None and self.databricks.registry is not None:
-            return None
-        from mlflow.store.model_registry.rest_store import RestStore
+            return self.databricks.registry_of(name)
+        return self.registry
 
-        store = self._stores[1]
-        return self.wire(store.get_host_creds()) if type(store) is RestStore else None
+    @property
+    def server(self) -> MlflowServer | None:
+        """The tracking server, where it is one."""
+        return self._servers.get(self.tracking_uri)
 
-    def wire(self, host_creds: Any, *, is_ours: bool = True) -> "Wire":
-        """Requests to the tracking server or to the registry; with `is_ours` False to a stranger, which gets no word
-        of who asks.
-        """
-        from registry_audit.registry.transport import Wire
+    def proxy(self, endpoint: str) -> Rest:
+        """An artifact proxy: asked with the tracking server's credentials only where it is of that origin."""
+        found = self._proxies.get(endpoint)
+        if found is None:
+            is_ours = self.server is not None and origin_of(endpoint) == origin_of(self.server.host)
+            made = (
+                self.server.beside(endpoint) if self.server is not None and is_ours else stranger(endpoint, self.http)
+            )
+            found = self._proxies.setdefault(endpoint, made)
+        return found
 
-        carries = origin_of(host_creds.host) if is_ours else NOBODY
-        known = self._wires.get((host_creds.host, is_ours))
-        if known is None or known.host_creds != host_creds:
-            known = self._wires[host_creds.host, is_ours] = Wire(host_creds, self.transfers.politeness, carries)
-        return known
 
-    def wire_to_proxy(self, endpoint: str) -> "Wire":
-        """Requests to an artifact proxy: with the tracking server's credentials only where it is of that origin."""
-        from mlflow.utils.rest_utils import MlflowHostCreds
+class Throttled:
+    """A store of a plugin of MLflow, whose every call is one request to `host`; its attributes are unchanged."""
 
-        if self.is_http and origin_of(endpoint) == origin_of(self.tracking_uri):
-            creds = copy(self.host_creds())
-            userinfo, at, _ = urlsplit(creds.host).netloc.rpartition("@")
-            creds.host = endpoint.replace("://", f"://{userinfo}{at}", 1)
-            return self.wire(creds)
-        return self.wire(MlflowHostCreds(endpoint), is_ours=False)
+    def __init__(self, store: Any, throttle: Throttle, host: str) -> None:
+        self._store, self._throttle, self._host = store, throttle, host
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._store, name)
+        if name.startswith("_") or not callable(attribute):
+            return attribute
+
+        @wraps(attribute)
+        def throttled(*arguments: Any, **named: Any) -> Any:
+            with self._throttle.permit(self._host):
+                return attribute(*arguments, **named)
+
+        return throttled
 
 
 def connect(server: Server, transfers: Transfers | None = None) -> Connection:
@@ -174,6 +178,21 @@ def connect(server: Server, transfers: Transfers | None = None) -> Connection:
         UsageError: the URI is not one MLflow can open, or a named environment variable is not set.
     """
     return Connection(server, transfers)
+
+
+def identity_of(server: Server) -> str:
+    """What a ledger knows the registry of a server by, unless it was given a name or has another address there.
+
+    Only Databricks is asked for it: a profile is what somebody calls a workspace, and says nothing of which one it is.
+
+    Raises:
+        UsageError: no parser can read the address, or Databricks refuses the credentials.
+        Transient: Databricks does not answer.
+    """
+    _, registry = addresses(server.tracking_uri, server.registry_uri)
+    if registry.kind in (AddressKind.DATABRICKS, AddressKind.UNITY_CATALOG):
+        return connect(server).identity
+    return registry_identity(registry, active_workspace())
 
 
 def must_listen(connection: Connection) -> None:
@@ -203,26 +222,16 @@ def must_listen(connection: Connection) -> None:
 
 
 def server_version(connection: Connection) -> str | None:
-    """The MLflow version the server runs; None for a database and where it does not say."""
-    if not connection.is_http:
+    """The MLflow version that the server runs; None for a database, and where it does not say.
+
+    Raises:
+        Transient: it does not answer.
+        UsageError: a workspace is asked for, and the server has none.
+    """
+    if connection.server is None:
         return None
-    from mlflow.utils.rest_utils import http_request
-
-    from registry_audit.registry.translate import translated
-    from registry_audit.registry.transport import accounted, host_of
-
-    with (
-        translated(f"reach the tracking server {connection.tracking.shown}"),
-        connection.transfers.politeness.request(host_of(connection.tracking_uri)) as flight,
-        credentials_for(origin_of(connection.tracking_uri)),
-        flight.sending(),
-    ):
-        response = http_request(connection.host_creds(), "/version", "GET", raise_on_status=False, stream=True)
-        with response:
-            body = b"".join(islice(accounted(response.iter_content(1), flight), _MAX_VERSION_BYTES + 1))
-    text = body.decode("ascii", "replace").strip()
-    is_version = response.status_code == 200 and len(body) <= _MAX_VERSION_BYTES and text[:1].isdecimal()
-    return text if is_version and text.isprintable() else None
+    connection.server.must_know_workspaces()
+    return connection.server.version()
 
 
 def answers(connection: Connection) -> bool:
@@ -263,15 +272,8 @@ def _with_basic_auth(server: Server, address: Address) -> str:
     parts = urlsplit(address.uri)
     host = parts.netloc.rpartition("@")[2]
     uri = urlunsplit(parts._replace(netloc=f"{quote(username, safe='')}:{quote(password, safe='')}@{host}"))
-    remember_userinfo(uri)
+    remember_secrets(uri)
     return uri
-
-
-def _sign_in(store: Any, token: str) -> None:
-    from mlflow.utils.rest_utils import MlflowHostCreds
-
-    if hasattr(store, "get_host_creds"):
-        store.get_host_creds = partial(MlflowHostCreds, store.get_host_creds().host, token=token)
 
 
 def _environment(name: str | None) -> str | None:

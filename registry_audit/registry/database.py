@@ -6,6 +6,7 @@ store. It also migrates a database that an older MLflow owns, and the owner then
 """
 
 import os
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -169,7 +170,9 @@ def _check_schema(connection: "Connection", shown: str) -> None:
         )
 
 
+@cache
 def _revision_of_installed_mlflow() -> str:
+    """Alembic imports every migration to tell, a tenth of a second each time."""
     from alembic.script import ScriptDirectory
 
     spec = find_spec("mlflow.store.db_migrations")
@@ -198,9 +201,12 @@ def _must_be_whole_file_store(address: Address) -> None:
 
 
 def _extra(url: "URL", module: str | None) -> str:
-    if url.get_backend_name() == "postgresql":
-        return "pip install 'mlflow-registry-audit[postgres]'"
-    return f"pip install {module}"
+    extras = {"postgresql": ("postgres", "psycopg2"), "mysql": ("mysql", "pymysql"), "mariadb": ("mysql", "pymysql")}
+    extra, driver = extras.get(url.get_backend_name(), ("", ""))
+    if not extra:
+        return f"pip install {module}"
+    other = "" if module == driver else f", and write {url.get_backend_name()}+{driver}://"
+    return f"pip install 'mlflow-registry-audit[{extra}]'{other}"
 
 
 def _without(text: str, url: "URL") -> str:

@@ -1,15 +1,15 @@
 """The clients of a connection where Databricks or Unity Catalog is on one of its two sides, or on both."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 from registry_audit.errors import UsageError
+from registry_audit.net.http import HttpSession
 from registry_audit.registry.address import Address, AddressKind, parse_address
-from registry_audit.registry.databricks import Tracking, WorkspaceRegistry
-from registry_audit.registry.politeness import Politeness
+from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.unity_catalog import OpenSource, UnityRegistry, databricks_unity_catalog
 from registry_audit.registry.workspace import Workspace, profile_of
+from registry_audit.registry.workspace_registry import WorkspaceRegistry
 
 Service = WorkspaceRegistry | UnityRegistry
 
@@ -25,12 +25,42 @@ _OF_TRACKING = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
 class Databricks:
     """What of a connection is Databricks or Unity Catalog."""
 
-    workspace: Workspace | None  # that the runs are in
-    registry: Service | None
+    def __init__(self, workspace: Workspace | None, registry: Service | None) -> None:
+        """
+        Args:
+            workspace: that the runs are in; None where they are in an MLflow server.
+            registry: None where it is an MLflow server's.
+        """
+        self.workspace, self.registry = workspace, registry
+        self._other: Service | None = None
+        self._lock = Lock()
+
+    def registry_of(self, name: str) -> Service:
+        """The registry that holds a model of this name: a version may be a copy of one that another registry holds."""
+        own = self.registry
+        assert own is not None
+        is_own = isinstance(own, WorkspaceRegistry) != (name.count(".") == 2)
+        if is_own or (self.workspace is None and not isinstance(own, WorkspaceRegistry)):
+            return own
+        with self._lock:
+            if self._other is None:
+                self._other = self._beside(own)
+            return self._other
+
+    def _beside(self, own: Service) -> Service:
+        if isinstance(own, WorkspaceRegistry):
+            return databricks_unity_catalog(own.workspace)
+        assert self.workspace is not None
+        return WorkspaceRegistry(self.workspace)
+
+    def workspace_of(self, storage: StorageIdentity) -> Workspace | None:
+        """The workspace that a path of DBFS is in; None for one that nobody here has a profile of."""
+        registered = self.registry.workspace if isinstance(self.registry, WorkspaceRegistry) else None
+        known = (self.workspace, registered)
+        return next((found for found in known if found is not None and found.identity == storage.endpoint), None)
 
 
 class Joined:
@@ -64,7 +94,7 @@ def addresses(tracking_uri: str, registry_uri: str | None) -> tuple[Address, Add
     return tracking, registry
 
 
-def databricks_of(tracking: Address, registry: Address, manners: Politeness, token: str | None) -> Databricks:
+def databricks_of(tracking: Address, registry: Address, http: HttpSession, token: str | None) -> Databricks:
     """Sign in where it is needed: once for each profile.
 
     Raises:
@@ -76,7 +106,7 @@ def databricks_of(tracking: Address, registry: Address, manners: Politeness, tok
     def workspace(address: Address) -> Workspace:
         profile = profile_of(address.uri)
         if profile not in known:
-            known[profile] = Workspace(profile, manners, token)
+            known[profile] = Workspace(profile, http, token)
         return known[profile]
 
     runs = workspace(tracking) if tracking.kind is AddressKind.DATABRICKS else None
@@ -90,18 +120,5 @@ def databricks_of(tracking: Address, registry: Address, manners: Politeness, tok
         server = parse_address(host)
         if server.kind is not AddressKind.SERVER:
             raise UsageError(f"{registry.shown} names no server: write uc:http://HOST:PORT")
-        service = OpenSource(server.uri, registry.identity, manners)
+        service = OpenSource(server.uri, registry.identity, http)
     return Databricks(runs, service)
-
-
-def client_of(databricks: Databricks, of_mlflow: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
-    """The client, and the registry's store, as a `Connection` holds them.
-
-    Args:
-        of_mlflow: MLflow's own client and store; asked for only where a side is not Databricks.
-    """
-    needs_mlflow = databricks.workspace is None or databricks.registry is None
-    client, store = of_mlflow() if needs_mlflow else (None, None)
-    tracking = client if databricks.workspace is None else Tracking(databricks.workspace)
-    registered = databricks.registry
-    return Joined(tracking, client if registered is None else registered), store if registered is None else registered

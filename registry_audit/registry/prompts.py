@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from registry_audit.errors import AuditError, NotFound, Transient, UsageError
-from registry_audit.patience import patiently
+from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Transient, UsageError
+from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.registry.asking import ask_model, ask_version, name_filter, search_models, search_versions
 from registry_audit.registry.connection import Connection
+from registry_audit.registry.mlflow_private import all_tags, matching
 
 TAG = "mlflow.prompt.is_prompt"
-_TEXT_TAG = "mlflow.prompt.text"
-_SOURCES = frozenset({"dummy-source", "prompt-template"})  # mlflow.prompt.constants._PROMPT_SOURCE_PLACEHOLDERS
+TEXT_TAG = "mlflow.prompt.text"
+SOURCES = frozenset({"dummy-source", "prompt-template"})  # mlflow.prompt.constants._PROMPT_SOURCE_PLACEHOLDERS
 _TAGGED = f"tags.`{TAG}` = 'true'"
 _MOST_ASKED = 2_000  # versions that no search shows, asked for one by one
 
@@ -36,11 +37,11 @@ class Hidden:
 
 def is_prompt(version: Any) -> bool:
     """Whether a version is a prompt by what it is, not only by its tag."""
-    tags = _tags(version)
+    tags = all_tags(version)
     return (
         tags.get(TAG, "").lower() == "true"
-        and _TEXT_TAG in tags
-        and (version.source or "") in _SOURCES
+        and TEXT_TAG in tags
+        and (version.source or "") in SOURCES
         and not version.run_id
     )
 
@@ -51,6 +52,8 @@ def list_prompts(connection: Connection) -> Iterator[str]:
     Raises:
         AuditError: the registry knows no prompts, or cannot be read.
     """
+    if not _knows_prompts(connection):
+        raise CouldNotVerify("this registry does not keep prompts among its registered models")
     return (str(model.name) for model in search_models(connection, _TAGGED))
 
 
@@ -85,7 +88,7 @@ def hidden_versions(
         label = f"model '{printable(found)}'"
         try:
             asking = partial(ask_model, connection, found, label)
-            count = newest[found] if found in newest else _newest(patiently(asking))
+            count = newest[found] if found in newest else _newest(retried(asking))
         except UsageError:
             whole = False
             continue
@@ -94,7 +97,7 @@ def hidden_versions(
             if asked > _MOST_ASKED:
                 return _sorted_out(by_name, filter_string, whole=False)
             try:
-                known[number] = patiently(partial(ask_version, connection, found, str(number), label))
+                known[number] = retried(partial(ask_version, connection, found, str(number), label))
             except NotFound:
                 continue
             except Transient:
@@ -117,13 +120,7 @@ def _sorted_out(by_name: dict[str, dict[int, Any]], filter_string: str | None, *
 def _filtered(versions: list[Any], filter_string: str | None) -> list[Any]:
     if filter_string is None or not versions:
         return versions
-    from mlflow.utils.search_utils import SearchModelVersionUtils
-
-    comparable = [copy(version) for version in versions]
-    for version in comparable:
-        version._version = int(version.version)  # over HTTP it is a text
-    found: list[Any] = SearchModelVersionUtils.filter(comparable, filter_string)
-    return found
+    return matching([copy(version) for version in versions], filter_string)
 
 
 def _knows_prompts(connection: Connection) -> bool:
@@ -140,7 +137,3 @@ def _tagged(search: Iterator[Any]) -> Iterator[Any]:
 
 def _newest(model: Any) -> int:
     return max((int(version.version) for version in model.latest_versions or ()), default=0)
-
-
-def _tags(version: Any) -> dict[str, str]:
-    return dict(getattr(version, "_tags", None) or version.tags or {})

@@ -8,27 +8,33 @@ cannot carry every legal name in one.
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from registry_audit.errors import CouldNotVerify, NotFound, Transient, UsageError
 from registry_audit.model.listing import Problem
 from registry_audit.printable import printable
-from registry_audit.redact import redact
+from registry_audit.redact import redact_location
+from registry_audit.registry.address import url_problem
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.downloads import DownloadUris, RefusedName
 from registry_audit.registry.runs import Runs, RunState
 from registry_audit.registry.storage import (
+    MODELS,
     NotOnThisMachine,
     StorageIdentity,
     Surroundings,
     comparable,
+    is_one_for_both_ways,
     storage_identity,
 )
 from registry_audit.registry.translate import translated
 from registry_audit.registry.version import RegisteredVersion
+from registry_audit.registry.workspace_registry import WorkspaceRegistry
 from registry_audit.verdict import Storage
 
 _MAX_CHAIN = 20
+# Source: mlflow.tracking._model_registry.client and mlflow.store.artifact.utils.models, _upload_artifacts_to_databricks
+_UPLOADED = "dbfs:/databricks/mlflow/tmp-external-source/"
 
 
 class Lost(StrEnum):
@@ -68,6 +74,11 @@ class ResolvedVersion:
     run: RunState
     problems: tuple[Problem, ...] = ()
 
+    @property
+    def was_copied(self) -> bool:
+        """Whether the registry made a copy when the version was registered: two storages are then as it should be."""
+        return any(storage.kind == MODELS for storage in self.reg_model.storages)
+
 
 def resolve_version(
     connection: Connection, version: RegisteredVersion, runs: Runs, downloads: DownloadUris | None = None
@@ -80,7 +91,7 @@ def resolve_version(
     """
     recorded = _Recorded(runs, version.run_id)
     elsewhere = _run_is_elsewhere(connection, version)
-    if elsewhere and version.source.startswith(("dbfs:/databricks/", "models:/m-", "runs:/")):
+    if elsewhere and _is_of_run(version.source):
         run_model = Location(version.source, unknown=elsewhere)
     else:
         run_model = _locate(connection, version.source, recorded)
@@ -99,7 +110,8 @@ def resolve_version(
         reg_model = _locate_registry_model(connection, version, download_uri, recorded)
     run, problems = RunState.NONE, list[Problem]()
     if elsewhere:
-        problems.append(Problem("RA009", elsewhere))
+        if run_model.unknown != elsewhere:
+            problems.append(Problem("RA009", elsewhere))
     elif version.run_id:
         try:
             run = runs.state(version.run_id)
@@ -137,6 +149,13 @@ def _run_is_elsewhere(connection: Connection, version: RegisteredVersion) -> str
     )
 
 
+def _is_of_run(source: str) -> bool:
+    """Whether a source means another thing in each workspace. A name of three levels is one of the metastore."""
+    if source.startswith("models:/"):
+        return source.removeprefix("models:/").partition("@")[0].partition("/")[0].count(".") != 2
+    return source.startswith(("dbfs:/databricks/mlflow-tracking/", "runs:/"))
+
+
 @dataclass(frozen=True, slots=True)
 class _Recorded:
     """What the registry records of the run of a version, asked for when it is needed."""
@@ -156,13 +175,24 @@ class _Recorded:
 def _locate_registry_model(
     connection: Connection, version: RegisteredVersion, download_uri: str, recorded: _Recorded
 ) -> Location:
-    if (connection.is_uc or connection.is_databricks) and urlsplit(download_uri).scheme not in ("", "file"):
-        # The copy that registering made is reached by the version's name, whatever its address.
-        path = f"{version.name}/{version.version}"
-        # Two workspaces may hold the same names; two profiles may name one workspace.
-        identity = StorageIdentity("models", connection.identity, "", path)
-        return Location(download_uri, (f"models:/{path}",), (identity,))
+    if connection.copies_models and _is_remote(download_uri):
+        return _copy_of_registry(connection, download_uri, version.name, version.version)
     return _locate(connection, download_uri, recorded)
+
+
+def _is_remote(download_uri: str) -> bool:
+    return urlsplit(download_uri).scheme not in ("", "file")
+
+
+def _copy_of_registry(
+    connection: Connection, uri: str, name: str, version: str, *, through_version: bool = False
+) -> Location:
+    """The copy that registering made is reached by the version's name, whatever its address."""
+    assert connection.databricks is not None
+    # Two workspaces may hold the same names; two profiles may name one workspace.
+    registry = connection.databricks.registry_of(name).identity
+    identity = StorageIdentity(MODELS, registry, "", f"{name}/{version}")
+    return Location(uri, (f"models:/{name}/{version}",), (identity,), through_version=through_version)
 
 
 def _locate(connection: Connection, uri: str, recorded: _Recorded) -> Location:
@@ -187,7 +217,12 @@ def _follow(connection: Connection, uri: str, recorded: _Recorded) -> Location:
             model = _parse_models(current)
             through_version |= not model.model_id
             try:
-                current = _next_of_model(connection, model)
+                if model.alias:
+                    model = _of_alias(connection, model)
+                following = _next_of_model(connection, model)
+                if model.name and connection.copies_models and _is_remote(following):
+                    return _copy_of_registry(connection, uri, model.name, model.version, through_version=True)
+                current = following
             except NotFound:
                 lost = Lost.LOGGED_MODEL if model.model_id else Lost.VERSION
                 message = f"{_shown(current)} no longer exists"
@@ -205,9 +240,14 @@ def _follow(connection: Connection, uri: str, recorded: _Recorded) -> Location:
 def _located(
     connection: Connection, uri: str, roots: tuple[str, ...], through_version: bool, recorded: _Recorded
 ) -> Location:
-    around = Surroundings(connection.tracking_uri, connection.workspace, partial(_databricks_host, connection))
-    storages = tuple(_storage_of(root, around, recorded) for root in roots)
+    if connection.databricks is not None and connection.databricks.workspace is not None:
+        roots = tuple(f"dbfs:{root}" if root.startswith("/Volumes/") else root for root in roots)
+    storages = tuple(_storage_of(root, _surroundings(connection, root), recorded) for root in roots)
     return Location(uri, roots, storages, recorded.run_id, through_version)
+
+
+def _surroundings(connection: Connection, root: str) -> Surroundings:
+    return Surroundings(connection.tracking_uri, connection.workspace, partial(_databricks_host, connection, root))
 
 
 def _storage_of(root: str, around: Surroundings, recorded: _Recorded) -> StorageIdentity:
@@ -222,15 +262,22 @@ def _storage_of(root: str, around: Surroundings, recorded: _Recorded) -> Storage
         raise
 
 
-def _databricks_host(connection: Connection, profile: str) -> str:
+def _databricks_host(connection: Connection, root: str, profile: str) -> str:
     """The workspace that a path of DBFS is in."""
     if profile:
+        shown = "***" if ":" in profile else printable(profile)
         raise CouldNotVerify(
-            f"the location names its workspace by a profile of whoever registered it ({printable(profile)}), "
+            f"the location names its workspace by a profile of whoever registered it ({shown}), "
             "which says nothing here: audit it through that workspace"
         )
     services = connection.databricks
-    return connection.tracking_uri if services is None or services.workspace is None else services.workspace.identity
+    if services is None:
+        return connection.tracking_uri
+    workspace = services.workspace
+    # MLflow copies what it registers in another workspace into that one's DBFS first, and records that as the source.
+    if isinstance(services.registry, WorkspaceRegistry) and root.startswith(_UPLOADED):
+        workspace = services.registry.workspace
+    return connection.tracking_uri if workspace is None else workspace.identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +298,7 @@ def _parse_models(uri: str) -> _ModelUri:
     try:
         parts = urlsplit(uri, allow_fragments=False)
     except ValueError as error:
-        raise CouldNotVerify(f"the location {_shown(uri)} is no URI: {error}") from None
+        raise CouldNotVerify(f"the location {_shown(uri)} is no URI: {url_problem(error)}") from None
     first, *rest = parts.path.lstrip("/").split("/")
     if parts.netloc or not parts.path.startswith("/") or not first.strip() or len(rest) > 1:
         raise CouldNotVerify(f"MLflow does not read the location {_shown(uri)} in every way")
@@ -264,20 +311,25 @@ def _parse_models(uri: str) -> _ModelUri:
     if "@" in first:
         name, _, alias = first.rpartition("@")
         return _ModelUri(name=name, alias=alias)
+    if quote(first, safe="") != first:  # a client puts it into an address as it is, and may ask for another
+        raise CouldNotVerify(f"MLflow does not read the location {_shown(uri)} in every way")
     return _ModelUri(model_id=first)
 
 
+def _of_alias(connection: Connection, model: _ModelUri) -> _ModelUri:
+    with translated(f"find alias '{printable(model.alias)}' of model '{printable(model.name)}'"):
+        found = connection.registry_of(model.name).get_model_version_by_alias(model.name, model.alias)
+    return _ModelUri(name=model.name, version=str(found.version))
+
+
 def _next_of_model(connection: Connection, model: _ModelUri) -> str:
-    """One step along `models:/m-ID`, `models:/NAME/VERSION` or `models:/NAME@ALIAS`."""
+    """One step along `models:/m-ID` or `models:/NAME/VERSION`."""
     if model.model_id:
         with translated(f"find the LoggedModel {printable(model.model_id)}"):
             return str(connection.client.get_logged_model(model.model_id).artifact_location)
-    version = model.version
-    if model.alias:
-        with translated(f"find alias '{printable(model.alias)}' of model '{printable(model.name)}'"):
-            version = connection.client.get_model_version_by_alias(model.name, model.alias).version
-    with translated(f"find version {printable(str(version))} of model '{printable(model.name)}'"):
-        return str(connection.registry.get_model_version_download_uri(model.name, version) or "")
+    with translated(f"find version {printable(model.version)} of model '{printable(model.name)}'"):
+        registry = connection.registry_of(model.name)
+        return str(registry.get_model_version_download_uri(model.name, model.version) or "")
 
 
 def _split_runs(uri: str) -> tuple[str, str]:
@@ -285,7 +337,10 @@ def _split_runs(uri: str) -> tuple[str, str]:
     from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 
     with translated(f"read the location {_shown(uri)}"):
+        parts = urlsplit(uri)
         run_id, path = RunsArtifactRepository.parse_runs_uri(uri)
+    if parts.query or parts.fragment or not is_one_for_both_ways(parts.path):
+        raise CouldNotVerify(f"MLflow reads the location {_shown(uri)} differently in different ways")
     return str(run_id), path or ""
 
 
@@ -299,4 +354,4 @@ def _storage(run_model: Location, reg_model: Location) -> Storage:
 
 
 def _shown(uri: str) -> str:
-    return printable(redact(uri))
+    return printable(redact_location(uri))

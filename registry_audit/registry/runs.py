@@ -8,13 +8,17 @@ from enum import StrEnum
 from typing import Any
 
 from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Transient
+from registry_audit.net.rest import NoSuchRoute
 from registry_audit.printable import printable
+from registry_audit.registry.asking import pages
 from registry_audit.registry.connection import Connection, server_version
-from registry_audit.registry.translate import explain, is_unknown_route, translated
+from registry_audit.registry.translate import translated
 
 _SEARCH_SIZE = 100  # run ids in one filter
 # Source: mlflow.store.tracking.sqlalchemy_store, the names that LoggedModels cannot have.
 _NO_MODEL_NAME = re.compile(r"[/:.%\"']")
+_MAX_EXPERIMENTS = 1_000_000
+_MAX_PAGES = 1_000  # of the LoggedModels with one name in one run
 _REMEMBERED = 2_000  # runs; the oldest answers are forgotten first
 
 
@@ -143,29 +147,28 @@ class Runs:
         if _NO_MODEL_NAME.search(name):
             return None  # MLflow gives no LoggedModel such a name, and its filter could not say it
         of_run = "" if self._connection.is_databricks else f" AND source_run_id = '{run_id}'"
-        token, seen = None, set[str]()
-        while token not in seen:
+        token = None
+        for _ in range(_MAX_PAGES):
             page = self._search_logged_models(run.experiment_id, f"name = '{name}'{of_run}", token)
             for model in page:
                 if model.source_run_id == run_id and model.name == name:
                     return str(model.artifact_location)
-            if token is not None:
-                seen.add(token)
             token = getattr(page, "token", None)
             if not token:
                 return None
-        raise CouldNotVerify(f"the pages of the LoggedModels of run {printable(run_id)} lead in a circle")
+        raise CouldNotVerify(f"the LoggedModels of run {printable(run_id)} are more than {_MAX_PAGES} pages")
 
     def _search_logged_models(self, experiment_id: str, filter_string: str, token: str | None) -> Any:
         try:
-            return self._connection.client.search_logged_models(
-                [experiment_id], filter_string=filter_string, page_token=token
-            )
-        except Exception as error:
+            with translated("search the LoggedModels of a run"):
+                return self._connection.client.search_logged_models(
+                    [experiment_id], filter_string=filter_string, page_token=token
+                )
+        except NoSuchRoute:
             # Servers before 3.0 know neither LoggedModels nor this route: the run's directory is the whole answer.
-            if is_unknown_route(error) and self._is_before_logged_models():
+            if self._is_before_logged_models():
                 return ()
-            raise explain(error, "search the LoggedModels of a run") from error
+            raise
 
     def _is_before_logged_models(self) -> bool:
         if self._server_version is None:
@@ -196,14 +199,9 @@ class Runs:
     def _experiment_ids(self) -> list[str]:
         from mlflow.entities import ViewType
 
-        experiments: list[str] = []
-        token = None
-        while True:
-            page = self._connection.client.search_experiments(ViewType.ALL, max_results=1000, page_token=token)
-            experiments += [experiment.experiment_id for experiment in page]
-            token = page.token
-            if not token:
-                return experiments
+        search = self._connection.client.search_experiments
+        found = pages(search, _MAX_EXPERIMENTS, view_type=ViewType.ALL, max_results=1_000)
+        return [experiment.experiment_id for experiment in found]
 
     def _search(self, experiments: list[str], run_ids: list[str]) -> None:
         from mlflow.entities import ViewType

@@ -12,29 +12,40 @@ import posixpath
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlparse, urlsplit, urlunparse
 from urllib.request import url2pathname
 
 from registry_audit.errors import CouldNotVerify
+from registry_audit.net.origin import origin_of
 from registry_audit.printable import printable
-from registry_audit.redact import redact
-from registry_audit.registry.origin import origin_of
+from registry_audit.redact import redact, redact_location
+from registry_audit.registry.address import url_problem
 
 DIRECTORY = "file"
 PROXY = "mlflow-artifacts"
 S3 = "s3"
 AZURE = "azure"
 SEVERAL = "several"
+DBFS = "dbfs"
+_BUCKETS = ("s3", "gs", "r2", AZURE)  # whose container is the name of a bucket
+MODELS = "models"  # the copy that a registry made of a version, reached by the version's name
 
 PROXY_PATH = "/api/2.0/mlflow-artifacts/artifacts"
 _PROXY_MARK = "/mlflow-artifacts/artifacts"  # where MLflow cuts a URI into server and path
 _DRIVE = re.compile(r"/?[A-Za-z]:([\\/]|$)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # MLflow's repositories send the environment's cloud credentials to the host that such a URI names.
-_AZURE = re.compile(
-    r"(?P<container>[^@/]+)@(?P<account>[A-Za-z0-9-]+)\.(?P<service>blob|dfs|[A-Za-z0-9.-]+\.(blob|dfs))\."
-    r"(?P<cloud>core\.windows\.net|core\.chinacloudapi\.cn|core\.usgovcloudapi\.net|fabric\.microsoft\.com|storage\.azure\.net)"
-)
+_AZURE = {
+    "wasbs": re.compile(
+        r"(?P<container>[A-Za-z0-9$-]+)@(?P<account>[A-Za-z0-9-]+)\.blob\."
+        r"(?P<cloud>core\.windows\.net|core\.chinacloudapi\.cn|core\.usgovcloudapi\.net)"
+    ),
+    "abfss": re.compile(
+        r"(?P<container>[A-Za-z0-9$-]+)@(?P<account>[A-Za-z0-9-]+)\.([A-Za-z0-9.-]+\.)?(blob|dfs)\."
+        r"(?P<cloud>core\.windows\.net|core\.chinacloudapi\.cn|core\.usgovcloudapi\.net|fabric\.microsoft\.com|storage\.azure\.net)"
+    ),
+}
+_HOSTS = frozenset({"ftp", "sftp", "hdfs"})  # schemes whose locations name a host
 _R2 = re.compile(r"[A-Za-z0-9.-]+\.r2\.cloudflarestorage\.com")
 
 
@@ -64,7 +75,9 @@ class StorageIdentity:
             return f"{PROXY}://{self.endpoint.partition('://')[2]}//{self.path}"
         if self.kind == SEVERAL:
             return self.path
-        place = f"{self.container}@{self.endpoint}" if self.kind == AZURE else self.container or self.endpoint
+        place = self.endpoint  # what stands before it may be a token
+        if self.kind in _BUCKETS:
+            place = f"{self.container}@{self.endpoint}" if self.kind == AZURE else self.container
         return redact(f"{self.kind}://{place}/{self.path}" + ("?***" if self.selector else ""))
 
     @property
@@ -119,27 +132,31 @@ def storage_identity(uri: str, around: Surroundings | str) -> StorageIdentity:
         NotOnThisMachine: it is a path that names nothing on this machine.
     """
     around = Surroundings(around) if isinstance(around, str) else around
-    shown = f"'{printable(redact(uri))}'"
+    shown = f"'{printable(redact_location(uri))}'"
     if _CONTROL.search(uri) or uri != uri.strip():
         raise CouldNotVerify(f"the location {shown} holds a control character or a blank at its end")
     try:
         parts = urlsplit(uri)
         parts.port  # noqa: B018 - which is only read, and refused, when it is asked for
     except ValueError as error:
-        raise CouldNotVerify(f"the location {shown} is no URI: {error}") from None
+        raise CouldNotVerify(f"the location {shown} is no URI: {url_problem(error)}") from None
     scheme = parts.scheme
     if scheme in ("", "file") or len(scheme) == 1:
         return _directory(uri, parts, shown)
     if scheme in (PROXY, "http", "https"):
         return _proxied(parts, around, shown)
-    if posixpath.join(posixpath.dirname(parts.path), posixpath.basename(parts.path)) != parts.path:
+    if not is_one_for_both_ways(parts.path):
         raise CouldNotVerify(f"MLflow reads the location {shown} differently in different ways: it has doubled slashes")
     path = parts.path.removeprefix("/").removesuffix("/")
     if path.endswith("/") or (not path and parts.path.startswith("//")):
         raise CouldNotVerify(f"the location {shown} ends in several slashes, which MLflow cannot read")
-    if any(part in (".", "..") for part in path.split("/")):
-        raise CouldNotVerify(f"the location {shown} holds '.' or '..', which a store may read as it likes")
+    _must_have_no_dots(path, shown)
     return _elsewhere(parts, path, around, shown)
+
+
+def is_one_for_both_ways(path: str) -> bool:
+    """Whether a path is the same to MLflow when it is opened, and when its last part is asked of what is before it."""
+    return posixpath.join(posixpath.dirname(path), posixpath.basename(path)) == path
 
 
 def comparable(first: StorageIdentity, second: StorageIdentity) -> bool:
@@ -178,7 +195,30 @@ def _directory(uri: str, parts: SplitResult, shown: str) -> StorageIdentity:
     last, last_written = (posixpath.basename(text.rstrip("/")) for text in (path, written))
     if re.search(r"[%?#;]", last) or re.search(r"[?#;]", last_written) or "\0" in path:
         raise CouldNotVerify(f"MLflow reads the location {shown} in two ways: its last part holds one of % ? # ;")
+    if unquote(last_written) != last:
+        raise CouldNotVerify(f"MLflow reads the location {shown} in two ways: its last part holds an encoded slash")
+    # One way opens the directory around it, and asks for the last part as it is written, or in MLflow's own spelling.
+    parent = posixpath.dirname(path.rstrip("/"))
+    if any(os.path.lexists(f"{parent}/{other}") for other in {last_written, respelled(last_written)} - {last}):
+        raise CouldNotVerify(
+            f"MLflow reads the location {shown} in two ways: another directory beside it is one of them"
+        )
+    real = os.path.realpath(path)
+    if ".." in path.split("/") and os.path.exists(real) and not os.path.exists(path):  # noqa: PTH110
+        raise CouldNotVerify(f"the location {shown} leads through a directory that is not there")
     return StorageIdentity.of_directory(path)
+
+
+def respelled(path: str) -> str:
+    """A relative path as MLflow's clients and servers ask for it: decoded, and put together anew as a URI.
+
+    Blanks at its beginning go, and capitals before a colon; empty where MLflow cannot ask for it at all.
+    Source: mlflow.utils.uri.validate_path_is_safe.
+    """
+    try:
+        return urlunparse(urlparse(unquote(path)))
+    except ValueError:
+        return ""
 
 
 def _proxied(parts: SplitResult, around: Surroundings, shown: str) -> StorageIdentity:
@@ -225,22 +265,28 @@ def _is_number(host: str | None) -> bool:
 
 def _elsewhere(parts: SplitResult, path: str, around: Surroundings, shown: str) -> StorageIdentity:
     scheme, netloc = parts.scheme, parts.netloc
-    if scheme in ("s3", "s3a", "s3n"):
+    if scheme == S3:
         _must_have_bucket(netloc, shown)
         return StorageIdentity(S3, _s3_endpoint(), netloc, path)
     if scheme == "gs":
         _must_have_bucket(netloc, shown)
         return StorageIdentity("gs", "", netloc, path)
-    if scheme in ("wasbs", "abfss") and (account := _AZURE.fullmatch(netloc)):
+    if scheme in _AZURE and (account := _AZURE[scheme].fullmatch(netloc)):
         return _azure(scheme, account, path, shown)
-    if scheme == "dbfs":
+    if scheme == DBFS:
         profile = netloc.removesuffix("databricks").rstrip("@") if netloc.endswith("databricks") else netloc
         host = around.databricks_host(profile) if around.databricks_host else around.tracking_uri
-        return StorageIdentity("dbfs", host, "", path)
+        return StorageIdentity(DBFS, host, "", path)
     user = netloc.rpartition("@")[0].partition(":")[0]  # a password selects nothing
-    host = netloc.rpartition("@")[2].lower()
+    host = netloc.rpartition("@")[2]
+    host = host.lower() if scheme in _HOSTS else host  # elsewhere it may be a bucket, and its case select one
     rest = f"?{parts.query}#{parts.fragment}" if parts.query or parts.fragment else ""
     return StorageIdentity(scheme, host, user, path, rest)
+
+
+def _must_have_no_dots(path: str, shown: str) -> None:
+    if any(part in (".", "..") for part in path.split("/")):
+        raise CouldNotVerify(f"the location {shown} holds '.' or '..', which a store may read as it likes")
 
 
 def _must_have_bucket(netloc: str, shown: str) -> None:
@@ -262,6 +308,7 @@ def _azure(scheme: str, found: re.Match[str], path: str, shown: str) -> StorageI
         if "%" in posixpath.basename(path):
             raise CouldNotVerify(f"MLflow reads the location {shown} differently in different ways: it holds %")
         path = unquote(path).lstrip("/")
+        _must_have_no_dots(path, shown)
     return StorageIdentity(AZURE, f"{found['account'].lower()}.{found['cloud']}", found["container"], path)
 
 

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Refused, Transient, UsageError
+from registry_audit.net.http import unreachable
+from registry_audit.net.throttle import REFUSALS, retry_after_seconds
 from registry_audit.printable import printable
 from registry_audit.redact import redact
-from registry_audit.registry.politeness import REFUSALS, retry_after_seconds
 
 if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
@@ -23,8 +24,6 @@ _MISSING = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "ENDPOINT_NOT_FOUND"}
 _DENIED = {"PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
 _BAD_CREDENTIALS = {"UNAUTHENTICATED"}
 _WRONG_REQUEST = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST", "FEATURE_DISABLED"}
-NOTHING_LISTENS = "nothing listens there; is the port right, and does the server run?"
-_WRAPPED_AT_MOST = 10
 _MAX_CAUSES = 20
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
@@ -78,7 +77,7 @@ def explain(error: Exception, doing: str) -> AuditError:
     import requests
     from mlflow.exceptions import MlflowException
 
-    if (why := _unreachable(error)) is not None:
+    if (why := unreachable(error)) is not None:
         return Transient(f"could not {doing}: {why}{_endpoint(error)}")
     short = printable(redact(_first_line(error)))[:400]
     if isinstance(error, MlflowException):
@@ -95,37 +94,6 @@ def explain(error: Exception, doing: str) -> AuditError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return NotFound(f"could not {doing}: no such file")
     return CouldNotVerify(f"could not {doing}: {type(error).__name__}: {short}{_endpoint(error)}")
-
-
-def _unreachable(error: BaseException | None) -> str | None:
-    """Why no connection came about, in plain words; None for everything else.
-
-    MLflow and requests wrap what urllib3 says, each in a text of its own around it.
-    """
-    from urllib3 import exceptions as urllib3
-
-    for _ in range(_WRAPPED_AT_MOST):
-        if error is None:
-            return None
-        reason = getattr(error.args[0], "reason", None) if error.args else None
-        match reason if reason is not None else error:
-            case urllib3.NameResolutionError():
-                return "there is no host of that name"
-            case urllib3.NewConnectionError():
-                return NOTHING_LISTENS
-            case urllib3.ConnectTimeoutError():
-                return "it does not answer in time"
-            case urllib3.SSLError() as failed:
-                return f"TLS failed: {printable(redact(_first_line(failed)))[:200]}"
-            case _:
-                pass
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def is_unknown_route(error: Exception) -> bool:
-    """Whether a server, or what stands before it, answered that it has no such route (404, and no MLflow error)."""
-    return getattr(error, "error_code", None) in _MISSING and _is_status_only(error)  # type: ignore[arg-type]
 
 
 def _explain_mlflow(error: "MlflowException", doing: str, short: str) -> AuditError:

@@ -4,18 +4,20 @@ MLflow's own stores for it leave out what they are not told (a listing knows no 
 raises), or emit a lineage event for each model that is read. Only questions are asked here.
 """
 
+import contextlib
 import os
 from collections.abc import Mapping
-from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from registry_audit.errors import CouldNotVerify, NotFound, UsageError
+from registry_audit.net.http import HttpSession
+from registry_audit.net.rest import Denied, NoSuchRoute, Rest, entries_of
 from registry_audit.printable import printable
 from registry_audit.refs import Alias, Selector, Stage
-from registry_audit.registry.databricks import Found, tags_of, text_of, version_entity
-from registry_audit.registry.politeness import Politeness
-from registry_audit.registry.rest import Denied, NoSuchRoute, Rest, entries_of
+from registry_audit.registry.features import asks_unity_catalog_natively
+from registry_audit.registry.mlflow_api import Found, tags_of, text_of, version_entity
 from registry_audit.registry.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -65,16 +67,20 @@ class UnityCatalog:
 
     def __init__(self, rest: Rest) -> None:
         self.rest = rest
+        self._through_files: bool | None = None
+        self._asking = Lock()
 
-    @cached_property
-    def reads_through_files(self) -> bool:
-        """Whether the Files API serves the models of this metastore; asked for once."""
-        doing = "ask how the files of models are read"
-        try:
-            answer = self.rest.get(_FILES_ENABLED, doing=doing)
-        except (Denied, NoSuchRoute, NotFound):
-            return False
-        return answer.get("is_databricks_sdk_models_artifact_repository_enabled") is True
+    def reads_through_files(self, *, ask_again: bool = False) -> bool:
+        """Whether the Files API serves the models of this metastore; asked for once, unless somebody doubts it."""
+        with self._asking:
+            if self._through_files is None or ask_again:
+                doing = "ask how the files of models are read"
+                try:
+                    answer = self.rest.get(_FILES_ENABLED, doing=doing)
+                except (Denied, NoSuchRoute, NotFound):
+                    answer = {}
+                self._through_files = answer.get("is_databricks_sdk_models_artifact_repository_enabled") is True
+            return self._through_files
 
     def must_support(self, selector: Selector) -> None:
         """Raises: UsageError: this registry has no such thing as the selector names."""
@@ -91,7 +97,7 @@ class UnityCatalog:
     def search_model_versions(
         self, filter_string: str | None = None, page_token: str | None = None, **_: object
     ) -> Found:
-        name = _name_in(filter_string)
+        name = name_in(filter_string)
         path, query = self.versions_of(name)
         doing = f"list the versions of model '{printable(name)}'"
         entries, token = self.rest.page(
@@ -208,8 +214,8 @@ class OpenSource(NativeDialect):
 
     has_aliases = False
 
-    def __init__(self, host: str, identity: str, politeness: Politeness) -> None:
-        super().__init__(Rest(host, _open_source_token, politeness), identity)
+    def __init__(self, host: str, identity: str, http: HttpSession) -> None:
+        super().__init__(Rest(host, _open_source_token, http), identity)
 
 
 UnityRegistry = MlflowDialect | NativeDialect
@@ -217,24 +223,22 @@ UnityRegistry = MlflowDialect | NativeDialect
 
 def databricks_unity_catalog(workspace: Workspace) -> UnityRegistry:
     """By the protocol that MLflow would use in this environment."""
-    from mlflow.environment_variables import MLFLOW_ENABLE_UC_NATIVE_MODEL_REGISTRY
-
-    if MLFLOW_ENABLE_UC_NATIVE_MODEL_REGISTRY.get():
+    if asks_unity_catalog_natively():
         return NativeDialect(workspace, f"databricks-uc://{metastore_of(workspace)}")
     return MlflowDialect(workspace)
 
 
 def metastore_of(workspace: Workspace) -> str:
     """What Unity Catalog is known by: many workspaces share one metastore. Where it may not be asked, the workspace."""
-    try:
-        summary = workspace.get(f"{_NATIVE}/metastore_summary", doing="ask which metastore this is")
-    except (Denied, NoSuchRoute, NotFound):
-        return workspace.identity
-    known = text_of(summary, "global_metastore_id") or text_of(summary, "metastore_id")
-    return f"metastore/{quote(known, safe=':-')}" if known else workspace.identity
+    for question in ("metastore_summary", "current-metastore-assignment"):
+        with contextlib.suppress(Denied, NoSuchRoute, NotFound):
+            answer = workspace.get(f"{_NATIVE}/{question}", doing="ask which metastore this is")
+            if known := text_of(answer, "metastore_id"):
+                return f"metastore/{quote(known, safe='-')}"
+    return workspace.identity
 
 
-def _open_source_token() -> dict[str, str]:
+def _open_source_token(*_: object) -> dict[str, str]:
     token = os.environ.get("MLFLOW_UC_OSS_TOKEN")
     return {"Authorization": f"Bearer {token}"} if token else {}
 
@@ -280,8 +284,8 @@ def _model(name: str) -> str:
     return f"{_NATIVE}/models/{quote(name, safe='')}"
 
 
-def _name_in(filter_string: str | None) -> str:
-    """The only filter of Unity Catalog."""
+def name_in(filter_string: str | None) -> str:
+    """The name in the only filter of Unity Catalog. Raises: UsageError: it is another one."""
     text = (filter_string or "").strip()
     key, _, value = text.partition("=")
     value = value.strip()

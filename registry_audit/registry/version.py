@@ -3,13 +3,24 @@
 import re
 from dataclasses import dataclass
 
+from registry_audit.printable import storable
+
 Key = tuple[str, str]  # name, version
+_MAX_VERSION_CHARACTERS, _MAX_NAME_BYTES = 32, 2_000
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 
 
 def number_of(version: str) -> int | None:
     """The number of a version; None for anything that MLflow never calls one: `abc`, `1.0`, `-1`, `²`, `007`."""
     return int(version) if _NUMBER.fullmatch(version) else None
+
+
+def has_storable_name(name: str, version: str) -> bool:
+    """Whether a ledger can know a version by its name: databases bound what they index, and MLflow what it registers.
+
+    MLflow's own names have up to 256 characters, those of Unity Catalog three times that.
+    """
+    return len(version) <= _MAX_VERSION_CHARACTERS and len(storable(name).encode()) <= _MAX_NAME_BYTES
 
 
 def version_key(name: str, version: str) -> tuple[str, int, str]:

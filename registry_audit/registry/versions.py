@@ -5,12 +5,14 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
-from registry_audit.errors import AuditError, NotFound, UsageError
+from registry_audit.closest import did_you_mean
+from registry_audit.errors import AuditError, NotFound, Transient, UsageError
 from registry_audit.model.limits import Limits
-from registry_audit.patience import patiently
+from registry_audit.net.rest import Denied, NoSuchRoute
+from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.refs import Alias, Latest, Number, Selector, Stage
 from registry_audit.registry.asking import (
@@ -22,14 +24,15 @@ from registry_audit.registry.asking import (
     search_models,
     search_versions,
 )
-from registry_audit.registry.connection import Connection, must_listen
+from registry_audit.registry.connection import Connection, answers, must_listen
 from registry_audit.registry.listed import KeySet, ListedVersions, version_spool
 from registry_audit.registry.prompts import TAG, Hidden, hidden_models, hidden_versions, is_prompt
-from registry_audit.registry.version import Key, RegisteredVersion, number_of
+from registry_audit.registry.version import Key, RegisteredVersion, has_storable_name, number_of
 from registry_audit.spool import Spool
 
 _MAX_PASSES = 5
 _STATUSES = ("READY", "PENDING_REGISTRATION", "FAILED_REGISTRATION")  # mlflow.entities.ModelVersionStatus
+_SUGGESTED_FROM = 2_000  # names
 _NO_TIME = 2**53  # milliseconds
 
 
@@ -61,13 +64,13 @@ def list_versions(
         UsageError: the server refuses the filter or the credentials.
         CouldNotVerify: the server cannot be read.
     """
-    tagged = hidden_models(connection)
-    models = _Models(connection, tagged)
-    versions, keys, hidden = _pass(connection, filter_string, models, tagged, whole_rows, max_versions)
+    tagged, denied = hidden_models(connection), dict[str, str]()
+    models = _Models(connection, filter_string, tagged, denied)
+    versions, keys, hidden = _pass(connection, filter_string, models, tagged, whole_rows, max_versions, denied)
     gone, notes, stable = KeySet(), list[str](), True
     for _ in range(_MAX_PASSES - 1):
         before = keys
-        versions, keys, hidden = _pass(connection, filter_string, models, tagged, whole_rows, max_versions)
+        versions, keys, hidden = _pass(connection, filter_string, models, tagged, whole_rows, max_versions, denied)
         if keys == before:
             break
         gone.update(before)
@@ -79,7 +82,8 @@ def list_versions(
         notes.append(f"{count} versions were deleted while the registry was listed")
     prompts = frozenset(prompt.name for prompt in hidden.prompts)
     notes += _hidden_notes(hidden, prompts, only_prompts=len(keys) == 0)
-    return RegistryListing(versions, keys, tuple(notes), stable and hidden.whole, prompts)
+    notes += _denied_notes(denied)
+    return RegistryListing(versions, keys, tuple(notes), stable and hidden.whole and not denied, prompts)
 
 
 def _pass(
@@ -89,13 +93,15 @@ def _pass(
     tagged: tuple[Any, ...],
     whole_rows: bool,
     max_versions: int,
+    denied: dict[str, str],
 ) -> tuple[ListedVersions, KeySet, Hidden]:
     """One reading of the list; what a page repeats counts once."""
     spool, keys, repeated = version_spool(), KeySet(), _Repeated()
     last, in_order = ("", 0, ""), True
     hidden = hidden_versions(connection, filter_string, tagged)
-    described = _registered if whole_rows else _listed
-    for version in map(described, chain(search_versions(connection, filter_string, max_versions), hidden.models)):
+    described = partial(_whole, connection) if whole_rows else _listed
+    listed = search_versions(connection, filter_string, max_versions, denied)
+    for version in map(described, chain(listed, hidden.models)):
         if not keys.add((version.name, version.version)):
             repeated.add(version)
         else:
@@ -112,13 +118,28 @@ def _pass(
 class _Models:
     """The registered models: their aliases, which the search for versions leaves out (docs/mlflow.md section 4)."""
 
-    def __init__(self, connection: Connection, tagged: tuple[Any, ...]) -> None:
+    def __init__(
+        self, connection: Connection, filter_string: str | None, tagged: tuple[Any, ...], denied: dict[str, str]
+    ) -> None:
+        """
+        Args:
+            filter_string: of the search for versions. The one filter of Unity Catalog names one model, and spares us
+                asking all others for their aliases.
+            denied: takes the models that may not be asked for their aliases, and why.
+        """
         self._connection = connection
         self._names, self._aliases = KeySet(), dict[Key, list[str]]()
         self._orphaned: dict[str, bool] = {}
-        for model in chain(search_models(connection), tagged):
+        for model in chain(search_models(connection, filter_string if connection.is_uc else None), tagged):
             self._names.add((model.name, ""))
-            for alias, version in dict(model.aliases or {}).items():
+            try:
+                aliases = dict(model.aliases or {})
+            except NotFound:
+                continue  # deleted since the models were listed
+            except Denied as error:
+                denied[model.name] = error.message
+                continue
+            for alias, version in aliases.items():
                 self._aliases.setdefault((model.name, str(version)), []).append(alias)
 
     def completed(self, version: RegisteredVersion) -> RegisteredVersion:
@@ -134,7 +155,7 @@ class _Models:
         """Asked for by name: the model may be newer than the list, or a filter of the server's may hide it."""
         if name not in self._orphaned:
             try:
-                patiently(partial(ask_model, self._connection, name, f"model '{printable(name)}'"))
+                retried(partial(ask_model, self._connection, name, f"model '{printable(name)}'"))
                 self._orphaned[name] = False
             except NotFound:
                 self._orphaned[name] = True
@@ -189,6 +210,13 @@ def _hidden_notes(hidden: Hidden, prompts: frozenset[str], *, only_prompts: bool
         yield f"some versions that the tag {TAG} hides could not be asked for, and may be missing"
 
 
+def _denied_notes(denied: dict[str, str]) -> Iterator[str]:
+    if denied:
+        first, why = min(denied.items())
+        others = f" and {len(denied) - 1} other models" if len(denied) > 1 else ""
+        yield f"'{printable(first)}'{others} may not be looked into, and versions of it may be missing here: {why}"
+
+
 def find_version(connection: Connection, name: str, selector: Selector) -> RegisteredVersion:
     """The one version that a person asked for.
 
@@ -212,9 +240,12 @@ def find_version(connection: Connection, name: str, selector: Selector) -> Regis
                 found = ask_alias(connection, name, alias, label)
             # An unknown alias is INVALID_PARAMETER_VALUE, not "does not exist" (docs/mlflow.md section 2).
             except UsageError as error:
+                if isinstance(error.__cause__, NoSuchRoute):
+                    raise
                 model = _model_must_exist(connection, name, label)
                 known = ", ".join(f"@{printable(known)}" for known in sorted(dict(model.aliases or {}))) or "none"
-                raise NotFound(f"{label} has no alias '@{printable(alias)}': its aliases are {known}") from error
+                close = did_you_mean(alias, dict(model.aliases or {}), sign="@")
+                raise NotFound(f"{label} has no alias '@{printable(alias)}': its aliases are {known}{close}") from error
         case Latest():
             found = max(_of_model(connection, name, label), key=_number)
         case Stage(stage):
@@ -262,7 +293,10 @@ def list_models(connection: Connection) -> Iterator[RegisteredModel]:
         CouldNotVerify: the server cannot be read.
     """
     for model in search_models(connection):
-        tags = tuple(sorted((str(key), str(value)) for key, value in dict(model.tags or {}).items()))
+        try:
+            tags = tuple(sorted((str(key), str(value)) for key, value in dict(model.tags or {}).items()))
+        except (NotFound, Denied):
+            continue  # deleted meanwhile, or denied, which the list of versions says
         yield RegisteredModel(model.name, model.description or None, tags)
 
 
@@ -272,15 +306,22 @@ def not_confirmed_gone(connection: Connection, keys: Iterable[tuple[str, str]]) 
     A model that this user may not see is left out of every listing without a word; asked for, it is denied.
     """
     reasons: dict[tuple[str, str], str] = {}
+    lost: str | None = None
     for name, version in keys:
+        if lost is not None:
+            reasons[name, version] = lost
+            continue
         label = f"version {printable(version)} of model '{printable(name)}'"
         try:
-            patiently(partial(_ask_for, connection, name, version, label))
+            retried(partial(_ask_for, connection, name, version, label))
             reasons[name, version] = f"{label} was not listed, and is there: audit again"
         except NotFound:
             continue
         except AuditError as error:
             reasons[name, version] = error.message
+            # A server that is away is not asked again for each of thousands.
+            if isinstance(error, Transient) and not answers(connection):
+                lost = error.message
     return reasons
 
 
@@ -318,7 +359,16 @@ def _model_must_exist(connection: Connection, name: str, label: str) -> Any:
     try:
         return ask_model(connection, name, label)
     except NotFound as error:
-        raise NotFound(f"there is no registered {label} in {_shown(connection)}") from error
+        there = f"there is no registered {label} in {_shown(connection)}"
+        raise NotFound(f"{there}{did_you_mean(name, _some_names(connection))}") from error
+
+
+def _some_names(connection: Connection) -> list[str]:
+    """Names to suggest; none where they cannot be listed, since that is not what was asked."""
+    try:
+        return [model.name for model in islice(search_models(connection), _SUGGESTED_FROM)]
+    except AuditError:
+        return []
 
 
 def _there_is(connection: Connection, name: str) -> str:
@@ -352,6 +402,18 @@ def _listed(version: Any) -> RegisteredVersion:
     )
 
 
+def _whole(connection: Connection, version: Any) -> RegisteredVersion:
+    """With its tags, which a listing of Unity Catalog leaves out: there the version is asked for by itself."""
+    listed = _registered(version)
+    if not connection.is_uc or not connection.copies_models:
+        return listed
+    try:
+        label = f"version {printable(listed.version)} of model '{printable(listed.name)}'"
+        return _registered(retried(partial(ask_version, connection, listed.name, listed.version, label)))
+    except (NotFound, Denied):  # deleted meanwhile, or denied: resolving it will say so
+        return listed
+
+
 def _registered(version: Any) -> RegisteredVersion:
     stage, status = _text(version.current_stage), _text(version.status) or "READY"
     name, number = _text(version.name) or "", _text(version.version) or ""
@@ -381,7 +443,7 @@ def _text(value: object) -> str | None:
 
 
 def _time(value: object) -> int | None:
-    return value if isinstance(value, int) and abs(value) < _NO_TIME else None
+    return value if type(value) is int and abs(value) < _NO_TIME else None
 
 
 def _doubt(name: str, number: str, status: str) -> str | None:
@@ -389,6 +451,8 @@ def _doubt(name: str, number: str, status: str) -> str | None:
         return f"the registry calls its version '{printable(number[:100])}', which is no version number"
     if not name:
         return "the registry gives it no name"
+    if not has_storable_name(name, number):
+        return f"the registry gives it a name of {len(name)} characters, which MLflow never does"
     if status not in _STATUSES:
         return f"the registry calls its status '{printable(status[:100])}', which MLflow does not know"
     return None

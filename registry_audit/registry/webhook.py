@@ -14,10 +14,11 @@ from glob import escape
 from typing import Any
 
 from registry_audit.errors import AuditError, CouldNotVerify, UsageError
-from registry_audit.patience import patiently
+from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 from registry_audit.registry.connection import Connection
+from registry_audit.registry.features import webhook_types
 from registry_audit.registry.translate import translated
 
 MAX_BODY_BYTES = 1_000_000  # a version's description and tags are in it
@@ -109,9 +110,7 @@ def registration_of(body: bytes) -> Registration | None:
 
 def _example() -> Any:
     """What MLflow sends as a test: its source leads nowhere, so that no real version can look like it."""
-    from mlflow.webhooks import types
-
-    payload: Any = types.ModelVersionCreatedPayload
+    payload: Any = webhook_types().ModelVersionCreatedPayload
     return payload.example()
 
 
@@ -130,7 +129,7 @@ def subscribe(connection: Connection, url: str, secret: str) -> str:
         UsageError: the server has no webhooks, or refuses the URL.
         CouldNotVerify: the server cannot be reached.
     """
-    client: Any = connection.client
+    client = _writing_client(connection)
     told = {"events": [_EVENT], "secret": secret}
     with translated("register the webhook"):
         known = next((hook for hook in _webhooks(client) if hook.name == _NAME and hook.url == url), None)
@@ -148,7 +147,7 @@ def must_arrive(connection: Connection, webhook_id: str) -> None:
         CouldNotVerify: it did not arrive, or was refused.
     """
     with translated("test the webhook"):
-        result = connection.client.test_webhook(webhook_id)
+        result = _writing_client(connection).test_webhook(webhook_id)
     if not result.success:
         said = result.error_message or f"status {result.response_status}: {result.response_body}"
         raise CouldNotVerify(
@@ -156,11 +155,19 @@ def must_arrive(connection: Connection, webhook_id: str) -> None:
         )
 
 
+def _writing_client(connection: Connection) -> Any:
+    """MLflow's own: what an audit asks with has no way to write."""
+    from mlflow import MlflowClient
+
+    webhook_types()
+    return MlflowClient(connection.tracking_uri, connection.registry_uri)
+
+
 def _webhooks(client: Any) -> list[Any]:
     found: list[Any] = []
     token: str | None = None
     while True:
-        page = patiently(partial(client.list_webhooks, max_results=100, page_token=token))
+        page = retried(partial(client.list_webhooks, max_results=100, page_token=token))
         found += page
         token = page.token
         if not token or not page:

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from registry_audit.errors import AuditError, UsageError
+from registry_audit.net.http import HttpSession
+from registry_audit.net.rest import Refusal, Rest
 from registry_audit.printable import printable
 from registry_audit.redact import redact
-from registry_audit.registry.politeness import Politeness
-from registry_audit.registry.rest import Refusal, Rest
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -26,7 +26,7 @@ _SIGN_IN_TRIES_SECONDS = 2
 class Workspace(Rest):
     """Requests to one workspace, signed in by the Databricks SDK. Its identity is asked for once, when it is opened."""
 
-    def __init__(self, profile: str | None, politeness: Politeness, token: str | None = None) -> None:
+    def __init__(self, profile: str | None, http: HttpSession, token: str | None = None) -> None:
         """
         Args:
             profile: of the configuration file (~/.databrickscfg, or what DATABRICKS_CONFIG_FILE names); None for the
@@ -42,9 +42,9 @@ class Workspace(Rest):
         config = self.sdk.config
         if not config.host:
             raise UsageError(_no_credentials(profile))
-        super().__init__(config.host, config.authenticate, politeness, self._explained)
+        super().__init__(config.host, lambda *_: config.authenticate(), http, explain=self._explained)
         doing = f"reach the workspace {self.host}"
-        _, headers = self.get_with_headers("/api/2.0/preview/scim/v2/Me", doing=doing, tries=1)
+        _, headers = self.first_answer("/api/2.0/preview/scim/v2/Me", doing=doing)
         self.id = _plain(headers.get("X-Databricks-Org-Id") or config.workspace_id)
         self.identity = f"{self.host.partition('://')[2].lower()}/workspace/{self.id or 'unknown'}"
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from registry_audit.printable import printable
 from registry_audit.report.document import AuditDocument, CopyRow, VersionRow
+from registry_audit.report.overview import is_uncompared
 from registry_audit.report.view import standing, waiver_words
+from registry_audit.report.words import NOTHING_COMPARED
 
 _COPY_COLUMNS = ("uri", "root", "manifest_digest", "files", "bytes")
 COLUMNS = (
@@ -30,6 +32,8 @@ COLUMNS = (
     "messages",
     "accepted_at",
     "accepted_by",
+    "accepted_reason",
+    "accepted_now",
     "last_read_at",
     "baseline_differences",
     "expected_baseline_differences",
@@ -68,7 +72,7 @@ def _row(row: VersionRow) -> tuple[str | int | None, ...]:
         ", ".join(row.aliases),
         row.run_id,
         row.verdict.value,
-        row.reason,
+        row.reason or (NOTHING_COMPARED if is_uncompared(row) else None),
         None if row.baseline is None else row.baseline.value,
         row.storage.value,
         row.compared_by,
@@ -81,6 +85,8 @@ def _row(row: VersionRow) -> tuple[str | int | None, ...]:
         " | ".join(finding.message for finding in row.findings),
         row.accepted_at,
         row.accepted_by,
+        row.accepted_reason,
+        None if row.accepted_now is None else str(row.accepted_now).lower(),
         row.last_read_at,
         len(row.baseline_differences),
         sum(difference.expected_by is not None for difference in row.baseline_differences),

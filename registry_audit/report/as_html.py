@@ -2,10 +2,11 @@
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
@@ -13,22 +14,26 @@ from markupsafe import Markup
 
 from registry_audit.printable import printable
 from registry_audit.report import view
+from registry_audit.report.commands import commands_of
 from registry_audit.report.document import AuditDocument, VersionRow
 from registry_audit.report.html_views import (
-    DIFFERENCE_LIMIT,
     WAIVED,
     BaselineView,
     CopyView,
     DifferenceView,
+    EventView,
     FindingLink,
     SideView,
     VersionView,
     bars,
     baseline_difference_views,
+    chart_of,
     difference_views,
+    found_words,
     life_of,
     version_views,
 )
+from registry_audit.report.links import MlflowPages, mlflow_pages
 from registry_audit.report.overview import SAMPLE, Overview, PlacedFinding, is_clean, overview_of
 from registry_audit.report.words import (
     BASELINE_WORDS,
@@ -62,6 +67,7 @@ def chunks(document: AuditDocument) -> Iterator[str]:
     untold = _too_many(document)
     shown = overview.unclean if untold else overview.first
     version_count = min(overview.unclean_count, ROW_LIMIT) if untold else len(document.versions)
+    pages = mlflow_pages(document.registry)
     style, script = template_part("audit.css"), template_part("audit.js")
     return environment.get_template("audit.html.j2").generate(
         document=document,
@@ -72,7 +78,8 @@ def chunks(document: AuditDocument) -> Iterator[str]:
         limits=view.limits(document),
         read=view.read_words(document),
         fail_on=view.fail_on(document),
-        groups=_groups(standing, overview),
+        severities=_severities(standing, overview),
+        models=_models(standing),
         waived=waived,
         waived_count=overview.waived.total(),
         untold_findings=overview.finding_count - len(findings),
@@ -87,19 +94,23 @@ def chunks(document: AuditDocument) -> Iterator[str]:
         differences_of=difference_views,
         baseline_differences_of=baseline_difference_views,
         marks_of=view.marks,
+        pages=pages,
+        commands_of=lambda row, finding: commands_of(document, row, finding),
+        chart=chart_of(document.history),
+        found_words=found_words,
         mismatch_rule=RUN_REGISTRY_MISMATCH.id,
         changed_rule=CONTENT_CHANGED.id,
-        difference_limit=DIFFERENCE_LIMIT,
         versions=version_views(shown, findings),
         version_count=version_count,
         untold_versions=len(document.versions) - version_count,
         page_rows=PAGE_ROWS,
-        versions_json=_json(version_views(_rows(document), findings)),
+        versions_json=_json(version_views(_rows(document), findings), pages),
         coverage_bars=_coverage_bars(document),
         verdict_bars=bars({v.value: (VERDICT_WORDS[v].label, document.summary.verdicts.get(v, 0)) for v in Verdict}),
         has_ledger=view.has_ledger(document),
         baseline_counts=[
-            (BASELINE_WORDS[status], document.summary.baseline.get(status, 0)) for status in BaselineStatus
+            (status.value, BASELINE_WORDS[status], document.summary.baseline.get(status, 0))
+            for status in BaselineStatus
         ],
         head_why=HEAD_WHY,
         what_a_baseline_is=WHAT_A_BASELINE_IS,
@@ -139,15 +150,16 @@ def _printable_rows(value: Any) -> Any:
     return [_printable_rows(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _json(versions: Iterable[VersionView]) -> Iterator[Markup]:
+def _json(versions: Iterable[VersionView], pages: MlflowPages) -> Iterator[Markup]:
     """The embedded data, a version at a time."""
     data = {
         "page_rows": PAGE_ROWS,
-        "difference_limit": DIFFERENCE_LIMIT,
+        "pages": pages,
         "labels": {verdict.value: words.label for verdict, words in VERDICT_WORDS.items()},
         "fields": {
             "version": VersionView._fields,
             "baseline": BaselineView._fields,
+            "event": EventView._fields,
             "copy": CopyView._fields,
             "finding": FindingLink._fields,
             "difference": DifferenceView._fields,
@@ -175,13 +187,31 @@ def _too_many(document: AuditDocument) -> bool:
     return len(document.versions) > ROW_LIMIT
 
 
-def _groups(findings: Iterable[PlacedFinding], overview: Overview) -> list[tuple[Severity, list[PlacedFinding], int]]:
-    """Of each severity the findings told here, and how many there are."""
-    findings = list(findings)
-    return [
-        (severity, [placed for placed in findings if placed.finding.severity is severity], overview.standing[severity])
-        for severity in view.SEVERITIES_WORST_FIRST
-    ]
+class _Model(NamedTuple):
+    """The findings of one model, the worst first."""
+
+    name: str
+    placed: tuple[PlacedFinding, ...]
+
+    @property
+    def counts(self) -> str:
+        """`2 critical, 1 low`."""
+        counted = Counter(placed.finding.severity for placed in self.placed)
+        return ", ".join(f"{counted[severity]:,} {severity}" for severity in counted)
+
+
+def _models(findings: Iterable[PlacedFinding]) -> list[_Model]:
+    """The model with the worst finding first."""
+    models = dict[str, list[PlacedFinding]]()
+    for placed in findings:
+        models.setdefault(placed.version.name, []).append(placed)
+    return [_Model(name, tuple(placed)) for name, placed in models.items()]
+
+
+def _severities(findings: Iterable[PlacedFinding], overview: Overview) -> list[tuple[Severity, int, int]]:
+    """Of each severity how many findings are told here, and how many there are."""
+    told = Counter(placed.finding.severity for placed in findings)
+    return [(severity, told[severity], overview.standing[severity]) for severity in view.SEVERITIES_WORST_FIRST]
 
 
 def _lives(findings: Iterable[PlacedFinding]) -> list[tuple[str, int]]:
@@ -205,6 +235,7 @@ def _coverage_bars(document: AuditDocument) -> Any:
             "unverifiable": ("unverifiable", coverage.unverifiable),
             "skipped": (f"skipped{view.vanished_words(document)}", coverage.skipped),
             "not_sampled": ("not sampled", coverage.not_sampled),
+            **({"not_reached": ("not reached", coverage.not_reached)} if coverage.not_reached else {}),
         }
     )
 

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 from registry_audit.printable import printable
 from registry_audit.report.document import AuditDocument, VersionRow
 from registry_audit.report.lines import baseline_lines, difference_line
+from registry_audit.report.overview import is_uncompared
 from registry_audit.report.view import (
     baseline_words,
     changes_words,
@@ -21,7 +22,7 @@ from registry_audit.report.view import (
     standing,
     waiver_words,
 )
-from registry_audit.report.words import SIGNATURE_WORDS, VERDICT_WORDS
+from registry_audit.report.words import NOTHING_COMPARED, SIGNATURE_WORDS, VERDICT_WORDS
 from registry_audit.rules import RUN_REGISTRY_MISMATCH, UNVERIFIABLE
 from registry_audit.verdict import Severity, Verdict
 
@@ -45,7 +46,7 @@ def chunks(document: AuditDocument) -> Iterator[str]:
         "failures": str(results["failure"]),
         "errors": str(results["error"]),
         "skipped": str(results["skipped"]),
-        "time": "0",
+        "time": _seconds(sum(row.seconds or 0 for row in document.versions)),
     }
     root = ElementTree.Element("testsuites", {"name": "MLflow registry audit", **counts})
     # The schema's timestamp has no zone; JUnit readers take it for UTC.
@@ -106,12 +107,19 @@ def _overall_case(document: AuditDocument, result: Result) -> ElementTree.Elemen
     return case
 
 
+def _seconds(seconds: float | None) -> str:
+    return f"{seconds:.3f}" if seconds else "0"
+
+
 def _case(row: VersionRow, result: Result) -> ElementTree.Element:
     name = printable(f"version {row.version}")
-    case = ElementTree.Element("testcase", {"classname": printable(row.name), "name": name, "time": "0"})
+    case = ElementTree.Element(
+        "testcase", {"classname": printable(row.name), "name": name, "time": _seconds(row.seconds)}
+    )
     text = "\n".join(_text(row))
     if result == "passed":
-        if row.findings or row.differences or row.baseline_differences or row.last_read_at or row.signature:
+        told = row.findings or row.differences or row.baseline_differences or row.last_read_at or row.signature
+        if told or is_uncompared(row):
             ElementTree.SubElement(case, "system-out").text = text
         return case
     # The worst first, and what could be wrong with the model before what could not be read.
@@ -126,8 +134,9 @@ def _case(row: VersionRow, result: Result) -> ElementTree.Element:
 
 def _text(row: VersionRow) -> list[str]:
     lines = [f"verdict: {row.verdict.value}"]
-    if row.reason:
-        lines.append(f"reason: {printable(row.reason)}")
+    reason = row.reason or (NOTHING_COMPARED if is_uncompared(row) else None)
+    if reason:
+        lines.append(f"reason: {printable(reason)}")
     if row.baseline is not None and (row.accepted_at or row.last_read_at):
         lines.append(f"baseline: {printable(baseline_words(row))}")
     if row.signature is not None and row.signature_status is not None:

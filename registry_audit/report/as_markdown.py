@@ -14,6 +14,7 @@ from registry_audit.report.view import (
     limits,
     marks,
     message_of,
+    not_reached_words,
     not_read_words,
     placed_findings,
     read_words,
@@ -31,6 +32,7 @@ from registry_audit.report.words import (
     STATE_WORDS,
     STORAGE_WORDS,
     VERDICT_WORDS,
+    age_words,
     bytes_words,
     count,
     moment_words,
@@ -53,6 +55,7 @@ def chunks(document: AuditDocument) -> Iterator[str]:
         _waived(document),
         _resolved(document),
         _versions(document),
+        _not_read(document),
         _ledger(document),
     )
     yield "\n\n".join("\n".join(part) for part in parts if part) + "\n"
@@ -82,7 +85,7 @@ def _summary(document: AuditDocument) -> list[str]:
     covered = (
         f"**Coverage:** {coverage.audited:,} of {count(coverage.listed, 'listed version')} audited"
         f"{not_read_words(document)}; {coverage.unverifiable:,} unverifiable, {coverage.skipped:,} skipped"
-        f"{vanished_words(document)}, {coverage.not_sampled:,} not sampled. "
+        f"{vanished_words(document)}, {coverage.not_sampled:,} not sampled{not_reached_words(document)}. "
         f"Read {read_words(document)}."
     )
     return [
@@ -147,6 +150,23 @@ def _changed(document: AuditDocument) -> list[str]:
     return [f"## Not as accepted ({count(total, 'file')})", "", *table, *_rest(total, "file")]
 
 
+def _not_read(document: AuditDocument) -> list[str]:
+    overview = overview_of(document)
+    if not overview.oldest:
+        return []
+    rows = [
+        (
+            markdown(version_id(row)),
+            markdown(moment_words(row.last_read_at or "")),
+            age_words(row.last_read_at or "", document.generated_at),
+        )
+        for row in overview.oldest[:ROW_LIMIT]
+    ]
+    table = _table(("Version", "Last read in full", "Before this audit"), rows)
+    total = overview.trusted_count
+    return [f"## Not read this time ({total:,}), oldest reading first", "", *table, *_rest(total, "version")]
+
+
 def _waived(document: AuditDocument) -> list[str]:
     _, waived = split_waived(placed_findings(document))
     if not waived:
@@ -182,10 +202,11 @@ def _resolved(document: AuditDocument) -> list[str]:
             markdown(f"{gone.name}/{gone.version}"),
             markdown(gone.path or ""),
             markdown(gone.first_seen[:10]),
+            markdown(gone.by or ""),
         )
         for gone in document.resolved[:ROW_LIMIT]
     ]
-    table = _table(("Rule", "Version", "File", "First seen"), rows)
+    table = _table(("Rule", "Version", "File", "First seen", "Ended by"), rows)
     total = len(document.resolved)
     return [f"## {markdown(resolved_title(document))} ({total:,})", "", *table, *_rest(total, "finding")]
 

@@ -111,6 +111,7 @@ def _summary(document: AuditDocument) -> list[str]:
         ("unverifiable", coverage.unverifiable),
         (f"skipped{vanished_words(document)}", coverage.skipped),
         ("not sampled", coverage.not_sampled),
+        *([("not reached", coverage.not_reached)] if coverage.not_reached else []),
     ]
     overview = overview_of(document)
     severities = ((severity.value, overview.standing[severity]) for severity in reversed(Severity))

@@ -13,8 +13,9 @@ from registry_audit.audit.outcome import OutcomeTally
 from registry_audit.audit.scope import Scope
 from registry_audit.audit.signatures import SIGNATURE
 from registry_audit.audit.summary import CopySummary
+from registry_audit.ledger.life import PastAudit as Past
 from registry_audit.ledger.record import Recorded
-from registry_audit.redact import redact
+from registry_audit.redact import redact_location
 from registry_audit.registry.address import shown_address
 from registry_audit.report.document import (
     AuditDocument,
@@ -25,9 +26,11 @@ from registry_audit.report.document import (
     CopyRow,
     Coverage,
     DifferenceRow,
+    EventRow,
     FindingRow,
     LedgerRow,
     Outcome,
+    PastAudit,
     Registry,
     ResolvedRow,
     SidedDigests,
@@ -37,9 +40,10 @@ from registry_audit.report.document import (
     VersionRow,
     WaiverRow,
 )
+from registry_audit.report.overview import is_uncompared
 from registry_audit.report.rows import SpooledRows
-from registry_audit.report.words import SIGNATURE_WORDS
-from registry_audit.verdict import BaselineStatus, SignatureStatus, Verdict
+from registry_audit.report.words import NOTHING_COMPARED, SIGNATURE_WORDS
+from registry_audit.verdict import BaselineStatus, ExitStatus, Severity, SignatureStatus, Verdict
 
 
 class DocumentBuilder:
@@ -80,10 +84,20 @@ class DocumentBuilder:
                 self._bytes_read += copy.bytes_read
 
     def document(
-        self, *, recorded: Recorded | None = None, ledger_url: str = "", generated_at: datetime | None = None
+        self,
+        *,
+        recorded: Recorded | None = None,
+        ledger_url: str = "",
+        broken_off: tuple[ExitStatus, tuple[str, ...]] | None = None,
+        generated_at: datetime | None = None,
     ) -> AuditDocument:
+        """
+        Args:
+            broken_off: of an audit that did not come to its end: how it ended, and why.
+        """
         scope, verdicts = self._scope, self._outcome.verdicts
-        outcome = self._outcome.outcome(listed_whole=scope.answered)
+        outcome = self._outcome.outcome(listed_whole=scope.answered and broken_off is None)
+        exit_status = outcome.exit_status if broken_off is None else broken_off[0]
         return AuditDocument(
             generated_at=(generated_at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ"),
             tool=tool(),
@@ -95,8 +109,8 @@ class DocumentBuilder:
                 mlflow_server=scope.mlflow_server,
             ),
             options=self._options.reported(),
-            outcome=Outcome(exit_status=int(outcome.exit_status), state=outcome.state),  # type: ignore[arg-type]
-            coverage=self._coverage(),
+            outcome=Outcome(exit_status=int(exit_status), state=outcome.state),  # type: ignore[arg-type]
+            coverage=self._coverage(broken_off[1] if broken_off else None),
             summary=Summary(
                 verdicts={verdict: verdicts[verdict] for verdict in Verdict},
                 baseline={status: self._statuses[status] for status in BaselineStatus} if self._statuses else {},
@@ -115,10 +129,11 @@ class DocumentBuilder:
                 )
                 for gone in (recorded.resolved if recorded else ())
             ),
+            history=tuple(map(_past_audit, recorded.past)) if recorded else (),
             versions=self._rows,
         )
 
-    def _coverage(self) -> Coverage:
+    def _coverage(self, broken_off: tuple[str, ...] | None) -> Coverage:
         scope, verdicts = self._scope, self._outcome.verdicts
         not_audited = verdicts[Verdict.UNVERIFIABLE] + verdicts[Verdict.SKIPPED]
         return Coverage(
@@ -127,12 +142,13 @@ class DocumentBuilder:
             unverifiable=verdicts[Verdict.UNVERIFIABLE],
             skipped=verdicts[Verdict.SKIPPED],
             not_sampled=scope.listed_count - len(scope.versions),
+            not_reached=0 if broken_off is None else len(scope.versions) - len(self._rows),
             only_listed=self._listed_count,
             not_read=self._trusted_count,
             files_read=self._files_read,
             bytes_read=self._bytes_read,
             storages_read=len(self._storages),
-            notes=(*scope.notes, *_signature_note(self._signatures)),
+            notes=(*(broken_off or ()), *scope.notes, *_signature_note(self._signatures)),
         )
 
     def _changes(self, recorded: Recorded) -> Changes:
@@ -154,6 +170,14 @@ def tool() -> Tool:
 
 
 def version_row(audit: VersionAudit) -> VersionRow:
+    row = _version_row(audit)
+    if not is_uncompared(row):
+        return row
+    reason = f"{row.reason}; nothing was compared" if row.reason else NOTHING_COMPARED
+    return row.model_copy(update={"reason": reason})
+
+
+def _version_row(audit: VersionAudit) -> VersionRow:
     version = audit.version
     return VersionRow(
         name=version.name,
@@ -176,10 +200,13 @@ def version_row(audit: VersionAudit) -> VersionRow:
         accepted_by=audit.baseline.accepted_by if audit.baseline else None,
         accepted_reason=audit.baseline.reason if audit.baseline else None,
         accepted_now=audit.baseline.accepted_now if audit.baseline else None,
+        read_at=f"{audit.read_at[:19]}Z" if audit.read_at else None,
         last_read_at=audit.baseline.last_read_at if audit.baseline else None,
         signature=SIGNATURE if audit.signature else None,
         signature_status=audit.signature.status if audit.signature else None,
         signature_reason=audit.signature.reason if audit.signature else None,
+        seconds=audit.seconds,
+        history=tuple(EventRow(at=event.at, kind=event.kind, what=event.what) for event in audit.life),
     )
 
 
@@ -243,12 +270,26 @@ def _ledger_row(recorded: Recorded, url: str) -> LedgerRow:
     )
 
 
+def _past_audit(past: Past) -> PastAudit:
+    not_audited = (Verdict.UNVERIFIABLE.value, Verdict.SKIPPED.value)
+    return PastAudit(
+        at=past.at,
+        exit_status=past.exit_status,
+        listed=past.listed,
+        audited=sum(number for verdict, number in past.verdicts.items() if verdict not in not_audited),
+        unverifiable=past.verdicts.get(Verdict.UNVERIFIABLE.value, 0),
+        findings=None
+        if past.findings is None
+        else {Severity(severity): number for severity, number in past.findings.items()},
+    )
+
+
 def _copy_row(copy: CopySummary | None) -> CopyRow | None:
     if copy is None:
         return None
     return CopyRow(
-        uri=redact(copy.uri),
-        root=redact(" + ".join(copy.roots)) or None,
+        uri=redact_location(copy.uri),
+        root=" + ".join(map(redact_location, copy.roots)) or None,
         manifest_digest=copy.manifest_digest if copy.manifest is not None and copy.manifest.entries else None,
         files=copy.file_count,
         bytes=copy.listed_bytes,

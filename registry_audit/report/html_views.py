@@ -3,7 +3,7 @@
 Named tuples, not dataclasses: `json` writes them as arrays and the script gets the field names once.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from registry_audit.report.document import (
@@ -11,17 +11,19 @@ from registry_audit.report.document import (
     CopyRow,
     DifferenceRow,
     FindingRow,
+    PastAudit,
     SidedDigests,
     SidedSizes,
     VersionRow,
 )
 from registry_audit.report.lines import symbol
-from registry_audit.report.overview import PlacedFinding
-from registry_audit.report.view import accepted_words, baseline_words, marks, signature_words
+from registry_audit.report.overview import PlacedFinding, is_uncompared
+from registry_audit.report.view import SEVERITIES_WORST_FIRST, signature_words, stage_of
 from registry_audit.report.words import (
     BASELINE_KIND_WORDS,
     BASELINE_WORDS,
     KIND_WORDS,
+    NOTHING_COMPARED,
     STORAGE_WORDS,
     bytes_words,
     count,
@@ -64,9 +66,8 @@ class CopyView(NamedTuple):
 class BaselineView(NamedTuple):
     status: str
     label: str
-    note: str  # what happened on `day`: it was accepted, or last read in full
-    day: str
-    told: str  # by whom it was accepted, and since when it is trusted
+    accepted: str  # when, by whom and why
+    read: str  # when it was last read in full, where it was not read now
 
 
 class FindingLink(NamedTuple):
@@ -77,11 +78,19 @@ class FindingLink(NamedTuple):
     number: int  # 0: of one that the page does not tell
 
 
+class EventView(NamedTuple):
+    day: str
+    kind: str
+    what: str
+
+
 class VersionView(NamedTuple):
     name: str
     version: str
     status: str
-    marks: tuple[str, ...]
+    stage: str  # empty for none
+    aliases: tuple[str, ...]
+    run_id: str
     verdict: str
     symbol: str
     compared_by: str | None
@@ -96,6 +105,8 @@ class VersionView(NamedTuple):
     baseline_difference_count: int
     signature: str  # empty where there is nothing good to say of one
     signature_reason: str
+    places: tuple[tuple[str, str], ...]  # which copy, and its root storage
+    life: tuple[EventView, ...]
 
 
 class Bar(NamedTuple):
@@ -165,6 +176,59 @@ def baseline_difference_views(differences: tuple[BaselineDifferenceRow, ...]) ->
     )
 
 
+class PointView(NamedTuple):
+    """One audit in the chart of the last ones. Places are in the units of its viewBox, from the top."""
+
+    day: str
+    title: str
+    x: str
+    parts: tuple[tuple[str, str, str], ...]  # of the findings: severity, y, height
+    covered: tuple[str, str]  # y and height of what was audited
+
+
+class ChartView(NamedTuple):
+    width: int
+    points: tuple[PointView, ...]
+    sentence: str
+
+
+_STEP, _TALL, _LOW = 14, 48, 12  # pixels: from audit to audit, and the heights of the two rows of the chart
+
+
+def chart_of(history: Sequence[PastAudit]) -> ChartView | None:
+    """How findings and coverage went; None where there is nothing to compare."""
+    if len(history) < 2:
+        return None
+    most = max((sum(past.findings.values()) for past in history if past.findings), default=0) or 1
+    points = []
+    for number, past in enumerate(history):
+        parts, top = [], float(_TALL)
+        for severity in SEVERITIES_WORST_FIRST:
+            height = _TALL * (past.findings or {}).get(severity, 0) / most
+            top -= height
+            parts += [(severity.value, f"{top:.2f}", f"{height:.2f}")] if height else []
+        covered = _LOW * min(1, past.audited / past.listed) if past.listed else 0
+        bottom = _TALL + 6 + _LOW
+        title = f"{past.at[:10]}: {found_words(past)}, {past.audited:,} of {count(past.listed, 'version')} audited"
+        covering = (f"{bottom - covered:.2f}", f"{covered:.2f}")
+        points.append(PointView(past.at[:10], title, str(number * _STEP), tuple(parts), covering))
+    first, last = history[0], history[-1]
+    sentence = (
+        f"{len(history)} audits of this selection since {first.at[:10]}: "
+        f"from {found_words(first)} to {found_words(last)}; "
+        f"from {first.audited:,} of {first.listed:,} to {last.audited:,} of {count(last.listed, 'version')} audited."
+    )
+    return ChartView(len(history) * _STEP - 4, tuple(points), sentence)
+
+
+def found_words(past: PastAudit) -> str:
+    """`no finding`, `3 findings`, or that the ledger does not say."""
+    if past.findings is None:
+        return "findings not recorded"
+    total = sum(past.findings.values())
+    return count(total, "finding") if total else "no finding"
+
+
 def bars(numbers: Mapping[str, tuple[str, int]]) -> tuple[Bar, ...]:
     """Key -> (label, number) as consecutive parts of one bar."""
     total = sum(number for _, number in numbers.values()) or 1
@@ -180,14 +244,16 @@ def _version(row: VersionRow, links: tuple[FindingLink, ...]) -> VersionView:
         row.name,
         row.version,
         row.status,
-        marks(row),
+        stage_of(row),
+        row.aliases,
+        row.run_id or "",
         row.verdict.value,
         symbol(row),
         row.compared_by,
-        STORAGE_WORDS[row.storage],
+        STORAGE_WORDS[row.storage] + (": nothing compared" if is_uncompared(row) else ""),
         _baseline(row),
         _copies(row.run_model, row.reg_model),
-        row.reason,
+        None if row.reason == NOTHING_COMPARED else row.reason,
         links,
         difference_views(row.differences),
         len(row.differences),
@@ -195,19 +261,30 @@ def _version(row: VersionRow, links: tuple[FindingLink, ...]) -> VersionView:
         len(row.baseline_differences),
         signature_words(row),
         row.signature_reason or "",
+        _places(row),
+        tuple(EventView(event.at[:10], event.kind, event.what) for event in row.history),
     )
 
 
 def _baseline(row: VersionRow) -> BaselineView | None:
     if row.baseline is None:
         return None
-    note, at = ("accepted", row.accepted_at) if row.accepted_at else ("", "")
+    accepted = read = ""
+    if row.accepted_at:
+        by = f" by {row.accepted_by}" if row.accepted_by else ""
+        why = f": {row.accepted_reason}" if row.accepted_reason else ""
+        accepted = f"accepted {row.accepted_at[:10]}{by}{why}"
     if row.last_read_at and row.baseline is not BaselineStatus.VANISHED:
-        note, at = "last read in full", row.last_read_at
-    told = [accepted_words(row)] if row.accepted_at or row.accepted_now else []
-    told += ["accepted by this very audit"] if row.accepted_now else []
-    told += [baseline_words(row)] if row.last_read_at else []
-    return BaselineView(row.baseline.value, BASELINE_WORDS[row.baseline], note, at[:10], "; ".join(told))
+        read = f"last read in full {row.last_read_at[:10]}"
+    return BaselineView(row.baseline.value, BASELINE_WORDS[row.baseline], accepted, read)
+
+
+def _places(row: VersionRow) -> tuple[tuple[str, str], ...]:
+    copies = [("Run model", row.run_model), ("Registry model", row.reg_model)]
+    places = [(side, copy.root or copy.uri) for side, copy in copies if copy is not None]
+    if len(places) == 2 and places[0][1] == places[1][1]:
+        return (("Storage", places[0][1]),)
+    return tuple(places)
 
 
 def _copies(run_model: CopyRow | None, reg_model: CopyRow | None) -> tuple[CopyView, ...]:

@@ -1,8 +1,9 @@
 """One line for one version, in the manner of `rclone check --combined`."""
 
+from registry_audit.audit.comparing import Difference, Kind
 from registry_audit.printable import printable
 from registry_audit.report.document import BaselineDifferenceRow, DifferenceRow, VersionRow
-from registry_audit.report.overview import is_clean, is_vanished
+from registry_audit.report.overview import is_clean, is_uncompared, is_vanished
 from registry_audit.report.view import (
     accepted_words,
     is_missing,
@@ -43,6 +44,8 @@ def version_line(row: VersionRow) -> str:
     """
     line = f"{symbol(row)} {printable(version_id(row))}"
     parts = [] if is_clean(row) else [_why(row)]
+    if is_uncompared(row):
+        parts.append("nothing was compared")
     if row.last_read_at and not is_vanished(row):
         parts.append(f"not read; last read in full {moment_words(row.last_read_at)}")
     parts.append(signature_words(row))
@@ -70,20 +73,24 @@ def baseline_lines(row: VersionRow) -> list[str]:
     head = (
         f"{'not ' if changed else ''}what {accepted_words(row)}{'' if changed else ', but for expected differences'}:"
     )
-    return [printable(head), *(f"  {baseline_line(difference)}" for difference in row.baseline_differences)]
+    return [printable(head), *(f"  {_baseline_row_line(difference)}" for difference in row.baseline_differences)]
 
 
-def baseline_line(difference: BaselineDifferenceRow) -> str:
-    """`* path  old -> new`, `+ path  new` or `- path  was old`; `~` with the rule's name where a rule explains it."""
-    old = side_words(difference.sizes.baseline, difference.digests.baseline)
-    new = side_words(difference.sizes.now, difference.digests.now)
-    match difference.kind:
-        case "removed":
-            mark, sides = "-", f"was {old}"
-        case "added":
-            mark, sides = "+", new
-        case "content":
-            mark, sides = "*", f"{old} -> {new}"
+def _baseline_row_line(row: BaselineDifferenceRow) -> str:
+    kinds = {"removed": Kind.ONLY_LEFT, "added": Kind.ONLY_RIGHT, "content": Kind.CONTENT}
+    sizes, digests = (row.sizes.baseline, row.sizes.now), (row.digests.baseline, row.digests.now)
+    return baseline_line(Difference(row.path, kinds[row.kind], sizes, digests, row.expected_by))
+
+
+def baseline_line(difference: Difference) -> str:
+    """`* path  old -> new`, `+ path  new` or `- path  was old`; `~` with the rule's name where a rule explains it.
+
+    Args:
+        difference: left is what was accepted, right what is there now.
+    """
+    old, new = (side_words(*side) for side in zip(difference.sizes, difference.digests, strict=True))
+    marks = {Kind.ONLY_LEFT: ("-", f"was {old}"), Kind.ONLY_RIGHT: ("+", new)}
+    mark, sides = marks.get(difference.kind, ("*", f"{old} -> {new}"))
     line = f"{printable(difference.path)}  {printable(sides)}"
     if difference.expected_by is not None:
         return f"~ {line} (expected: {printable(difference.expected_by)})"

@@ -41,9 +41,11 @@ class Overview:
     known_count: int = 0
     vanished_count: int = 0
     with_baseline_count: int = 0
-    passing_not_new_count: int = 0  # versions that pass and have been accepted or were not looked up
+    uncompared_count: int = 0  # see `is_uncompared`
+    as_accepted_count: int = 0  # versions that were read now, and hold the bytes of their baseline
+    accepted_days: list[str] = field(default_factory=list)  # of those baselines, UTC: the first and the last
     trusted_count: int = 0  # versions that were not read
-    oldest_reading: str | None = None  # UTC, of those
+    oldest: list["VersionRow"] = field(default_factory=list)  # of those, the ones not read for longest first
     first: list["VersionRow"] = field(default_factory=list)  # at most SAMPLE, as the next three
     unclean: list["VersionRow"] = field(default_factory=list)
     unclean_count: int = 0
@@ -51,6 +53,11 @@ class Overview:
     explained: list[Changed] = field(default_factory=list)  # the same, where a rule explains it
     changed_count: int = 0
     placed: tuple[PlacedFinding, ...] = ()  # standing ones first, then the waived; in each part the worst first
+
+    @property
+    def oldest_reading(self) -> str | None:
+        """UTC; of the versions that were not read."""
+        return self.oldest[0].last_read_at if self.oldest else None
 
     @property
     def finding_count(self) -> int:
@@ -76,6 +83,17 @@ def is_clean(row: "VersionRow") -> bool:
     return row.verdict.passes and not row.findings
 
 
+def is_uncompared(row: "VersionRow") -> bool:
+    """One storage is behind both copies, and there is no baseline: the bytes were read and held against nothing."""
+    return row.verdict is Verdict.SAME_STORAGE and row.baseline in (None, BaselineStatus.NEW)
+
+
+def is_as_accepted(row: "VersionRow") -> bool:
+    """Every byte was read by this audit, and is what was accepted before it."""
+    known = row.baseline is BaselineStatus.UNCHANGED and row.accepted_at is not None and not row.accepted_now
+    return known and row.last_read_at is None and row.verdict.passes and not row.baseline_differences
+
+
 def version_key(row: "VersionRow") -> tuple[str, int, str]:
     """Sorts version 10 after version 9."""
     return by_number(row.name, row.version)
@@ -98,6 +116,7 @@ def _overview(rows: Sequence["VersionRow"]) -> Overview:
             yield from ((row, finding) for finding in row.findings)
 
     worst = heapq.nsmallest(FINDING_LIMIT, findings(), key=_worst_first)
+    overview.oldest = heapq.nsmallest(SAMPLE, overview.oldest, key=_oldest_first)
     overview.placed = tuple(PlacedFinding(number, row, finding) for number, (row, finding) in enumerate(worst, start=1))
     return overview
 
@@ -107,11 +126,19 @@ def _worst_first(pair: tuple["VersionRow", "FindingRow"]) -> tuple[object, ...]:
     return finding.waived is not None, -finding.severity.rank, finding.rule, version_key(row), finding.path or ""
 
 
+def _oldest_first(row: "VersionRow") -> tuple[object, ...]:
+    return row.last_read_at, version_key(row)
+
+
 def _count(row: "VersionRow", overview: Overview) -> None:
     vanished = is_vanished(row)
     overview.vanished_count += vanished
     overview.with_baseline_count += row.baseline is not None
-    overview.passing_not_new_count += row.verdict.passes and row.baseline is not BaselineStatus.NEW
+    overview.uncompared_count += is_uncompared(row)
+    if is_as_accepted(row):
+        overview.as_accepted_count += 1
+        days = [*overview.accepted_days, (row.accepted_at or "")[:10]]
+        overview.accepted_days = [min(days), max(days)]
     _keep(overview.first, row)
     if not is_clean(row):
         overview.unclean_count += 1
@@ -121,7 +148,9 @@ def _count(row: "VersionRow", overview: Overview) -> None:
         _keep(overview.unexplained if difference.expected_by is None else overview.explained, (row, difference))
     if row.last_read_at and not vanished:
         overview.trusted_count += 1
-        overview.oldest_reading = min(overview.oldest_reading or row.last_read_at, row.last_read_at)
+        overview.oldest.append(row)
+        if len(overview.oldest) > 2 * SAMPLE:
+            overview.oldest = heapq.nsmallest(SAMPLE, overview.oldest, key=_oldest_first)
     if not row.findings:
         return
     for finding in row.findings:

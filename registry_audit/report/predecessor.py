@@ -10,6 +10,7 @@ import platform
 from datetime import UTC, datetime
 from typing import Any
 
+from registry_audit.audit.baseline import BaselineView
 from registry_audit.audit.comparing import Comparison, Difference, Kind
 from registry_audit.audit.copies import Copy, ModelCopy, Role
 from registry_audit.audit.judging import Finding, VersionAudit
@@ -19,7 +20,7 @@ from registry_audit.audit.summary import CopySummary, summary_of
 from registry_audit.config import CompareConfig
 from registry_audit.model.manifest import manifest_of
 from registry_audit.printable import printable
-from registry_audit.redact import redact
+from registry_audit.redact import redact_location
 from registry_audit.registry.address import shown_address
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.verdict import BaselineStatus, Verdict
@@ -28,8 +29,13 @@ _CHECK_SIDES = ("run_model", "reg_model")
 _SERVERS = ("tracking_server_1", "tracking_server_2")
 
 
-def check_report(audit: VersionAudit, options: dict[str, Any]) -> dict[str, Any]:
-    """Of `check-model-version`. `options`: model_name, version_or_stage, download_dir, report_file."""
+def check_report(audit: VersionAudit, options: dict[str, Any], note: str | None = None) -> dict[str, Any]:
+    """Of `check-model-version`.
+
+    Args:
+        options: model_name, version_or_stage, download_dir, report_file.
+        note: why there was no baseline to compare with, where one was looked for.
+    """
     return {
         "System": _system("check_model_version"),
         "Options": options,
@@ -45,41 +51,54 @@ def check_report(audit: VersionAudit, options: dict[str, Any]) -> dict[str, Any]
         "compared_by": audit.comparison.compared_by if audit.comparison else None,
         "differences": _differences(audit.comparison, _CHECK_SIDES),
         "findings": _findings(audit.findings),
-        "baseline": None
-        if audit.baseline is None
-        else {
-            "status": audit.baseline.status.value,
-            "accepted_at": audit.baseline.accepted_at,
-            "accepted_by": audit.baseline.accepted_by,
-            "reason": audit.baseline.reason,
-        },
-        "note": remembered_words(audit),
+        "baseline": _baseline(audit.baseline),
+        "note": remembered_words(audit, note),
         "signature": {"status": audit.signature.status.value, "reason": audit.signature.reason}
         if audit.signature
         else None,
     }
 
 
-def remembered_words(audit: VersionAudit) -> str:
+def remembered_words(audit: VersionAudit, note: str | None = None) -> str:
     """What the answer rests on besides the two copies: a baseline, or nothing that was remembered."""
-    alone = audit.verdict is Verdict.SAME_STORAGE
-    nothing = "; both copies are one storage, so nothing was compared" if alone else ""
+    words = note or baseline_words(audit)
+    rests_on_one = audit.verdict is Verdict.SAME_STORAGE and (audit.baseline is None or not audit.baseline.accepted_at)
+    return f"{words}; both copies are one storage, so nothing was compared" if rests_on_one else words
+
+
+def baseline_words(audit: VersionAudit) -> str:
+    """What is remembered of a version, and how what was read stands to it."""
     view = audit.baseline
     if view is None:
-        return f"no ledger was used, so nothing was remembered{nothing}"
+        return "no ledger was used, so nothing was remembered"
     if view.accepted_at is None:
-        return f"no baseline was accepted yet{nothing}"
-    by = printable(view.accepted_by or "")
-    status = {
-        BaselineStatus.UNCHANGED: "as",
-        BaselineStatus.CHANGED: "not what was",
-        BaselineStatus.NOT_READ: "not read;",
-    }
-    return f"the bytes are {status.get(view.status, view.status.value)} accepted on {view.accepted_at[:10]} by {by}"
+        return "no baseline was accepted yet"
+    accepted = f"accepted on {view.accepted_at[:10]} by {printable(view.accepted_by or '')}"
+    match view.status:
+        case BaselineStatus.UNCHANGED:
+            return f"the bytes are as {accepted}"
+        case BaselineStatus.CHANGED:
+            return f"the bytes are not what was {accepted}"
+        case BaselineStatus.NOT_READ:
+            return f"the registry model was not read, so it was not compared with what was {accepted}"
+        case status:
+            return f"{status.value}: {accepted}"
 
 
-def compare_report(pair: VersionPair, config: CompareConfig, uris: tuple[str, str]) -> dict[str, Any]:
-    """Of `compare-model-versions`. `uris`: the tracking URIs of the two servers."""
+def pair_words(verdict: Verdict) -> str | None:
+    """What has to be said of a comparison that found one storage behind two versions."""
+    return "both versions are one storage, so nothing was compared" if verdict is Verdict.SAME_STORAGE else None
+
+
+def compare_report(
+    pair: VersionPair, config: CompareConfig, uris: tuple[str, str], note: str | None = None
+) -> dict[str, Any]:
+    """Of `compare-model-versions`.
+
+    Args:
+        uris: the tracking URIs of the two servers.
+        note: why there were no baselines to compare with, where they were looked for.
+    """
     verdicts = {audit.role: audit.verdict for audit in pair.pairs}
     return {
         "System": _system("compare_model_versions"),
@@ -87,7 +106,7 @@ def compare_report(pair: VersionPair, config: CompareConfig, uris: tuple[str, st
         "Model_Version_Summary": {
             server: {
                 "client": shown_address(uri),
-                "version": {**_version(resolved.version), "download_uri": redact(resolved.reg_model.uri)},
+                "version": {**_version(resolved.version), "download_uri": redact_location(resolved.reg_model.uri)},
             }
             for server, uri, resolved in zip(_SERVERS, uris, pair.resolved, strict=True)
         },
@@ -95,10 +114,9 @@ def compare_report(pair: VersionPair, config: CompareConfig, uris: tuple[str, st
         "Comparison_Summary": {role.value: verdict.passes for role, verdict in verdicts.items()},
         "verdict": {role.value: verdict.value for role, verdict in verdicts.items()},
         "differences": {audit.role.value: _differences(audit.comparison, _SERVERS) for audit in pair.pairs},
-        "findings": {
-            server: _findings(tuple(dict.fromkeys(f for audit in pair.pairs for f in audit.findings[index])))
-            for index, server in enumerate(_SERVERS)
-        },
+        "findings": {server: _findings(pair.said_of(index)) for index, server in enumerate(_SERVERS)},
+        "baseline": {server: _baseline(row.baseline) for server, row in zip(_SERVERS, pair.versions, strict=True)},
+        "note": {server: note or baseline_words(row) for server, row in zip(_SERVERS, pair.versions, strict=True)},
     }
 
 
@@ -131,9 +149,9 @@ def _version(version: RegisteredVersion) -> dict[str, Any]:
         "_description": version.description,
         "_user_id": version.user_id,
         "_current_stage": version.stage or "None",
-        "_source": redact(version.source),
+        "_source": redact_location(version.source),
         "_run_id": version.run_id,
-        "_run_link": redact(version.run_link) if version.run_link else version.run_link,
+        "_run_link": redact_location(version.run_link) if version.run_link else version.run_link,
         "_status": version.status,
         "_status_message": version.status_message,
         "_tags": dict(version.tags),
@@ -141,8 +159,19 @@ def _version(version: RegisteredVersion) -> dict[str, Any]:
     }
 
 
+def _baseline(view: BaselineView | None) -> dict[str, Any] | None:
+    if view is None:
+        return None
+    return {
+        "status": view.status.value,
+        "accepted_at": view.accepted_at,
+        "accepted_by": view.accepted_by,
+        "reason": view.reason,
+    }
+
+
 def _copy(copy: CopySummary | None) -> dict[str, Any] | None:
-    return None if copy is None else {"download_uri": redact(copy.uri), "local_path": _place(copy)}
+    return None if copy is None else {"download_uri": redact_location(copy.uri), "local_path": _place(copy)}
 
 
 def _place(copy: CopySummary) -> dict[str, Any]:
@@ -156,7 +185,7 @@ def _pair_section(audit: PairAudit) -> dict[str, Any]:
         "equals": audit.verdict.passes,
         **{server: _pair_place(copy) for server, copy in zip(_SERVERS, audit.copies, strict=True)},
         "verdict": audit.verdict.value,
-        "reason": audit.reason,
+        "reason": audit.reason or pair_words(audit.verdict),
         "storage": audit.storage.value,
         "compared_by": audit.comparison.compared_by if audit.comparison else None,
         "differences": _differences(audit.comparison, _SERVERS),

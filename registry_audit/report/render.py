@@ -1,34 +1,47 @@
 """One report in any of its forms."""
 
-from collections.abc import Iterator
-from typing import Literal, assert_never, get_args
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, get_args
 
 from registry_audit.report import as_csv, as_html, as_json, as_junit, as_markdown, as_text
 from registry_audit.report.document import AuditDocument
+from registry_audit.report.migration import as_csv as migration_csv
+from registry_audit.report.migration import as_html as migration_html
+from registry_audit.report.migration import as_json as migration_json
+from registry_audit.report.migration import as_junit as migration_junit
+from registry_audit.report.migration import as_markdown as migration_markdown
+from registry_audit.report.migration import as_text as migration_text
+from registry_audit.report.migration.document import MigrationDocument
 
 Format = Literal["json", "html", "junit", "markdown", "csv", "text"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+Report = AuditDocument | MigrationDocument
+
+_Forms = dict[Format, Callable[[Any], Iterator[str]]]
+_AUDIT: _Forms = {
+    "json": as_json.chunks,
+    "html": as_html.chunks,
+    "junit": as_junit.chunks,
+    "markdown": as_markdown.chunks,
+    "csv": as_csv.chunks,
+    "text": as_text.chunks,
+}
+_MIGRATION: _Forms = {
+    "json": migration_json.chunks,
+    "html": migration_html.chunks,
+    "junit": migration_junit.chunks,
+    "markdown": migration_markdown.chunks,
+    "csv": migration_csv.chunks,
+    "text": migration_text.chunks,
+}
 
 
-def render(document: AuditDocument, format: Format) -> str:
+def render(document: Report, format: Format) -> str:
     """The text of a report, always encodable as UTF-8, its last line ended. The same document gives the same text."""
     return "".join(rendered(document, format))
 
 
-def rendered(document: AuditDocument, format: Format) -> Iterator[str]:
+def rendered(document: Report, format: Format) -> Iterator[str]:
     """The same piece by piece, for a report that may be longer than memory should be."""
-    match format:
-        case "json":
-            return as_json.chunks(document)
-        case "html":
-            return as_html.chunks(document)
-        case "junit":
-            return as_junit.chunks(document)
-        case "markdown":
-            return as_markdown.chunks(document)
-        case "csv":
-            return as_csv.chunks(document)
-        case "text":
-            return as_text.chunks(document)
-        case _:
-            assert_never(format)
+    forms = _MIGRATION if isinstance(document, MigrationDocument) else _AUDIT
+    return forms[format](document)

@@ -17,7 +17,7 @@ from registry_audit.report.words import (
     short_digest,
 )
 from registry_audit.rules import CONTENT_CHANGED, MODEL_MISSING, RULE_BY_ID
-from registry_audit.verdict import BaselineStatus, Severity, SignatureStatus, Verdict
+from registry_audit.verdict import BaselineStatus, Severity, SignatureStatus
 
 DEFAULT_FAIL_ON = Severity.MEDIUM
 
@@ -44,8 +44,12 @@ def version_id(row: VersionRow) -> str:
 
 def marks(row: VersionRow) -> tuple[str, ...]:
     """Stage and `@aliases`: what makes a version more than one of many. MLflow's stage `None` is no mark."""
-    stage = () if row.stage in (None, "", "None") else (row.stage,)
-    return (*stage, *(f"@{alias}" for alias in row.aliases))
+    stage = stage_of(row)
+    return (*([stage] if stage else []), *(f"@{alias}" for alias in row.aliases))
+
+
+def stage_of(row: VersionRow) -> str:
+    return "" if row.stage in (None, "None") else row.stage
 
 
 def placed_findings(document: AuditDocument) -> tuple[PlacedFinding, ...]:
@@ -166,6 +170,11 @@ def not_read_words(document: AuditDocument) -> str:
     return f" ({document.coverage.not_read:,} not read)" if document.coverage.not_read else ""
 
 
+def not_reached_words(document: AuditDocument) -> str:
+    """How many versions an audit that was broken off left out; nothing where it came to its end."""
+    return f", {document.coverage.not_reached:,} not reached" if document.coverage.not_reached else ""
+
+
 def vanished_words(document: AuditDocument) -> str:
     """How many of the skipped are gone from the registry, for a place behind their number."""
     vanished = overview_of(document).vanished_count
@@ -195,6 +204,9 @@ def lede(document: AuditDocument) -> str:
     coverage, threshold, overview = document.coverage, fail_on(document), overview_of(document)
     waived = overview.waived.total()
     sentences = []
+    if coverage.not_reached:
+        unreached = count(coverage.not_reached, "version was", "versions were")
+        sentences.append(f"The audit did not come to its end: {unreached} not reached.")
     unverified = (
         f"{count(coverage.unverifiable, 'version')} of {coverage.listed:,} could not be verified: "
         "neither a pass nor proof of damage."
@@ -216,6 +228,7 @@ def lede(document: AuditDocument) -> str:
                 other = "Not everything that was asked for could be verified."
                 sentences.append(unverified if coverage.unverifiable else other)
         case "clean":
+            sentences += _as_accepted(document)
             audited = f"{coverage.audited:,} of {count(coverage.listed, 'listed version')} audited"
             but = " that is not waived" if _from(threshold, overview.waived) else ""
             below = overview.standing.total()
@@ -246,18 +259,31 @@ def _from(threshold: Severity, counted: Counter[Severity]) -> int:
     return sum(number for severity, number in counted.items() if severity.rank >= threshold.rank)
 
 
+def _as_accepted(document: AuditDocument) -> list[str]:
+    """What is good, before what is not known."""
+    overview = overview_of(document)
+    number, listed = overview.as_accepted_count, document.coverage.listed
+    if not number:
+        return []
+    first, last = overview.accepted_days
+    when = f"on {first}" if first == last else f"between {first} and {last}"
+    be = "is" if listed == 1 else "are"
+    return [f"{number:,} of {count(listed, 'version')} {be} byte for byte what was accepted {when}."]
+
+
 def _what_clean_hides(document: AuditDocument) -> list[str]:
     """A page that says "Clean" must say beside it when there was nothing that could have differed."""
     coverage, sentences = document.coverage, []
     if coverage.not_read:
         be, they = ("was", "its fingerprint is") if coverage.not_read == 1 else ("were", "their fingerprints are")
         sentences.append(f"{coverage.not_read:,} of them {be} not read: {they} unchanged.")
-    uncompared = coverage.audited and document.summary.verdicts.get(Verdict.SAME_STORAGE, 0) == coverage.audited
-    new = has_ledger(document) and not overview_of(document).passing_not_new_count
-    if uncompared and (new or not has_ledger(document)):
-        sentences.append(
-            f"All are in one storage only{' and new to the ledger' if new else ''}, so nothing was compared."
-        )
+    uncompared = overview_of(document).uncompared_count
+    new = " and new to the ledger" if has_ledger(document) else ""
+    if uncompared and uncompared == coverage.audited:
+        sentences.append(f"All are in one storage only{new}, so nothing was compared.")
+    elif uncompared:
+        are = "is" if uncompared == 1 else "are"
+        sentences.append(f"{uncompared:,} of them {are} in one storage only{new}: nothing was compared there.")
     return sentences
 
 
@@ -275,17 +301,16 @@ def has_ledger(document: AuditDocument) -> bool:
 
 def limits(document: AuditDocument) -> tuple[str, ...]:
     """What this audit cannot say, in sentences; first what the audit itself noted."""
-    coverage, verdicts = document.coverage, document.summary.verdicts
+    coverage = document.coverage
     sentences = list(coverage.notes)
-    shared = verdicts.get(Verdict.SAME_STORAGE, 0)
-    if shared:
-        protection = (
-            "An overwrite after registration shows only against a baseline, and there was no ledger."
-            if not has_ledger(document)
-            else "An overwrite after registration shows only against a baseline: see the baseline of each version."
+    uncompared = overview_of(document).uncompared_count
+    if uncompared:
+        kept = count(uncompared, "version is", "versions are")
+        why = "with no baseline yet" if has_ledger(document) else "and there was no ledger"
+        sentences.append(
+            f"{kept} kept in one storage only, {why}: nothing was compared. An overwrite after registration shows only "
+            "against a baseline."
         )
-        kept = count(shared, "version is", "versions are")
-        sentences.append(f"{kept} kept in one storage only: nothing was compared. {protection}")
     sentences += _ledger_limits(document)
     if coverage.not_sampled:
         sentences.append(f"{count(coverage.not_sampled, 'version')} of {coverage.listed:,} were not sampled this time.")
@@ -326,7 +351,8 @@ def _accepted_of(new: int, accepted: int) -> str:
     if accepted >= new:
         return "It was accepted as seen now." if new == 1 else "All of them were accepted as seen now."
     if not accepted:
-        return "It was not accepted yet." if new == 1 else "None of them was accepted yet."
+        not_yet = "It was not accepted yet" if new == 1 else "None of them was accepted yet"
+        return f"{not_yet}: audit with --accept-new to accept what is sound as it is now."
     return f"{accepted:,} of them {'was' if accepted == 1 else 'were'} accepted as seen now."
 
 

@@ -63,6 +63,8 @@ VERDICT_WORDS: dict[Verdict, VerdictWords] = {
     ),
 }
 
+NOTHING_COMPARED = "one storage is behind both copies and there is no baseline: nothing was compared"
+
 STORAGE_WORDS: dict[Storage, str] = {
     Storage.SHARED: "one, shared",
     Storage.SEPARATE: "two copies",

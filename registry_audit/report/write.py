@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 from registry_audit.report.document import SCHEMA_VERSION, AuditDocument
-from registry_audit.report.render import Format, rendered
+from registry_audit.report.migration.document import KIND, MigrationDocument
+from registry_audit.report.render import Format, Report, rendered
 
 # The source of truth first: if the disk fills up, it is the one to have.
 FILES: tuple[tuple[str, Format], ...] = (
@@ -21,36 +22,54 @@ FILES: tuple[tuple[str, Format], ...] = (
     ("audit.md", "markdown"),
     ("junit.xml", "junit"),
 )
+MIGRATION_FILES: tuple[tuple[str, Format], ...] = (
+    ("migration.json", "json"),
+    ("migration.html", "html"),
+    ("migration.md", "markdown"),
+    ("migration.csv", "csv"),
+    ("junit.xml", "junit"),
+)
 
 
-def write_report(document: AuditDocument, directory: Path) -> tuple[Path, ...]:
-    """Writes the four files of a report and returns their paths. Makes the directory; replaces files of the same name.
+def write_report(document: Report, directory: Path) -> tuple[Path, ...]:
+    """Write the files of a report and return their paths. Makes the directory; replaces files of the same name.
 
     A reader sees the old file or the new one, never a part.
 
     Raises:
         OSError: the directory cannot be made or written.
     """
+    files = MIGRATION_FILES if isinstance(document, MigrationDocument) else FILES
     directory.mkdir(parents=True, exist_ok=True)
-    for name, form in FILES:
+    for name, form in files:
         write_whole(directory / name, rendered(document, form))
-    return tuple(directory / name for name, _ in FILES)
+    return tuple(directory / name for name, _ in files)
 
 
 def load_report(path: Path) -> AuditDocument:
-    """The report in a file that `write_report` wrote, or a command's output in the same form.
+    """The audit report in a file that `write_report` wrote, or a command's output in the same form.
 
     Raises:
-        UsageError: the file cannot be read, is not JSON, is not a report, or is of a later version of this tool.
+        UsageError: the file cannot be read, is not JSON, is not such a report, or is of a later version of this tool.
     """
+    found = load_any_report(path)
+    if isinstance(found, MigrationDocument):
+        raise UsageError(f"{printable(str(path))}: a report on a migration, not on an audit")
+    return found
+
+
+def load_any_report(path: Path) -> Report:
+    """The same, of an audit or of a migration."""
     shown = printable(str(path))
     data = json_of(path)
     _refuse_newer(data, shown)
+    of_migration = isinstance(data, dict) and data.get("kind") == KIND
     try:
         # Not `model_validate_json`: its parser refuses the lone surrogates that a name may hold.
-        return AuditDocument.model_validate(data)
+        return (MigrationDocument if of_migration else AuditDocument).model_validate(data)
     except ValidationError as error:
-        raise UsageError(f"{shown}: not an audit report: {where_invalid(error)}") from error
+        what = "a report on a migration" if of_migration else "an audit report"
+        raise UsageError(f"{shown}: not {what}: {where_invalid(error)}") from error
 
 
 def json_of(path: Path) -> Any:

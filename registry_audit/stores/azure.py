@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,12 +12,22 @@ from xml.etree import ElementTree
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.printable import printable
 from registry_audit.registry.translate import translated
-from registry_audit.stores.base import whole_body
-from registry_audit.stores.bodies import RETRIES, Bodies, ObjectChanged, client_options, must_be_endpoint
+from registry_audit.stores.base import CHUNK_BYTES, whole_body
+from registry_audit.stores.bodies import (
+    RETRIES,
+    Bodies,
+    ObjectChanged,
+    client_options,
+    may_hold_credentials,
+    must_be_endpoint,
+)
 from registry_audit.stores.objects import Entry, Page
+from registry_audit.stores.signed import SignedBodies
 
 _SCOPE = "https://storage.azure.com/.default"
+_REST_VERSION = "2023-11-03"  # as obstore sends it
 _RENEWED_BEFORE = timedelta(minutes=5)
+_SAS_HOLDS, _CLOCKS_DIFFER = timedelta(hours=1), timedelta(minutes=15)
 _CONNECTION_STRING, _ACCESS_KEY, _SAS = (
     "AZURE_STORAGE_CONNECTION_STRING",
     "AZURE_STORAGE_ACCESS_KEY",
@@ -64,13 +74,23 @@ def azure_environment(host: str) -> AzureAccess:
         return _known[chosen]
 
 
+def azure_with_sas(host: str, sas_token: str) -> AzureAccess:
+    """An account with a shared access signature; nothing of the environment counts.
+
+    Args:
+        host: see `azure_environment`.
+
+    Raises:
+        UsageError: a package is not installed.
+    """
+    _must_be_installed()
+    account, _, cloud = host.partition(".")
+    return AzureAccess(f"https://{account}.blob.{cloud}", account, sas_token=sas_token.removeprefix("?"))
+
+
 def _from_environment(host: str) -> AzureAccess:
     """Source: mlflow.store.artifact.azure_blob_artifact_repo, azure_data_lake_artifact_repo."""
-    try:
-        import azure.storage.blob  # noqa: F401
-        import obstore  # noqa: F401
-    except ImportError as error:
-        raise _missing(error) from error
+    _must_be_installed()
     account, _, cloud = host.partition(".")
     url = f"https://{account}.blob.{cloud}"
     if text := os.environ.get(_CONNECTION_STRING):
@@ -86,6 +106,14 @@ def _from_environment(host: str) -> AzureAccess:
     # What it logs when it finds none is in its error, too; without a handler it goes to stderr.
     logging.getLogger("azure.identity").addHandler(logging.NullHandler())
     return AzureAccess(url, account, token_credential=DefaultAzureCredential())
+
+
+def _must_be_installed() -> None:
+    try:
+        import azure.storage.blob  # noqa: F401
+        import obstore  # noqa: F401
+    except ImportError as error:
+        raise _missing(error) from error
 
 
 def _missing(error: ImportError) -> UsageError:
@@ -112,19 +140,35 @@ class AzureContainer:
 
     def __init__(self, name: str, access: AzureAccess) -> None:
         from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
+        from azure.core.pipeline.transport import RequestsTransport
         from azure.storage.blob import ContainerClient
+        from requests import Session
+
+        from registry_audit.net.http import BoundedAdapter
 
         self.address, self.host = f"{access.url}/{printable(name)}", access.url
         self._name, self._access = name, access
-        self._lock, self._made = threading.Lock(), list[Bodies]()
+        self._lock, self._made = threading.Lock(), list[Bodies | SignedBodies]()
+        self._sas = "", datetime.min.replace(tzinfo=UTC)  # and until when it is used
         credential: Any = access.token_credential
         if access.access_key:
             credential = AzureNamedKeyCredential(access.account, access.access_key)
         elif access.sas_token:
             credential = AzureSasCredential(access.sas_token)
+        session = Session()
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, BoundedAdapter())
         with translated(f"open {self.address}"):
             self._client = ContainerClient(
-                access.url, name, credential=credential, retry_total=0, connection_timeout=10, read_timeout=60
+                access.url,
+                name,
+                credential=credential,
+                transport=RequestsTransport(session=session, session_owner=False),
+                retry_total=0,
+                connection_timeout=10,
+                read_timeout=60,
+                max_single_get_size=CHUNK_BYTES,
+                max_chunk_get_size=CHUNK_BYTES,
             )
 
     def page(self, prefix: str, token: str | None, *, directly: bool) -> Page:
@@ -152,10 +196,11 @@ class AzureContainer:
             entries.append(Entry(blob.name, blob.size, blob.etag or "", str(blob.last_modified or ""), is_directory))
         return Page(entries, pages.continuation_token or None)
 
-    def bodies(self) -> Bodies:
+    def bodies(self) -> Bodies | SignedBodies:
         with self._lock:
             if not self._made:
-                self._made.append(Bodies(self._obstore()))
+                by_obstore = may_hold_credentials(self._access.url) and not self._access.sas_token
+                self._made.append(Bodies(self._obstore()) if by_obstore else self._signed())
             return self._made[0]
 
     def body(self, key: str, etag: str) -> Generator[bytes, None, None]:
@@ -172,6 +217,35 @@ class AzureContainer:
                 raise ObjectChanged()
             yield from whole_body(answer.chunks(), key)
 
+    def _signed(self) -> SignedBodies:
+        access, bundle = self._access, os.environ.get("REQUESTS_CA_BUNDLE")
+
+        def sign(url: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+            sent = {**headers, "x-ms-version": _REST_VERSION}
+            if access.token_credential is not None:
+                return url, {**sent, "Authorization": f"Bearer {access.token_credential.get_token(_SCOPE).token}"}
+            return f"{url}?{access.sas_token or self._sas_of_key()}", sent
+
+        return SignedBodies(f"{access.url}/{self._name}", sign, ca_bundle=bundle)
+
+    def _sas_of_key(self) -> str:
+        """A signature of our own, to read this container with: good for an hour, and made anew before it ends."""
+        from azure.storage.blob import ContainerSasPermissions, generate_container_sas
+
+        now = datetime.now(UTC)
+        with self._lock:
+            if now > self._sas[1]:
+                sas = generate_container_sas(
+                    self._access.account,
+                    self._name,
+                    self._access.access_key or "",
+                    permission=ContainerSasPermissions(read=True),
+                    start=now - _CLOCKS_DIFFER,
+                    expiry=now + _SAS_HOLDS,
+                )
+                self._sas = sas, now + _SAS_HOLDS / 2
+            return self._sas[0]
+
     def _obstore(self) -> Any:
         import obstore.store
 
@@ -181,7 +255,9 @@ class AzureContainer:
             account_name=self._access.account,
             endpoint=self._access.url,
             credential_provider=self._credentials,  # before whatever the environment says
-            client_options=client_options(self._access.url),
+            client_options=client_options(
+                self._access.url, ca_bundle=os.environ.get("REQUESTS_CA_BUNDLE"), fenced=True
+            ),
             retry_config=RETRIES,
         )
 
@@ -190,8 +266,7 @@ class AzureContainer:
         access = self._access
         if access.access_key:
             return {"access_key": access.access_key, "expires_at": None}
-        if access.token_credential is None:
-            return {"sas_token": access.sas_token, "expires_at": None}
+        assert access.token_credential is not None
         token = access.token_credential.get_token(_SCOPE)
         return {"token": token.token, "expires_at": datetime.fromtimestamp(token.expires_on, UTC) - _RENEWED_BEFORE}
 

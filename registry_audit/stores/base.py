@@ -7,10 +7,10 @@ from typing import Protocol, TypeVar
 from registry_audit.errors import AuditError, BodyEndedEarly, CouldNotVerify
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, Problem
+from registry_audit.net.read_buffer import Where
+from registry_audit.net.transfers import Transfers
 from registry_audit.printable import printable
-from registry_audit.registry.memory import Where
 from registry_audit.registry.storage import StorageIdentity
-from registry_audit.registry.transfers import Transfers
 
 _Chunk = TypeVar("_Chunk", bytes, memoryview, bytes | memoryview)
 

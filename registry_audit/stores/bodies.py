@@ -2,6 +2,11 @@
 
 By itself obstore asks again where nobody sees it, waits three minutes for a server that hangs, believes a server that
 ignores a condition, and panics at a wrong endpoint.
+
+It also follows redirects, to ten hosts one after the other, and cannot be told not to: a session token in a header and
+a signature in the Referer reach the first stranger, and the Authorization header the second (reqwest 0.13). So it gets
+credentials only where it can reach no other host (`may_hold_credentials`). Elsewhere the bodies come by
+`registry_audit.stores.signed`.
 """
 
 import os
@@ -11,10 +16,12 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from requests.utils import get_environ_proxies, select_proxy
+
 from registry_audit.errors import AuditError, BodyEndedEarly, CouldNotVerify, NotFound, Refused, UsageError
+from registry_audit.net.throttle import REFUSALS
 from registry_audit.printable import printable
 from registry_audit.redact import redact
-from registry_audit.registry.politeness import REFUSALS
 
 RETRIES: Mapping[str, Any] = {"max_retries": 0}
 _CLIENT_OPTIONS: Mapping[str, Any] = {
@@ -23,8 +30,16 @@ _CLIENT_OPTIONS: Mapping[str, Any] = {
     "timeout": "7days",  # of a whole request, its body included
 }
 
-_SMALL_BYTES = 1 << 20  # up to which an object is one chunk
-_CHUNK_BYTES = 1 << 20
+# Where nobody can listen. A proxy for all hosts but one ends every redirect to another one.
+_NO_PROXY_AT_ALL = "http://127.0.0.1:0"
+# Hosts of the clouds' own. Whoever sends a request from one to another port or a name below it is still the cloud.
+_CLOUD_HOST = re.compile(
+    r"(.+\.)?s3([.-][a-z0-9-]+)*\.amazonaws\.com(\.cn)?|storage\.googleapis\.com"
+    r"|[a-z0-9-]+(\.[a-z0-9-]+)?\.blob\.core\.(windows\.net|chinacloudapi\.cn|usgovcloudapi\.net)"
+)
+
+# Of a chunk, and of an object that is one: a slow body shows only by chunks that do not come.
+CHUNK_BYTES = 256 << 10
 
 _NOT_CARRIED = re.compile(r"[\x00-\x1f\x7f]")
 _STATUS = re.compile(r"\b(?:status code|status): (\d{3})\b")
@@ -35,7 +50,12 @@ _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
 def client_options(
-    endpoint: str, *, verify: bool = True, ca_bundle: str | None = None, headers: Mapping[str, str] | None = None
+    endpoint: str,
+    *,
+    verify: bool = True,
+    ca_bundle: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    fenced: bool = False,
 ) -> dict[str, Any]:
     """Of every store that is given to `Bodies`.
 
@@ -43,6 +63,7 @@ def client_options(
         endpoint: its URL.
         verify: whether its certificate is checked.
         ca_bundle: a file of certificates to trust beside the system's.
+        fenced: whether no other host may be reached, whatever redirects there.
 
     Raises:
         UsageError: the file cannot be read.
@@ -56,9 +77,21 @@ def client_options(
                 options["root_certificate"] = file.read()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"the certificates in {printable(ca_bundle)} cannot be read: {error}") from error
+    if fenced:
+        options |= {"proxy_url": _NO_PROXY_AT_ALL, "proxy_excludes": urlsplit(endpoint).hostname}
     if headers:
         options["default_headers"] = dict(headers)
     return options
+
+
+def may_hold_credentials(endpoint: str) -> bool:
+    """Whether obstore may read there with credentials in the Authorization header: with `fenced` options they stay.
+
+    That is a cloud's own host, over TLS, without a proxy in between.
+    """
+    parts = urlsplit(endpoint)
+    is_cloud = parts.scheme == "https" and _CLOUD_HOST.fullmatch(parts.hostname or "") is not None
+    return is_cloud and not select_proxy(endpoint, get_environ_proxies(endpoint))
 
 
 def must_be_endpoint(url: str | None, said_by: str) -> None:
@@ -94,7 +127,7 @@ class Bodies:
         self._store, self._by_generation = store, by_generation
 
     def chunks(self, key: str, etag: str, size: int) -> Generator[Any, None, None]:
-        """The content, in buffers of about a mebibyte.
+        """The content, in buffers of some hundred kibibytes.
 
         Args:
             key: one that obstore `carries`.
@@ -126,7 +159,7 @@ class Bodies:
             if meta["size"] != size:
                 raise ObjectChanged()
             got = 0
-            for chunk in (result.bytes(),) if size <= _SMALL_BYTES else result.stream(min_chunk_size=_CHUNK_BYTES):
+            for chunk in (result.bytes(),) if size <= CHUNK_BYTES else result.stream(min_chunk_size=CHUNK_BYTES):
                 got += len(chunk)
                 yield chunk
             if got != size:
@@ -166,21 +199,41 @@ def _explained(error: BaseException, doing: str) -> AuditError:
     if isinstance(error, exceptions.PreconditionError):
         return ObjectChanged()
     if isinstance(error, FileNotFoundError):
-        return NotFound(f"could not {doing}: not found (404)")
-    if isinstance(error, exceptions.UnauthenticatedError) or status == 401:
-        return UsageError(f"could not {doing}: the store refuses the credentials (401)")
-    if isinstance(error, exceptions.PermissionDeniedError) or status == 403:
-        return CouldNotVerify(f"could not {doing}: permission denied (403)")
-    if status in REFUSALS:
-        return Refused(f"could not {doing}: the store answered {status}")
-    if status in _TRANSIENT_STATUS:
-        return BodyEndedEarly(f"could not {doing}: the store answered {status}")
+        status = 404
+    if isinstance(error, exceptions.UnauthenticatedError):
+        status = 401
+    if isinstance(error, exceptions.PermissionDeniedError):
+        status = 403
     if status is not None:
-        code = f" ({found[1]})" if (found := _CODE.search(text)) else ""
-        return CouldNotVerify(f"could not {doing}: the store answered {status}{code}")
+        return error_of_status(status, doing, code=f" ({found[1]})" if (found := _CODE.search(text)) else "")
     if kind := _PASSING.search(text):
         return BodyEndedEarly(f"could not {doing}: the connection failed or broke off ({kind[1]})")
     return CouldNotVerify(f"could not {doing}: {first}")
+
+
+def error_of_status(status: int, doing: str, *, retry_after: float | None = None, code: str = "") -> AuditError:
+    """What a status that is not 200 says.
+
+    Args:
+        doing: completes "could not ...".
+        retry_after: seconds, where the answer names them.
+        code: the store's own word for it, in brackets.
+    """
+    match status:
+        case 401:
+            return UsageError(f"could not {doing}: the store refuses the credentials (401)")
+        case 403:
+            return CouldNotVerify(f"could not {doing}: permission denied (403)")
+        case 404:
+            return NotFound(f"could not {doing}: not found (404)")
+        case 412:
+            return ObjectChanged()
+        case _ if status in REFUSALS:
+            return Refused(f"could not {doing}: the store answered {status}", retry_after)
+        case _ if status in _TRANSIENT_STATUS:
+            return BodyEndedEarly(f"could not {doing}: the store answered {status}")
+        case _:
+            return CouldNotVerify(f"could not {doing}: the store answered {status}{code}")
 
 
 _first_used_by: list[int] = []

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from registry_audit.errors import CouldNotVerify
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, Problem, illegal_path, make_listing
+from registry_audit.net.transfers import Transfers
 from registry_audit.printable import printable
-from registry_audit.registry.transfers import Transfers
 
 _DIRECTORIES_AT_ONCE = 32
 

@@ -10,12 +10,12 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from registry_audit.errors import CouldNotVerify, NotFound, Transient, UsageError
+from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Transient, UsageError
 from registry_audit.model.listing import ListedFile
+from registry_audit.net.http import Answer
+from registry_audit.net.rest import Denied, Rest, entries_of
 from registry_audit.printable import printable
-from registry_audit.registry.databricks import number_of, text_of
-from registry_audit.registry.rest import Denied, Rest, entries_of
-from registry_audit.registry.transport import Answer
+from registry_audit.registry.mlflow_api import number_of, text_of
 from registry_audit.stores.bounded import Child
 
 _MAX_DIRECT_BYTES = 5 << 30  # the Files API answers with no larger file itself
@@ -26,6 +26,8 @@ Body = AbstractContextManager[Answer]
 class Route(Protocol):
     """One way to list a model's files and to read them."""
 
+    leaves_out_zeros: bool  # as Protobuf does: an empty file is listed without a size
+
     def children(self, directory: str) -> list[Child]:
         """Raises: NotFound: the service says that there is no such directory. CouldNotVerify."""
         ...
@@ -35,6 +37,8 @@ class Route(Protocol):
 
 class FilesRoute:
     """The Files API: one request for each directory, one for each file; it tells when a file was last modified."""
+
+    leaves_out_zeros = False
 
     def __init__(self, rest: Rest, root: str) -> None:
         self._rest, self._root = rest, root.rstrip("/")
@@ -49,20 +53,26 @@ class FilesRoute:
     def body(self, file: ListedFile) -> Iterator[Answer]:
         path, doing = f"{self._root}/{file.path}", f"read '{printable(file.path)}'"
         with contextlib.ExitStack() as opened:
-            answer = None
-            if (file.size or 0) <= _MAX_DIRECT_BYTES:
-                try:
-                    answer, _ = opened.enter_context(self._rest.content(f"/api/2.0/fs/files{quote(path)}", doing=doing))
-                except (Transient, NotFound):
-                    raise
-                except (CouldNotVerify, UsageError) as error:
-                    refused = error
-            if answer is None:
-                try:
-                    answer = opened.enter_context(signed_body(self._rest, self._signed_url, path, doing))
-                except Denied:
-                    raise refused from None
-            yield answer
+            yield self._opened(opened, path, file.size, doing)
+
+    def _opened(self, opened: contextlib.ExitStack, path: str, size: int | None, doing: str) -> Answer:
+        refused: AuditError | None = None
+        if self._rest.answers_with_files and (size or 0) <= _MAX_DIRECT_BYTES:
+            try:
+                return opened.enter_context(self._rest.content(f"/api/2.0/fs/files{quote(path)}", doing=doing))
+            except (Transient, NotFound):
+                raise
+            except (CouldNotVerify, UsageError) as error:
+                refused = error
+        try:
+            answer = opened.enter_context(signed_body(self._rest, self._signed_url, path, doing))
+        except Denied:
+            if refused is None:
+                raise
+            raise refused from None
+        if refused is not None:
+            self._rest.answers_with_files = False  # the files that follow need not be refused first
+        return answer
 
     def _signed_url(self, path: str, doing: str) -> tuple[Any, Mapping[str, str]]:
         answer = self._rest.ask("/api/2.0/fs/create-download-url", {"path": path}, {"path": path}, doing=doing)
@@ -82,6 +92,8 @@ class FilesRoute:
 class RunRoute:
     """The artifacts of a run, by the run's id: a listing, and a signed URL for each file."""
 
+    leaves_out_zeros = True
+
     def __init__(self, rest: Rest, run_id: str, root: str) -> None:
         self._rest, self._run_id, self._root = rest, run_id, root.strip("/")
 
@@ -90,7 +102,7 @@ class RunRoute:
         doing = f"list {printable(path)} of run {printable(self._run_id)}"
         query = {"run_id": self._run_id, "path": path or None}
         entries = self._rest.pages("/api/2.0/mlflow/artifacts/list", query, "files", doing=doing)
-        return [child_of(entry, self._root, leaves_out_zeros=True) for entry in entries if entry.get("path") != path]
+        return [child_of(entry, self._root) for entry in entries if entry.get("path") != path]
 
     def body(self, file: ListedFile) -> Body:
         path = posixpath.join(self._root, file.path)
@@ -105,6 +117,8 @@ class RunRoute:
 class LoggedModelRoute:
     """The artifacts of a LoggedModel, by its id."""
 
+    leaves_out_zeros = True
+
     def __init__(self, rest: Rest, model_id: str, root: str) -> None:
         self._rest, self._root = rest, root.strip("/")
         self._api = f"/api/2.0/mlflow/logged-models/{quote(model_id, safe='')}/artifacts"
@@ -115,7 +129,7 @@ class LoggedModelRoute:
         doing = f"list {printable(path) or '.'} of the LoggedModel {printable(self._model_id)}"
         query = {"artifact_directory_path": path or None}
         entries = self._rest.pages(f"{self._api}/directories", query, "files", doing=doing)
-        return [child_of(entry, self._root, leaves_out_zeros=True) for entry in entries if entry.get("path") != path]
+        return [child_of(entry, self._root) for entry in entries if entry.get("path") != path]
 
     def body(self, file: ListedFile) -> Body:
         path = posixpath.join(self._root, file.path)
@@ -130,6 +144,8 @@ class LoggedModelRoute:
 class VersionRoute:
     """The copy that the Workspace Model Registry made of a version."""
 
+    leaves_out_zeros = False
+
     def __init__(self, rest: Rest, name: str, version: str) -> None:
         self._rest, self._which = rest, {"name": name, "version": version}
         self._label = f"{printable(name)}/{printable(version)}"
@@ -138,7 +154,7 @@ class VersionRoute:
         query = {**self._which, "path": directory or None}
         path, doing = "/api/2.0/mlflow/model-versions/list-artifacts", f"list the files of {self._label}"
         entries = self._rest.pages(path, query, "files", doing=doing)
-        return [child_of(entry, "", leaves_out_zeros=False) for entry in entries]
+        return [child_of(entry, "") for entry in entries]
 
     def body(self, file: ListedFile) -> Body:
         return signed_body(self._rest, self._signed_url, file.path, f"read '{printable(file.path)}'")
@@ -151,6 +167,8 @@ class VersionRoute:
 
 class DbfsRoute:
     """A directory of DBFS that belongs to nobody's run."""
+
+    leaves_out_zeros = False
 
     def __init__(self, rest: Rest, root: str) -> None:
         self._rest, self._root = rest, "/" + root.strip("/")
@@ -170,7 +188,7 @@ class DbfsRoute:
     @contextlib.contextmanager
     def body(self, file: ListedFile) -> Iterator[Answer]:
         path = quote(f"/dbfs{self._root}/{file.path}")
-        with self._rest.content(path, doing=f"read '{printable(file.path)}'") as (answer, _):
+        with self._rest.content(path, doing=f"read '{printable(file.path)}'") as answer:
             yield answer
 
 
@@ -180,25 +198,23 @@ def signed_body(rest: Rest, signed_url: Any, path: str, doing: str) -> Iterator[
     with contextlib.ExitStack() as opened:
         url, headers = signed_url(path, doing)
         try:
-            answer, _ = opened.enter_context(rest.signed(url, headers, doing=doing))
+            answer = opened.enter_context(rest.signed(url, headers, doing=doing))
         except Denied:
             url, headers = signed_url(path, doing)
-            answer, _ = opened.enter_context(rest.signed(url, headers, doing=doing))
+            answer = opened.enter_context(rest.signed(url, headers, doing=doing))
         yield answer
 
 
-def child_of(entry: Mapping[str, Any], root: str, *, leaves_out_zeros: bool) -> Child:
+def child_of(entry: Mapping[str, Any], root: str) -> Child:
     """An entry in the form of MLflow's `FileInfo`.
 
     Args:
         root: what stands before a path of the model.
-        leaves_out_zeros: as Protobuf does, so that a file without a size is an empty one.
     """
     is_directory = entry.get("is_dir") is True
-    size = number_of(entry, "file_size")
-    if size is None and leaves_out_zeros:
-        size = 0
-    return Child(_below(root, text_of(entry, "path")), is_directory, None if is_directory else size)
+    return Child(
+        _below(root, text_of(entry, "path")), is_directory, None if is_directory else number_of(entry, "file_size")
+    )
 
 
 def headers_of(answer: Mapping[str, Any]) -> dict[str, str]:

@@ -6,7 +6,7 @@ different ETags for it.
 
 import os
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,14 +14,24 @@ from typing import Any
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.printable import printable
 from registry_audit.registry.translate import translated
-from registry_audit.stores.bodies import RETRIES, Bodies, ObjectChanged, client_options, must_be_endpoint
+from registry_audit.stores.base import CHUNK_BYTES
+from registry_audit.stores.bodies import (
+    RETRIES,
+    Bodies,
+    ObjectChanged,
+    client_options,
+    may_hold_credentials,
+    must_be_endpoint,
+)
 from registry_audit.stores.objects import Entry, Page
+from registry_audit.stores.signed import SignedBodies
 
 _SCOPES = ("https://www.googleapis.com/auth/devstorage.read_only",)
 _SECONDS = (10, 60)  # to connect, and between two arrivals
 # Before they run out, to be renewed in time; google-auth itself begins four minutes before.
 _RENEWED_BEFORE = timedelta(minutes=3)
 _EMULATOR = "STORAGE_EMULATOR_HOST"  # as google-cloud-storage reads it
+_AS_STORED = {"Accept-Encoding": "gzip"}  # or Google decodes what is stored as gzip
 _GOOGLE = "https://storage.googleapis.com"
 
 
@@ -57,14 +67,32 @@ def gcs_environment() -> GcsAccess:
         return _known[chosen]
 
 
-def _from_environment() -> GcsAccess:
+def gcs_with_token(token: str) -> GcsAccess:
+    """Google Cloud Storage with an OAuth token; nothing of the environment counts.
+
+    Raises:
+        UsageError: a package is not installed.
+    """
+    _must_be_installed()
+    from google.oauth2.credentials import Credentials
+
+    return GcsAccess(Credentials(token), endpoint=_GOOGLE)  # type: ignore[no-untyped-call]
+
+
+def _must_be_installed() -> None:
     try:
         import google.auth
-        import google.cloud.storage
+        import google.cloud.storage  # noqa: F401
         import obstore  # noqa: F401
-        from google.auth.exceptions import DefaultCredentialsError
     except ImportError as error:
         raise UsageError(f"reading gs:// needs {error.name}: pip install 'mlflow-registry-audit[gcs]'") from error
+
+
+def _from_environment() -> GcsAccess:
+    _must_be_installed()
+    import google.auth
+    from google.auth.exceptions import DefaultCredentialsError
+
     endpoint = os.environ.get(_EMULATOR) or None
     if endpoint is not None:
         must_be_endpoint(endpoint, f"the environment variable {_EMULATOR}")
@@ -82,15 +110,23 @@ class GcsBucket:
 
     def __init__(self, name: str, access: GcsAccess) -> None:
         from google.auth.credentials import AnonymousCredentials
+        from google.auth.transport.requests import AuthorizedSession
         from google.cloud import storage
+
+        from registry_audit.net.http import BoundedAdapter
 
         self.address, self.host = f"gs://{printable(name)}", access.endpoint or _GOOGLE
         self._name, self._access = name, access
-        self._lock, self._made = threading.Lock(), list[Bodies]()
+        self._lock, self._made = threading.Lock(), list[Bodies | SignedBodies]()
         with translated(f"open {self.address}"):
+            credentials = access.credentials or AnonymousCredentials()  # type: ignore[no-untyped-call]
+            session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
+            for scheme in ("https://", "http://"):
+                session.mount(scheme, BoundedAdapter())
             self._client = storage.Client(
                 project=access.project or "<none>",
-                credentials=access.credentials or AnonymousCredentials(),  # type: ignore[no-untyped-call]
+                credentials=credentials,
+                _http=session,
                 client_options={"api_endpoint": access.endpoint} if access.endpoint else None,
             )
 
@@ -116,10 +152,11 @@ class GcsBucket:
             entries.append(Entry(blob.name, blob.size, str(blob.generation), str(blob.updated or "")))
         return Page(entries, answers.next_page_token)
 
-    def bodies(self) -> Bodies:
+    def bodies(self) -> Bodies | SignedBodies:
         with self._lock:
             if not self._made:
-                self._made.append(Bodies(self._obstore(), by_generation=True))
+                by_obstore = self._access.credentials is None or may_hold_credentials(self.host)
+                self._made.append(Bodies(self._obstore(), by_generation=True) if by_obstore else self._signed())
             return self._made[0]
 
     def body(self, key: str, etag: str) -> Generator[bytes, None, None]:
@@ -129,10 +166,22 @@ class GcsBucket:
         with translated(f"read '{printable(key)}'"):
             blob = Blob(key, self._client.bucket(self._name), generation=int(etag))
             try:
-                content = blob.download_as_bytes(raw_download=True, retry=None, timeout=_SECONDS)
+                with blob.open(
+                    "rb", chunk_size=CHUNK_BYTES, raw_download=True, retry=None, timeout=_SECONDS
+                ) as content:
+                    while chunk := content.read(CHUNK_BYTES):
+                        yield chunk
             except NotFound as error:
                 raise ObjectChanged() from error
-            yield content
+
+    def _signed(self) -> SignedBodies:
+        def sign(url: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+            token = self._credentials()["token"]
+            return url, {**headers, **_AS_STORED, "Authorization": f"Bearer {token}"}
+
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE")
+        base = f"{self.host.rstrip('/')}/{self._name}"
+        return SignedBodies(base, sign, ca_bundle=bundle, generation_header="x-goog-generation")
 
     def _obstore(self) -> Any:
         import obstore.store
@@ -143,8 +192,12 @@ class GcsBucket:
             self._name,
             config={"base_url": self.host, "skip_signature": is_public},
             credential_provider=None if is_public else self._credentials,
-            # Without it Google decodes what is stored as gzip.
-            client_options=client_options(self.host, headers={"Accept-Encoding": "gzip"}),
+            client_options=client_options(
+                self.host,
+                ca_bundle=os.environ.get("REQUESTS_CA_BUNDLE"),
+                headers=_AS_STORED,
+                fenced=not is_public,
+            ),
             retry_config=RETRIES,
         )
 

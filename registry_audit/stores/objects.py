@@ -6,23 +6,27 @@ obstore is fast, and rewrites some names and takes any XML for a listing; the SD
 import contextlib
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from registry_audit.errors import CouldNotVerify, Refused, Transient
+from registry_audit.errors import CouldNotVerify, Refused
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, Problem, illegal_path, make_listing
-from registry_audit.patience import patiently
+from registry_audit.net.read_buffer import Where
+from registry_audit.net.retry import retried
+from registry_audit.net.throttle import Permit
+from registry_audit.net.transfers import Transfers
 from registry_audit.printable import printable
-from registry_audit.registry.memory import Where
-from registry_audit.registry.politeness import InFlight
 from registry_audit.registry.storage import StorageIdentity
-from registry_audit.registry.transfers import Transfers
-from registry_audit.stores.base import Chunks, Unreadable
+from registry_audit.stores.base import CHUNK_BYTES, Chunks, Unreadable
+from registry_audit.stores.bodies import CHUNK_BYTES as BODY_CHUNK_BYTES
 from registry_audit.stores.bodies import Bodies, ObjectChanged, carries
 from registry_audit.stores.bounded import Tally
+from registry_audit.stores.signed import SignedBodies
 
 _REFUSED_SECONDS = 1.0  # for which a store is left alone that does not say how long
+_PAGE_BYTES = 2 << 20  # that may have come of a page before its SDK begins to read it
 
 
 class Entry(NamedTuple):
@@ -62,12 +66,12 @@ class Bucket(Protocol):
         """
         ...
 
-    def bodies(self) -> Bodies:
+    def bodies(self) -> Bodies | SignedBodies:
         """What reads the objects. Asked for after a page was listed."""
         ...
 
     def body(self, key: str, etag: str) -> Generator[bytes, None, None]:
-        """An object whose name obstore cannot carry; it must still have this ETag, if one is given.
+        """An object whose name obstore cannot carry, by at most `CHUNK_BYTES`; it must still have this ETag, if given.
 
         Raises:
             AuditError: whatever went wrong.
@@ -79,15 +83,18 @@ class ObjectStore:
     """The objects under one key of a bucket."""
 
     directory: Path | None = None
-    tried_again_on = Transient  # a file of it
 
     def __init__(self, bucket: Bucket, identity: StorageIdentity, transfers: Transfers) -> None:
         self.identity, self.transfers = identity, transfers
         # Keys are literal: one may begin with a slash.
         self._bucket, self._prefix = bucket, f"{identity.path}/" if identity.path else ""
 
+    def _opened(self) -> Bucket:
+        """The bucket for the next request. It is asked for before that request waits for its turn."""
+        return self._bucket
+
     def root_listing(self) -> Listing:
-        found = self._entries(directly=True)
+        found = self._entries(Tally(Limits()), directly=True)
         return make_listing([ListedFile(path, entry.size) for path, entry in found if "/" not in path])
 
     def listing(self, limits: Limits) -> Listing:
@@ -95,9 +102,8 @@ class ObjectStore:
         files: list[ListedFile] = []
         unsafe: list[str] = []
         problems: list[Problem] = []
-        for path, entry in self._entries():
+        for path, entry in self._entries(tally):
             tally.depth(path)
-            tally.add(entry.size)
             if reason := illegal_path(path):
                 unsafe.append(path)
                 problems.append(Problem("RA013", f"'{printable(path)}' {reason}", path))
@@ -108,27 +114,34 @@ class ObjectStore:
     def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
         """The object that was listed, and no other: its ETag and its size are asked for, and checked in the answer."""
         key, etag, size = self._prefix + file.path, file.marker.partition(":")[0], file.size or 0
+        bucket = self._opened()
         try:
-            with self._request() as flight:
-                with_obstore = carries(key)
-                chunks = self._bucket.bodies().chunks(key, etag, size) if with_obstore else self._bucket.body(key, etag)
-                with contextlib.closing(chunks):
-                    for chunk in chunks:
-                        flight.read(len(chunk))
-                        yield chunk
+            with self._request(bucket) as permit:
+                is_carried = carries(key)
+                chunks = bucket.bodies().chunks(key, etag, size) if is_carried else bucket.body(key, etag)
+                permit.answered(unseen_bytes=BODY_CHUNK_BYTES if is_carried else CHUNK_BYTES)
+                for chunk in _aside(chunks, permit, at_once=size <= BODY_CHUNK_BYTES):
+                    permit.read(len(chunk))
+                    yield chunk
         except ObjectChanged:
             message = f"'{printable(file.path)}' changed between listing and reading"
             raise Unreadable("RA008", message, file.path) from None
 
-    def _entries(self, *, directly: bool = False) -> Iterator[tuple[str, Entry]]:
+    def _entries(self, tally: Tally, *, directly: bool = False) -> Iterator[tuple[str, Entry]]:
         """Path below the root, and what is there; markers of directories are left out.
+
+        Args:
+            tally: counts the objects, and as directories their markers and the pages that hold nothing.
 
         Raises:
             CouldNotVerify: the listing cannot be had whole.
         """
         token, before = None, set[str | None]()
         while token not in before:
-            page = patiently(lambda token=token: self._page(token, directly=directly))  # type: ignore[misc]
+            asked = partial(self._page, token, directly=directly)
+            page = retried(asked, pause=self.transfers.throttle.pause)
+            if not page.entries:
+                tally.directory()
             for entry in page.entries:
                 if not entry.key.startswith(self._prefix):
                     raise CouldNotVerify(
@@ -136,7 +149,10 @@ class ObjectStore:
                     )
                 path = entry.key[len(self._prefix) :]
                 if path and not (entry.size == 0 and (entry.is_directory or path.endswith("/"))):
+                    tally.add(entry.size)
                     yield path, entry
+                else:
+                    tally.directory()
             if page.next is None:
                 return
             before.add(token)
@@ -146,17 +162,33 @@ class ObjectStore:
         )
 
     def _page(self, token: str | None, *, directly: bool) -> Page:
-        def ask() -> Page:
-            with self._request():
-                return self._bucket.page(self._prefix, token, directly=directly)
-
-        return self.transfers.run(ask)
+        bucket = self._opened()
+        with self._request(bucket) as permit, permit.sending():
+            permit.answered(unseen_bytes=_PAGE_BYTES)
+            return permit.aside(partial(bucket.page, self._prefix, token, directly=directly))
 
     @contextlib.contextmanager
-    def _request(self) -> Iterator[InFlight]:
-        with self.transfers.politeness.request(self._bucket.host) as flight:
+    def _request(self, bucket: Bucket) -> Iterator[Permit]:
+        with self.transfers.throttle.permit(bucket.host) as permit:
             try:
-                yield flight
+                yield permit
             except Refused as error:
-                flight.refused(_REFUSED_SECONDS if error.retry_after is None else error.retry_after)
+                permit.refused(_REFUSED_SECONDS if error.retry_after is None else error.retry_after)
                 raise
+
+
+def _aside(chunks: Generator[Any, None, None], permit: Permit, *, at_once: bool) -> Iterator[Any]:
+    """The chunks, waited for in a way that can be broken off.
+
+    Args:
+        at_once: whether they are so small that all may come together.
+    """
+    try:
+        if at_once:
+            yield from permit.aside(partial(list, chunks))
+            return
+        while (chunk := permit.aside(partial(next, chunks, None))) is not None:
+            yield chunk
+    finally:
+        with contextlib.suppress(ValueError):  # a thread that was left behind is still at it
+            chunks.close()

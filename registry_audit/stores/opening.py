@@ -43,11 +43,11 @@ def _open(connection: Connection, root: str, identity: StorageIdentity, places: 
     if identity.is_directory:
         return LocalStore(Path(identity.path), places)
     if identity.kind == PROXY:
-        return ProxyStore(connection.wire_to_proxy(identity.endpoint), connection.transfers, identity)
+        return ProxyStore(connection.proxy(identity.endpoint), connection.transfers, identity)
     if identity.kind in KINDS:
         return ObjectStore(bucket_of(identity), identity, connection.transfers)
-    manners = connection.transfers.politeness
-    return RepositoryStore(root, identity, connection.tracking_uri, connection.registry_uri, manners)
+    throttle = connection.transfers.throttle
+    return RepositoryStore(root, identity, connection.tracking_uri, connection.registry_uri, throttle)
 
 
 def _places(connection: Connection, runs: Runs | None, run_id: str | None) -> Iterator[str]:

@@ -1,43 +1,42 @@
 """Models behind a tracking server's artifact proxy (`mlflow-artifacts:`), streamed: nothing touches the disk."""
 
-import json
 import re
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
-from registry_audit.errors import CouldNotVerify, Transient
+from registry_audit.errors import CouldNotVerify
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing
+from registry_audit.net.http import Answer
+from registry_audit.net.read_buffer import Where
+from registry_audit.net.rest import Rest, SignedOnly, entries_of
+from registry_audit.net.transfers import Transfers
 from registry_audit.printable import printable
-from registry_audit.registry.memory import Where
-from registry_audit.registry.storage import PROXY_PATH, StorageIdentity
-from registry_audit.registry.transfers import Transfers
+from registry_audit.registry.storage import PROXY_PATH, StorageIdentity, respelled
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import Chunks, whole_body
 from registry_audit.stores.bounded import Child, only_root, walk
-
-if TYPE_CHECKING:
-    from registry_audit.registry.transport import Wire
+from registry_audit.stores.databricks_routes import signed_body
 
 # The server decodes a path once more than HTTP does, and MLflow's client strips newlines: another file's bytes
 # come back, with a 200 (docs/mlflow.md section 5, table of names).
 _NOT_CARRIED = re.compile(r"[%#?\x00-\x1f\x7f]")
-
-_MAX_LISTING_BYTES = 128 * 2**20
+_SIGNED_PATH = "/api/2.0/mlflow-artifacts/presigned"
+_DOUBTFUL = re.compile(r"(^|/)\s|[:;]")  # all that a URI may be respelled for; most names hold none of it
 
 
 class ProxyStore:
     directory: Path | None = None
 
-    def __init__(self, wire: "Wire", transfers: Transfers, identity: StorageIdentity) -> None:
+    def __init__(self, rest: Rest, transfers: Transfers, identity: StorageIdentity) -> None:
         """
         Args:
-            wire: to the proxy's server.
+            rest: the proxy's server.
         """
         self.transfers = transfers
-        self._wire, self._root, self.identity = wire, identity.path, identity
+        self._rest, self._root, self.identity = rest, identity.path, identity
 
     def root_listing(self) -> Listing:
         self._must_be_carried()
@@ -52,42 +51,34 @@ class ProxyStore:
             raise CouldNotVerify(f"the storage '{printable(self._root)}' {reason}")
 
     def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
-        path = quote(f"{self._root}/{file.path}" if self._root else file.path)
-        with translated(f"read '{printable(file.path)}'"), self._wire.get(f"{PROXY_PATH}/{path}") as answer:
-            yield from whole_body(answer.chunks(where), file.path)
+        path, doing = quote(f"{self._root}/{file.path}" if self._root else file.path), f"read '{printable(file.path)}'"
+        with translated(doing), ExitStack() as opened:
+            yield from whole_body(self._opened(opened, path, doing).chunks(), file.path)
+
+    def _opened(self, opened: ExitStack, path: str, doing: str) -> Answer:
+        if self._rest.answers_with_files:
+            try:
+                return opened.enter_context(self._rest.content(f"{PROXY_PATH}/{path}", doing=doing))
+            except SignedOnly:
+                self._rest.answers_with_files = False  # the files that follow need not be refused first
+        return opened.enter_context(signed_body(self._rest, self._signed_url, path, doing))
+
+    def _signed_url(self, path: str, doing: str) -> tuple[Any, dict[str, str]]:
+        """The bucket's own address of a file. Source: MLflow's `PresignedDownloadUrlResponse`."""
+        answer = self._rest.get(f"{_SIGNED_PATH}/{path}", doing=doing)
+        headers = answer.get("headers")
+        return answer.get("url"), {
+            str(name): str(value) for name, value in (headers.items() if isinstance(headers, dict) else ())
+        }
 
     def _children(self, directory: str) -> list[Child]:
         found = self._entries("/".join(part for part in (self._root, directory) if part))
         return [_child(entry, directory) for entry in found]
 
     def _entries(self, path: str) -> list[Any]:
-        with (
-            translated(f"list '{printable(path) or '.'}'"),
-            self._wire.get(PROXY_PATH, {"path": path}) as answer,
-        ):
-            return _json(b"".join(_at_most(whole_body(answer.chunks(), path or "."))))
-
-
-def _at_most(chunks: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
-    """Raises: CouldNotVerify: the listing has no end."""
-    size = 0
-    for chunk in chunks:
-        size += len(chunk)
-        if size > _MAX_LISTING_BYTES:
-            raise CouldNotVerify(f"the listing of a directory is longer than {_MAX_LISTING_BYTES} bytes")
-        yield chunk
-
-
-def _json(body: bytes) -> list[Any]:
-    """The proxy's list of files: `{"files": [{"path": name, "is_dir": bool, "file_size": n}]}`, or `{}` for none."""
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        raise Transient("the listing is not JSON: is this an MLflow server, and not a login page?") from None
-    files = answer.get("files", []) if isinstance(answer, dict) else None
-    if not isinstance(files, list):
-        raise CouldNotVerify("the listing is not what an MLflow server sends")
-    return files
+        """The proxy's list of files: `{"files": [{"path": name, "is_dir": bool, "file_size": n}]}`, `{}` for none."""
+        doing = f"list '{printable(path) or '.'}'"
+        return entries_of(self._rest.get(PROXY_PATH, {"path": path}, doing=doing), "files", doing)
 
 
 def _child(entry: Any, directory: str) -> Child:
@@ -108,6 +99,8 @@ def cannot_carry(path: str) -> str | None:
     """Why the proxy cannot serve a path exactly, or does not list it at all."""
     if _NOT_CARRIED.search(path):
         return "holds a character (% # ? or a control character) that the artifact proxy cannot carry exactly"
+    if _DOUBTFUL.search(path) and any(respelled(part) != part for part in path.split("/")):
+        return "is not spelled as MLflow's client asks the artifact proxy for it"
     if any(part.startswith(".artifact.uploading.") for part in path.split("/")):
         return "is an upload that never ended"
     return None

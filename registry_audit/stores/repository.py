@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 from registry_audit.errors import CouldNotVerify
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing
+from registry_audit.net.read_buffer import Where
+from registry_audit.net.throttle import Throttle
 from registry_audit.printable import printable
-from registry_audit.redact import redact
-from registry_audit.registry.memory import Where
-from registry_audit.registry.politeness import Politeness
+from registry_audit.redact import redact_location
+from registry_audit.registry.mlflow_private import fetch_file
 from registry_audit.registry.storage import PROXY, StorageIdentity, is_sent_elsewhere
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import CHUNK_BYTES, Chunks
@@ -27,7 +28,7 @@ class RepositoryStore:
     directory: Path | None = None
 
     def __init__(
-        self, uri: str, identity: StorageIdentity, tracking_uri: str, registry_uri: str, manners: Politeness
+        self, uri: str, identity: StorageIdentity, tracking_uri: str, registry_uri: str, throttle: Throttle
     ) -> None:
         """Raises: CouldNotVerify: MLflow knows no way to read such a location."""
         from mlflow.store.artifact.artifact_repository_registry import (
@@ -35,7 +36,7 @@ class RepositoryStore:
             get_registered_artifact_repositories,
         )
 
-        self.identity, self._manners = identity, manners
+        self.identity, self._throttle = identity, throttle
         self._host = f"{identity.kind}://{identity.endpoint or identity.container}"
         scheme = urlsplit(uri).scheme
         if scheme not in get_registered_artifact_repositories():
@@ -44,7 +45,7 @@ class RepositoryStore:
             raise CouldNotVerify(f"credentials for {printable(scheme)}: storage are not sent to {identity.endpoint}")
         if scheme in ("http", "https", PROXY):
             raise CouldNotVerify("an http(s) location is never read with the environment's credentials")
-        with translated(f"open the storage {printable(redact(uri))}"):
+        with translated(f"open the storage {printable(redact_location(uri))}"):
             self._repository: Any = get_artifact_repository(uri, tracking_uri=tracking_uri, registry_uri=registry_uri)
 
     def root_listing(self) -> Listing:
@@ -56,19 +57,14 @@ class RepositoryStore:
     def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
         with tempfile.TemporaryDirectory(prefix="registry-audit-") as scratch:
             fetched = Path(scratch) / "file"
-            with translated(f"read '{printable(file.path)}'"), self._manners.request(self._host) as flight:
-                with flight.sending():
-                    self._repository._download_file(file.path, str(fetched))
+            with translated(f"read '{printable(file.path)}'"), self._throttle.permit(self._host) as permit:
+                fetch_file(self._repository, file.path, fetched)
                 with fetched.open("rb") as handle:
                     while chunk := handle.read(CHUNK_BYTES):
-                        flight.read(len(chunk))
+                        permit.read(len(chunk))
                         yield chunk
 
     def _children(self, directory: str) -> list[Child]:
-        with (
-            translated(f"list '{printable(directory) or '.'}'"),
-            self._manners.request(self._host) as flight,
-            flight.sending(),
-        ):
+        with translated(f"list '{printable(directory) or '.'}'"), self._throttle.permit(self._host):
             found = self._repository.list_artifacts(directory or None)
         return [Child(entry.path, bool(entry.is_dir), None if entry.is_dir else entry.file_size) for entry in found]

@@ -3,19 +3,34 @@
 import contextlib
 import os
 import threading
-from collections.abc import Generator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
+from registry_audit.net.http import Bounded
+from registry_audit.net.throttle import sent_now
 from registry_audit.printable import printable
+from registry_audit.registry.features import expected_bucket_owner
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import CHUNK_BYTES, whole_body
-from registry_audit.stores.bodies import RETRIES, Bodies, ObjectChanged, client_options, must_be_endpoint
+from registry_audit.stores.bodies import (
+    RETRIES,
+    Bodies,
+    ObjectChanged,
+    client_options,
+    may_hold_credentials,
+    must_be_endpoint,
+)
 from registry_audit.stores.objects import Entry, Page
+from registry_audit.stores.signed import SignedBodies
 
+if TYPE_CHECKING:
+    from botocore.credentials import ReadOnlyCredentials
+
+_SECONDS = (10, 60)  # to connect, and between two arrivals
 _CONNECTIONS = 64  # kept open: more than requests are ever under way
 # botocore renews what runs out a quarter of an hour before it does: what it gives holds for longer than this.
 _CREDENTIALS_HOLD = timedelta(minutes=5)
@@ -26,13 +41,15 @@ _CONDITION_FAILED = 412
 class S3Access:
     """How to reach an S3 endpoint. `s3_environment` is the one that MLflow's settings name."""
 
-    session: Any  # boto3.Session: credentials, region, and the profile they come from
+    session: Any  # boto3.Session: region, the profile that it comes from, and credentials where there are no `keys`
+    keys: "Keys | None" = field(default=None, repr=False)
     endpoint: str | None = None  # None: AWS itself, or what the session's profile names
     verify: bool = True  # the endpoint's certificate
     ca_bundle: str | None = None  # a file of certificates to trust
     addressing_style: str = "auto"  # as botocore has it: path, virtual or auto
     signature_version: str = "s3v4"  # as botocore has it; "unsigned" for public buckets
     expected_owner: str | None = None  # account that must own the buckets
+    region: str | None = None  # None: as the session has it
     _buckets: dict[str, "S3Bucket"] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -54,16 +71,60 @@ class S3Access:
             s3={"addressing_style": self.addressing_style},
             retries={"total_max_attempts": 1, "mode": "standard"},
             max_pool_connections=_CONNECTIONS,
-            connect_timeout=10,
-            read_timeout=60,
+            connect_timeout=_SECONDS[0],
+            read_timeout=_SECONDS[1],
         )
-        return self.session.client(
-            "s3",
-            region_name=region,
-            endpoint_url=self.endpoint,
-            config=config,
-            verify=self.ca_bundle or None if self.verify else False,
+        keys: dict[str, Any] = {} if self.keys is None else self.keys.of_boto3()
+        with _one_at_a_time:  # sessions are shared, and boto3 says that they are not safe to share between threads
+            client = self.session.client(
+                "s3",
+                region_name=region or self.region,
+                endpoint_url=self.endpoint,
+                config=config,
+                verify=self.ca_bundle or None if self.verify else False,
+                **keys,
+            )
+        client.meta.events.register_first("before-send.s3", self._sender(client.meta.endpoint_url))
+        return client
+
+    def _sender(self, endpoint: str) -> Callable[..., Any]:
+        """Sends as botocore does, and lets it read no answer without end."""
+        from botocore.awsrequest import AWSResponse
+        from botocore.httpsession import URLLib3Session
+        from botocore.utils import get_environ_proxies
+
+        session = URLLib3Session(
+            verify=self.ca_bundle or True if self.verify else False,
+            proxies=get_environ_proxies(endpoint),
+            timeout=_SECONDS,
+            max_pool_connections=_CONNECTIONS,
         )
+
+        def send(request: Any, **_: Any) -> Any:
+            permit = sent_now()
+            if permit is None:
+                return None
+            request.stream_output = True  # or it would be read to its end here
+            answer = session.send(request)
+            return AWSResponse(answer.url, answer.status_code, answer.headers, Bounded(answer.raw, permit))
+
+        return send
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Credentials of S3."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+
+    def of_boto3(self) -> dict[str, Any]:
+        return {
+            "aws_access_key_id": self.access_key_id,
+            "aws_secret_access_key": self.secret_access_key,
+            "aws_session_token": self.session_token,
+        }
 
 
 def s3_environment() -> S3Access:
@@ -82,8 +143,32 @@ def s3_environment() -> S3Access:
         return _known[chosen]
 
 
+def s3_with_keys(keys: Keys, endpoint: str | None = None) -> S3Access:
+    """AWS, or an endpoint, with these credentials.
+
+    Of the environment only what says how AWS is reached from here counts: its region, certificates and proxies, and
+    AWS's own variables for a private endpoint. MLflow's variables are for the store of a tracking server.
+
+    Args:
+        endpoint: of a service that speaks like S3, with its buckets in the path.
+
+    Raises:
+        UsageError: see `s3_environment`.
+    """
+    here = s3_environment()
+    if endpoint is None:
+        return S3Access(here.session, keys, ca_bundle=here.ca_bundle)
+    return S3Access(here.session, keys, endpoint, ca_bundle=here.ca_bundle, addressing_style="path", region="auto")
+
+
+def s3_environment_with_keys(keys: Keys) -> S3Access:
+    """The endpoint that the environment names, with these credentials. Raises: UsageError: see `s3_environment`."""
+    here = s3_environment()
+    return replace(here, keys=keys, signature_version="s3v4", expected_owner=None, _buckets={}, _lock=threading.Lock())
+
+
 _known: dict[tuple[tuple[str, str], ...], S3Access] = {}
-_known_lock = threading.Lock()
+_known_lock, _one_at_a_time = threading.Lock(), threading.Lock()
 
 
 def _from_environment() -> S3Access:
@@ -96,7 +181,6 @@ def _from_environment() -> S3Access:
     from mlflow.environment_variables import (
         MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE,
         MLFLOW_S3_ENDPOINT_URL,
-        MLFLOW_S3_EXPECTED_BUCKET_OWNER,
         MLFLOW_S3_IGNORE_TLS,
     )
 
@@ -111,7 +195,7 @@ def _from_environment() -> S3Access:
             ca_bundle=session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE"),
             addressing_style=MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE.get(),
             signature_version=os.environ.get("MLFLOW_EXPERIMENTAL_S3_SIGNATURE_VERSION", "s3v4"),
-            expected_owner=MLFLOW_S3_EXPECTED_BUCKET_OWNER.get(),
+            expected_owner=expected_bucket_owner(),
         )
 
 
@@ -124,7 +208,7 @@ class S3Bucket:
         self.address, self.host = f"s3://{printable(name)}", str(self._client.meta.endpoint_url)
         self._name, self._access = name, access
         self._region: str | None = None  # as the bucket says itself
-        self._bodies: Bodies | None = None
+        self._bodies: Bodies | SignedBodies | None = None
         self._lock = threading.Lock()
         self._owner = {"ExpectedBucketOwner": access.expected_owner} if access.expected_owner else {}
 
@@ -145,10 +229,13 @@ class S3Bucket:
         ]
         return Page(entries, answer["NextContinuationToken"] if answer["IsTruncated"] else None)
 
-    def bodies(self) -> Bodies:
+    def bodies(self) -> Bodies | SignedBodies:
         with self._lock:
             if self._bodies is None:
-                self._bodies = Bodies(self._obstore())
+                by_obstore = self._is_public or (
+                    may_hold_credentials(self._place()[0]) and self._credentials().token is None
+                )
+                self._bodies = Bodies(self._obstore()) if by_obstore else self._signed()
             return self._bodies
 
     def body(self, key: str, etag: str) -> Generator[bytes, None, None]:
@@ -167,53 +254,76 @@ class S3Bucket:
             with contextlib.closing(answer["Body"]) as body:
                 yield from whole_body(body.iter_chunks(CHUNK_BYTES), key)
 
+    def _signed(self) -> SignedBodies:
+        from botocore.auth import S3SigV4Auth
+        from botocore.awsrequest import AWSRequest
+
+        base, is_virtual, region = self._place()
+
+        def sign(url: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+            request = AWSRequest("GET", url, dict(headers))
+            S3SigV4Auth(self._credentials(), "s3", region).add_auth(request)
+            return url, dict(request.headers.items())
+
+        bucket = base if is_virtual else f"{base}/{self._name}"
+        return SignedBodies(bucket, sign, verify=self._access.verify, ca_bundle=self._access.ca_bundle)
+
     def _obstore(self) -> Any:
         """A store that asks where boto3 would ask."""
         import obstore.store
 
-        access, client = self._access, self._client
-        if self._region and access.endpoint is None and urlsplit(self.host).netloc.endswith(("amazonaws.com", ".cn")):
-            client = access.client(self._region)  # boto3 follows a bucket to its region, obstore does not
-        region = client.meta.region_name
-        base, is_virtual = self._base(client)
+        access = self._access
+        base, is_virtual, region = self._place()
         make: Any = obstore.store.S3Store  # its own types are for checkers only
         return make(
             self._name,
             # By itself AWS_ENDPOINT_URL_S3 would have the better of the plain `endpoint`.
             aws_endpoint_url_s3=base,
-            region="us-east-1" if region in (None, "aws-global") else region,
+            region=region,
             virtual_hosted_style_request=is_virtual,
-            credential_provider=None if self._is_public else self._credentials,
+            credential_provider=None if self._is_public else self._keys,
             skip_signature=self._is_public,
-            client_options=client_options(base, verify=access.verify, ca_bundle=access.ca_bundle),
+            client_options=client_options(
+                base, verify=access.verify, ca_bundle=access.ca_bundle, fenced=not self._is_public
+            ),
             retry_config=RETRIES,
         )
 
-    def _base(self, client: Any) -> tuple[str, bool]:
-        """Where boto3 sends a request for an object of this bucket, and whether the bucket is a part of the host."""
+    def _place(self) -> tuple[str, bool, str]:
+        """Where boto3 sends a request for an object of this bucket, whether the bucket is in the host, the region."""
+        access, client = self._access, self._client
+        if self._region and access.endpoint is None and urlsplit(self.host).netloc.endswith(("amazonaws.com", ".cn")):
+            client = access.client(self._region)  # boto3 follows a bucket to its region, others do not
         with translated(f"open {self.address}"):
             url = client.generate_presigned_url("get_object", Params={"Bucket": self._name, "Key": "-"})
         parts = urlsplit(url)
         inside = parts.path.removesuffix("/-")
         is_virtual = not inside.endswith(f"/{self._name}")
-        return (
-            f"{parts.scheme}://{parts.netloc}{inside if is_virtual else inside.removesuffix(f'/{self._name}')}",
-            is_virtual,
-        )
+        base = f"{parts.scheme}://{parts.netloc}{inside if is_virtual else inside.removesuffix(f'/{self._name}')}"
+        region = client.meta.region_name
+        return base, is_virtual, "us-east-1" if region in (None, "aws-global") else region
 
     @property
     def _is_public(self) -> bool:
         return self._access.signature_version.lower() == "unsigned"
 
-    def _credentials(self) -> dict[str, Any]:
+    def _credentials(self) -> "ReadOnlyCredentials":
+        """The ones that hold now. Raises: UsageError: there are none."""
+        from botocore.credentials import ReadOnlyCredentials
+
+        if (keys := self._access.keys) is not None:
+            return ReadOnlyCredentials(keys.access_key_id, keys.secret_access_key, keys.session_token)
+        with translated(f"open {self.address}"):
+            found = self._access.session.get_credentials()
+            if found is None:
+                raise UsageError("boto3 finds no credentials")
+            frozen: ReadOnlyCredentials = found.get_frozen_credentials()
+            return frozen
+
+    def _keys(self) -> dict[str, Any]:
         """For obstore, which asks again when they run out."""
-        found = self._access.session.get_credentials()
-        if found is None:
-            raise RuntimeError("boto3 finds no credentials")
-        frozen = found.get_frozen_credentials()
-        return {
-            "access_key_id": frozen.access_key,
-            "secret_access_key": frozen.secret_key,
-            "token": frozen.token,
-            "expires_at": datetime.now(UTC) + _CREDENTIALS_HOLD,
-        }
+        found = self._credentials()
+        if found.token is not None:
+            raise RuntimeError("the credentials have come to hold a session token; start the audit again")
+        until = None if self._access.keys else datetime.now(UTC) + _CREDENTIALS_HOLD
+        return {"access_key_id": found.access_key, "secret_access_key": found.secret_key, "expires_at": until}

@@ -13,6 +13,8 @@ import yaml
 
 CHECKOUT = Path(__file__).parents[2]
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+FIRST_AUDIT = (CHECKOUT / "docs" / "first-audit.md").read_text(encoding="utf-8")
+EXIT_STATUS = (CHECKOUT / "docs" / "exit-status.md").read_text(encoding="utf-8")
 COMMANDS = (CHECKOUT / "docs" / "commands.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 SECONDS = 240
@@ -31,7 +33,7 @@ def blocks(language: str, page: str = README) -> list[str]:
 def examples() -> list[Example]:
     """The commands of all console blocks, in order, each with the output shown under it."""
     found = []
-    for block in blocks("console"):
+    for block in (*blocks("console"), *blocks("console", FIRST_AUDIT)):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, *shown = part.splitlines()
             found.append(Example(command, tuple(shown)))
@@ -140,7 +142,7 @@ def test_the_links_lead_somewhere() -> None:
 def test_each_exit_status_is_in_the_table() -> None:
     from registry_audit.verdict import ExitStatus, Verdict
 
-    assert re.findall(r"^\| (\d+) \|", README, re.MULTILINE) == [str(int(status)) for status in ExitStatus]
+    assert re.findall(r"^\| (\d+) \|", EXIT_STATUS, re.MULTILINE) == [str(int(status)) for status in ExitStatus]
     assert re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE) == [verdict.value for verdict in Verdict]
 
 

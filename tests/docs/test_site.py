@@ -44,6 +44,14 @@ def test_the_schema_of_the_report_is_published(site: Path) -> None:
     assert {"schema_version", "coverage", "summary", "versions"} <= schema["properties"].keys()
 
 
+def test_the_page_of_the_report_has_every_key(site: Path) -> None:
+    page = (site / "audit-json" / "index.html").read_text(encoding="utf-8")
+    schema = json.loads((site / "audit.schema.json").read_text(encoding="utf-8"))
+    for part in (schema, *schema["$defs"].values()):
+        for key in part.get("properties", ()):
+            assert f"<code>{key}</code>" in page, key
+
+
 def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")

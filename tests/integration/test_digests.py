@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from blake3 import blake3
 from support import damage
 from support.auditing import Auditor
+from support.processes import free_port
 from support.registry import Registered, Registry
 from support.servers import MlflowServer
 
@@ -53,3 +55,13 @@ def test_damage_shows_with_blake3_too(server: MlflowServer, audit: Auditor) -> N
     assert (audited.exit_status, audited.row["verdict"], audited.rules) == (1, "mismatch", {"RA001"})
     (difference,) = audited.row["differences"]
     assert [digest.partition(":")[0] for digest in difference["digests"].values()] == ["blake3", "blake3"]
+
+
+def test_a_package_that_is_missing_is_said_before_a_server_is_asked(
+    audit: Auditor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "blake3", None)
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    done = audit.command("audit", "--tracking-uri", nowhere, "--ledger", "none", "--digest", "blake3")
+    assert done.exit_status == 2
+    assert "pip install 'mlflow-registry-audit[blake3]'" in done.stderr

@@ -1,5 +1,6 @@
 """An evidence pack of a real audit: made, checked by our software, and checked by a stranger with none of it."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -9,11 +10,16 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.registry import Registry
 from support.servers import sqlite_store
 from support.timestamps import Authority, timestamp_authority
+
+from registry_audit.evidence.statement import make_statement, statement_bytes
+from registry_audit.evidence.verifying import verify_pack
+from registry_audit.report.document import AuditDocument
 
 CLEAN, BROKEN, USAGE, NOT_CHECKED = 0, 1, 2, 3
 
@@ -98,6 +104,24 @@ def test_the_statement_names_the_head_and_every_version(made: Made, stamped: Pat
     assert statement["predicate"]["coverage"] == report["coverage"]
 
 
+def test_a_pack_of_damaged_models_holds(tmp_path: Path) -> None:
+    """Findings, a missing model and a lost copy: the report leaves out what the ledger records of nothing."""
+    store = sqlite_store(tmp_path)
+    registry = Registry(store)
+    for damage in ("whole", "emptied", "changed", "lost-copy"):
+        version = registry.add(damage, seed=1, separate=damage == "lost-copy")
+        with store.artifacts.edit(version.reg_location) as directory:
+            for file in directory.rglob("*"):
+                if file.is_file() and damage in ("emptied", "lost-copy"):
+                    file.unlink()
+    ledger, reports = f"sqlite:///{tmp_path / 'ledger.db'}", tmp_path / "report"
+    command = [sys.executable, "-m", "registry_audit", "audit", "--tracking-uri", store.uri, "--ledger", ledger]
+    done = subprocess.run([*command, "--accept-new", "--report-dir", str(reports)], capture_output=True, check=False)
+    assert done.returncode == 1
+    packed = Made(reports / "audit.json", ledger, tmp_path, "").pack(tmp_path / "pack.zip")
+    assert verify_pack(packed).broken == []
+
+
 def _commands(text: str) -> str:
     """The indented blocks of CHECK.txt."""
     blocks = re.findall(r"(?:^    .*\n|^\n(?=    ))+", text, re.MULTILINE)
@@ -178,8 +202,6 @@ def test_a_cut_pack_does_not_hold(made: Made, stamped: Path, tmp_path: Path, lef
 
 def test_a_chain_that_was_cut_and_summed_anew_does_not_hold(made: Made, stamped: Path, tmp_path: Path) -> None:
     """Whoever sums anew what they changed still cannot make the chain lead to the head."""
-    import hashlib
-
     sums: dict[str, str] = {}
 
     def cut(name: str, content: bytes) -> bytes | None:
@@ -197,7 +219,7 @@ def test_a_chain_that_was_cut_and_summed_anew_does_not_hold(made: Made, stamped:
     statement["predicate"]["pack"]["digest"]["sha256"] = hashlib.sha256(text.encode()).hexdigest()
     with zipfile.ZipFile(output, "a") as new:
         new.writestr("SHA256SUMS", text)
-        new.writestr("statement.json", json.dumps(statement))
+        new.writestr("statement.json", json.dumps(statement, indent=2, sort_keys=True) + "\n")
     done = made.run("verify", str(output))
     assert done.returncode == BROKEN
     assert "chain" in done.stdout
@@ -220,6 +242,161 @@ def test_a_stamp_of_something_else_or_of_another_authority(
         restamped = made.pack(tmp_path / "again.zip", "--timestamp-url", second.url)
     done = made.run("verify", str(restamped), "--tsa-certificates", str(authority.certificates))
     assert (done.returncode, "not made by an authority of" in done.stdout) == (BROKEN, True)
+
+
+def _remade(pack: Path, output: Path, change: Callable[[dict[str, Any]], None], drop: str | None = None) -> Path:
+    """The pack as somebody makes it anew who has our software: another report, and everything else to match it."""
+    with zipfile.ZipFile(pack) as old:
+        files = {info.filename: old.read(info) for info in old.infolist() if info.filename != "statement.tsr"}
+    report = json.loads(files["audit.json"])
+    change(report)
+    files["audit.json"] = json.dumps(report).encode()
+    if drop is not None:
+        files = {name: content for name, content in files.items() if drop.replace(":", "-") not in name}
+    del files["SHA256SUMS"], files["statement.json"]
+    document = AuditDocument.model_validate(report)
+    sums = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)).encode()
+    digests = hashlib.sha256(files["audit.json"]).hexdigest(), hashlib.sha256(sums).hexdigest()
+    files["SHA256SUMS"] = sums
+    files["statement.json"] = statement_bytes(make_statement(document, report["ledger"]["head"], *digests))
+    with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as new:
+        for name, content in files.items():
+            new.writestr(name, content)
+    return output
+
+
+def _swap(report: dict[str, Any]) -> None:
+    one, two = report["versions"]
+    for copy in ("run_model", "reg_model"):
+        one[copy]["manifest_digest"], two[copy]["manifest_digest"] = (
+            two[copy]["manifest_digest"], one[copy]["manifest_digest"],
+        )  # fmt: skip
+
+
+FORGED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+    "verdict": (lambda r: r["versions"][0].update(verdict="match"), "another verdict of"),
+    "baseline": (lambda r: r["versions"][0].update(baseline="changed"), "another baseline of"),
+    "exit-status": (lambda r: r["outcome"].update(exit_status=1), "the ledger recorded 0"),
+    "listed": (lambda r: r["coverage"].update(listed=7), "says 7 versions, and the ledger recorded 2"),
+    "who-accepted": (lambda r: r["versions"][1].update(accepted_by="the board"), "as the ledger did not record it"),
+    "swapped": (_swap, "another registry model, run model of"),
+    "findings": (
+        lambda r: r["versions"][0]["findings"].append(
+            {"rule": "RA004", "name": "run-deleted", "severity": "high", "message": "m", "remedy": "r"}
+        ),
+        "another findings of",
+    ),
+}
+
+
+def _must_not_hold(pack: Path, said: str) -> None:
+    checked = verify_pack(pack)
+    assert checked.exit_status == BROKEN
+    assert any(said in sentence for sentence in checked.broken), checked
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_a_report_that_contradicts_its_ledger(stamped: Path, tmp_path: Path, forged: str) -> None:
+    """A head that is known from elsewhere is enough to find a report that was changed, and everything with it."""
+    change, said = FORGED[forged]
+    assert verify_pack(_remade(stamped, tmp_path / "same.zip", lambda report: None)).exit_status == CLEAN
+    _must_not_hold(_remade(stamped, tmp_path / "forged.zip", change), said)
+
+
+def test_a_version_that_was_left_out_of_everything(made: Made, stamped: Path, tmp_path: Path) -> None:
+    digest = json.loads(made.report.read_text())["versions"][1]["reg_model"]["manifest_digest"]
+    cut = _remade(stamped, tmp_path / "cut.zip", lambda report: report["versions"].pop(), drop=digest)
+    _must_not_hold(cut, "leaves out")
+
+
+def _statement_with(change: Callable[[dict[str, Any]], None]) -> Callable[[str, bytes], bytes | None]:
+    def rewrite(name: str, content: bytes) -> bytes | None:
+        if name == "statement.tsr":
+            return None
+        if name != "statement.json":
+            return content
+        statement = json.loads(content)
+        change(statement)
+        return statement_bytes(statement)
+
+    return rewrite
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda s: s["predicate"]["policy"]["options"].update(models=["W*"]), "policy"),
+        (lambda s: s["predicate"].update(notRead=["Wine/9"]), "notRead"),
+        (lambda s: s["predicate"].update(slsaResult="LEVEL_3"), "slsaResult"),
+        (lambda s: s["predicate"]["verifier"].update(id="urn:somebody-else"), "verifier"),
+        (lambda s: s["subject"].append(s["subject"][-1]), "subject"),
+        (lambda s: s["subject"].reverse(), "subject"),
+        (lambda s: s.update(more="x"), "more"),
+    ],
+)
+def test_a_statement_that_says_anything_else(
+    stamped: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    _must_not_hold(_rewritten(stamped, tmp_path / "said.zip", _statement_with(change)), f"do not agree on: {said}")
+
+
+def test_a_key_given_twice_and_entries_in_another_order(stamped: Path, tmp_path: Path) -> None:
+    def twice(name: str, content: bytes) -> bytes | None:
+        return content.replace(b'"_type"', b'"_type": "x",\n  "_type"') if name == "statement.json" else content
+
+    def reordered(name: str, content: bytes) -> bytes | None:
+        return b"".join(reversed(content.splitlines(keepends=True))) if name == "ledger.jsonl" else content
+
+    for number, change in enumerate((twice, reordered)):
+        _must_not_hold(_rewritten(stamped, tmp_path / f"{number}.zip", change), "")
+
+
+def _symlink(archive: zipfile.ZipFile) -> None:
+    info = zipfile.ZipInfo("listings/sha256-" + "0" * 64 + ".sha256")
+    info.create_system, info.external_attr = 3, 0o120777 << 16
+    archive.writestr(info, "/etc/passwd")
+
+
+TRICKS: dict[str, tuple[Callable[[zipfile.ZipFile], None], str]] = {
+    "twice": (lambda archive: archive.writestr("audit.json", "{}"), "holds 'audit.json' twice"),
+    "link": (_symlink, "is no plain file"),
+    "bzip2": (
+        lambda archive: archive.writestr(f"manifests/sha256-{'0' * 64}.txt", "x", zipfile.ZIP_BZIP2),
+        "compressed in a way that no pack is",
+    ),
+    "bomb": (
+        lambda archive: archive.writestr(f"manifests/sha256-{'0' * 64}.txt", b"0" * 2**25, zipfile.ZIP_DEFLATED),
+        "unfolds into more than a pack can hold",
+    ),
+    "comment": (lambda archive: setattr(archive, "comment", b"PK"), "something behind its files"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("trick", TRICKS)
+def test_tricks_of_zip_files(stamped: Path, tmp_path: Path, trick: str) -> None:
+    change, said = TRICKS[trick]
+    hostile = _rewritten(stamped, tmp_path / "hostile.zip", lambda _, data: data)
+    with zipfile.ZipFile(hostile, "a") as archive:
+        change(archive)
+    _must_not_hold(hostile, said)
+
+
+def test_something_before_and_between_the_files(stamped: Path, tmp_path: Path) -> None:
+    """A reader that goes from the beginning sees another file there than one that begins at the end."""
+    before = tmp_path / "before.zip"
+    with zipfile.ZipFile(before, "w") as archive:
+        archive.writestr("audit.json", "{}")
+    before.write_bytes(before.read_bytes() + stamped.read_bytes())
+    between = tmp_path / "between.zip"
+    with zipfile.ZipFile(stamped) as old, zipfile.ZipFile(between, "w") as new:
+        for number, info in enumerate(old.infolist()):
+            new.writestr(info.filename, old.read(info))
+            if number == 2:
+                new.fp.write(b"PK\3\4 and more")  # type: ignore[union-attr]
+                new.start_dir = new.fp.tell()  # type: ignore[union-attr]
+    for pack in (before, between):
+        _must_not_hold(pack, "something before or between its files")
 
 
 @pytest.mark.parametrize("name", ["../outside.txt", "/etc/passwd", "listings/../../x", "C:\\x", "manifests/x"])

@@ -7,10 +7,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
 
 import pytest
-import tenacity.nap
 from support import damage, faults
 from support.auditing import Audited, Auditor
 from support.faulty_proxy import DOWNLOADS, LISTINGS, Exchange, Fault, FaultyProxy, Response, faulty_proxy
@@ -98,7 +97,7 @@ def versions(mlflow_a: MlflowServer) -> Versions:
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """The product's pauses between its tries are not waited for; how often it tries stays."""
-    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.setattr("registry_audit.net.retry.FIRST_PAUSE_SECONDS", 0)
 
 
 @pytest.fixture(params=["separate", "shared"])

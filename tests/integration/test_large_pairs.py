@@ -3,10 +3,8 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-import tenacity.nap
 from support import faults
 from support.auditing import Auditor
 from support.faulty_proxy import Fault, FaultyProxy
@@ -81,7 +79,7 @@ def test_one_of_two_is_damaged(server: MlflowServer, audit: Auditor, damage: Cal
 
 @pytest.fixture
 def behind_proxy(mlflow_a: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> Registered:
-    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.setattr("registry_audit.net.retry.FIRST_PAUSE_SECONDS", 0)
     return with_large_file(mlflow_a)
 
 

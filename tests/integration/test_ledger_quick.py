@@ -1,5 +1,6 @@
 """`--quick` on a store whose listing tells changes: no bytes are read, and no overwrite is missed."""
 
+import json
 import os
 from pathlib import Path
 
@@ -110,7 +111,9 @@ def _back_date(ledger: str, day: str) -> None:
         entries = list(reader.all_entries())
     aged: list[Entry] = []
     for entry in entries:
-        body = {key: value for key, value in entry.fields.items() if key != "baselines"}  # stated of other entries
+        body = {
+            key: value for key, value in json.loads(entry.body).items() if key != "baselines"
+        }  # stated of other entries
         if "storages" in body:
             body["storages"] = [[*storage[:3], f"{day}T00:00:00Z"] for storage in body["storages"]]
         draft = Draft(Kind(entry.kind), entry.registry, entry.name, entry.version, entry.audit_id, body)

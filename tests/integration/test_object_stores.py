@@ -12,11 +12,9 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import tenacity.nap
 from support import faults
 from support.clouds import AzureCloud, Cloud, GcsCloud, S3Cloud, azurite, fake_gcs, seaweedfs
 from support.faulty_proxy import Exchange, FaultyProxy, Response, faulty_proxy
@@ -27,9 +25,9 @@ from registry_audit.audit.reading import read_all, read_pair
 from registry_audit.errors import CouldNotVerify, Stopped, UsageError
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import Listing
-from registry_audit.registry.politeness import Politeness
+from registry_audit.net.throttle import Throttle
+from registry_audit.net.transfers import Transfers
 from registry_audit.registry.storage import storage_identity
-from registry_audit.registry.transfers import Transfers
 from registry_audit.stores.clouds import bucket_of
 from registry_audit.stores.objects import ObjectStore
 
@@ -37,9 +35,9 @@ LARGE = (5 << 20) + 12_345
 FILES = {"MLmodel": b"flavors: {}", "empty": b""} | {f"data/{n}": bytes([n]) * n for n in range(1, 10)}
 
 
-def open_at(uri: str, politeness: Politeness | None = None) -> ObjectStore:
+def open_at(uri: str, throttle: Throttle | None = None) -> ObjectStore:
     identity = storage_identity(uri, "sqlite://")
-    return ObjectStore(bucket_of(identity), identity, Transfers(politeness))
+    return ObjectStore(bucket_of(identity), identity, Transfers(throttle))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +48,13 @@ class Model:
     proxy: FaultyProxy
     home: str
     files: dict[str, bytes]
+    by_obstore: bool = False
 
     def put(self, path: str, content: bytes, *, encoding: str | None = None) -> None:
         self.cloud.put(f"{self.home}/models/a/{path}", content, encoding=encoding)
 
-    def store(self, politeness: Politeness | None = None, key: str = "models/a") -> ObjectStore:
-        return open_at(self.cloud.uri(f"{self.home}/{key}"), politeness)
+    def store(self, throttle: Throttle | None = None, key: str = "models/a") -> ObjectStore:
+        return open_at(self.cloud.uri(f"{self.home}/{key}"), throttle)
 
     def read(self, listing: Listing | None = None) -> Reading:
         store = self.store()
@@ -86,9 +85,16 @@ def clouds(tmp_path_factory: pytest.TempPathFactory, s3_endpoint: S3Endpoint) ->
         yield cloud
 
 
-@pytest.fixture(params=["moto", "seaweedfs", "gcs", "azure"])
-def cloud(request: pytest.FixtureRequest, clouds: Callable[[str], Cloud]) -> Cloud:
-    return clouds(request.param)
+BY_OBSTORE = " by obstore"
+
+
+@pytest.fixture(params=["moto", f"moto{BY_OBSTORE}", "seaweedfs", "gcs", "azure", f"azure{BY_OBSTORE}"])
+def cloud(request: pytest.FixtureRequest, clouds: Callable[[str], Cloud], monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """Read as any endpoint is read that is not the cloud's own, or by obstore, as at the cloud's own (gcs: public)."""
+    if request.param.endswith(BY_OBSTORE):
+        for module in ("s3", "azure"):
+            monkeypatch.setattr(f"registry_audit.stores.{module}.may_hold_credentials", lambda endpoint: True)
+    return clouds(request.param.removesuffix(BY_OBSTORE))
 
 
 @pytest.fixture
@@ -100,9 +106,9 @@ def proxy(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy
 
 
 @pytest.fixture
-def model(cloud: Cloud, proxy: FaultyProxy) -> Model:
+def model(request: pytest.FixtureRequest, cloud: Cloud, proxy: FaultyProxy) -> Model:
     files = FILES | {"data/weights": secrets.token_bytes(LARGE)}
-    model = Model(cloud, proxy, secrets.token_hex(6), dict(files))
+    model = Model(cloud, proxy, secrets.token_hex(6), dict(files), BY_OBSTORE in request.node.name)
     for path, content in files.items():
         model.put(path, content)
     return model
@@ -110,7 +116,7 @@ def model(cloud: Cloud, proxy: FaultyProxy) -> Model:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.setattr("registry_audit.net.retry.FIRST_PAUSE_SECONDS", 0)
     monkeypatch.setattr("registry_audit.stores.objects._REFUSED_SECONDS", 0.01)
 
 
@@ -270,8 +276,8 @@ def test_a_server_that_ignores_conditions(model: Model, path: str) -> None:
         exchange.send(exchange.forward())
 
     model.proxy.fault(unconditionally, path=route(path))
-    # Azure's signature is over the condition too: without it the request is refused.
-    rule = "RA009" if isinstance(model.cloud, AzureCloud) else "RA008"
+    # The signature of an Azure key is over the condition too: without it the request is refused.
+    rule = "RA009" if isinstance(model.cloud, AzureCloud) and model.by_obstore else "RA008"
     assert problems(model.read(listing)) == [(rule, path)]
 
 
@@ -383,6 +389,27 @@ def test_a_listing_that_is_not_given_to_its_end(model: Model, tokens: list[str |
     assert rule.hits < 10
 
 
+def test_a_page_without_end(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of it is more than a server may say, and it would fill the memory."""
+    monkeypatch.setattr("registry_audit.net.http._MAX_ANSWER_BYTES", 1 << 20)
+    sent, ended = list[int](), threading.Event()
+
+    def endless(exchange: Exchange) -> None:
+        exchange.send_head(exchange.forward(), ("Transfer-Encoding", "chunked"))
+        try:
+            while not exchange.proxy.closing.is_set() and len(sent) < 10_000:
+                exchange.send_chunk(b" " * (1 << 16))
+                sent.append(1 << 16)
+        finally:
+            ended.set()
+
+    model.proxy.fault(endless, path=model.cloud.listings)
+    with pytest.raises(CouldNotVerify, match="longer than"):
+        model.store().listing(Limits())
+    assert ended.wait(20)
+    assert sum(sent) < 64 << 20
+
+
 def test_a_listing_of_what_was_not_asked_for(model: Model) -> None:
     page = Response(200, model.cloud.empty_page("elsewhere/a", token="t"), (("Content-Type", "application/xml"),))
     model.proxy.fault(lambda exchange: exchange.send(page), path=model.cloud.listings)
@@ -443,6 +470,48 @@ def test_stopping_ends_a_read_that_hangs(model: Model, when: str) -> None:
     assert not thread.is_alive()
     assert time.monotonic() - started < 5
     assert [type(error) for error in ended] == [Stopped]
+
+
+@pytest.mark.parametrize("what", ["a listing", "a small body", "a large body", "a body of the SDK"])
+def test_a_store_that_drips_is_given_up(model: Model, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    monkeypatch.setattr("registry_audit.net.throttle._SECONDS_TO_ARRIVE", 0.2)
+    monkeypatch.setattr("registry_audit.net.throttle._LEAST_BYTES_PER_SECOND", 4 << 20)
+    if what == "a body of the SDK":
+        monkeypatch.setattr("registry_audit.stores.objects.carries", lambda key: False)
+    listing, store = model.store().listing(Limits()), model.store()
+
+    def drip(exchange: Exchange) -> None:
+        response = exchange.forward()
+        exchange.send_head(response, ("Content-Length", str(len(response.body))))
+        for byte in response.body:
+            exchange.write(bytes([byte]))
+            if exchange.proxy.closing.wait(0.05):
+                return
+
+    file = {"a small body": "MLmodel", "a listing": None}.get(what, "data/weights")
+    model.proxy.fault(drip, path=route(file) if file else model.cloud.listings)
+    over, began = threading.Event(), time.monotonic()
+
+    def look() -> None:
+        while not over.wait(0.05):
+            store.transfers.throttle.break_off()
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        if file is None:
+            with pytest.raises(CouldNotVerify, match="bytes per second"):
+                store.listing(Limits())
+        else:
+            reading = read_all(store, listing, "sha256", pulse=lambda count: None)
+            assert problems(reading) == [("RA009", file)]
+            assert "bytes per second" in reading.problems[0].message
+            assert len(reading.entries) == len(listing.files) - 1
+        assert time.monotonic() - began < 30
+    finally:
+        over.set()
+        looking.join()
+        store.transfers.stop()
 
 
 @pytest.mark.parametrize("variable", ["MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])

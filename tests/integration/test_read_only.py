@@ -1,90 +1,35 @@
 """No command writes to a registry, its storage or the working directory: everything is the same afterwards."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import yaml
-from support.databases import everything_in
-from support.mariadb import mariadb_database
-from support.postgres import postgres_database
-from support.registry import Registry
-from support.servers import MlflowServer, database_store, mlflow_server, sqlite_store
+from support.places import PLACES, Place, assert_nothing_left, hostile_surroundings, place_of
 
 from registry_audit.cli import boundary
 from registry_audit.cli.main import registry_audit
 
-PLACES = [
-    "sqlite",
-    pytest.param("postgres", marks=pytest.mark.postgres),
-    "mariadb",
-    "file-store",
-    "server",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A registry with two models, one of them damaged, and everything that belongs to it."""
-
-    server: MlflowServer
-    directory: Path
-
-    def snapshot(self) -> dict[str, object]:
-        """Every file and directory with its bytes and times, and every table with its rows and its schema."""
-        found: dict[str, object] = {}
-        for path in sorted(self.directory.rglob("*")):
-            if path == self.server.log:
-                continue
-            status = path.lstat()
-            what = sha256(path.read_bytes()).hexdigest() if path.is_file() else "directory"
-            found[str(path)] = (what, status.st_mode, status.st_mtime_ns)
-        if "://" in self.server.db_uri:
-            found["database"] = everything_in(self.server.db_uri)
-        return found
+CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    directory = tmp_path / "registry"
-    directory.mkdir()
-    with ExitStack() as stack:
-        match request.param:
-            case "sqlite":
-                server = sqlite_store(directory)
-            case "postgres":
-                server = database_store(directory, stack.enter_context(postgres_database()))
-            case "mariadb":
-                server = database_store(directory, stack.enter_context(mariadb_database()))
-            case "file-store":
-                monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-                server = database_store(directory, str(directory / "mlruns"))
-            case _:
-                server = stack.enter_context(mlflow_server(directory))
-        registry = Registry(server)
-        registry.add("whole")
-        damaged = registry.add("damaged")
-        with server.artifacts.edit(damaged.reg_location) as model:
-            (model / "MLmodel").unlink()
-        yield Place(server, directory)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    with place_of(request.param, tmp_path / "registry") as place:
+        yield place
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the auditor may write; its working directory must stay empty."""
-    (tmp_path / "working-directory").mkdir()
-    monkeypatch.chdir(tmp_path / "working-directory")
-    monkeypatch.setenv("REGISTRY_AUDIT_HOME", str(tmp_path / "remembered"))
-    # Addresses of the process that nobody asked for: MLflow would make a registry there.
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-        monkeypatch.setenv(name, f"sqlite:///{tmp_path / 'working-directory' / 'nobody-asked.db'}")
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """Where the auditor may write."""
     own = tmp_path / "own"
     own.mkdir()
-    return own
+    with hostile_surroundings(tmp_path):
+        yield own
 
 
 def commands(uri: str, own: Path) -> list[tuple[str, ...]]:
@@ -93,10 +38,12 @@ def commands(uri: str, own: Path) -> list[tuple[str, ...]]:
     ledger = ("--ledger", f"sqlite:///{own / 'ledger.db'}")
     config = own / "compare.yaml"
     servers = {
-        f"tracking_server_{n}": {"host": uri, "registry_uri": uri, "model": name, "version_or_stage": "1"}
+        f"tracking_server_{n}": {"host": uri, "model": name, "version_or_stage": "1"}
         for n, name in enumerate(("whole", "damaged"), 1)
     }
     config.write_text(yaml.safe_dump(servers), encoding="utf-8")
+    both = own / "migration.yaml"
+    both.write_text(yaml.safe_dump({"source": {"host": uri}, "target": {"host": uri}}), encoding="utf-8")
     report = own / "report"
     return [
         ("audit", *at, *ledger, "--accept-new", "--report-dir", str(report)),
@@ -105,9 +52,11 @@ def commands(uri: str, own: Path) -> list[tuple[str, ...]]:
         ("audit", *at, "--ledger", "none", "--filter", "name = 'whole'", "--format", "json"),
         ("check", *at, "--model", "whole", "--version-or-stage", "latest", "--download-dir", str(own / "kept")),
         ("check", *at, "--model", "damaged", "--version-or-stage", "1", "--report-file", str(own / "check.json")),
-        ("compare", "--config-file", str(config), "--download-dir", str(own / "compared")),
+        ("compare", "--config-file", str(config), "--download-dir", str(own / "compared"), *ledger),
+        ("compare-registries", "--config-file", str(both), "--report-dir", str(own / "migration")),
         ("baseline", "accept", "whole/1", "--reason", "looked at", *at, *ledger),
         ("baseline", "accept", "damaged/1", "--reason", "looked at", "--despite", "RA003", "--dry-run", *at, *ledger),
+        ("pull", "whole/1", "--output", str(own / "pulled"), *at, *ledger),
         ("baseline", "list", *at, *ledger),
         ("baseline", "show", "whole/1", *at, *ledger),
         ("baseline", "history", "whole/1", *at, *ledger),
@@ -125,9 +74,12 @@ def commands(uri: str, own: Path) -> list[tuple[str, ...]]:
             *ledger,
         ),
         ("baseline", "registries", *ledger),
+        ("baseline", "name-registry", uri, "--name", "a name", *ledger),
+        ("baseline", "export", *ledger),
         ("baseline", "verify", *ledger),
         ("doctor", *at, *ledger),
         ("report", str(report / "audit.json"), "--format", "text"),
+        ("evidence", str(report / "audit.json"), "-o", str(own / "pack.zip"), *ledger),
     ]
 
 
@@ -138,8 +90,7 @@ def test_no_command_changes_anything(place: Place, elsewhere: Path, tmp_path: Pa
         status = boundary.run(registry_audit, "registry-audit", list(command))
         assert status in ((0, 1, 3) if "damaged/1" in command or command[0] != "baseline" else (0,)), command
         assert place.snapshot() == before, command
-        left = [path.name for path in (tmp_path / "working-directory").iterdir()]
-        assert left == [], command
+        assert_nothing_left(tmp_path)
     rows = json.loads((elsewhere / "report" / "audit.json").read_text(encoding="utf-8"))["versions"]
     assert {row["name"]: row["verdict"] for row in rows} == {"damaged": "unverifiable", "whole": "same_storage"}
 
@@ -153,9 +104,38 @@ def test_nothing_is_made_where_nothing_was(
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     uri = make(elsewhere / "not-there")
     before = place.snapshot()
-    for command in commands(uri, elsewhere)[:7]:
+    for command in commands(uri, elsewhere)[:8]:
         assert boundary.run(registry_audit, "registry-audit", list(command)) == 2, command
     both = ("audit", "--tracking-uri", place.server.uri, "--registry-uri", uri, "--ledger", "none")
     assert boundary.run(registry_audit, "registry-audit", list(both)) == 2
     assert not (elsewhere / "not-there").exists()
     assert place.snapshot() == before
+
+
+def test_importing_writes_nothing(tmp_path: Path) -> None:
+    """Every module, in a process of its own whose home and working directory are empty."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    own = {"HOME": str(home), "PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONDONTWRITEBYTECODE": "1"}
+    for directory in (home, here):
+        directory.mkdir()
+    program = (
+        "import importlib, pkgutil, sys\n"
+        "for package in ('registry_audit', 'tasks', 'flows'):\n"
+        "    found = importlib.import_module(package)\n"
+        "    for module in pkgutil.walk_packages(found.__path__, f'{package}.'):\n"
+        "        if not module.name.endswith('__main__') and '.migrations' not in module.name:\n"
+        "            importlib.import_module(module.name)\n"
+        "print(len([name for name in sys.modules if name.startswith(('registry_audit.', 'tasks.', 'flows.'))]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=here,
+        env={**os.environ, **own, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 200
+    assert sorted(path.name for directory in (home, here) for path in directory.rglob("*")) == []

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +27,7 @@ from prefect.settings import (
     temporary_settings,
 )
 from requests.adapters import HTTPAdapter
-from support.processes import free_port, server_process
+from support.processes import free_port, server_process, wait_until
 from support.registry import Registry
 from support.servers import MlflowServer
 from urllib3.util import Retry
@@ -57,6 +58,10 @@ class PrefectServer:
     @property
     def environment(self) -> dict[str, str]:
         return {"PREFECT_API_URL": self.api_url, "PREFECT_HOME": str(self.home)}
+
+    @property
+    def ui_url(self) -> str:
+        return self.api_url.removesuffix("/api")
 
     def ask(self, method: str, route: str, body: Any = None) -> requests.Response:
         """Asks again for a while when it says 503: its SQLite is busy, and nothing was done."""
@@ -183,7 +188,7 @@ def own_server(directory: Path, port: int) -> Iterator[PrefectServer]:
         [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
         log=directory / f"server-{uuid.uuid4().hex}.log",
         ready=lambda: _is_healthy(found),
-        environment=inherited | settings | {"PREFECT_HOME": str(found.home)},
+        environment=inherited | settings | {"PREFECT_HOME": str(found.home), "PREFECT_UI_URL": found.ui_url},
         directory=directory,
         timeout_seconds=150,
     ):
@@ -211,6 +216,70 @@ def run_flow(prefect_server: PrefectServer, tmp_path: Path, monkeypatch: pytest.
         return FlowRun(prefect_server, str(state.state_details.flow_run_id), state)
 
     return run
+
+
+@dataclass(frozen=True, slots=True)
+class Approver:
+    """Runs `accept-baseline` here, and gives the approval that it waits for."""
+
+    run_flow: RunFlow
+    server: PrefectServer
+
+    def __call__(self, flow: Flow[..., Any], answer: Callable[[str], None] | None = None, **parameters: Any) -> FlowRun:
+        """
+        Args:
+            answer: what is done with the run of this id once it waits, in place of approving it.
+        """
+        failed: list[Exception] = []
+
+        def give_answer() -> None:
+            run_id = paused_run(self.server)
+            try:
+                (answer or self.approve)(run_id)
+            except Exception as error:
+                failed.append(error)
+                resume(self.server, run_id, name="nobody", reason="the test failed", versions=[])
+
+        answering = threading.Thread(target=give_answer)
+        answering.start()
+        try:
+            return self.run_flow(flow, **parameters)
+        finally:
+            answering.join(timeout=SECONDS)
+            if failed:
+                raise failed[0]
+
+    def approve(self, run_id: str) -> None:
+        assert resume(self.server, run_id, name="bob", reason="looked at it") == "ACCEPT"
+
+
+def paused_run(server: PrefectServer) -> str:
+    """The id of the run that waits for an approval, once there is one and it has its form."""
+    found: list[dict[str, Any]] = []
+
+    def waits() -> bool:
+        found[:] = server.post("flow_runs/filter", flow_runs={"state": {"type": {"any_": ["PAUSED"]}}})
+        return bool(found) and bool(_form(server, found[0]["id"]))
+
+    wait_until(waits, timeout_seconds=SECONDS, what="no run waits for an approval")
+    return str(found[0]["id"])
+
+
+def _form(server: PrefectServer, run_id: str) -> list[dict[str, Any]]:
+    return list(server.post(f"flow_runs/{run_id}/input/filter", prefix="", limit=10))
+
+
+def resume(server: PrefectServer, run_id: str, **given: object) -> str:
+    """What the server says to an answer to the form, with the form's own versions where none are given."""
+    (schema,) = [json.loads(row["value"]) for row in _form(server, run_id) if row["key"].endswith("-schema")]
+    answer = {"versions": schema["properties"]["versions"]["default"]} | given
+    return str(server.post(f"flow_runs/{run_id}/resume", run_input=answer)["status"])
+
+
+@pytest.fixture
+def approved_run(run_flow: RunFlow, prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch) -> Approver:
+    monkeypatch.setattr("flows.accept_baseline._LOOK_EVERY_SECONDS", 0.2)
+    return Approver(run_flow, prefect_server)
 
 
 @pytest.fixture
@@ -275,7 +344,7 @@ def deployed(prefect_server: PrefectServer) -> PrefectServer:
 
 
 @contextmanager
-def worker_of(program: Program, log: Path, **environment: str) -> Iterator[None]:
+def worker_of(program: Program, log: Path, **environment: str) -> "Iterator[subprocess.Popen[bytes]]":
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -286,7 +355,7 @@ def worker_of(program: Program, log: Path, **environment: str) -> Iterator[None]
             stderr=output,
         )
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(timeout=30)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
 from support import damage, faults
 from support.faulty_proxy import FaultyProxy
 from support.registry import Registered, Registry
@@ -14,7 +15,7 @@ from flows.audit_registry import audit_registry
 from registry_audit.audit.session import Session
 from registry_audit.audit.steps import compare_version, must_resolve
 from registry_audit.errors import Transient
-from registry_audit.patience import ATTEMPTS
+from registry_audit.net.retry import tries
 from registry_audit.registry.version import RegisteredVersion
 from tasks import artifacts as product_artifacts
 
@@ -172,7 +173,7 @@ def test_a_transient_error_while_resolving_is_retried(
     run_flow: RunFlow, mlflow_a: MlflowServer, proxy_a: FaultyProxy, tmp_path: Path
 ) -> None:
     version = Registry(mlflow_a).add()
-    until_the_task_gives_up = 3 * ATTEMPTS  # MLflow's tries of a request, and the library's of the question
+    until_the_task_gives_up = tries()
     rule = proxy_a.fault(faults.status(503), path=RESOLUTIONS, times=until_the_task_gives_up)
     run = run_flow(
         audit_registry, tracking_uri=proxy_a.uri, models=[version.name], ledger="none", report_dir=str(tmp_path)
@@ -265,7 +266,7 @@ def test_an_artifact_that_cannot_be_written_does_not_cost_the_audit(
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("too large")
 
-    monkeypatch.setattr(product_artifacts, "create_markdown_artifact", refuse)
+    monkeypatch.setattr(SyncPrefectClient, "create_artifact", refuse)
     run = _audit(run_flow, registry, registry.add(separate=True))
     assert run.ended_as == ("COMPLETED", "Completed")
     assert "the artifact for the summary could not be written" in run.log

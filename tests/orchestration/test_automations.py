@@ -1,6 +1,8 @@
 """deployments/automations.yaml on a real Prefect server: what a person is told, and what not."""
 
 import json
+import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -9,15 +11,18 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.events.schemas.automations import AutomationCore
+from support import faults
+from support.faulty_proxy import DOWNLOADS, FaultyProxy
 from support.listening import Listener, listener
 from support.processes import wait_until
 from support.registry import Registry
-from support.servers import sqlite_store
+from support.servers import MlflowServer, sqlite_store
 
 from deployments import install_automations
 from flows.audit_registry import audit_registry
 
-from .conftest import PrefectServer, Program, RunFlow
+from .conftest import Ended, FlowRun, PrefectServer, Program, RunFlow, processes_of, worker_of
+from .test_submit import INCOMPLETE, Terminal
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +41,7 @@ def installed(prefect_server: PrefectServer, sink: Listener) -> Iterator[Program
     program = Program(prefect_server.environment | {"REGISTRY_AUDIT_ALERTS_URL": sink.url + SECRET_PATH})
     done = program(INSTALL)
     assert done.exit_status == 0, done.stderr
-    assert done.stdout.count("created") == 3
+    assert done.stdout.count("created") == 4
     yield program
     for automation in _automations(prefect_server):
         prefect_server.delete(f"automations/{automation['id']}")
@@ -59,9 +64,9 @@ def _wait_for(sink: Listener, text: str) -> str:
 
 def test_installing_again_changes_nothing(prefect_server: PrefectServer, installed: Program) -> None:
     before = _automations(prefect_server)
-    assert len(before) == 3
+    assert len(before) == 4
     again = installed(INSTALL)
-    assert again.stdout.count("unchanged") == 3, again.stdout
+    assert again.stdout.count("unchanged") == 4, again.stdout
     assert sorted(_automations(prefect_server), key=str) == sorted(before, key=str)
 
 
@@ -77,6 +82,7 @@ def test_other_days_are_an_update_and_what_was_switched_off_stays_so(
     assert [trigger["within"] for trigger in changed["trigger"]["triggers"]] == [15 * 86_400] * 2
     assert "15 days" in changed["actions"][0]["subject"]
     prefect_server.patch(route, enabled=True)
+    installed(INSTALL)
 
 
 def test_the_url_is_kept_as_a_secret(prefect_server: PrefectServer, installed: Program) -> None:
@@ -96,7 +102,7 @@ def test_new_findings_and_incomplete_audits_are_told_known_findings_are_not(
     registry.client.delete_run(version.run_id)
     run_flow(audit_registry, **asked)
     told = _wait_for(sink, version.name[-8:])
-    assert told.startswith(f"Registry audit: 1 new findings in {registry.server.uri}")
+    assert told.startswith(f"Registry audit: 1 new finding in {registry.server.uri}")
     assert "high RA004" in told
     assert "&lt;!channel>" in told
 
@@ -115,7 +121,7 @@ def test_absence_of_a_full_audit_is_told(
     registry.add()
     with get_client(sync_client=True) as client:
         block = client.read_block_document_by_name(install_automations.OWN_BLOCK, "custom-webhook")
-        product = list(install_automations.automations(block.id, timedelta(seconds=10)))[-1]
+        product = list(install_automations.automations(block.id, timedelta(seconds=10)))[2]
         found = product.model_copy(update={"name": "Registry audit: no full audit, in a hurry"})
         assert isinstance(found, AutomationCore)
         in_a_hurry = client.create_automation(found)
@@ -127,3 +133,36 @@ def test_absence_of_a_full_audit_is_told(
         assert registry.server.uri in _wait_for(sink, f"({registry.server.uri})")
     finally:
         prefect_server.delete(f"automations/{in_a_hurry}")  # the other tests count those of the product
+
+
+def test_a_run_whose_machine_died_is_crashed_told_and_followed_no_longer(
+    deployed: PrefectServer,
+    installed: Program,
+    sink: Listener,
+    mlflow_a: MlflowServer,
+    proxy_a: FaultyProxy,
+    program: Program,
+    tmp_path: Path,
+) -> None:
+    version, never = Registry(mlflow_a).add(), threading.Event()
+    hanging = proxy_a.fault(faults.slow(release=never), path=DOWNLOADS)
+    terminal, ended = Terminal(tmp_path, deployed.environment), list[Ended]()
+    audit = ("audit", "--submit", "--model", version.name, "--tracking-uri", proxy_a.uri, "--ledger", "none")
+    follower = threading.Thread(target=lambda: ended.append(terminal(*audit, seconds=240)))
+    with worker_of(program, tmp_path / "log", PREFECT_FLOWS_HEARTBEAT_FREQUENCY="30") as worker:
+        follower.start()
+        wait_until(lambda: hanging.hits > 0, timeout_seconds=120, what="no download began")
+        (run,) = deployed.post("flow_runs/filter", flow_runs={"state": {"name": {"any_": ["Running"]}}})
+        worker.kill()
+        for process in processes_of(run["id"]):
+            process.kill()
+        killed = time.monotonic()
+    never.set()
+    follower.join(timeout=240)
+    assert time.monotonic() - killed < 130
+    assert FlowRun(deployed, run["id"]).ended_as == ("CRASHED", "Crashed")
+    assert ended[0].exit_status == INCOMPLETE
+    assert "sends no heartbeats any more" in ended[0].stderr
+    told = _wait_for(sink, "ended as Crashed")
+    assert run["name"] in told
+    assert told.endswith(f"{deployed.ui_url}/runs/flow-run/{run['id']}")

@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 from prefect.blocks.system import Secret
 from prefect.variables import Variable
+from support.faulty_proxy import faulty_proxy
 from support.postgres import postgres_database
 from support.registry import Registry
 from support.servers import MlflowServer
 
 from flows.audit_registry import audit_registry
 from flows.check_model_version import check_model_version
+from flows.compare_model_versions import compare_model_versions
+from flows.compare_registries import compare_registries
 from tasks import configured
 from tasks.configured import LEDGER, TRACKING_URI, configured_uri
 
@@ -136,3 +139,25 @@ def test_what_this_process_was_told_of_itself_wins_and_a_new_password_counts(mon
     configured.sign_in()
     assert configured._from_blocks == {"MLFLOW_TRACKING_TOKEN": "second"}
     assert configured_uri(TRACKING_URI) is None
+
+
+def test_a_block_signs_in_to_the_server_that_is_configured_and_not_to_the_one_it_is_compared_with(
+    run_flow: RunFlow, mlflow_a: MlflowServer
+) -> None:
+    version = Registry(mlflow_a).add(separate=True)
+    secret("registry-audit-tracking-token", "t0ken-of-the-block")
+    with faulty_proxy(mlflow_a.uri) as ours, faulty_proxy(mlflow_a.uri) as other:
+        Variable.set("registry_audit_tracking_uri", ours.uri)
+        named = {"model": version.name, "version_or_stage": "1"}
+        servers = {f"tracking_server_{n}": {"host": each.uri, **named} for n, each in enumerate((other, ours), 1)}
+        run = run_flow(compare_model_versions, ledger="none", **servers)
+        assert run.ended_as == ("COMPLETED", "Completed")
+        told = [{request.headers.get("Authorization") for request in each.requests} for each in (ours, other)]
+        assert told == [{"Bearer t0ken-of-the-block"}, {None}]
+        ours.clear()
+        other.clear()
+        sides = {"source": {"host": ours.uri}, "target": {"host": other.uri}}
+        run = run_flow(compare_registries, models=[version.name], **sides)
+        assert run.ended_as == ("COMPLETED", "Completed")
+        told = [{request.headers.get("Authorization") for request in each.requests} for each in (ours, other)]
+        assert told == [{"Bearer t0ken-of-the-block"}, {None}]

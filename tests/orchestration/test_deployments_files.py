@@ -1,6 +1,7 @@
 """The files of deployments/: what can be checked of them without a container engine."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -19,7 +20,9 @@ import pytest
 import requests
 import yaml
 from prefect.flows import load_flow_from_entrypoint
+from prefect.server.api import collections_data
 from prefect.server.schemas.schedules import CronSchedule
+from prefect.utilities.templating import apply_values
 from support.postgres import postgres_database
 from support.processes import free_port, server_process
 
@@ -28,7 +31,7 @@ from registry_audit.config import load_compare_config
 from registry_audit.verdict import STATE_NAMES
 from tasks import artifacts
 
-from .conftest import CHECKOUT
+from .conftest import CHECKOUT, PrefectServer, Program
 
 FOLDER = CHECKOUT / "deployments"
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
@@ -85,12 +88,13 @@ class TestPrefectYaml:
 
 class TestReadme:
     def test_every_link_leads(self) -> None:
-        links = re.findall(r"\]\(([^)#:]+)\)", README)
+        links = re.findall(r"\]\(([^)#:]+)", README)
         assert links
         assert [link for link in links if not (FOLDER / link).exists()] == []
 
     def test_every_variable_is_in_the_table(self) -> None:
-        table = set(re.findall(r"`([A-Z][A-Z_]+)`", README))
+        page = (CHECKOUT / "docs" / "configuring.md").read_text(encoding="utf-8")
+        table = set(re.findall(r"`([A-Z][A-Z_]+)`", page))
         code = "".join(
             path.read_text(encoding="utf-8")
             for package in ("registry_audit", "tasks", "flows")
@@ -105,11 +109,11 @@ class TestReadme:
 
     def test_every_final_state_and_artifact_is_explained(self) -> None:
         assert [name for name in STATE_NAMES.values() if f"| `{name}` |" not in README] == []
-        from flows.accept_baseline import ARTIFACT_KEY
+        from flows.accept_baseline import APPROVAL_KEY, ARTIFACT_KEY
 
         kinds = [f"{artifacts.AUDIT_KEY}-{kind}" for kind in ("summary", "findings", "progress")]
         singles = [f"{key}-" for key in (artifacts.CHECK_KEY, artifacts.COMPARE_KEY)]
-        assert [key for key in (*kinds, *singles, ARTIFACT_KEY) if f"`{key}`" not in README] == []
+        assert [key for key in (*kinds, *singles, APPROVAL_KEY, ARTIFACT_KEY) if f"`{key}`" not in README] == []
 
 
 class TestExamples:
@@ -122,9 +126,23 @@ class TestExamples:
         for line in (FOLDER / "worker.env.example").read_text(encoding="utf-8").splitlines():
             assert not line or line.startswith("# ") or re.fullmatch(r"#?[A-Z_]+=[\w:/.@+-]*", line), line
 
+    def test_workers_send_heartbeats_often_enough_for_the_automation_of_lost_runs(self) -> None:
+        (setting,) = re.findall(
+            r"^PREFECT_FLOWS_HEARTBEAT_FREQUENCY=(\d+)$", (FOLDER / "worker.env.example").read_text(), re.MULTILINE
+        )
+        assert SERVICES["worker"]["environment"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == setting
+        automations = yaml.safe_load((FOLDER / "automations.yaml").read_text(encoding="utf-8"))
+        trigger = automations[-1]["trigger"]
+        assert 2 * int(setting) < trigger["within"] <= 120 - int(setting)
+        ends = {event.rpartition(".")[2] for event in trigger["expect"]}
+        assert set(STATE_NAMES.values()) <= ends
+        flows = {load_flow_from_entrypoint(d["entrypoint"]).name for d in PROJECT["deployments"]}
+        assert set(trigger["match_related"]["prefect.resource.name"]) == flows
+
     def test_the_server_has_the_settings_of_an_embedded_one(self) -> None:
         lines = (FOLDER / "server.env").read_text(encoding="utf-8").splitlines()
         found = dict(line.split("=") for line in lines if not line.startswith("#"))
+        assert found.pop("PREFECT_UI_URL") == "http://127.0.0.1:4200"
         of_a_start_only = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
         assert found == {name: value for name, value in _EMBEDDED_SERVER.items() if name != of_a_start_only}
 
@@ -198,6 +216,8 @@ class TestCompose:
             for value in service.get("environment", {}).values():
                 host = urlsplit(value.replace(PASSWORD, "secret")).hostname
                 assert host in (None, "127.0.0.1", *SERVICES), value
+        pages = SERVICES["prefect-server"]["environment"]["PREFECT_UI_URL"]
+        assert SERVICES["prefect-server"]["environment"]["PREFECT_SERVER_UI_API_URL"] == f"{pages}/api"
 
     def test_every_database_is_created(self) -> None:
         created = re.findall(r"^CREATE DATABASE (\w+);$", (FOLDER / "create-databases.sql").read_text(), re.MULTILINE)
@@ -247,6 +267,57 @@ class TestKubernetes:
         assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
         named = {variable["name"] for variable in pod["containers"][0]["env"]}
         assert not named & {"MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "REGISTRY_AUDIT_LEDGER"}
+
+
+class TestPools:
+    """Base job templates for work pools of a container for each run."""
+
+    TEMPLATES: ClassVar[dict[str, dict[str, Any]]] = {
+        kind: json.loads((FOLDER / f"{kind}-pool.json").read_text(encoding="utf-8"))
+        for kind in ("docker", "kubernetes")
+    }
+
+    @pytest.mark.parametrize("kind", TEMPLATES)
+    def test_it_is_prefects_own_with_other_defaults(self, kind: str) -> None:
+        metadata = Path(collections_data.__path__[0]) / "views" / "aggregate-worker-metadata.json"
+        own = json.loads(metadata.read_text(encoding="utf-8"))[f"prefect-{kind}"][kind][
+            "default_base_job_configuration"
+        ]
+        template = self.TEMPLATES[kind]
+        privileged = {"privileged"} if kind == "docker" else set[str]()
+        assert template["job_configuration"].keys() == own["job_configuration"].keys() - privileged
+        missing = own["variables"]["properties"].keys() - template["variables"]["properties"].keys()
+        assert missing == privileged
+
+    @pytest.mark.parametrize("kind", TEMPLATES)
+    def test_a_server_takes_it(self, prefect_server: PrefectServer, kind: str) -> None:
+        file = str(FOLDER / f"{kind}-pool.json")
+        program = Program(prefect_server.environment)
+        made = program(
+            "-m", "prefect", "work-pool", "create", f"of-{kind}", "--type", kind, "--base-job-template", file
+        )
+        assert made.exit_status == 0, made.stdout + made.stderr
+        assert prefect_server.get(f"work_pools/of-{kind}")["base_job_template"] == self.TEMPLATES[kind]
+
+    def test_the_job_is_one_of_kubernetes_and_as_careful_as_the_worker(self) -> None:
+        template = self.TEMPLATES["kubernetes"]
+        defaults = {name: said.get("default") for name, said in template["variables"]["properties"].items()}
+        given = {name: value for name, value in defaults.items() if value is not None and name != "env"}
+        given |= {"env": [{"name": n, "value": v} for n, v in defaults["env"].items()], "name": "audit", "labels": {}}
+        given |= {"command": ["prefect", "flow-run", "execute"]}
+        job = apply_values(template["job_configuration"]["job_manifest"], given, remove_notset=True)
+        for version in ("1.28", kubernetes_validate.latest_version()):
+            assert kubernetes_validate.validate(job, version, strict=True) is not None
+        pod, worker = job["spec"]["template"]["spec"], TestKubernetes.DOCUMENTS[0]["spec"]["template"]["spec"]
+        assert pod["securityContext"] == worker["securityContext"]
+        assert pod["containers"][0]["securityContext"] == worker["containers"][0]["securityContext"]
+        assert pod["containers"][0]["envFrom"] == worker["containers"][0]["envFrom"]
+        assert pod["automountServiceAccountToken"] is False
+
+    @pytest.mark.parametrize("kind", TEMPLATES)
+    def test_its_runs_say_that_they_live(self, kind: str) -> None:
+        env = self.TEMPLATES[kind]["variables"]["properties"]["env"]["default"]
+        assert env["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
 
 
 class Composed:

@@ -46,9 +46,15 @@ def test_every_parameter_is_described(entrypoint: str) -> None:
 
 def test_every_option_of_an_audit_is_a_parameter() -> None:
     parameters = set(_schema("flows.audit_registry.audit_registry")["properties"])
-    own = {"report_dir", "audit_id", "batch_size", "dask_scheduler", "fan_out"}
+    own = {"registry", "report_dir", "audit_id", "batch_size", "dask_scheduler", "fan_out"}
     assert parameters - set(AuditOptions.model_fields) == own
     assert set(AuditOptions.model_fields) <= parameters
+
+
+def test_what_matters_comes_first_in_the_form() -> None:
+    properties = _schema("flows.audit_registry.audit_registry")["properties"]
+    first = sorted(properties, key=lambda name: properties[name]["position"])[:5]
+    assert first == ["registry", "models", "quick", "accept_new", "fail_on"]
 
 
 def test_every_deployment_is_complete() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from support.processes import free_port, wait_until
 from support.registry import Registry
 
@@ -133,6 +134,7 @@ def test_a_restarted_server_knows_who_has_the_slot(tmp_path: Path) -> None:
                     continue
                 assert not one_at_a_time._Slot(limit, tmp_path / "other", uuid.uuid4())._take(client)
                 assert slot._renew(client)
-                slot.give_back(client)
+                with temporary_settings({PREFECT_API_URL: server.api_url}):
+                    slot.give_back()
                 assert slot._take(client)
     assert LEASE_SECONDS >= 60

@@ -8,8 +8,12 @@ import pytest
 from support import damage
 from support.registry import Registered, Registry
 
+from flows.audit_registry import audit_registry as audit_registry_flow
 from flows.check_model_version import check_model_version
 from flows.compare_model_versions import compare_model_versions
+from registry_audit.api import audit_registry
+from registry_audit.audit.options import AuditOptions
+from registry_audit.printable import markdown
 
 from .conftest import FlowRun, Program, RunFlow
 
@@ -105,6 +109,8 @@ def test_compare_clean(run_flow: RunFlow, registry: Registry) -> None:
     assert compared == {
         f"compare · run models of {one.name}/1 and {two.name}/1",
         f"compare · registry models of {one.name}/1 and {two.name}/1",
+        f"compare · {one.name}/1",
+        f"compare · {two.name}/1",
     }
 
 
@@ -118,12 +124,37 @@ def test_compare_findings_as_the_command_reports_them(
     directory = tmp_path / "downloads"
     run = run_flow(compare_model_versions, **servers, download_dir=str(directory), report_file=str(by_flow))
     assert run.ended_as == ("FAILED", "Findings")
-    assert run.record["state"]["message"] == "run models: equivalent, registry models: mismatch"
+    assert run.record["state"]["message"] == (
+        f"run models: equivalent, registry models: mismatch: {two.name}/1: RA001 run-registry-mismatch: 1 file differs "
+        "between the run model and the registry model: 'model.pkl'; no ledger was used, so nothing was remembered"
+    )
     config = tmp_path / "config.yaml"
     config.write_text(json.dumps(servers), encoding="utf-8")
     options = ("--config-file", str(config), "--download-dir", str(directory), "--report-file", str(by_command))
     assert program("-m", "registry_audit", "compare", *options).exit_status == 1
     assert _json(by_flow) == _json(by_command)
+
+
+def test_both_flows_remember(run_flow: RunFlow, registry: Registry, tmp_path: Path) -> None:
+    """What was accepted shows in the state and on the page; and comparing accepts nothing."""
+    ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
+    one, two = registry.add(seed=1), registry.add(seed=1)
+    accepting = AuditOptions(tracking_uri=registry.server.uri, models=(two.name,), ledger=ledger, accept_new=True)
+    audit_registry(accepting)
+    servers = {"tracking_server_1": _server(registry, one), "tracking_server_2": _server(registry, two)}
+    before = run_flow(compare_model_versions, **servers, ledger=ledger)
+    assert "RA002" not in before.record["state"]["message"]
+    _damage(registry, two)
+    compared = run_flow(compare_model_versions, **servers, ledger=ledger)
+    checked = _check(run_flow, registry, two, ledger=ledger)
+    for run, key in ((compared, "compare-model-versions"), (checked, "check-model-version")):
+        assert run.ended_as == ("FAILED", "Findings")
+        assert f"{two.name}/1: " in run.record["state"]["message"]
+        assert "RA002 content-changed" in run.record["state"]["message"]
+        assert [row["version"] for row in run.table if row["rule"].startswith("RA002")] == [markdown(f"{two.name}/1")]
+        page = run.artifacts[f"{key}-summary"]["data"]
+        assert "The bytes are not what was accepted on" in page.replace("\\", "")
+    assert "No baseline was accepted yet" in compared.artifacts["compare-model-versions-summary"]["data"]
 
 
 @pytest.mark.parametrize(
@@ -158,3 +189,21 @@ def test_nothing_to_compare(run_flow: RunFlow, registry: Registry) -> None:
         compare_reg_models=False,
     )
     assert run.ended_as == ("FAILED", "Refused")
+
+
+@pytest.mark.parametrize("flow", ["check-model-version", "compare-model-versions", "registry-audit"])
+def test_one_storage_says_that_nothing_was_compared(run_flow: RunFlow, registry: Registry, flow: str) -> None:
+    """Also on the page in Prefect, in the list of artifacts and in the state."""
+    version = registry.add()
+    match flow:
+        case "check-model-version":
+            run = _check(run_flow, registry, version)
+        case "compare-model-versions":
+            server = _server(registry, version)
+            run = run_flow(compare_model_versions, tracking_server_1=server, tracking_server_2=server)
+        case _:
+            run = run_flow(audit_registry_flow, tracking_uri=registry.server.uri, models=[version.name], ledger="none")
+    summary = run.artifacts[f"{flow}-summary"]
+    shown = (run.record["state"]["message"], summary["data"].replace("\\", ""), summary["description"])
+    for told in shown[: 2 if flow == "registry-audit" else 3]:
+        assert "nothing was compared" in told.replace("\\", ""), told

@@ -45,7 +45,7 @@ class Terminal:
         no_prefect = "import sys; sys.modules['prefect'] = None; from registry_audit.cli.main import main; main()"
         return [sys.executable, "-c", no_prefect, *arguments]
 
-    def __call__(self, *arguments: str, **more: str) -> Ended:
+    def __call__(self, *arguments: str, seconds: float = SECONDS, **more: str) -> Ended:
         done = subprocess.run(
             self.command(*arguments),
             cwd=self.directory,
@@ -53,7 +53,7 @@ class Terminal:
             capture_output=True,
             text=True,
             check=False,
-            timeout=SECONDS,
+            timeout=seconds,
         )
         assert "Traceback" not in done.stderr, done.stderr
         return Ended(done.returncode, done.stdout, done.stderr)
@@ -214,7 +214,8 @@ class TestAWorkerTakesIt:
         assert incomplete.exit_status == INCOMPLETE, incomplete.stderr
         assert "\nIncomplete: " in incomplete.stderr
 
-    def test_what_only_the_flow_can_know_is_wrong(self, worker: Worker, terminal: Terminal) -> None:
+    def test_what_only_the_flow_can_know_is_wrong(self, worker: Worker, terminal: Terminal, registry: Registry) -> None:
+        registry.add()
         ended = terminal(*AUDIT, "--model", "not-there")
         assert ended.exit_status == USAGE
         assert ended.stdout.startswith("Refused: there is no registered model 'not-there'")
@@ -236,20 +237,28 @@ class TestAWorkerTakesIt:
 
         file = tmp_path / "compare.yaml"
         file.write_text(CONFIG.format(host=uri, model=name, second=2))
-        compared = terminal("compare", "--submit", "--config-file", str(file), "--skip-compare-run-models")
+        named = ("--registry-name", "prod", "--ledger", "none")
+        compared = terminal("compare", "--submit", "--config-file", str(file), "--skip-compare-run-models", *named)
         assert compared.exit_status == FINDINGS, compared.stderr
         given = started_run(deployed, compared).record["parameters"]
         assert given["compare_run_models"] is False
-        assert given["tracking_server_2"] == {"host": uri, "model": name, "version_or_stage": "2"}
+        assert given["ledger"] == "none"
+        assert "no ledger was used, so nothing was remembered" in compared.stderr + compared.stdout
+        assert given["tracking_server_2"] == {
+            "host": uri,
+            "model": name,
+            "version_or_stage": "2",
+            "registry_name": "prod",
+        }
 
         ledger = ("--ledger", f"sqlite:///{tmp_path / 'ledger.db'}")
         assert terminal(*AUDIT, "--model", name, "--accept-new", *ledger).exit_status == CLEAN
+        # Accepting itself is an approval: see `test_accepting`.
         accept = ("baseline", "accept", "--submit", f"{name}/1", "--reason", "as released", *ledger)
         would = terminal(*accept, "--dry-run")
-        assert (would.exit_status, "would accept 1 versions" in would.stdout) == (CLEAN, True), would.stderr
-        accepted = terminal(*accept)
-        assert (accepted.exit_status, "accepted 1 versions" in accepted.stdout) == (CLEAN, True), accepted.stderr
-        assert started_run(deployed, accepted).record["parameters"]["by"].count("@") == 1
+        said = would.stdout + would.stderr
+        assert (would.exit_status, "would accept 1 version;" in said) == (CLEAN, True), said
+        assert started_run(deployed, would).record["parameters"]["by"].count("@") == 1
 
     def test_the_predecessor_s_programs(self, worker: Worker, terminal: Terminal, registry: Registry) -> None:
         version = registry.add(separate=True)

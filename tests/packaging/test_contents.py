@@ -67,4 +67,6 @@ def test_no_path_of_the_building_machine(built, kind: str) -> None:
 def test_the_sdist_carries_no_environment_and_no_cache(built) -> None:
     top = {name.split("/")[1] for name, _ in contents(built.sdist)}
     assert {"registry_audit", "tests", "pyproject.toml", "requirements.lock", "LICENSE"} <= top
-    assert top & {".venv", ".git", ".demo", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache"} == set()
+    assert (
+        top & {".venv", ".git", ".demo", ".hypothesis", ".fuzz", ".mypy_cache", ".pytest_cache", ".ruff_cache"} == set()
+    )

@@ -42,7 +42,7 @@ class Environment:
         program = [sys.executable, "-m", "pip", "--python", self.python, "--disable-pip-version-check", "-qq"]
         subprocess.run([*program, "install", *arguments], check=True, capture_output=True, cwd=self.directory)
 
-    def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, *command: str, seconds: int = SECONDS) -> "subprocess.CompletedProcess[str]":
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
         environment.pop("REGISTRY_AUDIT_LEDGER", None)  # its migrations are part of the wheel too
         environment["REGISTRY_AUDIT_HOME"] = str(self.directory / "home")
@@ -52,7 +52,7 @@ class Environment:
             capture_output=True,
             text=True,
             check=False,
-            timeout=SECONDS,
+            timeout=seconds,
             cwd=self.directory,
             env=environment,
         )
@@ -114,3 +114,36 @@ def test_it_audits_with_the_dependencies_of_the_lock(installed: Environment, mlf
 @pytest.mark.timeout(1800)
 def test_it_audits_when_everything_is_installed_from_the_lock(from_the_lock: Environment, mlflow_local) -> None:
     must_work(from_the_lock, Registry(mlflow_local))
+
+
+def test_a_demo_of_the_flow_says_what_it_needs(installed: Environment) -> None:
+    done = installed.program("demo", "--flow")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr
+        == "registry-audit: --flow needs the checkout and Prefect: run make demo there, or leave out --flow\n"
+    )
+
+
+def must_show_a_demo(done: "subprocess.CompletedProcess[str]") -> None:
+    assert done.returncode == 0, done.stderr
+    told = done.stdout.splitlines()
+    assert len(told) < 30, "it fits on a screen"
+    assert "Act one: all 21 damaged versions of 32 were found, and nothing else." in told
+    finding = told.index("    * Churn/1\tRA002 critical")
+    assert len(told) // 4 < finding < 3 * len(told) // 4, "the finding is in the middle of the screen"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_wheel_shows_itself(installed: Environment) -> None:
+    must_show_a_demo(installed.run(str(installed.scripts / "registry-audit"), "demo", seconds=600))
+    assert (installed.directory / "registry-audit-demo" / "report" / "audit.html").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_one_line_shows_it_without_an_installation(built, installed: Environment) -> None:
+    uv = Path(sys.executable).parent / "uv"
+    line = (str(uv), "tool", "run", "--from", str(built.wheel), "registry-audit", "demo", "--dir", "shown-by-uv")
+    must_show_a_demo(installed.run(*line, seconds=1500))

@@ -34,7 +34,10 @@ def asked_for() -> list[Requirement]:
         *project["dependency-groups"].values(),
         project["build-system"]["requires"],
     ]
-    return [Requirement(text) for group in groups for text in group]
+    found = [Requirement(text) for group in groups for text in group]
+    return [
+        requirement for requirement in found if requirement.name != project["project"]["name"]
+    ]  # an extra of an extra
 
 
 def test_each_line_is_a_package_a_hash_or_a_comment() -> None:

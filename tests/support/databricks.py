@@ -10,7 +10,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +53,10 @@ class Faults:
     direct_files: bool = True  # whether it answers with a file itself, and not with a signed URL only
     models_through_files: bool = True  # whether Unity Catalog reads its models through the Files API
     default_storage: bool = False  # what it says of storage where it does not
+    said_first: dict[str, list[bool]] = field(
+        default_factory=dict
+    )  # of these two, by name: answers before the true one
+    models_on_files: bool = True  # whether the Files API knows the models of Unity Catalog
     without_sizes: bool = False
     sizes: dict[str, int] = field(default_factory=dict)  # listed wrongly, by file name
     bodies: dict[str, bytes] = field(default_factory=dict)  # of files, by name: a 200 with something else
@@ -61,7 +65,11 @@ class Faults:
     pages_of_html: tuple[str, ...] = ()  # paths that a gateway answers with 404 and HTML
     seen_as_empty: tuple[str, ...] = ()  # directories, by the end of their path
     denied: tuple[str, ...] = ()  # models
+    unlisted: bool = True  # whether those are left out of lists, too
     token_refused: bool = False
+    token_refused_from: str | None = None  # the first request whose path holds this, and all that follow
+    hangs: tuple[str, ...] = ()  # paths that are not answered while the stand-in lives
+    aliases_move: dict[str, str] = field(default_factory=dict)  # once they were told: alias to another version
     needs_filter: bool = False  # whether versions are only listed by model
     without_metastore: bool = False
 
@@ -101,8 +109,8 @@ class StandIn:
         self.models: dict[str, list[dict[str, Any]]] = {}  # of the workspace's registry
         self.catalog: dict[str, list[dict[str, Any]]] = {}  # of Unity Catalog
         self.aliases: dict[str, dict[str, str]] = {}
-        self.lent: dict[str, Any] = {}  # the credentials that Unity Catalog lends
-        self.signed: set[str] = set()
+        self.lend: Callable[[], dict[str, Any]] = dict  # the credentials that Unity Catalog lends
+        self.ended = threading.Event()
         self._lock = threading.Lock()
 
     # ---- what it holds
@@ -114,8 +122,13 @@ class StandIn:
         number: int | None = None,
         logged_model: bool = False,
         files: Mapping[str, bytes] | None = None,
+        at: str | None = None,
     ) -> Logged:
-        """A model as a run's artifact, or as a LoggedModel. `number` makes the ids, and so the paths, repeatable."""
+        """A model as a run's artifact, or as a LoggedModel. `number` makes the ids, and so the paths, repeatable.
+
+        Args:
+            at: a place of DBFS or a Volume, without a slash in front; the source is then `dbfs:/` and that.
+        """
         run_id = f"{number or len(self.runs) + 1:032x}"
         base = f"databricks/mlflow-tracking/{EXPERIMENT}"
         self.runs[run_id] = {
@@ -127,6 +140,9 @@ class StandIn:
             "artifact_uri": f"dbfs:/{base}/{run_id}/artifacts",
             "start_time": 1,
         }
+        if at is not None:
+            directory = write_model(self.files / at, seed=seed, run_id=run_id, files=files)
+            return Logged(f"dbfs:/{at}", directory, run_id)
         if not logged_model:
             directory = write_model(
                 self.files / base / run_id / "artifacts/model", seed=seed, run_id=run_id, files=files
@@ -171,7 +187,13 @@ class StandIn:
         return Version(name, number, logged.directory, self.files / place)
 
     def register_in_catalog(
-        self, name: str, logged: Logged | None = None, *, seed: int = 0, alias: str | None = None
+        self,
+        name: str,
+        logged: Logged | None = None,
+        *,
+        seed: int = 0,
+        alias: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Version:
         """In Unity Catalog, under a name of three levels."""
         logged = logged or self.log_model(seed=seed)
@@ -191,6 +213,7 @@ class StandIn:
                 "run_workspace_id": self.workspace_id,
                 "status": "READY",
                 "user_id": "somebody@example.com",
+                "tags": [{"key": key, "value": value} for key, value in (tags or {}).items()],
                 "storage_location": directory.resolve().as_uri() if self.open_source else location,
             }
         )
@@ -219,6 +242,16 @@ class StandIn:
 
     # ---- for the routes
 
+    def says(self, name: str) -> bool:
+        """Of a fault that is a switch, what is said of it now."""
+        before = self.faults.said_first.get(name)
+        with self._lock:
+            return before.pop(0) if before else bool(getattr(self.faults, name))
+
+    def alias_told(self, name: str, alias: str) -> None:
+        if alias in self.faults.aliases_move:
+            self.aliases[name][alias] = self.faults.aliases_move.pop(alias)
+
     def take(self, what: str) -> Any:
         """One of a fault that happens so many times."""
         with self._lock:
@@ -245,6 +278,7 @@ def stand_in(root: Path, *, number: int = 1, open_source: bool = False) -> Itera
     try:
         yield service
     finally:
+        service.ended.set()
         server.shutdown()
         thread.join()
         server.server_close()

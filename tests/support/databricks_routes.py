@@ -52,6 +52,8 @@ def _guard(app: Flask, service: StandIn) -> None:
         body = request.get_json(silent=True) if request.method == "POST" else None
         authorization = request.headers.get("Authorization")
         service.asked.append(Asked(request.method, request.path, dict(request.args), authorization, body))
+        if any(part in request.path for part in service.faults.hangs):
+            service.ended.wait()
         if any(part in request.path for part in service.faults.pages_of_html):
             return Response("<html><title>404</title>gone</html>", 404, content_type="text/html")
         if (refusal := service.take("refusal")) is not None:
@@ -62,11 +64,16 @@ def _guard(app: Flask, service: StandIn) -> None:
             return None
         if service.open_source:
             return None
+        if service.faults.token_refused_from is not None and service.faults.token_refused_from in request.path:
+            service.faults.token_refused = True
         if authorization != f"Bearer {service.token}" or service.faults.token_refused:
             return _error("UNAUTHENTICATED", 401, "Credential was not sent or was of an unsupported type for this API.")
-        name = _asked_for("name")
-        if name and name in service.faults.denied:
-            return _error("PERMISSION_DENIED", 403, f"User does not have permission to read '{name}'.")
+        for name in service.faults.denied:
+            inside = (f"/{name}/", f"/{name.replace('.', '/')}/")
+            if name in (_asked_for("name"), _name_in(_asked_for("filter"))) or any(
+                part in f"{request.path}/" for part in inside
+            ):
+                return _error("PERMISSION_DENIED", 403, f"User does not have permission to read '{name}'.")
         return None
 
     @app.errorhandler(404)
@@ -148,6 +155,10 @@ def _workspace(app: Blueprint, service: StandIn) -> None:
             return _error("PERMISSION_DENIED", 403, "no metastore")
         known = {"metastore_id": service.metastore_id, "name": "main", "cloud": "aws", "region": "us-west-2"}
         return jsonify(**known, global_metastore_id=f"aws:us-west-2:{service.metastore_id}")
+
+    @app.get(f"{_NATIVE}/current-metastore-assignment")
+    def assignment() -> Any:
+        return jsonify(metastore_id=service.metastore_id, workspace_id=service.workspace_id)
 
     @app.get("/signed/<path:path>")
     def signed(path: str) -> Any:
@@ -242,7 +253,7 @@ def _registry(app: Blueprint, service: StandIn) -> None:
 
     @app.get(f"{_TRACKING}/registered-models/search")
     def search_models() -> Any:
-        names = [name for name in sorted(service.models) if name not in service.faults.denied]
+        names = [name for name in sorted(service.models) if not _is_unlisted(service, name)]
         return _page(
             service,
             [{"name": name, "creation_timestamp": 1, "last_updated_timestamp": 2} for name in names],
@@ -269,7 +280,7 @@ def _registry(app: Blueprint, service: StandIn) -> None:
         listed = [
             shown(version)
             for key in sorted(service.models)
-            if name in (None, key) and key not in service.faults.denied
+            if name in (None, key) and not _is_unlisted(service, key)
             for version in service.models[key]
         ]
         return _page(service, listed, "model_versions")
@@ -333,6 +344,8 @@ def _files(app: Blueprint, service: StandIn) -> None:
     def on_disk(path: str) -> Path | None:
         match path.strip("/").split("/"):
             case ["Models", *levels]:
+                if not service.faults.models_on_files:
+                    return None
                 return _on_disk(service, "/".join(("uc", *levels)))
             case ["WorkspaceInternal", "Mlflow", "Artifacts", experiment, kind, which, *rest]:
                 if not service.faults.internal_files:
@@ -395,9 +408,10 @@ def _files(app: Blueprint, service: StandIn) -> None:
 
 def _unity_catalog(app: Blueprint, service: StandIn) -> None:
     def shown(version: dict[str, Any], *, whole: bool = True) -> dict[str, Any]:
-        found = {key: value for key, value in version.items() if key != "run_workspace_id"}
+        found = {key: value for key, value in version.items() if key not in ("run_workspace_id", "tags")}
         found["run_tracking_server_id"] = version["run_workspace_id"]
-        if whole:
+        if whole:  # a listing leaves out tags and aliases
+            found["tags"] = version["tags"]
             aliases = service.aliases.get(version["name"], {})
             found["aliases"] = [{"alias": a, "version": n} for a, n in aliases.items() if n == version["version"]]
         return found
@@ -410,9 +424,8 @@ def _unity_catalog(app: Blueprint, service: StandIn) -> None:
 
     @app.get(f"{_LEGACY}/registered-models/search")
     def search_models() -> Any:
-        return _page(
-            service, [{"name": name, "creation_timestamp": 1} for name in sorted(service.catalog)], "registered_models"
-        )
+        names = [name for name in sorted(service.catalog) if not _is_unlisted(service, name)]
+        return _page(service, [{"name": name, "creation_timestamp": 1} for name in names], "registered_models")
 
     @app.get(f"{_LEGACY}/registered-models/get")
     def model() -> Any:
@@ -421,7 +434,10 @@ def _unity_catalog(app: Blueprint, service: StandIn) -> None:
             return _error("INVALID_PARAMETER_VALUE", 400, _NO_LEVELS)
         if name not in service.catalog:
             return _missing(f"Registered model '{name}'")
-        aliases = [{"alias": alias, "version": number} for alias, number in service.aliases.get(name, {}).items()]
+        told = dict(service.aliases.get(name, {}))
+        for alias in told:
+            service.alias_told(name, alias)
+        aliases = [{"alias": alias, "version": number} for alias, number in told.items()]
         return jsonify(registered_model={"name": name, "aliases": aliases})
 
     @app.get(f"{_LEGACY}/model-versions/search")
@@ -444,7 +460,9 @@ def _unity_catalog(app: Blueprint, service: StandIn) -> None:
     def by_alias() -> Any:
         number = service.aliases.get(_asked_for("name"), {}).get(_asked_for("alias"))
         found = _version(service, _asked_for("name"), number or "")
-        return jsonify(model_version=shown(found)) if found else _missing(f"Alias '{_asked_for('alias')}'")
+        shown_now = shown(found) if found else None
+        service.alias_told(_asked_for("name"), _asked_for("alias"))
+        return jsonify(model_version=shown_now) if found else _missing(f"Alias '{_asked_for('alias')}'")
 
     @app.get(f"{_LEGACY}/model-versions/get-download-uri")
     def download_uri() -> Any:
@@ -453,7 +471,7 @@ def _unity_catalog(app: Blueprint, service: StandIn) -> None:
 
     @app.get(f"{_LEGACY}/registered-models:is-databricks-sdk-models-artifact-repository-enabled")
     def through_files() -> Any:
-        return jsonify(is_databricks_sdk_models_artifact_repository_enabled=service.faults.models_through_files)
+        return jsonify(is_databricks_sdk_models_artifact_repository_enabled=service.says("models_through_files"))
 
     @app.post(f"{_LEGACY}/model-versions/generate-temporary-credentials")
     def lend() -> Any:
@@ -468,9 +486,9 @@ def _unity_catalog(app: Blueprint, service: StandIn) -> None:
 
 
 def _lent(service: StandIn) -> dict[str, Any]:
-    if service.faults.default_storage:
+    if service.says("default_storage"):
         return {"storage_mode": "DEFAULT_STORAGE", "expiration_time": 4_102_444_800_000}
-    return {"storage_mode": "CUSTOMER_HOSTED", "expiration_time": 4_102_444_800_000, **service.lent}
+    return {"storage_mode": "CUSTOMER_HOSTED", "expiration_time": 4_102_444_800_000, **service.lend()}
 
 
 def _unity_catalog_native(app: Blueprint, service: StandIn) -> None:
@@ -507,7 +525,8 @@ def _unity_catalog_native(app: Blueprint, service: StandIn) -> None:
 
     @app.get(f"{_NATIVE}/models")
     def models() -> Any:
-        return _page(service, [model_shown(name) for name in sorted(service.catalog)], "registered_models")
+        names = [name for name in sorted(service.catalog) if not _is_unlisted(service, name)]
+        return _page(service, [model_shown(name) for name in names], "registered_models")
 
     @app.get(f"{_NATIVE}/models/<name>")
     def model(name: str) -> Any:
@@ -539,6 +558,10 @@ def _unity_catalog_native(app: Blueprint, service: StandIn) -> None:
         if found["storage_location"].startswith("file:"):
             return _error("INVALID_ARGUMENT", 400, "Cannot vend credentials for local storage")
         return jsonify(_lent(service))
+
+
+def _is_unlisted(service: StandIn, name: str) -> bool:
+    return service.faults.unlisted and name in service.faults.denied
 
 
 def _version(service: StandIn, name: str, number: str) -> dict[str, Any] | None:

@@ -41,7 +41,7 @@ class Said:
 
     statuses: dict[str, str]  # by version
     findings: dict[Key, tuple[bool, bool]]  # -> new, waived
-    resolved: set[Key]
+    resolved: set[Key]  # gone, or still there and waived since the audit before
     accepted_count: int
     exit_status: int
 
@@ -58,9 +58,11 @@ class Oracle:
     versions: dict[str, Version] = field(default_factory=dict)
     creations: int = 0
     baselines: dict[str, tuple[Content, int]] = field(default_factory=dict)  # accepted content, of which creation
+    first_sight: dict[tuple[str, int], Content] = field(default_factory=dict)  # whole, of a number and its creation
     read: dict[str, _Read] = field(default_factory=dict)  # newest reading of each number, whatever bears it now
     open: set[Key] = field(default_factory=set)
     waivers: dict[Key, Content] = field(default_factory=dict)
+    answered_for: set[Key] = field(default_factory=set)  # waived since the audit before
 
     def register(self, version: str, storage: Bytes) -> None:
         self.creations += 1
@@ -83,6 +85,7 @@ class Oracle:
         if (version, rule) not in self.open:
             return False
         self.waivers[version, rule] = self.read[version].content
+        self.answered_for.add((version, rule))
         return True
 
     def audit(self, *, quick: bool, accept_new: bool) -> Said:
@@ -96,6 +99,8 @@ class Oracle:
                 statuses[number] = "not_read"
             rules |= {"RA003"} if content is None else set()
             current |= {(number, rule): content for rule in rules}
+            if not rules:
+                self.first_sight.setdefault((number, version.creation), content)
             if accept_new and statuses[number] == "new" and not rules:
                 self.baselines[number] = content, version.creation
                 accepted += 1
@@ -104,16 +109,18 @@ class Oracle:
             current[number, "RA011"] = self.read[number].content  # the last bytes anybody saw
         findings = {key: (key not in self.open, self._is_waived(key, content)) for key, content in current.items()}
         resolved = {key for key in self.open - current.keys() if not self._is_lost(key[0])}
-        self.open = (self.open - resolved) | current.keys()
+        waived = {key for key in self.answered_for & self.open & current.keys() if findings[key][1]}
+        self.open, self.answered_for = (self.open - resolved) | current.keys(), set()
         for number, version in self.versions.items():
             storage = version.storage
             self.read[number] = _Read(storage.run, storage.fingerprint, storage.content)
-        return Said(statuses, findings, resolved, accepted, self._exit_status(findings))
+        return Said(statuses, findings, resolved | waived, accepted, self._exit_status(findings))
 
     def _beside_baseline(self, number: str, version: Version) -> tuple[str, set[str]]:
         content, creation = self.baselines.get(number, (None, None))
         if creation is None:
-            return "new", set()
+            seen = self.first_sight.get((number, version.creation), version.storage.content)
+            return "new", set() if seen == version.storage.content else {"RA002"}
         if creation != version.creation:
             return "new", {"RA011"}
         return ("unchanged", set()) if content == version.storage.content else ("changed", {"RA002"})

@@ -17,7 +17,8 @@ from registry_audit.audit.judging import VersionAudit, findings_of
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.scope import Scope
 from registry_audit.audit.summary import summary_of
-from registry_audit.ledger.chain import Entry
+from registry_audit.ledger.bodies import RegistryNamed
+from registry_audit.ledger.chain import Draft, Entry
 from registry_audit.ledger.record import Recorded, begin, finish, registry_of
 from registry_audit.ledger.resolving import Resolved
 from registry_audit.ledger.schema import entries
@@ -111,6 +112,11 @@ def scope_of(*rows: VersionAudit, unlisted: tuple[VersionAudit, ...] = (), regis
 
 def options(**chosen: object) -> AuditOptions:
     return AuditOptions.model_validate({"tracking_uri": REGISTRY_URI, "ledger": "sqlite:///unused.db", **chosen})
+
+
+def note(number: int = 0) -> Draft:
+    """An entry that changes nothing of what a ledger says."""
+    return RegistryNamed(address=None, name=None).draft("", version=str(number))
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def server_process(
     ready: Callable[[], bool],
     environment: Mapping[str, str],
     directory: Path,
-    timeout_seconds: float = 90.0,
+    timeout_seconds: float = 180.0,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run `command` until the block ends; its output goes to the file `log`.
 

@@ -2,7 +2,8 @@
 
 import secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,10 +118,28 @@ class Registry:
             location = f"{self.client.get_run(run_id).info.artifact_uri}/{path}"
         return location
 
+    def insert_versions(self, name: str, locations: Sequence[tuple[str, str]]) -> None:
+        """Make a registered model whose versions have these sources and download URIs, in this order.
+
+        Rows are written behind the server's back: no API of MLflow takes all of them.
+        """
+        self.client.create_registered_model(name)
+        made = {"creation_time": 1_700_000_000_000, "last_updated_time": 1_700_000_000_000}
+        with self._rows() as (connection, table):
+            for number, (source, storage) in enumerate(locations, 1):
+                row = {"name": name, "version": number, "source": source, "storage_location": storage}
+                row |= {"status": "READY", "current_stage": "None", **made}
+                connection.execute(table.insert().values(row))
+
     def change_row(self, name: str, version: str, **columns: str | None) -> None:
         """Change the version's row in the database, behind the server's back; e.g. `status="FAILED_REGISTRATION"`."""
+        with self._rows() as (connection, table):
+            change = table.update().where(table.c.name == name, table.c.version == int(version)).values(**columns)
+            assert connection.execute(change).rowcount == 1, f"no version {version} of {name}"
+
+    @contextmanager
+    def _rows(self) -> Iterator[tuple[sqlalchemy.Connection, sqlalchemy.Table]]:
         engine = sqlalchemy.create_engine(self.server.db_uri, poolclass=sqlalchemy.NullPool)
         table = sqlalchemy.Table("model_versions", sqlalchemy.MetaData(), autoload_with=engine)
-        change = table.update().where(table.c.name == name, table.c.version == int(version)).values(**columns)
         with engine.begin() as connection:
-            assert connection.execute(change).rowcount == 1, f"no version {version} of {name}"
+            yield connection, table

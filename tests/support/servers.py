@@ -24,6 +24,7 @@ Artifacts = Literal["local-proxied", "local-direct", "s3-proxied", "s3-direct"]
 _BUCKET = "models"
 _ADMIN = ("admin", "admin-password-1")
 _HTTP_SECONDS = 30
+_START_SECONDS = 90.0  # another release's environment was never used before, and is imported from a cold disk
 
 # What the machine or a test may have set for clients; a server must not see it.
 _CLIENT_VARIABLES = (
@@ -91,30 +92,30 @@ def mlflow_server(
     s3: S3Endpoint | None = None,
     more_environment: Mapping[str, str] = MappingProxyType({}),
     more_options: tuple[str, ...] = (),
+    python: Path | None = None,
+    before_2: bool = False,
+    static_prefix: str = "",
+    root_name: str = "artifacts",
 ) -> Iterator[MlflowServer]:
     """A `mlflow server` of one worker that keeps everything it has in `directory`, its log included.
 
     `s3` is the endpoint of the `s3-...` stores. With `basic_auth` the `uri` carries the administrator's credentials.
+    `python` is that of another environment, with another MLflow, perhaps one `before_2`. A server that ended starts
+    again on the same directory. `root_name` is of the directory of artifacts.
     """
     with ExitStack() as stack:
-        store = _artifact_store(directory, artifacts, s3)
+        store = _artifact_store(directory, artifacts, s3, root_name)
         db_uri = stack.enter_context(postgres_database()) if backend == "postgres" else _sqlite_uri(directory)
         port = free_port()
         log = directory / "mlflow-server.log"
-        command = [
-            sys.executable,
-            "-m",
-            "mlflow",
-            "server",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--workers",
-            "1",
-        ]
-        command += ["--backend-store-uri", db_uri, *_artifact_options(store), *more_options]
+        command = [str(python.with_name("mlflow"))] if python else [sys.executable, "-m", "mlflow"]
+        command += ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        command += ["--backend-store-uri", db_uri, *_artifact_options(store, before_2), *more_options]
+        if static_prefix:
+            command += ["--static-prefix", static_prefix]
         environment = _environment(s3) | dict(more_environment)
+        if python:  # gunicorn is found by its name
+            environment["PATH"] = f"{python.parent}{os.pathsep}{environment.get('PATH', '')}"
         if basic_auth:
             command += ["--app-name", "basic-auth"]
             environment |= _auth_environment(directory)
@@ -123,13 +124,14 @@ def mlflow_server(
             server_process(
                 command,
                 log=log,
-                ready=lambda: _is_ready(address, log),
+                ready=lambda: _is_ready(address, static_prefix, log),
                 environment=environment,
                 directory=directory,
+                timeout_seconds=4 * _START_SECONDS if python else _START_SECONDS,
             )
         )
         uri = f"http://{':'.join(_ADMIN)}@{address}" if basic_auth else f"http://{address}"
-        yield MlflowServer(uri, store.root, db_uri, log, store)
+        yield MlflowServer(uri + static_prefix, store.root, db_uri, log, store)
 
 
 def sqlite_store(
@@ -152,7 +154,9 @@ def _sqlite_uri(directory: Path) -> str:
     return f"sqlite:///{directory / 'mlflow.db'}"
 
 
-def _artifact_store(directory: Path, artifacts: Artifacts, s3: S3Endpoint | None) -> ArtifactStore:
+def _artifact_store(
+    directory: Path, artifacts: Artifacts, s3: S3Endpoint | None, root_name: str = "artifacts"
+) -> ArtifactStore:
     place, _, access = artifacts.partition("-")
     if place == "s3":
         assert s3 is not None, f"{artifacts} needs the endpoint: s3="
@@ -161,20 +165,25 @@ def _artifact_store(directory: Path, artifacts: Artifacts, s3: S3Endpoint | None
         root = f"s3://{_BUCKET}/{secrets.token_hex(4)}"
     else:
         s3 = None
-        Path(directory, "artifacts").mkdir()
-        root = str(directory / "artifacts")
+        (directory / root_name).mkdir(exist_ok=True)
+        root = str(directory / root_name)
     return ArtifactStore(root, "mlflow-artifacts:" if access == "proxied" else root, s3)
 
 
-def _artifact_options(store: ArtifactStore) -> list[str]:
-    if store.visible_as == store.root:
-        return ["--no-serve-artifacts", "--default-artifact-root", store.root]
-    return ["--artifacts-destination", store.root]
+def _artifact_options(store: ArtifactStore, before_2: bool) -> list[str]:
+    if store.visible_as != store.root:
+        return ["--serve-artifacts", "--artifacts-destination", store.root]
+    return [*([] if before_2 else ["--no-serve-artifacts"]), "--default-artifact-root", store.root]
+
+
+def clean_environment() -> dict[str, str]:
+    """That of this process without what its machine or a test has set for clients."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_CLIENT_VARIABLES)}
+    return inherited | _SERVER_ENVIRONMENT
 
 
 def _environment(s3: S3Endpoint | None) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_CLIENT_VARIABLES)}
-    return inherited | _SERVER_ENVIRONMENT | dict(s3.environment if s3 else {})
+    return clean_environment() | dict(s3.environment if s3 else {})
 
 
 def _auth_environment(directory: Path) -> dict[str, str]:
@@ -194,12 +203,12 @@ def _auth_environment(directory: Path) -> dict[str, str]:
     return {"MLFLOW_AUTH_CONFIG_PATH": str(configuration), "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(16)}
 
 
-def _is_ready(address: str, log: Path) -> bool:
+def _is_ready(address: str, static_prefix: str, log: Path) -> bool:
     # /health alone could be another server's that took the port in between.
     text = log.read_text(encoding="utf-8", errors="replace")
     if not any(f"{says} http://{address}" in text for says in ("running on", "Listening at:")):  # uvicorn, gunicorn
         return False
     try:
-        return requests.get(f"http://{address}/health", timeout=_HTTP_SECONDS).ok
-    except requests.ConnectionError:
+        return requests.get(f"http://{address}{static_prefix}/health", timeout=_HTTP_SECONDS).ok
+    except (requests.ConnectionError, requests.Timeout):  # gunicorn listens before its worker is there
         return False

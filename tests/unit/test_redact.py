@@ -1,6 +1,6 @@
 import pytest
 
-from registry_audit.redact import redact
+from registry_audit.redact import redact, redact_location
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,7 @@ from registry_audit.redact import redact
         ("https://b.blob/x?sig=abc&se=1", "https://b.blob/x?sig=***&se=1"),
         ("s3://b/k?X-Amz-Signature=00ff&X-Amz-Credential=AK", "s3://b/k?X-Amz-Signature=***&X-Amz-Credential=***"),
         ("Authorization: Bearer abcdefghijk", "Authorization: Bearer ***"),
+        ("s3://bucket/design=good/m and design=evil", "s3://bucket/design=good/m and design=evil"),
         ("dbfs://profile@databricks/x", "dbfs://profile@databricks/x"),
         ("postgresql+psycopg2://audit@db/ledger", "postgresql+psycopg2://***@db/ledger"),
         ("mail someone@example.org about s3://bucket/model@2", "mail someone@example.org about s3://bucket/model@2"),
@@ -24,3 +25,26 @@ from registry_audit.redact import redact
 def test_credentials_go_and_the_rest_stays(text: str, shown: str) -> None:
     assert redact(text) == shown
     assert redact(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("/srv/models/1", "/srv/models/1"),
+        ("C:/models@2/1", "C:/models@2/1"),
+        ("s3://bucket/model@2/design=good", "s3://bucket/model@2/design=good"),
+        ("models:/Wine@champion", "models:/Wine@champion"),
+        ("runs:/0123/model", "runs:/0123/model"),
+        ("http://host:5000/m@1", "http://host:5000/m@1"),
+        ("wasbs://container@account.blob.core.windows.net/m", "wasbs://container@account.blob.core.windows.net/m"),
+        ("dbfs://profile@databricks/m", "dbfs://profile@databricks/m"),
+        ("sftp://alice:p w/d'@host/m", "sftp://***@host/m"),
+        ("sftp://TOKEN:@host/m", "sftp://***@host/m"),
+        ("wasbs://container:TOKEN@account/m", "wasbs://***@account/m"),
+        ("https://account.blob/c?sv=1&anything=TOKEN", "https://account.blob/c?***"),
+        ("s3:/bucket/m?TOKEN", "s3:/bucket/m?***"),
+        ("/srv/m?token=TOKEN", "/srv/m?token=***"),
+    ],
+)
+def test_a_location_is_shown_as_the_place_that_it_leads_to(location: str, shown: str) -> None:
+    assert redact_location(location) == shown

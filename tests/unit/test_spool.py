@@ -1,13 +1,14 @@
 """What is put at a position comes out there, from memory or from disk."""
 
 import json
+import resource
+import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_audit.errors import CouldNotVerify
 from registry_audit.spool import Spool
 
 TEXTS = st.lists(st.text(), max_size=12)
@@ -54,11 +55,30 @@ def test_two_readers_do_not_disturb_each_other() -> None:
     assert [(one, two) for one, two in zip(kept, kept, strict=True)] == [(str(n), str(n)) for n in range(5)]
 
 
-def test_a_file_that_cannot_be_made_says_where(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_made_costs_memory_and_no_row(tmp_path: Path) -> None:
     kept = spool(1, tmp_path / "nowhere")
-    kept.append("fits in memory")
-    with pytest.raises(CouldNotVerify, match=r"cannot be kept in .*nowhere"):
-        kept.append("does not")
+    for number in range(3):
+        kept.append(str(number))
+    kept.put(1, "again")
+    assert (list(kept), len(kept), kept.at(2)) == (["0", "again", "2"], 3, "2")
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.text(max_size=4_000)), max_size=20), st.integers(0, 4))
+def test_a_disk_that_takes_no_more_costs_no_row(puts: list[tuple[int, str]], in_memory: int) -> None:
+    """A process may write no file longer than some thousand bytes: the system refuses, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, hard))
+    try:
+        kept, expected = spool(in_memory), dict[int, str]()
+        for position, text in puts:
+            kept.put(position, text)
+            expected[position] = text
+        assert list(kept) == [expected[position] for position in sorted(expected)]
+        assert len(kept) == len(expected)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_nothing_stays_on_disk(tmp_path: Path) -> None:

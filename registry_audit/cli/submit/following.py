@@ -67,8 +67,20 @@ class Follower:
         if (state.name, state.message) != self._told:
             self._told = (state.name, state.message)
             _say(f"{state.name}: {state.message}" if state.message else state.name)
+            if state.type == "PAUSED":
+                self._tell_approval()
             if state.name == "Late":
                 _say("no worker has taken it: is one running (prefect worker start --pool registry-audit), and free?")
+
+    def _tell_approval(self) -> None:
+        for row in self._server.artifacts(self._run_id):
+            if str(row.get("key")).endswith("-approval"):
+                for line in str(row.get("data")).splitlines():
+                    _say(line)
+        _say(
+            f"it waits for an approval: open {self._server.page_of(self._run_id)}, press Resume, and give a name and a"
+        )
+        _say("reason. To refuse it, cancel the run there. Ctrl-C here leaves it waiting")
 
     def _tell_rest(self) -> None:
         """Processes send their last lines after the final state."""

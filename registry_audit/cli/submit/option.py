@@ -81,7 +81,7 @@ def _typed(options: Parameters) -> Parameters:
         if isinstance(value, str) and redact(value) != value:
             raise UsageError(
                 f"{spelled} holds credentials, and Prefect stores and shows what a run is started with: leave them "
-                "out, and set them for the worker (deployments/README.md, Secrets)"
+                "out, and set them for the worker (docs/configuring.md)"
             )
         typed[name] = list(value) if isinstance(value, tuple) else value
     return typed

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from registry_audit.errors import NotFound, Transient, UsageError
-from registry_audit.patience import patiently
+from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 
@@ -69,7 +69,7 @@ class PrefectServer:
             UsageError: the server is not configured right, or cannot be reached.
         """
         try:
-            found: dict[str, Any] = patiently(
+            found: dict[str, Any] = retried(
                 lambda: self._ask("GET", f"deployments/name/{quote(flow, safe='')}/{quote(name, safe='')}")
             )
             return found
@@ -88,9 +88,7 @@ class PrefectServer:
             ServerSilent: it does not answer.
         """
         body = {"parameters": parameters, "idempotency_key": uuid.uuid4().hex}
-        run: dict[str, Any] = patiently(
-            lambda: self._ask("POST", f"deployments/{deployment_id}/create_flow_run", body), on=ServerSilent
-        )
+        run: dict[str, Any] = retried(lambda: self._ask("POST", f"deployments/{deployment_id}/create_flow_run", body))
         return run
 
     def state(self, run_id: str) -> RunState:

@@ -16,7 +16,7 @@ from registry_audit.migration.facts import VersionFacts
 from registry_audit.migration.judging import PairRow, PairVerdict
 from registry_audit.migration.options import MigrationOptions
 from registry_audit.migration.reading import Side
-from registry_audit.redact import redact
+from registry_audit.redact import redact_location
 from registry_audit.registry.address import shown_address
 from registry_audit.report.build import tool
 from registry_audit.report.document import FindingRow, Registry
@@ -119,16 +119,24 @@ class MigrationBuilder:
         self._found |= any(f.rule != "RA009" and f.severity.rank >= threshold for f in findings)
         self._incomplete |= any(f.rule == "RA009" for f in findings)
 
-    def document(self, both: Both, *, generated_at: datetime | None = None) -> MigrationDocument:
+    def document(
+        self, both: Both, *, generated_at: datetime | None = None, exit_status: ExitStatus | None = None
+    ) -> MigrationDocument:
+        """
+        Args:
+            exit_status: of a comparison that did not come to its end; else what was found decides.
+        """
         verdicts = {verdict: self._verdicts[verdict] for verdict in PairVerdict}
-        complete = self._complete(both)
+        complete, outcome = self._complete(both), self._outcome(both)
+        if exit_status is not None:
+            outcome = outcome.model_copy(update={"exit_status": int(exit_status)})
         return MigrationDocument(
             generated_at=(generated_at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ"),
             tool=tool(),
             source=_registry(both.source),
             target=_registry(both.target),
             options=self._options.reported(),
-            outcome=self._outcome(both),
+            outcome=outcome,
             summary=MigrationSummary(
                 sentence=sentence(verdicts, in_place=self._options.in_place),
                 complete=complete,
@@ -206,7 +214,7 @@ def _side_row(facts: VersionFacts | None) -> SideRow | None:
         aliases=version.aliases,
         run_id=version.run_id,
         verdict=facts.audit.verdict,
-        root=(redact(" + ".join(copy.roots)) or None) if copy else None,
+        root=(" + ".join(map(redact_location, copy.roots)) or None) if copy else None,
         manifest_digest=copy.manifest_digest if copy else None,
         files=copy.file_count if copy else None,
         bytes=copy.listed_bytes if copy else None,

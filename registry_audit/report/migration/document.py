@@ -7,10 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 
 from registry_audit.migration.judging import PairVerdict
 from registry_audit.migration.pairing import How
-from registry_audit.report.document import FindingRow, Registry, Tool
+from registry_audit.report.document import SCHEMA_VERSION, FindingRow, Registry, Tool
 from registry_audit.verdict import Verdict
 
-SCHEMA_VERSION: Literal[1] = 1
 KIND: Literal["registry-migration"] = "registry-migration"
 
 
@@ -65,8 +64,8 @@ class PairedRow(_Row):
     source: SideRow | None
     target: SideRow | None
     found_by: How | None  # how the pair was found
-    candidates: int  # versions of the target with this content; above 1 it was told apart by `told_apart_by`
-    told_apart_by: str | None
+    candidates: int  # versions of the other registry with this content
+    told_apart_by: str | None  # by what it was chosen among several of one content
     verdict: PairVerdict
     reason: str | None
     one_directory_down: str | None = None  # the directory that holds the model, where the root should

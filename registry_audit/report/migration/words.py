@@ -46,6 +46,7 @@ _FOUND_BY: dict[How, str] = {
     How.CONTENT_SAME_NUMBER: "same content, same number",
     How.CONTENT: "same content, another number",
     How.ONE_DIRECTORY_DOWN: "same content, one directory down",
+    How.SHARED_FILES: "most of its bytes, and no other version shares as many",
     How.NUMBER_ONLY: "same number only",
 }
 _ABOUT_PAIRS = frozenset({"RA020", "RA021", "RA022", "RA023", "RA024"})
@@ -108,8 +109,10 @@ def found_words(row: "PairedRow") -> str:
     """How the pair was found; nothing of a version without a counterpart."""
     if row.found_by is None:
         return ""
-    told = f" (1 of {row.candidates} with this content, told apart by {row.told_apart_by})" if row.told_apart_by else ""
-    return f"{_FOUND_BY[row.found_by]}{told}"
+    if row.told_apart_by is None:
+        return _FOUND_BY[row.found_by]
+    among = f"1 of {row.candidates} with this content" if row.candidates > 1 else "several in the source have it"
+    return f"{_FOUND_BY[row.found_by]} ({among}, told apart by {row.told_apart_by})"
 
 
 def difference_words(found: "FileRow") -> str:
@@ -155,7 +158,7 @@ def _of_verdict(document: "MigrationDocument", title: str, verdict: PairVerdict)
         for model in document.models:
             for finding in model.findings:
                 if finding.rule == rule:
-                    yield Item(SYMBOLS[verdict], _model_label(model), (finding_words(finding),))
+                    yield Item(SYMBOLS[verdict], model_label(model), (finding_words(finding),))
         for row in document.versions:
             if row.verdict is verdict:
                 yield Item(SYMBOLS[verdict], label_of(row), tuple(_row_lines(row)))
@@ -177,7 +180,7 @@ def _of_rule(document: "MigrationDocument", title: str, rule: str) -> Section:
     def items() -> Iterator[Item]:
         for model in document.models:
             yield from (
-                Item("*", _model_label(model), (finding_words(finding),))
+                Item("*", model_label(model), (finding_words(finding),))
                 for finding in model.findings
                 if finding.rule == rule
             )
@@ -206,7 +209,7 @@ def _pairs(document: "MigrationDocument") -> Iterator[Item]:
             yield Item(SYMBOLS[row.verdict], label_of(row), ("; ".join((found_words(row), *explained)),))
 
 
-def _model_label(model: "ModelRow") -> str:
+def model_label(model: "ModelRow") -> str:
     names = [name for name in (model.source, model.target) if name is not None]
     return names[0] if len(set(names)) == 1 else " -> ".join(names)
 

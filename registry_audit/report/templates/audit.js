@@ -2,10 +2,17 @@
 (() => {
   const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("data").textContent);
-  const toolbar = byId("toolbar"), filter = byId("filter"), rows = byId("rows");
+  const toolbar = byId("toolbar"), filter = byId("filter"), rows = byId("rows"), groups = byId("groups");
   const articles = [...document.querySelectorAll("article.finding")];
-  const groups = [...document.querySelectorAll("section.group")];
+  const number = (value) => value.toLocaleString("en");
+  const count = (value, noun) => `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
 
+  const make = (tag, attributes, ...children) => {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.append(...children);
+    return element;
+  };
   const named = (kind, values) => Object.fromEntries(data.fields[kind].map((field, i) => [field, values[i]]));
   const readDifference = (values) => {
     const difference = named("difference", values);
@@ -19,26 +26,63 @@
     version.findings = version.findings.map((finding) => named("finding", finding));
     version.differences = version.differences.map(readDifference);
     version.baseline_differences = version.baseline_differences.map(readDifference);
+    version.life = version.life.map((event) => named("event", event));
     if (version.baseline !== null) version.baseline = named("baseline", version.baseline);
-    const strings = values.flat(Infinity).filter((value) => typeof value === "string");
-    version.text = [...strings, data.labels[version.verdict], `${version.name}/${version.version}`,
-      `${version.name} version ${version.version}`].join("\n").toLowerCase();
     return version;
   });
-  const articleTexts = articles.map((article) => {
-    const titles = [...article.querySelectorAll("[title]")].map((element) => element.title);
-    return [article.textContent.replace(/\s+/g, " "), ...titles].join(" ").toLowerCase();
-  });
-  const wanted = () => filter.value.trim().toLowerCase();
+  const keyOf = (name, version) => `${name}\n${version}`;
+  const versionOf = new Map(versions.map((version) => [keyOf(version.name, version.version), version]));
 
-  const make = (tag, attributes, ...children) => {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    element.append(...children);
-    return element;
+  // What a search looks through. Names, paths and digests match anywhere; words only from their beginning, so that
+  // `changed` does not find `unchanged`; a number alone is the number of a version.
+  const indexOf = (name, version, names, words) => ({
+    version: version.toLowerCase(),
+    names: [name, `${name}/${version}`, ...names].join("\n").toLowerCase() + "\n",
+    words: ` ${words.join(" ").toLowerCase().replace(/[^\p{L}\p{N}@]+/gu, " ")} `,
+  });
+  const differing = (version) => [...version.differences, ...version.baseline_differences];
+  const versionIndex = (v) => indexOf(v.name, v.version,
+    [v.run_id, ...v.aliases.map((alias) => `@${alias}`), ...v.places.map((place) => place[1]),
+      ...v.copies.map((copy) => copy.full_digest), v.baseline === null ? "" : v.baseline.accepted,
+      ...differing(v).flatMap((d) => [d.path, d.left.full_digest, d.right.full_digest])],
+    [v.name, v.stage, ...v.aliases, v.status, data.labels[v.verdict], v.storage, v.reason ?? "", v.signature,
+      v.baseline === null ? "" : `${v.baseline.label} ${v.baseline.accepted}`,
+      ...v.findings.flatMap((finding) => [finding.rule, finding.group, finding.life, finding.title]),
+      ...differing(v).map((d) => d.kind)]);
+  const articleIndex = (article) => {
+    const { model, version, severity, life } = article.dataset;
+    const texts = (selector) => [...article.querySelectorAll(selector)];
+    return indexOf(model, version,
+      [...texts("code.path").map((code) => code.textContent), ...texts(".mark").map((mark) => mark.textContent),
+        ...texts(".digest").map((button) => button.dataset.copy), ...texts("a code").map((code) => code.textContent),
+        ...texts(".waiver, .message").map((text) => text.textContent)],
+      [model, severity, life, ...texts(".rule, .message, .remedy, .mark, .kind, .waiver, .severity").map((text) => text.textContent)]);
   };
+  const indexes = new Map();
+  const indexed = (of, make) => {
+    if (!indexes.has(of)) indexes.set(of, make(of));
+    return indexes.get(of);
+  };
+  const matcher = (text) => {
+    const tests = text.toLowerCase().split(/\s+/).filter(Boolean).map((token) => {
+      if (/^\d+$/.test(token)) return (index) => index.version === token;
+      if (/^\S+\/\d+$/.test(token)) return (index) => index.names.includes(`${token}\n`);
+      const word = token.replace(/[^\p{L}\p{N}@]+/gu, " ").trim();
+      return /^\p{L}+$/u.test(token)
+        ? (index) => index.words.includes(` ${token}`) || index.names.split("\n", 1)[0].includes(token)
+        : (index) => index.names.includes(token) || (word !== "" && index.words.includes(` ${word}`));
+    });
+    return (index) => tests.every((test) => test(index));
+  };
+
+  const page = (base, ...route) => (base === null || route.some((part) => part === "" || part.includes("\\")) ? null
+    : `${base}/#/${route.map(encodeURIComponent).join("/")}`);
+  const [modelPages, runPages] = data.pages;
+  const link = (address, attributes, ...children) => (address === null ? make("span", attributes, ...children)
+    : make("a", { ...attributes, href: address, rel: "noreferrer" }, ...children));
   const symbolOf = (character) => make("span", { class: "symbol", "aria-hidden": "true" }, character);
-  const digestOf = (short, full) => (full ? [make("code", { title: full }, short)] : []);
+  const digestOf = (short, full) => (full
+    ? [make("button", { type: "button", class: "digest", "data-copy": full, title: full }, make("code", {}, short))] : []);
   const sideOf = (side, label) => make("td", { "data-label": label }, ...(side.present
     ? [make("span", { class: "size" }, side.size), ...digestOf(side.digest, side.full_digest)]
     : [make("span", { class: "absent" }, "not there")]));
@@ -50,17 +94,21 @@
       sideOf(d.left, left), sideOf(d.right, right)));
     const table = make("table", { class: "differences" }, heads("Path", left, right), make("tbody", {}, ...body));
     const more = total - differences.length;
-    return more > 0 ? [table, make("p", { class: "more" }, `and ${more.toLocaleString("en")} more: see audit.json.`)] : [table];
+    return more > 0 ? [table, make("p", { class: "more" }, `and ${number(more)} more: see audit.json.`)] : [table];
   };
-  const baselineOf = ({ status, label, note, day, told }) => [
-    make("span", { class: `baseline ${status}`, ...(told ? { title: told } : {}) }, label),
-    ...(note ? [make("span", { class: "since" }, `${note} `, make("span", { class: "day" }, day))] : [])];
+  const since = (text) => (text ? [make("span", { class: "since" }, text)] : []);
+  const baselineOf = ({ status, label, accepted, read }) => [
+    make("span", { class: `baseline ${status}` }, label), ...since(read), ...since(accepted)];
+  const of = new WeakMap(); // rows to their versions
   const rowsOf = (version, open) => {
     const mark = (text) => make("span", { class: "mark" }, text);
     const cells = [
-      make("th", { scope: "row", "data-label": "Version" }, make("span", { class: "name" }, version.name),
-        make("span", { class: "number" }, ` version ${version.version}`), ...version.marks.map(mark),
-        ...(version.status === "READY" ? [] : [mark(version.status)])),
+      make("th", { scope: "row", "data-label": "Version" },
+        make("span", { class: "name" }, version.name, make("span", { class: "slash" }, "/")),
+        link(page(modelPages, "models", version.name, "versions", version.version), { class: "number" }, version.version),
+        ...(version.stage ? [mark(version.stage)] : []), ...version.aliases.map((alias) => mark(`@${alias}`)),
+        ...(version.status === "READY" ? [] : [mark(version.status)]),
+        make("button", { type: "button", class: "about", "aria-expanded": "false" }, "About")),
       make("td", { "data-label": "Verdict" },
         make("span", { class: `verdict ${version.verdict}${"*!".includes(version.symbol) ? " alarm" : ""}` }, symbolOf(version.symbol), data.labels[version.verdict]),
         ...(version.compared_by === null ? [] : [make("span", { class: "by" }, `by ${version.compared_by}`)]),
@@ -75,8 +123,9 @@
         { class: `severity ${finding.group}`, href: finding.number ? `#finding-${finding.number}` : "#findings", title: finding.title }, finding.rule))),
     ];
     const result = [make("tr", { class: "version" }, ...cells)];
+    of.set(result[0], version);
     const details = (title, differences, total, left, right) => (differences.length
-      ? [make("details", open ? { open: "" } : {}, make("summary", {}, `${title}: ${total.toLocaleString("en")}`),
+      ? [make("details", open ? { open: "" } : {}, make("summary", {}, `${title}: ${number(total)}`),
         ...differenceTable(differences, total, left, right))] : []);
     if (version.reason || version.differences.length || version.baseline_differences.length) {
       const cell = make("td", { colspan: "6" });
@@ -88,76 +137,254 @@
     }
     return result;
   };
+  // Where a version's bytes are and what became of it, for one version at a time.
+  const aboutOf = (version) => {
+    const line = (term, ...value) => make("div", {}, make("dt", {}, term), make("dd", {}, ...value));
+    const code = (text) => make("code", {}, text);
+    const facts = make("dl", {}, ...version.places.map(([side, place]) => line(side, code(place))),
+      ...(version.run_id ? [line("Run", link(page(runPages, "runs", version.run_id), {}, code(version.run_id)))] : []));
+    const life = make("ol", { class: "life-of" }, ...version.life.map(({ day, kind, what }) =>
+      make("li", { class: kind }, make("time", {}, day), make("span", {}, what))));
+    return make("tr", { class: "about" }, make("td", { colspan: "6" }, facts, ...(version.life.length ? [life] : [])));
+  };
 
-  let page = 0;
+  const worst = ["critical", "high", "medium", "low", "waived", ""];
+  const verdicts = ["mismatch", "unverifiable", "skipped", "equivalent", "same_storage", "match"];
+  const statuses = ["changed", "vanished", "new", "not_read", "unchanged", ""];
+  const size = (version) => Math.max(0, ...version.copies.map((copy) => Number(copy.exact_size.replace(/\D/g, ""))));
+  const ranks = {
+    findings: (v) => Math.min(...v.findings.map((finding) => worst.indexOf(finding.group)), worst.length),
+    verdict: (v) => verdicts.indexOf(v.verdict),
+    baseline: (v) => statuses.indexOf(v.baseline === null ? "" : v.baseline.status),
+    size: (v) => -size(v),
+  };
+  const sorted = (list, by) => {
+    if (!ranks[by]) return list;
+    const keys = new Map(list.map((version) => [version, ranks[by](version)]));
+    return [...list].sort((one, other) => keys.get(one) - keys.get(other));
+  };
+
+  // The state is in the address, behind the #, so that a link shows what its sender saw and no server is told.
+  const selects = ["verdict", "baseline", "stage", "alias", "group", "sort"].map(byId).filter(Boolean);
+  const toggles = [...toolbar.querySelectorAll("button.toggle")];
+  const kindOf = (button) => (button.dataset.severity ? "severity" : "life");
+  const pressed = (kind) => new Set(toggles.filter((b) => kindOf(b) === kind && b.getAttribute("aria-pressed") === "true").map((b) => b.dataset[kind]));
+  const chosen = (id) => byId(id)?.value ?? "";
+  const stateText = () => {
+    const state = new URLSearchParams();
+    if (filter.value.trim()) state.set("q", filter.value.trim());
+    for (const kind of ["severity", "life"]) if (pressed(kind).size) state.set(kind, [...pressed(kind)].join(","));
+    for (const select of selects) if (select.value) state.set(select.id, select.value);
+    return state.toString();
+  };
+  const readAddress = () => {
+    const hash = location.hash.slice(1);
+    if (hash && !hash.includes("=")) return false;
+    const state = new URLSearchParams(hash);
+    filter.value = state.get("q") ?? "";
+    for (const button of toggles) {
+      const wanted = (state.get(kindOf(button)) ?? "").split(",");
+      button.setAttribute("aria-pressed", String(wanted.includes(button.dataset[kindOf(button)])));
+    }
+    for (const select of selects) {
+      select.value = state.get(select.id) ?? "";
+      if (select.selectedIndex < 0) select.value = "";
+    }
+    return true;
+  };
+  const writeAddress = () => {
+    const state = stateText();
+    try {
+      history.replaceState(null, "", state ? `#${state}` : location.pathname + location.search);
+    } catch { /* a page inside of another may have no address */ }
+  };
+
+  let first = 0;
   let shown = versions;
-  const pressed = (kind) => new Set([...toolbar.querySelectorAll(`[data-${kind}][aria-pressed=true]`)].map((b) => b.dataset[kind]));
-  const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
-
   const drawPage = () => {
-    const first = page * data.page_rows, last = Math.min(first + data.page_rows, shown.length);
-    rows.replaceChildren(...shown.slice(first, last).flatMap((version) => rowsOf(version, false)));
+    const last = Math.min(first + data.page_rows, shown.length);
+    const grouped = !chosen("sort");
+    const drawn = [];
+    let model = null;
+    for (const version of shown.slice(first, last)) {
+      if (grouped && version.name !== model) {
+        model = version.name;
+        const address = page(modelPages, "models", model);
+        drawn.push(make("tr", { class: "model" }, make("th", { scope: "colgroup", colspan: "6" }, address ? link(address, {}, model) : model)));
+      }
+      drawn.push(...rowsOf(version, false));
+    }
+    rows.replaceChildren(...drawn);
+    byId("table").classList.toggle("grouped", grouped);
     byId("pager").hidden = shown.length <= data.page_rows;
-    byId("range").textContent = `${(first + 1).toLocaleString("en")} to ${last.toLocaleString("en")} of ${shown.length.toLocaleString("en")}`;
-    byId("previous").disabled = page === 0;
+    byId("range").textContent = `${number(first + 1)} to ${number(last)} of ${number(shown.length)}`;
+    byId("previous").disabled = first === 0;
     byId("next").disabled = last === shown.length;
   };
+
+  const byModel = [...groups.children];
+  const bySeverity = [];
+  const severityGroup = (severity) => {
+    const section = make("section", { class: "group" },
+      make("h3", {}, make("span", { class: `severity ${severity}` }, severity)));
+    section.dataset.group = severity;
+    bySeverity.push(section);
+    return section;
+  };
+  const regroup = () => {
+    const severe = chosen("group") === "severity";
+    const places = new Map((severe ? bySeverity : byModel).map((section) => [section.dataset.group, section]));
+    for (const article of articles) {
+      const waived = article.dataset.severity === "waived";
+      const key = severe ? article.dataset.severity : waived ? "" : article.dataset.model;
+      if (!places.has(key)) places.set(key, severityGroup(key));
+      places.get(key).append(article);
+    }
+    groups.replaceChildren(...(articles.length ? places.values() : byModel));
+  };
+  let groupedBy = "";
+
   const apply = () => {
-    const text = wanted(), verdicts = pressed("verdict"), severities = pressed("severity"), lives = pressed("life");
-    shown = versions.filter((version) => version.text.includes(text)
-      && (!verdicts.size || verdicts.has(version.verdict))
+    const text = filter.value.trim(), matches = matcher(text);
+    const severities = pressed("severity"), lives = pressed("life");
+    const wanted = Object.fromEntries(["verdict", "baseline", "stage", "alias"].map((id) => [id, chosen(id)]));
+    const fits = (version) => (!wanted.verdict || version.verdict === wanted.verdict)
+      && (!wanted.baseline || version.baseline?.status === wanted.baseline)
+      && (!wanted.stage || version.stage === wanted.stage)
+      && (!wanted.alias || version.aliases.includes(wanted.alias));
+    const filtered = Boolean(text || severities.size || lives.size || Object.values(wanted).some(Boolean));
+    const found = !filtered ? versions : versions.filter((version) => fits(version)
       && (!(severities.size || lives.size) || version.findings.some((finding) => (!severities.size || severities.has(finding.group))
-        && (!lives.size || lives.has(finding.life)))));
+        && (!lives.size || lives.has(finding.life))))
+      && (!text || matches(indexed(version, versionIndex))));
+    shown = sorted(found, chosen("sort"));
+    if (chosen("group") !== groupedBy) {
+      groupedBy = chosen("group");
+      regroup();
+    }
     let findings = 0;
-    articles.forEach((article, i) => {
-      const fits = articleTexts[i].includes(text)
-        && (!verdicts.size || verdicts.has(article.dataset.verdict))
-        && (!severities.size || severities.has(article.dataset.severity))
-        && (!lives.size || lives.has(article.dataset.life));
-      article.hidden = !fits;
-      findings += fits;
-    });
-    for (const group of groups) group.hidden = !group.querySelector("article:not([hidden])");
-    page = 0;
+    for (const article of articles) {
+      const { model, version, severity, life } = article.dataset;
+      const its = versionOf.get(keyOf(model, version));
+      const stays = !filtered || ((its ? fits(its) : !Object.values(wanted).some(Boolean))
+        && (!severities.size || severities.has(severity)) && (!lives.size || lives.has(life))
+        && (!text || matches(indexed(article, articleIndex))));
+      article.hidden = !stays;
+      findings += stays;
+    }
+    for (const section of groups.children) section.hidden = articles.length > 0 && !section.querySelector("article:not([hidden])");
+    first = 0;
     drawPage();
-    const filtered = Boolean(text || verdicts.size || severities.size || lives.size);
     byId("showing").textContent = filtered
-      ? `${findings.toLocaleString("en")} of ${count(articles.length, "finding")} and ${shown.length.toLocaleString("en")} of ${count(versions.length, "version")} match.`
-      : `${count(articles.length, "finding")}, ${count(versions.length, "version")}.`;
-    byId("clear").hidden = !filtered;
+      ? `${number(findings)} of ${count(articles.length, "finding")}, ${number(shown.length)} of ${count(versions.length, "version")}`
+      : `${count(articles.length, "finding")}, ${count(versions.length, "version")}`;
+    byId("clear").hidden = byId("link").hidden = !filtered;
     byId("no-findings").hidden = findings > 0 || !articles.length;
     byId("no-versions").hidden = shown.length > 0 || !versions.length;
   };
-  const turn = (step) => {
-    page += step;
-    drawPage();
-    byId("versions").scrollIntoView();
+  const changed = () => {
+    apply();
+    writeAddress();
   };
 
-  filter.addEventListener("input", apply);
-  for (const button of toolbar.querySelectorAll("button.toggle")) {
+  // One click copies; where the browser has no clipboard for this page, the old way does.
+  let saying = 0;
+  const say = (text) => {
+    byId("said").textContent = text;
+    clearTimeout(saying);
+    saying = setTimeout(() => { byId("said").textContent = ""; }, 2500);
+  };
+  const copyText = async (text) => {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      const area = make("textarea", { readonly: "" }, text);
+      document.body.append(area);
+      area.select();
+      const copied = document.execCommand("copy");
+      area.remove();
+      if (!copied) return say("Not copied: this browser does not allow it");
+    }
+    return say("Copied");
+  };
+  document.addEventListener("click", (event) => {
+    const copier = event.target.closest?.("[data-copy]");
+    if (copier) {
+      if (copier.classList.contains("digest")) {
+        copier.classList.add("open");
+        copier.firstElementChild.textContent = copier.dataset.copy;
+      }
+      copyText(copier.dataset.copy);
+      return;
+    }
+    const about = event.target.closest?.("button.about");
+    if (!about) return;
+    const row = about.closest("tr"), open = about.getAttribute("aria-expanded") === "true";
+    about.setAttribute("aria-expanded", String(!open));
+    if (open) row.nextElementSibling.remove();
+    else row.after(aboutOf(of.get(row)));
+  });
+
+  if (!versions.length) return;
+  const fill = (id, values) => {
+    const list = [...new Set(values)].filter(Boolean).sort((one, other) => one.localeCompare(other, "en", { numeric: true }));
+    byId(id).append(...list.map((value) => make("option", { value }, value)));
+    byId(id).closest("label").hidden = list.length === 0;
+  };
+  fill("stage", versions.map((version) => version.stage));
+  fill("alias", versions.flatMap((version) => version.aliases));
+
+  filter.addEventListener("input", changed);
+  for (const select of selects) select.addEventListener("change", changed);
+  for (const button of toggles) {
     button.addEventListener("click", () => {
       button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
-      apply();
+      changed();
     });
   }
   byId("clear").addEventListener("click", () => {
     filter.value = "";
-    for (const button of toolbar.querySelectorAll("button.toggle")) button.setAttribute("aria-pressed", "false");
-    apply();
+    for (const button of toggles) button.setAttribute("aria-pressed", "false");
+    for (const select of selects) if (!["group", "sort"].includes(select.id)) select.value = "";
+    changed();
     filter.focus();
   });
+  byId("link").addEventListener("click", () => copyText(location.href));
+  const turn = (step) => {
+    first += step * data.page_rows;
+    drawPage();
+    byId("versions").scrollIntoView();
+  };
   byId("previous").addEventListener("click", () => turn(-1));
   byId("next").addEventListener("click", () => turn(1));
+  addEventListener("hashchange", () => {
+    if (readAddress()) return apply();
+    // A link to a finding that the filters hide shows everything again.
+    const target = byId(location.hash.slice(1));
+    if (!target?.closest("[hidden]")) return undefined;
+    filter.value = "";
+    for (const control of [...toggles, ...selects]) control.matches("select") ? (control.value = "") : control.setAttribute("aria-pressed", "false");
+    apply();
+    return target.scrollIntoView();
+  });
 
-  if (!versions.length) return;
-  // Paper has no filter that a reader could see, so the whole audit is printed.
+  // Paper has no filter that a reader could see, so all findings are printed; the versions only where that is asked.
+  let ofPaper = false;
   addEventListener("beforeprint", () => {
-    for (const element of [...articles, ...groups]) element.hidden = false;
-    rows.replaceChildren(...versions.flatMap((version) => rowsOf(version, true)));
+    for (const element of [...articles, ...groups.children]) element.hidden = false;
+    ofPaper = byId("print-versions").checked;
+    document.body.classList.toggle("all", ofPaper);
+    if (ofPaper) rows.replaceChildren(...versions.flatMap((version) => rowsOf(version, true)));
   });
   addEventListener("afterprint", apply);
 
-  toolbar.hidden = false;
+  document.body.classList.add("js");
+  toolbar.hidden = byId("beside").hidden = false;
+  // Whatever is jumped to or focused stays clear of the bar, however many lines it takes.
+  new ResizeObserver(() => {
+    const sticky = getComputedStyle(toolbar).position === "sticky";
+    document.documentElement.style.scrollPaddingTop = sticky ? `${toolbar.offsetHeight + 12}px` : "";
+  }).observe(toolbar);
+  readAddress();
   apply();
 })();

@@ -1,13 +1,12 @@
 """Two workspaces with the same names at the same paths and other bytes: the profile that is named decides, alone."""
 
 import json
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 import pytest
 from support import damage
-from support.auditing import SECONDS, Auditor
+from support.auditing import Audited, Auditor
 from support.databricks import StandIn, profiles
 from support.processes import free_port
 
@@ -55,42 +54,48 @@ def test_plain_databricks_is_the_default_one(
     assert test_env.asked == []
 
 
+# As it stands in the documents that this product grew from, its mistake included: one key is given twice.
+DOCUMENTS = """\
+tracking_server_01:
+  host: databricks://test_env
+  model: Sklearn_Wine
+  version_or_stage: staging
+  native_model: model.pkl
+tracking_server_01:
+  host: databricks://prod_env
+  model: Sklearn_Wine_Imported
+  version_or_stage: staging
+  native_model: model.pkl
+"""
+
+
 def test_the_configuration_of_the_documents(
     test_env: StandIn, prod_env: StandIn, audit: Auditor, tmp_path: Path
 ) -> None:
-    """As it stands there, but for its mistake of giving one key twice."""
     test_env.register("Sklearn_Wine", test_env.log_model(seed=1, number=7), stage="Staging")
-    prod_env.register("Sklearn_Wine_Imported", prod_env.log_model(seed=1, number=7), stage="Staging")
-    config = tmp_path / "config.yaml"
-    config.write_text(
-        "tracking_server_01:\n"
-        "  host: databricks://test_env\n"
-        "  model: Sklearn_Wine\n"
-        "  version_or_stage: staging\n"
-        "  native_model: model.pkl\n"
-        "tracking_server_02:\n"
-        "  host: databricks://prod_env\n"
-        "  model: Sklearn_Wine_Imported\n"
-        "  version_or_stage: staging\n"
-        "  native_model: model.pkl\n"
-    )
-    report = tmp_path / "compare.json"
+    imported = prod_env.register("Sklearn_Wine_Imported", prod_env.log_model(seed=1, number=7), stage="Staging")
+    config, report = tmp_path / "config.yaml", tmp_path / "compare.json"
 
-    def compare() -> int:
-        command = [sys.executable, "-m", "registry_audit", "compare", "--config-file", str(config)]
-        more = ["--download-dir", str(tmp_path / f"download-{len(prod_env.asked)}"), "--report-file", str(report)]
-        done = subprocess.run(
-            [*command, *more], capture_output=True, text=True, check=False, timeout=SECONDS, cwd=audit.working_directory
-        )
+    def compare(text: str) -> Audited:
+        config.write_text(text)
+        place = tmp_path / f"download-{len(prod_env.asked)}"
+        more = ("--download-dir", str(place), "--report-file", str(report), "--format", "json")
+        done = audit.command("compare", "--config-file", str(config), *more)
         assert "Traceback" not in done.stderr, done.stderr
-        return done.returncode
+        return done
 
-    assert compare() == CLEAN
+    refused = compare(DOCUMENTS)
+    assert (refused.exit_status, "'tracking_server_01' is given twice, on lines 1 and 6" in refused.stderr) == (
+        USAGE,
+        True,
+    )
+    assert (test_env.asked, prod_env.asked) == ([], [])
+    mended = DOCUMENTS[::-1].replace("10_revres_gnikcart", "20_revres_gnikcart", 1)[::-1]
+    assert compare(mended).exit_status == CLEAN
     assert json.loads(report.read_text())["Comparison_Summary"] == {"run_model": True, "reg_model": True}
-    prod_env.faults.bodies["model.pkl"] = b"\0" * 4096
-    assert compare() == FINDINGS
-    assert json.loads(report.read_text())["Comparison_Summary"] == {"run_model": False, "reg_model": False}
-    assert not list(audit.working_directory.iterdir())
+    damage.flip_byte(imported.reg)
+    assert compare(mended).exit_status == FINDINGS
+    assert json.loads(report.read_text())["Comparison_Summary"] == {"run_model": True, "reg_model": False}
 
 
 def test_one_registry_under_two_profiles_is_one(
@@ -104,6 +109,48 @@ def test_one_registry_under_two_profiles_is_one(
     assert audit("databricks://another", "--ledger", ledger).row["baseline"] == "unchanged"
 
 
+@pytest.mark.parametrize("equal", [False, True], ids=["other-versions", "equal-versions"])
+def test_a_profile_that_leads_to_another_workspace_now_is_another_registry(
+    test_env: StandIn,
+    prod_env: StandIn,
+    audit: Auditor,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    equal: bool,
+) -> None:
+    """Whatever its versions say of themselves: the ids of the workspaces are others."""
+    for service, number in ((test_env, 7), (prod_env, 7 if equal else 8)):
+        service.register("Wine", service.log_model(seed=number, number=number))
+    prod_env.models["Wine"][0]["description"] = "another one"
+    ledger = ("--ledger", f"sqlite:///{tmp_path}/ledger.db")
+    assert audit("databricks://test_env", *ledger, "--accept-new").row["baseline"] == "new"
+    file = profiles(tmp_path / "pointed-elsewhere", test_env=prod_env)
+    monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(file))
+    audited = audit("databricks://test_env", *ledger, "--accept-new")
+    assert (audited.exit_status, audited.row["baseline"]) == (CLEAN, "new"), audited.stderr
+    assert "under another address" not in audited.everything
+    shown = audit.command("baseline", "registries", *ledger).stdout
+    assert (test_env.workspace_id in shown, prod_env.workspace_id in shown) == (True, True), shown
+
+
+def test_workspaces_of_one_metastore_are_one_registry(
+    test_env: StandIn, prod_env: StandIn, audit: Auditor, tmp_path: Path
+) -> None:
+    """Unity Catalog is known by its metastore; also where only the assignment of the workspace may be asked for."""
+    prod_env.metastore_id = test_env.metastore_id
+    for service in (test_env, prod_env):
+        service.register_in_catalog("main.ml.wine", service.log_model(seed=1, number=7, at="Volumes/main/ml/v/model"))
+    prod_env.catalog["main.ml.wine"][0]["run_workspace_id"] = test_env.workspace_id
+    prod_env.faults.without_metastore = True
+    ledger = ("--ledger", f"sqlite:///{tmp_path}/ledger.db")
+    assert audit("databricks-uc://test_env", *ledger, "--accept-new").row["baseline"] == "new"
+    audited = audit("databricks-uc://prod_env", *ledger)
+    assert (audited.row["baseline"], audited.row["verdict"]) == ("unchanged", "unverifiable")  # its run is elsewhere
+    shown = audit.command("baseline", "registries", *ledger).stdout
+    assert f"metastore/{test_env.metastore_id}" in shown
+    assert "workspace/" not in shown
+
+
 def test_a_run_of_another_workspace_is_not_looked_for_here(
     test_env: StandIn, prod_env: StandIn, audit: Auditor
 ) -> None:
@@ -115,14 +162,39 @@ def test_a_run_of_another_workspace_is_not_looked_for_here(
     assert prod_env.workspace_id in audited.everything
 
 
-def test_a_dead_workspace(audit: Auditor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", ["databricks", "databricks-uc"])
+@pytest.mark.parametrize("command", ["audit", "check", "compare"])
+def test_a_dead_workspace(
+    test_env: StandIn,
+    audit: Auditor,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    scheme: str,
+    command: str,
+) -> None:
+    """Nothing listens: one sentence within seconds, whatever is asked, also where the other workspace is well."""
     file = tmp_path / "dead"
-    file.write_text(f"[dead]\nhost = http://127.0.0.1:{free_port()}\ntoken = t\n")
+    file.write_text(
+        f"[dead]\nhost = http://127.0.0.1:{free_port()}\ntoken = t\n"
+        f"[test_env]\nhost = {test_env.url}\ntoken = {test_env.token}\n"
+    )
     monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(file))
-    audited = audit("databricks://dead")
-    assert audited.exit_status == INCOMPLETE
-    assert "does not answer" in audited.stderr
-    assert len(audited.stderr.strip().splitlines()) == 1, audited.stderr
+    test_env.register("Wine", seed=1)
+    began = time.monotonic()
+    if command == "audit":
+        audited = audit(f"{scheme}://dead")
+    elif command == "check":
+        audited = audit.command("check", "main.ml.wine/1", "--tracking-uri", f"{scheme}://dead")
+    else:
+        one = "host: databricks://test_env\n  model: Wine\n  version_or_stage: '1'\n"
+        two = f"host: {scheme}://dead\n  model: main.ml.wine\n  version_or_stage: '1'\n"
+        (tmp_path / "config.yaml").write_text(f"tracking_server_1:\n  {one}tracking_server_2:\n  {two}")
+        more = ("--config-file", str(tmp_path / "config.yaml"), "--download-dir", str(tmp_path / "download"))
+        audited = audit.command("compare", *more)
+    assert time.monotonic() - began < 15
+    assert audited.exit_status == INCOMPLETE, audited.stderr
+    assert "nothing listens there" in audited.stderr
+    assert audited.stderr.count("registry-audit: ") == 1, audited.stderr
 
 
 @pytest.mark.parametrize(
@@ -145,3 +217,19 @@ def test_a_refused_token(test_env: StandIn, audit: Auditor) -> None:
     assert audited.exit_status == USAGE
     assert "refuses profile test_env" in audited.stderr
     assert test_env.token not in audited.everything
+
+
+def test_a_workspace_is_known_by_its_id_whatever_asks(
+    test_env: StandIn, prod_env: StandIn, audit: Auditor, tmp_path: Path
+) -> None:
+    """Baselines of another digest are those of this workspace, and of no other that a profile of this name meant."""
+    uri, name = "databricks://test_env", "Sklearn_Wine"
+    for seed, service in ((1, test_env), (2, prod_env)):
+        service.register(name, service.log_model(seed=seed, number=7))
+    ledger = ("--ledger", f"sqlite:///{tmp_path / 'ledger.db'}")
+    assert audit(uri, *ledger, "--accept-new", "--digest", "blake3").row["baseline"] == "new"
+    checked = audit.command("check", f"{name}/1", "--tracking-uri", uri, *ledger)
+    assert (checked.exit_status, "blake3:" in checked.stdout) == (CLEAN, True), checked.stderr
+    assert name in audit.command("baseline", "list", "--tracking-uri", uri, *ledger).stdout
+    other = audit.command("baseline", "list", "--tracking-uri", uri.replace("test_env", "prod_env"), *ledger)
+    assert (other.exit_status, "knows no registry" in other.stderr) == (USAGE, True)

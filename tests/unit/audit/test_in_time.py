@@ -13,7 +13,7 @@ from registry_audit.audit.in_time import in_time
 from registry_audit.audit.turns import Turns
 from registry_audit.deadline import Deadline, OutOfTime
 from registry_audit.errors import CouldNotVerify, LedgerError
-from registry_audit.registry.politeness import Politeness
+from registry_audit.net.throttle import Throttle
 
 
 class FakeSession:
@@ -21,7 +21,7 @@ class FakeSession:
 
     def __init__(self) -> None:
         self.turns = Turns()
-        self.connection = SimpleNamespace(transfers=SimpleNamespace(politeness=Politeness()))
+        self.connection = SimpleNamespace(transfers=SimpleNamespace(throttle=Throttle()))
         self.is_stopped = False
 
     def pulse(self, count: int) -> None:

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from registry_audit import patience
 from registry_audit.audit import lockstep
 from registry_audit.audit.copies import Reading
 from registry_audit.audit.lockstep import equal, in_lockstep
@@ -18,9 +17,9 @@ from registry_audit.audit.reading import read_pair
 from registry_audit.errors import BodyEndedEarly, CouldNotVerify, NotFound, Stopped
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, make_listing
-from registry_audit.registry.memory import Memory, Where
+from registry_audit.net.read_buffer import ReadBuffer, Where
+from registry_audit.net.transfers import Transfers
 from registry_audit.registry.storage import StorageIdentity
-from registry_audit.registry.transfers import Transfers
 from registry_audit.stores.base import Chunks, Unreadable
 
 LENGTH = 40_000
@@ -28,7 +27,7 @@ WHOLE = bytes(range(256)) * (LENGTH // 256)
 MLMODEL = b"flavors: {a: {}}\n"
 
 
-class Small(Memory):
+class Small(ReadBuffer):
     """Pieces that are used up quickly, and wiped when they are given out again."""
 
     def __init__(self) -> None:
@@ -62,15 +61,18 @@ class Streamed:
         return make_listing([ListedFile(path, self.sizes.get(path, len(data))) for path, data in self._files.items()])
 
     def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
-        assert where is not None
         at, fault = self.faults.get(self.readings.count("data"), (0, None)) if file.path == "data" else (0, None)
         self.readings.append(file.path)
         content, given = self._files[file.path], 0
         while given < len(content):
             if fault is not None and given >= at:
                 raise fault
-            piece = where()[: min(self._chunk, len(content) - given)]
-            piece[:] = content[given : given + len(piece)]
+            size = min(self._chunk, len(content) - given)
+            piece: bytes | memoryview = content[given : given + size]
+            if where is not None:
+                memory = where()[:size]
+                memory[:] = piece
+                piece = memory
             given += len(piece)
             yield piece
         if fault is not None:
@@ -80,17 +82,16 @@ class Streamed:
 @pytest.fixture(autouse=True)
 def everything_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("registry_audit.audit.reading._LARGE_BYTES", 1)
-    monkeypatch.setattr(patience, "wait_exponential_jitter", lambda **_: lambda state: 0)
+    monkeypatch.setattr("registry_audit.net.retry.FIRST_PAUSE_SECONDS", 0)
 
 
 @pytest.fixture(params=["remote", "local"])
 def transfers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transfers | None]:
-    monkeypatch.setattr("registry_audit.audit.reading.Memory", Small)
+    monkeypatch.setattr("registry_audit.audit.reading.ReadBuffer", Small)
     if request.param == "local":
         yield None
         return
     made = Transfers()
-    made._memories.extend(Small() for _ in range(40))
     yield made
     made.stop()
 

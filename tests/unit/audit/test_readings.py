@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import io
-import json
 import threading
 import time
 from collections import Counter
@@ -16,11 +15,14 @@ import pytest
 
 from registry_audit.audit.copies import Reading
 from registry_audit.audit.readings import ReadingCache, Readings
+from registry_audit.audit.seal import now
 from registry_audit.errors import Stopped, UsageError
 from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
 from registry_audit.model.manifest import ManifestEntry
 
-READING = Reading((ManifestEntry("a\n\udcff", 3, "sha256:00"), ManifestEntry("b", 0, "sha256:11")), b"\xff\n", (), 2, 3)
+READING = Reading(
+    (ManifestEntry("a\n\udcff", 3, "sha256:00"), ManifestEntry("b", 0, "sha256:11")), b"\xff\n", (), 2, 3, read_at=now()
+)
 STORAGE = "s3://bucket/model"
 
 
@@ -121,46 +123,16 @@ def test_it_outlives_the_process_whole(tmp_path: Path) -> None:
     read = Counting(Reading((), None))
     assert ask(ReadingCache(tmp_path), read) == (READING,)
     assert read.count == 0
-    assert (tmp_path / "readings.jsonl").stat().st_mode & 0o077 == 0
 
 
-def test_it_outlives_the_process_only_where_an_overwrite_of_the_same_size_would_show(tmp_path: Path) -> None:
-    silent = make_listing([ListedFile("a", 3, "etag"), ListedFile("b", 3)])
-    ask(ReadingCache(tmp_path), Counting(), silent)
-    again = Counting()
-    ask(ReadingCache(tmp_path), again, silent)
-    assert again.count == 1
-    assert (tmp_path / "readings.jsonl").read_bytes() == b""
-
-
-def test_of_a_pair_both_sides_must_tell_changes(tmp_path: Path) -> None:
-    parts = (STORAGE, listing()), ("mlflow-artifacts://host/1", listing(marker=""))
-    ReadingCache(tmp_path).once(parts, "sha256", lambda: (READING, READING))
-    assert (tmp_path / "readings.jsonl").read_bytes() == b""
-
-
-@pytest.mark.parametrize("cut", [1, 20, -1])
-def test_a_torn_last_line_is_read_again_and_nothing_else(tmp_path: Path, cut: int) -> None:
-    cache = ReadingCache(tmp_path)
-    ask(cache, Counting())
-    ask(cache, Counting(), identity="s3://bucket/other")
-    file = tmp_path / "readings.jsonl"
-    first, second = file.read_bytes().splitlines()
-    file.write_bytes(first + b"\n" + second[:cut])
-    again = Counting()
-    cache = ReadingCache(tmp_path)
-    ask(cache, again)
-    assert again.count == 0
-    ask(cache, again, identity="s3://bucket/other")
-    assert again.count == 1
-
-
-@pytest.mark.parametrize(
-    "line", ["", "null", "[]", "{}", '"x"', '{"key": "k"}', '{"key": "k", "readings": [1]}', "\xff\x00", "{" * 2000]
-)
-def test_a_line_that_is_no_reading_is_passed_over(tmp_path: Path, line: str) -> None:
-    (tmp_path / "readings.jsonl").write_text(line + "\n", encoding="latin-1")
-    assert ask(ReadingCache(tmp_path), Counting()) == (READING,)
+def test_what_left_the_memory_comes_from_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_audit.audit.readings._MAX_ENTRIES", 4)
+    read = Counting()  # two entries each
+    for _ in range(2):
+        cache = ReadingCache(tmp_path)
+        for storage in "abcdabcd":
+            assert ask(cache, read, identity=storage) == (READING,)
+    assert read.count == 4
 
 
 def test_the_oldest_readings_leave_the_memory_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,20 +149,14 @@ def test_a_directory_that_cannot_be_written_is_an_error_of_use(tmp_path: Path) -
         ReadingCache(tmp_path / "file")
 
 
-def test_the_file_is_plain_lines_of_json(tmp_path: Path) -> None:
-    ask(ReadingCache(tmp_path), Counting())
-    (line,) = (tmp_path / "readings.jsonl").read_text(encoding="ascii").splitlines()
-    assert json.loads(line)["readings"][0]["entries"] == [["a\n\udcff", 3, "sha256:00"], ["b", 0, "sha256:11"]]
-
-
-class FullDisk(io.StringIO):
-    def write(self, text: str) -> int:
+class FullDisk(io.BytesIO):
+    def write(self, content: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_full_disk_costs_the_resumption_and_not_the_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache, started = ReadingCache(tmp_path), threading.Event()
-    monkeypatch.setattr(cache, "_file", FullDisk())
+    monkeypatch.setattr(cache._kept, "_file", FullDisk())
     given: list[Readings] = []
 
     def slowly() -> Readings:
@@ -220,7 +186,7 @@ def parts(*names: str) -> tuple[tuple[str, Listing], ...]:
 
 
 def reading_of(name: str) -> Reading:
-    return Reading((ManifestEntry(name, 1, "sha256:00"),), None)
+    return replace(READING, entries=(ManifestEntry(name, 1, "sha256:00"),))
 
 
 class Together:
@@ -307,10 +273,8 @@ def test_after_an_error_both_are_read_again_and_who_waited_is_told() -> None:
     assert cache.each_once(parts("a", "b"), "sha256", again) == (reading_of("a"), reading_of("b"))
 
 
-def test_of_two_read_together_each_outlives_the_process_if_it_may(tmp_path: Path) -> None:
-    of_proxy = make_listing([ListedFile("a", 3)])
-    wanted = (("s3://bucket/a", listing()), ("proxy:b", of_proxy))
-    ReadingCache(tmp_path).each_once(wanted, "sha256", Together("a", "b"))
-    after = Together("a", "b")
-    assert ReadingCache(tmp_path).each_once(wanted, "sha256", after) == (reading_of("a"), reading_of("b"))
-    assert after.read == [("b",)]
+def test_of_two_read_together_each_outlives_the_process(tmp_path: Path) -> None:
+    ReadingCache(tmp_path).each_once(parts("a", "b"), "sha256", Together("a", "b"))
+    after = Together("b")
+    assert ReadingCache(tmp_path).each_once(parts("b"), "sha256", after) == (reading_of("b"),)
+    assert after.read == []

@@ -1,5 +1,8 @@
 """What an interrupted audit has read stays until an audit of that id has succeeded."""
 
+import fcntl
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -72,3 +75,15 @@ def test_a_wrong_address_leaves_everything(uri: str, tmp_path: Path) -> None:
     assert said.exit_status != 0
     assert (path / READINGS).read_bytes() == before
     assert (path / "registry").read_text(encoding="utf-8") == _ONE
+
+
+def test_what_nobody_takes_up_any_more_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    old, young, living = (interrupted(audit_id) for audit_id in ("old", "young", "living"))
+    two_days_ago = time.time() - 2 * 86_400
+    for directory in (old, living):
+        for path in (*directory.iterdir(), directory):
+            os.utime(path, (two_days_ago, two_days_ago))
+    with (living / "running").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with WorkDirectory("another").held(_ONE):
+            assert [directory.exists() for directory in (old, young, living)] == [False, True, True]

@@ -161,7 +161,7 @@ def test_a_reader_that_goes_away_is_no_finding() -> None:
         ),
         (["compare", "--download-dir", "x", "--config-file", "/no/such.yaml"], "registry-audit: --config-file /no"),
         (["report", "/no/such.json"], "registry-audit: /no/such.json"),
-        (["nonsense"], "registry-audit: No such command 'nonsense'."),
+        (["nonsense"], "registry-audit: No such command 'nonsense'"),
     ],
 )
 def test_mistakes_of_use_of_the_real_program(arguments: list[str], says: str, tmp_path: Path) -> None:

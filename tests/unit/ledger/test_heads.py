@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.ledgers import FILES, Said, checkpointed_copy, record, registry_audit, row
+from support.ledgers import FILES, Said, checkpointed_copy, note, record, registry_audit, row
 
 from registry_audit.ledger import chain
-from registry_audit.ledger.chain import Draft, Entry, Kind
+from registry_audit.ledger.chain import Entry
 from registry_audit.ledger.clock import clock_note
 from registry_audit.ledger.known import memory_file
 from registry_audit.ledger.opening import open_ledger, remember
@@ -107,7 +107,7 @@ def test_another_ledger_of_this_machine_is_no_obstacle(
     sqlite_ledger: Ledger, heads: list[Entry], tmp_path: Path
 ) -> None:
     other = open_ledger(f"sqlite:///{tmp_path / 'other.db'}", create=True)
-    other.append([Draft(Kind.AUDIT_STARTED, "http://other")])
+    other.append([note()])
     file = tmp_path / "export.jsonl"
     file.write_text("\n".join(export_lines(other)) + "\n", encoding="ascii")
     other.close()
@@ -122,7 +122,7 @@ def test_a_clock_that_jumped_is_said(
     assert "clock" not in verify(sqlite_url).stdout
     future = (datetime.now(UTC) + timedelta(days=400)).strftime(chain.TIME_FORMAT)
     with sqlite_ledger.writing() as writer:
-        writer.append_verbatim(chain.link([Draft(Kind.AUDIT_STARTED)], after=writer.head(), at=future))
+        writer.append_verbatim(chain.link([note()], after=writer.head(), at=future))
     said = verify(sqlite_url)
     assert (said.exit_status, "a clock has jumped" in said.stdout) == (0, True)
     assert record(sqlite_ledger, row()).head.at == future

@@ -142,7 +142,8 @@ def test_a_registry_can_be_renamed_and_moved(sqlite_ledger: Ledger) -> None:
         writer.append([renamed_registry(writer, REGISTRY, name="prod", address=ELSEWHERE)])
     with sqlite_ledger.reading() as reader:
         assert registry_key(reader, ELSEWHERE) == registry_key(reader, "unknown", "prod") == REGISTRY
-        with pytest.raises(UsageError, match="no registry 'nobody'"):
+        renamed_registry(reader, "HTTP://Elsewhere.:5000/", name="prod-2", address=None)
+        with pytest.raises(UsageError, match="no registry nobody"):
             renamed_registry(reader, "nobody", name="x", address=None)
 
 
@@ -157,3 +158,20 @@ def test_the_versions_of_an_empty_ledger_are_new(sqlite_ledger: Ledger) -> None:
     with sqlite_ledger.reading() as reader:
         assert recognise(reader, ELSEWHERE, None, [WINE.version]).key == ELSEWHERE
         assert recognise(reader, ELSEWHERE, "prod", [WINE.version]).key == "prod"
+
+
+def test_a_name_may_be_an_address_however_it_is_spelled(sqlite_ledger: Ledger) -> None:
+    audited(sqlite_ledger, WINE, BEER)
+    shouted = REGISTRY.upper().replace("HTTP", "http") + "/"
+    assert begun(sqlite_ledger, WINE, OTHER_BEER, at=ELSEWHERE, registry_name=shouted)[0] == REGISTRY
+    with sqlite_ledger.reading() as reader:
+        (known,) = known_registries(reader)
+    assert known.names == ()
+
+
+def test_an_address_that_is_not_known_is_no_name(sqlite_ledger: Ledger) -> None:
+    """It would stand in the ledger as it was typed, with whatever it holds."""
+    audited(sqlite_ledger, WINE)
+    with pytest.raises(UsageError, match=r"no registry http://unknown; it knows") as raised:
+        begun(sqlite_ledger, WINE, at=ELSEWHERE, registry_name="http://bob:s3cret@unknown")
+    assert "s3cret" not in raised.value.message

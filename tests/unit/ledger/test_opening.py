@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import event
-from support.ledgers import checkpointed_copy, execute, record, registry_audit, row, sqlite_file, tamper
+from support.ledgers import checkpointed_copy, execute, note, record, registry_audit, row, sqlite_file, tamper
 
 from registry_audit.api import audit_registry
 from registry_audit.audit.options import AuditOptions
 from registry_audit.errors import LedgerError, UsageError
-from registry_audit.ledger.chain import Draft, Kind
 from registry_audit.ledger.known import known_head, memory_file
 from registry_audit.ledger.opening import open_ledger, remember
 from registry_audit.ledger.store import Ledger
@@ -90,9 +89,9 @@ def test_entries_were_cut_off(used: Ledger, url: str, create: bool, kept: int) -
 def test_entries_were_cut_off_and_others_appended(used: Ledger, url: str) -> None:
     tamper(url, "DELETE FROM entries WHERE seq > 3")
     with pytest.raises(LedgerError, match="has lost entries that this process has read"):
-        used.append([Draft(Kind.WAIVED)])
+        used.append([note()])
     by_another_process = Ledger(used._engine, used.url)
-    by_another_process.append([Draft(Kind.WAIVED, body={"n": n}) for n in range(20)])
+    by_another_process.append([note(n) for n in range(20)])
     by_another_process.verify()  # whole, but not the chain that was there
     must_refuse(url, "has lost entries", create=False)
 
@@ -148,11 +147,11 @@ def test_a_directory(tmp_path: Path, create: bool) -> None:
 
 
 def test_a_ledger_that_may_only_be_read(sqlite_ledger: Ledger) -> None:
-    sqlite_ledger.append([Draft(Kind.WAIVED)])
+    sqlite_ledger.append([note()])
     sqlite_ledger.close()
     event.listen(sqlite_ledger._engine, "connect", lambda connection, _: connection.execute("PRAGMA query_only = ON"))
     with pytest.raises(LedgerError, match="cannot be written: attempt to write a readonly database"):
-        sqlite_ledger.append([Draft(Kind.WAIVED)])
+        sqlite_ledger.append([note()])
     assert sqlite_ledger.verify() is not None
 
 
@@ -176,7 +175,7 @@ def test_a_server_that_does_not_answer() -> None:
 @pytest.mark.postgres
 @on_postgres
 def test_the_memory_of_ledgers_is_for_every_user_and_holds_no_password(ledger: Ledger, url: str, home: Path) -> None:
-    remember(ledger, ledger.append([Draft(Kind.WAIVED)]))
+    remember(ledger, ledger.append([note()]))
     with_password = url.replace("postgres@", "postgres:a-secret@")
     opened(with_password, create=False)
     tamper(url, "DELETE FROM entries")
@@ -215,7 +214,7 @@ def test_one_relative_path_in_two_directories_is_two_ledgers(tmp_path: Path, mon
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
         ledger = open_ledger("sqlite:///ledger.db", create=True)
-        remember(ledger, ledger.append([Draft(Kind.WAIVED)]))
+        remember(ledger, ledger.append([note()]))
         ledger.close()
 
 
@@ -228,7 +227,7 @@ def test_memory_is_no_place_for_a_ledger(memory: str) -> None:
 def test_memories_of_two_ledgers_do_not_displace_each_other(
     ledger: Ledger, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    head = ledger.append([Draft(Kind.WAIVED)])
+    head = ledger.append([note()])
     mkdir, done = Path.mkdir, []
 
     def meanwhile(path: Path, *arguments: object, **options: object) -> None:
@@ -245,13 +244,13 @@ def test_memories_of_two_ledgers_do_not_displace_each_other(
 @pytest.mark.postgres
 @on_postgres
 def test_a_connection_that_the_server_closed_during_a_long_audit(ledger: Ledger, url: str) -> None:
-    ledger.append([Draft(Kind.AUDIT_STARTED)])
+    ledger.append([note()])
     execute(
         url,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid()",
     )
-    ledger.append([Draft(Kind.AUDIT_FINISHED)])
+    ledger.append([note()])
 
 
 _OPEN = """
@@ -259,7 +258,7 @@ import sys
 from registry_audit.ledger.chain import Draft, Kind
 from registry_audit.ledger.opening import open_ledger
 ledger = open_ledger(sys.argv[1], create=True)
-ledger.append([Draft(Kind.WAIVED, name=sys.argv[2])])
+ledger.append([Draft(Kind.REGISTRY, name=sys.argv[2], body={"address": None, "name": None})])
 ledger.close()
 """
 

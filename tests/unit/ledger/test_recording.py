@@ -1,16 +1,17 @@
 """What audits leave in a ledger, and what the next one makes of it."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.ledgers import FILES, REGISTRY, RecordedAudit, listing_of, options, record, row, scope_of, storage_at
+from support.ledgers import FILES, REGISTRY, RecordedAudit, listing_of, note, options, record, row, scope_of, storage_at
 
 from registry_audit.audit.outcome import outcome_of
 from registry_audit.errors import UsageError
 from registry_audit.ledger.chain import Draft, Entry, Kind
 from registry_audit.ledger.drafts import ON_FIRST_SIGHT
 from registry_audit.ledger.memory import load_memory
-from registry_audit.ledger.record import begin, registry_of
+from registry_audit.ledger.record import begin, registry_of, who
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.trusted import TrustedReadings
 from registry_audit.model.listing import Problem
@@ -212,7 +213,7 @@ def test_an_audit_is_recorded_whole_or_not_at_all(ledger: Ledger, monkeypatch: p
         pass
 
     def drafts():  # type: ignore[no-untyped-def]
-        yield Draft(Kind.WAIVED)
+        yield note()
         raise Broken
 
     with pytest.raises(Broken):
@@ -262,13 +263,28 @@ def trusted(ledger: Ledger, identity: str, marker: str, full_every: int | None =
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [("wine", "9" * 5_000), ("wine", "1." * 30), ("".join(chr(0x4E00 + 7 * n) for n in range(2_500)), "1")],
+    ids=["digits", "dots", "name"],
+)
+def test_a_version_that_no_database_can_name_costs_its_own_row(ledger: Ledger, name: str, version: str) -> None:
+    """Databases bound what they index; a hostile server does not."""
+    strange = row(name, version, verdict=Verdict.UNVERIFIABLE, problems=(Problem("RA009", "?"),), listed=False)
+    recorded = record(ledger, row(), strange, accept_new=True)
+    assert (recorded.accepted_count, len(recorded.audits)) == (1, 2)
+    again = record(ledger, row(), strange)
+    assert strange.version in [audit.version for audit in again.audits]
+    ledger.verify()
+
+
 def test_a_full_reading_is_trusted_while_the_fingerprint_is_the_same(ledger: Ledger) -> None:
     storage = "s3://models/wine/1"
     assert trusted(ledger, storage, "etag") is None
     recorded = record(ledger, row())
     found = trusted(ledger, storage, "etag", full_every=1)
     assert found is not None
-    assert found[1] == recorded.head.at
+    assert found[1] >= recorded.head.at  # the clock of the reading, not of the entry
     assert trusted(ledger, storage, "other") is None
     assert trusted(ledger, "s3://models/wine/2", "etag") is None
     record(ledger, row(marker="other", files=CHANGED))
@@ -286,7 +302,7 @@ def test_an_old_reading_is_not_trusted(ledger: Ledger, days: int | None, found: 
     with ledger.reading() as reader:
         (entry,) = reader.of_kind(Kind.READING)
     ten_days_ago = (datetime.now(UTC) - timedelta(days=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    body = entry.fields
+    body = json.loads(entry.body)
     body["storages"][0][3] = ten_days_ago
     ledger.append([Draft(Kind.READING, REGISTRY, "wine", "1", "later", body)])
     assert (trusted(ledger, "s3://models/wine/1", "etag", days) is not None) == found
@@ -303,7 +319,7 @@ def test_the_memory_of_an_unknown_registry_is_empty(ledger: Ledger) -> None:
 def test_the_ending_is_in_the_ledger(ledger: Ledger) -> None:
     record(ledger, row(), accept_new=True)
     recorded = record(ledger, row(files=CHANGED))
-    finished = of_kind(ledger, Kind.AUDIT_FINISHED)[-1].fields
+    finished = json.loads(of_kind(ledger, Kind.AUDIT_FINISHED)[-1].body)
     assert finished["exit_status"] == outcome_of(recorded.audits, Severity.MEDIUM).exit_status == 1
     assert finished["verdicts"]["same_storage"] == 1
     assert recorded.head.kind == Kind.AUDIT_FINISHED
@@ -316,6 +332,26 @@ def test_a_report_tells_which_baselines_its_own_audit_accepted(ledger: Ledger) -
     (second,) = record(ledger, row(), accept_new=True).audits
     assert second.baseline is not None
     assert (second.baseline.accepted_now, second.baseline.accepted_by) == (False, first.baseline.accepted_by)
+    assert second.baseline.accepted_at == first.baseline.accepted_at is not None
+
+
+def test_a_version_has_a_life_and_a_selection_a_past(ledger: Ledger) -> None:
+    record(ledger, row(), accept_new=True, audit_id="first")
+    changed = record(ledger, row(files=CHANGED), audit_id="second")
+    record(ledger, row(files=CHANGED), models=("other",), audit_id="of another selection")
+    (audit,) = changed.audits
+    assert [(event.kind, event.what.partition(":")[0]) for event in audit.life] == [
+        ("accepted", f"accepted by {who()}"),
+        ("found", "RA002 critical found"),
+    ]
+    now = record(ledger, row(), audit_id="third")
+    assert [event.kind for event in now.audits[0].life] == ["accepted", "found"], "what ends now is told as resolved"
+    assert [event.kind for event in record(ledger, row()).audits[0].life] == ["accepted", "found", "resolved"]
+    assert [(past.exit_status, past.listed, past.findings) for past in now.recorded.past] == [
+        (0, 1, {}),
+        (1, 1, {"critical": 1}),
+        (0, 1, {}),
+    ]
 
 
 def test_what_ended_a_finding_is_told(ledger: Ledger) -> None:

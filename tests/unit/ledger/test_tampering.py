@@ -1,5 +1,6 @@
 """What the database refuses, and what `verify` finds of what it could not refuse."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 
@@ -111,8 +112,8 @@ def test_verify_finds(filled: Ledger, url: str, statement: str, said: str) -> No
 
 def test_verify_finds_the_lost_manifest_of_a_reading(filled: Ledger, url: str) -> None:
     newest = entries_of(filled)
-    read = [entry.fields["manifest"] for entry in newest if entry.kind == Kind.READING][-1]
-    accepted = [entry.fields["manifest"] for entry in newest if entry.kind == Kind.ACCEPTED]
+    read = [json.loads(entry.body)["manifest"] for entry in newest if entry.kind == Kind.READING][-1]
+    accepted = [json.loads(entry.body)["manifest"] for entry in newest if entry.kind == Kind.ACCEPTED]
     assert read not in accepted
     tamper(url, f"DELETE FROM manifests WHERE digest = '{read}'")
     with pytest.raises(LedgerError, match="has lost the manifest"):
@@ -147,7 +148,7 @@ def rewritten(entries: list[Entry], seq: int, body: str, *, stated: bool = True)
         text = body if entry.seq == seq else entry.body
         if stated and entry.kind == Kind.AUDIT_FINISHED:
             checked.continue_with(map(row_of, chain[checked.seq :]))
-            text = canonical(entry.fields | {"baselines": checked.baselines().as_body()})
+            text = canonical(json.loads(entry.body) | {"baselines": checked.baselines().model_dump()})
         fields = (entry.seq, entry.at, entry.kind, entry.registry, entry.name, entry.version, entry.audit_id, text)
         previous_digest, previous = previous, entry_digest(*fields, previous)
         chain.append(Entry(*fields, previous_digest, previous))
@@ -201,6 +202,17 @@ def test_bytes_in_place_of_text_are_a_changed_entry(filled: Ledger, url: str) ->
     tamper(url, "UPDATE entries SET body = CAST(body AS BLOB) WHERE seq = 2")
     with pytest.raises(LedgerError, match="entry 2 was changed after it was written"):
         filled.verify()
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("column", ["digest", "text"])
+def test_bytes_in_place_of_a_manifest_are_a_changed_manifest(filled: Ledger, url: str, column: str) -> None:
+    tamper(url, f"UPDATE manifests SET {column} = CAST({column} AS BLOB)")
+    for command in ("verify", "export"):
+        said = registry_audit("baseline", command, "--ledger", url)
+        assert (said.exit_status, "internal error" in said.stderr) == (_LEDGER, False)
+    with pytest.raises(LedgerError):
+        record(filled, row(), row(version="2", files={**FILES, "new.txt": b"!"}))
 
 
 _COMMANDS = {
@@ -274,7 +286,11 @@ def test_an_audit_notices_an_edited_baseline(filled: Ledger, url: str, what: str
     now = changed.reg_model.manifest if changed.reg_model else None
     with filled.reading() as reader:
         (accepted,) = reader.of_version(REGISTRY, "wine", "2", Kind.ACCEPTED)
-    body = "{" if what == "no JSON" else accepted.body.replace(accepted.fields["manifest"], now.digest() if now else "")
+    body = (
+        "{"
+        if what == "no JSON"
+        else accepted.body.replace(json.loads(accepted.body)["manifest"], now.digest() if now else "")
+    )
     assert body != accepted.body
     tamper(url, "UPDATE entries SET body = '" + body + f"' WHERE seq = {accepted.seq}")
     with pytest.raises(LedgerError):

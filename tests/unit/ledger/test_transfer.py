@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support.ledgers import FILES, REGISTRY, record, registry_audit, row, sqlite_file
+from support.ledgers import FILES, REGISTRY, note, record, registry_audit, row, sqlite_file
 
 from registry_audit.errors import AuditError, LedgerError, UsageError
 from registry_audit.ledger import opening
@@ -26,7 +26,9 @@ def source(tmp_path: Path) -> Ledger:
     record(ledger, row(files={**FILES, "new": b"1"}), row("caf\u00e9\u202e"))
     with ledger.writing() as writer:
         writer.keep_manifests({_HOSTILE.digest(): _HOSTILE})
-        writer.append([Draft(Kind.ACCEPTED, REGISTRY, "odd", "1", body={"manifest": _HOSTILE.digest(), "by": "ü"})])
+        writer.append(
+            [Draft(Kind.ACCEPTED, REGISTRY, "odd", "1", body={"manifest": _HOSTILE.digest(), "by": "ü", "reason": ""})]
+        )
     return ledger
 
 
@@ -59,7 +61,7 @@ def test_the_copy_goes_on(lines: list[str], ledger: Ledger) -> None:
 
 
 def test_only_into_an_empty_ledger(lines: list[str], ledger: Ledger) -> None:
-    ledger.append([Draft(Kind.WAIVED)])
+    ledger.append([note()])
     before = contents(ledger)
     with pytest.raises(UsageError, match="not empty: import into a new one"):
         import_lines(ledger, lines)
@@ -156,7 +158,7 @@ def test_a_lost_ledger_is_restored_from_its_export(tmp_path: Path, sqlite_url: s
 def test_a_slow_reader_of_an_export_holds_nobody_up(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "_BUSY_SECONDS", 1)
     ledger, other = open_ledger(sqlite_url, create=True), open_ledger(sqlite_url, create=False)
-    ledger.append([Draft(Kind.WAIVED) for _ in range(3)])
+    ledger.append([note() for _ in range(3)])
     with contextlib.closing(export_lines(ledger)) as lines:
         next(lines)
-        assert other.append([Draft(Kind.WAIVED)]).seq == 4
+        assert other.append([note()]).seq == 4

@@ -9,8 +9,7 @@ from support.ledgers import FILES, REGISTRY, RecordedAudit, record, row, scope_o
 from registry_audit.audit.judging import Waiver
 from registry_audit.audit.outcome import outcome_of
 from registry_audit.errors import UsageError
-from registry_audit.ledger import memory
-from registry_audit.ledger import record as recording
+from registry_audit.ledger import beside, memory
 from registry_audit.ledger import waive as waiving
 from registry_audit.ledger.chain import Draft, Kind
 from registry_audit.ledger.store import Ledger
@@ -50,7 +49,7 @@ def changed(ledger: Ledger) -> Ledger:
 
 
 def on(day: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (memory, recording, waiving):
+    for module in (memory, beside, waiving):
         monkeypatch.setattr(module, "today", lambda: day)
 
 
@@ -63,6 +62,22 @@ def test_a_waived_finding_is_shown_and_does_not_fail(changed: Ledger) -> None:
     assert audit.findings[0].waiver == Waiver("me", "known", TOMORROW)
     assert audit.baseline is not None
     assert audit.baseline.status == "changed"
+
+
+def test_a_new_waiver_is_told_by_the_next_audit_alone(changed: Ledger) -> None:
+    do_waive(changed)
+    recorded = record(changed, row(files=CHANGED))
+    (told,) = recorded.resolved
+    assert (told.rule, told.by) == (
+        "RA002",
+        f"a waiver, which me gave on {TODAY} until {TOMORROW}: known; it is still there",
+    )
+    (finding,) = [f for audit in recorded.audits for f in audit.findings]
+    assert (finding.new, finding.waiver is not None) == (False, True)
+    assert record(changed, row(files=CHANGED)).resolved == ()
+    with changed.reading() as reader:  # it is open: nothing of it was resolved
+        assert list(reader.of_kind(Kind.FINDING_RESOLVED)) == []
+    assert [gone.by for gone in record(changed, row()).resolved] == ["the bytes of the baseline came back"]
 
 
 def test_it_comes_back_when_it_expires(changed: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

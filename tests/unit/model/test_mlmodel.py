@@ -73,10 +73,22 @@ MERGES += b"".join(
         (b"flavors: {f: x}\na: !!int '" + b":".join([b"1"] * 100_000) + b"'", "YAML"),
         (b"flavors: {f: x}\na: [" + b"1," * 100_000 + b"]", "YAML"),
         (b"flavors: {f: x}\na: " + b"9" * 5_000, "YAML"),
+        (b"flavors: {f: x}\na: !!timestamp ''", "YAML"),
+        (b"flavors: {f: x}\na: !!timestamp 2001-99-99", "YAML"),
+        (b"flavors: {f: x}\na: !!int ''", "YAML"),
+        (b"flavors: {f: x}\na: !!float ''", "YAML"),
+        (b"flavors: {f: x}\na: !!bool perhaps", "YAML"),
+        (b"flavors: {f: x}\na: !!binary {}", "YAML"),
+        (b"flavors: {f: x}\na: !!omap {f: x}", "YAML"),
+        (b"flavors: {f: x}\n? {a: b}\n: c", "YAML"),
+        (b"flavors: {f: x}\n0x" + b"f" * 5_000 + b": y", "YAML"),
+        (b"flavors: {f: x}\na: &a '" + b"x" * 1_000_000 + b"'\nb: [" + b"*a," * 1_000 + b"]", "YAML"),
     ],
     ids=[
         *("empty", "binary", "broken", "list", "none", "no-flavors", "python-object", "bomb", "recursive", "nested"),
         *("merges", "merged-into-itself", "nested-lists", "minutes", "minutes-said-to-be", "long", "digits"),
+        *("no-time", "impossible-time", "no-int", "no-float", "no-bool", "no-text", "no-pairs", "mapping-as-key"),
+        *("hexadecimal-digits", "a-long-text-many-times"),
     ],
 )
 @pytest.mark.timeout(20)

@@ -43,6 +43,7 @@ OTHER = [
     ("postgresql://db/m?options=-csearch_path%3Da", "postgresql://db/m?options=-csearch_path%3Db"),
     ("mysql://db/m?unix_socket=/a", "mysql://db/m?unix_socket=/b"),
     ("sqlite:////x/m.db", "sqlite:////x/n.db"),
+    ("http://h/a%2Fb", "http://h/a/b"),
     ("databricks://one", "databricks://two"),
     ("databricks://one", "databricks-uc://one"),
     ("uc:http://h:8080", "uc:http://h:8081"),

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -88,6 +89,23 @@ def test_the_revision_is_the_one_that_mlflow_itself_would_ask_for(database: Path
     from registry_audit.registry.database import _revision_of_installed_mlflow
 
     assert _revision_of_installed_mlflow() == _get_latest_schema_revision()
+
+
+@pytest.mark.parametrize(
+    ("url", "driver", "way_out"),
+    [
+        ("postgresql://h/db", "psycopg2", r"pip install 'mlflow-registry-audit\[postgres\]'$"),
+        ("postgresql+psycopg://h/db", "psycopg", r"audit\[postgres\]', and write postgresql\+psycopg2://$"),
+        ("mysql+pymysql://h/db", "pymysql", r"pip install 'mlflow-registry-audit\[mysql\]'$"),
+        ("mysql://h/db", "MySQLdb", r"audit\[mysql\]', and write mysql\+pymysql://$"),
+    ],
+)
+def test_a_driver_that_is_not_there_names_what_brings_it(
+    url: str, driver: str, way_out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, driver, None)
+    with pytest.raises(UsageError, match=way_out):
+        read_only(parse_address(url))
 
 
 def test_nothing_can_be_written(database: Path) -> None:

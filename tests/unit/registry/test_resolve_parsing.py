@@ -43,8 +43,8 @@ class FakeRegistry:
     logged: dict[str, Any] = field(default_factory=dict)  # model id -> location
     runs: dict[str, Any] = field(default_factory=dict)  # run id -> (stage, artifact URI)
     of_runs: dict[str, list[Any]] = field(default_factory=dict)  # run id -> LoggedModels
-    is_uc = is_databricks = False
-    databricks = None
+    is_uc = is_databricks = copies_models = False
+    databricks: Any = None
     identity = "http://fake"
     tracking_uri = registry_uri = "http://host"
     workspace = None
@@ -57,6 +57,9 @@ class FakeRegistry:
         return self
 
     registry = client
+
+    def registry_of(self, name: str) -> "FakeRegistry":
+        return self
 
     def get_model_version_download_uri(self, name: str, version: str) -> Any:
         return given(self.downloads, (name, version))
@@ -288,7 +291,9 @@ def test_hostile_text_in_a_uri_is_shown_escaped_and_without_credentials() -> Non
 
 def test_where_the_registry_copies_only_its_own_repository_may_read_the_copy() -> None:
     registry = FakeRegistry()
-    registry.is_databricks = True
+    registry.copies_models = True
+    workspace = SimpleNamespace(identity="host/workspace/1", id="1")
+    registry.databricks = SimpleNamespace(registry=registry, workspace=workspace, registry_of=lambda name: registry)
     resolved = resolve(registry, "dbfs:/run/model", "dbfs:/databricks/mlflow-registry/x")
     assert (resolved.reg_model.uri, resolved.reg_model.roots) == (
         "dbfs:/databricks/mlflow-registry/x",

@@ -118,8 +118,7 @@ PROXIED = StorageIdentity("mlflow-artifacts", "http://tracking.example:5000", ""
         ("s3://bucket/1/x", StorageIdentity("s3", "", "bucket", "1/x")),
         ("s3://bucket/1/x/", StorageIdentity("s3", "", "bucket", "1/x")),
         ("S3://bucket/1/x?y#z", StorageIdentity("s3", "", "bucket", "1/x")),
-        ("s3a://bucket/1/x", StorageIdentity("s3", "", "bucket", "1/x")),
-        ("s3n://bucket/1/x", StorageIdentity("s3", "", "bucket", "1/x")),
+        ("s3a://Bucket/1/x", StorageIdentity("s3a", "Bucket", "", "1/x")),  # MLflow has no way to read it
         ("s3://bucket//1/x", StorageIdentity("s3", "", "bucket", "/1/x")),
         ("s3://bucket/1//2/x", StorageIdentity("s3", "", "bucket", "1//2/x")),
         ("s3://bucket/%41", StorageIdentity("s3", "", "bucket", "%41")),
@@ -169,6 +168,23 @@ def test_a_local_identity_follows_symlinks(tmp_path: Path) -> None:
     assert {at(uri) for uri in spellings} == {StorageIdentity.of_directory(tmp_path / "real" / "model")}
 
 
+@pytest.mark.parametrize(("written", "beside"), [("we%20ird", "we%20ird"), (" m", "m"), ("A:m", "a:m")])
+def test_a_neighbour_that_mlflow_takes_for_it_makes_it_ambiguous(tmp_path: Path, written: str, beside: str) -> None:
+    uri = f"{tmp_path}/{written}"
+    assert at(uri).path.startswith(str(tmp_path))
+    (tmp_path / beside).mkdir()
+    with pytest.raises(CouldNotVerify, match="in two ways"):
+        at(uri)
+
+
+def test_a_way_through_a_directory_that_is_not_there_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    with pytest.raises(CouldNotVerify, match="not there"):
+        at(f"{tmp_path}/x/../m")
+    (tmp_path / "x").mkdir()
+    assert at(f"{tmp_path}/x/../m") == StorageIdentity.of_directory(tmp_path / "m")
+
+
 @pytest.mark.parametrize(
     ("one", "two"),
     [
@@ -177,6 +193,7 @@ def test_a_local_identity_follows_symlinks(tmp_path: Path) -> None:
         ("s3://bucket/1/x", "gs://bucket/1/x"),
         ("s3://bucket/X", "s3://bucket/x"),
         ("s3://bucket//x", "s3://bucket/x"),
+        ("b2://Bucket/x", "b2://bucket/x"),
         ("s3://bucket/design=good/m", "s3://bucket/design=evil/m"),
         ("gs://bucket/token=1/m", "gs://bucket/token=2/m"),
         (f"wasbs://c@{AZURE}/assignment=1/m", f"wasbs://c@{AZURE}/assignment=2/m"),

@@ -15,9 +15,11 @@ from registry_audit.report.document import (
     CopyRow,
     Coverage,
     DifferenceRow,
+    EventRow,
     FindingRow,
     LedgerRow,
     Outcome,
+    PastAudit,
     Registry,
     ResolvedRow,
     SidedDigests,
@@ -464,7 +466,9 @@ def hostile_document(texts: Sequence[str] = HOSTILE) -> AuditDocument:
                 baseline_differences=(changed, changed.model_copy(update={"expected_by": text})),
                 accepted_at=text,
                 accepted_by=text,
+                accepted_reason=text,
                 last_read_at=text,
+                history=(EventRow(at=text, kind="found", what=text),),
             )
         )
     first = texts[0]
@@ -478,6 +482,10 @@ def hostile_document(texts: Sequence[str] = HOSTILE) -> AuditDocument:
             "coverage": plain.coverage.model_copy(update={"notes": tuple(texts), "not_read": 1}),
             "ledger": LedgerRow(url=first, head=first, entries=1, audit_id=first, accepted_new=0),
             "changes": Changes(new=0, known=3 * len(texts), resolved=len(texts), waived=len(texts), since=first),
+            "history": tuple(
+                PastAudit(at=text, exit_status=1, listed=2, audited=1, unverifiable=1, findings={Severity.LOW: 1})
+                for text in (*texts, first)
+            ),
             "resolved": tuple(
                 ResolvedRow(name=text, version=text, rule=text, path=text, first_seen=text) for text in texts
             ),

@@ -4,40 +4,19 @@ import base64
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Callable
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from support.pages import Page, is_within
 
 from registry_audit.report import as_html
-from registry_audit.report.document import AuditDocument
+from registry_audit.report.commands import commands_of
+from registry_audit.report.document import AuditDocument, PastAudit
 from registry_audit.report.html_views import DIFFERENCE_LIMIT
 from registry_audit.report.render import render
-from registry_audit.verdict import Verdict
-
-
-class Page(HTMLParser):
-    """Elements with their attributes in order, and the text inside `script` and `style`."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.raw: list[str] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attributes)))
-        if tag in ("script", "style"):
-            self.raw.append("")
-
-    def handle_data(self, data: str) -> None:
-        if self.cdata_elem:
-            self.raw[-1] += data
-        else:
-            self.text += data
+from registry_audit.verdict import Severity, Verdict
 
 
 def data_of(page: Page) -> dict[str, Any]:
@@ -50,7 +29,9 @@ def test_the_page_needs_nothing_from_elsewhere(sample: AuditDocument) -> None:
         assert tag not in {"iframe", "img", "object", "embed", "form", "base"}
         assert "style" not in attributes
         assert not any(name.startswith("on") for name in attributes)
-        assert (attributes.get("href") or "#").startswith(("#", "data:image/svg+xml,"))
+        # Links lead to MLflow's own pages; nothing is loaded from there.
+        assert (attributes.get("href") or "#").startswith(("#", "data:image/svg+xml,", "https://mlflow.example.com/#/"))
+        assert tag != "link" or (attributes["href"] or "").startswith("data:")
         assert "src" not in attributes
     style = page.raw[0]
     assert "url(" not in style
@@ -67,21 +48,27 @@ def test_the_policy_allows_exactly_the_inline_parts(sample: AuditDocument) -> No
 
 
 def test_no_name_adds_an_element(make_hostile: Callable[..., AuditDocument], hostile_texts: tuple[str, ...]) -> None:
-    plain = Page(render(make_hostile(["x"] * len(hostile_texts)), "html"))
-    # Of the options only one key is left where all texts are the same.
-    page = Page(render(make_hostile(hostile_texts).model_copy(update={"options": {"x": hostile_texts}}), "html"))
-    assert [tag for tag, _ in page.elements] == [tag for tag, _ in plain.elements]
-    assert {name for _, a in page.elements for name in a} == {name for _, a in plain.elements for name in a}
+    harmless = [f"x{number}" for number in range(len(hostile_texts))]
+    options = {"options": {"x": hostile_texts}}
+    plain = Page(render(make_hostile(harmless).model_copy(update=options), "html"))
+    page = Page(render(make_hostile(hostile_texts).model_copy(update=options), "html"))
+    assert is_within([tag for tag, _ in page.elements], [tag for tag, _ in plain.elements])
+    assert {name for _, a in page.elements for name in a} <= {name for _, a in plain.elements for name in a}
 
 
-def test_findings_are_shown_worst_first_with_both_sides(sample: AuditDocument) -> None:
+def test_findings_are_grouped_by_model_and_shown_worst_first_with_both_sides(sample: AuditDocument) -> None:
     page = Page(render(sample, "html"))
     articles = [attributes for tag, attributes in page.elements if tag == "article"]
-    assert [a["data-severity"] for a in articles] == ["critical"] * 3 + ["high"] + ["medium"] * 2 + ["low"] * 2
+    assert [(a["data-model"], a["data-severity"]) for a in articles] == [
+        ("fraud-score", "critical"),
+        ("churn-classifier", "critical"), ("churn-classifier", "medium"), ("churn-classifier", "low"),
+        ("search-ranker", "critical"), ("search-ranker", "high"), ("search-ranker", "low"),
+        ("prices/eu", "medium"),
+    ]  # fmt: skip
     assert "41,204 bytes" in page.text
     assert "41,236 bytes" in page.text
-    titles = {attributes.get("title") for _, attributes in page.elements}
-    assert sample.versions[3].differences[1].digests.run_model in titles
+    copied = {attributes.get("data-copy") for _, attributes in page.elements}
+    assert sample.versions[3].differences[1].digests.run_model in copied
 
 
 @pytest.mark.parametrize(("kind", "word"), [("sample", "Findings"), ("empty", "Incomplete"), ("clean", "Clean")])
@@ -133,10 +120,10 @@ def test_what_changed_is_shown_beside_the_baseline(with_ledger: AuditDocument) -
     assert "4 files are not what alice@laptop accepted on 2025-02-01 06:00 UTC: 'MLmodel', 'model.pkl'" in text
     labels = [attributes.get("data-label") for tag, attributes in page.elements if tag == "td"]
     assert labels.count("Baseline") - labels.count("Storage") == labels.count("Now") == 2 * 6 + 1
-    titles = {attributes.get("title") for _, attributes in page.elements}
-    assert with_ledger.versions[1].baseline_differences[0].digests.baseline in titles
-    trusted = "not read; last read in full 2025-03-08 06:00 UTC, trusted because its fingerprint is unchanged"
-    assert f"alice@laptop accepted on 2025-02-01 06:00 UTC; {trusted}" in titles
+    copied = {attributes.get("data-copy") for _, attributes in page.elements}
+    assert with_ledger.versions[1].baseline_differences[0].digests.baseline in copied
+    assert "last read in full 2025-03-08" in text
+    assert "accepted 2025-02-01 by alice@laptop" in text
 
 
 def test_waived_findings_have_a_group_of_their_own(with_ledger: AuditDocument) -> None:
@@ -163,3 +150,62 @@ def test_the_limits_of_one_storage_are_said_plainly(sample: AuditDocument) -> No
     text = Page(render(sample, "html")).text
     assert "nothing was compared, because there is no second copy" in text
     assert "only a baseline in the ledger protects against it" in text
+
+
+def test_what_to_do_is_a_command_to_copy(with_ledger: AuditDocument) -> None:
+    page = Page(render(with_ledger, "html"))
+    copied = {attributes.get("data-copy") for _, attributes in page.elements}
+    # The ledger's address was redacted, so no command names it; an empty reason is refused.
+    accept = "registry-audit baseline accept {} --reason '' --tracking-uri https://mlflow.example.com"
+    assert accept.format("churn-classifier/2") in copied
+    assert accept.format("search-ranker/1") in copied
+    assert not any("ledger.db" in (text or "") or "***" in (text or "") for text in copied)
+
+
+@pytest.mark.parametrize("name", ["-x", "a\nb", "a\u202eb"])
+def test_no_command_names_what_a_shell_or_a_terminal_takes_for_something_else(
+    name: str,
+    make_document: Callable[..., AuditDocument],
+    make_version: Callable[..., Any],
+    make_finding: Callable[..., Any],
+) -> None:
+    row = make_version(name, "1", findings=(make_finding("RA002", "changed"),))
+    assert commands_of(make_document([row]), row, row.findings[0]) == ()
+    quoted = make_version("a'; rm -rf ~ #", "1", findings=row.findings)
+    for command in commands_of(make_document([quoted]), quoted, row.findings[0]):
+        if "rule RA" not in command.text:
+            assert "a'; rm -rf ~ #/1" in shlex.split(command.text)
+
+
+def test_a_run_that_is_named_like_a_command_is_none(
+    make_document: Callable[..., AuditDocument], make_version: Callable[..., Any], make_finding: Callable[..., Any]
+) -> None:
+    run_id = "abc; rm -rf ~"
+    row = make_version("wine", "1", run_id=run_id, findings=())
+    for spelled in (run_id, shlex.quote(run_id)):
+        remedy = f"Restore it: mlflow runs restore --run-id {spelled}"
+        finding = make_finding("RA004", "in the trash").model_copy(update={"remedy": remedy})
+        commands = commands_of(make_document([row]), row, finding)
+        assert not any("rm" in shlex.split(command.text) for command in commands)
+        assert ("Restore the run" in [command.what for command in commands]) is (spelled != run_id)
+
+
+def test_the_last_audits_are_a_chart_and_a_table(with_ledger: AuditDocument) -> None:
+    assert "The last audits" not in Page(render(with_ledger, "html")).text
+    past = [
+        PastAudit(at="2025-03-12T06:00:00Z", exit_status=0, listed=8, audited=8, unverifiable=0),
+        PastAudit(
+            at="2025-03-13T06:00:00Z", exit_status=1, listed=9, audited=6, unverifiable=3,
+            findings={Severity.CRITICAL: 2, Severity.LOW: 1},
+        ),
+    ]  # fmt: skip
+    text = re.sub(r"\s+", " ", Page(render(with_ledger.model_copy(update={"history": tuple(past)}), "html")).text)
+    assert "2 audits of this selection since 2025-03-12: from findings not recorded to 3 findings; from 8 of 8" in text
+    assert "2025-03-13 06:00 UTC3 findings6 of 931" in text
+
+
+def test_a_server_of_workspaces_and_a_database_get_no_links(sample: AuditDocument) -> None:
+    registry = sample.registry
+    for changed in ({"workspace": "team-a"}, {"tracking_uri": "sqlite:///x.db", "registry_uri": "javascript:alert(1)"}):
+        page = Page(render(sample.model_copy(update={"registry": registry.model_copy(update=changed)}), "html"))
+        assert all((a.get("href") or "#").startswith(("#", "data:")) for _, a in page.elements)

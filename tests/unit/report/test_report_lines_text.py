@@ -128,11 +128,11 @@ def test_the_first_audit_says_that_it_is_the_first(with_ledger: AuditDocument) -
     ("new", "accepted", "words"),
     [
         (1, 1, "It was accepted as seen now."),
-        (1, 0, "It was not accepted yet."),
+        (1, 0, "It was not accepted yet: audit with --accept-new to accept what is sound as it is now."),
         (3, 3, "All of them were accepted as seen now."),
         (3, 2, "2 of them were accepted as seen now."),
         (3, 1, "1 of them was accepted as seen now."),
-        (3, 0, "None of them was accepted yet."),
+        (3, 0, "None of them was accepted yet: audit with --accept-new to accept what is sound as it is now."),
     ],
 )
 def test_what_is_new_to_the_ledger_was_accepted_or_not(
@@ -175,6 +175,9 @@ def test_clean_says_beside_it_that_nothing_was_compared(
     )
     known = [*new, make_version("Wine", "2", Verdict.SAME_STORAGE, baseline="unchanged")]
     assert "All are" not in render(make_document(known), "text")
+    assert "1 of them is in one storage only and new to the ledger: nothing was compared there." in render(
+        make_document(known), "text"
+    )
 
 
 def test_clean_says_beside_it_what_was_not_read_and_what_is_waived(
@@ -195,6 +198,23 @@ def test_clean_says_beside_it_what_was_not_read_and_what_is_waived(
         "2 of 2 listed versions audited, no finding at severity medium or above. "
         "1 of them was not read: its fingerprint is unchanged."
     )
+
+
+def test_clean_says_first_what_is_good(
+    make_document: Callable[..., AuditDocument], make_version: Callable[..., Any]
+) -> None:
+    def rows(*days: str, **also: Any) -> AuditDocument:
+        known = [make_version("Wine", str(n), accepted_at=f"{day}T06:00:00Z", **also) for n, day in enumerate(days, 1)]
+        return make_document(known)
+
+    assert lede(rows("2026-11-02", "2026-11-02")).startswith(
+        "2 of 2 versions are byte for byte what was accepted on 2026-11-02. 2 of 2 listed versions audited"
+    )
+    assert lede(rows("2026-11-02", "2026-10-01")).startswith(
+        "2 of 2 versions are byte for byte what was accepted between 2026-10-01 and 2026-11-02."
+    )
+    for unread in ({"last_read_at": "2026-11-03T06:00:00Z"}, {"baseline": "new"}, {"accepted_now": True}):
+        assert "byte for byte" not in lede(rows("2026-11-02", **unread))
 
 
 def test_nothing_audited_is_not_told_as_a_pass(make_document: Callable[..., AuditDocument]) -> None:

@@ -29,8 +29,8 @@ def test_no_name_is_markdown(hostile: AuditDocument) -> None:
     inner = {child.type for token in tokens for child in token.children or ()}
     assert inner <= {"text", "strong_open", "strong_close", "softbreak", "text_special"}
     cells = sum(token.type == "td_open" for token in tokens)
-    # The summary and the ledger; of each version two findings, two changed files, a waived and a resolved finding.
-    assert cells == (3 + 5) * 2 + len(hostile.versions) * (2 * 6 + 2 * 7 + 8 + 4 + 9)
+    # The summary and the ledger; of each version its findings, changed files, waived, resolved and read.
+    assert cells == (3 + 5) * 2 + len(hostile.versions) * (2 * 6 + 2 * 7 + 8 + 5 + 9 + 3)
 
 
 def test_markdown_is_limited_and_says_so(
@@ -113,6 +113,13 @@ def test_each_version_is_a_test_case_with_its_result(sample: AuditDocument) -> N
     }
 
 
+def test_a_test_case_says_how_long_it_took(sample: AuditDocument) -> None:
+    rows = [row.model_copy(update={"seconds": 0.25 + number}) for number, row in enumerate(sample.versions)]
+    suite, cases = _junit(sample.model_copy(update={"versions": tuple(rows)}))
+    assert [case.get("time") for case in cases[:2]] == ["0.250", "1.250"]
+    assert suite.get("time") == f"{0.25 * len(rows) + sum(range(len(rows))):.3f}"
+
+
 def test_fail_on_decides_what_fails(sample: AuditDocument) -> None:
     results = _results(sample.model_copy(update={"options": {"fail_on": "critical"}}))
     assert results["search-ranker version 3"] == "system-out"
@@ -130,7 +137,7 @@ def test_what_is_waived_is_told_and_is_no_failure(with_ledger: AuditDocument) ->
         "fraud-score version 8": "system-out",
         "prices/eu version 3": "failure",
         "prices/eu version 4": "system-out",
-        "prices/eu version 5": "passed",
+        "prices/eu version 5": "system-out",
         "search-ranker version 1": "failure",
     }
     suite, cases = _junit(with_ledger)

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.pages import is_within
 
 from registry_audit.audit.judging import Finding, VersionAudit, Waiver
 from registry_audit.audit.outcome import outcome_of
@@ -63,7 +64,8 @@ def test_every_rendering_is_utf8_without_control_characters(text: str, make_host
 @SETTINGS
 @given(text=TEXT)
 def test_html_has_the_elements_of_a_plain_page(text: str, make_hostile: Make) -> None:
-    assert _Tags(render(make_hostile([text]), "html")).tags == _Tags(render(make_hostile(["x"]), "html")).tags
+    # A name that is not safe to copy has no commands; beyond that, no text takes or adds an element.
+    assert is_within(_Tags(render(make_hostile([text]), "html")).tags, _Tags(render(make_hostile(["x"]), "html")).tags)
 
 
 @SETTINGS

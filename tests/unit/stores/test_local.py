@@ -10,7 +10,7 @@ import pytest
 from registry_audit.errors import CouldNotVerify
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing
-from registry_audit.registry.memory import Memory
+from registry_audit.net.read_buffer import ReadBuffer
 from registry_audit.stores.base import NotSeen, Unreadable
 from registry_audit.stores.local import LocalStore
 
@@ -28,7 +28,7 @@ def listing(root: Path, limits: Limits | None = None) -> Listing:
     return LocalStore(root).listing(limits or Limits())
 
 
-@pytest.fixture(params=[None, Memory], ids=["as it is", "memory used again"], autouse=True)
+@pytest.fixture(params=[None, ReadBuffer], ids=["as it is", "memory used again"], autouse=True)
 def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every file is read in both ways."""
     read = LocalStore.read

@@ -1,0 +1,1 @@
+"""How requests are made and bounded: sessions, throttling, retrying, cancelling. Nothing else speaks HTTP."""

@@ -1,0 +1,389 @@
+"""HTTP, one try for each request: over kept connections, throttled, and broken off when the audit is stopped.
+
+Connections come from urllib3; proxies, certificates and `NO_PROXY` are what `requests` makes of the environment.
+Nothing is retried here (see `net.retry`), and nothing is sent to a stranger that says who asks (see `net.origin`).
+"""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from requests import PreparedRequest, Session
+from requests.adapters import HTTPAdapter
+from requests.utils import select_proxy
+from urllib3 import Timeout
+from urllib3 import exceptions as urllib3
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.poolmanager import PoolManager, ProxyManager
+from urllib3.response import BaseHTTPResponse
+
+from registry_audit.errors import AuditError, CouldNotVerify, Transient
+from registry_audit.net.origin import Origin, host_of, may_carry_credentials, origin_of, without_credentials
+from registry_audit.net.retry import FIRST_PAUSE_SECONDS
+from registry_audit.net.throttle import REFUSALS, Permit, Throttle, retry_after_seconds, sent_now
+from registry_audit.printable import printable
+from registry_audit.redact import redact
+
+_CONNECT_SECONDS = 10.0
+_READ_SECONDS = 60.0  # between two arrivals, unless MLFLOW_HTTP_REQUEST_TIMEOUT says otherwise
+_CHUNK_BYTES = 1 << 20
+_MAX_ANSWER_BYTES = 256 << 20
+_POOL_SIZE = 64  # a connection that finds no room there is closed, not kept
+_KEPT_REQUESTS, _KEPT_BYTES = 64, 64 << 20  # over one connection
+_REDIRECTS = 5
+REDIRECTS = (301, 302, 303, 307, 308)
+_QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux alone has it, and alone needs it
+_WRAPPED_AT_MOST = 10
+NOTHING_LISTENS = "nothing listens there; is the port right, and does the server run?"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How a server is trusted, and what we show it."""
+
+    verify: bool | str = True  # True: as the environment says; or a file or directory of certificates
+    client_cert: str | tuple[str, str] | None = None  # a file, or a certificate and its key
+
+
+class Answer:
+    """A status and headers, and a body that is still to come."""
+
+    def __init__(self, raw: BaseHTTPResponse, url: str, permit: Permit) -> None:
+        self._raw, self._permit = raw, permit
+        self.status, self.headers, self.url = raw.status, raw.headers, url
+        shutdown = getattr(raw, "shutdown", None)  # urllib3 from 2.3 on
+        if shutdown is not None:
+            permit.abort_with(shutdown)
+
+    def chunks(self, *, as_stored: bool = False) -> Iterator[bytes]:
+        """The body, in pieces of at most a mebibyte.
+
+        Args:
+            as_stored: whether an encoding is a part of the content, as with objects of a bucket.
+
+        Raises:
+            CouldNotVerify: it does not come in time, and was broken off.
+            urllib3.exceptions.HTTPError: the connection broke off.
+        """
+        # The rare gateway that encodes what was asked for as it is.
+        encoded = not as_stored and self.headers.get("Content-Encoding", "identity") != "identity"
+        yield from _accounted(self._raw.stream(_CHUNK_BYTES, decode_content=encoded), self._permit)
+
+    def body(self, at_most: int, doing: str) -> bytes:
+        """All of it.
+
+        Raises:
+            CouldNotVerify: it is longer than so many bytes.
+            Transient: it broke off.
+        """
+        found = bytearray()
+        try:
+            for chunk in self.chunks():
+                found += chunk
+                if len(found) > at_most:
+                    raise CouldNotVerify(f"could not {doing}: the answer is longer than {at_most} bytes")
+        except AuditError:
+            raise
+        except Exception as error:
+            raise Transient(f"could not {doing}: the answer broke off ({type(error).__name__})") from error
+        return bytes(found)
+
+
+def _accounted(chunks: Iterator[bytes], permit: Permit) -> Iterator[bytes]:
+    permit.answered()
+    try:
+        for chunk in chunks:
+            permit.read(len(chunk))
+            yield chunk
+    except Exception:
+        permit.must_be_in_time()
+        raise
+    permit.must_be_in_time()  # a connection that is broken off can look like the end of the body
+
+
+class Bounded:
+    """The body of an answer that a library reads whole: neither without end, nor a byte now and then."""
+
+    def __init__(self, raw: Any, permit: Permit) -> None:
+        self._raw, self._permit = raw, permit
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+    def stream(self, size: int = 1 << 16, decode_content: bool | None = None) -> Iterator[bytes]:
+        """Raises: CouldNotVerify: it is longer or slower than any listing."""
+        count = 0
+        for chunk in _accounted(self._raw.stream(size, decode_content=decode_content), self._permit):
+            count += len(chunk)
+            if count > _MAX_ANSWER_BYTES:
+                self._raw.close()
+                raise CouldNotVerify(f"the answer is longer than {_MAX_ANSWER_BYTES} bytes")
+            yield chunk
+
+
+class BoundedAdapter(HTTPAdapter):
+    """For the sessions of SDKs of object stores: see `Bounded`. No redirect is followed.
+
+    Their libraries follow them to any host, with a signature made for it or the credentials of ~/.netrc.
+    """
+
+    def send(self, *arguments: Any, **named: Any) -> Any:
+        answer, permit = super().send(*arguments, **named), sent_now()
+        if answer.status_code in REDIRECTS:
+            answer.close()
+            raise CouldNotVerify(f"{host_of(answer.url)} redirects the request, and credentials go no further")
+        if permit is not None and not named.get("stream"):
+            answer.raw = Bounded(answer.raw, permit)
+        return answer
+
+
+class HttpSession:
+    """Requests to any number of servers; safe to share between threads."""
+
+    def __init__(self, throttle: Throttle) -> None:
+        self.throttle = throttle
+        self._adapter = _Adapter(pool_maxsize=_POOL_SIZE)
+        self._routes: dict[tuple[Origin, Tls], _Route] = {}
+
+    @contextlib.contextmanager
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        trusted: Origin,
+        doing: str,
+        tls: Tls = Tls(),
+        body: bytes | None = None,
+        redirects: bool = True,
+        answer_seconds: float | None = None,
+        heeds_refusals: bool = True,
+    ) -> Iterator[Answer]:
+        """The answer, whatever its status; to be left before the next one is asked for by the same thread.
+
+        Args:
+            headers: sent as they are to the trusted origin; of them only what says nothing of us to all others.
+            trusted: the one origin that is sent credentials, wherever a redirect leads.
+            doing: completes "could not ...".
+            redirects: whether they are followed.
+            answer_seconds: between two arrivals; None for what MLFLOW_HTTP_REQUEST_TIMEOUT says, or a minute.
+            heeds_refusals: whether the throttle hears of a 429 or 503; False where the caller tells its own.
+
+        Raises:
+            Transient: no answer came.
+            CouldNotVerify: the address is none, or its redirects do not end.
+            Stopped: the audit is being stopped.
+        """
+        sent = {"Accept-Encoding": "identity", "Accept": "*/*", **headers}
+        with self.throttle.permit(_host(url, doing)) as permit:
+            for _ in range(_REDIRECTS + 1):
+                raw = self._sent(method, url, sent, trusted, doing, tls, body, permit, answer_seconds)
+                location = raw.headers.get("Location") if redirects and raw.status in REDIRECTS else None
+                if location is None:
+                    break
+                _done_with(raw)
+                url = urljoin(url, location)
+                if raw.status not in (307, 308) and method != "GET":
+                    method, body = "GET", None
+            else:
+                raise CouldNotVerify(f"could not {doing}: {host_of(url)} redirects without end")
+            if heeds_refusals and raw.status in REFUSALS:
+                advised = retry_after_seconds(raw.headers.get("Retry-After"))
+                permit.refused(FIRST_PAUSE_SECONDS if advised is None else advised)
+            try:
+                yield Answer(raw, url, permit)
+            finally:
+                _done_with(raw)
+
+    def _sent(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        trusted: Origin,
+        doing: str,
+        tls: Tls,
+        body: bytes | None,
+        permit: Permit,
+        answer_seconds: float | None,
+    ) -> BaseHTTPResponse:
+        if not may_carry_credentials(url, trusted):
+            headers, tls = without_credentials(headers), Tls(tls.verify)
+        try:
+            with permit.sending():
+                route = self._route(url, tls)
+                return route.pool.urlopen(
+                    method,
+                    url if route.takes_whole_urls else _target(url),
+                    body=body,
+                    headers={**headers, **route.headers},
+                    retries=False,
+                    timeout=Timeout(connect=_CONNECT_SECONDS, read=answer_seconds or _read_seconds()),
+                    redirect=False,
+                    assert_same_host=False,
+                    preload_content=False,
+                    decode_content=False,
+                )
+        except AuditError:
+            raise
+        except (urllib3.LocationValueError, ValueError) as error:
+            raise CouldNotVerify(f"could not {doing}: {_first_line(error)}") from error
+        except (urllib3.HTTPError, OSError) as error:
+            permit.must_be_in_time()
+            self.throttle.pause(0)  # whether it is the audit that was stopped
+            why = unreachable(error) or f"{host_of(url)} does not answer ({type(error).__name__})"
+            raise Transient(f"could not {doing}: {why}") from error
+
+    def _route(self, url: str, tls: Tls) -> "_Route":
+        """Looked up once for each server: what the environment says of proxies and certificates takes its time."""
+        key = origin_of(url), tls
+        if (known := self._routes.get(key)) is not None:
+            return known
+        if key[0].scheme not in ("http", "https") or not key[0].host:
+            raise ValueError(f"'{printable(redact(url))[:200]}' is no http address")
+        with Session() as session:
+            settings: Any = session.merge_environment_settings(url, {}, None, tls.verify, tls.client_cert)
+        proxies, request = settings["proxies"], PreparedRequest()
+        request.url = f"{url.partition('://')[0]}://{urlsplit(url).netloc.rpartition('@')[2]}/"
+        pool: Any = self._adapter.get_connection_with_tls_context(
+            request, settings["verify"], proxies, settings["cert"]
+        )
+        proxy = select_proxy(url, proxies) or ""
+        through_http_proxy = proxy.lower().startswith("http") and key[0].scheme == "http"
+        headers = self._adapter.proxy_headers(proxy) if through_http_proxy else {}
+        route = _Route(pool, through_http_proxy, headers)
+        return self._routes.setdefault(key, route)
+
+
+def unreachable(error: BaseException | None) -> str | None:
+    """Why no connection came about, in plain words; None for everything else.
+
+    Libraries wrap what urllib3 says, each in a text of its own around it.
+    """
+    for _ in range(_WRAPPED_AT_MOST):
+        if error is None:
+            return None
+        reason = getattr(error.args[0], "reason", None) if error.args else None
+        match reason if reason is not None else error:
+            case urllib3.NameResolutionError():
+                return "there is no host of that name"
+            case urllib3.NewConnectionError():
+                return NOTHING_LISTENS
+            case urllib3.ConnectTimeoutError() | urllib3.ReadTimeoutError():
+                return "it does not answer in time"
+            case urllib3.SSLError() as failed:
+                return f"TLS failed: {printable(redact(_first_line(failed)))[:200]}"
+            case _:
+                pass
+        error = error.__cause__ or error.__context__
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """To one server: directly, or through a proxy."""
+
+    pool: HTTPConnectionPool
+    takes_whole_urls: bool  # as a proxy for plain http does
+    headers: Mapping[str, str]  # for the proxy
+
+
+class _KeptConnection:
+    """A connection on which even the wait for an answer's first byte can be broken off, and that is not kept waiting.
+
+    An MLflow server sends an answer's head, and holds its body back until the head was acknowledged: Linux takes 40 ms
+    over that, on a kept connection, unless it is told each time not to.
+
+    Nor is it kept for ever. A server of several processes has each connection answered by one of them; of those that
+    come together one process may get all, and would go on answering alone. A new one goes to a process that has time
+    for it.
+    """
+
+    _answered = _bytes = 0
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the pool may use it again."""
+        is_worn = self._answered >= _KEPT_REQUESTS or self._bytes >= _KEPT_BYTES
+        return not is_worn and super().is_connected  # type: ignore[misc]
+
+    def connect(self) -> None:
+        self._answered = self._bytes = 0
+        super().connect()  # type: ignore[misc]
+
+    def getresponse(self) -> Any:
+        self._answered += 1
+        permit, sock = sent_now(), getattr(self, "sock", None)
+        # What carries TLS within TLS, to an https proxy, is no socket: it can be neither told nor broken off.
+        if isinstance(sock, socket.socket):
+            if permit is not None:
+                permit.asked(sock.gettimeout() or 0)
+                permit.abort_with(partial(sock.shutdown, socket.SHUT_RDWR))
+            if _QUICK_ACK is not None:
+                sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
+        response = super().getresponse()  # type: ignore[misc]
+        self._bytes += getattr(response, "length_remaining", None) or 0
+        return response
+
+
+def _pool(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+    connection = type(f"Kept{pool.ConnectionCls.__name__}", (_KeptConnection, pool.ConnectionCls), {})
+    return type(f"Kept{pool.__name__}", (pool,), {"ConnectionCls": connection})
+
+
+_POOLS = {"http": _pool(HTTPConnectionPool), "https": _pool(HTTPSConnectionPool)}
+
+
+class _Adapter(HTTPAdapter):
+    """What `requests` knows of proxies and certificates, over connections of our own kind."""
+
+    def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
+        super().init_poolmanager(*arguments, **named | {"socket_options": _socket_options()})
+        _of_our_kind(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **named: Any) -> ProxyManager:
+        manager: ProxyManager = super().proxy_manager_for(proxy, **named)
+        if not proxy.lower().startswith("socks"):
+            _of_our_kind(manager)
+        return manager
+
+
+def _of_our_kind(manager: PoolManager) -> None:
+    manager.pool_classes_by_scheme = _POOLS
+
+
+def _socket_options() -> list[tuple[int, int, int]]:
+    """So that a connection whose other end is gone without a word is noticed."""
+    return [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+
+
+def _host(url: str, doing: str) -> str:
+    try:
+        return host_of(url)
+    except ValueError as error:
+        raise CouldNotVerify(f"could not {doing}: its address is none") from error
+
+
+def _target(url: str) -> str:
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _done_with(raw: BaseHTTPResponse) -> None:
+    raw.close()  # an answer that was read to its end has given its connection back already
+    raw.release_conn()
+
+
+def _read_seconds() -> float:
+    text = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "")
+    return float(text) if text.isascii() and text.isdecimal() and int(text) else _READ_SECONDS
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,56 @@
+"""Which credentials a request may carry: those of the server they were given for, and no other.
+
+An origin is scheme, host and port. A location that a registrant chose, a redirect, a proxy on another host, another
+port, or http in place of https is another origin; a request there says nothing of who asks.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+_PORTS = {"http": 80, "https": 443}
+# A request to a stranger says this much. All else may identify the auditor: Authorization, Cookie, headers of plugins.
+_HARMLESS = frozenset({"accept", "accept-encoding", "accept-language", "range"})
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One server. Law: equal exactly where scheme, host and port are."""
+
+    scheme: str
+    host: str  # lower case
+    port: int | None
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port is None or self.port == _PORTS.get(self.scheme) else f":{self.port}"
+        return f"{self.scheme}://{host}{port}"
+
+
+NOBODY = Origin("", "", None)  # of a request that may carry nothing, wherever it goes
+
+
+def origin_of(uri: str) -> Origin:
+    """Raises: ValueError: it is no URI."""
+    parts = urlsplit(uri)
+    scheme = parts.scheme.lower()
+    return Origin(scheme, (parts.hostname or "").lower().rstrip("."), parts.port or _PORTS.get(scheme))
+
+
+def may_carry_credentials(url: str, trusted: Origin) -> bool:
+    """Whether a request to this URL may say who asks."""
+    try:
+        return trusted != NOBODY and origin_of(url) == trusted
+    except ValueError:
+        return False
+
+
+def without_credentials(headers: Mapping[str, str]) -> dict[str, str]:
+    """Of some headers those that say nothing of who asks."""
+    return {name: value for name, value in headers.items() if name.lower() in _HARMLESS}
+
+
+def host_of(uri: str) -> str:
+    """What is one server to a `Throttle`: scheme, host and port, without a user's name."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"

@@ -1,0 +1,319 @@
+"""Questions to a service that answers in JSON, its files, and the signed URLs that it hands out: bounded and retried.
+
+MLflow servers, Databricks and Unity Catalog are asked here and not through MLflow's own client or an SDK: those wait
+for minutes where nothing answers, and their tries can be neither counted nor stopped. Signing in stays with them.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Refused, Transient, UsageError
+from registry_audit.net.http import Answer, HttpSession, Tls
+from registry_audit.net.origin import NOBODY, host_of, origin_of
+from registry_audit.net.retry import retried
+from registry_audit.net.throttle import REFUSALS, retry_after_seconds
+from registry_audit.printable import printable
+from registry_audit.redact import redact
+
+Query = Mapping[str, str | int | list[str] | None]
+Sign = Callable[[str, str, bytes | None], Mapping[str, str]]  # method, URL, body -> headers
+
+_FIRST_ANSWER_SECONDS = 10.0  # and a second try, for a service that nobody has heard of yet
+_MAX_ANSWER_BYTES = 128 << 20
+_MAX_ERROR_BYTES = 1 << 16
+_MAX_EMPTY_PAGES = 1_000
+_TRANSIENT_STATUS = frozenset({408, 425, 500, 502, 503, 504})
+_MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"})
+_WRONG_REQUEST = frozenset(
+    {"INVALID_PARAMETER_VALUE", "INVALID_ARGUMENT", "BAD_REQUEST", "MALFORMED_REQUEST", "FEATURE_DISABLED"}
+)
+
+
+class Denied(CouldNotVerify):
+    """The service knows who asks, and says no."""
+
+
+class SignedOnly(Denied):
+    """The service gives this file out by a signed URL, and in no other way."""
+
+
+class NoSuchRoute(CouldNotVerify):
+    """The service does not offer what was asked for. Nothing is said of the thing itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that is no success."""
+
+    status: int
+    code: str  # of the service's own JSON; empty where something else answered
+    message: str
+    host: str
+    retry_after: float | None = None  # seconds, where the answer names them
+    signed_only: bool = False  # MLflow from 3.18 on: the bytes are behind a signed URL
+
+
+Explain = Callable[[Refusal, str], AuditError | None]
+
+
+class Rest:
+    """One service under one sign-in; safe to share between threads."""
+
+    def __init__(
+        self,
+        host: str,
+        sign: Sign,
+        http: HttpSession,
+        *,
+        explain: Explain = lambda refusal, doing: None,
+        redirects: bool = False,
+        tls: Tls = Tls(),  # noqa: B008 - frozen
+    ) -> None:
+        """
+        Args:
+            host: scheme, host and port, and a path where the service lies below one; without a user's name.
+            sign: the headers that sign a request in, fresh for each.
+            explain: what this service's refusals mean, where it is more than their status says.
+            redirects: whether they are followed; credentials stay with the host.
+        """
+        self.host, self.http = host.rstrip("/"), http
+        self._sign, self._explain, self._redirects, self._tls = sign, explain, redirects, tls
+        self._trusted = origin_of(host)
+        self.answers_with_files = True  # until the service has them behind signed URLs only
+
+    def get(self, path: str, query: Query | None = None, *, doing: str) -> dict[str, Any]:
+        """The JSON object of an answer.
+
+        Args:
+            path: percent-encoded.
+            doing: completes "could not ...".
+
+        Raises:
+            NotFound: the service itself says so.
+            UsageError: it refuses the credentials, or calls the request invalid.
+            Denied, NoSuchRoute, Transient, CouldNotVerify: nothing is known.
+        """
+        return self._asked("GET", path, query, None, doing)[0]
+
+    def first_answer(self, path: str, *, doing: str) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """As `get`, and the headers. Somebody waits for the first sign of life: it comes within seconds, or never."""
+        tried = list[None]()
+
+        def ask() -> tuple[dict[str, Any], Mapping[str, str]]:
+            tried.append(None)
+            try:
+                return self._asked_once("GET", path, None, None, doing, _FIRST_ANSWER_SECONDS)
+            except Transient as error:
+                error.given_up = len(tried) > 1 and not isinstance(error, Refused)
+                raise
+
+        return retried(ask, pause=self.http.throttle.pause)
+
+    def ask(self, path: str, body: Mapping[str, Any], query: Query | None = None, *, doing: str) -> dict[str, Any]:
+        """As `get`, for a question that the service wants as a POST. Nothing that writes may be sent this way."""
+        return self._asked("POST", path, query, body, doing)[0]
+
+    def page(
+        self, path: str, query: Query, key: str, token: str | None, *, doing: str
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """The entries of the page that a token names, and the next token. An empty page is not always the last one.
+
+        Raises:
+            CouldNotVerify: besides the reasons of `get`, when the pages do not end.
+        """
+        for _ in range(_MAX_EMPTY_PAGES):
+            page = self.get(path, {**query, "page_token": token}, doing=doing)
+            entries, following = entries_of(page, key, doing), page.get("next_page_token") or None
+            if following is None or (isinstance(following, str) and following != token and entries):
+                return entries, following
+            if not isinstance(following, str) or following == token:
+                break
+            token = following
+        raise CouldNotVerify(f"could not {doing}: the pages of the answer lead in a circle")
+
+    def pages(self, path: str, query: Query, key: str, *, doing: str) -> Iterator[dict[str, Any]]:
+        """The entries of every page. Raises: as `page`."""
+        token, seen = None, set[str | None]()
+        while token not in seen:
+            seen.add(token)
+            entries, token = self.page(path, query, key, token, doing=doing)
+            yield from entries
+            if token is None:
+                return
+        raise CouldNotVerify(f"could not {doing}: the pages of the answer lead in a circle")
+
+    @contextlib.contextmanager
+    def content(self, path: str, query: Query | None = None, *, doing: str) -> Iterator[Answer]:
+        """A body that is still to come. One try. Raises: as `get`."""
+        with self._answered("GET", path, query, None, doing) as answer:
+            yield answer
+
+    @contextlib.contextmanager
+    def signed(self, url: Any, headers: Mapping[str, str], *, doing: str) -> Iterator[Answer]:
+        """A body from a URL that the service handed out: whoever has it needs no credentials, and gets none.
+
+        Args:
+            headers: those that the service says belong to the URL.
+
+        Raises:
+            Denied: the URL is not valid, or not any more.
+        """
+        if not isinstance(url, str) or urlsplit(url).scheme not in {"https", urlsplit(self.host).scheme}:
+            raise CouldNotVerify(f"could not {doing}: the service names no https address for it")
+        with self.http.request(
+            "GET", url, headers=headers, trusted=_origin(url), doing=doing, redirects=False
+        ) as answer:
+            if answer.status != 200:
+                raise _signed_refused(answer, url, doing)
+            yield answer
+
+    def _asked(
+        self, method: str, path: str, query: Query | None, body: Mapping[str, Any] | None, doing: str
+    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+        return retried(lambda: self._asked_once(method, path, query, body, doing), pause=self.http.throttle.pause)
+
+    def _asked_once(
+        self,
+        method: str,
+        path: str,
+        query: Query | None,
+        body: Mapping[str, Any] | None,
+        doing: str,
+        answer_seconds: float | None = None,
+    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+        with self._answered(method, path, query, body, doing, answer_seconds) as answer:
+            return _object(answer, doing), answer.headers
+
+    @contextlib.contextmanager
+    def _answered(
+        self,
+        method: str,
+        path: str,
+        query: Query | None,
+        body: Mapping[str, Any] | None,
+        doing: str,
+        answer_seconds: float | None = None,
+    ) -> Iterator[Answer]:
+        wanted = urlencode({key: value for key, value in (query or {}).items() if value is not None}, doseq=True)
+        url = f"{self.host}{path}" + (f"?{wanted}" if wanted else "")
+        content = None if body is None else json.dumps(body).encode()
+        for is_last in (False, True):
+            headers = self._signed_in(method, url, content, doing)
+            with self.http.request(
+                method,
+                url,
+                headers=headers | ({} if content is None else {"Content-Type": "application/json"}),
+                trusted=self._trusted,
+                doing=doing,
+                tls=self._tls,
+                body=content,
+                redirects=self._redirects,
+                answer_seconds=answer_seconds,
+            ) as answer:
+                # A token may be renewed while the request that carries the old one is under way.
+                if answer.status == 401 and not is_last and self._signed_in(method, url, content, doing) != headers:
+                    continue
+                if answer.status != 200:
+                    raise self._refused(_refusal(answer, self.host), doing)
+                yield answer
+                return
+
+    def _signed_in(self, method: str, url: str, body: bytes | None, doing: str) -> dict[str, str]:
+        try:
+            return {str(name): str(value) for name, value in self._sign(method, url, body).items()}
+        except AuditError:
+            raise
+        except Exception as error:
+            reason = printable(redact(str(error)))[:300]
+            raise UsageError(f"could not {doing}: {host_of(self.host)} could not be signed in to: {reason}") from error
+
+    def _refused(self, refusal: Refusal, doing: str) -> AuditError:
+        return self._explain(refusal, doing) or explained(refusal, doing)
+
+
+def explained(refusal: Refusal, doing: str) -> AuditError:
+    """What an answer means that is no success. A status without the service's own JSON is nobody's word."""
+    status, code = refusal.status, refusal.code
+    said = f" ({code}: {refusal.message})" if refusal.message else f" ({code or status})"
+    answered = f"could not {doing}: {refusal.host} answered {status}{said if code else ''}"
+    if refusal.signed_only:
+        return SignedOnly(answered)
+    if status in REFUSALS:
+        return Refused(answered, refusal.retry_after)
+    if status in _TRANSIENT_STATUS:
+        return Transient(answered)
+    if status == 401 or code == "UNAUTHENTICATED":
+        return UsageError(f"could not {doing}: {refusal.host} refuses the credentials{said}")
+    if status == 403 or code == "PERMISSION_DENIED":
+        return Denied(f"could not {doing}: permission denied{said}")
+    if code in _MISSING:
+        return NotFound(f"could not {doing}: not found{said}")
+    if code in _WRONG_REQUEST:
+        return UsageError(f"could not {doing}: {refusal.message or code}")
+    if status in (404, 405, 501):
+        return NoSuchRoute(f"could not {doing}: {refusal.host} does not offer it{said}")
+    return CouldNotVerify(answered)
+
+
+def entries_of(answer: Mapping[str, Any], key: str, doing: str) -> list[dict[str, Any]]:
+    """A list of objects, which is left out where it is empty."""
+    entries = answer.get(key, [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise CouldNotVerify(f"could not {doing}: the answer is not what the service's protocol says")
+    return entries
+
+
+def _object(answer: Answer, doing: str) -> dict[str, Any]:
+    body = answer.body(_MAX_ANSWER_BYTES, doing)
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise Transient(f"could not {doing}: the answer is no JSON object: is it a login page?")
+    if b"\\ud" in body.lower() and not _is_text(json.dumps(found, ensure_ascii=False)):
+        raise CouldNotVerify(f"could not {doing}: the answer holds half a character")
+    return found
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _refusal(answer: Answer, host: str) -> Refusal:
+    code, message, signed_only = "", "", False
+    with contextlib.suppress(AuditError, ValueError, RecursionError):
+        said = json.loads(answer.body(_MAX_ERROR_BYTES, "read an error"))
+        if isinstance(said, dict):
+            code = printable(str(said.get("error_code") or ""))[:80]
+            message = printable(redact(str(said.get("message") or "").strip().partition("\n")[0]))[:300]
+            signed_only = said.get("artifacts_presigned_only") is True
+    advised = retry_after_seconds(answer.headers.get("Retry-After"))
+    return Refusal(answer.status, code, message, host_of(host), advised, signed_only)
+
+
+def _origin(url: str) -> Any:
+    try:
+        return origin_of(url)
+    except ValueError:
+        return NOBODY
+
+
+def _signed_refused(answer: Answer, url: str, doing: str) -> AuditError:
+    status = answer.status
+    if status in REFUSALS:
+        advised = retry_after_seconds(answer.headers.get("Retry-After"))
+        return Refused(f"could not {doing}: {host_of(url)} answered {status}", advised)
+    if status >= 500:
+        return Transient(f"could not {doing}: {host_of(url)} answered {status}")
+    if status in (400, 401, 403):
+        return Denied(f"could not {doing}: {host_of(url)} does not accept the signed URL ({status})")
+    return CouldNotVerify(f"could not {doing}: {host_of(url)} answered {status} to the signed URL")

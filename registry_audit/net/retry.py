@@ -1,0 +1,87 @@
+"""Another try for what may pass by itself. Nothing else in the product tries anything again.
+
+A request is tried 1 + MLFLOW_HTTP_REQUEST_MAX_RETRIES times (4 by default), with pauses that grow from 0.3 to 5
+seconds and jitter. A server that says when to come back (429 or 503 with Retry-After) is asked then, at most 8 times
+and after at most 300 seconds each. A difference between models is never retried: it is no error.
+"""
+
+import os
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception
+
+from registry_audit import deadline
+from registry_audit.errors import Refused, Transient
+
+_R = TypeVar("_R")
+
+FIRST_PAUSE_SECONDS = 0.3
+_MOST_SECONDS = 5.0
+_RETRIES = 3
+_ADVISED_TRIES = 8  # of a server that names a time to come back at
+_ADVISED_RETRIES_AT_MOST = 100
+_MAX_RETRIES_VARIABLE = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+_jitter = random.Random()  # noqa: S311 - and not the module's numbers, which a program around this one may have seeded
+
+
+def retried(call: Callable[[], _R], *, pause: Callable[[float], None] = time.sleep) -> _R:
+    """What `call` returns; raises what its last try raised, or OutOfTime where there is no time for another.
+
+    Only a `Transient` is worth another try, and only once: what was tried often enough further inside is not tried
+    again further outside.
+
+    Args:
+        pause: waits so many seconds; it may raise `Stopped` instead.
+    """
+    deadline.check()
+    try:
+        return call()  # nearly always; with small models tenacity's own accounts can be seen in the audit's time
+    except Transient as error:
+        if error.given_up:
+            raise
+        failed = [error]
+
+    def again() -> _R:
+        if failed:
+            raise failed.pop()  # the first try, told to tenacity
+        deadline.check()
+        return call()
+
+    retrying = Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, Transient) and not error.given_up),
+        stop=_often_enough,
+        wait=_pause_seconds,
+        sleep=pause,
+        reraise=True,
+    )
+    try:
+        return retrying(again)
+    except Transient as error:
+        error.given_up = True
+        raise
+
+
+def tries() -> int:
+    """How often a request is tried where the server names no time to come back at."""
+    text = os.environ.get(_MAX_RETRIES_VARIABLE, "")
+    return 1 + (min(int(text), _ADVISED_RETRIES_AT_MOST) if text.isascii() and text.isdecimal() else _RETRIES)
+
+
+def _often_enough(state: RetryCallState) -> bool:
+    return state.attempt_number >= (max(tries(), _ADVISED_TRIES) if _is_advised(state) else tries())
+
+
+def _pause_seconds(state: RetryCallState) -> float:
+    """None of our own where the server named a time: its `Throttle` lets nobody ask before."""
+    if _is_advised(state):
+        return 0.0
+    grown: float = min(FIRST_PAUSE_SECONDS * 2 ** (state.attempt_number - 1), _MOST_SECONDS)
+    return grown + _jitter.uniform(0, FIRST_PAUSE_SECONDS)  # so that not all come back at once
+
+
+def _is_advised(state: RetryCallState) -> bool:
+    error = state.outcome.exception() if state.outcome else None
+    return isinstance(error, Refused) and error.retry_after is not None

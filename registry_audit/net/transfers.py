@@ -1,0 +1,68 @@
+"""The threads of one audit that wait for the network, those that digest what arrives, and its throttle."""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from registry_audit.deadline import carried
+from registry_audit.errors import Stopped
+from registry_audit.net.threads import DaemonThreads
+from registry_audit.net.throttle import Throttle
+
+_Item = TypeVar("_Item")
+
+FILES_AT_ONCE = 16  # beside those that the threads of the versions read themselves
+_FEW = 6
+
+
+class Transfers:
+    """Shared by all versions of an audit, so that their number bounds threads, connections and memory alike.
+
+    The threads start when they are first needed, and end with the audit: with `stop`, or with its last reference.
+    """
+
+    def __init__(self, throttle: Throttle | None = None) -> None:
+        self.throttle = throttle or Throttle()
+        self.files = DaemonThreads(FILES_AT_ONCE, "read-file")
+        self._lock, self._large_files = threading.Lock(), 0
+        self.digests = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="digest")
+
+    def stop(self) -> None:
+        """End every wait and every transfer."""
+        self.throttle.stop()
+        self.files.stop()
+        self.digests.shutdown(wait=False, cancel_futures=True)
+
+    def few_large_files(self) -> bool:
+        """Whether so few are being read now that another thread for the digest of each of them pays."""
+        return self._large_files <= _FEW
+
+    @contextmanager
+    def large_file(self) -> Iterator[None]:
+        """While one is read."""
+        with self._lock:
+            self._large_files += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._large_files -= 1
+
+    def for_each(self, items: Iterable[_Item], do: Callable[[_Item], object]) -> None:
+        """`do` every item in other threads, several at a time; in order, as far as beginning goes.
+
+        Raises what `do` raised first, leaving what had not begun by then; Stopped when the audit is being stopped,
+        whatever the other threads are doing.
+        """
+        self.files.for_each(items, do)
+
+
+def submitted(pool: ThreadPoolExecutor, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    """Raises: Stopped: the audit is being stopped."""
+    try:
+        return pool.submit(carried(call), *arguments)
+    except RuntimeError:
+        raise Stopped("the audit was stopped") from None

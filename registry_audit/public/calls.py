@@ -1,0 +1,310 @@
+"""The commands as functions, for notebooks and scripts: the same defaults, and the same exit status in the result."""
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import yaml
+
+from registry_audit import api
+from registry_audit.api import USUAL_LEDGER
+from registry_audit.audit.options import DEFAULT_WORKERS, AuditOptions, checked_options
+from registry_audit.config import parse_compare_config
+from registry_audit.errors import UsageError
+from registry_audit.home import NO_LEDGER, usual_ledger_url
+from registry_audit.migration.config import parse_migration_config
+from registry_audit.migration.names import parse_map
+from registry_audit.migration.options import MigrationOptions
+from registry_audit.public.migrated import MigrationResult
+from registry_audit.public.results import AuditResult, CheckResult, CompareResult
+from registry_audit.pulling.pull import Pulled
+from registry_audit.refs import split_version
+from registry_audit.registry.connection import calm_mlflow
+from registry_audit.verdict import Severity
+
+FailOn = Literal["low", "medium", "high", "critical"]
+Version = str | Mapping[str, str]
+
+_ANSWERS = "a server is needed: give tracking_uri, set MLFLOW_TRACKING_URI, or call mlflow.set_tracking_uri"
+
+
+def check(
+    version: str,
+    tracking_uri: str | None = None,
+    *,
+    registry_uri: str | None = None,
+    ledger: str | None = USUAL_LEDGER,
+    registry_name: str | None = None,
+    fail_on: FailOn = "medium",
+    download_dir: str | Path | None = None,
+    signing_key: str | None = None,
+    signing_certificate_chain: str | None = None,
+    **limits: int,
+) -> CheckResult:
+    """Check one version: are its two copies the same bytes, still there, and what was accepted?
+
+    Args:
+        version: `Wine/3`, `Wine@champion`, `Wine/production` or `Wine/latest`.
+        tracking_uri: the MLflow server; by default `MLFLOW_TRACKING_URI`, which `mlflow.set_tracking_uri` sets.
+        registry_uri: of the registry, where it is another server; by default `MLFLOW_REGISTRY_URI`.
+        ledger: URL of the database of baselines; by default the one that the commands use. None remembers nothing.
+        registry_name: what the ledger knows the registry by, whatever its address.
+        fail_on: lowest severity of a finding for which the result is not clean.
+        download_dir: where the files stay, if they are to stay.
+        signing_key: file of a public key in PEM to verify each `model.sig` with.
+        signing_certificate_chain: instead, file of certificates in PEM that must have signed.
+        limits: `max_files`, `max_bytes`, `max_version_seconds` and the others of docs/limits.md.
+
+    Raises:
+        UsageError: there is no such version, or an argument is wrong.
+        CouldNotVerify: the server cannot be asked.
+        LedgerError: the ledger is unusable.
+    """
+    options = _options(
+        tracking_uri,
+        registry_uri,
+        ledger,
+        registry_name=registry_name,
+        fail_on=fail_on,
+        signing_key=signing_key or os.environ.get("REGISTRY_AUDIT_SIGNING_KEY") or None,
+        signing_certificate_chain=signing_certificate_chain,
+        **limits,
+    )
+    name, selector = split_version(version)
+    kept = Path(download_dir) if download_dir is not None else None
+    return CheckResult(api.check_model_version(options, name, selector, download_dir=kept))
+
+
+def audit(
+    tracking_uri: str | None = None,
+    *,
+    models: str | Iterable[str] = (),
+    registry_uri: str | None = None,
+    ledger: str | None = USUAL_LEDGER,
+    registry_name: str | None = None,
+    accept_new: bool = False,
+    filter: str | None = None,
+    latest: int | None = None,
+    subset: str | None = None,
+    quick: bool = False,
+    full_every: int | None = None,
+    liveness: bool = False,
+    fail_on: FailOn = "medium",
+    report_dir: str | Path | None = None,
+    workers: int = 8,
+    digest: Literal["sha256", "blake3"] = "sha256",
+    signing_key: str | None = None,
+    signing_certificate_chain: str | None = None,
+    **limits: int,
+) -> AuditResult:
+    """Audit every version of every registered model: read each copy whole, compare, and judge by the rules.
+
+    Args:
+        tracking_uri, registry_uri, ledger, registry_name, fail_on, signing_key, signing_certificate_chain, limits: as
+            for `check`.
+        models: names, or patterns as `Wine-*`; by default all.
+        accept_new: record a baseline for every whole version that has none yet.
+        filter: MLflow's own filter for model versions.
+        latest: only so many newest versions of each model.
+        subset: `2/7` reads the second of seven stable parts.
+        quick: do not read what an unchanged fingerprint says was read before.
+        full_every: with `quick`, days after which a version is read all the same.
+        liveness: read no byte, and say only what is gone.
+        report_dir: where to write audit.json, audit.html, audit.md and junit.xml.
+        workers: versions at once.
+        digest: of the baselines.
+
+    Raises:
+        UsageError: an argument is wrong, or the credentials are refused.
+        CouldNotVerify: the registry cannot be listed. A version that cannot be read is a row, not an error.
+        LedgerError: the ledger is unusable.
+    """
+    options = _options(
+        tracking_uri,
+        registry_uri,
+        ledger,
+        registry_name=registry_name,
+        models=(models,) if isinstance(models, str) else tuple(models),
+        accept_new=accept_new,
+        filter=filter,
+        latest=latest,
+        subset=subset,
+        quick=quick,
+        full_every=full_every,
+        liveness=liveness,
+        fail_on=fail_on,
+        workers=workers,
+        digest=digest,
+        signing_key=signing_key or os.environ.get("REGISTRY_AUDIT_SIGNING_KEY") or None,
+        signing_certificate_chain=signing_certificate_chain,
+        **limits,
+    )
+    result = AuditResult(api.audit_registry(options))
+    if report_dir is not None:
+        result.write(report_dir)
+    return result
+
+
+def compare(
+    one: Version,
+    two: Version,
+    tracking_uri: str | None = None,
+    *,
+    ledger: str | None = USUAL_LEDGER,
+    fail_on: FailOn = "medium",
+    compare_run_models: bool = True,
+    compare_reg_models: bool = True,
+    download_dir: str | Path | None = None,
+    **limits: int,
+) -> CompareResult:
+    """Compare two versions, on one or two servers: their run models and their registry models.
+
+    Args:
+        one, two: `Wine/3` or `Wine@champion` on the tracking server; or, for a version elsewhere, the keys of a
+            `tracking_server_1` in the configuration file of `registry-audit compare`: `host`, `model`,
+            `version_or_stage`, and optionally `registry_uri`, `registry_name`, `native_model` and others.
+        tracking_uri, ledger, fail_on, download_dir, limits: as for `check`.
+        compare_run_models, compare_reg_models: which of the two comparisons to make.
+
+    Raises:
+        UsageError: there is no such version, or an argument is wrong.
+        CouldNotVerify: a server cannot be asked.
+        LedgerError: the ledger is unusable.
+    """
+    calm_mlflow()
+    servers = {f"tracking_server_{n}": _server(each, tracking_uri) for n, each in enumerate((one, two), 1)}
+    config = parse_compare_config(yaml.safe_dump(servers), "the arguments")
+    with tempfile.TemporaryDirectory() as scratch:
+        compared = api.compare_model_versions(
+            config,
+            Path(download_dir or scratch),
+            compare_run_models=compare_run_models,
+            compare_reg_models=compare_reg_models,
+            ledger=None if ledger == NO_LEDGER else ledger,
+            fail_on=_severity(fail_on),
+            limits=limits,
+        )
+    return CompareResult(compared)
+
+
+def compare_registries(
+    source: str | Mapping[str, str],
+    target: str | Mapping[str, str],
+    *,
+    models: str | Iterable[str] = (),
+    mapping: Mapping[str, str] = MappingProxyType({}),
+    one_way: bool = False,
+    in_place: bool = False,
+    fail_on: FailOn = "medium",
+    report_dir: str | Path | None = None,
+    workers: int = DEFAULT_WORKERS,
+    **limits: int,
+) -> MigrationResult:
+    """Prove a migration: compare every version of one registry with its counterpart in another, found by its bytes.
+
+    Args:
+        source, target: the address of a server, database or file store; or the keys of `source` in the configuration
+            file of `registry-audit compare-registries`: `host`, and optionally `registry_uri`, `token_env` and others.
+        models: names in the source, or patterns as `Wine-*`; by default all.
+        mapping: names in the target, as `{"Wine": "main.ml.wine"}`, `{"*": "main.ml.*"}`, `{"Wine/3": "Wine/1"}` or
+            `{"stage:Production": "@champion"}`.
+        one_way: ask only whether all of the source is in the target.
+        in_place: the files were to stay where they are, so that one storage behind both is no gap.
+        fail_on: lowest severity of a finding for which the result is not clean.
+        report_dir: where to write migration.json and its renderings.
+        workers: versions at once, of each registry.
+        limits: as for `check`, and `max_listing_seconds` and `max_versions`.
+
+    Raises:
+        UsageError: an argument is wrong, a model is in neither registry, or credentials are refused.
+        CouldNotVerify: a registry cannot be listed. A version that cannot be read is a row, not an error.
+    """
+    calm_mlflow()
+    servers = {
+        side: dict(given) if isinstance(given, Mapping) else {"host": given}
+        for side, given in (("source", source), ("target", target))
+    }
+    if workers < 1:
+        raise UsageError("workers: at least one is needed")
+    options = MigrationOptions(
+        (models,) if isinstance(models, str) else tuple(models),
+        parse_map("\n".join(f"{one} -> {other}" for one, other in mapping.items()), "mapping"),
+        one_way,
+        in_place,
+        _severity(fail_on),
+        workers,
+        limits,
+    )
+    config = parse_migration_config(yaml.safe_dump(servers), "the arguments")
+    result = MigrationResult(api.compare_registries(config, options))
+    if report_dir is not None:
+        result.write(report_dir)
+    return result
+
+
+def pull(
+    version: str,
+    output: str | Path,
+    tracking_uri: str | None = None,
+    *,
+    registry_uri: str | None = None,
+    ledger: str = USUAL_LEDGER,
+    registry_name: str | None = None,
+    **limits: int,
+) -> Pulled:
+    """Download a registry model that is byte for byte what was accepted; otherwise raise, and leave nothing.
+
+    Args:
+        version: `Wine/3` or `Wine@champion`.
+        output: a directory that is empty, or not there yet. It appears whole, with one rename.
+        tracking_uri, registry_uri, ledger, registry_name, limits: as for `check`.
+
+    Returns:
+        What was pulled. It can be given to whatever takes a path, as `mlflow.pyfunc.load_model(str(pulled.path))`.
+
+    Raises:
+        NotAsAccepted: it differs from its baseline, or is gone; `differences` says how.
+        CouldNotVerify: it has no baseline, or could not be read whole.
+        UsageError: there is no such version, or the output is not empty.
+        LedgerError: the ledger is unusable.
+    """
+    options = _options(tracking_uri, registry_uri, ledger, registry_name=registry_name, **limits)
+    name, selector = split_version(version)
+    return api.pull_model(options, name, selector, Path(output))
+
+
+def _options(tracking_uri: str | None, registry_uri: str | None, ledger: str | None, **chosen: Any) -> AuditOptions:
+    calm_mlflow()
+    url = usual_ledger_url() if ledger == USUAL_LEDGER else ledger
+    return checked_options(
+        tracking_uri=_tracking_uri(tracking_uri),
+        registry_uri=registry_uri or os.environ.get("MLFLOW_REGISTRY_URI") or None,
+        ledger=None if url == NO_LEDGER else url,
+        **chosen,
+    )
+
+
+def _severity(given: str) -> Severity:
+    try:
+        return Severity(given)
+    except ValueError:
+        raise UsageError(f"fail_on: give one of {', '.join(Severity)}") from None
+
+
+def _tracking_uri(given: str | None) -> str:
+    found = given or os.environ.get("MLFLOW_TRACKING_URI")
+    if not found:
+        raise UsageError(_ANSWERS)
+    return found
+
+
+def _server(version: Version, tracking_uri: str | None) -> dict[str, str]:
+    if isinstance(version, Mapping):
+        return dict(version)
+    name, selector = split_version(version)
+    server = {"host": _tracking_uri(tracking_uri), "model": name, "version_or_stage": selector}
+    registry_uri = os.environ.get("MLFLOW_REGISTRY_URI")
+    return server | ({"registry_uri": registry_uri} if registry_uri else {})

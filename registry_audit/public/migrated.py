@@ -1,0 +1,141 @@
+"""The result of comparing two registries: a row for each version of the source, and for what only the target has."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from registry_audit.migration.judging import PairVerdict
+from registry_audit.public.results import Ended, escaped, html_findings
+from registry_audit.report.document import FindingRow
+from registry_audit.report.migration import as_text
+from registry_audit.report.migration.document import MigrationDocument, ModelRow, PairedRow, SideRow
+from registry_audit.report.migration.words import SYMBOLS, found_words, headline, label_of, model_label
+from registry_audit.report.write import write_report
+
+if TYPE_CHECKING:
+    import pandas
+
+Table = Literal["versions", "findings"]
+_PASSES = (PairVerdict.MATCH, PairVerdict.EQUIVALENT)
+_VERSION_COLUMNS = (
+    *("source_name", "source_version", "target_name", "target_version", "verdict", "reason", "found_by"),
+    *("told_apart_by", "files_changed", "files_explained", "metadata", "findings"),
+)
+_FINDING_COLUMNS = (
+    *("source_name", "source_version", "target_name", "target_version", "rule", "finding", "severity", "path"),
+    *("message", "remedy"),
+)
+
+
+class MigrationResult(Ended):
+    """Two registries that were compared. `print` shows what the command prints."""
+
+    def __init__(self, document: MigrationDocument) -> None:
+        self.document = document  # migration.json as an object
+
+    @property
+    def exit_status(self) -> int:
+        return self.document.outcome.exit_status
+
+    @property
+    def complete(self) -> bool:
+        """Whether every version of the source is in the target, unchanged or explained."""
+        return self.document.summary.complete
+
+    @property
+    def sentence(self) -> str:
+        return f"{headline(self.document)}: {self.document.summary.sentence}"
+
+    @property
+    def versions(self) -> Sequence[PairedRow]:
+        """A row for each version, as in `migration.json`."""
+        return self.document.versions
+
+    @property
+    def models(self) -> Sequence[ModelRow]:
+        """What is said once for a registered model, such as that its numbers changed."""
+        return self.document.models
+
+    @property
+    def findings(self) -> Iterator[tuple[PairedRow | ModelRow, FindingRow]]:
+        """Every finding, behind the version or the model that it is of; models first."""
+        rows: Iterator[ModelRow | PairedRow] = chain(self.models, self.versions)
+        return ((row, finding) for row in rows for finding in row.findings)
+
+    def to_pandas(self, table: Table = "versions") -> "pandas.DataFrame":
+        """A data frame with a row for each version, or for each finding.
+
+        Args:
+            table: `versions` or `findings`.
+        """
+        import pandas
+
+        if table == "findings":
+            return pandas.DataFrame([_finding(*each) for each in self.findings], columns=list(_FINDING_COLUMNS))
+        return pandas.DataFrame([_version(row) for row in self.versions], columns=list(_VERSION_COLUMNS))
+
+    def write(self, report_dir: str | Path) -> tuple[Path, ...]:
+        """Write migration.json and its renderings, and return their paths."""
+        return write_report(self.document, Path(report_dir))
+
+    def __str__(self) -> str:
+        return "".join(as_text.chunks(self.document))
+
+    def _table(self) -> tuple[tuple[str, ...], Iterator[tuple[str, ...]]]:
+        models = (
+            ("", escaped(model_label(row)), "", "", html_findings(row.findings)) for row in self.models if row.findings
+        )
+        versions = (
+            (
+                escaped(SYMBOLS[row.verdict]),
+                escaped(label_of(row)),
+                escaped(row.verdict.value.replace("_", " ") + (f" ({row.reason})" if row.reason else "")),
+                escaped(found_words(row)),
+                html_findings(row.findings),
+            )
+            for row in self.versions
+            if row.findings or row.verdict not in _PASSES
+        )
+        return ("", "Version", "Verdict", "Pair", "Findings"), chain(versions, models)
+
+
+def _names(source: str | None, target: str | None, one: SideRow | None, other: SideRow | None) -> dict[str, Any]:
+    return {
+        "source_name": source,
+        "source_version": one.version if one else None,
+        "target_name": target,
+        "target_version": other.version if other else None,
+    }
+
+
+def _names_of(row: PairedRow | ModelRow) -> dict[str, Any]:
+    if isinstance(row, ModelRow):
+        return _names(row.source, row.target, None, None)
+    one, other = row.source, row.target
+    return _names(one.name if one else None, other.name if other else None, one, other)
+
+
+def _version(row: PairedRow) -> dict[str, Any]:
+    explained = sum(found.expected_by is not None for found in row.differences)
+    return _names_of(row) | {
+        "verdict": row.verdict.value,
+        "reason": row.reason,
+        "found_by": row.found_by.value if row.found_by else None,
+        "told_apart_by": row.told_apart_by,
+        "files_changed": len(row.differences) - explained,
+        "files_explained": explained,
+        "metadata": tuple(field.field for field in row.metadata),
+        "findings": len(row.findings),
+    }
+
+
+def _finding(row: PairedRow | ModelRow, finding: FindingRow) -> dict[str, Any]:
+    return _names_of(row) | {
+        "rule": finding.rule,
+        "finding": finding.name,
+        "severity": finding.severity.value,
+        "path": finding.path,
+        "message": finding.message,
+        "remedy": finding.remedy,
+    }

@@ -1,0 +1,1 @@
+"""Downloads a registry model that is byte for byte its accepted baseline, or nothing."""

@@ -1,0 +1,155 @@
+"""A directory that appears whole or not at all."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from registry_audit.errors import CouldNotVerify, UsageError
+from registry_audit.model.manifest import ManifestEntry
+
+_MARK = ".registry-audit-pull-"
+_NAME_CHARACTERS = 100  # of the output's name, so that the scratch directory's is not too long
+
+
+class Place:
+    """Where files are gathered out of sight, and where they appear together once all of them are right."""
+
+    def __init__(self, output: Path, files: Path) -> None:
+        self.output = output
+        self.files = files  # a plain, empty directory on the output's file system
+
+    def publish(self, entries: Iterable[ManifestEntry]) -> None:
+        """Flush the files to the disk, and give their directory its name with one rename.
+
+        Args:
+            entries: every file that is to be there; the paths were checked to stay inside the directory.
+
+        Raises:
+            CouldNotVerify: other files are there, or the system refuses.
+            UsageError: somebody has put something into the output meanwhile.
+        """
+        wanted = {entry.path: entry.size for entry in entries}
+        try:
+            if dict(_flushed(self.files)) != wanted:
+                raise CouldNotVerify(f"{self.files} does not hold the files that were written to it")
+            self.files.rename(self.output)
+        except OSError as error:
+            if self.output.exists():
+                raise UsageError(f"--output {self.output} was filled by somebody else meanwhile") from error
+            raise CouldNotVerify(f"the files cannot be kept in {self.output}: {error.strerror}") from error
+        with contextlib.suppress(OSError):  # the name may be lost with the machine's power, never half a model
+            _flush(self.output.parent)
+
+
+@contextlib.contextmanager
+def place_for(output: Path) -> Iterator[Place]:
+    """A hidden scratch directory beside the output, gone at the end; what a killed process left there goes first.
+
+    Raises:
+        UsageError: the output is there and not empty, or it cannot be made.
+    """
+    try:
+        output = output.resolve()
+        _must_be_free(output)
+        made = [parent for parent in output.parents if not parent.exists()]
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:
+        raise UsageError(f"--output {output} cannot be made: {getattr(error, 'strerror', error)}") from error
+    prefix = f".{output.name[:_NAME_CHARACTERS]}{_MARK}"
+    _remove_stale(output.parent, prefix)
+    try:
+        with _scratch(output.parent, prefix) as scratch:
+            files = scratch / "model"  # in a directory that only its owner may enter; its own mode is the usual one
+            files.mkdir()
+            yield Place(output, files)
+    finally:
+        with contextlib.suppress(OSError):  # those that hold something stay
+            for parent in made:
+                parent.rmdir()
+
+
+def _must_be_free(output: Path) -> None:
+    try:
+        with os.scandir(output) as entries:
+            if any(entries):
+                raise UsageError(f"--output {output} is not empty: name a directory that is, or that is not there yet")
+    except FileNotFoundError:
+        return
+    except NotADirectoryError as error:
+        raise UsageError(f"--output {output} is a file: name a directory") from error
+    if os.path.ismount(output):
+        raise UsageError(f"--output {output} is a mount point, which cannot be replaced: name a directory in it")
+
+
+@contextlib.contextmanager
+def _scratch(parent: Path, prefix: str) -> Iterator[Path]:
+    """A directory of this process alone, locked for as long as it is used."""
+    while True:
+        try:
+            scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+            descriptor = os.open(scratch, os.O_RDONLY)
+        except FileNotFoundError:  # taken for a stale one by another process before it was locked
+            continue
+        except OSError as error:
+            raise UsageError(f"--output: {parent} cannot be written: {error.strerror}") from error
+        _lock(descriptor, wait=True)
+        if scratch.exists():
+            break
+        os.close(descriptor)
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _remove_stale(parent: Path, prefix: str) -> None:
+    """Remove what killed processes of this user left; a directory that is in use is locked."""
+    try:
+        with os.scandir(parent) as entries:
+            found = [entry for entry in entries if entry.name.startswith(prefix)]
+    except OSError:
+        return
+    for entry in found:
+        with contextlib.suppress(OSError):
+            if not entry.is_dir(follow_symlinks=False) or entry.stat().st_uid != os.geteuid():
+                continue
+            descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                if _lock(descriptor, wait=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+            finally:
+                os.close(descriptor)
+
+
+def _lock(descriptor: int, *, wait: bool) -> bool:
+    """Whether the lock was had. The system gives it back when the process ends, however it ends."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except (ImportError, OSError):  # held by another, or a system without locks: then nothing counts as stale
+        return False
+    return True
+
+
+def _flushed(directory: Path) -> Iterator[tuple[str, int]]:
+    """Path and size of every file, each on the disk by then; directories, too, the innermost first."""
+    for here, _, names in os.walk(directory, topdown=False):
+        for name in names:
+            file = Path(here, name)
+            yield file.relative_to(directory).as_posix(), _flush(file)
+        _flush(Path(here))
+
+
+def _flush(path: Path) -> int:
+    """The size. What is no file or directory of ours is not followed."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,36 @@
+"""What only some of the MLflow releases beside us have: each is asked for by what it does, never by a version."""
+
+from typing import Any
+
+from registry_audit.errors import UsageError
+
+
+def asks_unity_catalog_natively() -> bool:
+    """Whether the environment asks for Unity Catalog's own protocol. MLflow before 3.11 knows only its other one."""
+    from mlflow import environment_variables
+
+    variable = getattr(environment_variables, "MLFLOW_ENABLE_UC_NATIVE_MODEL_REGISTRY", None)
+    return variable is not None and bool(variable.get())
+
+
+def webhook_types() -> Any:
+    """MLflow's description of what its webhooks send.
+
+    Raises:
+        UsageError: this MLflow has no webhooks.
+    """
+    try:
+        from mlflow.webhooks import types
+    except ImportError as error:
+        from mlflow.version import VERSION
+
+        raise UsageError(f"MLflow {VERSION} here knows no webhooks: pip install 'mlflow>=3.3'") from error
+    return types
+
+
+def expected_bucket_owner() -> str | None:
+    """The account that a bucket must belong to, where this MLflow looks at it at all: 3.5 and older do not."""
+    from mlflow import environment_variables
+
+    variable = getattr(environment_variables, "MLFLOW_S3_EXPECTED_BUCKET_OWNER", None)
+    return None if variable is None else variable.get()

@@ -1,0 +1,270 @@
+"""MLflow's REST API, as far as an audit asks it: the same of an MLflow server and of a Databricks workspace.
+
+Nothing that could write has a method. Registered models and versions come back as MLflow's entities.
+Source: mlflow.org/docs, "REST API"; the filters are those that MLflow's own client sends.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+from registry_audit.errors import CouldNotVerify
+from registry_audit.net.rest import Query, Rest, entries_of
+from registry_audit.printable import printable
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+_API = "/api/2.0/mlflow"
+_PAGE_SIZE = 100  # what every registry accepts
+PROMPT_TAG = "mlflow.prompt.is_prompt"
+
+
+class Tracking:
+    """Runs, experiments and LoggedModels of one server."""
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+
+    def get_run(self, run_id: str) -> "FoundRun":
+        doing = f"find run {printable(run_id)}"
+        run = _part(self._rest.get(f"{_API}/runs/get", {"run_id": run_id}, doing=doing), "run", doing)
+        return FoundRun(_run_info(_part(run, "info", doing), run_id))
+
+    def search_runs(
+        self, experiment_ids: Sequence[str], filter_string: str, run_view_type: int, max_results: int
+    ) -> list["FoundRun"]:
+        """The first page; runs in the trash too."""
+        doing = "search the runs"
+        body = {
+            "experiment_ids": list(experiment_ids),
+            "filter": filter_string,
+            "run_view_type": "ALL",
+            "max_results": max_results,
+        }
+        found = entries_of(self._rest.ask(f"{_API}/runs/search", body, doing=doing), "runs", doing)
+        return [FoundRun(_run_info(_part(run, "info", doing))) for run in found]
+
+    def get_logged_model(self, model_id: str) -> "LoggedModel":
+        doing = f"find the LoggedModel {printable(model_id)}"
+        answer = self._rest.get(f"{_API}/logged-models/{quote(model_id, safe='')}", doing=doing)
+        return _logged_model(_part(answer, "model", doing), doing)
+
+    def get_experiment(self, experiment_id: str) -> "Experiment":
+        doing = f"find experiment {printable(experiment_id)}"
+        answer = self._rest.get(f"{_API}/experiments/get", {"experiment_id": experiment_id}, doing=doing)
+        return _experiment(_part(answer, "experiment", doing))
+
+    def search_experiments(self, view_type: int, max_results: int, page_token: str | None = None) -> "Found":
+        """Those in the trash too."""
+        doing = "list the experiments"
+        body = {"view_type": "ALL", "max_results": max_results} | ({"page_token": page_token} if page_token else {})
+        answer = self._rest.ask(f"{_API}/experiments/search", body, doing=doing)
+        return Found(map(_experiment, entries_of(answer, "experiments", doing)), _next_page(answer))
+
+    def search_logged_models(
+        self, experiment_ids: list[str], filter_string: str | None = None, page_token: str | None = None
+    ) -> "Found":
+        doing = "search the LoggedModels"
+        wanted = {"experiment_ids": experiment_ids, "filter": filter_string, "page_token": page_token}
+        body = {key: value for key, value in wanted.items() if value is not None}
+        answer = self._rest.ask(f"{_API}/logged-models/search", body, doing=doing)
+        found = (_logged_model(model, doing) for model in entries_of(answer, "models", doing))
+        return Found(found, _next_page(answer))
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    run_id: str
+    experiment_id: str
+    lifecycle_stage: str
+    artifact_uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRun:
+    info: RunInfo
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedModel:
+    name: str
+    artifact_location: str
+    creation_timestamp: int | None
+    source_run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    experiment_id: str
+    lifecycle_stage: str
+    artifact_location: str
+
+
+class Found(list[Any]):
+    """One page, of MLflow's kind."""
+
+    def __init__(self, entries: Iterable[Any], token: str | None) -> None:
+        super().__init__(entries)
+        self.token = token
+
+
+class Registry:
+    """Registered models and their versions of one MLflow server."""
+
+    def __init__(self, rest: Rest) -> None:
+        self.rest = rest
+
+    def search_registered_models(
+        self, filter_string: str | None = None, max_results: int = _PAGE_SIZE, page_token: str | None = None
+    ) -> Found:
+        """Prompts only where the filter asks for them."""
+        without_prompts = f"tag.`{PROMPT_TAG}` != 'true'"
+        if PROMPT_TAG not in (filter_string or ""):
+            filter_string = f"{filter_string} AND {without_prompts}" if filter_string else without_prompts
+        query = {"filter": filter_string, "max_results": max_results, "page_token": page_token}
+        doing = "list the registered models"
+        answer = self.rest.get(f"{_API}/registered-models/search", query, doing=doing)
+        return Found(map(model_entity, entries_of(answer, "registered_models", doing)), _next_page(answer))
+
+    def search_model_versions(
+        self,
+        filter_string: str | None = None,
+        max_results: int = _PAGE_SIZE,
+        order_by: list[str] | None = None,
+        page_token: str | None = None,
+    ) -> Found:
+        query: Query = {
+            "filter": filter_string,
+            "max_results": max_results,
+            "order_by": order_by,
+            "page_token": page_token,
+        }
+        doing = "list the model versions"
+        answer = self.rest.get(f"{_API}/model-versions/search", query, doing=doing)
+        return Found(map(version_entity, entries_of(answer, "model_versions", doing)), _next_page(answer))
+
+    def get_registered_model(self, name: str) -> "RegisteredModel":
+        doing = f"find model '{printable(name)}'"
+        answer = self.rest.get(f"{_API}/registered-models/get", {"name": name}, doing=doing)
+        return model_entity(_part(answer, "registered_model", doing))
+
+    def get_model_version(self, name: str, version: str) -> "ModelVersion":
+        doing = f"find version {printable(str(version))} of model '{printable(name)}'"
+        answer = self.rest.get(f"{_API}/model-versions/get", {"name": name, "version": version}, doing=doing)
+        return version_entity(_part(answer, "model_version", doing))
+
+    def get_model_version_by_alias(self, name: str, alias: str) -> "ModelVersion":
+        doing = f"find alias '{printable(alias)}' of model '{printable(name)}'"
+        answer = self.rest.get(f"{_API}/registered-models/alias", {"name": name, "alias": alias}, doing=doing)
+        return version_entity(_part(answer, "model_version", doing))
+
+    def get_model_version_download_uri(self, name: str, version: str) -> str:
+        query, doing = {"name": name, "version": version}, "ask for the download URI"
+        answer = self.rest.get(f"{_API}/model-versions/get-download-uri", query, doing=doing)
+        found = answer.get("artifact_uri")
+        if not isinstance(found, str | None):
+            raise CouldNotVerify(f"could not {doing}: the answer is not what MLflow's protocol says")
+        return found or ""
+
+
+def version_entity(entry: Mapping[str, Any], **more: Any) -> "ModelVersion":
+    from mlflow.entities.model_registry import ModelVersion, ModelVersionTag
+
+    name, version = text_of(entry, "name"), text_of(entry, "version")
+    values: dict[str, Any] = {
+        "creation_timestamp": number_of(entry, "creation_timestamp"),
+        "last_updated_timestamp": number_of(entry, "last_updated_timestamp"),
+        "description": text_of(entry, "description"),
+        "user_id": text_of(entry, "user_id"),
+        "current_stage": text_of(entry, "current_stage") or None,
+        "source": text_of(entry, "source"),
+        "run_id": text_of(entry, "run_id"),
+        "status": text_of(entry, "status") or "READY",
+        "status_message": text_of(entry, "status_message"),
+        "run_link": text_of(entry, "run_link"),
+        "tags": [ModelVersionTag(key, value) for key, value in tags_of(entry)],
+        "aliases": [alias for alias in entry.get("aliases") or () if isinstance(alias, str)],
+    }
+    found = ModelVersion(name, version, **values | more)
+    # The workspace of its run, which another workspace with the same metastore cannot look at.
+    told = text_of(entry, "run_workspace_id") or text_of(entry, "run_tracking_server_id")
+    found.run_workspace = told or _workspace_in(text_of(entry, "run_link"))  # type: ignore[attr-defined]
+    return found
+
+
+def _workspace_in(run_link: str) -> str:
+    """The id in `https://HOST/?o=ID#mlflow/...`, which a version has whose run is in another workspace; else ""."""
+    try:
+        found = parse_qs(urlsplit(run_link).query).get("o", [""])[0]
+    except ValueError:
+        return ""
+    return found if found.isascii() and found.isdecimal() and found != "0" else ""
+
+
+def model_entity(entry: Mapping[str, Any]) -> "RegisteredModel":
+    from mlflow.entities.model_registry import RegisteredModel, RegisteredModelAlias, RegisteredModelTag
+
+    return RegisteredModel(
+        text_of(entry, "name"),
+        number_of(entry, "creation_timestamp"),
+        number_of(entry, "last_updated_timestamp"),
+        text_of(entry, "description"),
+        latest_versions=[version_entity(part) for part in entry.get("latest_versions") or () if isinstance(part, dict)],
+        tags=[RegisteredModelTag(key, value) for key, value in tags_of(entry)],
+        aliases=[
+            RegisteredModelAlias(text_of(part, "alias"), text_of(part, "version"))
+            for part in entry.get("aliases") or ()
+            if isinstance(part, dict)
+        ],
+    )
+
+
+def tags_of(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for tag in entry.get("tags") or ():
+        if isinstance(tag, dict):
+            yield text_of(tag, "key"), text_of(tag, "value")
+
+
+def text_of(entry: Mapping[str, Any], key: str) -> str:
+    """A text, or a number as text; "" where there is none."""
+    value = entry.get(key)
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def number_of(entry: Mapping[str, Any], key: str) -> int | None:
+    """An int64 comes as a number or as a text."""
+    text = text_of(entry, key)
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
+
+
+def _logged_model(model: Mapping[str, Any], doing: str) -> LoggedModel:
+    info = _part(model, "info", doing)
+    created = number_of(info, "creation_timestamp_ms")
+    return LoggedModel(text_of(info, "name"), text_of(info, "artifact_uri"), created, text_of(info, "source_run_id"))
+
+
+def _part(answer: Mapping[str, Any], key: str, doing: str) -> dict[str, Any]:
+    part = answer.get(key)
+    if not isinstance(part, dict):
+        raise CouldNotVerify(f"could not {doing}: the answer is not what MLflow's protocol says")
+    return part
+
+
+def _run_info(info: Mapping[str, Any], run_id: str | None = None) -> RunInfo:
+    return RunInfo(
+        run_id or text_of(info, "run_id"),
+        text_of(info, "experiment_id"),
+        text_of(info, "lifecycle_stage"),
+        text_of(info, "artifact_uri"),
+    )
+
+
+def _experiment(found: Mapping[str, Any]) -> Experiment:
+    parts = "experiment_id", "lifecycle_stage", "artifact_location"
+    return Experiment(*(text_of(found, part) for part in parts))
+
+
+def _next_page(answer: Mapping[str, Any]) -> str | None:
+    return text_of(answer, "next_page_token") or None

@@ -1,0 +1,90 @@
+"""What MLflow has and does not promise: every private name of another library that the product uses is here.
+
+`tests/unit/registry/test_mlflow_private.py` fails when one of them is gone, and when another module uses one.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def stores_of(uri: str) -> tuple[Any, Any]:
+    """MLflow's client for runs, and its store for registered models: of a database, a directory or a plugin's address.
+
+    The store itself: the client's own methods hide whatever carries the tag of a prompt, and ask twice for each
+    download URI, once only to exclude prompts. Nothing of the process is asked or set.
+    """
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri, uri)
+    registry: Any = client._get_registry_client().store
+    _ask_no_other_server(registry)
+    return client, registry
+
+
+def _ask_no_other_server(registry: Any) -> None:
+    """Make a file store read its versions from its own directory alone; other stores stay as they are.
+
+    For each version that has a LoggedModel, MLflow's file store asks the process-wide tracking server for metrics, and
+    makes a database in the working directory where there is none. An audit needs no metrics.
+    Source: mlflow/store/model_registry/file_store.py, `_get_file_model_version_from_dir`.
+    """
+    from mlflow.store.model_registry.file_store import FileModelVersion, FileStore
+
+    if not isinstance(registry, FileStore):
+        return
+
+    def version_of(directory: str) -> Any:
+        meta = FileStore._read_yaml(directory, FileStore.META_DATA_FILE_NAME)
+        meta["tags"] = registry._get_model_version_tags_from_dir(directory)
+        meta["aliases"] = registry._get_model_version_aliases(directory)
+        return FileModelVersion.from_dictionary(meta)
+
+    # On the instance: no class of MLflow is changed.
+    registry._get_file_model_version_from_dir = version_of  # type: ignore[method-assign]
+
+
+def where_served(store: Any, names: Iterable[str], versions: Iterable[int]) -> list[tuple[str, str, str]]:
+    """Name, version and download URI of these versions of these models, in one query of a database.
+
+    Nothing where the store is no database. The URI is the store's own: `storage_location`, or `source` where there is
+    none. Source: mlflow SqlAlchemyStore.get_model_version_download_uri.
+    """
+    session_maker = getattr(store, "ManagedSessionMaker", None)
+    if session_maker is None:
+        return []
+    from mlflow.entities.model_registry.model_version_stages import STAGE_DELETED_INTERNAL
+    from mlflow.store.model_registry.dbmodels.models import SqlModelVersion as Row
+
+    with session_maker() as session:
+        # The store's own way to a query keeps to the active workspace; MLflow 3.5 and older have neither.
+        own = getattr(store, "_get_query", None)
+        everything = session.query(Row) if own is None else own(session, Row)
+        query = everything.with_entities(Row.name, Row.version, Row.storage_location, Row.source)
+        rows = query.filter(
+            Row.name.in_(sorted(names)),
+            Row.version.in_(sorted(versions)),
+            Row.current_stage != STAGE_DELETED_INTERNAL,
+        )
+        return [(name, str(version), location or source or "") for name, version, location, source in rows]
+
+
+def matching(versions: Iterable[Any], filter_string: str) -> list[Any]:
+    """Those of MLflow's version entities that its own `filter_string` chooses. Their `version` becomes a number."""
+    from mlflow.utils.search_utils import SearchModelVersionUtils
+
+    comparable = list(versions)
+    for version in comparable:
+        version._version = int(version.version)  # over HTTP it is a text
+    found: list[Any] = SearchModelVersionUtils.filter(comparable, filter_string)
+    return found
+
+
+def all_tags(version: Any) -> dict[str, str]:
+    """Of a version entity, with those by which MLflow knows a prompt: `tags` hides them."""
+    return dict(getattr(version, "_tags", None) or version.tags or {})
+
+
+def fetch_file(repository: Any, path: str, to: Path) -> None:
+    """One file of an artifact repository. MLflow's public way first lists the directory that the file is in."""
+    repository._download_file(path, str(to))

@@ -1,0 +1,185 @@
+"""An MLflow server, signed in to as MLflow's own client does it."""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from registry_audit.errors import AuditError, Stopped, Transient, UsageError
+from registry_audit.net.http import HttpSession, Tls
+from registry_audit.net.origin import origin_of
+from registry_audit.net.rest import Denied, NoSuchRoute, Refusal, Rest
+
+_WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
+_NO_HOST = "http://none.invalid"
+_SERVER_INFO = "/api/3.0/mlflow/server-info"
+_MAX_VERSION_BYTES = 40  # of what a server says its MLflow is
+
+
+class MlflowServer(Rest):
+    """Questions to one server, and to the artifact proxy beside it."""
+
+    def __init__(
+        self,
+        uri: str,
+        http: HttpSession,
+        *,
+        token: str | None = None,
+        workspace: str | None = None,
+        by_itself: bool = False,
+    ) -> None:
+        """
+        Args:
+            uri: http or https, perhaps with a user's name and password.
+            token: in place of what the environment says of this sign-in.
+            workspace: that is asked for; None for a server without workspaces, or its default one.
+            by_itself: whether only the address, the token and what ~/.netrc has for this very host say who signs in,
+                and the environment nothing but how to trust the server.
+        """
+        from mlflow.utils.credentials import get_default_host_creds
+        from mlflow.utils.rest_utils import MlflowHostCreds
+        from requests.utils import get_netrc_auth
+
+        parts = urlsplit(uri)
+        host = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        ambient: Any = get_default_host_creds(host)
+        self._basic = _userinfo(uri) if token is None else None
+        if by_itself:
+            self._creds: Any = MlflowHostCreds(
+                host,
+                token=token,
+                ignore_tls_verification=ambient.ignore_tls_verification,
+                server_cert_path=ambient.server_cert_path,
+            )
+        else:
+            self._creds = ambient if token is None else MlflowHostCreds(host, token=token)
+        if token is None and (found := get_netrc_auth(host)):  # as requests has it, and so MLflow
+            is_for_any_host = found == get_netrc_auth(_NO_HOST)
+            if not by_itself or (self._basic is None and not is_for_any_host):
+                self._basic = found
+        self._workspace, self._knows_workspaces = workspace, False
+        tls = Tls(self._creds.verify, self._creds.client_cert_path)
+        follows = os.environ.get("MLFLOW_ALLOW_HTTP_REDIRECTS", "true").lower() in ("true", "1")
+        explain = _explained_by_itself if by_itself else _explained
+        super().__init__(host, self._signed, http, explain=explain, redirects=follows, tls=tls)
+
+    def beside(self, endpoint: str) -> Rest:
+        """Another address of this same server, or a stranger that is told nothing of us."""
+        if origin_of(endpoint) == origin_of(self.host):
+            return Rest(
+                endpoint,
+                self._signed,
+                self.http,
+                explain=self._explain,
+                redirects=self._redirects,
+                tls=self._tls,
+            )
+        return stranger(endpoint, self.http)
+
+    def version(self) -> str | None:
+        """The MLflow that it runs; None where it does not say. Raises: Transient: it does not answer."""
+        doing = f"reach the tracking server {self.host}"
+        try:
+            with self.content("/version", doing=doing) as answer:
+                body = answer.body(_MAX_VERSION_BYTES, doing)
+        except (Transient, Stopped):
+            raise
+        except NoSuchRoute:
+            return "1.x" if self._is_before_2() else None
+        except AuditError:
+            return None
+        text = body.decode("ascii", "replace").strip()
+        return text if text[:1].isdecimal() and text.isprintable() else None
+
+    def _is_before_2(self) -> bool:
+        """MLflow 1.x does not say its version, and alone has this route: no proxy before a newer server answers it."""
+        with suppress(AuditError):
+            self.get("/api/2.0/mlflow/registered-models/list", {"max_results": 1}, doing="ask how old the server is")
+            return True
+        return False
+
+    def must_know_workspaces(self) -> None:
+        """Raises: UsageError: a workspace is asked for, and the server has none and would answer for another one."""
+        if self._workspace is None or self._knows_workspaces:
+            return
+        try:
+            info = self.get(_SERVER_INFO, doing="ask whether the server has workspaces")
+        except NoSuchRoute:
+            info = {}
+        if info.get("workspaces_enabled") is not True:
+            raise UsageError(
+                f"the workspace '{self._workspace}' cannot be used: the server does not have workspaces; start it with "
+                "--enable-workspaces, or unset MLFLOW_WORKSPACE"
+            )
+        self._knows_workspaces = True
+
+    def _signed(self, method: str, url: str, body: bytes | None) -> Mapping[str, str]:
+        from mlflow.tracking.request_header.registry import resolve_request_headers
+        from requests import Request
+        from requests.auth import HTTPBasicAuth
+
+        headers: dict[str, str] = dict(resolve_request_headers())
+        if self._workspace is not None:
+            if not url.endswith(_SERVER_INFO):  # a server without workspaces would answer for its only one
+                self.must_know_workspaces()
+            headers.setdefault(_WORKSPACE_HEADER, self._workspace)
+        creds = self._creds
+        if creds.token:
+            headers["Authorization"] = f"Bearer {creds.token}"
+        auth: Any = None
+        if creds.aws_sigv4:
+            from requests_auth_aws_sigv4 import AWSSigV4  # type: ignore[import-not-found]
+
+            auth = AWSSigV4("execute-api")
+        elif creds.auth:
+            from mlflow.tracking.request_auth.registry import fetch_auth
+
+            auth = fetch_auth(creds.auth)
+        elif self._basic is not None:
+            auth = HTTPBasicAuth(*self._basic)
+        elif creds.username and creds.password:
+            auth = HTTPBasicAuth(creds.username.encode(), creds.password.encode())
+        if auth is None:
+            return headers
+        prepared = Request(method, url, headers=headers, data=body).prepare()
+        return auth(prepared).headers  # type: ignore[no-any-return]
+
+
+def stranger(endpoint: str, http: HttpSession) -> Rest:
+    """A server that nobody gave us credentials for."""
+    return Rest(endpoint, lambda *_: {}, http, redirects=True)
+
+
+def _userinfo(uri: str) -> tuple[str, str] | None:
+    parts = urlsplit(uri)
+    return (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+
+
+def _explained(refusal: Refusal, doing: str) -> AuditError | None:
+    if not refusal.signed_only and (refusal.status == 401 or refusal.code == "UNAUTHENTICATED"):
+        return UsageError(
+            f"could not {doing}: the server refuses the credentials; set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        )
+    return _explained_without_sign_in(refusal, doing)
+
+
+def _explained_by_itself(refusal: Refusal, doing: str) -> AuditError | None:
+    """The same where the environment does not say who signs in."""
+    if not refusal.signed_only and (refusal.status == 401 or refusal.code == "UNAUTHENTICATED"):
+        return UsageError(
+            f"could not {doing}: the server refuses the credentials; give username and password, or token, where its "
+            "address is configured"
+        )
+    return _explained_without_sign_in(refusal, doing)
+
+
+def _explained_without_sign_in(refusal: Refusal, doing: str) -> AuditError | None:
+    if refusal.signed_only:
+        return None
+    if refusal.status == 403 or refusal.code in ("PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"):
+        return Denied(f"could not {doing}: permission denied; ask for READ on it")
+    if refusal.code == "ENDPOINT_NOT_FOUND":
+        return NoSuchRoute(f"could not {doing}: the server does not know the question")
+    return None

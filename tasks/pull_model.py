@@ -1,0 +1,63 @@
+"""`pull-model`, for a flow of one's own: the verified bytes of a version on this machine, or a failed task."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+
+from registry_audit.api import pull_model as pull
+from registry_audit.audit.options import AuditOptions
+from registry_audit.cli.ledger import ledger_url
+from registry_audit.cli.startup import import_library
+from registry_audit.errors import UsageError
+from registry_audit.pulling.pull import Pulled
+from registry_audit.refs import split_version
+from tasks.configured import LEDGER, REGISTRY_URI, TRACKING_URI, configured_uri, sign_in
+from tasks.naming import short
+from tasks.policy import RETRIED, presentable
+
+
+def _run_name(parameters: dict[str, Any]) -> str:
+    return f"pull-model · {short(str(parameters['version']))}"
+
+
+@task(name="pull-model", task_run_name=_run_name, **RETRIED)  # type: ignore[arg-type]  # no function has all of its protocol
+@presentable
+def pull_model(
+    version: str,
+    output: Path,
+    *,
+    tracking_uri: str | None = None,
+    registry_uri: str | None = None,
+    ledger: str | None = None,
+    registry_name: str | None = None,
+) -> Pulled:
+    """Download a registry model that is byte for byte what was accepted; `output` is there only if it is.
+
+    Its result is never cached: a directory that a cached result names may be gone.
+
+    Args:
+        version: `NAME/V` or `NAME@ALIAS`.
+        output: a directory that is empty, or not there yet, on the machine that runs the task.
+        tracking_uri, registry_uri, ledger: by default as the flows of this project are configured.
+        registry_name: what the ledger knows the registry by, whatever its address.
+
+    Raises:
+        NotAsAccepted: it differs from its baseline, or is gone.
+        CouldNotVerify: it has no baseline, or not everything could be read.
+        UsageError: there is no such version, no tracking server is configured, or the output is not free.
+        LedgerError: the ledger is unusable.
+    """
+    server = tracking_uri or configured_uri(TRACKING_URI)
+    if server is None:
+        raise UsageError(f"which tracking server? Give tracking_uri, or set {TRACKING_URI} where the flow runs")
+    import_library()
+    sign_in()
+    options = AuditOptions(
+        tracking_uri=server,
+        registry_uri=registry_uri or configured_uri(REGISTRY_URI),
+        ledger=ledger_url(ledger or configured_uri(LEDGER)),
+        registry_name=registry_name,
+    )
+    name, selector = split_version(version)
+    return pull(options, name, selector, Path(output))

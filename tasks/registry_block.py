@@ -1,0 +1,89 @@
+"""`RegistryAudit`: a block of the Prefect server that holds what is configured of one registry, its secrets encrypted.
+
+A team with several registries has a block for each, and names it in the parameter `registry` of a run or a schedule.
+"""
+
+import os
+from dataclasses import replace
+from typing import Any
+
+from prefect.blocks.core import Block
+from pydantic import Field, PositiveInt, SecretStr
+
+from registry_audit.errors import UsageError
+from registry_audit.printable import printable
+from registry_audit.registry.connection import Server
+from tasks.configured import asked
+
+_VARIABLES = {"username": "USERNAME", "password": "PASSWORD", "token": "TOKEN"}
+
+
+class RegistryAudit(Block):
+    """One MLflow model registry: where it is, who signs in, the ledger of its baselines, and how gently it is asked."""
+
+    _block_type_name = "Registry Audit"
+    _block_type_slug = "registry-audit"
+    _description = "One MLflow model registry to audit: server, sign-in, ledger and limits."
+
+    tracking_uri: str = Field(description="Tracking server, without credentials.")
+    registry_uri: str | None = Field(default=None, description="Model registry, where it is not the tracking server.")
+    registry_name: str | None = Field(default=None, description="What the ledger knows the registry by.")
+    username: str | None = Field(default=None, description="To sign in to MLflow with a password.")
+    password: SecretStr | None = Field(default=None, description="The user's password.")
+    token: SecretStr | None = Field(default=None, description="To sign in with a token, in place of both.")
+    ledger: SecretStr | None = Field(default=None, description="Database of baselines; its URL may hold a password.")
+    workers: PositiveInt | None = Field(default=None, description="Versions at once.")
+    max_requests: PositiveInt | None = Field(default=None, description="Most requests in flight to servers.")
+    max_bytes_per_second: PositiveInt | None = Field(default=None, description="Most bytes read in a second.")
+
+
+def registry_block(name: str) -> RegistryAudit:
+    """
+    Raises:
+        UsageError: there is no such block, or it contradicts itself.
+        Transient: the Prefect server does not answer.
+    """
+    try:
+        found: RegistryAudit = asked(RegistryAudit.load, name)
+    except ValueError as error:
+        raise UsageError(
+            f"there is no usable block registry-audit/{printable(name)}: make one in the UI (Blocks, Registry Audit), "
+            "or in Python with tasks.registry_block.RegistryAudit(...).save(NAME)"
+        ) from error
+    if (found.username is None) != (found.password is None) or (found.username and found.token):
+        raise UsageError(f"the block registry-audit/{printable(name)} needs username and password, or token, or none")
+    return found
+
+
+def signed_in(server: Server, name: str | None) -> Server:
+    """The server with the names of the variables that `sign_in_as` fills; no secret is in it.
+
+    What the worker's environment holds for MLflow's client is for the worker's own server, and not for the block's.
+    """
+    if name is None:
+        return server
+    block = registry_block(name)
+    given = {what: _variable(name, what) if getattr(block, what) is not None else None for what in _VARIABLES}
+    return replace(
+        server,
+        username_env=given["username"],
+        password_env=given["password"],
+        token_env=given["token"],
+        by_itself=True,
+    )
+
+
+def sign_in_as(name: str) -> None:
+    """Put what the block holds into the variables of this process that the server names."""
+    block = registry_block(name)
+    for what in _VARIABLES:
+        value: Any = getattr(block, what)
+        if value is None:
+            os.environ.pop(_variable(name, what), None)
+        else:
+            os.environ[_variable(name, what)] = value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+def _variable(block: str, what: str) -> str:
+    # Names of blocks are of lowercase letters, digits and dashes.
+    return f"REGISTRY_AUDIT_OF_{block.upper().replace('-', '_')}_{_VARIABLES[what]}"

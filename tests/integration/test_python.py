@@ -1,0 +1,179 @@
+"""`import registry_audit as ra`: the commands as functions. The page docs/python.md runs as it stands."""
+
+import inspect
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import damage
+from support.auditing import Auditor
+from support.registry import Registered, Registry
+from support.servers import MlflowServer, sqlite_store
+
+import registry_audit as ra
+
+PAGE = Path(__file__).parents[2] / "docs" / "python.md"
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowServer:
+    """A registry that the environment names, with a ledger that it names too."""
+    directory = tmp_path / "registry"
+    directory.mkdir()
+    server = sqlite_store(directory)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    monkeypatch.setenv("REGISTRY_AUDIT_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("REGISTRY_AUDIT_LEDGER")
+    monkeypatch.chdir(tmp_path)
+    return server
+
+
+@pytest.fixture
+def wine(server: MlflowServer) -> Registered:
+    registry = Registry(server)
+    version = registry.add("Wine", seed=1)
+    registry.add("Wine", seed=2)
+    registry.client.set_registered_model_alias("Wine", "champion", "1")
+    return version
+
+
+def overwrite(server: MlflowServer, version: Registered) -> None:
+    with server.artifacts.edit(version.reg_location) as directory:
+        damage.flip_byte(directory)
+
+
+def test_the_page_runs(wine: Registered, server: MlflowServer, capsys: pytest.CaptureFixture[str]) -> None:
+    for copied in ("old.db", "new.db"):
+        shutil.copy(server.db_uri.removeprefix("sqlite:///"), copied)
+    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, str(PAGE), "exec"), names)
+    said = capsys.readouterr().out
+    assert Path("report", "audit.html").is_file()
+    assert Path("model", "MLmodel").is_file()
+    assert "2 versions without a finding are not listed" in said
+    assert "Wine/1 and Wine/2: run models: mismatch" in said
+    assert "False Not proved: 0 of 2 versions are in the target unchanged, 2 not moved." in said
+
+
+def test_two_registries(tmp_path: Path) -> None:
+    servers = []
+    for side in ("old", "new"):
+        (tmp_path / side).mkdir()
+        servers.append(sqlite_store(tmp_path / side))
+    old, new = map(Registry, servers)
+    for seed in (1, 2, 3):
+        old.add(HOSTILE, seed=seed)
+    for seed in (1, 3):
+        new.add(f"main.{HOSTILE}", seed=seed)
+    addresses = {"host": servers[0].uri}, servers[1].uri
+
+    result = ra.compare_registries(*addresses, mapping={"*": "main.*"}, report_dir=tmp_path / "report")
+
+    assert (bool(result), result.complete, result.exit_status) == (False, False, 1)
+    assert result.sentence == "Not complete: 0 of 3 versions are in the target unchanged, 2 explained, 1 missing."
+    table = result.to_pandas()
+    assert list(table["verdict"]) == ["equivalent", "missing", "equivalent"]
+    assert list(table["target_version"].fillna("none")) == ["1", "none", "2"]
+    assert set(result.to_pandas("findings")["rule"]) == {"RA020", "RA024"}
+    shown = result._repr_html_()
+    assert "&lt;img src=x onerror=alert(1)&gt;/2" in shown
+    assert "<img" not in shown
+    assert "RA020" in shown
+    assert (tmp_path / "report" / "migration.json").is_file()
+    assert str(result).startswith("Not complete\n")
+    kept = ra.compare_registries(*addresses, mapping={f"{HOSTILE}/1": f"main.{HOSTILE}/1", "*": "main.*"})
+    assert kept.versions[0].found_by == "map"
+    with pytest.raises(ra.UsageError, match="both sides need the same number"):
+        ra.compare_registries(*addresses, mapping={"*": "x"})
+    with pytest.raises(ra.UsageError, match=r"^fail_on: give one of"):
+        ra.compare_registries(*addresses, fail_on="worst")  # type: ignore[arg-type]
+    with pytest.raises(ra.UsageError, match="has no host"):
+        ra.compare_registries({"registry_uri": "x"}, servers[1].uri)
+
+
+def test_it_remembers_as_the_commands_do(wine: Registered, server: MlflowServer, audit: Auditor, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.delenv("REGISTRY_AUDIT_LEDGER")  # the fixture's: without a ledger
+    audited = ra.audit(accept_new=True)
+    assert (bool(audited), audited.clean, audited.state) == (True, True, "clean")
+    overwrite(server, wine)
+    checked = ra.check("Wine/1")
+    assert (bool(checked), checked.exit_status, checked.state) == (False, 1, "findings")
+    assert [finding.rule for _, finding in checked.findings] == ["RA002"]
+    assert audit.command("check", "Wine/1").exit_status == 1
+    assert not ra.compare("Wine/1", "Wine/1")
+    with pytest.raises(ra.NotAsAccepted) as raised:
+        ra.pull("Wine/1", "pulled")
+    assert [difference.path for difference in raised.value.differences] == ["model.pkl"]
+    assert ra.check("Wine/1", ledger=None).exit_status == 0
+    assert ra.check("Wine/1", ledger="none").exit_status == 0
+
+
+def test_tables(wine: Registered, server: MlflowServer) -> None:
+    ra.audit(accept_new=True)
+    overwrite(server, wine)
+    audited = ra.audit()
+    versions, findings = audited.to_pandas(), audited.to_pandas("findings")
+    assert list(versions["baseline"]) == ["changed", "unchanged"]
+    assert list(versions["findings"]) == [1, 0]
+    assert list(findings["rule"]) == ["RA002"]
+    assert "RA002" in audited._repr_html_()
+    assert "Wine/2" not in audited._repr_html_()
+    empty = ra.check("Wine/2").to_pandas("findings")
+    assert (len(empty), list(empty.columns)) == (0, list(findings.columns))
+    pair = ra.compare("Wine/1", "Wine/2")
+    assert list(pair.to_pandas()["version"]) == ["1", "2"]
+    assert "RA002" in pair._repr_html_()
+
+
+def test_hostile_names_are_shown_and_not_rendered(server: MlflowServer) -> None:
+    registry = Registry(server)
+    version = registry.add(HOSTILE, seed=1)
+    with server.artifacts.edit(version.reg_location) as directory:
+        (directory / HOSTILE.replace("/", "")).touch()
+        damage.delete_file(directory)
+    for result in (ra.audit(ledger=None), ra.check(f"{HOSTILE}/1", ledger=None)):
+        shown = result._repr_html_()
+        assert "&lt;img src=x onerror=alert(1)&gt;" in shown
+        assert "<img" not in shown
+
+
+def test_errors_are_of_one_line_and_name_the_argument(wine: Registered, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ra.NotFound, match="has no version 9"):
+        ra.check("Wine/9")
+    with pytest.raises(ra.UsageError, match=r"^max_fils: "):
+        ra.check("Wine/1", max_fils=3)
+    with pytest.raises(ra.UsageError, match=r"^fail_on: "):
+        ra.audit(fail_on="worst")  # type: ignore[arg-type]
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(ra.UsageError, match="set MLFLOW_TRACKING_URI"):
+        ra.audit()
+
+
+def test_importing_is_light_and_the_names_are_there() -> None:
+    heavy = {"mlflow", "pydantic", "sqlalchemy", "click"}
+    said = f"import sys, registry_audit as ra; print(*{heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+    for name in ra.__all__:
+        assert getattr(ra, name) is not None
+        assert name in dir(ra)
+
+
+@pytest.mark.parametrize("first", ["", "import registry_audit.audit.options", "import registry_audit.api"])
+def test_audit_is_a_function_and_a_package_whatever_was_imported_first(first: str) -> None:
+    then = (
+        "import registry_audit as ra",
+        "print(callable(ra.audit))",
+        "import registry_audit.audit.scope as s",
+        "s.Scope",
+    )
+    said = "\n".join((first, *then))
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == "True"
+    assert "models" in inspect.signature(ra.audit).parameters

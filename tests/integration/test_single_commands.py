@@ -1,0 +1,99 @@
+"""`check` and `compare`: what they print, where they print it, and what makes them fail."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from support import damage
+from support.auditing import Audited, Auditor
+from support.registry import Registered, Registry
+from support.servers import MlflowServer
+
+CLEAN, FINDINGS = 0, 1
+
+
+def migrated(a: MlflowServer, b: MlflowServer) -> tuple[Registered, Registered]:
+    """A version, and its identical copy on another server, where `MLmodel` still names the first server's run."""
+    source, target = Registry(a), Registry(b)
+    one = source.add(seed=1)
+    two = target.add(seed=2)
+    with target.server.artifacts.edit(two.reg_location) as directory:
+        for path, content in source.server.artifacts.files(one.reg_location).items():
+            (directory / path).write_bytes(content)
+    return one, two
+
+
+def compare(audit: Auditor, tmp_path: Path, versions: dict[str, Registered], *options: str) -> Audited:
+    servers = {
+        f"tracking_server_{n}": {"host": uri, "model": version.name, "version_or_stage": version.version}
+        for n, (uri, version) in enumerate(versions.items(), 1)
+    }
+    (tmp_path / "compare.yaml").write_text(yaml.safe_dump(servers), encoding="utf-8")
+    places = ("--config-file", str(tmp_path / "compare.yaml"), "--download-dir", str(tmp_path / "kept"))
+    return audit.command("compare", *places, *options)
+
+
+@pytest.mark.parametrize("ledger", ["none", "sqlite"])
+@pytest.mark.parametrize("aliased", [False, True])
+def test_identical_copies_on_two_servers_are_clean(
+    mlflow_a: MlflowServer, mlflow_b: MlflowServer, audit: Auditor, tmp_path: Path, ledger: str, aliased: bool
+) -> None:
+    one, two = migrated(mlflow_a, mlflow_b)
+    if aliased:  # raises severities elsewhere
+        Registry(mlflow_b).client.set_registered_model_alias(two.name, "champion", two.version)
+    versions = {mlflow_a.uri: one, mlflow_b.uri: two}
+    where = ("--ledger", "none" if ledger == "none" else f"sqlite:///{tmp_path / 'ledger.db'}")
+    if ledger == "sqlite":
+        audit(mlflow_a.uri, "--model", one.name, *where, "--accept-new")
+    done = compare(audit, tmp_path, versions, *where)
+    assert done.exit_status == CLEAN, done.stdout
+    assert [line[:40] for line in done.stdout.splitlines() if "RA012" in line] == [
+        "tracking_server_2: low RA012 lineage-mis"
+    ]
+    assert compare(audit, tmp_path, versions, *where, "--fail-on", "low").exit_status == FINDINGS
+
+
+def test_a_difference_fails_whatever_the_threshold(
+    mlflow_a: MlflowServer, mlflow_b: MlflowServer, audit: Auditor, tmp_path: Path
+) -> None:
+    one, two = migrated(mlflow_a, mlflow_b)
+    with mlflow_b.artifacts.edit(two.reg_location) as directory:
+        damage.flip_byte(directory)
+    done = compare(audit, tmp_path, {mlflow_a.uri: one, mlflow_b.uri: two}, "--fail-on", "critical")
+    assert done.exit_status == FINDINGS
+
+
+def test_the_threshold_of_check(mlflow_local: MlflowServer, audit: Auditor) -> None:
+    registry = Registry(mlflow_local)
+    version = registry.add(seed=1)
+    with mlflow_local.artifacts.edit(version.reg_location) as directory:
+        damage.delete_file(directory)  # RA007, high
+    check = ("check", f"{version.name}/1", "--tracking-uri", mlflow_local.uri)
+    assert [audit.command(*check, "--fail-on", at).exit_status for at in ("high", "critical")] == [FINDINGS, CLEAN]
+
+
+@pytest.mark.parametrize("as_json", [("--format", "json"), ("--report-file", "-")], ids=" ".join)
+def test_json_on_stdout_is_the_file(
+    mlflow_local: MlflowServer, audit: Auditor, tmp_path: Path, as_json: tuple[str, str]
+) -> None:
+    registry, file = Registry(mlflow_local), tmp_path / "report.json"
+    version, other = registry.add(seed=1), registry.add(seed=2)
+    check = ("check", f"{version.name}/1", "--tracking-uri", mlflow_local.uri)
+
+    def without_time(text: str) -> object:
+        report = json.loads(text)
+        report["System"].pop("utc_time")
+        report.get("Options", {}).pop("report_file", None)
+        return report
+
+    audit.command(*check, "--report-file", str(file))
+    assert without_time(audit.command(*check, *as_json).stdout) == without_time(file.read_text())
+    config = {
+        f"tracking_server_{n}": {"host": mlflow_local.uri, "model": each.name, "version_or_stage": "1"}
+        for n, each in enumerate((version, other), 1)
+    }
+    (tmp_path / "compare.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    places = ("--config-file", str(tmp_path / "compare.yaml"), "--download-dir", str(tmp_path / "kept"))
+    audit.command("compare", *places, "--report-file", str(file))
+    assert without_time(audit.command("compare", *places, *as_json).stdout) == without_time(file.read_text())

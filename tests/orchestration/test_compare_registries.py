@@ -1,0 +1,81 @@
+"""`compare-registries` on a real Prefect server, beside the command of that name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support.registry import Registry
+from support.servers import MlflowServer, sqlite_store
+
+from flows.compare_registries import compare_registries
+
+from .conftest import Program, RunFlow
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> MlflowServer:
+    directory = tmp_path / "target"
+    directory.mkdir()
+    return sqlite_store(directory)
+
+
+def _migrated(registry: Registry, target: MlflowServer, seeds: tuple[int, ...]) -> str:
+    name = registry.new_name("Wine <b>")
+    there = Registry(target)
+    for seed in (1, 2, 3):
+        registry.add(name, seed=seed)
+    for seed in seeds:
+        there.add(name, seed=seed)
+    return name
+
+
+def _json(directory: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((directory / "migration.json").read_text(encoding="utf-8"))
+    content.pop("generated_at")
+    return content
+
+
+def test_a_complete_migration(run_flow: RunFlow, registry: Registry, target: MlflowServer) -> None:
+    name = _migrated(registry, target, (1, 2, 3))
+    run = run_flow(compare_registries, source={"host": registry.server.uri}, target={"host": target.uri}, models=[name])
+    assert run.ended_as == ("COMPLETED", "Completed")
+    assert run.record["name"] == "compare registries"
+    assert [task["name"] for task in run.task_runs if task["name"] not in ("match the versions", "report")] in (
+        ["list the source", "list the target", "read the source", "read the target"],
+        ["list the source", "list the target", "read the target", "read the source"],
+        ["list the target", "list the source", "read the source", "read the target"],
+        ["list the target", "list the source", "read the target", "read the source"],
+    )
+    assert set(run.artifacts) == {"compare-registries-summary", "compare-registries-findings"}
+    assert "Complete: 0 of 3 versions are in the target unchanged, 3 explained." in run.record["state"]["message"]
+
+
+def test_a_loss_as_the_command_reports_it(
+    run_flow: RunFlow, program: Program, registry: Registry, target: MlflowServer, tmp_path: Path
+) -> None:
+    name = _migrated(registry, target, (1, 3))
+    by_flow, by_command = tmp_path / "flow", tmp_path / "command"
+    run = run_flow(
+        compare_registries, source={"host": registry.server.uri}, target={"host": target.uri}, models=[name],
+        one_way=True, report_dir=str(by_flow),
+    )  # fmt: skip
+    assert run.ended_as == ("FAILED", "Findings")
+    assert {row["rule"].partition(" ")[0] for row in run.table} == {"RA020", "RA024"}
+    assert "<b>" not in run.artifacts["compare-registries-summary"]["data"]
+    config = tmp_path / "migration.yaml"
+    config.write_text(yaml.safe_dump({"source": {"host": registry.server.uri}, "target": {"host": target.uri}}))
+    options = ("--config-file", str(config), "--model", name, "--one-way", "--report-dir", str(by_command))
+    assert program("-m", "registry_audit", "compare-registries", *options).exit_status == 1
+    assert _json(by_flow) == _json(by_command)
+
+
+def test_a_wrong_request_is_refused(run_flow: RunFlow, registry: Registry, target: MlflowServer) -> None:
+    sides = {"source": {"host": registry.server.uri}, "target": {"host": target.uri}}
+    for wrong in ({"mapping": ["Wine"]}, {"models": ["no-such-model"]}):
+        assert run_flow(compare_registries, **sides, **wrong).ended_as == ("FAILED", "Refused")
+    secret = {**sides, "source": {"host": "http://me:secret-word@127.0.0.1:9"}}
+    run = run_flow(compare_registries, **secret)
+    assert run.ended_as == ("FAILED", "Refused")
+    assert "secret-word" not in json.dumps([run.record["state"], run.log])

@@ -1,0 +1,52 @@
+"""What the workers of a fanned-out audit share: a key that only Prefect keeps, and rows that only they can deliver."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from support.ledgers import row
+
+import flows.fan_out
+from flows.part_key import forget_key, key_of, make_key
+from registry_audit.audit.seal import Seal
+from registry_audit.errors import UsageError
+from registry_audit.ledger.opening import open_ledger
+from registry_audit.ledger.work import SharedWork
+from registry_audit.verdict import Verdict
+
+from .conftest import PrefectServer
+
+BATCHES = tuple((row(f"model-{number}").version, row(f"model-{number}", "2").version) for number in range(3))
+
+
+def test_the_key_of_an_audit_is_made_once_and_forgotten(prefect_server: PrefectServer) -> None:
+    with pytest.raises(UsageError):
+        key_of("An_audit-1")
+    key = make_key("An_audit-1")
+    assert len(key) == 32
+    assert (make_key("An_audit-1"), key_of("An_audit-1")) == (key, key), "an audit that is resumed has its key"
+    assert make_key("another") != key
+    forget_key("An_audit-1")
+    with pytest.raises(UsageError):
+        key_of("An_audit-1")
+    forget_key("another")
+    forget_key("another")
+
+
+def test_forged_rows_cost_the_versions_of_their_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows.fan_out, "get_run_logger", lambda: logging.getLogger("test"))
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}", create=True)
+    work, forger = SharedWork(ledger, "audit", Seal(b"k" * 32)), SharedWork(ledger, "audit", Seal(b"guessed"))
+    work.offer(BATCHES, "key")
+    for position, by in ((0, work), (1, forger)):
+        work.take("one")
+        assert by.deliver("one", position, [row(version.name, version.version) for version in BATCHES[position]])
+    found = [flows.fan_out._rows(work, position, batch) for position, batch in enumerate(BATCHES)]
+    assert [tuple(audit.version for audit in batch) for batch in found] == list(BATCHES)
+    assert [{audit.verdict for audit in batch} for batch in found] == [
+        {Verdict.SAME_STORAGE},
+        {Verdict.UNVERIFIABLE},
+        {Verdict.UNVERIFIABLE},
+    ]
+    assert "not put there by this audit's workers" in str(found[1][0].reason)
+    assert "worker was lost" in str(found[2][0].reason)

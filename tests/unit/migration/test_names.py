@@ -1,0 +1,103 @@
+"""A map of names, versions and stages."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.two_registries import compared, facts, model
+
+from registry_audit.errors import NotFound, UsageError
+from registry_audit.migration.names import parse_map
+
+_NAME = st.text("abAB.- *é", min_size=1, max_size=8).filter(lambda text: "*" not in text and text == text.strip())
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "mapped"),
+    [
+        ("", "Wine", "Wine"),
+        ("Wine -> main.ml.wine", "Wine", "main.ml.wine"),
+        ("Wine -> main.ml.wine", "Wine2", "Wine2"),
+        ("* -> main.ml.*", "Wine", "main.ml.Wine"),
+        ("* -> main.ml.*\nWine -> other", "Wine", "other"),
+        ("team-*-* -> *.*.x", "team-a-b", "a.b.x"),
+        ("a* -> b*\n*z -> c*", "az", "bz"),
+        ("a b   ->   c d", "a b", "c d"),
+        ("a->b -> c", "a->b", "c"),
+        ("[a] -> x", "[a]", "x"),
+        ("  # a comment\n\nWine -> W", "Wine", "W"),
+    ],
+)
+def test_a_name_is_mapped(text: str, name: str, mapped: str) -> None:
+    names = parse_map(text, "map.txt")
+    assert names.target_of(name) == mapped
+    assert name in names.sources_of(mapped)
+
+
+@given(name=_NAME, prefix=_NAME, suffix=_NAME)
+def test_a_pattern_leads_back_to_the_name(name: str, prefix: str, suffix: str) -> None:
+    names = parse_map(f"* -> {prefix}*{suffix}", "map.txt")
+    assert names.sources_of(names.target_of(name)) == (name,)
+
+
+@given(st.lists(st.tuples(_NAME, _NAME), max_size=4, unique_by=lambda pair: pair[0]))
+def test_the_reported_lines_are_the_map(pairs: list[tuple[str, str]]) -> None:
+    names = parse_map("\n".join(f"{one} -> {other}" for one, other in pairs), "map.txt")
+    assert parse_map("\n".join(names.reported()), "map.txt") == names
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Wine", "line 1: write one mapping a line"),
+        ("Wine ->", "line 1: write one mapping a line"),
+        ("a -> b -> c", "line 1: write one mapping a line"),
+        ("\nWine -> *", "line 2: both sides need the same number of *"),
+        ("Wine -> a\nWine -> b", "line 2: 'Wine' is mapped on an earlier line already"),
+        ("Wine/1 -> a/1\nWine/1 -> a/2", "line 2: 'Wine/1' is mapped on an earlier line already"),
+        ("Wine/1 -> a/1\nWine/2 -> a/1", "line 2: a/1 is the target of line 1 already"),
+        ("stage:Prod -> @x", "line 1: 'Prod' is no stage"),
+        ("stage:Production -> x", "line 1: a stage is mapped to an alias"),
+        ("stage:production -> @x\nstage:Production -> @y", "line 2: 'Production' is mapped on an earlier line"),
+    ],
+)
+def test_a_wrong_line_is_named(text: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_map(text, "map.txt")
+    assert caught.value.message.startswith("map.txt, ")
+    assert said in caught.value.message
+
+
+def test_two_models_are_never_mapped_to_one() -> None:
+    with pytest.raises(UsageError, match="'A' and 'B' are both mapped to 'all'"):
+        compared([facts("A", files=model()), facts("B", files=model())], [], "A -> all\nB -> all")
+    with pytest.raises(UsageError, match="both mapped to 'B'"):
+        compared([facts("A", files=model()), facts("B", files=model())], [], "A -> B")
+
+
+def test_a_map_names_versions_that_there_are() -> None:
+    with pytest.raises(NotFound, match="the map names Wine/7, and the source has no such version"):
+        compared([facts(files=model())], [facts(files=model())], "Wine/7 -> Wine/1")
+
+
+def test_models_are_chosen_by_their_names_in_the_source() -> None:
+    source = [facts(name, files=model()) for name in ("Wine", "Beer")]
+    target = [facts(name, files=model()) for name in ("ml.Wine", "ml.Beer", "ml.Rum", "Gin")]
+    everything = compared(source, target, "* -> ml.*")
+    assert everything.verdicts == {
+        "Wine/1": "match", "Beer/1": "match", "+ml.Rum/1": "only_in_target", "+Gin/1": "only_in_target",
+    }  # fmt: skip
+    one = compared(source, target, "* -> ml.*", models=("Wine",))
+    assert one.verdicts == {"Wine/1": "match"}
+    some = compared(source, target, "* -> ml.*", models=("R*", "W*"))
+    assert some.verdicts == {"Wine/1": "match", "+ml.Rum/1": "only_in_target"}
+    with pytest.raises(NotFound, match="no registered model 'Whisky' in the source, nor in the target"):
+        compared(source, target, models=("Whisky",))
+    mapped = compared(source, target, "Wine -> ml.Wine\nBeer -> ml.Beer", one_way=True)
+    assert mapped.verdicts == {"Wine/1": "match", "Beer/1": "match"}
+
+
+def test_a_name_with_wildcards_in_it_is_that_model() -> None:
+    source = [facts("[a]", files=model()), facts("a", files=model())]
+    assert set(compared(source, source, models=("[a]",), in_place=True).rows) == {"[a]/1"}
+    with pytest.raises(NotFound, match="no registered model 'B\\*'"):
+        compared(source, source, models=("a", "B*"))

@@ -1,0 +1,206 @@
+"""One request is one try, its body comes whole or is an error, and no stranger hears who asks."""
+
+import json
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from registry_audit.errors import CouldNotVerify, Refused, Stopped, Transient
+from registry_audit.net.http import HttpSession
+from registry_audit.net.origin import NOBODY, Origin, origin_of
+from registry_audit.net.rest import Rest
+from registry_audit.net.retry import tries
+from registry_audit.net.throttle import Throttle
+
+CONTENT = secrets.token_bytes(3 << 20)
+SIGNED = {"Authorization": "Bearer secret", "X-Plugin": "secret", "Cookie": "secret", "Accept": "a/b"}
+
+
+class Answers(BaseHTTPRequestHandler):
+    """/body/LENGTH/GIVEN: promises so many bytes (or, with '-', does not say) and gives so many.
+
+    /to/STATUS?URL: redirects there. /status/CODES: answers each of them once, then 200. Everything else: `{}`.
+    """
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        server: Any = self.server
+        with server.lock:
+            server.seen.append((self.command, self.path, dict(self.headers)))
+            asked = sum(path == self.path for _, path, _ in server.seen)
+        first, _, rest = self.path.strip("/").partition("/")
+        if first == "to":
+            code, _, url = rest.partition("?")
+            self._answer(int(code), b"moved", {"Location": url})
+        elif first == "status":
+            codes = [code for code in rest.split(",") if code]
+            self._answer(int(codes[asked - 1]) if asked <= len(codes) else 200, b"{}", {"Retry-After": "0"})
+        elif first == "body":
+            length, given = rest.split("/")
+            body = CONTENT[: int(given)]
+            if length == "-":
+                self._answer(200, b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body), {"Transfer-Encoding": "chunked"})
+            else:
+                self._answer(200, body, {"Content-Length": length})
+                self.close_connection = int(length) != len(body)
+        elif first == "hang":
+            server.hanging.set()
+            server.over.wait(20)
+            self.close_connection = True
+        else:
+            self._answer(200, b"{}", {})
+
+    def _answer(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if not {"Content-Length", "Transfer-Encoding"} & headers.keys():
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        return
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.seen, self.lock = list[tuple[str, str, dict[str, str]]](), threading.Lock()
+        self.hanging, self.over = threading.Event(), threading.Event()
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        Thread(target=self.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def servers() -> Iterator[tuple[Server, Server]]:
+    pair = Server(), Server()
+    yield pair
+    for server in pair:
+        server.over.set()
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def http() -> HttpSession:
+    return HttpSession(Throttle())
+
+
+def get(http: HttpSession, url: str, trusted: Origin | None = None, **more: Any) -> tuple[int, bytes]:
+    trusted = origin_of(url) if trusted is None else trusted
+    with http.request("GET", url, headers=SIGNED, trusted=trusted, doing="ask", **more) as answer:
+        return answer.status, b"".join(answer.chunks())
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20])
+@pytest.mark.parametrize("said", [True, False], ids=["length", "chunked"])
+def test_a_body_comes_whole(http: HttpSession, servers: tuple[Server, Server], size: int, said: bool) -> None:
+    for _ in range(3):
+        assert get(http, f"{servers[0].url}/body/{size if said else '-'}/{size}") == (200, CONTENT[:size])
+
+
+@pytest.mark.parametrize("given", [0, 1, 1 << 20, (1 << 20) + 1])
+def test_a_body_that_ends_early_is_an_error(http: HttpSession, servers: tuple[Server, Server], given: int) -> None:
+    with pytest.raises(Exception, match=r"(?i)incomplete"):
+        get(http, f"{servers[0].url}/body/{(1 << 20) + 2}/{given}")
+    assert get(http, f"{servers[0].url}/body/7/7") == (200, CONTENT[:7])
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_to_a_stranger_says_nothing_of_us(
+    http: HttpSession, servers: tuple[Server, Server], status: int
+) -> None:
+    ours, theirs = servers
+    assert get(http, f"{ours.url}/to/{status}?{theirs.url}/x") == (200, b"{}")
+    assert get(http, f"{ours.url}/to/{status}?/x") == (200, b"{}")
+    assert get(http, f"{ours.url}/to/{status}?{theirs.url}/to/{status}?{ours.url}/back")[0] == 200
+    for _, path, headers in theirs.seen:
+        assert "secret" not in json.dumps(headers), path
+    assert all(headers["Authorization"] == "Bearer secret" for _, _, headers in ours.seen)
+
+
+def test_nobody_is_trusted_where_no_credentials_were_given(http: HttpSession, servers: tuple[Server, Server]) -> None:
+    get(http, f"{servers[0].url}/x", NOBODY)
+    ((_, _, headers),) = servers[0].seen
+    assert "secret" not in json.dumps(headers)
+
+
+def test_a_redirect_is_followed_only_where_it_may_be(http: HttpSession, servers: tuple[Server, Server]) -> None:
+    url = f"{servers[0].url}/to/302?{servers[1].url}/x"
+    assert get(http, url, redirects=False)[0] == 302
+    assert servers[1].seen == []
+
+
+def test_redirects_end(http: HttpSession, servers: tuple[Server, Server]) -> None:
+    url = f"{servers[0].url}/to/302?/to/302?/to/302?/to/302?/to/302?/to/302?/to/302?/x"
+    with pytest.raises(CouldNotVerify, match="redirects without end"):
+        get(http, url)
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "http:///x", "http://127.0.0.1:1/", "http://[broken/"])
+def test_what_cannot_be_asked_says_so(http: HttpSession, url: str) -> None:
+    with pytest.raises(CouldNotVerify, match="could not ask"):
+        get(http, url, NOBODY)
+
+
+def rest(http: HttpSession, server: Server) -> Rest:
+    return Rest(server.url, lambda *_: {}, http)
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_audit.net.retry.FIRST_PAUSE_SECONDS", 0)
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_question_is_tried_again_as_often_as_said_and_no_oftener(
+    http: HttpSession, servers: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for retries in ("0", "1", "3", "nonsense"):
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", retries)
+        servers[0].seen.clear()
+        with pytest.raises(Transient, match="500"):
+            rest(http, servers[0]).get(f"/status/{','.join(['500'] * 99)}", doing="ask")
+        assert len(servers[0].seen) == tries()
+        assert rest(http, servers[0]).get(f"/status/{','.join(['502'] * (tries() - 1))}", doing="ask") == {}
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_names_a_time_is_asked_more_often(
+    http: HttpSession, servers: tuple[Server, Server], status: int
+) -> None:
+    assert rest(http, servers[0]).get(f"/status/{','.join([str(status)] * 7)}", doing="ask") == {}
+    servers[0].seen.clear()
+    with pytest.raises(Refused, match=str(status)):
+        rest(http, servers[0]).get(f"/status/{','.join([str(status)] * 99)}", doing="ask")
+    assert len(servers[0].seen) == 8
+
+
+def test_stopping_ends_the_wait_for_an_answer(http: HttpSession, servers: tuple[Server, Server]) -> None:
+    ended = list[BaseException]()
+
+    def ask() -> None:
+        try:
+            get(http, f"{servers[0].url}/hang")
+        except BaseException as error:
+            ended.append(error)
+
+    thread = Thread(target=ask)
+    thread.start()
+    assert servers[0].hanging.wait(10)
+    began = time.monotonic()
+    http.throttle.stop()
+    thread.join(10)
+    assert time.monotonic() - began < 5
+    assert [type(error) for error in ended] == [Stopped]

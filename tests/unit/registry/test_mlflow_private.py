@@ -1,0 +1,90 @@
+"""The private names of other libraries: all in one module, all still there; and what the file store is kept from."""
+
+import ast
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.model_registry.file_store import FileStore
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+
+from registry_audit.registry.connection import Server, connect
+
+PRODUCT = Path(__file__).parents[3]
+ROOMS = ("registry_audit", "tasks", "flows", "deployments")
+THE_ONE_MODULE = PRODUCT / "registry_audit" / "registry" / "mlflow_private.py"
+PUBLIC_THOUGH_UNDERSCORED = {"_replace", "_fields", "_asdict", "_exit"}  # of named tuples, SQLAlchemy's URL, and os
+HAS_WORKSPACES = pytest.mark.skipif(not hasattr(mlflow, "set_workspace"), reason="this MLflow has no workspaces")
+
+
+def _private_names(file: Path) -> Iterator[str]:
+    """Attributes with an underscore that are asked of something else than `self` and its like."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+            of = ast.unparse(node.value)
+            if (
+                of.split(".")[0] not in ("self", "cls", "other", "super()")
+                and node.attr not in PUBLIC_THOUGH_UNDERSCORED
+            ):
+                yield f"{of}.{node.attr}"
+        if isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith("registry_audit"):
+            for part in (*node.module.split("."), *(alias.name for alias in node.names)):
+                if part.startswith("_") and not part.startswith("__"):
+                    yield f"{node.module}: {part}"
+
+
+def test_no_other_module_uses_private_names_of_other_libraries() -> None:
+    files = [file for room in ROOMS for file in sorted((PRODUCT / room).rglob("*.py")) if file != THE_ONE_MODULE]
+    assert len(files) > 100
+    assert {str(file.relative_to(PRODUCT)): found for file in files if (found := list(_private_names(file)))} == {}
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (FileStore, "_get_file_model_version_from_dir"),
+        (FileStore, "_get_model_version_tags_from_dir"),
+        (FileStore, "_get_model_version_aliases"),
+        (FileStore, "_read_yaml"),
+        (MlflowClient, "_get_registry_client"),
+        pytest.param(SqlAlchemyStore, "_get_query", marks=HAS_WORKSPACES),
+        (ArtifactRepository, "_download_file"),
+    ],
+)
+def test_mlflow_has_what_is_used(owner: type, name: str) -> None:
+    assert callable(getattr(owner, name))
+
+
+def test_it_asks_no_other_server_and_says_what_mlflow_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    uri = str(tmp_path / "mlruns")
+    client = MlflowClient(uri, uri)
+    client.create_registered_model("wine")
+    client.create_model_version("wine", str(tmp_path / "model"), tags={"a": "b"}, model_id=None)
+    client.set_registered_model_alias("wine", "champion", "1")
+    (meta,) = (tmp_path / "mlruns" / "models" / "wine").rglob("version-1/meta.yaml")
+    before = _version(client)
+    meta.write_text(meta.read_text(encoding="utf-8") + "model_id: m-123\n", encoding="utf-8")
+    shutil.rmtree(tmp_path / "elsewhere")  # MLflow itself made something there
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    ours = _version(connect(Server(uri)).client)
+    assert ours == {**before, "model_id": "m-123"}
+    assert (ours["tags"], ours["aliases"]) == ({"a": "b"}, ["champion"])
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def _version(client: Any) -> dict[str, Any]:
+    found = dict(client.get_model_version("wine", "1"))
+    (listed,) = client.search_model_versions("name = 'wine'")
+    assert {key: value for key, value in dict(listed).items() if key in ("name", "version", "source")} == {
+        key: found[key] for key in ("name", "version", "source")
+    }
+    return {key: value for key, value in found.items() if key not in ("metrics", "params")}

@@ -1,0 +1,67 @@
+"""A workspace is asked for only where there are workspaces: an older server would answer for all it has."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from registry_audit.errors import UsageError
+from registry_audit.net.http import HttpSession
+from registry_audit.net.throttle import Throttle
+from registry_audit.registry.mlflow_api import Registry
+from registry_audit.registry.mlflow_server import MlflowServer
+
+
+class Answers(BaseHTTPRequestHandler):
+    """A server that says of itself what the test lets it say; every other answer is an empty one."""
+
+    def do_GET(self) -> None:
+        server: Any = self.server
+        server.asked.append((self.path.partition("?")[0], self.headers.get("X-MLFLOW-WORKSPACE")))
+        is_info = self.path.endswith("/server-info")
+        self.send_response(404 if is_info and server.info is None else 200)
+        self.end_headers()
+        self.wfile.write(json.dumps(server.info if is_info and server.info is not None else {}).encode())
+
+    def log_message(self, *_: Any) -> None:
+        return
+
+
+@pytest.fixture
+def server() -> Iterator[Any]:
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    server.asked, server.info = [], None
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def registry(server: Any, workspace: str | None) -> Registry:
+    http = HttpSession(Throttle(max_requests=1))
+    return Registry(MlflowServer(f"http://127.0.0.1:{server.server_port}", http, workspace=workspace))
+
+
+@pytest.mark.parametrize("info", [None, {}, {"workspaces_enabled": False}, {"workspaces_enabled": "true"}])
+def test_a_server_without_workspaces_is_asked_nothing_for_one(server: Any, info: Any) -> None:
+    server.info = info
+    with pytest.raises(UsageError, match="workspace 'team' cannot be used"):
+        registry(server, "team").get_model_version_download_uri("Wine", "1")
+    assert [path for path, _ in server.asked] == ["/api/3.0/mlflow/server-info"]
+
+
+def test_every_question_names_the_workspace(server: Any) -> None:
+    server.info = {"workspaces_enabled": True}
+    asked = registry(server, "team")
+    for _ in range(2):
+        asked.get_model_version_download_uri("Wine", "1")
+    assert len(server.asked) == 3
+    assert {workspace for _, workspace in server.asked} == {"team"}
+
+
+def test_without_a_workspace_nobody_is_asked_for_one(server: Any) -> None:
+    registry(server, None).get_model_version_download_uri("Wine", "1")
+    assert [workspace for _, workspace in server.asked] == [None]

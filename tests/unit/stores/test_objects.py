@@ -1,0 +1,53 @@
+"""Listings of buckets that never end, whatever their pages hold."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from registry_audit.errors import CouldNotVerify
+from registry_audit.model.limits import Limits
+from registry_audit.net.transfers import Transfers
+from registry_audit.registry.storage import storage_identity
+from registry_audit.stores.objects import Entry, ObjectStore, Page
+
+LIMITS = Limits(max_files=20, max_directories=20, max_bytes=10_000)
+
+
+class EndlessBucket:
+    """Its pages never end."""
+
+    address, host = "s3://b", "http://b"
+
+    def __init__(self, entries: Callable[[int], Sequence[Entry]]) -> None:
+        self._entries, self.pages = entries, 0
+
+    def page(self, prefix: str, token: str | None, *, directly: bool) -> Page:
+        self.pages += 1
+        assert self.pages < 1_000, "nothing bounds the listing"
+        return Page(self._entries(self.pages), str(self.pages))
+
+    bodies = body = None  # nothing is read
+
+
+@pytest.mark.parametrize("way", ["listing", "root_listing"])
+@pytest.mark.parametrize(
+    ("entries", "option"),
+    [
+        (lambda page: (), "--max-directories"),
+        (lambda page: (Entry(f"m/{page}/", 0, "e", "t"),), "--max-directories"),
+        (lambda page: (Entry(f"m/d{page}", 0, "e", "t", True),), "--max-directories"),
+        (lambda page: (Entry("m/", 0, "e", "t"),), "--max-directories"),
+        (lambda page: (Entry(f"m/{page}", 0, "e", "t"),), "--max-files"),
+        (lambda page: (Entry(f"m/{page}", 1 << 60, "e", "t"),), "--max-bytes"),
+    ],
+    ids=["empty pages", "markers", "directories", "its own marker", "files", "bytes"],
+)
+def test_a_listing_without_end_is_given_up(
+    entries: Callable[[int], Sequence[Entry]], option: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry_audit.stores.objects.Limits", lambda: LIMITS)  # of who asks for the root alone
+    bucket = EndlessBucket(entries)
+    store = ObjectStore(bucket, storage_identity("s3://b/m", "sqlite://"), Transfers())  # type: ignore[arg-type]
+    with pytest.raises(CouldNotVerify, match=option):
+        store.listing(LIMITS) if way == "listing" else store.root_listing()
+    assert bucket.pages <= 21
