@@ -21,7 +21,7 @@ from registry_audit.registry.versions import list_versions
 from registry_audit.stores.base import Store
 from registry_audit.stores.databricks import DatabricksStore
 from registry_audit.stores.fallback import FallbackStore
-from registry_audit.stores.opening import open_store
+from registry_audit.stores.store_for_location import open_store
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from flows import parameters
-from flows.ending import ended, refused
+from flows.final_state import ended, refused
 from flows.parameters import Name, NotBlank, Reference, Rule, Uri
 from registry_audit.audit.options import checked_options
 from registry_audit.errors import AuditError, UsageError
@@ -18,10 +18,10 @@ from registry_audit.printable import markdown, printable
 from registry_audit.report.view import side_words
 from registry_audit.report.words import count
 from registry_audit.verdict import ExitStatus
-from tasks.accept import GONE, accept_approved, prepare_versions
-from tasks.beside import send_artifact, wait_for_arrival
+from tasks.accept_versions import GONE, accept_approved, prepare_versions
+from tasks.audit_session import close_job, job_of
+from tasks.background import send_artifact, wait_for_arrival
 from tasks.naming import short
-from tasks.session import close_job, job_of
 
 APPROVAL_KEY = "registry-audit-approval"  # what is to be approved
 ARTIFACT_KEY = "registry-audit-accepted"

@@ -15,15 +15,15 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field, PositiveInt
 
 from flows import parameters
-from flows.batches import IN_FLIGHT, TASKS_PER_BATCH, Steps, whole
-from flows.ending import ended, refused
-from flows.engines import DASK_SCHEDULER, Engine
-from flows.one_at_a_time import must_be_alone_at, only_audit_of
+from flows.batch_order import IN_FLIGHT, TASKS_PER_BATCH, Steps, whole
+from flows.executors import DASK_SCHEDULER, Engine
+from flows.final_state import ended, refused
 from flows.parameters import Name, NotBlank, Subset, Uri, matching
+from flows.registry_lock import must_be_alone_at, only_audit_of
 from registry_audit.api import ledger_of
-from registry_audit.audit.engine import SERVER_AWAY_SECONDS
 from registry_audit.audit.options import AuditOptions, checked_options
 from registry_audit.audit.rows import Rows, row_spool
+from registry_audit.audit.runner import SERVER_AWAY_SECONDS
 from registry_audit.audit.scope import Scope, nothing_listed
 from registry_audit.audit.seal import now
 from registry_audit.audit.workdir import WorkDirectory
@@ -32,17 +32,17 @@ from registry_audit.errors import AuditError, UsageError
 from registry_audit.ledger.record import registry_of
 from registry_audit.model.limits import Limits
 from registry_audit.registry.address import shown_address
-from registry_audit.report.broken_off import broken_off_report
+from registry_audit.report.interrupted import broken_off_report
 from registry_audit.report.view import result_words
 from registry_audit.report.write import write_report
 from registry_audit.verdict import ExitStatus, Severity
 from tasks.artifacts import Progress
+from tasks.audit_session import Job, close_job, job_of, open_session
 from tasks.list_versions import list_versions
 from tasks.listeners import listeners_of
 from tasks.naming import short
 from tasks.report import report
-from tasks.results import life_of, opened_results
-from tasks.session import Job, close_job, job_of, open_session
+from tasks.result_storage import life_of, opened_results
 
 _LIMITS = Limits()
 
@@ -254,6 +254,6 @@ def _report_what_was_done(job: Job, scope: Scope, rows: Rows, error: BaseExcepti
 
 
 if __name__ == "__main__":
-    from flows.here import audit_command_of
+    from flows.run_here import audit_command_of
 
     sys.exit(audit_command_of(audit_registry))

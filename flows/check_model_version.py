@@ -8,8 +8,8 @@ from prefect import State, flow, runtime
 from pydantic import PositiveInt
 
 from flows import parameters
-from flows.batches import whole
-from flows.ending import ended, refused
+from flows.batch_order import whole
+from flows.final_state import ended, refused
 from flows.parameters import Name, NotBlank, Uri
 from registry_audit.api import checked, memory_of
 from registry_audit.audit.copies import Role
@@ -26,13 +26,13 @@ from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.report.view import finding_words
 from registry_audit.verdict import Severity
 from tasks.artifacts import CHECK_KEY, Told
+from tasks.audit_session import Job, close_job, job_of, open_session, sign_in_for
 from tasks.compare import compare
 from tasks.download_reg_model import download_reg_model
 from tasks.download_run_model import download_run_model
 from tasks.naming import short
 from tasks.report_single import report_single
 from tasks.resolve_named import resolve_named
-from tasks.session import Job, close_job, job_of, open_session, sign_in_for
 
 _LIMITS = Limits()
 

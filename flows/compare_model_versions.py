@@ -11,27 +11,28 @@ from prefect import State, flow, runtime
 from pydantic import PositiveInt
 
 from flows import parameters
-from flows.batches import whole
-from flows.ending import ended, refused
+from flows.batch_order import whole
+from flows.final_state import ended, refused
 from flows.parameters import Uri
 from flows.tracking_server import TrackingServer
 from registry_audit.api import chosen_roles, compare_options, compared, servers_of
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit, sorted_findings
-from registry_audit.audit.pairing import PairAudit
+from registry_audit.audit.pairs import PairAudit
 from registry_audit.audit.single import VersionPair, kept_path, prepare_download_dir
-from registry_audit.cli.ledger import ledger_url
+from registry_audit.cli.ledger_options import ledger_url
 from registry_audit.cli.workplace import must_take_file
-from registry_audit.config import CompareConfig, parse_compare_config
+from registry_audit.compare_config import CompareConfig, parse_compare_config
 from registry_audit.errors import AuditError, CouldNotVerify
 from registry_audit.ledger.one_version import pair_remembered
 from registry_audit.model.limits import Limits
 from registry_audit.printable import printable
 from registry_audit.registry.resolve import ResolvedVersion
-from registry_audit.report.predecessor import pair_words
+from registry_audit.report.mlflow_tools import pair_words
 from registry_audit.report.view import finding_words
 from registry_audit.verdict import Severity
 from tasks.artifacts import COMPARE_KEY, Told
+from tasks.audit_session import Job, close_job, open_session
 from tasks.compare_pair import compare_copies, judge_version
 from tasks.configured import LEDGER, TRACKING_URI, configured_uri, sign_in
 from tasks.download_reg_model import download_reg_model
@@ -39,7 +40,6 @@ from tasks.download_run_model import download_run_model
 from tasks.naming import short
 from tasks.report_single import report_single
 from tasks.resolve_named import resolve_named
-from tasks.session import Job, close_job, open_session
 
 _DOWNLOAD = {Role.RUN_MODEL: download_run_model, Role.REG_MODEL: download_reg_model}
 

@@ -8,23 +8,23 @@ from prefect import State, flow
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from flows import parameters
-from flows.batches import whole
-from flows.ending import ended, refused
+from flows.batch_order import whole
+from flows.final_state import ended, refused
 from flows.parameters import Uri
 from registry_audit.audit.options import DEFAULT_WORKERS
 from registry_audit.cli.workplace import must_be_writable
 from registry_audit.errors import AuditError
 from registry_audit.migration.both import Both
-from registry_audit.migration.comparing import chosen_models, chosen_versions
-from registry_audit.migration.config import SIDES, MigrationConfig, parse_migration_config
+from registry_audit.migration.comparison import chosen_models, chosen_versions
+from registry_audit.migration.migration_options import MigrationOptions
 from registry_audit.migration.names import parse_map
-from registry_audit.migration.options import MigrationOptions
+from registry_audit.migration.registries_config import SIDES, MigrationConfig, parse_migration_config
 from registry_audit.model.limits import Limits
-from registry_audit.report.migration.words import headline
+from registry_audit.report.migration.registries_words import headline
 from registry_audit.verdict import Severity
+from tasks.audit_session import Job, close_job
 from tasks.configured import TRACKING_URI, configured_uri
 from tasks.migration import list_registry, match, read_registry, report_migration
-from tasks.session import Job, close_job
 
 _LIMITS = Limits()
 

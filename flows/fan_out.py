@@ -13,17 +13,17 @@ from prefect.exceptions import ObjectNotFound
 from sqlalchemy import make_url
 
 from flows.audit_part import NAME
-from flows.batches import Batch, batches_of
+from flows.batch_order import Batch, batches_of
 from flows.part_key import forget_key, make_key
 from registry_audit.api import ledger_of
 from registry_audit.audit.judging import VersionAudit, unresolvable
 from registry_audit.audit.seal import Seal
 from registry_audit.errors import UsageError
-from registry_audit.ledger.work import NotOurs, SharedWork, Standing
+from registry_audit.ledger.shared_work import NotOurs, SharedWork, Standing
 from registry_audit.redact import redact
 from registry_audit.registry.version import RegisteredVersion
-from tasks.results import work_key
-from tasks.session import Job
+from tasks.audit_session import Job
+from tasks.result_storage import work_key
 
 PART_DEPLOYMENT = f"{NAME}/worker"
 

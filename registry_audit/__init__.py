@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from registry_audit.public.calls import audit, check, compare, compare_registries, pull
     from registry_audit.public.migrated import MigrationResult
     from registry_audit.public.results import AuditResult, CheckResult, CompareResult
-    from registry_audit.pulling.pull import NotAsAccepted, Pulled
+    from registry_audit.pulling.verified_download import NotAsAccepted, Pulled
 
 __version__ = "0.1.0"
 
@@ -51,7 +51,7 @@ _WHERE = {
     "registry_audit.public.calls": ("check", "compare", "compare_registries", "pull"),
     "registry_audit.public.migrated": ("MigrationResult",),
     "registry_audit.public.results": ("AuditResult", "CheckResult", "CompareResult"),
-    "registry_audit.pulling.pull": ("NotAsAccepted", "Pulled"),
+    "registry_audit.pulling.verified_download": ("NotAsAccepted", "Pulled"),
     # Not a function of `calls`: see registry_audit/audit/__init__.py.
     "registry_audit": ("audit",),
 }

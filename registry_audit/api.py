@@ -9,41 +9,41 @@ from types import MappingProxyType
 from typing import Any
 
 from registry_audit.audit.copies import Role
-from registry_audit.audit.engine import audit_versions
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.outcome import Outcome, outcome_of
 from registry_audit.audit.rows import Rows, row_spool
+from registry_audit.audit.runner import audit_versions
 from registry_audit.audit.scope import Scope, list_scope, nothing_listed
 from registry_audit.audit.session import Session
 from registry_audit.audit.single import VersionPair, check_version, compare_versions, find_and_resolve
-from registry_audit.config import CompareConfig
+from registry_audit.compare_config import CompareConfig
 from registry_audit.errors import AuditError, LedgerError, NoLedgerYet, UsageError
 from registry_audit.home import default_ledger_url, is_from_environment, usual_ledger_url
-from registry_audit.ledger.absent import absent_versions
+from registry_audit.ledger.connecting import open_ledger, remember
 from registry_audit.ledger.first_contact import versions_to_recognise
 from registry_audit.ledger.identity import registry_key
+from registry_audit.ledger.last_readings import TrustedReadings
 from registry_audit.ledger.one_version import one_digest, pair_remembered, remembered, with_digest_of
-from registry_audit.ledger.opening import open_ledger, remember
 from registry_audit.ledger.record import begin, finish
 from registry_audit.ledger.store import Ledger
-from registry_audit.ledger.trusted import TrustedReadings
+from registry_audit.ledger.vanished import absent_versions
 from registry_audit.migration.both import Both, Sessions, begin_both, list_both, reached, read_both
-from registry_audit.migration.comparing import compare_sides
-from registry_audit.migration.config import SIDES, MigrationConfig, SideName
+from registry_audit.migration.comparison import compare_sides
 from registry_audit.migration.facts import VersionFacts
-from registry_audit.migration.options import MigrationOptions
-from registry_audit.migration.reading import Listed
-from registry_audit.pulling.pull import Pulled, pull_version
+from registry_audit.migration.migration_options import MigrationOptions
+from registry_audit.migration.registries_config import SIDES, MigrationConfig, SideName
+from registry_audit.migration.registry_reading import Listed
+from registry_audit.pulling.verified_download import Pulled, pull_version
 from registry_audit.registry.connection import Server
 from registry_audit.registry.two_servers import each_with_its_own
 from registry_audit.registry.versions import not_confirmed_gone
-from registry_audit.report.broken_off import BrokenOff, broken_off_report
-from registry_audit.report.build import DocumentBuilder
+from registry_audit.report.build_document import DocumentBuilder
 from registry_audit.report.document import AuditDocument
-from registry_audit.report.migration.build import MigrationBuilder
-from registry_audit.report.migration.document import MigrationDocument
-from registry_audit.report.predecessor import check_report, compare_report
+from registry_audit.report.interrupted import BrokenOff, broken_off_report
+from registry_audit.report.migration.registries_build import MigrationBuilder
+from registry_audit.report.migration.registries_document import MigrationDocument
+from registry_audit.report.mlflow_tools import check_report, compare_report
 from registry_audit.verdict import ExitStatus, Severity
 
 USUAL_LEDGER = "usual"  # the one that the commands use: REGISTRY_AUDIT_LEDGER, or else the user's own
@@ -177,7 +177,7 @@ def conclude_audit(
 @dataclass(frozen=True, slots=True)
 class Checked:
     audit: VersionAudit
-    report: dict[str, Any]  # see registry_audit.report.predecessor
+    report: dict[str, Any]  # see registry_audit.report.mlflow_tools
     outcome: Outcome
 
 

@@ -15,7 +15,7 @@ class Verdict(StrEnum):
 
     @property
     def passes(self) -> bool:
-        """Whether `equals` is true for the readers of the predecessor's reports."""
+        """Whether `equals` is true for the readers of mlflow-tools' reports."""
         return self in (Verdict.MATCH, Verdict.SAME_STORAGE, Verdict.EQUIVALENT)
 
 

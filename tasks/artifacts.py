@@ -14,14 +14,14 @@ from registry_audit.audit.comparing import Comparison
 from registry_audit.audit.judging import Finding
 from registry_audit.printable import markdown
 from registry_audit.report.document import AuditDocument, FindingRow
-from registry_audit.report.migration.document import MigrationDocument
-from registry_audit.report.migration.words import headline, label_of
+from registry_audit.report.migration.registries_document import MigrationDocument
+from registry_audit.report.migration.registries_words import headline, label_of
 from registry_audit.report.render import render
 from registry_audit.report.view import changes_words, life_words, placed_findings
 from registry_audit.report.words import STATE_WORDS, VERDICT_WORDS, count
 from registry_audit.verdict import Verdict
-from tasks.beside import send, send_artifact
-from tasks.links import MlflowPages
+from tasks.background import send, send_artifact
+from tasks.mlflow_links import MlflowPages
 
 AUDIT_KEY = "registry-audit"  # of the artifacts registry-audit-summary, -findings and -progress
 CHECK_KEY = "check-model-version"

@@ -3,13 +3,13 @@
 from prefect import task
 
 from registry_audit.audit.judging import VersionAudit, unresolvable
-from registry_audit.audit.steps import audit_version
+from registry_audit.audit.pipeline import audit_version
 from registry_audit.registry.version import RegisteredVersion
+from tasks.audit_session import Job, open_session
 from tasks.batches import each
 from tasks.naming import named_after
 from tasks.policy import RETRIED, presentable
-from tasks.results import if_settled
-from tasks.session import Job, open_session
+from tasks.result_storage import if_settled
 
 
 @task(name="audit-batch", task_run_name=named_after("audit-batch", "batch"), **RETRIED)

@@ -4,13 +4,13 @@ from prefect import task
 
 from registry_audit.audit.copies import Copy
 from registry_audit.audit.judging import VersionAudit, unresolvable
+from registry_audit.audit.pipeline import Resolved, compare_version
 from registry_audit.audit.session import Session
-from registry_audit.audit.steps import Resolved, compare_version
+from tasks.audit_session import Job
 from tasks.batches import each
 from tasks.naming import named_after
 from tasks.policy import RETRIED, presentable
-from tasks.results import if_settled
-from tasks.session import Job
+from tasks.result_storage import if_settled
 
 _Downloaded = tuple[Resolved, Copy | None, Copy | None]
 

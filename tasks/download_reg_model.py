@@ -6,14 +6,14 @@ from prefect import task
 
 from registry_audit.audit.copies import Copy, CopyFailure, Role
 from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.pipeline import Resolved
+from registry_audit.audit.pipeline import download_reg_model as download
 from registry_audit.audit.session import Session
-from registry_audit.audit.steps import Resolved
-from registry_audit.audit.steps import download_reg_model as download
+from tasks.audit_session import Job
 from tasks.batches import each
 from tasks.naming import named_after
 from tasks.policy import RETRIED, presentable
-from tasks.results import if_settled
-from tasks.session import Job
+from tasks.result_storage import if_settled
 
 
 @task(name="download-reg-model", task_run_name=named_after("download-reg-model", "resolved"), **RETRIED)

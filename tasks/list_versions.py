@@ -4,8 +4,8 @@ from prefect import task
 
 from registry_audit.api import begin_audit, ledger_of
 from registry_audit.audit.scope import Scope, list_scope
+from tasks.audit_session import Job, open_session
 from tasks.policy import RETRIED, presentable
-from tasks.session import Job, open_session
 
 
 @task(name="list-versions", task_run_name="list-versions", **RETRIED)

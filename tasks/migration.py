@@ -8,17 +8,17 @@ from prefect import get_run_logger, task
 from registry_audit.api import conclude_migration
 from registry_audit.errors import UsageError
 from registry_audit.migration.both import Both
-from registry_audit.migration.config import SideName
-from registry_audit.migration.options import MigrationOptions
-from registry_audit.migration.reading import Listed, Side
-from registry_audit.migration.reading import list_registry as list_side
-from registry_audit.migration.reading import read_side as read_versions
+from registry_audit.migration.migration_options import MigrationOptions
+from registry_audit.migration.registries_config import SideName
+from registry_audit.migration.registry_reading import Listed, Side
+from registry_audit.migration.registry_reading import list_registry as list_side
+from registry_audit.migration.registry_reading import read_side as read_versions
 from registry_audit.registry.version import RegisteredVersion
-from registry_audit.report.migration.document import MigrationDocument
+from registry_audit.report.migration.registries_document import MigrationDocument
 from registry_audit.report.write import write_report
 from tasks.artifacts import publish_migration
+from tasks.audit_session import Job, open_session
 from tasks.policy import RETRIED, UNCACHED, presentable
-from tasks.session import Job, open_session
 
 
 @task(name="list-registry", task_run_name="list the {side}", **RETRIED)

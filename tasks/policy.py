@@ -20,7 +20,7 @@ _R = TypeVar("_R")
 _DELAY_SECONDS = 10  # a number: the UI shows a list of delays as "NaNs"
 
 # A cache keyed on names or URIs hides exactly what an audit looks for. What one audit may take up of its own, until it
-# ended, `tasks.results` keeps.
+# ended, `tasks.result_storage` keeps.
 UNCACHED: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
 

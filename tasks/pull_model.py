@@ -7,10 +7,10 @@ from prefect import task
 
 from registry_audit.api import pull_model as pull
 from registry_audit.audit.options import AuditOptions
-from registry_audit.cli.ledger import ledger_url
+from registry_audit.cli.ledger_options import ledger_url
 from registry_audit.cli.startup import import_library
 from registry_audit.errors import UsageError
-from registry_audit.pulling.pull import Pulled
+from registry_audit.pulling.verified_download import Pulled
 from registry_audit.refs import split_version
 from tasks.configured import LEDGER, REGISTRY_URI, TRACKING_URI, configured_uri, sign_in
 from tasks.naming import short

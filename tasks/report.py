@@ -11,9 +11,9 @@ from registry_audit.errors import UsageError
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.write import write_report
 from tasks.artifacts import publish
+from tasks.audit_session import Job, open_session, work_directory
 from tasks.events import tell
 from tasks.policy import UNCACHED, presentable
-from tasks.session import Job, open_session, work_directory
 
 
 @task(name="report", task_run_name="report", **UNCACHED)

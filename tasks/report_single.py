@@ -1,4 +1,4 @@
-"""`report` of a single check or comparison: the predecessor's JSON as a file, and the artifacts."""
+"""`report` of a single check or comparison: the JSON of mlflow-tools as a file, and the artifacts."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from prefect import get_run_logger, task
 
 from registry_audit.errors import UsageError
-from registry_audit.report.predecessor import to_json
+from registry_audit.report.mlflow_tools import to_json
 from registry_audit.report.write import write_whole
 from tasks.artifacts import Told, publish_single
 from tasks.policy import UNCACHED, presentable

@@ -4,13 +4,13 @@ from typing import Any
 
 from prefect import task
 
-from registry_audit.audit.steps import Resolved
+from registry_audit.audit.pipeline import Resolved
 from registry_audit.refs import parse_selector
 from registry_audit.registry.versions import find_version
+from tasks.audit_session import Job, open_session
 from tasks.naming import short
 from tasks.policy import RETRIED, presentable
 from tasks.resolve_version import resolve_batch
-from tasks.session import Job, open_session
 
 
 def _run_name(parameters: dict[str, Any]) -> str:

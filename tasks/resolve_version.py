@@ -3,15 +3,15 @@
 from prefect import task
 
 from registry_audit.audit.judging import unresolvable
+from registry_audit.audit.pipeline import Resolved, must_resolve
 from registry_audit.audit.session import Session
-from registry_audit.audit.steps import Resolved, must_resolve
 from registry_audit.errors import Transient
 from registry_audit.registry.version import RegisteredVersion
+from tasks.audit_session import Job, open_session
 from tasks.batches import each
 from tasks.naming import named_after
 from tasks.policy import RETRIED, is_last_try, presentable
-from tasks.results import if_settled
-from tasks.session import Job, open_session
+from tasks.result_storage import if_settled
 
 
 @task(name="resolve-version", task_run_name=named_after("resolve-version", "batch"), **RETRIED)

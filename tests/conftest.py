@@ -8,11 +8,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support.auditing import Auditor
 from support.faulty_proxy import FaultyProxy, faulty_proxy
 from support.postgres import postgres_database
 from support.s3 import S3Endpoint, s3_server
 from support.servers import MlflowServer, mlflow_server, sqlite_store
+
+# How long an example takes says something of the machine, not of the product.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 _SIGN_IN = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _GLOBAL_URIS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")

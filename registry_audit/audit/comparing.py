@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
+from registry_audit.audit.allowed_differences import Explain
 from registry_audit.audit.copies import ModelCopy, Reading
-from registry_audit.audit.expected import Explain
 from registry_audit.model.listing import ListedFile
 from registry_audit.registry.storage import PROXY
 from registry_audit.stores.local import inode

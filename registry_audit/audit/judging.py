@@ -4,12 +4,12 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from registry_audit.audit.baseline import BaselineView, Event
+from registry_audit.audit.baseline_view import BaselineView, Event
 from registry_audit.audit.comparing import Comparison
 from registry_audit.audit.copies import Copy, CopyFailure, ModelCopy, Role
+from registry_audit.audit.copy_summary import CopySummary, same_under_another_name, summary_of
 from registry_audit.audit.lineage import lineage_problems
 from registry_audit.audit.signatures import SignatureView
-from registry_audit.audit.summary import CopySummary, same_under_another_name, summary_of
 from registry_audit.model.escapes import escapes
 from registry_audit.model.listing import Problem
 from registry_audit.model.mlmodel import MLMODEL, InvalidMLmodel, MLmodel, missing_parts, parse_mlmodel

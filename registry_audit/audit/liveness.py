@@ -1,8 +1,8 @@
 """`--liveness`: what can be said of a version without reading a byte, which is never that it passes."""
 
 from registry_audit.audit.copies import Copy, CopyFailure, ModelCopy
+from registry_audit.audit.copy_summary import summary_of
 from registry_audit.audit.judging import VersionAudit, findings_of, location_problems, model_missing, run_problems
-from registry_audit.audit.summary import summary_of
 from registry_audit.model.listing import Problem
 from registry_audit.printable import printable
 from registry_audit.registry.resolve import ResolvedVersion

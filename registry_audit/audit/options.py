@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from registry_audit.audit.signatures import SignatureVerifier
-from registry_audit.config import MAX_REGISTRY_NAME
+from registry_audit.compare_config import MAX_REGISTRY_NAME
 from registry_audit.errors import UsageError
 from registry_audit.home import usual_ledger_url
 from registry_audit.model.limits import Limits

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from registry_audit.audit.collecting import Collected, Kept, Pulse
+from registry_audit.audit.collected import Collected, Kept, Pulse
 from registry_audit.audit.copies import Reading
 from registry_audit.audit.lockstep import equal, in_lockstep
 from registry_audit.audit.turns import Turns

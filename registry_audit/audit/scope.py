@@ -4,9 +4,9 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from registry_audit.audit.in_time import in_time
 from registry_audit.audit.options import WILDCARDS, AuditOptions, ModelChoice, selected
 from registry_audit.audit.session import Session
+from registry_audit.audit.time_limits import in_time
 from registry_audit.deadline import Deadline
 from registry_audit.errors import AuditError, NotFound, Transient
 from registry_audit.net.retry import retried

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from registry_audit import deadline
-from registry_audit.audit.readings import ReadingCache
+from registry_audit.audit.shared_readings import ReadingCache
 from registry_audit.audit.signatures import SignatureVerifier
 from registry_audit.audit.turns import Turns
 from registry_audit.deadline import Deadline

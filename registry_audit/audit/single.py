@@ -7,11 +7,9 @@ from functools import partial
 from pathlib import Path
 
 from registry_audit.audit.copies import Copy, CopyFailure, Role
-from registry_audit.audit.in_time import in_time
 from registry_audit.audit.judging import Finding, VersionAudit, judge_one_copy
-from registry_audit.audit.pairing import PairAudit, compare_pair, location_of
-from registry_audit.audit.session import Session
-from registry_audit.audit.steps import (
+from registry_audit.audit.pairs import PairAudit, compare_pair, location_of
+from registry_audit.audit.pipeline import (
     audit_version,
     compare_version,
     download_reg_model,
@@ -20,6 +18,8 @@ from registry_audit.audit.steps import (
     in_a_row,
     must_resolve,
 )
+from registry_audit.audit.session import Session
+from registry_audit.audit.time_limits import in_time
 from registry_audit.deadline import OutOfTime
 from registry_audit.errors import UsageError
 from registry_audit.net.retry import retried

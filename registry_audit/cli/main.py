@@ -14,21 +14,19 @@ from registry_audit.cli import boundary
 from registry_audit.closest import did_you_mean
 from registry_audit.printable import printable
 
+# Each in its own module, `audit` in `registry_audit.cli.audit_command`.
 _COMMANDS = {
-    "audit": ("registry_audit.cli.audit", "Audit every version of every registered model."),
-    "check": ("registry_audit.cli.check", "Check that one version's run model and registry model are the same."),
-    "compare": ("registry_audit.cli.compare", "Compare two model versions, on one or two tracking servers."),
-    "compare-registries": (
-        "registry_audit.cli.compare_registries",
-        "Prove a migration: is all of one registry in another, unchanged?",
-    ),
-    "pull": ("registry_audit.cli.pull", "Download a model that is byte for byte what was accepted, or nothing."),
-    "baseline": ("registry_audit.cli.baseline", "The accepted bytes of each version: list, show, accept, verify."),
-    "report": ("registry_audit.cli.report", "Render an audit.json as HTML, JUnit XML, Markdown, CSV or text."),
-    "evidence": ("registry_audit.cli.evidence", "Pack an audit as evidence that a stranger can check; verify a pack."),
-    "doctor": ("registry_audit.cli.doctor", "Tell in seconds whether server, stores and ledger can be reached."),
-    "rule": ("registry_audit.cli.rule", "Explain a rule: what it finds, what to do, how to waive it."),
-    "demo": ("registry_audit.cli.demo", "Build a small registry with known damage, and audit it."),
+    "audit": "Audit every version of every registered model.",
+    "check": "Check that one version's run model and registry model are the same.",
+    "compare": "Compare two model versions, on one or two tracking servers.",
+    "compare-registries": "Prove a migration: is all of one registry in another, unchanged?",
+    "pull": "Download a model that is byte for byte what was accepted, or nothing.",
+    "baseline": "The accepted bytes of each version: list, show, accept, verify.",
+    "report": "Render an audit.json as HTML, JUnit XML, Markdown, CSV or text.",
+    "evidence": "Pack an audit as evidence that a stranger can check; verify a pack.",
+    "doctor": "Tell in seconds whether server, stores and ledger can be reached.",
+    "rule": "Explain a rule: what it finds, what to do, how to waive it.",
+    "demo": "Build a small registry with known damage, and audit it.",
 }
 
 
@@ -41,8 +39,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = import_module(_COMMANDS[cmd_name][0]).command
-        return command
+        return _command(cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -54,7 +51,7 @@ class _Lazy(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+            formatter.write_dl(list(_COMMANDS.items()))
 
 
 @click.command(
@@ -68,16 +65,21 @@ def registry_audit() -> None:
     """Audit an MLflow model registry: are the bytes of every version what they should be, and still there?"""
 
 
+def _command(name: str) -> click.Command:
+    command: click.Command = import_module(f"registry_audit.cli.{name.replace('-', '_')}_command").command
+    return command
+
+
 def main() -> None:
     _end(boundary.run(registry_audit, "registry-audit"))
 
 
 def check_model_version() -> None:
-    _end(boundary.run(import_module("registry_audit.cli.check").command, "check-model-version"))
+    _end(boundary.run(_command("check"), "check-model-version"))
 
 
 def compare_model_versions() -> None:
-    _end(boundary.run(import_module("registry_audit.cli.compare").command, "compare-model-versions"))
+    _end(boundary.run(_command("compare"), "compare-model-versions"))
 
 
 def _end(exit_status: int) -> NoReturn:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from registry_audit.migration.config import SideName
     from registry_audit.migration.facts import VersionFacts
-    from registry_audit.migration.reading import Listed
+    from registry_audit.migration.registries_config import SideName
+    from registry_audit.migration.registry_reading import Listed
 
 _LINE_EVERY_SECONDS = 10.0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from registry_audit.errors import LedgerError, UsageError
 from registry_audit.evidence.instructions import check_text
-from registry_audit.evidence.listing import sha256sum_listing
+from registry_audit.evidence.sha256sums import sha256sum_listing
 from registry_audit.evidence.stamp import request_stamp
 from registry_audit.evidence.statement import make_statement, statement_bytes, subjects_of
 from registry_audit.ledger.chain import Entry

@@ -7,8 +7,8 @@ are, so each of its verdicts must be theirs.
 from collections import Counter
 from collections.abc import Iterator
 
-from registry_audit.ledger.bodies import Accepted, AuditFinished, Read, any_body_of
 from registry_audit.ledger.chain import Entry
+from registry_audit.ledger.entry_bodies import Accepted, AuditFinished, Read, any_body_of
 from registry_audit.printable import printable
 from registry_audit.report.document import AuditDocument, CopyRow, VersionRow
 

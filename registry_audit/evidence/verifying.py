@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from registry_audit.errors import AuditError, UsageError
 from registry_audit.evidence.archive import Archive, Broken, once
-from registry_audit.evidence.listing import sha256sum_listing
 from registry_audit.evidence.pack import CHAIN, REPORT, STAMP, STATEMENT, SUMS, chain_line
 from registry_audit.evidence.recorded import Recorded
+from registry_audit.evidence.sha256sums import sha256sum_listing
 from registry_audit.evidence.stamp import StampDoesNotHold, must_be_signed_by, time_of
 from registry_audit.evidence.statement import (
     HEAD,

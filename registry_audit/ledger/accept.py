@@ -5,13 +5,13 @@ from typing import Literal
 
 from registry_audit.audit.comparing import Difference
 from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.pipeline import audit_version
 from registry_audit.audit.session import Session
-from registry_audit.audit.steps import audit_version
 from registry_audit.errors import CouldNotVerify, NotFound, UsageError
 from registry_audit.ledger.assess import baseline_differences
-from registry_audit.ledger.bodies import Accepted, body_of
+from registry_audit.ledger.audit_entries import accepted_draft
 from registry_audit.ledger.chain import Draft, Entry, Kind
-from registry_audit.ledger.drafts import accepted_draft
+from registry_audit.ledger.entry_bodies import Accepted, body_of
 from registry_audit.ledger.memory import last_reading, load_findings
 from registry_audit.ledger.store import Ledger, LedgerReader
 from registry_audit.model.manifest import Manifest

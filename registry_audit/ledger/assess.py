@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from registry_audit.audit.baseline import BaselineView
+from registry_audit.audit.allowed_differences import explains_meta
+from registry_audit.audit.baseline_view import BaselineView
 from registry_audit.audit.comparing import Difference, Kind
-from registry_audit.audit.expected import explains_meta
 from registry_audit.audit.judging import Finding, VersionAudit, findings_of, sorted_findings
-from registry_audit.audit.meta import is_mlflows_text
-from registry_audit.ledger.drafts import subject_of
+from registry_audit.audit.registered_model_meta import is_mlflows_text
+from registry_audit.ledger.audit_entries import subject_of
 from registry_audit.ledger.known_bytes import DAMAGED, KnownBytes
 from registry_audit.ledger.memory import Baseline, Memory, Subject, finding_key
 from registry_audit.model.listing import Problem

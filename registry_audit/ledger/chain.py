@@ -50,7 +50,7 @@ class Entry:
     name: str
     version: str
     audit_id: str
-    body: str  # JSON text, as chained; see registry_audit.ledger.bodies
+    body: str  # JSON text, as chained; see registry_audit.ledger.entry_bodies
     previous: str
     digest: str
 

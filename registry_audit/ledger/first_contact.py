@@ -6,8 +6,8 @@ take one for the other.
 
 from collections.abc import Sequence
 
-from registry_audit.audit.in_time import in_time
 from registry_audit.audit.session import Session
+from registry_audit.audit.time_limits import in_time
 from registry_audit.deadline import Deadline
 from registry_audit.errors import CouldNotVerify
 from registry_audit.ledger.identity import must_be_recognised

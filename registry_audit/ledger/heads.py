@@ -8,7 +8,7 @@ from pathlib import Path
 
 from registry_audit.errors import LedgerError, UsageError
 from registry_audit.ledger.chain import Entry
-from registry_audit.ledger.known import KnownHead
+from registry_audit.ledger.known_heads import KnownHead
 from registry_audit.printable import printable
 
 _DIGITS = 64

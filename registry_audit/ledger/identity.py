@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from registry_audit.errors import UsageError
-from registry_audit.ledger.bodies import Accepted, Read, RegistryNamed, body_of
 from registry_audit.ledger.chain import Draft, Kind
+from registry_audit.ledger.entry_bodies import Accepted, Read, RegistryNamed, body_of
 from registry_audit.ledger.store import LedgerReader
 from registry_audit.printable import printable, storable
 from registry_audit.registry.address import (

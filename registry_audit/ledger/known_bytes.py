@@ -8,8 +8,8 @@ number, the time it was created and its run, which an address does not change.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from registry_audit.ledger.bodies import Accepted, Read, body_of
 from registry_audit.ledger.chain import Entry, Kind
+from registry_audit.ledger.entry_bodies import Accepted, Read, body_of
 from registry_audit.ledger.store import LedgerReader
 from registry_audit.model.listing import Problem
 from registry_audit.printable import printable, storable

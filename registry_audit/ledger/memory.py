@@ -5,8 +5,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from registry_audit.audit.judging import Finding, Waiver
-from registry_audit.ledger.bodies import Accepted, FindingOpened, FindingResolved, Read, Waived, any_body_of, body_of
 from registry_audit.ledger.chain import Entry, Kind
+from registry_audit.ledger.entry_bodies import (
+    Accepted,
+    FindingOpened,
+    FindingResolved,
+    Read,
+    Waived,
+    any_body_of,
+    body_of,
+)
 from registry_audit.ledger.known_bytes import KnownBytes
 from registry_audit.ledger.store import LedgerReader
 from registry_audit.printable import storable

@@ -36,7 +36,7 @@ shared_work = Table(
     metadata,
     Column("audit_id", String(128), primary_key=True),
     Column("position", Integer, primary_key=True, autoincrement=False),  # of the batch
-    Column("versions", LargeBinary, nullable=False),  # see registry_audit.ledger.work
+    Column("versions", LargeBinary, nullable=False),  # see registry_audit.ledger.shared_work
     Column("rows", LargeBinary),  # None until it is audited
     Column("worker", String(128), nullable=False),  # who has it; empty: nobody
     Column("seen_at", Float, nullable=False),  # seconds since the epoch: when that worker was last heard of

@@ -9,10 +9,10 @@ from sqlalchemy import Connection, CursorResult, Engine, Executable, Function, S
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry_audit.errors import AuditError, LedgerError
-from registry_audit.ledger.bodies import Accepted, Read, StatedBaselines, any_body_of
 from registry_audit.ledger.chain import TIME_FORMAT, Draft, Entry, Kind, check_row, link, row_of
-from registry_audit.ledger.checked import CheckedChain
+from registry_audit.ledger.entry_bodies import Accepted, Read, StatedBaselines, any_body_of
 from registry_audit.ledger.schema import entries, manifests
+from registry_audit.ledger.verified_chain import CheckedChain
 from registry_audit.model.manifest import Manifest, parse_manifest
 from registry_audit.printable import printable
 from registry_audit.redact import redact

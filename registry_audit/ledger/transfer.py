@@ -6,8 +6,8 @@ from dataclasses import asdict, fields
 
 from registry_audit.errors import LedgerError, UsageError
 from registry_audit.ledger.chain import Entry, Kind, row_of
-from registry_audit.ledger.checked import CheckedChain
 from registry_audit.ledger.store import Ledger, checked_manifest, manifests_named
+from registry_audit.ledger.verified_chain import CheckedChain
 from registry_audit.model.manifest import Manifest
 
 _PAGE = 1_000

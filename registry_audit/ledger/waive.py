@@ -3,8 +3,8 @@
 from datetime import date
 
 from registry_audit.errors import UsageError
-from registry_audit.ledger.bodies import Waived
 from registry_audit.ledger.chain import Entry, Kind
+from registry_audit.ledger.entry_bodies import Waived
 from registry_audit.ledger.memory import Subject, last_reading, load_findings, today
 from registry_audit.ledger.store import Ledger
 from registry_audit.printable import printable, storable

@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from registry_audit.audit.in_time import in_time
 from registry_audit.audit.session import Session
+from registry_audit.audit.time_limits import in_time
 from registry_audit.deadline import Deadline
 from registry_audit.errors import AuditError
-from registry_audit.migration.comparing import chosen_models, chosen_versions
-from registry_audit.migration.config import SIDES, SideName
+from registry_audit.migration.comparison import chosen_models, chosen_versions
 from registry_audit.migration.facts import VersionFacts
+from registry_audit.migration.migration_options import MigrationOptions
 from registry_audit.migration.names import NameMap
-from registry_audit.migration.options import MigrationOptions
-from registry_audit.migration.reading import Listed, Side, fill_side, list_registry
+from registry_audit.migration.registries_config import SIDES, SideName
+from registry_audit.migration.registry_reading import Listed, Side, fill_side, list_registry
 
 _Result = TypeVar("_Result")
 Sessions = tuple[Session, Session]  # of the source, of the target

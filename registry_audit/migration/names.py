@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry_audit.config import read_text
+from registry_audit.compare_config import read_text
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 from registry_audit.refs import STAGES

@@ -12,15 +12,15 @@ import yaml
 from registry_audit import api
 from registry_audit.api import USUAL_LEDGER
 from registry_audit.audit.options import DEFAULT_WORKERS, AuditOptions, checked_options
-from registry_audit.config import parse_compare_config
+from registry_audit.compare_config import parse_compare_config
 from registry_audit.errors import UsageError
 from registry_audit.home import NO_LEDGER, usual_ledger_url
-from registry_audit.migration.config import parse_migration_config
+from registry_audit.migration.migration_options import MigrationOptions
 from registry_audit.migration.names import parse_map
-from registry_audit.migration.options import MigrationOptions
+from registry_audit.migration.registries_config import parse_migration_config
 from registry_audit.public.migrated import MigrationResult
 from registry_audit.public.results import AuditResult, CheckResult, CompareResult
-from registry_audit.pulling.pull import Pulled
+from registry_audit.pulling.verified_download import Pulled
 from registry_audit.refs import split_version
 from registry_audit.registry.connection import calm_mlflow
 from registry_audit.verdict import Severity

@@ -5,12 +5,12 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from registry_audit.migration.judging import PairVerdict
+from registry_audit.migration.pair_judging import PairVerdict
 from registry_audit.public.results import Ended, escaped, html_findings
 from registry_audit.report.document import FindingRow
-from registry_audit.report.migration import as_text
-from registry_audit.report.migration.document import MigrationDocument, ModelRow, PairedRow, SideRow
-from registry_audit.report.migration.words import SYMBOLS, found_words, headline, label_of, model_label
+from registry_audit.report.migration import registries_as_text
+from registry_audit.report.migration.registries_document import MigrationDocument, ModelRow, PairedRow, SideRow
+from registry_audit.report.migration.registries_words import SYMBOLS, found_words, headline, label_of, model_label
 from registry_audit.report.write import write_report
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class MigrationResult(Ended):
         return write_report(self.document, Path(report_dir))
 
     def __str__(self) -> str:
-        return "".join(as_text.chunks(self.document))
+        return "".join(registries_as_text.chunks(self.document))
 
     def _table(self) -> tuple[tuple[str, ...], Iterator[tuple[str, ...]]]:
         models = (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from registry_audit.api import Checked, Compared
 from registry_audit.printable import printable
 from registry_audit.report import as_text
-from registry_audit.report.build import version_row
+from registry_audit.report.build_document import version_row
 from registry_audit.report.document import AuditDocument, FindingRow, VersionRow
 from registry_audit.report.lines import symbol
 from registry_audit.report.overview import is_clean

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from registry_audit.errors import CouldNotVerify
+from registry_audit.ledger.connecting import remember
 from registry_audit.ledger.identity import recognise
 from registry_audit.ledger.memory import Baseline, Memory, learn
-from registry_audit.ledger.opening import remember
-from registry_audit.ledger.renaming import Renamed
+from registry_audit.ledger.renamed_models import Renamed
 from registry_audit.ledger.store import Ledger
 from registry_audit.model.listing import ListedFile, illegal_path, make_listing
 from registry_audit.model.manifest import Manifest

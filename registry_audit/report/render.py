@@ -5,13 +5,13 @@ from typing import Any, Literal, get_args
 
 from registry_audit.report import as_csv, as_html, as_json, as_junit, as_markdown, as_text
 from registry_audit.report.document import AuditDocument
-from registry_audit.report.migration import as_csv as migration_csv
-from registry_audit.report.migration import as_html as migration_html
-from registry_audit.report.migration import as_json as migration_json
-from registry_audit.report.migration import as_junit as migration_junit
-from registry_audit.report.migration import as_markdown as migration_markdown
-from registry_audit.report.migration import as_text as migration_text
-from registry_audit.report.migration.document import MigrationDocument
+from registry_audit.report.migration import registries_as_csv as migration_csv
+from registry_audit.report.migration import registries_as_html as migration_html
+from registry_audit.report.migration import registries_as_json as migration_json
+from registry_audit.report.migration import registries_as_junit as migration_junit
+from registry_audit.report.migration import registries_as_markdown as migration_markdown
+from registry_audit.report.migration import registries_as_text as migration_text
+from registry_audit.report.migration.registries_document import MigrationDocument
 
 Format = Literal["json", "html", "junit", "markdown", "csv", "text"]
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 from registry_audit.report.document import SCHEMA_VERSION, AuditDocument
-from registry_audit.report.migration.document import KIND, MigrationDocument
+from registry_audit.report.migration.registries_document import KIND, MigrationDocument
 from registry_audit.report.render import Format, Report, rendered
 
 # The source of truth first: if the disk fills up, it is the one to have.

@@ -13,7 +13,7 @@ from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.printable import printable
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import CHUNK_BYTES, whole_body
-from registry_audit.stores.bodies import (
+from registry_audit.stores.object_bodies import (
     RETRIES,
     Bodies,
     ObjectChanged,
@@ -22,7 +22,7 @@ from registry_audit.stores.bodies import (
     must_be_endpoint,
 )
 from registry_audit.stores.objects import Entry, Page
-from registry_audit.stores.signed import SignedBodies
+from registry_audit.stores.signed_bodies import SignedBodies
 
 _SCOPE = "https://storage.azure.com/.default"
 _REST_VERSION = "2023-11-03"  # as obstore sends it

@@ -30,7 +30,7 @@ from registry_audit.stores.databricks_routes import (
     VersionRoute,
 )
 from registry_audit.stores.fallback import FallbackStore
-from registry_audit.stores.lent import lent_store
+from registry_audit.stores.lent_credentials import lent_store
 
 _YOUNG_MS = 60_000  # clocks differ, and an overwrite soon after another may show the same time
 

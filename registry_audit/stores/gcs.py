@@ -15,7 +15,7 @@ from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.printable import printable
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import CHUNK_BYTES
-from registry_audit.stores.bodies import (
+from registry_audit.stores.object_bodies import (
     RETRIES,
     Bodies,
     ObjectChanged,
@@ -24,7 +24,7 @@ from registry_audit.stores.bodies import (
     must_be_endpoint,
 )
 from registry_audit.stores.objects import Entry, Page
-from registry_audit.stores.signed import SignedBodies
+from registry_audit.stores.signed_bodies import SignedBodies
 
 _SCOPES = ("https://www.googleapis.com/auth/devstorage.read_only",)
 _SECONDS = (10, 60)  # to connect, and between two arrivals

@@ -20,10 +20,10 @@ from registry_audit.net.transfers import Transfers
 from registry_audit.printable import printable
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.stores.base import CHUNK_BYTES, Chunks, Unreadable
-from registry_audit.stores.bodies import CHUNK_BYTES as BODY_CHUNK_BYTES
-from registry_audit.stores.bodies import Bodies, ObjectChanged, carries
 from registry_audit.stores.bounded import Tally
-from registry_audit.stores.signed import SignedBodies
+from registry_audit.stores.object_bodies import CHUNK_BYTES as BODY_CHUNK_BYTES
+from registry_audit.stores.object_bodies import Bodies, ObjectChanged, carries
+from registry_audit.stores.signed_bodies import SignedBodies
 
 _REFUSED_SECONDS = 1.0  # for which a store is left alone that does not say how long
 _PAGE_BYTES = 2 << 20  # that may have come of a page before its SDK begins to read it

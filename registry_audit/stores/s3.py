@@ -16,7 +16,7 @@ from registry_audit.printable import printable
 from registry_audit.registry.features import expected_bucket_owner
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import CHUNK_BYTES, whole_body
-from registry_audit.stores.bodies import (
+from registry_audit.stores.object_bodies import (
     RETRIES,
     Bodies,
     ObjectChanged,
@@ -25,7 +25,7 @@ from registry_audit.stores.bodies import (
     must_be_endpoint,
 )
 from registry_audit.stores.objects import Entry, Page
-from registry_audit.stores.signed import SignedBodies
+from registry_audit.stores.signed_bodies import SignedBodies
 
 if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials

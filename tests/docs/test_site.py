@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_audit.cli.rule import rule_page
+from registry_audit.cli.rule_command import rule_page
 from registry_audit.rules import RULES
 
 CHECKOUT = Path(__file__).parents[2]

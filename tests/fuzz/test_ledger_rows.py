@@ -17,7 +17,7 @@ from support.ledgers import FILES, record, registry_audit, row, sqlite_file, tam
 
 from registry_audit.errors import LedgerError
 from registry_audit.ledger.chain import Entry, entry_digest
-from registry_audit.ledger.opening import open_ledger
+from registry_audit.ledger.connecting import open_ledger
 
 LEDGER = 4
 COLUMNS = ("seq", "at", "kind", "registry", "name", "version", "audit_id", "body", "previous", "digest")

@@ -13,9 +13,9 @@ from support.registry import Registered, Registry
 from support.servers import MlflowServer
 
 from registry_audit.api import compare_model_versions
-from registry_audit.config import parse_compare_config
+from registry_audit.compare_config import parse_compare_config
 from registry_audit.ledger.chain import Kind
-from registry_audit.ledger.opening import open_ledger
+from registry_audit.ledger.connecting import open_ledger
 
 CLEAN, FINDINGS, USAGE, LEDGER = 0, 1, 2, 4
 NOTHING = "no ledger was used, so nothing was remembered"

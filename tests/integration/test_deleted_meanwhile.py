@@ -8,9 +8,9 @@ from support.registry import Registry
 from support.servers import MlflowServer
 
 from registry_audit.audit.options import AuditOptions
+from registry_audit.audit.pipeline import audit_version
 from registry_audit.audit.scope import list_scope
 from registry_audit.audit.session import Session
-from registry_audit.audit.steps import audit_version
 from registry_audit.registry.connection import Server
 from registry_audit.verdict import Verdict
 

@@ -19,10 +19,10 @@ from support.servers import MlflowServer
 
 from registry_audit.api import audit_registry, open_session
 from registry_audit.audit.options import AuditOptions
-from registry_audit.ledger import opening
+from registry_audit.ledger import connecting
 from registry_audit.ledger.accept import accept, prepare
 from registry_audit.ledger.chain import Entry, Kind
-from registry_audit.ledger.opening import open_ledger
+from registry_audit.ledger.connecting import open_ledger
 from registry_audit.ledger.record import registry_of
 
 CLEAN = 0
@@ -100,7 +100,7 @@ def test_two_audits_and_an_accept_at_once(mlflow_local: MlflowServer, ledger: st
 _APPEND = """
 import sys
 from registry_audit.ledger.chain import Draft, Kind
-from registry_audit.ledger.opening import open_ledger, remember
+from registry_audit.ledger.connecting import open_ledger, remember
 ledger = open_ledger(sys.argv[1], create=False)
 for number in range(25):
     said = [{"address": None, "name": str(part)} for part in range(3)]
@@ -168,7 +168,7 @@ def test_a_writer_that_is_killed_leaves_nothing_half_written(ledger: str) -> Non
     script = (
         "import os, signal, sys\n"
         "from registry_audit.ledger.chain import Draft, Kind\n"
-        "from registry_audit.ledger.opening import open_ledger\n"
+        "from registry_audit.ledger.connecting import open_ledger\n"
         "with open_ledger(sys.argv[1], create=False).writing() as writer:\n"
         "    writer.append([Draft(Kind.REGISTRY, body={'address': None, 'name': None}) for _ in range(2_000)])\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -185,7 +185,7 @@ def test_accepting_many_versions_holds_nobody_up(
     mlflow_local: MlflowServer, ledger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While versions are read once more, which can take hours, audits must be able to end."""
-    monkeypatch.setattr(opening, "_BUSY_SECONDS", 2)
+    monkeypatch.setattr(connecting, "_BUSY_SECONDS", 2)
     registry = Registry(mlflow_local)
     prefix = registry.new_name()
     versions = [registry.add(f"{prefix}-{number}") for number in range(2)]

@@ -14,7 +14,7 @@ from support.registry import Registry
 from support.servers import MlflowServer
 
 from registry_audit.ledger.chain import Draft, Kind
-from registry_audit.ledger.opening import open_ledger
+from registry_audit.ledger.connecting import open_ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -12,7 +12,7 @@ from support.registry import Registered, Registry
 from support.servers import MlflowServer
 
 from registry_audit.ledger.chain import Draft, Entry, Kind, link
-from registry_audit.ledger.opening import open_ledger
+from registry_audit.ledger.connecting import open_ledger
 
 CLEAN, FINDINGS, USAGE = 0, 1, 2
 

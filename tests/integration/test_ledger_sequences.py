@@ -18,7 +18,7 @@ from registry_audit.audit.options import AuditOptions
 from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.ledger.accept import Moved, accept, prepare
 from registry_audit.ledger.chain import Kind
-from registry_audit.ledger.opening import open_ledger, remember
+from registry_audit.ledger.connecting import open_ledger, remember
 from registry_audit.ledger.record import registry_of
 from registry_audit.ledger.waive import waive
 from registry_audit.report.document import AuditDocument
@@ -190,7 +190,6 @@ def run(server: MlflowServer, examples: int, steps: int) -> None:
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
             phases=[Phase.explicit, Phase.generate, Phase.shrink],
         ),

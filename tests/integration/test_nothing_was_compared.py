@@ -14,7 +14,7 @@ from support.auditing import Audited, Auditor
 from support.registry import Registered, Registry
 from support.servers import MlflowServer
 
-from registry_audit.ledger.opening import open_ledger
+from registry_audit.ledger.connecting import open_ledger
 
 SAID = "nothing was compared"
 

@@ -8,7 +8,7 @@ from support.auditing import Audited, Auditor
 from support.registry import Registered, Registry
 from support.servers import MlflowServer
 
-import registry_audit.audit.steps
+import registry_audit.audit.pipeline
 from registry_audit.errors import LedgerError
 
 FINDINGS, INCOMPLETE, LEDGER = 1, 3, 4
@@ -99,7 +99,7 @@ def test_the_ledger_is_no_version(
 
 def _raise_for(version: Registered, step: str, raised: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     """The step fails where it has to do with the version: what it is given names the version's run."""
-    real: Callable[..., object] = getattr(registry_audit.audit.steps, step)
+    real: Callable[..., object] = getattr(registry_audit.audit.pipeline, step)
 
     def fails(*arguments: object, **named: object) -> object:
         identities = [getattr(argument, "identity", None) for argument in arguments]
@@ -107,7 +107,7 @@ def _raise_for(version: Registered, step: str, raised: Exception, monkeypatch: p
             raise raised
         return real(*arguments, **named)
 
-    monkeypatch.setattr(registry_audit.audit.steps, step, fails)
+    monkeypatch.setattr(registry_audit.audit.pipeline, step, fails)
 
 
 @pytest.mark.parametrize(

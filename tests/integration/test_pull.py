@@ -22,7 +22,7 @@ from support.registry import Registered, Registry
 from registry_audit.api import pull_model
 from registry_audit.audit.options import AuditOptions
 from registry_audit.errors import CouldNotVerify
-from registry_audit.ledger.opening import open_ledger
+from registry_audit.ledger.connecting import open_ledger
 
 HELD, DIFFERS, USAGE, INCOMPLETE, LEDGER = 0, 1, 2, 3, 4
 STORES = ("mlflow_local", "mlflow_a", "mlflow_s3_direct")

@@ -26,8 +26,8 @@ from registry_audit.model.limits import Limits
 from registry_audit.net.transfers import Transfers
 from registry_audit.registry.storage import storage_identity
 from registry_audit.stores.azure import AzureAccess
-from registry_audit.stores.bodies import Bodies, client_options, may_hold_credentials
 from registry_audit.stores.gcs import GcsAccess
+from registry_audit.stores.object_bodies import Bodies, client_options, may_hold_credentials
 from registry_audit.stores.objects import Bucket, ObjectStore
 from registry_audit.stores.s3 import Keys, S3Access, s3_environment
 

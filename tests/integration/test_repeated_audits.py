@@ -17,8 +17,8 @@ from registry_audit.api import (
     pull_model,
 )
 from registry_audit.audit.options import AuditOptions
-from registry_audit.config import CompareConfig, ServerConfig
-from registry_audit.migration.config import MigrationConfig
+from registry_audit.compare_config import CompareConfig, ServerConfig
+from registry_audit.migration.registries_config import MigrationConfig
 
 NAMES = ("a", "b", "c")
 

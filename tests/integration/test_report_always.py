@@ -139,7 +139,7 @@ def test_a_listing_that_takes_too_long(mlflow_a: MlflowServer, proxy_a: FaultyPr
 
 def test_a_server_that_is_lost_in_the_middle(tmp_path: Path, audit: Auditor, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process of its own, killed while the second version is read."""
-    monkeypatch.setattr("registry_audit.audit.engine.SERVER_AWAY_SECONDS", 0.5)
+    monkeypatch.setattr("registry_audit.audit.runner.SERVER_AWAY_SECONDS", 0.5)
     (tmp_path / "server").mkdir()
     with mlflow_server(tmp_path / "server") as server, faulty_proxy(server.uri) as proxy:
         registry = Registry(server)

@@ -21,9 +21,9 @@ from support.registry import Registered, Registry
 from support.servers import MlflowServer
 
 from registry_audit.audit.options import AuditOptions
+from registry_audit.audit.pipeline import audit_version
 from registry_audit.audit.reading import read_all
 from registry_audit.audit.session import Session
-from registry_audit.audit.steps import audit_version
 from registry_audit.errors import Stopped
 from registry_audit.net.transfers import FILES_AT_ONCE
 from registry_audit.registry.connection import Server, connect

@@ -25,12 +25,12 @@ from support.servers import MlflowServer
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.scope import Scope
 from registry_audit.errors import UsageError
-from registry_audit.ledger.bodies import AuditStarted
 from registry_audit.ledger.chain import Entry
+from registry_audit.ledger.entry_bodies import AuditStarted
 from registry_audit.ledger.record import Recorded
 from registry_audit.registry.address import parse_address, registry_identity, shown_address
 from registry_audit.registry.translate import explain
-from registry_audit.report.build import DocumentBuilder
+from registry_audit.report.build_document import DocumentBuilder
 from registry_audit.report.render import render
 from registry_audit.report.write import load_report, write_report
 

@@ -18,8 +18,8 @@ INCOMPLETE = 3
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes minutes is broken off after a second."""
     monkeypatch.setattr("registry_audit.net.throttle._SECONDS_TO_ARRIVE", 1.0)
-    monkeypatch.setattr("registry_audit.audit.in_time._LOOK_EVERY_SECONDS", 0.1)
-    monkeypatch.setattr("registry_audit.audit.in_time._SECONDS_TO_COME_BACK", 2.0)
+    monkeypatch.setattr("registry_audit.audit.time_limits._LOOK_EVERY_SECONDS", 0.1)
+    monkeypatch.setattr("registry_audit.audit.time_limits._SECONDS_TO_COME_BACK", 2.0)
 
 
 def dripping(*, of_bytes: int | None = 100_000) -> Fault:
@@ -151,7 +151,7 @@ def test_what_nobody_reads_has_a_bound_too(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
     monkeypatch.setattr("registry_audit.net.http._MAX_ANSWER_BYTES", 4 << 20)
-    monkeypatch.setattr("registry_audit.audit.engine.SERVER_AWAY_SECONDS", 0.5)
+    monkeypatch.setattr("registry_audit.audit.runner.SERVER_AWAY_SECONDS", 0.5)
     version = Registry(mlflow_a).add()
     proxy_a.fault(fault, path=path)
     with at_most(90):
@@ -166,12 +166,12 @@ def test_the_time_of_a_version_is_bounded_whatever_it_waits_for(
     """A file that is a pipe put in its place, a plugin, a disk that hangs: the row is written, the audit ends."""
     import threading
 
-    import registry_audit.audit.steps as steps
+    import registry_audit.audit.pipeline as steps
 
     registry = Registry(mlflow_local)
     healthy, hurt = registry.add(), registry.add(seed=1)
-    monkeypatch.setattr("registry_audit.audit.in_time._LOOK_EVERY_SECONDS", 0.1)
-    monkeypatch.setattr("registry_audit.audit.in_time._SECONDS_TO_COME_BACK", 0.5)
+    monkeypatch.setattr("registry_audit.audit.time_limits._LOOK_EVERY_SECONDS", 0.1)
+    monkeypatch.setattr("registry_audit.audit.time_limits._SECONDS_TO_COME_BACK", 0.5)
     real, release = steps.read_all, threading.Event()
 
     def hangs(store, *arguments, **named):  # type: ignore[no-untyped-def]

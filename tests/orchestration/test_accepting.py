@@ -12,8 +12,8 @@ from support.registry import Registered, Registry
 
 from flows.accept_baseline import APPROVAL_KEY, ARTIFACT_KEY, accept_baseline
 from flows.audit_registry import audit_registry
-from registry_audit.ledger.bodies import RegistryNamed
-from registry_audit.ledger.opening import open_ledger
+from registry_audit.ledger.connecting import open_ledger
+from registry_audit.ledger.entry_bodies import RegistryNamed
 
 from .conftest import (
     SECONDS,

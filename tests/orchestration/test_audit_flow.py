@@ -12,8 +12,8 @@ from support.registry import Registered, Registry
 from support.servers import MlflowServer
 
 from flows.audit_registry import audit_registry
+from registry_audit.audit.pipeline import compare_version, must_resolve
 from registry_audit.audit.session import Session
-from registry_audit.audit.steps import compare_version, must_resolve
 from registry_audit.errors import Transient
 from registry_audit.net.retry import tries
 from registry_audit.registry.version import RegisteredVersion

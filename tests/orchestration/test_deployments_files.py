@@ -27,7 +27,7 @@ from support.postgres import postgres_database
 from support.processes import free_port, server_process
 
 from flows import _EMBEDDED_SERVER
-from registry_audit.config import load_compare_config
+from registry_audit.compare_config import load_compare_config
 from registry_audit.verdict import STATE_NAMES
 from tasks import artifacts
 

@@ -17,7 +17,7 @@ from support.processes import free_port, server_process, wait_until
 from support.registry import Registry
 from support.servers import mlflow_server
 
-from flows.one_at_a_time import limit_name
+from flows.registry_lock import limit_name
 
 from .conftest import CHECKOUT, FlowRun, PrefectServer
 

@@ -10,8 +10,8 @@ import flows.fan_out
 from flows.part_key import forget_key, key_of, make_key
 from registry_audit.audit.seal import Seal
 from registry_audit.errors import UsageError
-from registry_audit.ledger.opening import open_ledger
-from registry_audit.ledger.work import SharedWork
+from registry_audit.ledger.connecting import open_ledger
+from registry_audit.ledger.shared_work import SharedWork
 from registry_audit.verdict import Verdict
 
 from .conftest import PrefectServer

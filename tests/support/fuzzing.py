@@ -18,7 +18,7 @@ FACTOR = int(os.environ.get("FUZZ_FACTOR", "1"))  # how many times the examples 
 def fuzzed(examples: int) -> settings:
     """Settings of one test: so many examples in a short run."""
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
-    chosen = settings(max_examples=examples * FACTOR, deadline=None, print_blob=True, suppress_health_check=checks)
+    chosen = settings(max_examples=examples * FACTOR, print_blob=True, suppress_health_check=checks)
     return settings(chosen, database=DirectoryBasedExampleDatabase(DIRECTORY)) if FACTOR > 1 else chosen
 
 

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from registry_audit.ledger.chain import Draft, Kind
-from registry_audit.ledger.opening import open_ledger
+from registry_audit.ledger.connecting import open_ledger
 from registry_audit.ledger.record import accepted_draft, begin
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.transfer import export_lines

@@ -13,14 +13,14 @@ import sqlalchemy
 from sqlalchemy.pool import NullPool
 
 from registry_audit.audit.copies import ModelCopy, Reading, Role
+from registry_audit.audit.copy_summary import summary_of
 from registry_audit.audit.judging import VersionAudit, findings_of
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.scope import Scope
-from registry_audit.audit.summary import summary_of
-from registry_audit.ledger.bodies import RegistryNamed
 from registry_audit.ledger.chain import Draft, Entry
+from registry_audit.ledger.entry_bodies import RegistryNamed
 from registry_audit.ledger.record import Recorded, begin, finish, registry_of
-from registry_audit.ledger.resolving import Resolved
+from registry_audit.ledger.resolved_findings import Resolved
 from registry_audit.ledger.schema import entries
 from registry_audit.ledger.store import Ledger
 from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing

@@ -121,7 +121,7 @@ def show_result(server: PrefectServer, run_id: str, state: RunState) -> None:
 
 
 def exit_status_of(state: RunState) -> ExitStatus:
-    """As `flows.ending` names the states: Completed under another name was not said by a flow of ours."""
+    """As `flows.final_state` names the states: Completed under another name was not said by a flow of ours."""
     if state.type == "COMPLETED" and state.name == STATE_NAMES[ExitStatus.CLEAN]:
         return ExitStatus.CLEAN
     named = {name: status for status, name in STATE_NAMES.items() if status != ExitStatus.CLEAN}

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from registry_audit.audit.allowed_differences import across_servers, within_one_registry
 from registry_audit.audit.comparing import Comparison, Kind, compare
 from registry_audit.audit.copies import ModelCopy, Reading
-from registry_audit.audit.expected import across_servers, within_one_registry
 from registry_audit.audit.reading import read_pair
 from registry_audit.model.limits import Limits
 from registry_audit.stores.local import LocalStore
@@ -48,13 +48,13 @@ def compared(make_copy, one: dict[str, bytes], two: dict[str, bytes], explain=wi
         return compare(make_copy(left), make_copy(right), explain, by="digests")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(trees)
 def test_a_copy_equals_itself(make_copy, tree: dict[str, bytes]) -> None:
     assert compared(make_copy, tree, tree).differences == ()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(trees, trees)
 def test_it_finds_exactly_what_differs_and_is_symmetric(
     make_copy, one: dict[str, bytes], two: dict[str, bytes]
@@ -67,7 +67,7 @@ def test_it_finds_exactly_what_differs_and_is_symmetric(
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(min_size=1, max_size=3_000_000), st.data())
 def test_one_flipped_byte_is_always_found_by_both_ways_of_reading(make_copy, content: bytes, data) -> None:
     at = data.draw(st.integers(0, len(content) - 1))
@@ -78,7 +78,7 @@ def test_one_flipped_byte_is_always_found_by_both_ways_of_reading(make_copy, con
         assert lockstep(left, right) == (make_copy(left).reading.entries, make_copy(right).reading.entries)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(trees, trees)
 def test_lockstep_gives_the_digests_that_reading_alone_gives(make_copy, one, two) -> None:
     with written(one, two) as (left, right):

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from registry_audit.audit.allowed_differences import within_one_registry
 from registry_audit.audit.comparing import Comparison, compare
 from registry_audit.audit.copies import Copy, CopyFailure, ModelCopy, Reading, Role
-from registry_audit.audit.expected import within_one_registry
 from registry_audit.audit.judging import VersionAudit, judge, problems_of_copy, unresolvable
 from registry_audit.model.listing import ListedFile, Problem, make_listing
 from registry_audit.model.manifest import ManifestEntry
@@ -513,7 +513,7 @@ def must_be_earned(audit: VersionAudit, version: ResolvedVersion, run: Copy, reg
         assert audit.comparison.differences == ()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(versions(st.sampled_from([Storage.SEPARATE, Storage.UNKNOWN])), copies(RUN), copies(REG), st.booleans())
 def test_two_copies_never_pass_unread(version: ResolvedVersion, run: Copy, reg: Copy, same: bool) -> None:
     if same and isinstance(run, ModelCopy):
@@ -521,7 +521,7 @@ def test_two_copies_never_pass_unread(version: ResolvedVersion, run: Copy, reg: 
     must_be_earned(judged(version, run, reg), version, run, reg)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(versions(st.just(Storage.SHARED)), copies(RUN))
 def test_one_storage_never_passes_unread(version: ResolvedVersion, copy: Copy) -> None:
     must_be_earned(shared(version, copy), version, copy, copy)

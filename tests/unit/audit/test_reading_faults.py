@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from registry_audit.audit.confirming import confirm_bytes
+from registry_audit.audit.byte_comparison import confirm_bytes
 from registry_audit.audit.copies import ModelCopy, Reading, Role
-from registry_audit.audit.pairing import compare_pair
+from registry_audit.audit.pairs import compare_pair
 from registry_audit.audit.reading import read_all, read_pair
 from registry_audit.errors import BodyEndedEarly, CouldNotVerify, NotFound, Stopped, Transient
 from registry_audit.model.limits import Limits

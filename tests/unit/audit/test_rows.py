@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.ledgers import FILES, row
 
-from registry_audit.audit.baseline import BaselineView
+from registry_audit.audit.baseline_view import BaselineView
 from registry_audit.audit.comparing import Comparison, Difference, Kind
 from registry_audit.audit.judging import Finding, VersionAudit, Waiver
 from registry_audit.audit.rows import decode_row, encode_row

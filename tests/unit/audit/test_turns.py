@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from registry_audit.audit.copies import Reading
-from registry_audit.audit.readings import ReadingCache
+from registry_audit.audit.shared_readings import ReadingCache
 from registry_audit.audit.turns import Turns
 from registry_audit.model.listing import ListedFile, make_listing
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_audit.ledger.opening import open_ledger
+from registry_audit.ledger.connecting import open_ledger
 from registry_audit.ledger.store import Ledger
 
 

@@ -12,8 +12,8 @@ from support.golden_ledger import CHANGED, DIRECTORY, REASON, filled
 from support.ledgers import REGISTRY, record, registry_audit, row
 
 from registry_audit.ledger.chain import Kind
+from registry_audit.ledger.connecting import open_ledger
 from registry_audit.ledger.memory import load_memory
-from registry_audit.ledger.opening import open_ledger
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.transfer import export_lines, import_lines
 from registry_audit.printable import printable

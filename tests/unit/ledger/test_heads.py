@@ -10,8 +10,8 @@ from support.ledgers import FILES, Said, checkpointed_copy, note, record, regist
 from registry_audit.ledger import chain
 from registry_audit.ledger.chain import Entry
 from registry_audit.ledger.clock import clock_note
-from registry_audit.ledger.known import memory_file
-from registry_audit.ledger.opening import open_ledger, remember
+from registry_audit.ledger.connecting import open_ledger, remember
+from registry_audit.ledger.known_heads import memory_file
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.transfer import export_lines
 

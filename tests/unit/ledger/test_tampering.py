@@ -10,9 +10,9 @@ from support.ledgers import FILES, REGISTRY, database, execute, insert, record, 
 
 from registry_audit.errors import LedgerError
 from registry_audit.ledger.chain import Draft, Entry, Kind, canonical, check_chain, entry_digest, link, row_of
-from registry_audit.ledger.checked import CheckedChain
-from registry_audit.ledger.opening import open_ledger, remember
+from registry_audit.ledger.connecting import open_ledger, remember
 from registry_audit.ledger.store import Ledger, LedgerReader
+from registry_audit.ledger.verified_chain import CheckedChain
 from registry_audit.model.manifest import Manifest, ManifestEntry
 
 _LEDGER = 4

@@ -8,9 +8,9 @@ import pytest
 from support.ledgers import FILES, REGISTRY, note, record, registry_audit, row, sqlite_file
 
 from registry_audit.errors import AuditError, LedgerError, UsageError
-from registry_audit.ledger import opening
+from registry_audit.ledger import connecting
 from registry_audit.ledger.chain import Draft, Entry, Kind
-from registry_audit.ledger.opening import open_ledger, remember
+from registry_audit.ledger.connecting import open_ledger, remember
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.transfer import export_lines, import_lines
 from registry_audit.model.manifest import Manifest, ManifestEntry
@@ -156,7 +156,7 @@ def test_a_lost_ledger_is_restored_from_its_export(tmp_path: Path, sqlite_url: s
 
 
 def test_a_slow_reader_of_an_export_holds_nobody_up(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "_BUSY_SECONDS", 1)
+    monkeypatch.setattr(connecting, "_BUSY_SECONDS", 1)
     ledger, other = open_ledger(sqlite_url, create=True), open_ledger(sqlite_url, create=False)
     ledger.append([note() for _ in range(3)])
     with contextlib.closing(export_lines(ledger)) as lines:

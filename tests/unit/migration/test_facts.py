@@ -47,7 +47,7 @@ def _models(draw: st.DrawFn) -> dict[str, bytes]:
     return files
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(one=_models(), other=_models())
 def test_equal_content_is_all_differences_explained(one: dict[str, bytes], other: dict[str, bytes]) -> None:
     source, target = facts(files=one), facts(files=other)
@@ -65,7 +65,7 @@ def test_equal_content_is_all_differences_explained(one: dict[str, bytes], other
 _TEXT = st.text(st.characters(), max_size=20)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     name=_TEXT,
     tags=st.dictionaries(_TEXT, _TEXT, max_size=3),

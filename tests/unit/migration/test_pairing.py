@@ -9,7 +9,7 @@ from support.two_registries import compared, down, facts, model
 
 from registry_audit.migration.facts import VersionFacts
 
-SHUFFLES = settings(max_examples=60, deadline=None)
+SHUFFLES = settings(max_examples=60)
 
 
 def _models(count: int) -> dict[int, dict[str, bytes]]:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_audit.errors import CouldNotVerify
@@ -264,7 +264,6 @@ def test_law_a_key_is_the_identity(path: str, scheme: str) -> None:
     assert (one.key == two.key) is (one == two)
 
 
-@settings(deadline=None)  # the first one waits until MLflow is imported
 @given(st.text(alphabet="ab%41/.#?;: é~", min_size=1, max_size=12))
 def test_law_a_directory_is_the_one_that_mlflow_opens(text: str) -> None:
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository

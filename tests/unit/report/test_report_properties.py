@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.pages import is_within
 
@@ -33,7 +33,7 @@ TEXT = st.one_of(
 )
 # "None" is MLflow's word for no stage, which shows nothing where another stage is shown.
 TEXT = TEXT.filter(lambda text: text not in ("None", "READY"))
-SETTINGS = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+SETTINGS = settings(max_examples=60)
 
 Make = Callable[..., AuditDocument]
 

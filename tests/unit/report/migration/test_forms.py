@@ -15,7 +15,7 @@ from support.two_registries import Compared, compared, down, facts, model
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 from registry_audit.registry.runs import RunState
-from registry_audit.report.migration.document import MigrationDocument
+from registry_audit.report.migration.registries_document import MigrationDocument
 from registry_audit.report.render import FORMATS, Format, render
 from registry_audit.report.write import MIGRATION_FILES, load_any_report, load_report, write_report
 

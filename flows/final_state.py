@@ -1,0 +1,44 @@
+"""How a flow run ends: the states of the exit statuses."""
+
+import logging
+from typing import Any
+
+from prefect import State, get_run_logger
+from prefect.exceptions import FailedRun
+from prefect.states import Completed, Failed
+
+from registry_audit.errors import AuditError
+from registry_audit.verdict import STATE_NAMES, ExitStatus
+from tasks.background import wait_for_arrival
+
+_SAID_OF_A_DEFECT = "Engine execution exited with unexpected exception"
+
+
+class _EndedAsItShould(logging.Filter):
+    """A Failed state that a flow returns is its result. Prefect logs it as a defect, with a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not (record.msg == _SAID_OF_A_DEFECT and isinstance(error, FailedRun | AuditError))
+
+
+logging.getLogger("prefect.flow_runs").addFilter(_EndedAsItShould())
+
+
+def ended(exit_status: int, sentence: str) -> State[Any]:
+    """Completed, or Failed with a name of its own: automations tell findings from defects by it.
+
+    Args:
+        sentence: the result for people.
+    """
+    wait_for_arrival()
+    if exit_status == ExitStatus.CLEAN:
+        return Completed(message=sentence)
+    return Failed(name=STATE_NAMES[ExitStatus(exit_status)], message=sentence)
+
+
+def refused(error: AuditError) -> State[Any]:
+    """The state of a run that could not even say something of each version."""
+    get_run_logger().error(error.message)
+    wait_for_arrival()
+    return Failed(name=STATE_NAMES.get(error.exit_status), message=error.message, data=error)

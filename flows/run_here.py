@@ -1,0 +1,73 @@
+"""Runs a flow in this process as a command: the same text, files and exit status as the command without Prefect."""
+
+import logging
+import os
+from typing import Any
+
+import click
+from prefect import Flow, State
+from prefect.exceptions import TerminationSignal
+from prefect.logging.handlers import PrefectConsoleHandler
+
+from flows.parameters import URIS
+from registry_audit.audit.options import AuditOptions
+from registry_audit.audit.workdir import WorkDirectory
+from registry_audit.cli import boundary
+from registry_audit.cli.audit_command import Keep, audit_command
+from registry_audit.cli.progress import Progress
+from registry_audit.errors import AuditError
+from registry_audit.redact import redact
+from registry_audit.report.document import AuditDocument
+from tasks.listeners import Listeners, listening
+
+
+def audit_command_of(flow: Flow[..., State[Any]]) -> int:
+    """`registry-audit audit` with the flow in place of the library's own loop; returns the exit status."""
+
+    def run(options: AuditOptions, work: WorkDirectory, progress: Progress, keep: Keep) -> AuditDocument:
+        documents: list[AuditDocument] = []
+        listeners = Listeners(progress.listed, progress.done, progress.bytes, documents.append, keep, _say_waiting)
+        parameters = options.model_dump(mode="json") | {"ledger": options.ledger or "none"}
+        for name, variable in URIS.items():
+            parameters[name] = _without_secret(parameters[name], variable)
+        with listening(work.audit_id, listeners):
+            try:
+                state = flow(**parameters, audit_id=work.audit_id, return_state=True)
+            except (TerminationSignal, KeyboardInterrupt) as signal:  # the former is what Prefect makes of SIGTERM
+                for document in documents:  # the audit is done, and only Prefect was not told yet
+                    keep(document)
+                raise KeyboardInterrupt from signal
+        if not documents:
+            raise _why(state)
+        return documents[0]
+
+    _quiet_console()
+    return boundary.run(audit_command(run), "python -m flows.audit_registry")
+
+
+def _say_waiting(what_for: str) -> None:
+    click.echo(f"waiting: {what_for}", err=True)
+
+
+def _without_secret(uri: str | None, variable: str) -> str | None:
+    """A URI that Prefect may store; one with credentials goes where the flow looks when it is given none."""
+    if uri is None or redact(uri) == uri:
+        return uri
+    os.environ[variable] = uri
+    return None
+
+
+def _why(state: State[Any]) -> Exception:
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, Exception):
+        return error
+    return AuditError(f"the flow run ended as {state.name}: {state.message}")
+
+
+def _quiet_console() -> None:
+    """Prefect's own pages and `prefect flow-run logs` have its log; the console is the command's."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, PrefectConsoleHandler):
+            handler.setLevel(logging.CRITICAL)
+    # Has a handler of its own, and reports every record that the server did not take.
+    logging.getLogger("prefect._internal").setLevel(logging.CRITICAL)

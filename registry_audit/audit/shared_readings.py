@@ -1,0 +1,139 @@
+"""Each storage is read once per audit, and not again when that same audit is retried or resumed.
+
+A reading is reused only while the storage's listing (paths, sizes, ETags or times) is what it was when the bytes
+were read: the key holds the listing's fingerprint.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+
+from registry_audit.audit.checkpoint import KeptReadings, Readings
+from registry_audit.audit.turns import Turns
+from registry_audit.deadline import current
+from registry_audit.model.listing import Listing
+
+_MAX_ENTRIES = 5_000  # manifest entries kept in memory, a few megabytes
+
+Parts = tuple[tuple[str, Listing], ...]  # identity and listing of storages
+
+
+class ReadingCache:
+    """Safe to share between threads: of two that want one storage, the second waits for the first."""
+
+    def __init__(self, directory: Path | None = None, turns: Turns | None = None) -> None:
+        """
+        Args:
+            directory: where this audit's readings are kept across processes; None keeps them in memory only.
+            turns: given up by who waits for another thread's reading, which may need one to go on.
+
+        Raises:
+            UsageError: the directory cannot be written.
+        """
+        self._lock = threading.Lock()
+        self._running: dict[str, Future[Readings]] = {}
+        self._memory: OrderedDict[str, Readings] = OrderedDict()
+        self._held = 0
+        self._turns = turns or Turns()
+        self._kept = None if directory is None else KeptReadings(directory)
+        self.reused_count = 0
+
+    def once(self, parts: Parts, algorithm: str, read: Callable[[], Readings]) -> Readings:
+        """What `read` gives, or gave before for the same storages with the same listings.
+
+        Args:
+            parts: identity and listing of each storage that `read` reads, to be read anew unless all were together.
+        """
+        return self._shared((_key(algorithm, *parts),), lambda wanted: (read(),))[0]
+
+    def each_once(self, parts: Parts, algorithm: str, read: Callable[[tuple[int, ...]], Readings]) -> Readings:
+        """The reading of each of several storages.
+
+        Args:
+            read: of the parts at these positions, which nobody else has read or is reading.
+        """
+        wanted = tuple(_key(algorithm, part) for part in parts)
+        found = self._shared(
+            wanted, lambda mine: tuple((reading,) for reading in read(tuple(wanted.index(one) for one in mine)))
+        )
+        return tuple(reading for (reading,) in found)
+
+    def _shared(
+        self, wanted: tuple[str, ...], read: Callable[[tuple[str, ...]], tuple[Readings, ...]]
+    ) -> tuple[Readings, ...]:
+        mine = dict[str, Future[Readings]]()
+        found = dict[str, Future[Readings] | Readings]()
+        with self._lock:
+            for key in wanted:
+                if (known := self._known(key)) is not None:
+                    self.reused_count += 1
+                    found[key] = known
+                elif key in self._running:
+                    found[key] = self._running[key]
+                else:
+                    found[key] = mine[key] = self._running[key] = Future()
+        # One's own first: of two that waited for each other neither would come to its own.
+        if mine:
+            self._read(mine, read)
+        return tuple(self._result(found[key]) for key in wanted)
+
+    def _known(self, key: str) -> Readings | None:
+        """What this process, or one before it in this audit, has read."""
+        if key in self._memory:
+            self._memory.move_to_end(key)
+            return self._memory[key]
+        kept = self._kept.get(key) if self._kept is not None else None
+        if kept is not None:
+            self._remember(key, kept)
+        return kept
+
+    def _read(
+        self, mine: "dict[str, Future[Readings]]", read: Callable[[tuple[str, ...]], tuple[Readings, ...]]
+    ) -> None:
+        try:
+            readings = read(tuple(mine))
+        except BaseException as error:
+            with self._lock:
+                for key in mine:
+                    del self._running[key]
+            for future in mine.values():
+                future.set_exception(error)
+            raise
+        with self._lock:
+            for key, got in zip(mine, readings, strict=True):
+                del self._running[key]
+                if any(reading.problems for reading in got):
+                    continue  # worth another try
+                self._remember(key, got)
+                if self._kept is not None:
+                    self._kept.put(key, got)
+        for future, got in zip(mine.values(), readings, strict=True):
+            future.set_result(got)
+
+    def _result(self, found: "Future[Readings] | Readings") -> Readings:
+        if isinstance(found, tuple):
+            return found
+        if found.done():
+            return found.result()
+        deadline = current()
+        with self._turns.given_up():
+            try:
+                return found.result(None if deadline is None else max(deadline.left_seconds, 0))
+            except TimeoutError:
+                if deadline is None or found.done():
+                    raise
+                raise deadline.error() from None
+
+    def _remember(self, key: str, readings: Readings) -> None:
+        self._memory[key] = readings
+        self._held += sum(len(reading.entries) for reading in readings)
+        while self._held > _MAX_ENTRIES and len(self._memory) > 1:
+            _, dropped = self._memory.popitem(last=False)
+            self._held -= sum(len(reading.entries) for reading in dropped)
+
+
+def _key(algorithm: str, *parts: tuple[str, Listing]) -> str:
+    """What is read in one go, and is the same for everybody who wants it."""
+    return "|".join([algorithm, *(f"{identity}#{listing.fingerprint()}" for identity, listing in parts)])

@@ -1,0 +1,194 @@
+"""`registry-audit audit`, and the same options for `python -m flows.audit_registry`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from registry_audit.cli.common_options import audit_options, fail_on_option, format_option
+from registry_audit.cli.ledger_options import ledger_option, ledger_url
+from registry_audit.cli.limit_options import limit_options, listing_limit_options
+from registry_audit.cli.progress import Progress
+from registry_audit.cli.server_options import registry_name_option, required_tracking_uri, server_options
+from registry_audit.cli.signing_options import signing_options
+from registry_audit.cli.startup import import_library
+from registry_audit.cli.submit.option import submittable, there
+from registry_audit.cli.workplace import WorkDirectory, must_be_writable, undisturbed
+from registry_audit.deadline import OutOfTime
+from registry_audit.errors import AuditError, Stopped
+from registry_audit.verdict import ExitStatus
+
+if TYPE_CHECKING:
+    from registry_audit.audit.options import AuditOptions
+    from registry_audit.audit.scope import Scope
+    from registry_audit.report.document import AuditDocument
+
+Keep = Callable[["AuditDocument"], None]
+Run = Callable[["AuditOptions", WorkDirectory, Progress, Keep], "AuditDocument"]
+
+
+def audit_command(run: Run) -> click.Command:
+    """The command with everything but the audit itself.
+
+    Args:
+        run: audits as the options say; its readings may outlive the process in the directory given, under its id. Of an
+            audit that does not come to its end it hands over the report on what was done, and raises.
+    """
+
+    @click.command(
+        "audit",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog="Exit status: 0 complete and clean, 1 findings, 2 usage, 3 something could not be verified or nothing "
+        "was audited, 130 interrupted (1 wins over 3).",
+    )
+    @server_options
+    @click.option("--model", "models", multiple=True, metavar="GLOB", help="Only models of this name; may be repeated.")
+    @click.option("--filter", metavar="FILTER", help="MLflow's own filter for model versions.")
+    @click.option("--latest", type=click.IntRange(1), metavar="N", help="Only the N newest versions of each model.")
+    @fail_on_option
+    @click.option(
+        "--report-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Write audit.json, audit.html, audit.md and junit.xml there.",
+    )
+    @ledger_option
+    @registry_name_option
+    @signing_options
+    @click.option("--accept-new", is_flag=True, help="Record a baseline for every whole version that has none yet.")
+    @click.option("--quick", is_flag=True, help="Do not read what an unchanged fingerprint says was read before.")
+    @click.option(
+        "--liveness", is_flag=True, help="Read no byte: only whether each model is listed. Never ends with status 0."
+    )
+    @click.option("--full-every", type=click.IntRange(1), metavar="DAYS", help="With --quick: read in full when older.")
+    @click.option("--subset", metavar="n/t", help="Only the n-th of t stable parts: t runs cover everything once.")
+    @click.option("--digest", type=click.Choice(["sha256", "blake3"]), default="sha256", show_default=True)
+    @click.option("--workers", type=click.IntRange(1, 256), default=8, show_default=True, help="Versions at once.")
+    @click.option("--audit-id", metavar="ID", help="Resume the interrupted audit of this id: it reads only the rest.")
+    @limit_options
+    @listing_limit_options
+    @click.option("--quiet", is_flag=True, help="No progress on stderr.")
+    @click.option("-v", "--verbose", is_flag=True, help="List every version, also those without a finding.")
+    @format_option("the audit.json of --report-dir")
+    @submittable("audit-registry", translate=_of_flow, check=_check)
+    def command(
+        report_dir: Path | None,
+        audit_id: str | None,
+        quiet: bool,
+        verbose: bool,
+        format: str,
+        tracking_uri: str | None,
+        **chosen: Any,
+    ) -> int:
+        """Audit every version of every registered model: read each copy whole, compare, and judge by the rules.
+
+        Lines on stdout begin with = same bytes, @ same storage, ~ expected difference, * differs, ? unverifiable,
+        ! missing.
+        """
+        chosen["tracking_uri"] = required_tracking_uri(tracking_uri)
+        chosen["ledger"] = ledger_url(chosen["ledger"])
+        options = audit_options(chosen)
+        if report_dir is not None:
+            must_be_writable(report_dir, "--report-dir")
+        work = WorkDirectory(audit_id)
+        with work.held(_identity(options)):
+            broken_off = list["AuditDocument"]()
+            try:
+                with Progress(quiet=quiet) as progress:
+                    document = run(options, work, progress, broken_off.append)
+            except KeyboardInterrupt:
+                with undisturbed():
+                    for document in broken_off:
+                        _show(document, report_dir, format, verbose=verbose)
+                if work.path.exists():  # not once the audit was done
+                    click.echo(f"to resume, run the same command with --audit-id {work.audit_id}", err=True)
+                raise
+            except AuditError as error:
+                for document in broken_off:
+                    # Of a server that was never there, its one sentence says all that there is to say.
+                    if document.coverage.listed or isinstance(error, OutOfTime | Stopped):
+                        _show(document, report_dir, format, verbose=verbose)
+                work.leave()
+                if work.has_readings:
+                    click.echo(f"what was read is kept: to resume, give --audit-id {work.audit_id}", err=True)
+                raise
+            is_written = _show(document, report_dir, format, verbose=verbose)
+            if document.outcome.exit_status == ExitStatus.INCOMPLETE and work.has_readings:
+                kept = "what was read is kept for a day: to try only the rest again, give --audit-id"
+                click.echo(f"{kept} {work.audit_id}", err=True)
+            else:
+                work.remove()
+            return _ending(document.outcome.exit_status, is_written=is_written)
+
+    return command
+
+
+def _identity(options: "AuditOptions") -> str:
+    from registry_audit.ledger.record import registry_of
+
+    return registry_of(options.registry_uri or options.tracking_uri)
+
+
+def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
+    return there(typed, report_dir="--report-dir")
+
+
+def _check(parameters: dict[str, Any]) -> None:
+    """Raises: UsageError: the options contradict each other, whatever server and ledger the worker has."""
+    from registry_audit.audit.options import AuditOptions
+
+    of_the_worker = {
+        "tracking_uri": "the worker's",
+        "ledger": None if parameters.get("ledger") == "none" else "its own",
+    }
+    given = {name: value for name, value in parameters.items() if name in AuditOptions.model_fields}
+    audit_options(given | of_the_worker)
+
+
+def _ending(exit_status: int, *, is_written: bool) -> int:
+    """A report that could not be written makes an audit incomplete; what it found stays found."""
+    return exit_status if is_written or exit_status != ExitStatus.CLEAN else int(ExitStatus.INCOMPLETE)
+
+
+def _show(document: "AuditDocument", report_dir: Path | None, format: str, *, verbose: bool) -> bool:
+    """Print the report and write its files; whether they are written."""
+    from registry_audit.cli.colour import coloured
+    from registry_audit.report import as_json, as_text
+    from registry_audit.report.write import write_report
+
+    written: tuple[Path, ...] = ()
+    failed: OSError | None = None
+    try:
+        written = write_report(document, report_dir) if report_dir is not None else ()
+    except OSError as error:
+        failed = error
+    for chunk in as_json.chunks(document) if format == "json" else as_text.chunks(document, brief=not verbose):
+        click.echo(chunk if format == "json" else coloured(chunk), nl=False)
+    for path in written:
+        click.echo(f"wrote {path}", err=True)
+    if failed is not None:
+        click.echo(f"the report cannot be written to {report_dir}: {failed.strerror}", err=True)
+    return failed is None
+
+
+def _run_here(options: "AuditOptions", work: WorkDirectory, progress: Progress, keep: Keep) -> "AuditDocument":
+    import_library()
+    from registry_audit.api import audit_registry
+
+    def listed(scope: "Scope") -> None:
+        work.belongs_to(_identity(options))
+        progress.listed(scope)
+
+    return audit_registry(
+        options,
+        audit_id=work.audit_id,
+        work_directory=work.path,
+        on_listed=listed,
+        on_done=progress.done,
+        on_bytes=progress.bytes,
+        on_broken_off=keep,
+    )
+
+
+command = audit_command(_run_here)

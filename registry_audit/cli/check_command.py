@@ -1,0 +1,118 @@
+"""`check-model-version` and `registry-audit check`."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from registry_audit.cli.common_options import audit_options, fail_on_option, format_option
+from registry_audit.cli.ledger_options import ledger_option, ledger_url
+from registry_audit.cli.limit_options import limit_options
+from registry_audit.cli.server_options import registry_name_option, required_tracking_uri, server_options
+from registry_audit.cli.signing_options import signing_options
+from registry_audit.cli.single_commands import report_file_option, show_details, show_report, show_section, where_to
+from registry_audit.cli.startup import import_library
+from registry_audit.cli.submit.option import submittable, there
+from registry_audit.errors import UsageError
+from registry_audit.refs import parse_selector, split_version
+
+if TYPE_CHECKING:
+    from registry_audit.api import Checked
+
+
+def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
+    chosen = _wanted(typed.pop("version", None), typed.get("model"), typed.get("version_or_stage"))
+    typed["model"], typed["version_or_stage"] = chosen
+    return there(typed, download_dir="--download-dir", report_file="--report-file")
+
+
+def _wanted(version: str | None, model: str | None, version_or_stage: str | None) -> tuple[str, str]:
+    """Name and selector, however they were typed. Raises: UsageError: neither way, or both."""
+    if version is not None:
+        if model is not None or version_or_stage is not None:
+            raise UsageError("say which version either as NAME/V or with --model and --version-or-stage, not both")
+        model, version_or_stage = split_version(version)
+    if model is None or version_or_stage is None:
+        raise UsageError("which version? Give NAME/V or NAME@ALIAS, or both --model and --version-or-stage")
+    parse_selector(version_or_stage)
+    return model, version_or_stage
+
+
+@click.command("check", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("version", metavar="[NAME/V | NAME@ALIAS]", required=False)
+@click.option("--model", metavar="NAME", help="Registered model name.")
+@click.option("--version-or-stage", metavar="V", help="Version number, stage in any case, @alias or latest.")
+@click.option(
+    "--download-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Leave the files there, as DIR/run_model/... and DIR/reg_model/...",
+)
+@report_file_option
+@format_option("the file of --report-file")
+@fail_on_option
+@server_options
+@ledger_option
+@registry_name_option
+@submittable("check-model-version", translate=_of_flow)
+@signing_options
+@limit_options
+def command(
+    version: str | None,
+    model: str | None,
+    version_or_stage: str | None,
+    download_dir: Path | None,
+    report_file: Path | None,
+    tracking_uri: str | None,
+    registry_uri: str | None,
+    ledger: str | None,
+    registry_name: str | None,
+    signing_key: str | None,
+    signing_certificate_chain: str | None,
+    fail_on: str,
+    format: str,
+    **limits: int | None,
+) -> int:
+    """Check that a version's run model and registry model are the same bytes, and that both are still there.
+
+    The version is NAME/V or NAME@ALIAS, or what --model and --version-or-stage say. Its bytes are compared with the
+    accepted baseline, too, and recorded in the ledger.
+
+    Exit status: 0 the same, 1 different or damaged, 2 usage, 3 could not be verified.
+    """
+    tracking_uri = required_tracking_uri(tracking_uri)
+    model, version_or_stage = _wanted(version, model, version_or_stage)
+    report_file, as_json = where_to(report_file, format)
+
+    import_library()
+    from registry_audit.api import check_model_version
+
+    signing = {"signing_key": signing_key, "signing_certificate_chain": signing_certificate_chain}
+    remembering = {"ledger": ledger_url(ledger), "registry_name": registry_name}
+    where = {"tracking_uri": tracking_uri, "registry_uri": registry_uri}
+    options = audit_options({**where, **remembering, **signing, "fail_on": fail_on, **limits})
+
+    def show(checked: "Checked") -> None:
+        show_report(checked.report, report_file, None if as_json else partial(_show, checked))
+
+    checked = check_model_version(
+        options,
+        model,
+        version_or_stage,
+        download_dir=download_dir,
+        report_file=report_file,
+        on_broken_off=show,
+    )
+    show(checked)
+    return int(checked.outcome.exit_status)
+
+
+def _show(checked: "Checked") -> None:
+    audit = checked.audit
+    show_section("Comparison", checked.report["Comparison"])
+    click.echo(f"Baseline: {checked.report['note']}")
+    show_details(audit.verdict.value, audit.reason, audit.comparison, audit.findings)
+    if audit.signature is not None:
+        click.echo(f"Signature: {audit.signature.status.value} ({audit.signature.reason})")
+    click.echo(f"Equals: {audit.verdict.passes}")

@@ -1,0 +1,196 @@
+"""`registry-audit compare-registries`: prove a migration."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from registry_audit.cli.common_options import fail_on_option, format_option
+from registry_audit.cli.limit_options import limit_options, listing_limit_options
+from registry_audit.cli.startup import import_library
+from registry_audit.cli.submit.option import submittable, there
+from registry_audit.cli.workplace import WorkDirectory, must_be_writable, undisturbed
+from registry_audit.errors import AuditError, UsageError
+from registry_audit.migration.names import load_map
+from registry_audit.migration.registries_config import load_migration_config
+from registry_audit.redact import redact
+from registry_audit.registry.connection import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from registry_audit.migration.migration_options import MigrationOptions
+    from registry_audit.migration.registries_config import MigrationConfig
+    from registry_audit.migration.registry_reading import Listed
+    from registry_audit.report.migration.registries_document import MigrationDocument
+
+
+def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
+    """The content of both files becomes parameters; the variables that the configuration names are the worker's."""
+    if typed.pop("format", "text") != "text" or typed.pop("audit_id", None):
+        raise UsageError("--format and --audit-id are for a comparison in this process: leave them out with --submit")
+    config_file = typed.pop("config_file")
+    config = load_migration_config(config_file)
+    map_file = typed.pop("map_file", None)
+    if map_file is not None:
+        typed["mapping"] = load_map(map_file).reported()
+    parameters = there(typed, report_dir="--report-dir")
+    return parameters | {
+        "source": _sendable(config.source, config_file),
+        "target": _sendable(config.target, config_file),
+    }
+
+
+def _sendable(server: Server, config_file: Path) -> dict[str, str]:
+    for uri in (server.tracking_uri, server.registry_uri or ""):
+        if redact(uri) != uri:
+            raise UsageError(
+                f"{config_file}: {redact(uri)} holds credentials, and Prefect stores and shows parameters: name "
+                "variables of the worker in username_env and password_env, or token_env"
+            )
+    named = {"host": server.tracking_uri, "registry_uri": server.registry_uri, "username_env": server.username_env}
+    named |= {"password_env": server.password_env, "token_env": server.token_env}
+    return {key: value for key, value in named.items() if value is not None}
+
+
+@click.command(
+    "compare-registries",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit status: 0 complete, 1 something is missing, changed or differs, 2 usage, 3 something could not be "
+    "compared or was not moved, 130 interrupted (1 wins over 3).",
+)
+@click.option(
+    "--config-file", required=True, type=click.Path(path_type=Path), metavar="FILE", help="YAML: source and target."
+)
+@click.option("--model", "models", multiple=True, metavar="GLOB", help="Only these models of the source; repeatable.")
+@click.option(
+    "--map",
+    "map_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Names in the target: lines A -> B.",
+)
+@click.option("--one-way", is_flag=True, help="Ask only whether all of the source is in the target.")
+@click.option("--in-place", is_flag=True, help="The files were to stay where they are: one storage is no gap.")
+@fail_on_option
+@click.option(
+    "--report-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write migration.json, .html, .md, .csv and junit.xml there.",
+)
+@format_option("the migration.json of --report-dir")
+@click.option("--workers", type=click.IntRange(1, 256), default=8, show_default=True, help="Versions at once, a side.")
+@click.option("--audit-id", metavar="ID", help="Resume the interrupted comparison of this id: it reads only the rest.")
+@limit_options
+@listing_limit_options
+@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@submittable("compare-registries", translate=_of_flow)
+def command(
+    config_file: Path,
+    models: tuple[str, ...],
+    map_file: Path | None,
+    one_way: bool,
+    in_place: bool,
+    fail_on: str,
+    report_dir: Path | None,
+    format: str,
+    workers: int,
+    audit_id: str | None,
+    quiet: bool,
+    **limits: int | None,
+) -> int:
+    """Prove a migration: is every version of one registry in another, unchanged?
+
+    Pairs are found by their bytes, not by their numbers, and the report says how each was found.
+    """
+    from registry_audit.verdict import ExitStatus, Severity
+
+    config, names = load_migration_config(config_file), load_map(map_file)
+    if report_dir is not None:
+        must_be_writable(report_dir, "--report-dir")
+    work = WorkDirectory(audit_id)
+    import_library()
+    from registry_audit.migration.migration_options import MigrationOptions
+
+    options = MigrationOptions(models, names, one_way, in_place, Severity(fail_on), workers, limits)
+    with work.held(_identity(config)):
+        document = _compared(config, options, work, quiet, lambda partly: _show(partly, report_dir, format))
+        is_written = _show(document, report_dir, format)
+        status = document.outcome.exit_status
+        if status == ExitStatus.INCOMPLETE and work.has_readings:
+            kept = "what was read is kept for a day: to try only the rest again, give --audit-id"
+            click.echo(f"{kept} {work.audit_id}", err=True)
+        else:
+            work.remove()
+    return status if is_written or status != ExitStatus.CLEAN else int(ExitStatus.INCOMPLETE)
+
+
+def _identity(config: "MigrationConfig") -> str:
+    """Of both registries: what was read of two others is not taken up."""
+    from registry_audit.ledger.record import registry_of
+
+    one, two = (registry_of(server.registry_uri or server.tracking_uri) for server in (config.source, config.target))
+    return f"{one} and {two}"
+
+
+def _compared(
+    config: "MigrationConfig",
+    options: "MigrationOptions",
+    work: WorkDirectory,
+    quiet: bool,
+    show: "Callable[[MigrationDocument], object]",
+) -> "MigrationDocument":
+    """What does not come to its end is shown as far as it came, and what was read stays."""
+    from registry_audit.api import compare_registries
+    from registry_audit.cli.migration_progress import MigrationProgress
+
+    broken_off = list["MigrationDocument"]()
+    try:
+        with MigrationProgress(quiet=quiet) as progress:
+
+            def listed(source: "Listed", target: "Listed") -> None:
+                work.belongs_to(_identity(config))
+                progress.listed(source, target)
+
+            return compare_registries(
+                config,
+                options,
+                work_directory=work.path,
+                on_listed=listed,
+                on_done=progress.done,
+                on_broken_off=broken_off.append,
+            )
+    except KeyboardInterrupt:
+        with undisturbed():
+            for partly in broken_off:
+                show(partly)
+        click.echo(f"to resume, run the same command with --audit-id {work.audit_id}", err=True)
+        raise
+    except AuditError:
+        for partly in broken_off:
+            show(partly)
+        work.leave()
+        if work.has_readings:
+            click.echo(f"what was read is kept: to resume, give --audit-id {work.audit_id}", err=True)
+        raise
+
+
+def _show(document: "MigrationDocument", report_dir: Path | None, format: str) -> bool:
+    """Print the report and write its files; whether they are written."""
+    from registry_audit.report.render import rendered
+    from registry_audit.report.write import write_report
+
+    written: tuple[Path, ...] = ()
+    failed: OSError | None = None
+    try:
+        written = write_report(document, report_dir) if report_dir is not None else ()
+    except OSError as error:
+        failed = error
+    for chunk in rendered(document, format):  # type: ignore[arg-type]
+        click.echo(chunk, nl=False)
+    for path in written:
+        click.echo(f"wrote {path}", err=True)
+    if failed is not None:
+        click.echo(f"the report cannot be written to {report_dir}: {failed.strerror}", err=True)
+    return failed is None

@@ -1,0 +1,87 @@
+"""`registry-audit evidence`: a pack that a stranger can check, and checking one."""
+
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from registry_audit.cli.group import Group
+from registry_audit.cli.ledger_options import ledger_option, ledger_url
+from registry_audit.errors import UsageError
+from registry_audit.printable import printable
+
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+
+class _PackByDefault(Group):
+    """`evidence AUDIT.json` makes a pack; `evidence verify PACK.zip` checks one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands:
+            args = ["pack", *args]
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = ["pack", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("evidence", cls=_PackByDefault, context_settings=_HELP)
+def command() -> None:
+    """Make one file of evidence from an audit, which a stranger can check without this software; or check one.
+
+    `evidence AUDIT.json -o PACK.zip` is short for `evidence pack`.
+    """
+
+
+@command.command("pack", context_settings=_HELP)
+@click.argument("audit_json", metavar="AUDIT.json", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, metavar="PACK.zip", type=click.Path(path_type=Path), help="The pack.")
+@click.option("--timestamp-url", metavar="URL", help="Let this RFC 3161 authority time-stamp the pack's statement.")
+@ledger_option
+def pack(audit_json: Path, output: Path, timestamp_url: str | None, ledger: str | None) -> int:
+    """Pack the report, the files of every version, and the ledger's chain that leads to the audit."""
+    from registry_audit.evidence.pack import make_pack, must_not_exist_as_directory
+    from registry_audit.ledger.connecting import open_ledger
+
+    url = ledger_url(ledger)
+    if url is None:
+        raise UsageError("an evidence pack needs the ledger of the audit: --ledger URL")
+    must_not_exist_as_directory(output)
+    with closing(open_ledger(url, create=False)) as opened:
+        document = make_pack(audit_json, opened, output, timestamp_url=timestamp_url)
+    versions = f"{len(document.versions)} version{'' if len(document.versions) == 1 else 's'}"
+    click.echo(f"wrote {printable(str(output))}: evidence for {versions} of {document.registry.registry_uri}", err=True)
+    return 0
+
+
+@command.command("verify", context_settings=_HELP)
+@click.argument("pack_zip", metavar="PACK.zip", type=click.Path(path_type=Path))
+@click.option(
+    "--tsa-certificates",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Certificates in PEM of the time-stamp authority, from the authority itself.",
+)
+def verify(pack_zip: Path, tsa_certificates: Path | None) -> int:
+    """Check a pack as its CHECK.txt does, and say what could not be checked.
+
+    Exit status: 0 everything holds, 1 something was changed, 3 something could not be checked.
+    """
+    from registry_audit.evidence.verifying import verify_pack
+
+    checked = verify_pack(pack_zip, tsa_certificates)
+    for symbol, sentences in (
+        ("=", checked.holds),
+        ("*", checked.broken),
+        ("?", checked.not_checked),
+        (".", checked.notes),
+    ):
+        for sentence in sentences:
+            click.echo(f"{symbol} {printable(sentence)}")
+    result = "does not hold" if checked.broken else "holds as far as it was checked" if checked.not_checked else "holds"
+    click.echo(f"The pack {result}.")
+    return int(checked.exit_status)

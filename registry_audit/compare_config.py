@@ -1,0 +1,184 @@
+"""The configuration of a comparison: strict, because a wrong one compares the wrong models in silence.
+
+YAML itself keeps the last of two equal keys; mlflow-tools' own example has that mistake. Here every error
+names its line.
+"""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from registry_audit.errors import UsageError
+from registry_audit.printable import printable
+from registry_audit.redact import redact
+from registry_audit.refs import Selector, parse_selector
+
+MAX_REGISTRY_NAME = 200  # characters
+_SERVER_KEYS = {"tracking_server_1": 0, "tracking_server_01": 0, "tracking_server_2": 1, "tracking_server_02": 1}
+_REQUIRED = ("host", "model", "version_or_stage")
+_OPTIONAL = ("native_model", "registry_uri", "registry_name", "username_env", "password_env", "token_env")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    host: str = field(repr=False)
+    model: str
+    version_or_stage: str
+    native_model: str | None = None
+    registry_uri: str | None = field(default=None, repr=False)
+    username_env: str | None = None  # names of environment variables, so that the file holds no secret
+    password_env: str | None = None
+    token_env: str | None = None
+    registry_name: str | None = None  # what the ledger knows the registry by, whatever its address
+
+    @property
+    def selector(self) -> Selector:
+        return parse_selector(self.version_or_stage)
+
+    def reported(self) -> dict[str, str]:
+        """As in the file, credentials redacted."""
+        values = {key: getattr(self, key) for key in (*_REQUIRED, *_OPTIONAL)}
+        return {key: redact(value) for key, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class CompareConfig:
+    tracking_server_1: ServerConfig
+    tracking_server_2: ServerConfig
+
+    @property
+    def servers(self) -> tuple[ServerConfig, ServerConfig]:
+        return self.tracking_server_1, self.tracking_server_2
+
+    def named(self, registry_names: tuple[str, ...]) -> "CompareConfig":
+        """With the names that a person typed for the registries, which win over those of the file.
+
+        Args:
+            registry_names: none, one for both servers where they are one registry, or one for each.
+
+        Raises:
+            UsageError: one name was given for two servers, or more than two.
+        """
+        if not registry_names:
+            return self
+        addresses = {server.registry_uri or server.host for server in self.servers}
+        if len(registry_names) > 2 or len(registry_names) < len(addresses):
+            raise UsageError(
+                "--registry-name is given once where both versions are of one registry, and else twice: first for "
+                "tracking_server_1, then for tracking_server_2"
+            )
+        for name in registry_names:
+            _must_be_registry_name(name, "--registry-name")
+        one, two = self.servers
+        return CompareConfig(
+            replace(one, registry_name=registry_names[0]), replace(two, registry_name=registry_names[-1])
+        )
+
+    def reported(self) -> dict[str, Any]:
+        return {f"tracking_server_{n}": server.reported() for n, server in enumerate(self.servers, 1)}
+
+
+def load_compare_config(path: Path) -> CompareConfig:
+    """Read and check a comparison's configuration.
+
+    Raises:
+        UsageError: the file cannot be read, is not YAML, or a key is given twice, unknown, missing or not a text;
+            the message names the line.
+    """
+    return parse_compare_config(read_text(path, "--config-file"), str(path))
+
+
+def read_text(path: Path, option: str) -> str:
+    """Raises: UsageError: the file cannot be read, or is not UTF-8 text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{option} {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{option} {path} is not UTF-8 text") from error
+
+
+def parse_compare_config(text: str, name: str) -> CompareConfig:
+    """Raises: UsageError: see `load_compare_config`."""
+    root = mapping_of(text, name, f"give tracking_server_1 and tracking_server_2, each with {', '.join(_REQUIRED)}")
+    servers: dict[int, ServerConfig] = {}
+    for key, node, line in pairs_of(root, name, same=_SERVER_KEYS):
+        if key not in _SERVER_KEYS:
+            raise UsageError(f"{name}, line {line}: unknown key '{printable(key)}'; known are {_list(_SERVER_KEYS)}")
+        servers[_SERVER_KEYS[key]] = _server(node, key, line, name)
+    for index in (0, 1):
+        if index not in servers:
+            raise UsageError(f"{name}, line {root.start_mark.line + 1}: tracking_server_{index + 1} is missing")
+    return CompareConfig(servers[0], servers[1])
+
+
+def mapping_of(text: str, name: str, otherwise: str) -> yaml.MappingNode:
+    """The root of a YAML file.
+
+    Raises:
+        UsageError: it is not YAML, or no mapping; then `otherwise` says what to give.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UsageError(f"{name}, line {line}: not YAML: {error.problem}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UsageError(f"{name}: not YAML") from error
+    if not isinstance(root, yaml.MappingNode):
+        raise UsageError(f"{name}: {otherwise}")
+    return root
+
+
+def _server(node: yaml.Node, key: str, line: int, name: str) -> ServerConfig:
+    if not isinstance(node, yaml.MappingNode):
+        raise UsageError(f"{name}, line {line}: {key} needs {', '.join(_REQUIRED)}")
+    values: dict[str, str] = {}
+    for field_name, value, value_line in pairs_of(node, name):
+        if field_name not in (*_REQUIRED, *_OPTIONAL):
+            known = _list((*_REQUIRED, *_OPTIONAL))
+            raise UsageError(f"{name}, line {value_line}: unknown key '{printable(field_name)}'; known are {known}")
+        if not isinstance(value, yaml.ScalarNode) or not value.value.strip():
+            raise UsageError(f"{name}, line {value_line}: {field_name} needs a text")
+        # The text as written: a version 010 or 1e3 is what the person wrote, not what YAML makes of it.
+        values[field_name] = value.value.strip()
+    for required in _REQUIRED:
+        if required not in values:
+            raise UsageError(f"{name}, line {line}: {key} has no {required}")
+    if ("username_env" in values) != ("password_env" in values):
+        raise UsageError(f"{name}, line {line}: {key} needs both of username_env and password_env, or neither")
+    if "registry_name" in values:
+        _must_be_registry_name(values["registry_name"], f"{name}, line {line}: registry_name")
+    server = ServerConfig(**values)
+    try:
+        _ = server.selector
+    except UsageError as error:
+        raise UsageError(f"{name}, line {line}: {key}: version_or_stage: {error.message}") from error
+    return server
+
+
+def _must_be_registry_name(text: str, where: str) -> None:
+    """Raises: UsageError: a ledger would not take it."""
+    if not 1 <= len(text) <= MAX_REGISTRY_NAME:
+        raise UsageError(f"{where} has from 1 to {MAX_REGISTRY_NAME} characters")
+
+
+def pairs_of(node: yaml.MappingNode, name: str, same: dict[str, int] | None = None) -> list[tuple[str, yaml.Node, int]]:
+    """Key, value and line of each pair. `same`: keys that mean the same thing have the same number."""
+    seen: dict[object, int] = {}
+    pairs = []
+    for key_node, value in node.value:
+        line = key_node.start_mark.line + 1
+        key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "?"
+        meaning = same.get(key, key) if same else key
+        if meaning in seen:
+            raise UsageError(f"{name}: '{printable(key)}' is given twice, on lines {seen[meaning]} and {line}")
+        seen[meaning] = line
+        pairs.append((key, value, line))
+    return pairs
+
+
+def _list(keys: Any) -> str:
+    return ", ".join(keys)

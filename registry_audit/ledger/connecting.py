@@ -1,0 +1,161 @@
+"""Opening a ledger: never a fresh start where there was one before, never a schema that is not understood."""
+
+import logging
+from importlib.resources import files
+from pathlib import Path
+
+from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from registry_audit.errors import LedgerError, NoLedgerYet, UsageError
+from registry_audit.ledger.chain import Entry
+from registry_audit.ledger.known_heads import known_head, memory_file, remember_head
+from registry_audit.ledger.store import Ledger
+from registry_audit.printable import printable
+from registry_audit.redact import redact
+from registry_audit.registry.address import shown_address
+
+_VERSION_TABLE = "registry_audit_ledger"
+_BUSY_SECONDS = 120
+_ELSEWHERE = "Give another with --ledger, or --ledger none to audit without a memory"
+_HOW_TO_START_OVER = "To start over knowingly, remove {}"
+
+
+def open_ledger(url: str, *, create: bool, restore: bool = False) -> Ledger:
+    """A ledger that is whole as far as can be told without reading all of it.
+
+    Args:
+        url: SQLAlchemy's: `sqlite:///PATH` or `postgresql://...`.
+        create: whether a ledger that this machine has never seen may be started.
+        restore: whether one that it has seen may be made anew, to be filled from an export.
+
+    Raises:
+        UsageError: the URL is none, or its driver is not installed.
+        LedgerError: the ledger is missing, was shortened since this machine last saw it, is not a ledger, or was
+            written by a later release.
+    """
+    engine = _engine(url)
+    shown = _named(engine)
+    try:
+        if not (restore or _exists(engine)):
+            _may_start(engine, shown, create=create)
+        _bring_up_to_date(engine, shown)
+    except SQLAlchemyError as error:
+        cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise LedgerError(f"the ledger {shown} cannot be opened: {redact(printable(cause))}. {_ELSEWHERE}") from error
+    ledger = Ledger(engine, shown)
+    if not restore:
+        must_not_be_older(ledger)
+    return ledger
+
+
+def remember(ledger: Ledger, head: Entry) -> None:
+    """Note the head that this process saw or wrote, so that a later loss of it is noticed here."""
+    remember_head(ledger.url, head.seq, head.digest, ledger.first_digest)
+
+
+def must_not_be_older(ledger: Ledger) -> None:
+    """Raises: LedgerError: the head that this machine last saw is not in the ledger."""
+    known = known_head(ledger.url)
+    if known is None:
+        return
+    with ledger.reading() as reader:
+        if not reader.has(*known):
+            raise LedgerError(
+                f"the ledger {ledger.url} has lost entries: its head as this machine last saw it, "
+                f"{known[1][:16]}..., is not in it. {_HOW_TO_START_OVER.format(memory_file(ledger.url))}"
+            )
+
+
+def _engine(url: str) -> Engine:
+    shown = shown_address(url)
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            if parsed.database in (None, "", ":memory:") or str(parsed.database).startswith("file:"):
+                raise UsageError(f"--ledger {shown}: a ledger is a file on disk; give sqlite:///PATH")
+            parsed = parsed.set(database=str(Path(parsed.database or "").absolute()))
+        elif parsed.get_backend_name() != "postgresql":
+            raise UsageError(f"--ledger {shown}: only SQLite and PostgreSQL keep a ledger")
+        waiting = {"timeout": _BUSY_SECONDS} if parsed.get_backend_name() == "sqlite" else {}
+        engine = create_engine(parsed, connect_args=waiting, pool_pre_ping=True)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"--ledger {shown} needs the driver {error.name}: pip install 'mlflow-registry-audit[postgres]', and write "
+            "postgresql://"
+        ) from error
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise UsageError(
+            f"--ledger {shown} is no database this program can open: give sqlite:///PATH or postgresql://..."
+        ) from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _manual_transactions)
+    return engine
+
+
+def _named(engine: Engine) -> str:
+    """The ledger's URL without user, password and driver: the same for everybody who uses it."""
+    url = engine.url._replace(drivername=engine.url.get_backend_name(), username=None, password=None)
+    return redact(url.render_as_string())
+
+
+def _exists(engine: Engine) -> bool:
+    """Whether there is something to open, be it a ledger or not. A file is not made by looking."""
+    if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").is_file():
+        return False
+    with engine.connect() as connection:
+        present = inspect(connection).get_table_names()
+    return _VERSION_TABLE in present or "entries" in present
+
+
+def _bring_up_to_date(engine: Engine, shown: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    if engine.dialect.name == "sqlite":
+        try:
+            Path(engine.url.database or "").parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise LedgerError(f"the ledger {shown} cannot be made: {error.strerror}. {_ELSEWHERE}") from error
+    config = Config()
+    # A percent sign in a path would be taken for an interpolation.
+    migrations = str(files("registry_audit.ledger").joinpath("migrations"))
+    config.set_main_option("script_location", migrations.replace("%", "%%"))
+    scripts = ScriptDirectory.from_config(config)
+    with engine.connect() as connection:
+        present = inspect(connection).get_table_names()
+        if _VERSION_TABLE in present:
+            current = connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalar()  # noqa: S608
+            if current == scripts.get_current_head():
+                return
+            if current not in {script.revision for script in scripts.walk_revisions()}:
+                raise LedgerError(f"the ledger {shown} was written by a later release: upgrade mlflow-registry-audit")
+        elif "entries" in present:
+            raise LedgerError(f"the database {shown} holds other tables of these names: it is no ledger")
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    with engine.connect() as connection:
+        # Two processes may both find nothing: the second waits, and then finds the ledger of the first.
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.execute(text("SELECT pg_advisory_xact_lock(1296847425)"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.commit()
+
+
+def _may_start(engine: Engine, shown: str, *, create: bool) -> None:
+    if known_head(shown) is not None:
+        raise LedgerError(
+            f"the ledger {shown} is gone: this machine has used it before. Restore it from a backup, or import an "
+            f"export. {_HOW_TO_START_OVER.format(memory_file(shown))}"
+        )
+    if not create:
+        missing = NoLedgerYet if engine.dialect.name == "sqlite" else LedgerError
+        raise missing(f"there is no ledger at {shown}: an audit with --accept-new starts one")
+
+
+def _manual_transactions(connection: object, record: object) -> None:
+    """sqlite3 begins transactions when it likes; the ledger says itself when it does (BEGIN IMMEDIATE)."""
+    connection.isolation_level = None  # type: ignore[attr-defined]

@@ -1,0 +1,314 @@
+"""One of the two registries, listed and read whole."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from registry_audit.audit.copies import Copy, ModelCopy
+from registry_audit.audit.judging import VersionAudit, unresolvable
+from registry_audit.audit.pipeline import AuditedVersion, audit_with_copies, in_a_row, must_resolve
+from registry_audit.audit.registered_model_meta import META_FILE, is_written_by_mlflow
+from registry_audit.audit.runner import each_version
+from registry_audit.audit.session import Session
+from registry_audit.errors import AuditError, CouldNotVerify
+from registry_audit.migration.differences import UNLISTED
+from registry_audit.migration.facts import Inner, VersionFacts, content_of, decode_facts, decoded, encode_facts, encoded
+from registry_audit.migration.filestore import Unlisted, unlisted_versions
+from registry_audit.model.listing import ListedFile
+from registry_audit.model.manifest import manifest_of
+from registry_audit.model.mlmodel import MLMODEL
+from registry_audit.net.retry import retried
+from registry_audit.printable import printable
+from registry_audit.refs import Number
+from registry_audit.registry.address import AddressKind
+from registry_audit.registry.asking import too_many
+from registry_audit.registry.connection import Connection, server_version
+from registry_audit.registry.prompts import list_prompts
+from registry_audit.registry.runs import RunState
+from registry_audit.registry.storage import StorageIdentity
+from registry_audit.registry.version import Key, RegisteredVersion
+from registry_audit.registry.versions import RegisteredModel, find_version, list_models, list_versions
+from registry_audit.spool import Spool
+from registry_audit.stores.store_for_location import open_store
+
+_MAX_INNER = 8  # models that a run's directory may hold
+_MAX_TEXT_BYTES = 1 << 20
+_FACTS_IN_MEMORY = 50  # versions, each with the list of its files
+
+
+@dataclass(slots=True)
+class Listed:
+    """A registry as it lists itself."""
+
+    tracking_uri: str
+    registry_uri: str
+    mlflow_server: str | None
+    versions: Sequence[RegisteredVersion]  # sorted by name, then number
+    models: dict[str, RegisteredModel]
+    prompts: tuple[str, ...] | None  # names; None where the registry does not say
+    whole: bool
+    notes: tuple[str, ...] = ()
+    reasons: dict[Key, str] = field(default_factory=dict)  # of versions that only the store's directories show
+
+    @property
+    def names(self) -> set[str]:
+        return {version.name for version in self.versions} | set(self.models)
+
+
+def list_registry(session: Session) -> Listed:
+    """
+    Raises:
+        UsageError: the server refuses the credentials.
+        CouldNotVerify: the server cannot be read.
+    """
+    connection = session.connection
+    server = retried(lambda: server_version(connection))
+    try:
+        listing = list_versions(connection, whole_rows=True, max_versions=session.limits.max_versions)
+    except CouldNotVerify:
+        if connection.registry_address.kind is not AddressKind.DIRECTORY:
+            raise
+        return _by_directories(session)
+    models = {model.name: model for model in list_models(connection)}
+    unlisted: tuple[Unlisted, ...] = ()
+    if connection.registry_address.kind is AddressKind.DIRECTORY:
+        directory = Path(connection.registry_address.path)
+        unlisted = tuple(unlisted_versions(directory, listing.keys, listing.prompts))
+    versions: Sequence[RegisteredVersion] = listing.versions
+    if unlisted:
+        more = (RegisteredVersion(one.name, one.version, UNLISTED, None, (), None, "") for one in unlisted)
+        versions = sorted((*listing.versions, *more), key=lambda version: version.key)
+    return Listed(
+        connection.tracking_uri,
+        connection.registry_uri,
+        server,
+        versions,
+        models,
+        tuple(sorted(listing.prompts)) if _tells_prompts(connection) else None,
+        listing.whole,
+        listing.notes,
+        {(one.name, one.version): one.reason for one in unlisted},
+    )
+
+
+def _tells_prompts(connection: Connection) -> bool:
+    """Whether the registry answers the search that shows prompts; else none were listed, and nobody knows."""
+    try:
+        next(list_prompts(connection), None)
+    except AuditError:
+        return False
+    return True
+
+
+def _by_directories(session: Session) -> Listed:
+    """A file store that MLflow cannot list, because one of its files is damaged: each version is asked for alone."""
+    connection = session.connection
+    versions, reasons = list[RegisteredVersion](), dict[Key, str]()
+    for one in unlisted_versions(Path(connection.registry_address.path), frozenset()):
+        try:
+            versions.append(find_version(connection, one.name, Number(one.version)))
+        except AuditError as error:
+            versions.append(RegisteredVersion(one.name, one.version, UNLISTED, None, (), None, ""))
+            reasons[one.name, one.version] = f"{one.reason}; {error.message}"
+        if len(versions) > session.limits.max_versions:
+            raise too_many(session.limits.max_versions)
+    return Listed(
+        connection.tracking_uri,
+        connection.registry_uri,
+        None,
+        sorted(versions, key=lambda version: version.key),
+        {},
+        None,
+        whole=True,
+        notes=("MLflow cannot list this file store, because a file in it is damaged: its directories were listed",),
+        reasons=reasons,
+    )
+
+
+class Storages:
+    """Many storages, held as digests: a hundred thousand are some megabytes."""
+
+    def __init__(self) -> None:
+        self._digests = set[bytes]()
+
+    def update(self, storages: Iterable[StorageIdentity]) -> None:
+        self._digests.update(map(_digest, storages))
+
+    def __contains__(self, storage: object) -> bool:
+        return _digest(storage) in self._digests
+
+
+def _digest(storage: object) -> bytes:
+    return hashlib.blake2b(repr(storage).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+class Side:
+    """The versions of one registry that are compared, once they were read: one model's at a time in memory."""
+
+    def __init__(self, listed: Listed, versions: Sequence[RegisteredVersion], directory: Path | None = None) -> None:
+        """
+        Args:
+            versions: sorted by name, then number.
+            directory: for what is kept of them, where that is more than memory should hold.
+        """
+        self.listed, self.versions = listed, versions
+        self.count = len(versions)
+        self.storages = Storages()  # every one that holds one of them
+        self._facts: Spool[VersionFacts] = Spool(
+            encode_facts, decode_facts, directory=directory, in_memory=_FACTS_IN_MEMORY
+        )
+        self._ranges: dict[str, range] = {}
+        start, name = 0, None
+        for position, version in enumerate(versions):
+            if version.name != name:
+                start, name = position, version.name
+            self._ranges[version.name] = range(start, position + 1)
+
+    def put(self, position: int, facts: VersionFacts) -> None:
+        """Keep what was found out of one version; from any thread."""
+        self.storages.update(facts.storages)
+        self._facts.put(position, facts)
+
+    @property
+    def names(self) -> Iterator[str]:
+        """In the order of the registry's listing."""
+        return iter(self._ranges)
+
+    def positions(self, name: str) -> range:
+        return self._ranges.get(name, range(0))
+
+    def at(self, position: int) -> VersionFacts:
+        return self._facts.at(position)
+
+    def is_read(self, name: str) -> bool:
+        """Whether every version of a model was read."""
+        return all(self._facts.has(position) for position in self.positions(name))
+
+    @property
+    def read_count(self) -> int:
+        return len(self._facts)
+
+
+def read_side(
+    session: Session,
+    listed: Listed,
+    chosen: Sequence[RegisteredVersion],
+    *,
+    workers: int,
+    directory: Path | None = None,
+    on_done: Callable[[VersionFacts], None] = lambda facts: None,
+) -> Side:
+    """Read every chosen version whole. One that cannot be read is a row with its reason.
+
+    Args:
+        directory: for the rows, where there are more than memory should hold.
+    """
+    side = Side(listed, chosen, directory)
+    fill_side(session, side, workers=workers, on_done=on_done)
+    return side
+
+
+def fill_side(
+    session: Session, side: Side, *, workers: int, on_done: Callable[[VersionFacts], None] = lambda facts: None
+) -> None:
+    """The same into a side that its caller holds, and still has where reading is broken off."""
+    listed = side.listed
+
+    def step(session: Session, version: RegisteredVersion) -> VersionFacts:
+        reason = listed.reasons.get((version.name, version.version))
+        if reason is not None:
+            return _facts(session, AuditedVersion(unresolvable(version, reason)))
+        found = in_a_row(version, lambda: _facts(session, audit_with_copies(session, version)))
+        return _facts(session, AuditedVersion(found)) if isinstance(found, VersionAudit) else found
+
+    def late(version: RegisteredVersion, reason: str) -> VersionFacts:
+        return _facts(session, AuditedVersion(unresolvable(version, reason)))
+
+    each_version(session, side.versions, step, side.put, late=late, workers=workers, on_done=on_done)
+
+
+def _facts(session: Session, audited: AuditedVersion) -> VersionFacts:
+    audit, resolved, reg = audited.audit, audited.resolved, audited.reg
+    summary = audit.reg_model or audit.run_model
+    manifest = summary.manifest if summary else None
+    copy = reg if isinstance(reg, ModelCopy) else audited.run if isinstance(audited.run, ModelCopy) else None
+    reading = copy.reading if copy else None
+    mlmodel = decoded(reading.mlmodel) if reading and reading.mlmodel is not None else None
+    meta_is_mlflows = reading is not None and is_written_by_mlflow(reading.meta, reading.mlmodel)
+    return VersionFacts(
+        audit=audit,
+        run=resolved.run if resolved else RunState.NONE,
+        storages=tuple(sorted({*resolved.run_model.storages, *resolved.reg_model.storages})) if resolved else (),
+        manifest=manifest,
+        mlmodel=mlmodel,
+        content=content_of(manifest, mlmodel, meta_is_mlflows=meta_is_mlflows) if manifest else None,
+        meta_is_mlflows=meta_is_mlflows,
+        places=_places(copy),
+        inner=_inner(session, copy) if copy and not copy.has_mlmodel else (),
+        broke_off=audit.broke_off,
+    )
+
+
+def _places(copy: Copy | None) -> tuple[str, ...]:
+    """Files of one inode are one file: a directory of hard links is no copy."""
+    if not isinstance(copy, ModelCopy) or not copy.identity.is_directory:
+        return ()
+    return tuple(":".join(file.marker.split(":")[:2]) for file in copy.listing.files if file.marker)
+
+
+def _inner(session: Session, copy: ModelCopy) -> tuple[Inner, ...]:
+    """Whole models below the root of a copy that has no MLmodel there.
+
+    Migration tools make the run's artifact root of a `runs:/` source: the model is then one directory down.
+    """
+    if copy.manifest is None:
+        return ()
+    entries, found = copy.manifest.entries, []
+    files = {file.path: file for file in copy.listing.files}
+    for listed in [file for file in copy.listing.files if file.path.endswith(f"/{MLMODEL}")][:_MAX_INNER]:
+        directory = listed.path.removesuffix(MLMODEL)
+        inside = tuple(
+            type(entry)(entry.path.removeprefix(directory), entry.size, entry.digest)
+            for entry in entries
+            if entry.path.startswith(directory)
+        )
+        text = _read_small(session, copy, listed)
+        meta = _read_small(session, copy, files.get(f"{directory}{META_FILE}"))
+        theirs = is_written_by_mlflow(encoded(meta) if meta is not None else None, encoded(text) if text else None)
+        content = content_of(manifest_of(inside), text, meta_is_mlflows=theirs) if text is not None else None
+        if content is not None:
+            found.append(Inner(directory.rstrip("/"), content, len(inside)))
+    return tuple(found)
+
+
+def _read_small(session: Session, copy: ModelCopy, file: ListedFile | None) -> str | None:
+    if file is None or (file.size or 0) > _MAX_TEXT_BYTES:
+        return None
+    read = bytearray()
+    try:
+        for chunk in open_store(session.connection, copy.location).read(file):
+            read += chunk
+            if len(read) > _MAX_TEXT_BYTES:
+                return None
+    except AuditError:
+        return None
+    return decoded(bytes(read))
+
+
+def small_file(session: Session, facts: VersionFacts, path: str) -> str | None:
+    """The text of a small file of a version, read once more to say what differs in it; None where that fails."""
+    try:
+        resolved = must_resolve(session, facts.version)
+        store = open_store(session.connection, resolved.reg_model)
+        listing = store.listing(session.limits)
+        for file in listing.files:
+            if file.path == path and (file.size or 0) <= _MAX_TEXT_BYTES:
+                return decoded(b"".join(bytes(chunk) for chunk in store.read(file)))
+    except AuditError:
+        return None
+    return None
+
+
+def shown(version: RegisteredVersion) -> str:
+    return printable(version.label)

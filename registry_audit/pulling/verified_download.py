@@ -1,0 +1,259 @@
+"""A registry model, downloaded and compared with its accepted baseline while it comes in."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from registry_audit.audit.allowed_differences import explains_meta
+from registry_audit.audit.comparing import Difference, Kind
+from registry_audit.audit.copies import Copy, CopyFailure, ModelCopy, Role
+from registry_audit.audit.judging import problems_of_copy
+from registry_audit.audit.pipeline import list_copy, must_resolve
+from registry_audit.audit.reading import read_all
+from registry_audit.audit.registered_model_meta import META_FILE, is_mlflows_text, is_written_by_mlflow
+from registry_audit.audit.session import Session
+from registry_audit.audit.time_limits import in_time
+from registry_audit.errors import AuditError, CouldNotVerify, NotFound
+from registry_audit.ledger.assess import baseline_differences
+from registry_audit.ledger.first_contact import versions_to_recognise
+from registry_audit.ledger.store import Ledger
+from registry_audit.model.listing import Listing
+from registry_audit.model.manifest import Manifest, manifest_of
+from registry_audit.net.retry import retried
+from registry_audit.printable import printable
+from registry_audit.pulling.accepted import Accepted, accepted_for
+from registry_audit.pulling.place import Place, place_for
+from registry_audit.refs import Selector, parse_selector
+from registry_audit.registry.resolve import ResolvedVersion
+from registry_audit.registry.translate import reason_of
+from registry_audit.registry.version import RegisteredVersion
+from registry_audit.registry.versions import find_version
+from registry_audit.verdict import ExitStatus
+
+_CERTAIN = ("RA003", "RA013")  # something else than what was accepted: gone, or an entry that nobody could accept
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """A registry model whose files were compared with its accepted baseline, byte for byte."""
+
+    name: str
+    version: str
+    path: Path  # of the directory that holds it
+    file_count: int
+    byte_count: int
+    manifest: str  # digest of the accepted manifest
+    accepted_at: str  # UTC
+    accepted_by: str
+    reason: str  # why they accepted it
+    expected: tuple[Difference, ...] = ()  # from the baseline, where a named rule explains it
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+class NotAsAccepted(AuditError):
+    """The registry model is not what was accepted. Nothing was left in the output."""
+
+    exit_status = ExitStatus.FINDINGS
+
+    def __init__(self, message: str, differences: tuple[Difference, ...] = ()) -> None:
+        """
+        Args:
+            differences: left is what was accepted, right what the registry serves; sorted by path. Digests are
+                missing where the listing alone shows the difference.
+        """
+        super().__init__(message)
+        self.differences = differences
+
+    def __reduce__(self) -> tuple[type, tuple[str, tuple[Difference, ...]]]:
+        return type(self), (self.message, self.differences)
+
+
+def pull_version(
+    session: Session,
+    ledger: Ledger,
+    registry_name: str | None,
+    model: str,
+    version_or_stage: str,
+    output: Path,
+    on_begin: Callable[[int], None] = lambda byte_count: None,
+) -> Pulled:
+    """Download the registry model of a version; it is put into `output` only if it is what was accepted.
+
+    Every byte is read. Nothing is loaded, and nothing is written to the registry, its storage or the ledger.
+
+    Args:
+        registry_name: as given with `--registry-name`.
+        output: a directory that is empty, or not there yet.
+        on_begin: told how many bytes will come in, before the first of them.
+
+    Raises:
+        NotAsAccepted: it differs from its baseline, or is gone.
+        CouldNotVerify: it has no baseline, could not be read, or what was asked for changed meanwhile.
+        UsageError: there is no such version, or the output cannot be made or is not empty.
+        LedgerError: the ledger is unusable.
+    """
+    selector = parse_selector(version_or_stage)
+    pull = _Pull(session, ledger, registry_name, model, selector, on_begin)
+    with place_for(output) as place:
+        return in_time(session, partial(pull.into, place), deadline=session.deadline())
+
+
+@dataclass(frozen=True, slots=True)
+class _Pull:
+    session: Session
+    ledger: Ledger
+    registry_name: str | None
+    model: str
+    selector: Selector
+    on_begin: Callable[[int], None]
+
+    def into(self, place: Place) -> Pulled:
+        version = self._find()
+        accepted = self._accepted(version)
+        resolved = retried(partial(must_resolve, self.session, version))
+        copy = self._read(resolved, accepted, place)
+        differences = _differences(accepted.manifest, copy, version)
+        _must_hold(resolved, copy, accepted, differences)
+        self._must_still_be(version, accepted)
+        entries = copy.reading.entries if copy.reading else ()
+        place.publish(entries)
+        return Pulled(
+            name=version.name,
+            version=version.version,
+            path=place.output,
+            file_count=len(entries),
+            byte_count=sum(entry.size for entry in entries),
+            manifest=accepted.manifest.digest(),
+            accepted_at=accepted.baseline.at,
+            accepted_by=accepted.baseline.by,
+            reason=accepted.baseline.reason,
+            expected=differences,
+        )
+
+    def _find(self) -> RegisteredVersion:
+        return retried(partial(find_version, self.session.connection, self.model, self.selector))
+
+    def _accepted(self, version: RegisteredVersion) -> Accepted:
+        everything = versions_to_recognise(self.ledger, self.session, self.registry_name, (version,))
+        return accepted_for(self.ledger, self.session.connection.identity, self.registry_name, version, everything)
+
+    def _read(self, resolved: ResolvedVersion, accepted: Accepted, place: Place) -> ModelCopy:
+        """The registry model, its files written to the place; nothing is read where its listing tells enough."""
+        listed = list_copy(self.session, Role.REG_MODEL, resolved.reg_model, place.files)
+        if isinstance(listed, CopyFailure):
+            raise _refused(resolved, listed, accepted)
+        listing = listed.copy.listing
+        differences = tuple(_listed_differences(accepted.manifest, listing))
+        if differences or listing.unsafe:
+            raise _refused(resolved, listed.copy, accepted, differences)
+        sizes = {entry.path: entry.size for entry in accepted.manifest.entries}
+        # No more than was accepted is ever read, whatever a store leaves out of its listing.
+        files = tuple(replace(file, size=sizes.get(file.path, file.size)) for file in listing.files)
+        self.on_begin(sum(file.size or 0 for file in files))
+        try:
+            reading = read_all(
+                listed.store,
+                replace(listing, files=files),
+                accepted.manifest.algorithm,
+                pulse=self.session.pulse,
+                keep_in=place.files,
+            )
+        except AuditError:
+            raise
+        except Exception as error:
+            raise CouldNotVerify(reason_of(error)) from error
+        return replace(listed.copy, reading=reading)
+
+    def _must_still_be(self, version: RegisteredVersion, accepted: Accepted) -> None:
+        """Raises: CouldNotVerify: what was asked for is another version by now, or other bytes were accepted."""
+        label = printable(version.label)
+        try:
+            now = self._find()
+        except NotFound as error:
+            raise CouldNotVerify(f"{label} was deleted while it was read: {error.message}") from error
+        if now.label != version.label:
+            raise CouldNotVerify(
+                f"what was asked for was {label}, and is {printable(now.label)} since: pull again for that one"
+            )
+        if _lasting(now) != _lasting(version):
+            raise CouldNotVerify(f"{label} was changed in the registry while it was read: pull again")
+        if self._accepted(now).baseline != accepted.baseline:
+            raise CouldNotVerify(f"other bytes were accepted for {label} while it was read: pull again")
+
+
+def _lasting(version: RegisteredVersion) -> tuple[object, ...]:
+    """What does not change while a version is in use. Tags, aliases and descriptions may."""
+    return version.creation_time_ms, version.source, version.run_id, version.status
+
+
+def _listed_differences(accepted: Manifest, listing: Listing) -> Iterator[Difference]:
+    """What the listing alone shows: files that are missing, that nobody accepted, or that have another size."""
+    before = {entry.path: entry for entry in accepted.entries}
+    now = {file.path: file for file in listing.files}
+    for path in sorted(before.keys() | now.keys()):
+        old, new = before.get(path), now.get(path)
+        if listing.is_unknown(path) or path in listing.unsafe or (old and new and new.size in (None, old.size)):
+            continue
+        sizes = (old.size if old else None, new.size if new else None)
+        if explains_meta(path, [size for size, there in zip(sizes, (old, new), strict=True) if there]):
+            continue  # its content will say whether MLflow wrote it
+        kind = Kind.CONTENT if old and new else (Kind.ONLY_LEFT if old else Kind.ONLY_RIGHT)
+        yield Difference(path, kind, sizes, (old.digest if old else None, None))
+
+
+def _differences(accepted: Manifest, copy: ModelCopy, version: RegisteredVersion) -> tuple[Difference, ...]:
+    """Between what was accepted and what was read. A file that could not be read is a problem, and no difference."""
+    reading = copy.reading
+    if reading is None:
+        return ()
+
+    def is_mlflows(digest: str) -> bool:
+        by_content = is_written_by_mlflow(reading.meta, reading.mlmodel)
+        return by_content or is_mlflows_text(digest, version.name, version.version)
+
+    unread = {file.path for file in copy.listing.files} - {entry.path for entry in reading.entries}
+    found = baseline_differences(accepted, manifest_of(reading.entries), may_be_mlflows=is_mlflows)
+    return tuple(d for d in found if d.path not in unread and not copy.listing.is_unknown(d.path))
+
+
+def _must_hold(
+    resolved: ResolvedVersion, copy: ModelCopy, accepted: Accepted, differences: tuple[Difference, ...]
+) -> None:
+    """Every way to be told less than everything ends here."""
+    unexpected = tuple(difference for difference in differences if difference.expected_by is None)
+    if unexpected or copy.manifest is None or _blocking(resolved, copy, accepted):
+        raise _refused(resolved, copy, accepted, unexpected)
+    if resolved.version.status != "READY":
+        raise CouldNotVerify(f"{printable(resolved.version.label)} is not ready: {printable(resolved.version.status)}")
+    paths = {entry.path for entry in copy.manifest.entries} - {META_FILE}
+    if paths != {entry.path for entry in accepted.manifest.entries} - {META_FILE}:
+        raise CouldNotVerify(f"{printable(resolved.version.label)} was not read whole")
+
+
+def _blocking(resolved: ResolvedVersion, copy: Copy, accepted: Accepted) -> list[tuple[str, str]]:
+    """Rule and message of what keeps the copy from being vouched for, and was not accepted knowingly."""
+    # What cannot be said of the run is no doubt about the bytes that the registry serves.
+    problems = problems_of_copy(replace(resolved, problems=()), copy)
+    return [(p.rule, p.message) for p in problems if p.blocks and p.rule not in accepted.baseline.despite]
+
+
+def _refused(
+    resolved: ResolvedVersion, copy: Copy, accepted: Accepted, differences: tuple[Difference, ...] = ()
+) -> AuditError:
+    """Why nothing is left: a difference says so before what could not be read."""
+    label, blocking = printable(resolved.version.label), _blocking(resolved, copy, accepted)
+    certain = [message for rule, message in blocking if rule in _CERTAIN]
+    if differences or certain:
+        who = f"{printable(accepted.baseline.by)} accepted on {accepted.baseline.at[:10]}"
+        return NotAsAccepted(f"{label} is not what {who}: {certain[0] if certain else _how(differences)}", differences)
+    why = blocking[0][1] if blocking else "it was not read whole"
+    return CouldNotVerify(f"{label} could not be verified: {why}")
+
+
+def _how(differences: tuple[Difference, ...]) -> str:
+    words = {Kind.ONLY_LEFT: "is missing", Kind.ONLY_RIGHT: "was added"}
+    first = "; ".join(f"'{printable(d.path)}' {words.get(d.kind, 'differs')}" for d in differences[:3])
+    return first + (f"; and {len(differences) - 3} more" if len(differences) > 3 else "")

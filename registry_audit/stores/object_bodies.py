@@ -1,0 +1,247 @@
+"""The content of objects through obstore, guarded: one call is one request, and the answer is the object asked for.
+
+By itself obstore asks again where nobody sees it, waits three minutes for a server that hangs, believes a server that
+ignores a condition, and panics at a wrong endpoint.
+
+It also follows redirects, to ten hosts one after the other, and cannot be told not to: a session token in a header and
+a signature in the Referer reach the first stranger, and the Authorization header the second (reqwest 0.13). So it gets
+credentials only where it can reach no other host (`may_hold_credentials`). Elsewhere the bodies come by
+`registry_audit.stores.signed_bodies`.
+"""
+
+import os
+import re
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from requests.utils import get_environ_proxies, select_proxy
+
+from registry_audit.errors import AuditError, BodyEndedEarly, CouldNotVerify, NotFound, Refused, UsageError
+from registry_audit.net.throttle import REFUSALS
+from registry_audit.printable import printable
+from registry_audit.redact import redact
+
+RETRIES: Mapping[str, Any] = {"max_retries": 0}
+_CLIENT_OPTIONS: Mapping[str, Any] = {
+    "connect_timeout": "10s",
+    "read_timeout": "60s",  # between two arrivals
+    "timeout": "7days",  # of a whole request, its body included
+}
+
+# Where nobody can listen. A proxy for all hosts but one ends every redirect to another one.
+_NO_PROXY_AT_ALL = "http://127.0.0.1:0"
+# Hosts of the clouds' own. Whoever sends a request from one to another port or a name below it is still the cloud.
+_CLOUD_HOST = re.compile(
+    r"(.+\.)?s3([.-][a-z0-9-]+)*\.amazonaws\.com(\.cn)?|storage\.googleapis\.com"
+    r"|[a-z0-9-]+(\.[a-z0-9-]+)?\.blob\.core\.(windows\.net|chinacloudapi\.cn|usgovcloudapi\.net)"
+)
+
+# Of a chunk, and of an object that is one: a slow body shows only by chunks that do not come.
+CHUNK_BYTES = 256 << 10
+
+_NOT_CARRIED = re.compile(r"[\x00-\x1f\x7f]")
+_STATUS = re.compile(r"\b(?:status code|status): (\d{3})\b")
+_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
+# What a request may die of that the next one may not, in the words of obstore's errors.
+_PASSING = re.compile(r"kind: (Timeout|Connect|Interrupted|Request|Decode|Unknown)\b")
+_TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
+
+
+def client_options(
+    endpoint: str,
+    *,
+    verify: bool = True,
+    ca_bundle: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    fenced: bool = False,
+) -> dict[str, Any]:
+    """Of every store that is given to `Bodies`.
+
+    Args:
+        endpoint: its URL.
+        verify: whether its certificate is checked.
+        ca_bundle: a file of certificates to trust beside the system's.
+        fenced: whether no other host may be reached, whatever redirects there.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    options: dict[str, Any] = {**_CLIENT_OPTIONS, "allow_http": endpoint.startswith("http://")}
+    if not verify:
+        options["allow_invalid_certificates"] = True
+    if ca_bundle:
+        try:
+            with open(ca_bundle, encoding="utf-8") as file:  # noqa: PTH123 - the name may be anything
+                options["root_certificate"] = file.read()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"the certificates in {printable(ca_bundle)} cannot be read: {error}") from error
+    if fenced:
+        options |= {"proxy_url": _NO_PROXY_AT_ALL, "proxy_excludes": urlsplit(endpoint).hostname}
+    if headers:
+        options["default_headers"] = dict(headers)
+    return options
+
+
+def may_hold_credentials(endpoint: str) -> bool:
+    """Whether obstore may read there with credentials in the Authorization header: with `fenced` options they stay.
+
+    That is a cloud's own host, over TLS, without a proxy in between.
+    """
+    parts = urlsplit(endpoint)
+    is_cloud = parts.scheme == "https" and _CLOUD_HOST.fullmatch(parts.hostname or "") is not None
+    return is_cloud and not select_proxy(endpoint, get_environ_proxies(endpoint))
+
+
+def must_be_endpoint(url: str | None, said_by: str) -> None:
+    """Raises: UsageError: it is no URL of a server. obstore would end the thread for it, boto3 ask somewhere else."""
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or re.search(r"\s", url):
+        shown = printable(redact(url))
+        raise UsageError(
+            f"{said_by} is '{shown}': it must be a URL that begins with http:// or https://, or not be set"
+        )
+
+
+def carries(key: str) -> bool:
+    """Whether obstore asks for exactly this key."""
+    return not _NOT_CARRIED.search(key) and not any(part in ("", ".", "..") for part in key.split("/"))
+
+
+class Bodies:
+    """Reads the objects of one bucket; safe to share between threads."""
+
+    def __init__(self, store: Any, *, by_generation: bool = False) -> None:
+        """
+        Args:
+            store: obstore's, made with `RETRIES` and `client_options`.
+            by_generation: whether an object is told by its generation instead of its ETag.
+        """
+        self._store, self._by_generation = store, by_generation
+
+    def chunks(self, key: str, etag: str, size: int) -> Generator[Any, None, None]:
+        """The content, in buffers of some hundred kibibytes.
+
+        Args:
+            key: one that obstore `carries`.
+            etag: or generation, that the object must have; "" where the store gives none.
+            size: bytes that it must have.
+
+        Raises:
+            ObjectChanged: it is another one by now.
+            BodyEndedEarly: the request failed, or the answer broke off; it may come with another try.
+            AuditError: it cannot be had.
+        """
+        import obstore
+
+        _must_not_be_forked()
+        tag, doing = etag.strip('"'), f"read '{printable(key)}'"
+        with translated_bodies(doing):
+            condition: Any = {"version": tag} if self._by_generation else {"if_match": f'"{tag}"'}
+            try:
+                result = obstore.get(self._store, key, options=condition if tag else {})
+            except FileNotFoundError:
+                if self._by_generation:
+                    raise ObjectChanged() from None
+                raise
+            meta = result.meta
+            # Whatever the server makes of the condition it was sent.
+            given = meta["version"] if self._by_generation else meta["e_tag"]
+            if tag and (given or "").strip('"') != tag:
+                raise ObjectChanged()
+            if meta["size"] != size:
+                raise ObjectChanged()
+            got = 0
+            for chunk in (result.bytes(),) if size <= CHUNK_BYTES else result.stream(min_chunk_size=CHUNK_BYTES):
+                got += len(chunk)
+                yield chunk
+            if got != size:
+                raise BodyEndedEarly(f"could not {doing}: {got} bytes of {size} came")
+
+
+class ObjectChanged(CouldNotVerify):
+    """The object is no longer the one that was listed."""
+
+    def __init__(self) -> None:
+        super().__init__("the object changed")
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return type(self), ()
+
+
+@contextmanager
+def translated_bodies(doing: str) -> Iterator[None]:
+    """This library's errors for obstore's; `doing` completes "could not ..."."""
+    try:
+        yield
+    except (AuditError, GeneratorExit):
+        raise
+    except BaseException as error:
+        # A panic of Rust code is no Exception, and does not pickle.
+        if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
+            raise
+        raise _explained(error, doing) from None
+
+
+def _explained(error: BaseException, doing: str) -> AuditError:
+    from obstore import exceptions
+
+    text = str(error)
+    first = printable(redact((text.strip() or type(error).__name__).splitlines()[0]))[:400]
+    status = int(found[1]) if (found := _STATUS.search(text)) else None
+    if isinstance(error, exceptions.PreconditionError):
+        return ObjectChanged()
+    if isinstance(error, FileNotFoundError):
+        status = 404
+    if isinstance(error, exceptions.UnauthenticatedError):
+        status = 401
+    if isinstance(error, exceptions.PermissionDeniedError):
+        status = 403
+    if status is not None:
+        return error_of_status(status, doing, code=f" ({found[1]})" if (found := _CODE.search(text)) else "")
+    if kind := _PASSING.search(text):
+        return BodyEndedEarly(f"could not {doing}: the connection failed or broke off ({kind[1]})")
+    return CouldNotVerify(f"could not {doing}: {first}")
+
+
+def error_of_status(status: int, doing: str, *, retry_after: float | None = None, code: str = "") -> AuditError:
+    """What a status that is not 200 says.
+
+    Args:
+        doing: completes "could not ...".
+        retry_after: seconds, where the answer names them.
+        code: the store's own word for it, in brackets.
+    """
+    match status:
+        case 401:
+            return UsageError(f"could not {doing}: the store refuses the credentials (401)")
+        case 403:
+            return CouldNotVerify(f"could not {doing}: permission denied (403)")
+        case 404:
+            return NotFound(f"could not {doing}: not found (404)")
+        case 412:
+            return ObjectChanged()
+        case _ if status in REFUSALS:
+            return Refused(f"could not {doing}: the store answered {status}", retry_after)
+        case _ if status in _TRANSIENT_STATUS:
+            return BodyEndedEarly(f"could not {doing}: the store answered {status}")
+        case _:
+            return CouldNotVerify(f"could not {doing}: the store answered {status}{code}")
+
+
+_first_used_by: list[int] = []
+
+
+def _must_not_be_forked() -> None:
+    """Raises: CouldNotVerify: obstore was used before this process was forked; it would hang for ever."""
+    if not _first_used_by:
+        _first_used_by.append(os.getpid())
+    if _first_used_by[0] != os.getpid():
+        raise CouldNotVerify("this process was forked from one that read objects: start it with spawn or forkserver")

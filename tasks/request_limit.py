@@ -1,0 +1,65 @@
+"""One bound on the requests to servers over all audits and all workers: a global concurrency limit of Prefect."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectNotFound
+
+from registry_audit.audit.options import AuditOptions
+from tasks.background import tried_once
+
+REQUESTS_LIMIT = (
+    "registry-audit-requests"  # made by whoever wants it: prefect gcl create registry-audit-requests --limit 32
+)
+
+_LEASE_SECONDS = 120.0
+_PART = 3  # of what is free, one audit takes 1/3: others that start, even at the same moment, find some too
+
+
+@contextmanager
+def share_of_requests(options: AuditOptions, *, of: int = 1) -> Iterator[AuditOptions]:
+    """The options with this process's share of the limit, which it holds meanwhile; as they are where there is none.
+
+    An audit takes a part of what is free, so that one of an hour leaves something for one of a second. Waits only where
+    nothing is free. A limit counts whole shares, not single requests: asking Prefect for each request would cost more
+    than the request.
+
+    Args:
+        of: among how many processes of one audit its share is shared out.
+    """
+    free = _free()
+    if free is None:
+        yield options
+        return
+    share = max(1, free // (_PART * of))
+    if options.max_requests is not None:
+        share = min(share, options.max_requests)
+    held = ExitStack()
+    held.enter_context(
+        concurrency(REQUESTS_LIMIT, occupy=share, lease_duration=_LEASE_SECONDS, raise_on_lease_renewal_failure=False)
+    )
+    try:
+        yield options.model_copy(update={"max_requests": share})
+    finally:
+        with suppress(httpx.HTTPError), tried_once():  # else it is free once the lease has run out
+            held.close()
+
+
+def split_requests(options: AuditOptions, processes: int) -> AuditOptions:
+    """The options for each of several processes that share what this one holds; at least one request each."""
+    if options.max_requests is None:
+        return options
+    return options.model_copy(update={"max_requests": max(1, options.max_requests // processes)})
+
+
+def _free() -> int | None:
+    """Slots of the limit; None where there is no limit, or it is switched off."""
+    with get_client(sync_client=True) as client:
+        try:
+            limit = client.read_global_concurrency_limit_by_name(REQUESTS_LIMIT)
+        except ObjectNotFound:
+            return None
+    return max(0, limit.limit - limit.active_slots) if limit.active and limit.limit > 0 else None

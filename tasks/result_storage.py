@@ -1,0 +1,325 @@
+"""What an audit that was interrupted has done, kept in Prefect's own result storage for the run that goes on with it.
+
+A step over a batch is kept under `registry-audit/AUDIT-ID/STEP-DIGEST`, for a day at most. The digest covers whatever
+could change the result: the batch, the options, the code, and which life of the audit this is: one that ended is read
+anew. What cannot be relied on is not kept at all.
+
+Prefect trusts whatever lies in its storage, down to which code reads it. So the records are signed, and what does not
+hold is to Prefect as if it were not there.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+from prefect import Task, get_run_logger
+from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.client.orchestration import get_client
+from prefect.context import TaskRunContext
+from prefect.exceptions import MissingContextError, ObjectNotFound
+from prefect.filesystems import WritableFileSystem
+from prefect.serializers import Serializer
+from prefect.transactions import get_transaction
+from pydantic import Field, PrivateAttr, SecretStr
+
+from registry_audit.audit.copies import Copy, ModelCopy
+from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.pipeline import Resolved
+from registry_audit.audit.rows import Codec
+from registry_audit.audit.seal import KEPT_FOR, Seal, code_digest, own_seal
+from registry_audit.audit.workdir import cache_directory
+from registry_audit.errors import UsageError
+from registry_audit.ledger.record import registry_of
+from registry_audit.registry.listed import encode_version
+from registry_audit.registry.resolve import ResolvedVersion
+from registry_audit.registry.translate import reason_of
+from registry_audit.verdict import STATE_NAMES, ExitStatus, Verdict
+from tasks.audit_session import Job
+
+ROOT = "registry-audit"
+BLOCK = "registry-audit"  # name of the block document
+_KEY_CHARACTERS = 32
+_DIGEST_CHARACTERS = 40
+_ENDED = (STATE_NAMES[ExitStatus.CLEAN], STATE_NAMES[ExitStatus.FINDINGS])
+
+_telling = threading.Lock()
+_Settled = TypeVar("_Settled", bound=Sequence[Resolved | Copy | None])
+_KINDS: dict[str, Codec[Any]] = {
+    "resolved": Codec(tuple[ResolvedVersion, ...]),
+    "copies": Codec(tuple[ModelCopy | None, ...]),
+    "rows": Codec(tuple[VersionAudit, ...]),
+}
+
+
+class ResultSerializer(Serializer):
+    """The values of a few types as JSON; reading it runs no code. An exception is its text."""
+
+    type: str = Field(default="registry-audit", frozen=True)
+    kind: str
+
+    def dumps(self, obj: Any) -> bytes:
+        if isinstance(obj, BaseException):
+            return json.dumps({"error": reason_of(obj) if isinstance(obj, Exception) else repr(obj)}).encode()
+        return _KINDS[self.kind].encode(obj).encode("ascii")
+
+    def loads(self, blob: bytes) -> Any:
+        return _KINDS[self.kind].decode(blob.decode("ascii"))
+
+
+class SignedResults(WritableFileSystem):
+    """Keeps what an interrupted audit has done, signed, until it goes on: at most for a day."""
+
+    _block_type_name = "Registry Audit Results"
+    _block_type_slug = "registry-audit-results"
+
+    basepath: str | None = Field(
+        default=None,
+        title="Place",
+        description="Where all workers keep results: a directory, or what fsspec opens, e.g. s3://bucket/audits. "
+        "Without it each worker has a directory of its own.",
+    )
+    key: SecretStr | None = Field(
+        default=None,
+        description="What the results of several workers are signed with, at least 32 characters. Without a place "
+        "each worker makes one of its own.",
+    )
+    _is_broken: bool = PrivateAttr(default=False)
+
+    def seal(self) -> Seal:
+        """Raises: UsageError: there is no key, or it is short."""
+        if self.basepath is None and self.key is None:
+            if (own := own_seal()) is None:
+                raise UsageError("REGISTRY_AUDIT_HOME cannot be written, where the key of the results belongs")
+            return own
+        key = self.key.get_secret_value() if self.key else ""
+        if len(key) < _KEY_CHARACTERS:
+            raise UsageError(f"results that workers share need a key of at least {_KEY_CHARACTERS} characters")
+        return Seal(key.encode())
+
+    def read_path(self, path: str, _sync: bool = True) -> bytes:  # type: ignore[override]  # Prefect's own are both
+        """
+        Raises:
+            ValueError: it is not what was written there.
+            OSError: there is nothing, or it cannot be read.
+        """
+        system, root = self._opened()
+        signature, _, content = bytes(system.cat_file(f"{root}/{_checked(path)}")).partition(b"\n")
+        if not self.seal().holds(signature.decode("latin-1"), path, content):
+            raise ValueError(f"{path} was not written by an audit of this key")
+        return content
+
+    async def aread_path(self, path: str) -> bytes:
+        return self.read_path(path)
+
+    def write_path(self, path: str, content: bytes, _sync: bool = True) -> None:  # type: ignore[override]
+        """Whole or not at all. A place that cannot be written is told once, and costs a resumed audit its time."""
+        # Prefect also writes what a task raised, under a key of no audit, and never reads or removes it.
+        if self._is_broken or not path.startswith(f"{ROOT}/"):
+            return
+        try:
+            system, root = self._opened()
+            signed = self.seal().sign(path, content).encode() + b"\n" + content
+            target = f"{root}/{_checked(path)}"
+            if isinstance(system, LocalFileSystem):
+                _write_locally(Path(target), signed)
+            else:
+                system.pipe_file(target, signed)
+        except Exception as error:  # noqa: BLE001 - any library may be behind the place
+            with _telling:
+                is_told, self._is_broken = self._is_broken, True
+            if not is_told:
+                why = (isinstance(error, OSError) and error.strerror) or reason_of(error)
+                with contextlib.suppress(MissingContextError):  # outside of a run there is no log
+                    get_run_logger().warning(
+                        "results cannot be kept in %s (%s): if this audit is interrupted, it begins again",
+                        self.basepath or "this worker's directory",
+                        why,
+                    )
+
+    async def awrite_path(self, path: str, content: bytes) -> None:
+        self.write_path(path, content)
+
+    def forget(self, audit_id: str) -> None:
+        """Remove what an audit that ended has kept. What cannot be removed is of a life that is over."""
+        with contextlib.suppress(Exception):
+            system, root = self._opened()
+            system.rm(f"{root}/{ROOT}/{audit_id}", recursive=True)
+
+    def sweep(self) -> None:
+        """Remove what nobody takes up any more: what is older than a day. Never fails."""
+        oldest = datetime.now(UTC) - KEPT_FOR - timedelta(minutes=5)
+        with contextlib.suppress(Exception):  # a place without times, or that cannot be written
+            system, root = self._opened()
+            for file in system.find(f"{root}/{ROOT}"):
+                if system.modified(file) < oldest:
+                    system.rm_file(file)
+                    with contextlib.suppress(OSError):  # a directory that is not empty
+                        system.rmdir(file.rpartition("/")[0])
+
+    def _opened(self) -> tuple[Any, str]:
+        """The file system, and the path there."""
+        place = self.basepath or str(cache_directory() / "results")
+        system, root = fsspec.core.url_to_fs(place, use_listings_cache=False)
+        return system, root.rstrip("/")
+
+
+def _checked(path: str) -> str:
+    if not path.startswith(f"{ROOT}/") or any(part in ("", ".", "..") for part in path.split("/")):
+        raise FileNotFoundError(path)
+    return path
+
+
+def _write_locally(target: Path, content: bytes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = target.with_name(f".{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(content)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def opened_results() -> SignedResults | None:
+    """The block of that name, made where there is none; None, with a warning, where results cannot be kept."""
+    load: Any = SignedResults.load
+    try:
+        try:
+            results: Any = load(BLOCK, _sync=True)
+        except ValueError:  # Prefect's word for: there is no such block
+            results = SignedResults()
+            results.save(BLOCK, overwrite=True, _sync=True)
+        results.seal()
+        results.sweep()
+    except Exception as error:  # noqa: BLE001 - an audit needs no kept results
+        get_run_logger().warning(
+            "results are not kept (%s): if this audit is interrupted, it begins again", reason_of(error)
+        )
+        return None
+    return results  # type: ignore[no-any-return]
+
+
+def life_of(audit_id: str, run_id: str) -> str:
+    """Tells one life of an audit from the next: it is another one after it ended, as its flow runs say.
+
+    Where Prefect does not say, a life of its own: nothing is taken up.
+    """
+    try:
+        with get_client(sync_client=True) as client:
+            lives = [_times_ended(client, one) for one in dict.fromkeys((audit_id, run_id))]
+    except Exception:  # noqa: BLE001 - see above
+        return secrets.token_hex(8)
+    own = f"-{run_id}-{lives[1]}" if len(lives) > 1 and lives[1] else ""
+    return f"{lives[0]}{own}"
+
+
+def _times_ended(client: Any, run_id: str) -> int:
+    try:
+        states = client.read_flow_run_states(UUID(run_id))
+    except (ValueError, ObjectNotFound):  # an audit that a command has begun is no flow run
+        return 0
+    return sum(state.name in _ENDED for state in states)
+
+
+def kept(task: Task[..., Any], results: SignedResults, kind: str) -> Task[..., Any]:
+    """The task with its results kept for the run that goes on with an interrupted audit.
+
+    Args:
+        kind: of the result, one of `_KINDS`.
+    """
+
+    def key(_: TaskRunContext, parameters: dict[str, Any]) -> str | None:
+        return _key_of(task.name, results.seal(), parameters)
+
+    return task.with_options(
+        cache_policy=CacheKeyFnPolicy(cache_key_fn=key),
+        cache_expiration=KEPT_FOR,
+        cache_result_in_memory=False,
+        persist_result=True,
+        result_serializer=ResultSerializer(kind=kind),
+        result_storage=results,
+    )
+
+
+def if_settled(results: _Settled) -> _Settled:
+    """For what a step gives: nothing of the batch is kept where something of it may be otherwise the next time."""
+    transaction = get_transaction()
+    if transaction is not None and not all(map(_is_settled, results)):
+        transaction.write_on_commit = False
+    return results
+
+
+def _is_settled(result: Resolved | Copy | None) -> bool:
+    """Whether it was looked at whole, and nothing broke off."""
+    match result:
+        case None:
+            return True
+        case VersionAudit():
+            return result.verdict is not Verdict.UNVERIFIABLE and not result.broke_off
+        case ResolvedVersion():
+            unknown = result.run_model.unknown or result.reg_model.unknown
+            return not unknown and not any(problem.blocks for problem in result.problems)
+        case ModelCopy():
+            reading = result.reading
+            return reading is not None and not reading.broke_off and not any(p.blocks for p in result.problems)
+        case _:
+            return False
+
+
+def _key_of(step: str, seal: Seal, parameters: dict[str, Any]) -> str | None:
+    """Under which key a result is kept; None where it is not."""
+    job: Job = parameters["job"]
+    material = _material(parameters)
+    if job.life is None or material is None:
+        return None
+    digest = seal.sign("key", json.dumps([step, work_key(job), *material]).encode())
+    return f"{ROOT}/{job.audit_id}/{step}-{digest[:_DIGEST_CHARACTERS]}"
+
+
+def work_key(job: Job) -> str:
+    """Another one wherever a batch of the audit would give other rows; hex sha256."""
+    what = [code_digest("registry_audit", "tasks"), _asked(job), job.life]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()
+
+
+def _material(parameters: dict[str, Any]) -> list[str] | None:
+    """What the step works on; None where that is not settled itself."""
+    if "batch" in parameters:
+        return [encode_version(version) for version in parameters["batch"]]
+    resolved = parameters["resolved"]
+    copies = [*parameters.get("run_models", ()), *parameters.get("reg_models", ())]
+    if not all(isinstance(item, ResolvedVersion) and _is_settled(item) for item in resolved):
+        return None
+    if not all(copy is None or isinstance(copy, ModelCopy) for copy in copies):
+        return None
+    return [_KINDS["resolved"].encode(resolved), *(_stamp(copy) for copy in copies)]
+
+
+def _stamp(copy: ModelCopy | None) -> str:
+    """Another one for each reading."""
+    if copy is None:
+        return ""
+    return f"{copy.identity.key} {copy.listing.fingerprint()} {copy.reading.read_at if copy.reading else ''}"
+
+
+@lru_cache(maxsize=8)
+def _asked(job: Job) -> str:
+    """What was asked for, of which registry, in so far as it changes what an audit says."""
+    options = job.options
+    key_file = options.signing_key or options.signing_certificate_chain
+    signing = hashlib.sha256(Path(key_file).read_bytes()).hexdigest() if key_file else ""
+    registry = registry_of(options.registry_uri or options.tracking_uri)
+    workspace = os.environ.get("MLFLOW_WORKSPACE", "")
+    return json.dumps([options.reported(), registry, options.tracking_uri, workspace, signing])

@@ -1,0 +1,23 @@
+"""`registry-audit rule`."""
+
+import pytest
+from click.testing import CliRunner
+
+from registry_audit.cli.rule_command import command, rule_page
+from registry_audit.errors import UsageError
+from registry_audit.rules import RULES
+
+
+def test_without_a_rule_all_are_listed() -> None:
+    shown = CliRunner().invoke(command, []).output
+    assert [line.split()[0] for line in shown.splitlines() if line.startswith("RA")] == [rule.id for rule in RULES]
+
+
+def test_a_rule_is_explained_in_any_case() -> None:
+    assert CliRunner().invoke(command, ["ra002"]).output == rule_page("RA002")
+
+
+@pytest.mark.parametrize("unknown", ["RA999", "../rules", "", "RA002/../RA001"])
+def test_an_unknown_rule_is_refused_with_those_there_are(unknown: str) -> None:
+    with pytest.raises(UsageError, match=r"there is no rule .*RA001, RA002"):
+        rule_page(unknown)

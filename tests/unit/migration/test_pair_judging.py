@@ -1,0 +1,192 @@
+"""Every way to a verdict on a pair. What cannot be compared is never the same."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.two_registries import compare_two, compared, down, facts, model, side
+
+from registry_audit.migration.facts import VersionFacts
+
+PASSING = {"match", "equivalent"}
+
+
+def _side_of(kind: str, version: int, place: str) -> VersionFacts:
+    """A version in one of the states that an audit can find it in."""
+    match kind:
+        case "whole":
+            return facts(version=version, files=model(f"weights {version}"), storage=place)
+        case "migrated":
+            return facts(version=version, files=model(f"weights {version}", run_id="new"), storage=place)
+        case "other":
+            return facts(version=version, files=model(f"other {version}"), storage=place)
+        case "unread":
+            return facts(version=version, unread="permission denied", storage=place)
+        case "gone":
+            return facts(version=version, gone=True, storage=place)
+        case "down":
+            return facts(version=version, files=down(model(f"weights {version}")), storage=place)
+        case "pending":
+            return facts(
+                version=version, files=model(f"weights {version}"), storage=place, status="PENDING_REGISTRATION"
+            )
+        case "unlisted":
+            return facts(version=version, unread="MLflow does not list it", storage=place, status="UNKNOWN")
+    raise AssertionError(kind)
+
+
+KINDS = ("whole", "migrated", "other", "unread", "gone", "down", "pending", "unlisted")
+
+
+@settings(max_examples=300)
+@given(
+    ones=st.lists(st.sampled_from(KINDS), min_size=1, max_size=4),
+    others=st.lists(st.sampled_from((*KINDS, "absent")), min_size=0, max_size=4),
+    shared=st.booleans(),
+)
+def test_a_pass_needs_both_sides_whole_and_a_storage_of_its_own(
+    ones: list[str], others: list[str], shared: bool
+) -> None:
+    source = [_side_of(kind, at, f"source/{at}") for at, kind in enumerate(ones, 1)]
+    place = "source" if shared else "target"
+    target = [_side_of(kind, at, f"{place}/{at}") for at, kind in enumerate(others, 1) if kind != "absent"]
+
+    found = compared(source, target)
+
+    sides = {one.version.version: one for one in target}
+    for label, row in found.rows.items():
+        if row.source is None:
+            assert row.verdict == "only_in_target"
+            continue
+        mine = source[int(row.source.version) - 1]
+        if row.verdict in PASSING:
+            assert row.target is not None
+            assert mine.content is not None
+            assert mine.content == sides[row.target.version].content
+            assert not shared
+            assert row.findings == () or all(one.rule in ("RA022", "RA023") for one in row.findings)
+        if ones[int(row.source.version) - 1] in ("unread", "unlisted", "gone"):
+            assert row.verdict not in PASSING, label
+    passed = all(row.verdict in PASSING | {"only_in_target"} for row in found.rows.values())
+    if found.exit_status == 0:
+        assert passed or {row.verdict for row in found.rows.values()} <= PASSING | {"only_in_target", "skipped"}
+        assert PASSING & {row.verdict for row in found.rows.values()}
+    if not passed and any(row.verdict in ("mismatch", "missing") for row in found.rows.values()):
+        assert found.exit_status == 1
+    if found.document.summary.complete:
+        assert PASSING & {row.verdict for row in found.rows.values()}
+        assert not {"mismatch", "missing", "unverifiable", "same_storage"} & {
+            row.verdict for row in found.rows.values()
+        }
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "verdict", "exit_status"),
+    [
+        ("whole", "whole", "match", 0),
+        ("whole", "migrated", "equivalent", 0),
+        ("whole", "other", "mismatch", 1),
+        ("whole", "unread", "unverifiable", 3),
+        ("whole", "gone", "mismatch", 1),
+        ("whole", "down", "mismatch", 1),
+        ("unread", "whole", "unverifiable", 3),
+        ("unread", "unread", "unverifiable", 3),
+        ("gone", "gone", "unverifiable", 1),  # RA003 is a finding on either side
+        ("gone", "whole", "unverifiable", 1),
+        ("pending", "whole", "skipped", 1),  # another status
+        ("pending", "pending", "skipped", 3),  # nothing was compared
+        ("whole", "pending", "unverifiable", 1),
+        ("unlisted", "whole", "unverifiable", 3),
+        ("down", "down", "unverifiable", 1),
+    ],
+)
+def test_the_verdict_on_two_of_one_number(source: str, target: str, verdict: str, exit_status: int) -> None:
+    found = compared([_side_of(source, 1, "a")], [_side_of(target, 1, "b")])
+    assert (found.verdicts, found.exit_status) == ({"Wine/1": verdict}, exit_status)
+    assert found.document.summary.complete is (exit_status == 0)
+    assert found.document.summary.sentence.startswith(f"{int(verdict == 'match')} of 1 version")
+
+
+def test_nothing_compared_is_never_clean() -> None:
+    assert compared([], []).exit_status == 3
+    assert compared([], [facts(files=model())]).exit_status == 3
+    assert compared([_side_of("pending", 1, "a")], [_side_of("pending", 1, "b")]).document.summary.complete is False
+
+
+@pytest.mark.parametrize("which", ["source", "target"])
+def test_a_listing_that_is_not_whole_is_never_clean(which: str) -> None:
+    sides = {name: side([facts(files=model())], whole=name != which) for name in ("source", "target")}
+    found = compare_two(sides["source"], sides["target"])
+    assert (found.verdicts, found.exit_status) == ({"Wine/1": "match"}, 3)
+    assert found.document.summary.complete is False
+
+
+def test_one_storage_behind_both_is_not_moved() -> None:
+    found = compared([_side_of("whole", 1, "a")], [_side_of("whole", 1, "a")])
+    row = found.rows["Wine/1"]
+    assert (row.verdict, found.exit_status) == ("same_storage", 3)
+    assert str(row.reason).startswith("not moved: in the target it is still served from the source's storage")
+    in_place = compared([_side_of("whole", 1, "a")], [_side_of("whole", 1, "a")], in_place=True)
+    assert (in_place.verdicts, in_place.exit_status) == ({"Wine/1": "same_storage"}, 0)
+
+
+def test_the_storage_of_another_version_of_the_source_is_not_moved_either() -> None:
+    """Twins in the source: a target that was paired with the first may be served from the second's storage."""
+    source = [facts(version=1, files=model(), storage="a"), facts(version=2, files=model(), storage="b")]
+    target = [facts(version=1, files=model(), storage="b"), facts(version=2, files=model(), storage="c")]
+    assert compared(source, target).verdicts == {"Wine/1": "same_storage", "Wine/2": "match"}
+
+
+def test_one_of_two_columns_that_was_forgotten_is_not_moved() -> None:
+    from dataclasses import replace
+
+    one, other = _side_of("whole", 1, "a"), _side_of("whole", 1, "b")
+    partly = replace(other, storages=(*other.storages, *one.storages))
+    row = compared([one], [partly]).rows["Wine/1"]
+    assert row.verdict == "same_storage"
+    assert "one of its two locations is still served from the source's storage" in str(row.reason)
+
+
+@pytest.mark.parametrize(
+    ("places", "verdict", "said"),
+    [
+        (("1:1", "1:2", "1:3"), "same_storage", "the target's files are the source's files"),
+        (("1:1", "2:2", "2:3"), "same_storage", "1 of its files are the source's files"),
+        (("2:1", "2:2", "2:3"), "match", ""),
+        ((), "match", ""),
+    ],
+)
+def test_hard_links_are_no_copy(places: tuple[str, ...], verdict: str, said: str) -> None:
+    source = facts(files=model(), places=("1:1", "1:2", "1:3"))
+    row = compared([source], [facts(files=model(), places=places)]).rows["Wine/1"]
+    assert row.verdict == verdict
+    assert said in str(row.reason)
+
+
+def test_changed_bytes_are_said_before_a_storage_that_was_not_moved() -> None:
+    """A read that raced with a write: one storage, two contents."""
+    found = compared([_side_of("whole", 1, "a")], [_side_of("other", 1, "a")])
+    assert found.verdicts == {"Wine/1": "mismatch"}
+
+
+def test_an_alias_or_production_raises_the_severity() -> None:
+    lost = compared([facts(files=model(), stage="Production")], [])
+    assert [finding.severity.value for finding in lost.rows["Wine/1"].findings] == ["critical"]
+    plain = compared([facts(files=model())], [])
+    assert [finding.severity.value for finding in plain.rows["Wine/1"].findings] == ["high"]
+
+
+def test_prompts_are_counted_apart() -> None:
+    source, target = side([facts(files=model())], prompts=("p", "q")), side([facts(files=model())], prompts=("p",))
+    found = compare_two(source, target)
+    assert (found.document.coverage.source.prompts, found.document.coverage.target.prompts) == (2, 1)
+    assert found.exit_status == 0
+    unknown = compare_two(side([facts(files=model())], prompts=None), side([facts(files=model())]))
+    assert unknown.document.coverage.source.prompts is None
+
+
+def test_every_unexplained_file_is_counted_and_some_are_named() -> None:
+    many: dict[str, Any] = model() | {f"f{number}": b"1" for number in range(9)}
+    row = compared([facts(files=model())], [facts(files=many)]).rows["Wine/1"]
+    assert row.findings[0].message == "9 files differ from Wine/1 of the target: 'f0', 'f1', 'f2' and 6 more"
