@@ -92,7 +92,7 @@ def _read(role: str, store: Store) -> None:
     listing = store.listing(Limits())
     _say(f"{role}: files", len(listing.files))
     _say(f"{role}: files without a size", sum(file.size is None for file in listing.files))
-    _say(f"{role}: files without a time or ETag", sum(not file.marker for file in listing.files))
+    _say(f"{role}: files without a time or ETag", sum(not file.change_token for file in listing.files))
     _say(f"{role}: problems of the listing", [problem.rule for problem in listing.problems])
     smallest = min(listing.files, key=lambda file: file.size or 0, default=None)
     if smallest is not None:

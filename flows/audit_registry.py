@@ -16,7 +16,7 @@ from pydantic import Field, PositiveInt
 
 from flows import parameters
 from flows.batch_order import IN_FLIGHT, TASKS_PER_BATCH, Steps, whole
-from flows.executors import DASK_SCHEDULER, Engine
+from flows.executors import DASK_SCHEDULER, Executor
 from flows.final_state import ended, refused
 from flows.parameters import Name, NotBlank, Subset, Uri, matching
 from flows.registry_lock import must_be_alone_at, only_audit_of
@@ -32,7 +32,7 @@ from registry_audit.errors import AuditError, UsageError
 from registry_audit.ledger.record import registry_of
 from registry_audit.model.limits import Limits
 from registry_audit.registry.address import shown_address
-from registry_audit.report.interrupted import broken_off_report
+from registry_audit.report.interrupted import interrupted_report
 from registry_audit.report.view import result_words
 from registry_audit.report.write import write_report
 from registry_audit.verdict import ExitStatus, Severity
@@ -176,27 +176,27 @@ def audit_registry(
         )
         work = WorkDirectory(audit_id or parameters.this_run())
         scheduler = dask_scheduler or os.environ.get(DASK_SCHEDULER) or None
-        engine = Engine(batch_size, scheduler, fan_out)
+        executor = Executor(batch_size, scheduler, fan_out)
         # A filter chooses some versions, as the audit on registration does: that waits for no audit of hours.
         alone = only_audit_of(options.registry_uri or options.tracking_uri, work) if filter is None else nullcontext()
         with work.held(registry_of(options.registry_uri or options.tracking_uri)), ExitStack() as held:
             must_be_alone_at(work)
             held.enter_context(alone)
-            shared = held.enter_context(engine.share(options))
-            return _audit(shared, work, parameters.path(report_dir), engine, registry)
+            shared = held.enter_context(executor.share(options))
+            return _audit(shared, work, parameters.path(report_dir), executor, registry)
     except AuditError as error:
         return refused(error)
 
 
 def _audit(
-    options: AuditOptions, work: WorkDirectory, directory: Path | None, engine: Engine, registry: str | None
+    options: AuditOptions, work: WorkDirectory, directory: Path | None, executor: Executor, registry: str | None
 ) -> State[Any]:
     log, listeners, began_at = get_run_logger(), listeners_of(work.audit_id), now()
     if directory is not None:
         must_be_writable(directory, "report_dir")
     job = job_of(options, work.audit_id, life_of(work.audit_id, parameters.this_run()), registry)
     results = opened_results()
-    engine = replace(engine, steps=Steps.kept_in(results))
+    executor = replace(executor, steps=Steps.kept_in(results))
     scope, rows = nothing_listed(options), row_spool(work.path)
     try:
         scope = list_versions(job)
@@ -205,18 +205,18 @@ def _audit(
         server = shown_address(scope.tracking_uri)
         log.info("audit %s: %d of %d versions in %s", job.audit_id, len(scope.versions), scope.listed_count, server)
         progress = Progress(len(scope.versions), server)
-        broke_off, earlier = list[int](), list[str]()
-        for position, row in enumerate(engine.rows(job, scope.versions, progress.update)):
+        retryable, earlier = list[int](), list[str]()
+        for position, row in enumerate(executor.rows(job, scope.versions, progress.update)):
             rows.put(position, row)
             listeners.done(row)
             if row.read_at is not None and row.read_at < began_at:
                 earlier.append(row.read_at)
-            if row.broke_off:
-                broke_off.append(position)
-        if broke_off and open_session(job).wait_for_server(SERVER_AWAY_SECONDS):
-            log.info("%d versions broke off: once more", len(broke_off))
-            again = [scope.versions[position] for position in broke_off]
-            for position, row in zip(broke_off, engine.rows(job, again, lambda done: None), strict=True):
+            if row.retryable:
+                retryable.append(position)
+        if retryable and open_session(job).wait_for_server(SERVER_AWAY_SECONDS):
+            log.info("%d versions broke off: once more", len(retryable))
+            again = [scope.versions[position] for position in retryable]
+            for position, row in zip(retryable, executor.rows(job, again, lambda done: None), strict=True):
                 rows.put(position, row)
         document = report(job, whole(scope), whole(rows), directory)
     except UsageError:
@@ -243,8 +243,8 @@ def _report_what_was_done(job: Job, scope: Scope, rows: Rows, error: BaseExcepti
     ledger = None
     with suppress(AuditError):
         ledger = ledger_of(job.options)
-    document = broken_off_report(ledger, job.options, scope, rows, error)
-    listeners_of(job.audit_id).broken_off(document)
+    document = interrupted_report(ledger, job.options, scope, rows, error)
+    listeners_of(job.audit_id).interrupted(document)
     if directory is None:
         return
     try:

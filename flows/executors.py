@@ -24,7 +24,7 @@ Progress = Callable[[int], None]  # told how many versions are done
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class Executor:
     batch_size: int | None  # None leaves it to the number of versions
     dask_scheduler: str | None = None
     fan_out: int | None = None
@@ -35,10 +35,10 @@ class Engine:
         return share_of_requests(options) if self.fan_out is None else nullcontext(options)
 
     def rows(self, job: Job, versions: Sequence[RegisteredVersion], progress: Progress) -> Iterator[VersionAudit]:
-        """The rows of all versions, in their order: the same whatever the engine.
+        """The rows of all versions, in their order: the same whatever the executor.
 
         Raises:
-            UsageError: the engine is not to be had, or two were chosen.
+            UsageError: the executor is not to be had, or two were chosen.
         """
         if self.dask_scheduler is not None and self.fan_out is not None:
             raise UsageError("give dask_scheduler or fan_out, not both")

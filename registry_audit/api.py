@@ -40,7 +40,7 @@ from registry_audit.registry.two_servers import each_with_its_own
 from registry_audit.registry.versions import not_confirmed_gone
 from registry_audit.report.build_document import DocumentBuilder
 from registry_audit.report.document import AuditDocument
-from registry_audit.report.interrupted import BrokenOff, broken_off_report
+from registry_audit.report.interrupted import Interruption, interrupted_report
 from registry_audit.report.migration.registries_build import MigrationBuilder
 from registry_audit.report.migration.registries_document import MigrationDocument
 from registry_audit.report.mlflow_tools import check_report, compare_report
@@ -57,7 +57,7 @@ def audit_registry(
     on_listed: Callable[[Scope], None] = lambda scope: None,
     on_done: Callable[[VersionAudit], None] = lambda audit: None,
     on_bytes: Callable[[int], None] = lambda count: None,
-    on_broken_off: Callable[[AuditDocument], None] = lambda document: None,
+    on_interruption: Callable[[AuditDocument], None] = lambda document: None,
 ) -> AuditDocument:
     """Audit every version that the options select, in threads of this process.
 
@@ -65,8 +65,8 @@ def audit_registry(
         audit_id: of an interrupted audit, to resume it; else a new one is made.
         work_directory: where readings outlive the process; the same directory resumes an interrupted audit.
         on_listed, on_done, on_bytes: told of the progress; the latter two from any thread.
-        on_broken_off: told of the report on what was done, where anything but a UsageError is raised: an interruption,
-            a ledger that is gone, a registry that cannot be listed.
+        on_interruption: told of the report on what was done, where anything but a UsageError is raised: by a signal, by
+            a ledger that is gone, by a registry that cannot be listed.
 
     Raises:
         UsageError: the options name something that does not exist, or the credentials are refused.
@@ -88,7 +88,7 @@ def audit_registry(
     except BaseException as error:
         if session is not None:
             session.stop()
-        on_broken_off(broken_off_report(ledger, options, scope, rows, error, work_directory))
+        on_interruption(interrupted_report(ledger, options, scope, rows, error, work_directory))
         raise
     finally:  # its threads and connections end now, not when the last of its objects is collected
         if session is not None:
@@ -195,7 +195,7 @@ def check_model_version(
     *,
     download_dir: Path | None = None,
     report_file: Path | None = None,
-    on_broken_off: Callable[[Checked], None] = lambda checked: None,
+    on_interruption: Callable[[Checked], None] = lambda checked: None,
 ) -> Checked:
     """Check that the two copies of one version are the same bytes.
 
@@ -203,7 +203,7 @@ def check_model_version(
         options: the server, digest, limits and `fail_on`; what selects versions is ignored.
         download_dir: where the files stay, if they are to stay.
         report_file: only stated in the report, not written.
-        on_broken_off: told of what was found out of the version, where the ledger is lost or broken meanwhile.
+        on_interruption: told of what was found out of the version, where the ledger is lost or broken meanwhile.
 
     Raises:
         NotFound: there is no such model, version, stage or alias.
@@ -223,7 +223,7 @@ def check_model_version(
                 audit = remembered(ledger, options, session, audit)
         except LedgerError as error:
             lost = _no_baseline(error)
-            on_broken_off(checked(audit, options, model, version_or_stage, download_dir, report_file, note=lost))
+            on_interruption(checked(audit, options, model, version_or_stage, download_dir, report_file, note=lost))
             raise
     return checked(audit, options, model, version_or_stage, download_dir, report_file, note=note)
 
@@ -316,14 +316,14 @@ def compare_model_versions(
     ledger: str | None = USUAL_LEDGER,
     fail_on: Severity = Severity.MEDIUM,
     limits: Mapping[str, int | None] = MappingProxyType({}),
-    on_broken_off: Callable[[Compared], None] = lambda compared: None,
+    on_interruption: Callable[[Compared], None] = lambda compared: None,
 ) -> Compared:
     """Compare two versions, on one or two tracking servers, and each with its baseline.
 
     Args:
         ledger: URL of the database of baselines; by default the one that the commands use, and None for no memory.
         limits: fields of `AuditOptions` that begin with `max_`; they hold for each version.
-        on_broken_off: told of what was found out of the two, where the ledger is lost or broken meanwhile.
+        on_interruption: told of what was found out of the two, where the ledger is lost or broken meanwhile.
 
     Raises:
         NotFound: there is no such model, version, stage or alias on its server.
@@ -358,7 +358,7 @@ def compare_model_versions(
             if opened is not None:
                 pair = pair_remembered(opened, options, sessions, pair)
         except LedgerError as error:
-            on_broken_off(compared(pair, config, uris, fail_on, note=_no_baseline(error)))
+            on_interruption(compared(pair, config, uris, fail_on, note=_no_baseline(error)))
             raise
     return compared(pair, config, uris, fail_on, note=memory.note)
 
@@ -414,14 +414,14 @@ def compare_registries(
     work_directory: Path | None = None,
     on_listed: Callable[[Listed, Listed], None] = lambda source, target: None,
     on_done: Callable[[SideName, VersionFacts], None] = lambda side, facts: None,
-    on_broken_off: Callable[[MigrationDocument], None] = lambda document: None,
+    on_interruption: Callable[[MigrationDocument], None] = lambda document: None,
 ) -> MigrationDocument:
     """Prove a migration: compare every version of one registry with its counterpart in another.
 
     Args:
         work_directory: where readings outlive the process; the same directory resumes an interrupted comparison.
         on_listed, on_done: told of the progress; the latter from any thread.
-        on_broken_off: told of the report on the models that were read in both, where reading does not come to its end.
+        on_interruption: told of the report on the models that were read in both, where reading does not end.
 
     Raises:
         UsageError: the options name a model that is in neither registry, or credentials are refused.
@@ -441,10 +441,10 @@ def compare_registries(
         except BaseException as error:
             for session in sessions:
                 session.stop()
-            broken_off = BrokenOff.by(error, "the comparison")
-            partly = reached(both, options, broken_off.why)
-            on_broken_off(
-                conclude_migration(sessions, partly, options, work_directory, exit_status=broken_off.exit_status)
+            interrupted = Interruption.by(error, "the comparison")
+            partly = reached(both, options, interrupted.why)
+            on_interruption(
+                conclude_migration(sessions, partly, options, work_directory, exit_status=interrupted.exit_status)
             )
             raise
 

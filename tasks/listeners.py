@@ -22,7 +22,7 @@ class Listeners:
     done: Callable[[VersionAudit], None] = _ignore
     read: Callable[[int], None] = _ignore  # so many more bytes
     reported: Callable[[AuditDocument], None] = _ignore
-    broken_off: Callable[[AuditDocument], None] = _ignore  # instead: the report on what was done
+    interrupted: Callable[[AuditDocument], None] = _ignore  # instead: the report on what was done
     waiting: Callable[[str], None] = _ignore  # for what
 
 

@@ -43,4 +43,4 @@ def _resolve(session: Session, version: RegisteredVersion) -> Resolved | Transie
 
 
 def _row(version: RegisteredVersion, result: Resolved | Transient) -> Resolved:
-    return unresolvable(version, result.message, broke_off=True) if isinstance(result, Transient) else result
+    return unresolvable(version, result.message, retryable=True) if isinstance(result, Transient) else result

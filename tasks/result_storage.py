@@ -267,13 +267,13 @@ def _is_settled(result: Resolved | Copy | None) -> bool:
         case None:
             return True
         case VersionAudit():
-            return result.verdict is not Verdict.UNVERIFIABLE and not result.broke_off
+            return result.verdict is not Verdict.UNVERIFIABLE and not result.retryable
         case ResolvedVersion():
             unknown = result.run_model.unknown or result.reg_model.unknown
             return not unknown and not any(problem.blocks for problem in result.problems)
         case ModelCopy():
             reading = result.reading
-            return reading is not None and not reading.broke_off and not any(p.blocks for p in result.problems)
+            return reading is not None and not reading.retryable and not any(p.blocks for p in result.problems)
         case _:
             return False
 

@@ -30,7 +30,7 @@ class Collected:
         self._kept: dict[str, bytes] = {}
         self._bytes = 0
         self._lock = threading.Lock()
-        self._broke_off = False
+        self._is_retryable = False
         self._began_at = now()
 
     def add(self, file: ListedFile, size: int, hasher: Hasher, content: bytes | None) -> None:
@@ -54,7 +54,7 @@ class Collected:
             self._problems.append(error.problem())
         # UsageError: a store that no longer has what it listed, or now asks for other credentials.
         except (CouldNotVerify, UsageError) as error:
-            self._broke_off |= isinstance(error, Transient)
+            self._is_retryable |= isinstance(error, Transient)
             self._problems.append(Problem("RA009", error.message, file.path))
 
     def reading(self) -> Reading:
@@ -67,7 +67,7 @@ class Collected:
             bytes_read=self._bytes,
             signature=self._kept.get(signatures.SIGNATURE),
             meta=self._kept.get(META_FILE),
-            broke_off=self._broke_off,
+            retryable=self._is_retryable,
             read_at=self._began_at,
         )
 

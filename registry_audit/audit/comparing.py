@@ -84,8 +84,8 @@ def compare(left: ModelCopy, right: ModelCopy, explain: Explain, *, by: Compared
 
 
 def _linked_count(one: "_Side", two: "_Side") -> int:
-    inodes = {inode(file) for file in two.files.values() if file.marker}
-    return sum(1 for file in one.files.values() if file.marker and inode(file) in inodes)
+    inodes = {inode(file) for file in two.files.values() if file.change_token}
+    return sum(1 for file in one.files.values() if file.change_token and inode(file) in inodes)
 
 
 class _Side:

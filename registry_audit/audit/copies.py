@@ -32,7 +32,7 @@ class Reading:
     bytes_read: int = 0
     signature: Base64Bytes | None = None  # content of the root model.sig
     meta: Base64Bytes | None = None  # content of the root registered_model_meta
-    broke_off: bool = False  # a problem may pass by itself: the server, or the way to it
+    retryable: bool = False  # a problem may pass by itself: the server, or the way to it
     read_at: str | None = None  # UTC, to the microsecond; None where nothing was read
     trusted_since: str | None = None  # not read now: its fingerprint is that of a full reading at this time (UTC)
 
@@ -75,7 +75,7 @@ class CopyFailure:
     role: Role
     location: Location
     reason: str  # one sentence, or empty where the location itself says what is lost
-    broke_off: bool = False  # may pass by itself
+    retryable: bool = False  # may pass by itself
     not_seen: bool = False  # the model is not there, and nothing shows that it should be
 
 

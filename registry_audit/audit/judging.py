@@ -60,7 +60,7 @@ class VersionAudit:
     comparison: Comparison | None
     findings: tuple[Finding, ...]  # most severe first
     baseline: BaselineView | None = None  # None without a ledger
-    broke_off: bool = False  # what kept it from being read may pass by itself: worth another try
+    retryable: bool = False  # what kept it from being read may pass by itself: worth another try
     not_seen: tuple[str, ...] = ()  # places where no model is, and nothing else shows that one should be
     only_listed: bool = False  # no byte was looked for: what reading would show is not known
     of_one_copy: bool = False  # the other copy was not asked for: no verdict on the two
@@ -126,7 +126,7 @@ def judge(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compariso
         reg_model=reg_model,
         comparison=comparison,
         findings=findings_of(version, problems),
-        broke_off=any(_broke_off(copy) for copy in (run, reg)),
+        retryable=any(_is_retryable(copy) for copy in (run, reg)),
         not_seen=tuple(
             copy.location.identity.shown
             for copy in (run, reg)
@@ -135,9 +135,9 @@ def judge(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compariso
     )
 
 
-def _broke_off(copy: Copy) -> bool:
+def _is_retryable(copy: Copy) -> bool:
     failed = copy if isinstance(copy, CopyFailure) else copy.reading
-    return failed is not None and failed.broke_off
+    return failed is not None and failed.retryable
 
 
 def _summaries(run: Copy, reg: Copy) -> tuple[CopySummary | None, CopySummary | None]:
@@ -154,11 +154,11 @@ def _stands_in(run: Copy, reg: ModelCopy) -> bool:
     return isinstance(run, ModelCopy) and run.identity == reg.identity and run.reading is reg.reading
 
 
-def unresolvable(version: RegisteredVersion, reason: str, *, broke_off: bool = False) -> VersionAudit:
+def unresolvable(version: RegisteredVersion, reason: str, *, retryable: bool = False) -> VersionAudit:
     """The row of a version that could not even be resolved."""
     findings = findings_of(version, [Problem("RA009", reason)])
     verdict, storage = Verdict.UNVERIFIABLE, Storage.UNKNOWN
-    return VersionAudit(version, verdict, reason, storage, None, None, None, findings, broke_off=broke_off)
+    return VersionAudit(version, verdict, reason, storage, None, None, None, findings, retryable=retryable)
 
 
 def problems_of_copy(resolved: ResolvedVersion, copy: Copy) -> list[Problem]:

@@ -42,7 +42,7 @@ def judge_listed(resolved: ResolvedVersion, run: Copy, reg: Copy) -> VersionAudi
         reg_model=summary_of(reg) if isinstance(reg, ModelCopy) else None,
         comparison=None,
         findings=findings_of(version, problems),
-        broke_off=any(copy.broke_off for copy in failures),
+        retryable=any(copy.retryable for copy in failures),
         not_seen=tuple(copy.location.identity.shown for copy in failures if copy.not_seen and copy.location.identity),
         only_listed=True,
     )

@@ -66,7 +66,7 @@ def in_a_row(version: RegisteredVersion, step: Callable[[], _Result]) -> _Result
     except (Stopped, LedgerError):
         raise
     except Exception as error:  # noqa: BLE001 - hostile models meet plugins and parsers that nobody has read
-        return unresolvable(version, reason_of(error), broke_off=isinstance(error, Transient))
+        return unresolvable(version, reason_of(error), retryable=isinstance(error, Transient))
 
 
 def download_run_model(session: Session, resolved: ResolvedVersion, keep_in: Path | None = None) -> Copy:

@@ -25,7 +25,7 @@ class Row(Protocol):
     """What auditing one version gives."""
 
     @property
-    def broke_off(self) -> bool:
+    def retryable(self) -> bool:
         """Whether what kept it from being read may pass by itself."""
         ...
 
@@ -61,15 +61,15 @@ def each_version(
         keep: told of each row with its position among the versions, from any thread and in any order.
         late: the row of a version that took longer than it may, and why.
     """
-    broke_off: list[int] = []
+    retryable: list[int] = []
 
     def audit(placed: tuple[int, RegisteredVersion]) -> _Row:
         return step(session, placed[1])
 
     def done(placed: tuple[int, RegisteredVersion], row: _Row) -> None:
         keep(placed[0], row)
-        if row.broke_off:
-            broke_off.append(placed[0])
+        if row.retryable:
+            retryable.append(placed[0])
         on_done(row)
 
     def done_again(placed: tuple[int, RegisteredVersion], row: _Row) -> None:
@@ -80,8 +80,8 @@ def each_version(
 
     work: Work[tuple[int, RegisteredVersion], _Row] = Work(audit, done, too_late)
     each_in_time(session, work, _prefetched(session, versions), session.threads(workers), workers)
-    if broke_off and session.wait_for_server(SERVER_AWAY_SECONDS):
-        again = [(position, versions[position]) for position in sorted(broke_off)]
+    if retryable and session.wait_for_server(SERVER_AWAY_SECONDS):
+        again = [(position, versions[position]) for position in sorted(retryable)]
         each_in_time(session, replace(work, keep=done_again), again, session.threads(workers), workers)
 
 

@@ -93,19 +93,19 @@ def audit_command(run: Run) -> click.Command:
             must_be_writable(report_dir, "--report-dir")
         work = WorkDirectory(audit_id)
         with work.held(_identity(options)):
-            broken_off = list["AuditDocument"]()
+            interrupted = list["AuditDocument"]()
             try:
                 with Progress(quiet=quiet) as progress:
-                    document = run(options, work, progress, broken_off.append)
+                    document = run(options, work, progress, interrupted.append)
             except KeyboardInterrupt:
                 with undisturbed():
-                    for document in broken_off:
+                    for document in interrupted:
                         _show(document, report_dir, format, verbose=verbose)
                 if work.path.exists():  # not once the audit was done
                     click.echo(f"to resume, run the same command with --audit-id {work.audit_id}", err=True)
                 raise
             except AuditError as error:
-                for document in broken_off:
+                for document in interrupted:
                     # Of a server that was never there, its one sentence says all that there is to say.
                     if document.coverage.listed or isinstance(error, OutOfTime | Stopped):
                         _show(document, report_dir, format, verbose=verbose)
@@ -187,7 +187,7 @@ def _run_here(options: "AuditOptions", work: WorkDirectory, progress: Progress, 
         on_listed=listed,
         on_done=progress.done,
         on_bytes=progress.bytes,
-        on_broken_off=keep,
+        on_interruption=keep,
     )
 
 

@@ -102,7 +102,7 @@ def command(
         version_or_stage,
         download_dir=download_dir,
         report_file=report_file,
-        on_broken_off=show,
+        on_interruption=show,
     )
     show(checked)
     return int(checked.outcome.exit_status)

@@ -121,7 +121,7 @@ def command(
         ledger=ledger_url(ledger),
         fail_on=Severity(fail_on),
         limits=limits,
-        on_broken_off=show,
+        on_interruption=show,
     )
     show(compared)
     return int(compared.outcome.exit_status)

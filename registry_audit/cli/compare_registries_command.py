@@ -145,7 +145,7 @@ def _compared(
     from registry_audit.api import compare_registries
     from registry_audit.cli.migration_progress import MigrationProgress
 
-    broken_off = list["MigrationDocument"]()
+    interrupted = list["MigrationDocument"]()
     try:
         with MigrationProgress(quiet=quiet) as progress:
 
@@ -159,16 +159,16 @@ def _compared(
                 work_directory=work.path,
                 on_listed=listed,
                 on_done=progress.done,
-                on_broken_off=broken_off.append,
+                on_interruption=interrupted.append,
             )
     except KeyboardInterrupt:
         with undisturbed():
-            for partly in broken_off:
+            for partly in interrupted:
                 show(partly)
         click.echo(f"to resume, run the same command with --audit-id {work.audit_id}", err=True)
         raise
     except AuditError:
-        for partly in broken_off:
+        for partly in interrupted:
             show(partly)
         work.leave()
         if work.has_readings:

@@ -188,7 +188,7 @@ class SharedWork:
 
 
 def _is_settled(row: VersionAudit) -> bool:
-    return row.verdict is not Verdict.UNVERIFIABLE and not row.broke_off
+    return row.verdict is not Verdict.UNVERIFIABLE and not row.retryable
 
 
 def _pack(lines: Iterable[str]) -> bytes:

@@ -40,7 +40,7 @@ class VersionFacts:
     meta_is_mlflows: bool = False  # whether its root registered_model_meta says no more than MLflow writes there
     places: tuple[str, ...] = ()  # device and inode of each of its files, where they are on this machine
     inner: tuple[Inner, ...] = ()  # only where the root holds no MLmodel
-    broke_off: bool = False
+    retryable: bool = False
 
     @property
     def version(self) -> RegisteredVersion:

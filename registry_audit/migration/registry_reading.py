@@ -246,7 +246,7 @@ def _facts(session: Session, audited: AuditedVersion) -> VersionFacts:
         meta_is_mlflows=meta_is_mlflows,
         places=_places(copy),
         inner=_inner(session, copy) if copy and not copy.has_mlmodel else (),
-        broke_off=audit.broke_off,
+        retryable=audit.retryable,
     )
 
 
@@ -254,7 +254,7 @@ def _places(copy: Copy | None) -> tuple[str, ...]:
     """Files of one inode are one file: a directory of hard links is no copy."""
     if not isinstance(copy, ModelCopy) or not copy.identity.is_directory:
         return ()
-    return tuple(":".join(file.marker.split(":")[:2]) for file in copy.listing.files if file.marker)
+    return tuple(":".join(file.change_token.split(":")[:2]) for file in copy.listing.files if file.change_token)
 
 
 def _inner(session: Session, copy: ModelCopy) -> tuple[Inner, ...]:

@@ -14,7 +14,7 @@ class ListedFile:
 
     path: str  # relative to the model's root, POSIX separators on every platform so that copies compare
     size: int | None  # bytes; None where the store does not say
-    marker: str = ""  # changes when the content does (ETag, or inode and times); empty where the store has none
+    change_token: str = ""  # changes when the content does (ETag, or inode and times); empty where the store has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,14 @@ class Listing:
     @property
     def tells_changes(self) -> bool:
         """Whether an overwrite that keeps the size would show in the fingerprint."""
-        return self.settled and all(file.marker for file in self.files)
+        return self.settled and all(file.change_token for file in self.files)
 
     def fingerprint(self) -> str:
         """Equal for equal listings: paths, sizes, markers and problems; hex sha256."""
         if not self._fingerprint:
             digest = hashlib.sha256()
             for file in self.files:
-                digest.update(repr((file.path, file.size, file.marker)).encode())
+                digest.update(repr((file.path, file.size, file.change_token)).encode())
             digest.update(repr((self.empty_directories, self.unsafe, self.problems)).encode())
             self._fingerprint.append(digest.hexdigest())
         return self._fingerprint[0]

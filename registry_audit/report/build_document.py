@@ -88,16 +88,16 @@ class DocumentBuilder:
         *,
         recorded: Recorded | None = None,
         ledger_url: str = "",
-        broken_off: tuple[ExitStatus, tuple[str, ...]] | None = None,
+        interruption: tuple[ExitStatus, tuple[str, ...]] | None = None,
         generated_at: datetime | None = None,
     ) -> AuditDocument:
         """
         Args:
-            broken_off: of an audit that did not come to its end: how it ended, and why.
+            interruption: of an audit that did not come to its end: how it ended, and why.
         """
         scope, verdicts = self._scope, self._outcome.verdicts
-        outcome = self._outcome.outcome(listed_whole=scope.answered and broken_off is None)
-        exit_status = outcome.exit_status if broken_off is None else broken_off[0]
+        outcome = self._outcome.outcome(listed_whole=scope.answered and interruption is None)
+        exit_status = outcome.exit_status if interruption is None else interruption[0]
         return AuditDocument(
             generated_at=(generated_at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ"),
             tool=tool(),
@@ -110,7 +110,7 @@ class DocumentBuilder:
             ),
             options=self._options.reported(),
             outcome=Outcome(exit_status=int(exit_status), state=outcome.state),  # type: ignore[arg-type]
-            coverage=self._coverage(broken_off[1] if broken_off else None),
+            coverage=self._coverage(interruption[1] if interruption else None),
             summary=Summary(
                 verdicts={verdict: verdicts[verdict] for verdict in Verdict},
                 baseline={status: self._statuses[status] for status in BaselineStatus} if self._statuses else {},
@@ -133,7 +133,7 @@ class DocumentBuilder:
             versions=self._rows,
         )
 
-    def _coverage(self, broken_off: tuple[str, ...] | None) -> Coverage:
+    def _coverage(self, interruption: tuple[str, ...] | None) -> Coverage:
         scope, verdicts = self._scope, self._outcome.verdicts
         not_audited = verdicts[Verdict.UNVERIFIABLE] + verdicts[Verdict.SKIPPED]
         return Coverage(
@@ -142,13 +142,13 @@ class DocumentBuilder:
             unverifiable=verdicts[Verdict.UNVERIFIABLE],
             skipped=verdicts[Verdict.SKIPPED],
             not_sampled=scope.listed_count - len(scope.versions),
-            not_reached=0 if broken_off is None else len(scope.versions) - len(self._rows),
+            not_reached=0 if interruption is None else len(scope.versions) - len(self._rows),
             only_listed=self._listed_count,
             not_read=self._trusted_count,
             files_read=self._files_read,
             bytes_read=self._bytes_read,
             storages_read=len(self._storages),
-            notes=(*(broken_off or ()), *scope.notes, *_signature_note(self._signatures)),
+            notes=(*(interruption or ()), *scope.notes, *_signature_note(self._signatures)),
         )
 
     def _changes(self, recorded: Recorded) -> Changes:

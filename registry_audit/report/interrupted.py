@@ -21,21 +21,21 @@ _AT_ONCE = 250  # rows
 
 
 @dataclass(frozen=True, slots=True)
-class BrokenOff:
+class Interruption:
     """Why an audit, or a comparison, did not come to its end."""
 
     why: str
     exit_status: ExitStatus
 
     @classmethod
-    def by(cls, error: BaseException, what: str = "the audit") -> "BrokenOff":
+    def by(cls, error: BaseException, what: str = "the audit") -> "Interruption":
         if isinstance(error, Stopped) or not isinstance(error, Exception):  # Ctrl-C, or a signal to the process
             return cls(f"{what} was interrupted", ExitStatus.INTERRUPTED)
         status = error.exit_status if isinstance(error, AuditError) else ExitStatus.INCOMPLETE
         return cls(f"{what} was broken off: {reason_of(error)}", status)
 
 
-def broken_off_report(
+def interrupted_report(
     ledger: Ledger | None,
     options: AuditOptions,
     scope: Scope,
@@ -50,18 +50,18 @@ def broken_off_report(
         error: what broke the audit off.
         directory: for the report's rows, where there are more than memory should hold.
     """
-    broken_off = BrokenOff.by(error)
-    notes = [f"{broken_off.why}. Nothing of it was recorded in the ledger" if ledger else broken_off.why]
+    interruption = Interruption.by(error)
+    notes = [f"{interruption.why}. Nothing of it was recorded in the ledger" if ledger else interruption.why]
     if ledger is not None:
         try:
             with ledger.reading() as reader:
                 beside = Beside(reader, scope.registry, scope.listed)
-                return _document(options, scope, _assessed(beside, rows), broken_off, notes, directory)
+                return _document(options, scope, _assessed(beside, rows), interruption, notes, directory)
         except AuditError as unusable:
-            if unusable.message not in broken_off.why:
+            if unusable.message not in interruption.why:
                 notes.append(f"the ledger could not be read: {unusable.message}")
             notes.append("no version was compared with its baseline")
-    return _document(options, scope, rows, broken_off, notes, directory)
+    return _document(options, scope, rows, interruption, notes, directory)
 
 
 def _assessed(beside: Beside, rows: Iterable[VersionAudit]) -> Iterator[VersionAudit]:
@@ -74,11 +74,11 @@ def _document(
     options: AuditOptions,
     scope: Scope,
     rows: Iterable[VersionAudit],
-    broken_off: BrokenOff,
+    interruption: Interruption,
     notes: list[str],
     directory: Path | None,
 ) -> AuditDocument:
     builder = DocumentBuilder(options, scope, directory=directory)
     for row in rows:
         builder.add(row)
-    return builder.document(broken_off=(broken_off.exit_status, tuple(notes)))
+    return builder.document(interruption=(interruption.exit_status, tuple(notes)))

@@ -17,7 +17,7 @@ class Child:
     path: str  # relative to the model's root
     is_directory: bool
     size: int | None = None
-    marker: str = ""
+    change_token: str = ""
 
 
 class Tally:
@@ -59,7 +59,7 @@ def only_root(children: Callable[[str], Iterable[Child]]) -> Listing:
     for child in children(""):
         if not child.is_directory and illegal_path(child.path) is None:
             tally.add(child.size)
-            files.append(ListedFile(child.path, child.size, child.marker))
+            files.append(ListedFile(child.path, child.size, child.change_token))
     return make_listing(files)
 
 
@@ -105,7 +105,7 @@ def walk(
                     waiting.append(child.path)
                 else:
                     tally.add(child.size)
-                    files.append(ListedFile(child.path, child.size, child.marker))
+                    files.append(ListedFile(child.path, child.size, child.change_token))
     return make_listing(files, unsafe=unsafe, problems=problems)
 
 

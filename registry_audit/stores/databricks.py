@@ -50,7 +50,7 @@ class DatabricksStore:
     def listing(self, limits: Limits) -> Listing:
         now = time.time() * 1000
         listing = self._sized(walk(self._children, limits, cannot_carry=_cannot_carry, transfers=self.transfers))
-        settled = all(not file.marker or now - int(file.marker) > _YOUNG_MS for file in listing.files)
+        settled = all(not file.change_token or now - int(file.change_token) > _YOUNG_MS for file in listing.files)
         return replace(listing, settled=settled)
 
     def _sized(self, listing: Listing) -> Listing:

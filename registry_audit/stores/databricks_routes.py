@@ -80,12 +80,12 @@ class FilesRoute:
 
     def _child(self, entry: Mapping[str, Any]) -> Child:
         path, is_directory = text_of(entry, "path"), entry.get("is_directory") is True
-        marker = text_of(entry, "last_modified")
+        change_token = text_of(entry, "last_modified")
         return Child(
             _below(self._root, path),
             is_directory,
             None if is_directory else number_of(entry, "file_size"),
-            marker if marker.isdecimal() and not is_directory else "",
+            change_token if change_token.isdecimal() and not is_directory else "",
         )
 
 
@@ -181,8 +181,8 @@ class DbfsRoute:
         for entry in entries:
             is_directory, changed = entry.get("is_dir") is True, number_of(entry, "modification_time")
             size = None if is_directory else number_of(entry, "file_size")
-            marker = str(changed) if changed and not is_directory else ""
-            found.append(Child(_below(self._root, text_of(entry, "path")), is_directory, size, marker))
+            change_token = str(changed) if changed and not is_directory else ""
+            found.append(Child(_below(self._root, text_of(entry, "path")), is_directory, size, change_token))
         return found
 
     @contextlib.contextmanager

@@ -216,17 +216,17 @@ def _marker(status: os.stat_result) -> str:
 
 def inode(file: ListedFile) -> str:
     """Device and inode of a local file: one file under two names has the same."""
-    return ":".join(file.marker.split(":")[:2])
+    return ":".join(file.change_token.split(":")[:2])
 
 
 def same_file(first: ListedFile, second: ListedFile) -> bool:
     """Whether two local files are one file under two names (a hard link): equal without being a second copy."""
-    return bool(first.marker) and first.marker.split(":")[:2] == second.marker.split(":")[:2]
+    return bool(first.change_token) and first.change_token.split(":")[:2] == second.change_token.split(":")[:2]
 
 
 def _must_be(file: ListedFile, descriptor: int, otherwise: str) -> None:
     status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_size != file.size or _marker(status) != file.marker:
+    if not stat.S_ISREG(status.st_mode) or status.st_size != file.size or _marker(status) != file.change_token:
         raise Unreadable("RA008", f"'{printable(file.path)}' {otherwise}", file.path)
 
 

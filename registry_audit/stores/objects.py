@@ -113,7 +113,7 @@ class ObjectStore:
 
     def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
         """The object that was listed, and no other: its ETag and its size are asked for, and checked in the answer."""
-        key, etag, size = self._prefix + file.path, file.marker.partition(":")[0], file.size or 0
+        key, etag, size = self._prefix + file.path, file.change_token.partition(":")[0], file.size or 0
         bucket = self._opened()
         try:
             with self._request(bucket) as permit:

@@ -32,7 +32,7 @@ _OF_THE_RUN = ("generated_at", "ledger", "changes", "history")  # times and ids
 @pytest.fixture
 def names(registry: Registry) -> list[str]:
     """A dozen versions in a registry, of which one differs and one is gone."""
-    prefix = registry.new_name("engine")
+    prefix = registry.new_name("executor")
     for model in range(MODELS):
         added = [registry.add(f"{prefix}-{model}", seed=number, separate=True) for number in range(VERSIONS)]
         if model:

@@ -55,7 +55,7 @@ def row(
     *,
     problems: tuple[Problem, ...] = (),
     verdict: Verdict = Verdict.SAME_STORAGE,
-    marker: str = "etag",
+    change_token: str = "etag",
     created: int = 1_000,
     run_files: Mapping[str, bytes] | None = None,
     listed: bool = True,
@@ -67,24 +67,26 @@ def row(
         listed: whether the storage could be listed and read at all.
     """
     registered = RegisteredVersion(name, version, "READY", None, (), None, f"s3://models/{name}/{version}", created)
-    reg = _copy(Role.REG_MODEL, registered.source, files, marker)
-    run = _copy(Role.RUN_MODEL, registered.source + "/run", run_files, marker) if run_files is not None else reg
+    reg = _copy(Role.REG_MODEL, registered.source, files, change_token)
+    run = _copy(Role.RUN_MODEL, registered.source + "/run", run_files, change_token) if run_files is not None else reg
     storage = Storage.SHARED if run is reg else Storage.SEPARATE
     findings = findings_of(registered, list(problems))
     copies = (summary_of(run), summary_of(reg)) if listed else (None, None)
     return VersionAudit(registered, verdict, None, storage, *copies, None, findings)
 
 
-def listing_of(files: Mapping[str, bytes], marker: str) -> Listing:
-    return make_listing([ListedFile(path, len(data), marker and f"{marker}-{path}") for path, data in files.items()])
+def listing_of(files: Mapping[str, bytes], change_token: str) -> Listing:
+    return make_listing(
+        [ListedFile(path, len(data), change_token and f"{change_token}-{path}") for path, data in files.items()]
+    )
 
 
 def storage_at(uri: str) -> StorageIdentity:
     return StorageIdentity("fake", path=uri)
 
 
-def _copy(role: Role, uri: str, files: Mapping[str, bytes], marker: str) -> ModelCopy:
-    listing = listing_of(files, marker)
+def _copy(role: Role, uri: str, files: Mapping[str, bytes], change_token: str) -> ModelCopy:
+    listing = listing_of(files, change_token)
     reading = Reading(manifest_of(files).entries, files.get("MLmodel"), (), len(files), sum(map(len, files.values())))
     return ModelCopy(role, Location(uri, (uri,), (storage_at(uri),)), storage_at(uri), listing, reading)
 

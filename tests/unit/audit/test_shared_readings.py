@@ -26,8 +26,8 @@ READING = Reading(
 STORAGE = "s3://bucket/model"
 
 
-def listing(marker: str = "etag", size: int | None = 3, **more: object) -> Listing:
-    return make_listing([ListedFile("a", size, marker)], **more)  # type: ignore[arg-type]
+def listing(change_token: str = "etag", size: int | None = 3, **more: object) -> Listing:
+    return make_listing([ListedFile("a", size, change_token)], **more)  # type: ignore[arg-type]
 
 
 class Counting:
@@ -86,7 +86,7 @@ def test_what_stopped_the_first_thread_stops_those_that_wait_for_it_and_nothing_
 @pytest.mark.parametrize(
     "other",
     [
-        listing(marker="other etag"),
+        listing(change_token="other etag"),
         listing(size=4),
         make_listing([ListedFile("b", 3, "etag")]),
         listing(empty_directories=["d"]),

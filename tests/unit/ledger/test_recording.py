@@ -287,12 +287,12 @@ def test_a_full_reading_is_trusted_while_the_fingerprint_is_the_same(ledger: Led
     assert found[1] >= recorded.head.at  # the clock of the reading, not of the entry
     assert trusted(ledger, storage, "other") is None
     assert trusted(ledger, "s3://models/wine/2", "etag") is None
-    record(ledger, row(marker="other", files=CHANGED))
+    record(ledger, row(change_token="other", files=CHANGED))
     assert trusted(ledger, storage, "etag") is None, "only the newest reading of a version counts"
 
 
 def test_a_listing_that_tells_no_changes_is_never_trusted(ledger: Ledger) -> None:
-    record(ledger, row(marker=""))
+    record(ledger, row(change_token=""))
     assert trusted(ledger, "s3://models/wine/1", "") is None
 
 

@@ -94,7 +94,7 @@ def test_what_may_be_otherwise_now_is_read_again(ledger: Ledger, work: SharedWor
     if left == "unverifiable":
         rows[1] = replace(rows[1], verdict=Verdict.UNVERIFIABLE)
     if left == "broken off":
-        rows[1] = replace(rows[1], broke_off=True)
+        rows[1] = replace(rows[1], retryable=True)
     for position, batch in ((0, rows), (1, ROWS[1])):
         work.take("one")
         work.deliver("one", position, batch)

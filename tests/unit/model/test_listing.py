@@ -48,8 +48,8 @@ def test_the_fingerprint_does_not_depend_on_the_order_and_covers_every_field(fil
     assert listing.fingerprint() == make_listing(sorted(files, key=lambda file: file.path)).fingerprint()
     first, *rest = listing.files
     for changed in (
-        ListedFile("A", first.size, first.marker),
-        ListedFile(first.path, 9, first.marker),
+        ListedFile("A", first.size, first.change_token),
+        ListedFile(first.path, 9, first.change_token),
         ListedFile(first.path, first.size, "changed"),
     ):
         assert make_listing([changed, *rest]).fingerprint() != listing.fingerprint()
