@@ -468,9 +468,9 @@ def test_stopping_ends_a_read_that_hangs(model: Model, when: str) -> None:
     assert hanging.wait(20)
     started = time.monotonic()
     store.transfers.stop()
-    thread.join(10)
+    thread.join(30)
     assert not thread.is_alive()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert [type(error) for error in ended] == [Stopped]
 
 

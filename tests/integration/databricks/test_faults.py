@@ -288,7 +288,7 @@ def test_a_body_that_does_not_come(test_env: StandIn, audit: Auditor, uri: str) 
     test_env.faults.hangs = ("/signed/", "/fs/files/")
     began = time.monotonic()
     audited = audit(uri, "--max-version-seconds", "2")
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 45
     assert (audited.exit_status, audited.row["verdict"]) == (INCOMPLETE, "unverifiable")
     assert "--max-version-seconds" in audited.everything
 
@@ -298,7 +298,7 @@ def test_a_listing_that_does_not_come(test_env: StandIn, audit: Auditor) -> None
     test_env.faults.hangs = ("/model-versions/search",)
     began = time.monotonic()
     audited = audit(WORKSPACE, "--max-listing-seconds", "2")
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 45
     assert audited.exit_status == INCOMPLETE
     assert audited.stderr.count("registry-audit: ") == 1, audited.stderr
 
@@ -314,7 +314,7 @@ def test_a_workspace_that_does_not_answer(
     test_env.faults.hangs = (hangs,)
     began = time.monotonic()
     audited = audit(WORKSPACE)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 45
     if hangs == "/.well-known/":  # which the SDK asks for, and can do without
         assert audited.exit_status == CLEAN
         return

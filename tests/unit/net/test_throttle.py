@@ -108,12 +108,12 @@ def test_a_refusal_halves_what_is_under_way_and_answers_let_it_grow_again() -> N
 def test_all_wait_for_the_host_that_asked_for_it_and_for_no_other() -> None:
     throttle = Throttle()
     with throttle.permit(HOST) as permit:
-        permit.refused(0.5)
+        permit.refused(1.5)
     began = time.monotonic()
     with throttle.permit("http://other.example"):
-        assert time.monotonic() - began < 0.3
+        assert time.monotonic() - began < 1.4
     with throttle.permit(HOST):
-        assert time.monotonic() - began >= 0.45
+        assert time.monotonic() - began >= 1.45
 
 
 def test_bytes_per_second() -> None:
