@@ -86,8 +86,8 @@ def accept_baseline(
             variable registry_audit_tracking_uri.
         registry_uri: Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of the worker, else
             the Prefect variable registry_audit_registry_uri.
-        registry_name: What the ledger knows the registry by, whatever its address; by default it is recognised by its
-            versions.
+        registry_name: Name of the registry in the ledger, whatever its address; by default the ledger recognises it by
+            its versions.
         ledger: Database of baselines, without credentials; else REGISTRY_AUDIT_LEDGER of the worker, the Prefect
             variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
     """

@@ -85,21 +85,21 @@ def check_model_version(
         download_dir: Directory on the machine that runs the flow where the files stay, as run_model/... and
             reg_model/...; by default they do not stay.
         report_file: File for the report as JSON, on that machine.
-        signing_key: File of a public key in PEM, on the machine that runs the flow, to verify each model.sig in a model
+        signing_key: File of a PEM public key on the machine that runs the flow, to verify the model.sig of each model
             with; else REGISTRY_AUDIT_SIGNING_KEY of the process that runs the flow.
-        signing_certificate_chain: Instead, file of certificates in PEM that the signing certificates must lead to.
+        signing_certificate_chain: Instead of a key: file of PEM certificates that the signing one must chain to.
         ledger: Database of baselines, without credentials, or none; else REGISTRY_AUDIT_LEDGER of the worker, the
             Prefect variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
-        registry_name: What the ledger knows the registry by, whatever its address; by default it is recognised by its
-            versions.
+        registry_name: Name of the registry in the ledger, whatever its address; by default the ledger recognises it by
+            its versions.
         fail_on: Lowest severity of a finding that makes the run end as Findings.
-        max_files: Most files a model may list.
-        max_directories: Most directories a model may list, those counted again that symlinks lead to.
-        max_depth: Most directories a model may nest.
-        max_bytes: Most bytes a model may list.
-        max_version_seconds: Longest that one step of a version may take.
-        max_requests: Most requests in flight to servers, from this process.
-        max_bytes_per_second: Most bytes read from servers in a second, by this process.
+        max_files: Maximum number of files in a model.
+        max_directories: Maximum number of directories in a model; what a symlink leads to counts again.
+        max_depth: Maximum depth of directories in a model.
+        max_bytes: Maximum size of a model, in bytes.
+        max_version_seconds: Maximum time for one step of a version.
+        max_requests: Maximum number of concurrent requests to servers, from this process.
+        max_bytes_per_second: Maximum bytes per second read from servers, by this process.
     """
     try:
         parse_selector(version_or_stage)

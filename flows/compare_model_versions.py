@@ -87,7 +87,7 @@ def compare_model_versions(
 
     Args:
         tracking_server_1: Which version, on which server, and the names of the variables to sign in with.
-        tracking_server_2: The same of the other version.
+        tracking_server_2: The same for the other version.
         download_dir: Directory where the files stay, on the machine that runs the flow; by default they do not stay.
         report_file: File for the report as JSON, on that machine.
         compare_run_models: Compare the run models.
@@ -95,13 +95,13 @@ def compare_model_versions(
         ledger: Database of baselines, without credentials, or none; else REGISTRY_AUDIT_LEDGER of the worker, the
             Prefect variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
         fail_on: Lowest severity of a finding that makes the run end as Findings.
-        max_files: Most files a model may list.
-        max_directories: Most directories a model may list, those counted again that symlinks lead to.
-        max_depth: Most directories a model may nest.
-        max_bytes: Most bytes a model may list.
-        max_version_seconds: Longest that one step of a version may take.
-        max_requests: Most requests in flight to servers, from this process.
-        max_bytes_per_second: Most bytes read from servers in a second, by this process.
+        max_files: Maximum number of files in a model.
+        max_directories: Maximum number of directories in a model; what a symlink leads to counts again.
+        max_depth: Maximum depth of directories in a model.
+        max_bytes: Maximum size of a model, in bytes.
+        max_version_seconds: Maximum time for one step of a version.
+        max_requests: Maximum number of concurrent requests to servers, from this process.
+        max_bytes_per_second: Maximum bytes per second read from servers, by this process.
     """
     try:
         config = _checked_config(tracking_server_1, tracking_server_2)

@@ -80,24 +80,24 @@ def compare_registries(
 
     Args:
         source: The registry that was migrated from, and the names of the variables to sign in with.
-        target: The same of the registry that was migrated to.
+        target: The same for the registry that was migrated to.
         models: Only models of these names in the source; * and ? are wildcards.
         mapping: Names in the target, a line each, as `Wine -> main.ml.wine`, `* -> main.ml.*` or
             `stage:Production -> @champion`.
-        one_way: Ask only whether all of the source is in the target.
-        in_place: The files were to stay where they are, so that one storage behind both is no gap.
+        one_way: Only ask whether all of the source is in the target.
+        in_place: The files were meant to stay in place: a shared storage is not an error.
         fail_on: Lowest severity of a finding that makes the run end as Findings.
         report_dir: Directory for migration.json and its renderings, on the machine that runs the flow.
-        workers: Versions at once, of each registry.
-        max_files: Most files a model may list.
-        max_directories: Most directories a model may list, those counted again that symlinks lead to.
-        max_depth: Most directories a model may nest.
-        max_bytes: Most bytes a model may list.
-        max_version_seconds: Longest that one step of a version may take.
-        max_listing_seconds: Longest that the listing of a registry may take.
-        max_versions: Most versions a registry may list.
-        max_requests: Most requests in flight to each server, from this process.
-        max_bytes_per_second: Most bytes read from each server in a second, by this process.
+        workers: How many versions of each registry to read at once.
+        max_files: Maximum number of files in a model.
+        max_directories: Maximum number of directories in a model; what a symlink leads to counts again.
+        max_depth: Maximum depth of directories in a model.
+        max_bytes: Maximum size of a model, in bytes.
+        max_version_seconds: Maximum time for one step of a version.
+        max_listing_seconds: Maximum time for listing a registry.
+        max_versions: Maximum number of versions in a registry.
+        max_requests: Maximum number of concurrent requests to each server, from this process.
+        max_bytes_per_second: Maximum bytes per second read from each server, by this process.
     """
     try:
         config = _checked_config(source, target)

@@ -33,7 +33,9 @@ class RegistryAudit(Block):
     token: SecretStr | None = Field(default=None, description="To sign in with a token, in place of both.")
     ledger: SecretStr | None = Field(default=None, description="Database of baselines; its URL may hold a password.")
     workers: PositiveInt | None = Field(default=None, description="Versions at once.")
-    max_requests: PositiveInt | None = Field(default=None, description="Most requests in flight to servers.")
+    max_requests: PositiveInt | None = Field(
+        default=None, description="Maximum number of concurrent requests to servers."
+    )
     max_bytes_per_second: PositiveInt | None = Field(default=None, description="Most bytes read in a second.")
 
 

@@ -43,8 +43,10 @@ def audit_command(run: Run) -> click.Command:
         "was audited, 130 interrupted (1 wins over 3).",
     )
     @server_options
-    @click.option("--model", "models", multiple=True, metavar="GLOB", help="Only models of this name; may be repeated.")
-    @click.option("--filter", metavar="FILTER", help="MLflow's own filter for model versions.")
+    @click.option(
+        "--model", "models", multiple=True, metavar="GLOB", help="Only models whose name matches; may be repeated."
+    )
+    @click.option("--filter", metavar="FILTER", help="Only versions that match this filter, in MLflow's own syntax.")
     @click.option("--latest", type=click.IntRange(1), metavar="N", help="Only the N newest versions of each model.")
     @fail_on_option
     @click.option(
@@ -56,20 +58,43 @@ def audit_command(run: Run) -> click.Command:
     @ledger_option
     @registry_name_option
     @signing_options
-    @click.option("--accept-new", is_flag=True, help="Record a baseline for every whole version that has none yet.")
-    @click.option("--quick", is_flag=True, help="Do not read what an unchanged fingerprint says was read before.")
     @click.option(
-        "--liveness", is_flag=True, help="Read no byte: only whether each model is listed. Never ends with status 0."
+        "--accept-new", is_flag=True, help="Record a baseline for each version that was read in full and has none yet."
     )
-    @click.option("--full-every", type=click.IntRange(1), metavar="DAYS", help="With --quick: read in full when older.")
-    @click.option("--subset", metavar="n/t", help="Only the n-th of t stable parts: t runs cover everything once.")
-    @click.option("--digest", type=click.Choice(["sha256", "blake3"]), default="sha256", show_default=True)
-    @click.option("--workers", type=click.IntRange(1, 256), default=8, show_default=True, help="Versions at once.")
-    @click.option("--audit-id", metavar="ID", help="Resume the interrupted audit of this id: it reads only the rest.")
+    @click.option(
+        "--quick", is_flag=True, help="Skip models whose fingerprint has not changed since the last full read."
+    )
+    @click.option(
+        "--liveness",
+        is_flag=True,
+        help="Only check that each model is still there; read no file. Never ends with status 0.",
+    )
+    @click.option(
+        "--full-every",
+        type=click.IntRange(1),
+        metavar="DAYS",
+        help="With --quick: read in full what was last read longer ago.",
+    )
+    @click.option("--subset", metavar="n/t", help="Only part n of t. The parts are stable: t runs cover everything.")
+    @click.option(
+        "--digest",
+        type=click.Choice(["sha256", "blake3"]),
+        default="sha256",
+        show_default=True,
+        help="Which digest to take of each file.",
+    )
+    @click.option(
+        "--workers",
+        type=click.IntRange(1, 256),
+        default=8,
+        show_default=True,
+        help="How many versions to read at once.",
+    )
+    @click.option("--audit-id", metavar="ID", help="Resume the interrupted audit with this id: only the rest is read.")
     @limit_options
     @listing_limit_options
     @click.option("--quiet", is_flag=True, help="No progress on stderr.")
-    @click.option("-v", "--verbose", is_flag=True, help="List every version, also those without a finding.")
+    @click.option("-v", "--verbose", is_flag=True, help="List every version, not only those with a finding.")
     @format_option("the audit.json of --report-dir")
     @submittable("audit-registry", translate=_of_flow, check=_check)
     def command(
@@ -81,10 +106,10 @@ def audit_command(run: Run) -> click.Command:
         tracking_uri: str | None,
         **chosen: Any,
     ) -> int:
-        """Audit every version of every registered model: read each copy whole, compare, and judge by the rules.
+        """Audit every version of every registered model: read its copies in full and compare them.
 
-        Lines on stdout begin with = same bytes, @ same storage, ~ expected difference, * differs, ? unverifiable,
-        ! missing.
+        Each copy is compared with the other one and with the accepted baseline. On stdout a line for a version begins
+        with = same bytes, @ same storage, ~ expected difference, * differs, ? unverifiable, ! missing.
         """
         chosen["tracking_uri"] = required_tracking_uri(tracking_uri)
         chosen["ledger"] = ledger_url(chosen["ledger"])

@@ -24,13 +24,13 @@ _HEAD = click.option(
     "heads",
     multiple=True,
     metavar="DIGEST|FILE",
-    help="A head that an earlier report states, or that report's audit.json: it must be in the chain. May be repeated.",
+    help="Head from an earlier report, or that report's audit.json. The chain must contain it. May be repeated.",
 )
 
 
 @click.group("baseline", cls=Group, context_settings=_HELP)
 def command() -> None:
-    """The baselines in the ledger: what the bytes of each version were when somebody accepted them."""
+    """Work with baselines: the bytes of each version when somebody accepted them."""
 
 
 @command.command("list", context_settings=_HELP)
@@ -40,7 +40,7 @@ def command() -> None:
 def list_baselines(
     ledger: str | None, tracking_uri: str | None, registry_uri: str | None, registry_name: str | None
 ) -> None:
-    """Every accepted version, one a line: version, manifest, files, when, by whom, why."""
+    """List every accepted version: manifest, number of files, when, by whom and why."""
     from registry_audit.ledger.chain import Kind
     from registry_audit.ledger.entry_bodies import Accepted, body_of
     from registry_audit.registry.version import version_key
@@ -60,7 +60,7 @@ def list_baselines(
 @command.command("registries", context_settings=_HELP)
 @ledger_option
 def list_registries(ledger: str | None) -> None:
-    """Every registry in the ledger, with its names and all addresses that it was audited under."""
+    """List the registries in the ledger, with their names and the addresses they were audited under."""
     from registry_audit.ledger.identity import known_registries
 
     with _opened(ledger).reading() as reader:
@@ -74,11 +74,11 @@ def list_registries(ledger: str | None) -> None:
 
 @command.command("name-registry", context_settings=_HELP)
 @click.argument("registry", metavar="REGISTRY")
-@click.option("--name", metavar="NAME", help="What it is to be called from now on.")
-@click.option("--address", metavar="URI", help="An address under which it can be reached from now on.")
+@click.option("--name", metavar="NAME", help="The new name.")
+@click.option("--address", metavar="URI", help="A new address under which it can be reached.")
 @ledger_option
 def name_registry(registry: str, name: str | None, address: str | None, ledger: str | None) -> None:
-    """Give a registry of the ledger a name, or another address: REGISTRY is a name or an address of it."""
+    """Give a registry in the ledger a name or another address. REGISTRY is its name or address so far."""
     from registry_audit.ledger.connecting import remember
     from registry_audit.ledger.identity import renamed_registry
     from registry_audit.ledger.record import registry_of
@@ -109,7 +109,7 @@ def show_baseline(
     registry_uri: str | None,
     registry_name: str | None,
 ) -> None:
-    """The accepted manifest of a version: each file with its size and digest."""
+    """Show the accepted files of a version, with sizes and digests."""
     from registry_audit.ledger.accept import split_reference
     from registry_audit.ledger.chain import Kind
     from registry_audit.ledger.entry_bodies import Accepted, body_of
@@ -152,9 +152,9 @@ def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
     "--despite",
     multiple=True,
     metavar="RA...",
-    help="Accept although there is a high or critical finding of this rule; may be repeated.",
+    help="Accept in spite of a high or critical finding of this rule; may be repeated.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be accepted, and accept nothing.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be accepted.")
 @server_options
 @registry_name_option
 @ledger_option
@@ -170,7 +170,7 @@ def accept_baseline(
     registry_uri: str | None,
     registry_name: str | None,
 ) -> None:
-    """Make what is there now the baseline of these versions; refuses if it moved since the last audit."""
+    """Make what the last audit read the baseline of these versions. Refused if the bytes changed since."""
     uri = required_tracking_uri(tracking_uri)
 
     from registry_audit.api import open_session
@@ -202,10 +202,10 @@ def accept_baseline(
 
 @command.command("waive", context_settings=_HELP)
 @click.argument("version", metavar="NAME/V")
-@click.option("--rule", required=True, metavar="RA...", help="Which finding.")
-@click.option("--path", metavar="PATH", help="Only the finding on this file of the model.")
-@click.option("--reason", required=True, metavar="TEXT", help="Why it is to be lived with.")
-@click.option("--until", required=True, metavar="YYYY-MM-DD", help="The last day it is waived, UTC.")
+@click.option("--rule", required=True, metavar="RA...", help="The rule of the finding.")
+@click.option("--path", metavar="PATH", help="Only the finding about this file of the model.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why the finding is acceptable for now.")
+@click.option("--until", required=True, metavar="YYYY-MM-DD", help="Last day of the waiver (UTC).")
 @click.option("--by", metavar="NAME", help="Who answers for it. [default: user@host]")
 @server_options
 @registry_name_option
@@ -222,7 +222,7 @@ def waive_finding(
     registry_uri: str | None,
     registry_name: str | None,
 ) -> None:
-    """Show a finding as waived until a day, or until the bytes change; it then makes no exit status."""
+    """Live with a finding until a day, or until the bytes change: it is still shown, but fails no audit."""
     from registry_audit.ledger.accept import split_reference
     from registry_audit.ledger.connecting import remember
     from registry_audit.ledger.record import who
@@ -247,7 +247,7 @@ def waive_finding(
 def show_history(
     version: str, ledger: str | None, tracking_uri: str | None, registry_uri: str | None, registry_name: str | None
 ) -> None:
-    """What was accepted for a version, when each audit read it, and what it said."""
+    """Show what was accepted for a version, and what each audit found."""
     from registry_audit.ledger.accept import split_reference
 
     name, number = split_reference(version)
@@ -264,7 +264,7 @@ def show_history(
 @_HEAD
 @ledger_option
 def verify_ledger(heads: tuple[str, ...], ledger: str | None) -> None:
-    """Recompute the chain and every manifest. Exit status 4 if anything was changed, removed or added."""
+    """Recompute the chain and every manifest. Ends with 4 if anything was changed, removed or added."""
     from registry_audit.ledger.chain import Kind
     from registry_audit.ledger.clock import clock_note
     from registry_audit.ledger.heads import given_head, must_be_in
@@ -290,7 +290,7 @@ def verify_ledger(heads: tuple[str, ...], ledger: str | None) -> None:
 @command.command("export", context_settings=_HELP)
 @ledger_option
 def export_ledger(ledger: str | None) -> None:
-    """The whole ledger as JSON Lines on stdout."""
+    """Print the whole ledger as JSON Lines."""
     from registry_audit.ledger.transfer import export_lines
 
     for line in export_lines(_opened(ledger)):
@@ -302,7 +302,7 @@ def export_ledger(ledger: str | None) -> None:
 @_HEAD
 @ledger_option
 def import_ledger(file: Path, heads: tuple[str, ...], ledger: str | None) -> None:
-    """Fill a new ledger with an export, after checking its chain against every head that is still known."""
+    """Fill a new ledger from an export, after checking its chain against every known head."""
     from registry_audit.ledger.connecting import remember
     from registry_audit.ledger.heads import given_head, must_be_in, must_hold_known
     from registry_audit.ledger.known_heads import known_heads

@@ -11,10 +11,20 @@ from registry_audit.cli.ledger_options import ledger_option, ledger_url
 from registry_audit.cli.limit_options import limit_options
 from registry_audit.cli.server_options import registry_name_option, required_tracking_uri, server_options
 from registry_audit.cli.signing_options import signing_options
-from registry_audit.cli.single_commands import report_file_option, show_details, show_report, show_section, where_to
+from registry_audit.cli.single_commands import (
+    report_file_option,
+    show_details,
+    show_differences,
+    show_findings,
+    show_report,
+    show_section,
+    where_to,
+)
 from registry_audit.cli.startup import import_library
 from registry_audit.cli.submit.option import submittable, there
 from registry_audit.errors import UsageError
+from registry_audit.printable import printable
+from registry_audit.redact import redact_location
 from registry_audit.refs import parse_selector, split_version
 
 if TYPE_CHECKING:
@@ -47,7 +57,7 @@ def _wanted(version: str | None, model: str | None, version_or_stage: str | None
     "--download-dir",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Leave the files there, as DIR/run_model/... and DIR/reg_model/...",
+    help="Keep the files there, as DIR/run_model/... and DIR/reg_model/...",
 )
 @report_file_option
 @format_option("the file of --report-file")
@@ -76,12 +86,13 @@ def command(
 ) -> int:
     """Check that a version's run model and registry model are the same bytes, and that both are still there.
 
-    The version is NAME/V or NAME@ALIAS, or what --model and --version-or-stage say. Its bytes are compared with the
-    accepted baseline, too, and recorded in the ledger.
+    Name the version as NAME/V or NAME@ALIAS, or with --model and --version-or-stage. Its bytes are also compared
+    with the accepted baseline, and what was read is recorded in the ledger.
 
     Exit status: 0 the same, 1 different or damaged, 2 usage, 3 could not be verified.
     """
     tracking_uri = required_tracking_uri(tracking_uri)
+    show_text = _show if version is None else _tell
     model, version_or_stage = _wanted(version, model, version_or_stage)
     report_file, as_json = where_to(report_file, format)
 
@@ -94,7 +105,7 @@ def command(
     options = audit_options({**where, **remembering, **signing, "fail_on": fail_on, **limits})
 
     def show(checked: "Checked") -> None:
-        show_report(checked.report, report_file, None if as_json else partial(_show, checked))
+        show_report(checked.report, report_file, None if as_json else partial(show_text, checked))
 
     checked = check_model_version(
         options,
@@ -109,6 +120,7 @@ def command(
 
 
 def _show(checked: "Checked") -> None:
+    """Print what `check-model-version` of mlflow-tools printed, and more."""
     audit = checked.audit
     show_section("Comparison", checked.report["Comparison"])
     click.echo(f"Baseline: {checked.report['note']}")
@@ -116,3 +128,27 @@ def _show(checked: "Checked") -> None:
     if audit.signature is not None:
         click.echo(f"Signature: {audit.signature.status.value} ({audit.signature.reason})")
     click.echo(f"Equals: {audit.verdict.passes}")
+
+
+def _tell(checked: "Checked") -> None:
+    """Print a line for the version, what is wrong with it, and what the answer rests on."""
+    from registry_audit.cli.colour import coloured
+    from registry_audit.report.words import VERDICT_WORDS, count
+
+    audit, outcome = checked.audit, checked.outcome
+    words = VERDICT_WORDS[audit.verdict]
+    why = f": {audit.reason}" if audit.reason else ""
+    line = f"{words.symbol} {audit.version.name}/{audit.version.version}  {words.label.lower()}{why}"
+    click.echo(coloured(printable(line)))
+    show_differences(audit.comparison)
+    show_findings(audit.findings)
+    for label, copy in (("Run model", audit.run_model), ("Registry model", audit.reg_model)):
+        if copy is not None:
+            digest = f", {copy.manifest_digest}" if copy.manifest_digest else ""
+            click.echo(
+                printable(f"  {label:<14}  {redact_location(copy.uri)}: {count(copy.file_count, 'file')}{digest}")
+            )
+    click.echo(f"  {'Baseline':<14}  {printable(checked.report['note'])}")
+    if audit.signature is not None:
+        click.echo(f"  {'Signature':<14}  {audit.signature.status.value} ({printable(audit.signature.reason)})")
+    click.echo(coloured(f"  Result          {outcome.state.capitalize()} (exit status {int(outcome.exit_status)})"))

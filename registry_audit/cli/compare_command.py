@@ -56,13 +56,17 @@ def _sendable(server: ServerConfig, config_file: Path) -> dict[str, str]:
 
 @click.command("compare", context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "--config-file", required=True, type=click.Path(path_type=Path), metavar="FILE", help="YAML: what to compare."
+    "--config-file",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="YAML file that says what to compare.",
 )
 @click.option(
     "--download-dir",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="The files stay there, as DIR/run_model/server_N/... and DIR/reg_model/server_N/... "
+    help="Keep the files there, as DIR/run_model/server_N/... and DIR/reg_model/server_N/... "
     "[required without --submit]",
 )
 @report_file_option
@@ -76,7 +80,7 @@ def _sendable(server: ServerConfig, config_file: Path) -> dict[str, str]:
 )
 @ledger_option
 @registry_names_option
-@click.option("--verbose", is_flag=True, help="Show the configuration and the two versions too.")
+@click.option("--verbose", is_flag=True, help="Also show the configuration and both versions.")
 @limit_options
 @submittable("compare-model-versions", translate=_of_flow)
 def command(
@@ -94,7 +98,7 @@ def command(
 ) -> int:
     """Compare two model versions, on one or two tracking servers: their run models and their registry models.
 
-    The bytes of each are compared with its accepted baseline, too, and recorded in the ledger.
+    The bytes of each are also compared with its accepted baseline, and what was read is recorded in the ledger.
 
     Exit status: 0 the same, 1 different or damaged, 2 usage, 3 could not be verified.
     """

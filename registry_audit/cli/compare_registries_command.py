@@ -60,18 +60,30 @@ def _sendable(server: Server, config_file: Path) -> dict[str, str]:
     "compared or was not moved, 130 interrupted (1 wins over 3).",
 )
 @click.option(
-    "--config-file", required=True, type=click.Path(path_type=Path), metavar="FILE", help="YAML: source and target."
+    "--config-file",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="YAML file with source and target.",
 )
-@click.option("--model", "models", multiple=True, metavar="GLOB", help="Only these models of the source; repeatable.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="GLOB",
+    help="Only models of the source whose name matches; may be repeated.",
+)
 @click.option(
     "--map",
     "map_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Names in the target: lines A -> B.",
+    help="File with the names in the target, a line `A -> B` for each.",
 )
-@click.option("--one-way", is_flag=True, help="Ask only whether all of the source is in the target.")
-@click.option("--in-place", is_flag=True, help="The files were to stay where they are: one storage is no gap.")
+@click.option("--one-way", is_flag=True, help="Only ask whether all of the source is in the target.")
+@click.option(
+    "--in-place", is_flag=True, help="The files were meant to stay in place: a shared storage is not an error."
+)
 @fail_on_option
 @click.option(
     "--report-dir",
@@ -80,8 +92,14 @@ def _sendable(server: Server, config_file: Path) -> dict[str, str]:
     help="Write migration.json, .html, .md, .csv and junit.xml there.",
 )
 @format_option("the migration.json of --report-dir")
-@click.option("--workers", type=click.IntRange(1, 256), default=8, show_default=True, help="Versions at once, a side.")
-@click.option("--audit-id", metavar="ID", help="Resume the interrupted comparison of this id: it reads only the rest.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=8,
+    show_default=True,
+    help="How many versions to read at once, on each side.",
+)
+@click.option("--audit-id", metavar="ID", help="Resume the interrupted comparison with this id: only the rest is read.")
 @limit_options
 @listing_limit_options
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")

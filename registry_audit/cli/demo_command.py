@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("registry-audit-demo"),
     show_default=True,
-    help="Where to build the registry; a former demo there is replaced.",
+    help="Where to build the registry. An earlier demo there is replaced.",
 )
 @click.option("--flow", is_flag=True, help="Run the audit-registry flow on an embedded Prefect (needs the checkout).")
 def command(directory: Path, flow: bool) -> int:

@@ -31,7 +31,7 @@ class _PackByDefault(Group):
 
 @click.group("evidence", cls=_PackByDefault, context_settings=_HELP)
 def command() -> None:
-    """Make one file of evidence from an audit, which a stranger can check without this software; or check one.
+    """Pack an audit as one file of evidence, or check such a file. A stranger can check it without this software.
 
     `evidence AUDIT.json -o PACK.zip` is short for `evidence pack`.
     """
@@ -40,10 +40,10 @@ def command() -> None:
 @command.command("pack", context_settings=_HELP)
 @click.argument("audit_json", metavar="AUDIT.json", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, metavar="PACK.zip", type=click.Path(path_type=Path), help="The pack.")
-@click.option("--timestamp-url", metavar="URL", help="Let this RFC 3161 authority time-stamp the pack's statement.")
+@click.option("--timestamp-url", metavar="URL", help="RFC 3161 authority that time-stamps the pack's statement.")
 @ledger_option
 def pack(audit_json: Path, output: Path, timestamp_url: str | None, ledger: str | None) -> int:
-    """Pack the report, the files of every version, and the ledger's chain that leads to the audit."""
+    """Pack the report, the list of files of every version, and the ledger's entries up to the audit."""
     from registry_audit.evidence.pack import make_pack, must_not_exist_as_directory
     from registry_audit.ledger.connecting import open_ledger
 
@@ -64,7 +64,7 @@ def pack(audit_json: Path, output: Path, timestamp_url: str | None, ledger: str 
     "--tsa-certificates",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Certificates in PEM of the time-stamp authority, from the authority itself.",
+    help="PEM certificates of the time-stamp authority. Get them from the authority itself.",
 )
 def verify(pack_zip: Path, tsa_certificates: Path | None) -> int:
     """Check a pack as its CHECK.txt does, and say what could not be checked.

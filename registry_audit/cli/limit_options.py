@@ -6,18 +6,18 @@ from typing import Any
 import click
 
 _LIMITS = (
-    ("--max-files", "Most files a model may list."),
-    ("--max-directories", "Most directories a model may list."),
-    ("--max-depth", "Most directories a model may nest."),
-    ("--max-bytes", "Most bytes a model may list."),
-    ("--max-version-seconds", "Longest a version may take."),
-    ("--max-requests", "Most requests in flight to servers."),
-    ("--max-bytes-per-second", "Most bytes read from servers in a second."),
+    ("--max-files", "Maximum number of files in a model."),
+    ("--max-directories", "Maximum number of directories in a model."),
+    ("--max-depth", "Maximum depth of directories in a model."),
+    ("--max-bytes", "Maximum size of a model, in bytes."),
+    ("--max-version-seconds", "Maximum time for one version, in seconds."),
+    ("--max-requests", "Maximum number of concurrent requests to servers."),
+    ("--max-bytes-per-second", "Maximum bytes per second read from servers."),
 )
 
 _OF_A_LISTING = (
-    ("--max-listing-seconds", "Longest the listing may take."),
-    ("--max-versions", "Most versions a registry may list."),
+    ("--max-listing-seconds", "Maximum time for listing a registry, in seconds."),
+    ("--max-versions", "Maximum number of versions in a registry."),
 )
 
 

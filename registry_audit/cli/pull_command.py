@@ -22,7 +22,7 @@ from registry_audit.refs import parse_selector, split_version
     required=True,
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Where the files go: a directory that is not there yet, or empty.",
+    help="Where the files go: a new or an empty directory.",
 )
 @server_options
 @ledger_option

@@ -12,7 +12,7 @@ import click
     type=click.Choice(["html", "junit", "markdown", "csv", "text"]),
     default="text",
     show_default=True,
-    help="What to render it as.",
+    help="Output format.",
 )
 def command(audit_json: Path, format: str) -> int:
     """Render an audit.json, or the migration.json of compare-registries, on stdout."""

@@ -28,7 +28,7 @@ def registry_name_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--registry-name",
         metavar="NAME",
-        help="What the ledger knows the registry by, whatever its address. [default: recognised by its versions]",
+        help="Name of the registry in the ledger, whatever its address. [default: recognised by its versions]",
     )(command)
 
 
@@ -39,8 +39,8 @@ def registry_names_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "registry_names",
         multiple=True,
         metavar="NAME",
-        help="What the ledger knows the registry by, whatever its address; given twice, of tracking_server_1 and "
-        "tracking_server_2. [default: registry_name of the configuration; else recognised by its versions]",
+        help="Name of the registry in the ledger, whatever its address. Give it twice for two registries: first for "
+        "tracking_server_1. [default: registry_name in the configuration, else recognised by its versions]",
     )(command)
 
 

@@ -11,11 +11,11 @@ def signing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     command = click.option(
         "--signing-certificate-chain",
         metavar="FILE",
-        help="Instead, certificates in PEM that the signing certificates must lead to.",
+        help="Instead of a key: PEM certificates that the signing certificate must chain to.",
     )(command)
     return click.option(
         "--signing-key",
         envvar="REGISTRY_AUDIT_SIGNING_KEY",
         metavar="FILE",
-        help="Public key in PEM: verify each model.sig in a model with it. [env: REGISTRY_AUDIT_SIGNING_KEY]",
+        help="PEM public key to verify the model.sig of each model with. [env: REGISTRY_AUDIT_SIGNING_KEY]",
     )(command)

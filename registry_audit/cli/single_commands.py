@@ -72,13 +72,18 @@ def show_details(
     verdict: str, reason: str | None, comparison: "Comparison | None", findings: "tuple[Finding, ...]"
 ) -> None:
     """Verdict, differences and findings, a line each."""
+    show_differences(comparison)
+    show_findings(findings)
+    click.echo(f"Verdict: {verdict}" + (f" ({reason})" if reason else ""))
+
+
+def show_differences(comparison: "Comparison | None") -> None:
+    """A line for each file that differs."""
     symbols = {"only_left": "-", "only_right": "+", "content": "*", "type": "!"}
     for difference in comparison.differences if comparison else ():
         symbol = "~" if difference.expected_by else symbols[difference.kind.value]
         expected = f" (expected: {difference.expected_by})" if difference.expected_by else ""
         click.echo(f"{symbol} {printable(difference.path)}{expected}")
-    show_findings(findings)
-    click.echo(f"Verdict: {verdict}" + (f" ({reason})" if reason else ""))
 
 
 def show_findings(findings: "tuple[Finding, ...]", server: str | None = None) -> None:

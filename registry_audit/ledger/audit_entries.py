@@ -15,7 +15,7 @@ from registry_audit.redact import redact_location
 from registry_audit.registry.version import has_storable_name
 from registry_audit.verdict import Verdict
 
-ON_FIRST_SIGHT = "on first sight (--accept-new)"
+ON_FIRST_SIGHT = "at first sight, --accept-new"
 
 
 def drafts_of(registry: str, audit_id: str, audit: VersionAudit) -> list[Draft]:

@@ -100,14 +100,14 @@ def audit(
     signing_certificate_chain: str | None = None,
     **limits: int,
 ) -> AuditResult:
-    """Audit every version of every registered model: read each copy whole, compare, and judge by the rules.
+    """Audit every version of every registered model: read its copies in full and compare them.
 
     Args:
         tracking_uri, registry_uri, ledger, registry_name, fail_on, signing_key, signing_certificate_chain, limits: as
             for `check`.
         models: names, or patterns as `Wine-*`; by default all.
         accept_new: record a baseline for every whole version that has none yet.
-        filter: MLflow's own filter for model versions.
+        filter: Only versions that match this filter, in MLflow's own syntax.
         latest: only so many newest versions of each model.
         subset: `2/7` reads the second of seven stable parts.
         quick: do not read what an unchanged fingerprint says was read before.

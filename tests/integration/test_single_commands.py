@@ -73,6 +73,23 @@ def test_the_threshold_of_check(mlflow_local: MlflowServer, audit: Auditor) -> N
     assert [audit.command(*check, "--fail-on", at).exit_status for at in ("high", "critical")] == [FINDINGS, CLEAN]
 
 
+def test_a_version_that_is_named_is_told_in_sentences(mlflow_local: MlflowServer, audit: Auditor) -> None:
+    registry = Registry(mlflow_local)
+    version = registry.add(seed=1)
+    check = ("check", f"{version.name}/1", "--tracking-uri", mlflow_local.uri)
+    whole = audit.command(*check).stdout.splitlines()
+    assert whole[0] == f"@ {version.name}/1  same storage"
+    assert whole[-1] == "  Result          Clean (exit status 0)"
+    with mlflow_local.artifacts.edit(version.reg_location) as directory:
+        damage.delete_file(directory)
+    damaged = audit.command(*check).stdout
+    assert "high RA007 model-incomplete: " in damaged
+    assert damaged.endswith("  Result          Findings (exit status 1)\n")
+    # The options of mlflow-tools keep the text of mlflow-tools.
+    asked = ("--model", version.name, "--version-or-stage", "1", "--tracking-uri", mlflow_local.uri)
+    assert audit.command("check", *asked).stdout.startswith("Comparison:\n{")
+
+
 @pytest.mark.parametrize("as_json", [("--format", "json"), ("--report-file", "-")], ids=" ".join)
 def test_json_on_stdout_is_the_file(
     mlflow_local: MlflowServer, audit: Auditor, tmp_path: Path, as_json: tuple[str, str]

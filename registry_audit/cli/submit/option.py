@@ -39,13 +39,11 @@ def submittable(
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        @click.option(
-            "--submit", is_flag=True, help="Start a run of the deployment on the Prefect server and follow it."
-        )
+        @click.option("--submit", is_flag=True, help="Run the deployment on the Prefect server and wait for it.")
         @click.option(
             "--deployment",
             metavar="NAME",
-            help=f"With --submit: which one. [default: {flow}/{DEFAULT_DEPLOYMENT}]",
+            help=f"With --submit: the deployment to run. [default: {flow}/{DEFAULT_DEPLOYMENT}]",
         )
         @functools.wraps(command)
         def either(*, submit: bool, deployment: str | None, **options: Any) -> Any:
