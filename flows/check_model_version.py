@@ -136,7 +136,7 @@ def _check(
         prepare_download_dir(download_dir)
     memory = memory_of(job.options)
     opened = memory.ledger
-    sign_in_for(job)
+    sign_in_for(job.registry)
     options = with_digest_of(opened, job.options)
     job = replace(job, options=options)
     try:

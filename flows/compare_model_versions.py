@@ -14,15 +14,14 @@ from flows import parameters
 from flows.batch_order import whole
 from flows.final_state import ended, refused
 from flows.parameters import Uri
-from flows.tracking_server import TrackingServer
+from flows.sides import Side, TrackingServer, ledger_of_both, side_of
 from registry_audit.api import chosen_roles, compare_options, compared, servers_of
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit, sorted_findings
 from registry_audit.audit.pairs import PairAudit
 from registry_audit.audit.single import VersionPair, kept_path, prepare_download_dir
-from registry_audit.cli.ledger_options import ledger_url
 from registry_audit.cli.workplace import must_take_file
-from registry_audit.compare_config import CompareConfig, parse_compare_config
+from registry_audit.compare_config import parse_compare_config
 from registry_audit.errors import AuditError, CouldNotVerify
 from registry_audit.ledger.one_version import pair_remembered
 from registry_audit.model.limits import Limits
@@ -34,7 +33,7 @@ from registry_audit.verdict import Severity
 from tasks.artifacts import COMPARE_KEY, Told
 from tasks.audit_session import Job, close_job, open_session
 from tasks.compare_pair import compare_copies, judge_version
-from tasks.configured import LEDGER, TRACKING_URI, configured_uri, sign_in
+from tasks.configured import TRACKING_URI, configured_uri, sign_in
 from tasks.download_reg_model import download_reg_model
 from tasks.download_run_model import download_run_model
 from tasks.naming import short
@@ -86,14 +85,16 @@ def compare_model_versions(
     itself is wrong.
 
     Args:
-        tracking_server_1: Which version, on which server, and the names of the variables to sign in with.
+        tracking_server_1: Which version, on which server, and the names of the variables to sign in with; a block
+            Registry Audit can take the place of the server.
         tracking_server_2: The same for the other version.
         download_dir: Directory where the files stay, on the machine that runs the flow; by default they do not stay.
         report_file: File for the report as JSON, on that machine.
         compare_run_models: Compare the run models.
         compare_reg_models: Compare the registry models.
-        ledger: Database of baselines, without credentials, or none; else REGISTRY_AUDIT_LEDGER of the worker, the
-            Prefect variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
+        ledger: Database of baselines, without credentials, or none; else that of the block, or REGISTRY_AUDIT_LEDGER of
+            the worker, the Prefect variable registry_audit_ledger or the Secret block registry-audit-ledger; else a
+            file of its user.
         fail_on: Lowest severity of a finding that makes the run end as Findings.
         max_files: Maximum number of files in a model.
         max_directories: Maximum number of directories in a model; what a symlink leads to counts again.
@@ -104,7 +105,8 @@ def compare_model_versions(
         max_bytes_per_second: Maximum bytes per second read from servers, by this process.
     """
     try:
-        config = _checked_config(tracking_server_1, tracking_server_2)
+        one, two = (side_of(s, f"tracking_server_{n}") for n, s in enumerate((tracking_server_1, tracking_server_2), 1))
+        sides = (one, two)
         roles = chosen_roles(compare_run_models, compare_reg_models)
         file = parameters.path(report_file)
         if file is not None:
@@ -119,14 +121,13 @@ def compare_model_versions(
             "max_bytes_per_second": max_bytes_per_second,
         }
         with _directory(parameters.path(download_dir)) as directory:
-            url = ledger_url(parameters.uri(ledger, LEDGER))
-            return _compare(config, roles, directory, file, url, fail_on, limits)
+            return _compare(sides, roles, directory, file, ledger_of_both(ledger, sides), fail_on, limits)
     except AuditError as error:
         return refused(error)
 
 
 def _compare(
-    config: CompareConfig,
+    sides: tuple[Side, Side],
     roles: tuple[Role, ...],
     download_dir: Path,
     report_file: Path | None,
@@ -134,16 +135,26 @@ def _compare(
     fail_on: Severity,
     limits: dict[str, int | None],
 ) -> State[Any]:
+    # Through the checks of the configuration file.
+    config = parse_compare_config(
+        yaml.safe_dump({f"tracking_server_{n}": side.keys for n, side in enumerate(sides, 1)}), "the parameters"
+    )
     sign_in()
     memory, options = compare_options(config, ledger, fail_on, limits)
     opened = memory.ledger
     prepare_download_dir(download_dir)
     one, two = config.servers
     servers = servers_of(config, configured_uri(TRACKING_URI))
-    jobs = (
-        Job(servers[0], options[0], f"{parameters.this_run()}-1"),
-        Job(servers[1], options[1], f"{parameters.this_run()}-2"),
+    first_job, second_job = (
+        Job(
+            side.signed_in(server),
+            side.limited(of_side, limits),
+            f"{parameters.this_run()}-{n}",
+            registry=side.block,
+        )
+        for n, (side, server, of_side) in enumerate(zip(sides, servers, options, strict=True), 1)
     )
+    jobs = (first_job, second_job)
     try:
         resolving = [
             resolve_named.submit(job, server.model, server.version_or_stage)
@@ -223,19 +234,6 @@ def _told(pair: VersionPair, rests_on: tuple[str, ...]) -> tuple[Told, ...]:
         for index, (row, note) in enumerate(zip(pair.versions, rests_on, strict=True))
     ]
     return (*compared, *versions)
-
-
-def _checked_config(one: TrackingServer, two: TrackingServer) -> CompareConfig:
-    """The parameters through the checks of the configuration file.
-
-    Raises:
-        UsageError: a key holds no text, only half of what it takes to sign in is named, or a URI holds credentials.
-    """
-    given = {f"tracking_server_{n}": server.model_dump(exclude_none=True) for n, server in enumerate((one, two), 1)}
-    for server in (one, two):
-        for uri in (server.host, server.registry_uri or ""):
-            parameters.refuse_credentials(uri, "name variables in username_env and password_env, and set them")
-    return parse_compare_config(yaml.safe_dump(given), "the parameters")
 
 
 @contextmanager

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 
 import yaml
 from prefect import State, flow
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
 
 from flows import parameters
 from flows.batch_order import whole
 from flows.final_state import ended, refused
-from flows.parameters import Uri
+from flows.sides import RegistryServer, Side, side_of
 from registry_audit.audit.options import DEFAULT_WORKERS
 from registry_audit.cli.workplace import must_be_writable
 from registry_audit.errors import AuditError
@@ -18,7 +18,7 @@ from registry_audit.migration.both import Both
 from registry_audit.migration.comparison import chosen_models, chosen_versions
 from registry_audit.migration.migration_options import MigrationOptions
 from registry_audit.migration.names import parse_map
-from registry_audit.migration.registries_config import SIDES, MigrationConfig, parse_migration_config
+from registry_audit.migration.registries_config import SIDES, parse_migration_config
 from registry_audit.model.limits import Limits
 from registry_audit.report.migration.registries_words import headline
 from registry_audit.verdict import Severity
@@ -27,24 +27,6 @@ from tasks.configured import TRACKING_URI, configured_uri
 from tasks.migration import list_registry, match, read_registry, report_migration
 
 _LIMITS = Limits()
-
-
-class RegistryServer(BaseModel):
-    """The keys of the configuration file for one of the two registries; what they mean is checked as that file is."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    host: Annotated[Uri, Field(repr=False, description="Tracking server, without credentials.")]
-    registry_uri: Annotated[
-        Uri | None, Field(repr=False, description="Model registry, where it is not the tracking server.")
-    ] = None
-    username_env: Annotated[
-        str | None, Field(description="Name of the worker's environment variable with the user to sign in as.")
-    ] = None
-    password_env: Annotated[str | None, Field(description="Name of the variable with the user's password.")] = None
-    token_env: Annotated[
-        str | None, Field(description="Name of the variable with a token, in place of user and password.")
-    ] = None
 
 
 @flow(
@@ -62,7 +44,7 @@ def compare_registries(
     in_place: bool = False,
     fail_on: Severity = Severity.MEDIUM,
     report_dir: str | None = None,
-    workers: Annotated[int, Field(ge=1, le=256)] = DEFAULT_WORKERS,
+    workers: Annotated[int, Field(ge=1, le=256)] | None = None,
     max_files: PositiveInt = _LIMITS.max_files,
     max_directories: PositiveInt = _LIMITS.max_directories,
     max_depth: PositiveInt = _LIMITS.max_depth,
@@ -79,7 +61,8 @@ def compare_registries(
     itself is wrong.
 
     Args:
-        source: The registry that was migrated from, and the names of the variables to sign in with.
+        source: The registry that was migrated from, and the names of the variables to sign in with; a block Registry
+            Audit can take their place.
         target: The same for the registry that was migrated to.
         models: Only models of these names in the source; * and ? are wildcards.
         mapping: Names in the target, a line each, as `Wine -> main.ml.wine`, `* -> main.ml.*` or
@@ -88,7 +71,7 @@ def compare_registries(
         in_place: The files were meant to stay in place: a shared storage is not an error.
         fail_on: Lowest severity of a finding that makes the run end as Findings.
         report_dir: Directory for migration.json and its renderings, on the machine that runs the flow.
-        workers: How many versions of each registry to read at once.
+        workers: How many versions of each registry to read at once; else those of its block, else 8.
         max_files: Maximum number of files in a model.
         max_directories: Maximum number of directories in a model; what a symlink leads to counts again.
         max_depth: Maximum depth of directories in a model.
@@ -100,9 +83,9 @@ def compare_registries(
         max_bytes_per_second: Maximum bytes per second read from each server, by this process.
     """
     try:
-        config = _checked_config(source, target)
+        sides = (side_of(source, "source"), side_of(target, "target"))
         names = parse_map("\n".join(mapping or ()), "mapping")
-        limits = {
+        limits: dict[str, int | None] = {
             "max_files": max_files,
             "max_directories": max_directories,
             "max_depth": max_depth,
@@ -113,45 +96,46 @@ def compare_registries(
             "max_requests": max_requests,
             "max_bytes_per_second": max_bytes_per_second,
         }
-        options = MigrationOptions(tuple(models or ()), names, one_way, in_place, fail_on, workers, limits)
+        options = MigrationOptions(
+            tuple(models or ()), names, one_way, in_place, fail_on, workers or DEFAULT_WORKERS, limits
+        )
         directory = parameters.path(report_dir)
         if directory is not None:
             must_be_writable(directory, "report_dir")
-        return _compare(config, options, directory)
+        at_once = [workers or side.held.get("workers", DEFAULT_WORKERS) for side in sides]
+        return _compare(sides, options, at_once, directory)
     except AuditError as error:
         return refused(error)
 
 
-def _compare(config: MigrationConfig, options: MigrationOptions, directory: Path | None) -> State[Any]:
+def _compare(
+    sides: tuple[Side, Side], options: MigrationOptions, at_once: list[int], directory: Path | None
+) -> State[Any]:
+    # Through the checks of the configuration file.
+    config = parse_migration_config(
+        yaml.safe_dump({name: side.keys for name, side in zip(SIDES, sides, strict=True)}), "the parameters"
+    )
     jobs = tuple(
-        Job(server, options.of(server), f"{parameters.this_run()}-{side}")
-        for side, server in zip(SIDES, config.servers(configured_uri(TRACKING_URI)), strict=True)
+        Job(
+            side.signed_in(server),
+            side.limited(options.of(server), dict(options.limits)),
+            f"{parameters.this_run()}-{name}",
+            registry=side.block,
+        )
+        for name, side, server in zip(SIDES, sides, config.servers(configured_uri(TRACKING_URI)), strict=True)
     )
     try:
         listing = [list_registry.submit(job, side) for job, side in zip(jobs, SIDES, strict=True)]
         listed = [future.result() for future in listing]
         chosen = chosen_models(listed[0], listed[1], options)
         reading = [
-            read_registry.submit(job, side, whole(one), whole(chosen_versions(one, wanted)), options.workers)
-            for job, side, one, wanted in zip(jobs, SIDES, listed, chosen, strict=True)
+            read_registry.submit(job, side, whole(one), whole(chosen_versions(one, wanted)), workers)
+            for job, side, one, wanted, workers in zip(jobs, SIDES, listed, chosen, at_once, strict=True)
         ]
-        sides = [future.result() for future in reading]
-        document = match(jobs, whole(Both(sides[0], sides[1], chosen)), whole(options))  # type: ignore[arg-type]
+        source, target = (future.result() for future in reading)
+        document = match(jobs, whole(Both(source, target, chosen)), whole(options))  # type: ignore[arg-type]
     finally:
         for job in jobs:
             close_job(job)
     report_migration(whole(document), directory)
     return ended(document.outcome.exit_status, f"{headline(document)}: {document.summary.sentence}")
-
-
-def _checked_config(source: RegistryServer, target: RegistryServer) -> MigrationConfig:
-    """The parameters through the checks of the configuration file.
-
-    Raises:
-        UsageError: only half of what it takes to sign in is named, or a URI holds credentials.
-    """
-    given = {side: server.model_dump(exclude_none=True) for side, server in zip(SIDES, (source, target), strict=True)}
-    for server in (source, target):
-        for uri in (server.host, server.registry_uri or ""):
-            parameters.refuse_credentials(uri, "name variables in username_env and password_env, and set them")
-    return parse_migration_config(yaml.safe_dump(given), "the parameters")

@@ -12,7 +12,7 @@ from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 from tasks.configured import LEDGER, REGISTRY_URI, TRACKING_URI, configured_uri
-from tasks.registry_block import registry_block
+from tasks.registry_block import options_of_block
 
 URIS = {"tracking_uri": TRACKING_URI, "registry_uri": REGISTRY_URI, "ledger": LEDGER}
 
@@ -86,17 +86,13 @@ def of_registry(
         } | asked_limits
     if tracking_uri or registry_uri:
         raise UsageError("give registry, or tracking_uri and registry_uri, not both")
-    block = registry_block(registry)
-    for address in filter(None, (block.tracking_uri, block.registry_uri)):
-        refuse_credentials(address, f"keep them in username, password or token of the block {printable(registry)}")
-    of_block = block.ledger.get_secret_value() if block.ledger else None
-    limits_of_block = {name: value for name in limits if (value := getattr(block, name)) is not None}
+    held = options_of_block(registry)
     return {
-        "tracking_uri": block.tracking_uri,
-        "registry_uri": block.registry_uri,
-        "registry_name": registry_name or block.registry_name,
-        "ledger": ledger_url(of_block if ledger is None and of_block else uri(ledger, LEDGER)),
-    } | (limits_of_block | asked_limits)
+        "tracking_uri": held["tracking_uri"],
+        "registry_uri": held.get("registry_uri"),
+        "registry_name": registry_name or held.get("registry_name"),
+        "ledger": ledger_url(held["ledger"] if ledger is None and "ledger" in held else uri(ledger, LEDGER)),
+    } | ({name: held[name] for name in limits if name in held} | asked_limits)
 
 
 def required_tracking_uri(value: str | None) -> str:

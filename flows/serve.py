@@ -3,28 +3,31 @@
 `python -m flows.serve`, in the checkout, with the environment of a worker.
 """
 
+import asyncio
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import click
 import httpx
 import uvicorn
-import yaml
-from prefect import Flow, serve
+from prefect import Flow
+from prefect.client.orchestration import get_client
 from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import TerminationSignal
 from prefect.flows import load_flow_from_entrypoint
+from prefect.runner import Runner
 from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
 
 from flows.on_registration import SECRET, receiving
+from flows.strict_forms import listed_deployments, refuse_unknown_names
 from registry_audit.cli import boundary
 from registry_audit.errors import CouldNotVerify
 
-PROJECT = Path(__file__).parents[1] / "prefect.yaml"
 _HEARTBEAT = ("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")  # the automation of lost runs waits for 90
 
 
@@ -43,14 +46,25 @@ def command(limit: int, server: Callable[[], uvicorn.Server], has_secret: bool) 
         threading.Thread(target=server().run, daemon=True, name="receiver").start()
         os.environ.pop(SECRET, None)
     try:
-        serve(*deployments(), limit=limit, print_starting_message=False)
+        _serve(limit)
     except httpx.HTTPError as error:
         raise CouldNotVerify(f"the Prefect server cannot be reached: {type(error).__name__}") from error
 
 
+def _serve(limit: int) -> None:
+    """What `prefect.serve` does, and strict forms."""
+    runner = Runner(limit=limit)
+    with get_client(sync_client=True) as client:
+        for deployment in deployments():
+            added: Any = runner.add_deployment(deployment)
+            refuse_unknown_names(client, added)
+    with suppress(KeyboardInterrupt, TerminationSignal):  # how it is ended
+        asyncio.run(runner.start())
+
+
 def deployments() -> Iterator[RunnerDeployment]:
     """Those of prefect.yaml, without its work pool."""
-    for given in yaml.safe_load(PROJECT.read_text(encoding="utf-8"))["deployments"]:
+    for given in listed_deployments():
         flow: Flow[..., Any] = load_flow_from_entrypoint(given["entrypoint"], use_placeholder_flow=False)
         made: Any = flow.to_deployment(
             given["name"],

@@ -288,6 +288,7 @@ def pull_model(
     version_or_stage: str,
     output: Path,
     *,
+    server: Server | None = None,
     on_begin: Callable[[int], None] = lambda byte_count: None,
     on_bytes: Callable[[int], None] = lambda count: None,
 ) -> Pulled:
@@ -295,6 +296,7 @@ def pull_model(
 
     Args:
         options: the server, ledger and limits; what selects versions is ignored.
+        server: the same server, with the names of the variables to sign in with.
         on_begin, on_bytes: told how many bytes will come in, and of every so many that did, from any thread.
 
     Raises:
@@ -303,7 +305,7 @@ def pull_model(
     ledger = ledger_of(options)
     if ledger is None:
         raise UsageError("a pull compares with the baseline in a ledger: leave out --ledger none")
-    with closing(ledger), open_session(options, on_bytes=on_bytes) as session:
+    with closing(ledger), open_session(options, server=server, on_bytes=on_bytes) as session:
         return pull_version(session, ledger, options.registry_name, model, version_or_stage, output, on_begin)
 
 
@@ -509,10 +511,14 @@ def servers_of(config: CompareConfig, owner_uri: str | None = None) -> tuple[Ser
 
 
 def open_session(
-    options: AuditOptions, *, work_directory: Path | None = None, on_bytes: Callable[[int], None] = lambda count: None
+    options: AuditOptions,
+    *,
+    server: Server | None = None,
+    work_directory: Path | None = None,
+    on_bytes: Callable[[int], None] = lambda count: None,
 ) -> Session:
     return Session(
-        options.server,
+        server or options.server,
         limits=options.limits,
         algorithm=options.digest,
         work_directory=work_directory,

@@ -55,12 +55,16 @@ def work_directory(job: Job) -> Path | None:
     return path if job.life == FIRST_LIFE else path / job.life
 
 
-def sign_in_for(job: Job) -> None:
-    """Have this process know who signs in. Raises: Transient: the Prefect server does not say so."""
-    if job.registry is None:
+def sign_in_for(registry: str | None) -> None:
+    """Have this process know who signs in: to the registry of that block, or to the worker's own.
+
+    Raises:
+        Transient: the Prefect server does not say so.
+    """
+    if registry is None:
         sign_in()
     else:
-        sign_in_as(job.registry)
+        sign_in_as(registry)
 
 
 def open_session(job: Job) -> Session:
@@ -75,7 +79,7 @@ def open_session(job: Job) -> Session:
         session = _open.get(job)
         if session is None:
             import_library()
-            sign_in_for(job)
+            sign_in_for(job.registry)
             session = Session(
                 job.server,
                 limits=job.options.limits,

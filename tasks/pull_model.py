@@ -12,9 +12,11 @@ from registry_audit.cli.startup import import_library
 from registry_audit.errors import UsageError
 from registry_audit.pulling.verified_download import Pulled
 from registry_audit.refs import split_version
-from tasks.configured import LEDGER, REGISTRY_URI, TRACKING_URI, configured_uri, sign_in
+from tasks.audit_session import sign_in_for
+from tasks.configured import LEDGER, REGISTRY_URI, TRACKING_URI, configured_uri
 from tasks.naming import short
 from tasks.policy import RETRIED, presentable
+from tasks.registry_block import options_of_block, signed_in
 
 
 def _run_name(parameters: dict[str, Any]) -> str:
@@ -27,6 +29,7 @@ def pull_model(
     version: str,
     output: Path,
     *,
+    registry: str | None = None,
     tracking_uri: str | None = None,
     registry_uri: str | None = None,
     ledger: str | None = None,
@@ -39,6 +42,7 @@ def pull_model(
     Args:
         version: `NAME/V` or `NAME@ALIAS`.
         output: a directory that is empty, or not there yet, on the machine that runs the task.
+        registry: name of a block `RegistryAudit`, which holds server, sign-in, ledger and limits of one registry.
         tracking_uri, registry_uri, ledger: by default as the flows of this project are configured.
         registry_name: what the ledger knows the registry by, whatever its address.
 
@@ -48,16 +52,21 @@ def pull_model(
         UsageError: there is no such version, no tracking server is configured, or the output is not free.
         LedgerError: the ledger is unusable.
     """
-    server = tracking_uri or configured_uri(TRACKING_URI)
-    if server is None:
-        raise UsageError(f"which tracking server? Give tracking_uri, or set {TRACKING_URI} where the flow runs")
     import_library()
-    sign_in()
-    options = AuditOptions(
-        tracking_uri=server,
-        registry_uri=registry_uri or configured_uri(REGISTRY_URI),
-        ledger=ledger_url(ledger or configured_uri(LEDGER)),
-        registry_name=registry_name,
-    )
+    if registry is None:
+        held: dict[str, Any] = {
+            "tracking_uri": tracking_uri or configured_uri(TRACKING_URI),
+            "registry_uri": registry_uri or configured_uri(REGISTRY_URI),
+        }
+        if held["tracking_uri"] is None:
+            raise UsageError(f"which tracking server? Give tracking_uri, or set {TRACKING_URI} where the flow runs")
+    elif tracking_uri or registry_uri:
+        raise UsageError("give registry, or tracking_uri and registry_uri, not both")
+    else:
+        held = options_of_block(registry)
+    held["ledger"] = ledger_url(ledger or held.get("ledger") or configured_uri(LEDGER))
+    held["registry_name"] = registry_name or held.get("registry_name")
+    sign_in_for(registry)
+    options = AuditOptions(**held)
     name, selector = split_version(version)
-    return pull(options, name, selector, Path(output))
+    return pull(options, name, selector, Path(output), server=signed_in(options.server, registry))

@@ -12,10 +12,12 @@ from pydantic import Field, PositiveInt, SecretStr
 
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
+from registry_audit.redact import redact
 from registry_audit.registry.connection import Server
 from tasks.configured import asked
 
 _VARIABLES = {"username": "USERNAME", "password": "PASSWORD", "token": "TOKEN"}
+_OPTIONS = ("tracking_uri", "registry_uri", "registry_name", "workers", "max_requests", "max_bytes_per_second")
 
 
 class RegistryAudit(Block):
@@ -42,7 +44,7 @@ class RegistryAudit(Block):
 def registry_block(name: str) -> RegistryAudit:
     """
     Raises:
-        UsageError: there is no such block, or it contradicts itself.
+        UsageError: there is no such block, it contradicts itself, or an address in it holds credentials.
         Transient: the Prefect server does not answer.
     """
     try:
@@ -52,9 +54,26 @@ def registry_block(name: str) -> RegistryAudit:
             f"there is no usable block registry-audit/{printable(name)}: make one in the UI (Blocks, Registry Audit), "
             "or in Python with tasks.registry_block.RegistryAudit(...).save(NAME)"
         ) from error
+    if any(address is not None and redact(address) != address for address in (found.tracking_uri, found.registry_uri)):
+        raise UsageError(
+            f"an address in the block registry-audit/{printable(name)} was given with credentials, and whoever sees "
+            "Prefect sees it: consider them known, change them, and keep them in its username, password or token"
+        )
     if (found.username is None) != (found.password is None) or (found.username and found.token):
         raise UsageError(f"the block registry-audit/{printable(name)} needs username and password, or token, or none")
     return found
+
+
+def options_of_block(name: str) -> dict[str, Any]:
+    """The fields of `AuditOptions` that the block holds. The ledger's URL may be a secret.
+
+    Raises:
+        UsageError, Transient: see `registry_block`.
+    """
+    block = registry_block(name)
+    held = {field: getattr(block, field) for field in _OPTIONS}
+    held["ledger"] = block.ledger.get_secret_value() if block.ledger else None
+    return {field: value for field, value in held.items() if value is not None}
 
 
 def signed_in(server: Server, name: str | None) -> Server:

@@ -339,8 +339,9 @@ def deployed(prefect_server: PrefectServer) -> PrefectServer:
     program = Program(prefect_server.environment)
     created = program("-m", "prefect", "work-pool", "create", POOL, "--type", "process")
     assert created.exit_status == 0, created.stdout + created.stderr
-    done = program("-m", "prefect", "--no-prompt", "deploy", "--all")
-    assert done.exit_status == 0, done.stdout + done.stderr
+    for command in (("prefect", "--no-prompt", "deploy", "--all"), ("flows.strict_forms",)):
+        done = program("-m", *command)
+        assert done.exit_status == 0, done.stdout + done.stderr
     return prefect_server
 
 

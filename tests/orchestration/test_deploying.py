@@ -36,6 +36,7 @@ def test_every_deployment_is_there_with_its_parameters(deployed: PrefectServer, 
     found = deployed.deployment(deployment)
     assert found["parameter_openapi_schema"]["properties"]
     assert found["enforce_parameter_schema"] is True
+    assert found["parameter_openapi_schema"]["additionalProperties"] is False
     assert found["description"]
     assert str(CHECKOUT) not in str(found), "a deployment that names a directory of this machine"
 
@@ -50,21 +51,21 @@ def test_a_worker_audits(worker: Worker, deployed: PrefectServer, registry: Regi
     assert checked.ended_as == ("COMPLETED", "Completed"), checked.log
 
 
-def test_a_worker_without_a_checkout_clones_one(
-    prefect_server: PrefectServer, registry: Registry, tmp_path: Path
+@pytest.mark.parametrize("clones", [True, False], ids=["a clone for each run", "where the worker was started"])
+def test_which_checkout_a_worker_runs(
+    prefect_server: PrefectServer, registry: Registry, tmp_path: Path, clones: bool
 ) -> None:
-    """With the lines of prefect.yaml that are a comment there, and a repository that says something of its own."""
+    """Never the one that happens to be installed. It clones with the lines of prefect.yaml that are a comment there."""
     version = registry.add(separate=True)
-    repository = tmp_path / "team.git"
+    repository, pool = tmp_path / "team.git", f"clones-{clones}".lower()
     git("clone", "--quiet", str(CHECKOUT), str(repository))
     for name in ("prefect.yaml", "flows", "tasks", "registry_audit"):
         source, target = CHECKOUT / name, repository / name
         shutil.copytree(source, target, dirs_exist_ok=True) if source.is_dir() else shutil.copy(source, target)
     flow = repository / "flows" / "check_model_version.py"
-    flow.write_text(flow.read_text().replace('return f"check ', 'return f"from the clone: check '))
-    pool = "from-git"
+    flow.write_text(flow.read_text().replace('return f"check ', 'return f"from here: check '))
     project = repository / "prefect.yaml"
-    project.write_text(_cloning(project.read_text(), repository, pool))
+    project.write_text(_project(project.read_text(), pool, repository if clones else None))
     here = ("-C", str(repository), "-c", "user.name=t", "-c", "user.email=t@example.com")
     git(*here, "add", "--all")
     git(*here, "commit", "--quiet", "-m", "ours")
@@ -85,26 +86,28 @@ def test_a_worker_without_a_checkout_clones_one(
         log=tmp_path / "worker.log",
         ready=lambda: bool(prefect_server.post(f"work_pools/{pool}/workers/filter")),
         environment=environment | {"MLFLOW_TRACKING_URI": registry.server.uri, "PREFECT_WORKER_QUERY_SECONDS": "1"},
-        directory=empty,
+        directory=empty if clones else repository,
     ):
         run = _run(prefect_server, f"check-model-version/{pool}", model=version.name, version_or_stage="1")
     assert run.ended_as == ("COMPLETED", "Completed"), run.log
-    assert run.record["name"] == f"from the clone: check {version.name}/1"
+    assert run.record["name"] == f"from here: check {version.name}/1"
 
 
-def _cloning(project: str, repository: Path, name: str) -> str:
-    """prefect.yaml with its commented step in the place of the other, and one deployment under another name."""
+def _project(project: str, name: str, cloned: Path | None) -> str:
+    """prefect.yaml with one deployment under another name; for a clone, with the step that is a comment there."""
     step = re.search(r"^((?:#   .*\n)+)pull:\n", project, re.MULTILINE)
     assert step
     content = yaml.safe_load(project)
-    content["pull"] = yaml.safe_load(re.sub(r"^#   ", "", step[1], flags=re.MULTILINE))
-    ((kind, clone),) = content["pull"][0].items()
-    assert kind == "prefect.deployments.steps.git_clone"
-    assert clone["branch"] == "main"
-    branch = git("-C", str(repository), "branch", "--show-current").strip()
-    clone.update(repository=repository.as_uri(), branch=branch)
     (check,) = [d for d in content["deployments"] if d["entrypoint"].startswith("flows.check_model_version.")]
-    content["deployments"] = [check | {"name": name, "work_pool": {"name": name}}]
+    content["deployments"] = [check | {"name": name, "work_pool": check["work_pool"] | {"name": name}}]
+    if cloned is not None:
+        content["pull"] = yaml.safe_load(re.sub(r"^#   ", "", step[1], flags=re.MULTILINE))
+        ((kind, clone),) = content["pull"][0].items()
+        assert kind == "prefect.deployments.steps.git_clone"
+        assert clone["branch"] == "main"
+        branch = git("-C", str(cloned), "branch", "--show-current").strip()
+        clone.update(repository=cloned.as_uri(), branch=branch)
+        del content["deployments"][0]["work_pool"]["job_variables"]["working_dir"]
     return yaml.safe_dump(content)
 
 
@@ -132,3 +135,21 @@ def test_the_server_refuses_a_password_before_it_stores_it(
     answer = deployed.ask("POST", f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})
     assert answer.status_code == 409
     assert deployed.files_with("never-stored") == []
+
+
+@pytest.mark.parametrize(
+    ("deployment", "parameters"),
+    [
+        ("audit-registry/ad-hoc", {"model": ["Wine"]}),
+        ("audit-registry/nightly", {"fail-on": "high"}),
+        ("check-model-version/ad-hoc", {"model": "Wine", "version_or_stage": "1", "version": "2"}),
+        ("compare-registries/ad-hoc", {"source": {"host": "http://a", "user": "bob"}, "target": {"host": "http://b"}}),
+    ],
+)
+def test_the_server_refuses_a_parameter_that_is_not_there(
+    deployed: PrefectServer, deployment: str, parameters: dict[str, object]
+) -> None:
+    found = deployed.deployment(deployment)
+    answer = deployed.ask("POST", f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})
+    assert answer.status_code == 409
+    assert "Additional properties are not allowed" in answer.json()["detail"]

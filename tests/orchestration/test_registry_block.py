@@ -3,8 +3,10 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from prefect import flow
 from pydantic import SecretStr
 from support.faulty_proxy import FaultyProxy
 from support.registry import Registry
@@ -13,6 +15,9 @@ from support.servers import MlflowServer
 from flows.accept_baseline import accept_baseline
 from flows.audit_registry import audit_registry
 from flows.check_model_version import check_model_version
+from flows.compare_model_versions import compare_model_versions
+from flows.compare_registries import compare_registries
+from tasks.pull_model import pull_model
 from tasks.registry_block import RegistryAudit
 
 from .conftest import PrefectServer, RunFlow
@@ -54,6 +59,75 @@ def test_two_registries_and_every_flow(
         assert run_flow(accept_baseline, **wanted, registry=name).ended_as == COMPLETED
         assert PASSWORD not in run.everything + checked.everything
     assert run.server.files_with(PASSWORD) == []
+
+
+@flow(persist_result=False)
+def deploy(version: str, output: str, registry: str) -> int:
+    return pull_model(version, Path(output), registry=registry).file_count
+
+
+def test_both_sides_of_a_comparison_and_a_pull(
+    run_flow: RunFlow, registry: Registry, mlflow_auth: MlflowServer, tmp_path: Path
+) -> None:
+    mlflow_auth.add_user("auditor-of-both-sides", PASSWORD)
+    closed, ledger = Registry(mlflow_auth), SecretStr(f"sqlite:///{tmp_path / 'ledger.db'}")
+    production = RegistryAudit(
+        tracking_uri=f"http://{mlflow_auth.host}",
+        username="auditor-of-both-sides",
+        password=SecretStr(PASSWORD),
+        ledger=ledger,
+    )
+    production.save("production")
+    RegistryAudit(tracking_uri=registry.server.uri, ledger=ledger, workers=2, max_requests=2).save("staging")
+    version = closed.add(seed=1)
+    registry.add(version.name, seed=1)
+    accepted = run_flow(audit_registry, registry="production", models=[version.name], accept_new=True)
+    assert accepted.ended_as == COMPLETED, accepted.log
+
+    one, two = (
+        {"registry": name, "model": version.name, "version_or_stage": "1"} for name in ("production", "staging")
+    )
+    compared = run_flow(compare_model_versions, tracking_server_1=one, tracking_server_2=two)
+    assert compared.ended_as == COMPLETED, compared.log
+    assert "no ledger" not in compared.everything
+    sides = {"source": {"registry": "staging"}, "target": {"registry": "production"}}
+    migrated = run_flow(compare_registries, **sides, models=[version.name], one_way=True)
+    assert migrated.ended_as == COMPLETED, migrated.log
+    pulled = run_flow(deploy, version=f"{version.name}/1", output=str(tmp_path / "model"), registry="production")
+    assert pulled.ended_as == COMPLETED, pulled.log
+    assert (tmp_path / "model" / "MLmodel").is_file()
+
+    production.ledger = SecretStr(f"sqlite:///{tmp_path / 'another.db'}")
+    production.save("production", overwrite=True)
+    torn = run_flow(compare_model_versions, tracking_server_1=one, tracking_server_2=two)
+    assert torn.ended_as == REFUSED
+    assert "the two registries have ledgers of their own: give ledger" in torn.record["state"]["message"]
+    chosen = run_flow(
+        compare_model_versions, tracking_server_1=one, tracking_server_2=two, ledger=ledger.get_secret_value()
+    )
+    assert chosen.ended_as == COMPLETED, chosen.log
+    assert PASSWORD not in "".join(run.everything for run in (compared, migrated, pulled, torn, chosen))
+
+
+@pytest.mark.parametrize(
+    ("side", "says"),
+    [
+        ({"registry": "one", "host": "http://elsewhere"}, "tracking_server_1: give registry, or host, not both"),
+        ({"registry": "one", "token_env": "TOKEN"}, "tracking_server_1: give registry, or token_env, not both"),
+        ({}, "tracking_server_1: which server? Give host, or registry"),
+        ({"registry": "no-such"}, "there is no usable block registry-audit/no-such"),
+    ],
+)
+def test_a_side_that_names_two_servers_or_none_is_refused(run_flow: RunFlow, side: dict[str, Any], says: str) -> None:
+    RegistryAudit(tracking_uri="http://127.0.0.1:1").save("one")
+    version = {"model": "Wine", "version_or_stage": "1"}
+    run = run_flow(
+        compare_model_versions,
+        tracking_server_1=side | version,
+        tracking_server_2={"host": "http://127.0.0.1:1"} | version,
+    )
+    assert run.ended_as == REFUSED
+    assert says in run.record["state"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -108,6 +182,8 @@ def test_what_contradicts_itself_is_refused(run_flow: RunFlow, given: dict[str, 
         ("audit-registry/ad-hoc", {"audit_id": "../../elsewhere"}),
         ("audit-registry/ad-hoc", {"fail_on": "sometimes"}),
         ("check-model-version/ad-hoc", {"model": "", "version_or_stage": "1"}),
+        ("compare-registries/ad-hoc", {"source": {}, "target": {"host": "http://127.0.0.1:1"}}),
+        ("compare-registries/ad-hoc", {"source": {"registry": None}, "target": {"host": "http://127.0.0.1:1"}}),
         ("accept-baseline/ad-hoc", {"versions": ["Wine"], "reason": "r", "by": "me"}),
         ("accept-baseline/ad-hoc", {"versions": [], "reason": "r", "by": "me"}),
         ("accept-baseline/ad-hoc", {"versions": ["Wine/1"], "reason": " ", "by": "me"}),

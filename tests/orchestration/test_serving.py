@@ -64,6 +64,10 @@ def test_everything_is_served_by_one_process(registry: Registry, tmp_path: Path)
             assert [s["schedule"]["cron"] for s in nightly["schedules"]] == ["0 2 * * MON-SAT"]
             assert nightly["parameters"] == {"quick": True, "accept_new": True}
 
+            mistyped = {"parameters": {"models": ["Wine"], "quik": True}}
+            refused = server.ask("POST", f"deployments/{nightly['id']}/create_flow_run", mistyped)
+            assert refused.status_code == 409, refused.text
+
             body, headers = _delivery(name=version.name, version="1")
             told = requests.post(f"http://127.0.0.1:{port}/", data=body, headers=headers | _signed(body), timeout=30)
             assert told.status_code == 202
