@@ -137,7 +137,7 @@ def _check(
     memory = memory_of(job.options)
     opened = memory.ledger
     sign_in_for(job.registry)
-    options = with_digest_of(opened, job.options)
+    options = with_digest_of(opened, job.options, job.server)
     job = replace(job, options=options)
     try:
         batch = resolve_named(job, model, version_or_stage)

@@ -140,21 +140,16 @@ def _compare(
         yaml.safe_dump({f"tracking_server_{n}": side.keys for n, side in enumerate(sides, 1)}), "the parameters"
     )
     sign_in()
-    memory, options = compare_options(config, ledger, fail_on, limits)
+    asked = servers_of(config, configured_uri(TRACKING_URI))
+    servers = sides[0].signed_in(asked[0]), sides[1].signed_in(asked[1])
+    memory, options = compare_options(config, servers, ledger, fail_on, limits)
     opened = memory.ledger
     prepare_download_dir(download_dir)
     one, two = config.servers
-    servers = servers_of(config, configured_uri(TRACKING_URI))
-    first_job, second_job = (
-        Job(
-            side.signed_in(server),
-            side.limited(of_side, limits),
-            f"{parameters.this_run()}-{n}",
-            registry=side.block,
-        )
+    jobs = tuple(
+        Job(server, side.limited(of_side, limits), f"{parameters.this_run()}-{n}", registry=side.block)
         for n, (side, server, of_side) in enumerate(zip(sides, servers, options, strict=True), 1)
     )
-    jobs = (first_job, second_job)
     try:
         resolving = [
             resolve_named.submit(job, server.model, server.version_or_stage)

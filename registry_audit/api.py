@@ -334,12 +334,12 @@ def compare_model_versions(
         LedgerError: the ledger is unusable.
     """
     with ExitStack() as ending:
-        memory, options = compare_options(config, ledger, fail_on, limits)
+        servers = servers_of(config)
+        memory, options = compare_options(config, servers, ledger, fail_on, limits)
         opened = memory.ledger
         if opened is not None:
             ending.enter_context(closing(opened))
         one, two = config.servers
-        servers = servers_of(config)
         sessions = (
             ending.enter_context(_session_of(servers[0], options[0])),
             ending.enter_context(_session_of(servers[1], options[1])),
@@ -367,11 +367,15 @@ def compare_model_versions(
 
 def compare_options(
     config: CompareConfig,
+    servers: tuple[Server, Server],
     ledger: str | None,
     fail_on: Severity,
     limits: Mapping[str, int | None] = MappingProxyType({}),
 ) -> tuple[Memory, tuple[AuditOptions, AuditOptions]]:
     """The ledger of a comparison, and the options of each version, with the digest that both are read with.
+
+    Args:
+        servers: see `servers_of`.
 
     Raises:
         UsageError: the two registries have baselines of different digests.
@@ -390,7 +394,7 @@ def compare_options(
         for server in config.servers
     )
     memory = memory_of(one)
-    return memory, one_digest(memory.ledger, (one, two))
+    return memory, one_digest(memory.ledger, (one, two), servers)
 
 
 def _session_of(server: Server, options: AuditOptions) -> Session:

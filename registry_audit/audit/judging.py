@@ -21,6 +21,9 @@ from registry_audit.registry.version import RegisteredVersion
 from registry_audit.rules import RULE_BY_ID, RUN_DELETED
 from registry_audit.verdict import Severity, Storage, Verdict
 
+# Two locations of equal files, one of them behind a server's proxy, may be one storage twice.
+_UNSEEN = "the proxy does not show where it keeps its files: perhaps these are not two copies"
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -223,6 +226,8 @@ def verdict_of(
         return Verdict.SAME_STORAGE, _linked(comparison)
     if comparison is None or comparison.compared_count == 0:
         return Verdict.UNVERIFIABLE, "nothing could be compared"
+    if storage is Storage.UNKNOWN and not comparison.differences:
+        return Verdict.SAME_STORAGE, _UNSEEN
     return (Verdict.EQUIVALENT if comparison.differences else Verdict.MATCH), None
 
 

@@ -16,6 +16,7 @@ from registry_audit.redact import redact
 from registry_audit.registry.address import shown_address
 
 _VERSION_TABLE = "registry_audit_ledger"
+_OF_A_REGISTRY = "registered_models"  # a table of MLflow's
 _BUSY_SECONDS = 120
 _ELSEWHERE = "Give another with --ledger, or --ledger none to audit without a memory"
 _HOW_TO_START_OVER = "To start over knowingly, remove {}"
@@ -133,6 +134,8 @@ def _bring_up_to_date(engine: Engine, shown: str) -> None:
                 raise LedgerError(f"the ledger {shown} was written by a later release: upgrade mlflow-registry-audit")
         elif "entries" in present:
             raise LedgerError(f"the database {shown} holds other tables of these names: it is no ledger")
+        elif _OF_A_REGISTRY in present:
+            raise LedgerError(f"the database {shown} is an MLflow registry, to which nothing is written. {_ELSEWHERE}")
     logging.getLogger("alembic").setLevel(logging.ERROR)
     with engine.connect() as connection:
         # Two processes may both find nothing: the second waits, and then finds the ledger of the first.

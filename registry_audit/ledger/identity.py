@@ -6,10 +6,12 @@ Other addresses and names of the same registry are entries of the chain that poi
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 from registry_audit.errors import UsageError
-from registry_audit.ledger.chain import Draft, Kind
-from registry_audit.ledger.entry_bodies import Accepted, Read, RegistryNamed, body_of
+from registry_audit.ledger.chain import TIME_FORMAT, Draft, Kind
+from registry_audit.ledger.entry_bodies import Accepted, AuditFinished, AuditStarted, Read, RegistryNamed, body_of
 from registry_audit.ledger.store import LedgerReader
 from registry_audit.printable import printable, storable
 from registry_audit.registry.address import (
@@ -20,6 +22,7 @@ from registry_audit.registry.address import (
     shown_address,
 )
 from registry_audit.registry.version import Key, RegisteredVersion
+from registry_audit.verdict import ExitStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,25 +126,35 @@ def recognise(
     if name is not None:
         key = _unnamed_one(reader, identity, shared) or name
         return Recognised(key, draft=RegistryNamed(address=identity, name=name).draft(key))
-    for known, (agree, differ) in shared.items():
-        if differ:
-            raise UsageError(
-                f"{printable(identity)} has {agree} versions of the registry {printable(known)} of the ledger, and "
-                f"{differ} of the same name and number are other versions: a restored copy, or a fork? Say which it is "
-                f"with --registry-name: '{printable(known)}' if it is that registry, a new name if it is another one"
+    for known, common in shared.items():
+        if common.differ:
+            raise _perhaps_a_fork(
+                identity, known, common, f"{common.differ} of the same name and number are other ones"
             )
     if len(shared) > 1:
         titles = ", ".join(f"'{printable(known)}'" for known in shared)
         raise UsageError(
             f"the ledger has {len(shared)} registries with these versions: choose with --registry-name {titles}"
         )
-    for known, (agree, _) in shared.items():
+    for known, common in shared.items():
+        if common.too_old:
+            raise _perhaps_a_fork(identity, known, common, f"{common.too_old} that it did not have when they were new")
+        if common.unknown and (place := _other_place(reader, known, identity)):
+            raise _perhaps_a_fork(identity, known, common, f"{common.unknown} others, and {place} is still there")
         note = (
             f"{printable(identity)} is the registry {printable(known)} of the ledger under another address: "
-            f"all {agree} versions that both list are the same ones, so its baselines and waivers count"
+            f"all {common.agree} versions that both list are the same ones, so its baselines and waivers count"
         )
         return Recognised(known, note, RegistryNamed(address=identity, name=None).draft(known))
     return Recognised(identity)
+
+
+def _perhaps_a_fork(identity: str, known: str, common: "_Common", others: str) -> UsageError:
+    return UsageError(
+        f"{printable(identity)} has {common.agree} versions of the registry {printable(known)} of the ledger, and "
+        f"{others}: a restored copy, or a fork? Say which it is with --registry-name: '{printable(known)}' if it is "
+        "that registry, a new name if it is another one"
+    )
 
 
 def renamed_registry(reader: LedgerReader, registry: str, *, name: str | None, address: str | None) -> Draft:
@@ -196,19 +209,60 @@ def _identity_of(text: str) -> str | None:
         return None
 
 
-def _shared_with(reader: LedgerReader, versions: Iterable[RegisteredVersion]) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Known registries that have any of the versions, with how many agree and how many do not."""
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """What the versions at an address have to do with those of a known registry: how many of each kind."""
+
+    agree: int
+    differ: int  # of the same name and number
+    unknown: int  # to the ledger
+    too_old: int  # of the unknown: its last whole audit would have listed them
+
+
+def _shared_with(reader: LedgerReader, versions: Iterable[RegisteredVersion]) -> Iterator[tuple[str, _Common]]:
+    """Known registries that have any of the versions."""
     now = {(storable(v.name), v.version): (v.creation_time_ms, v.run_id) for v in versions}
     for registry in reader.registries():
-        agree = differ = 0
-        for key, birth in _births(reader, registry).items():
-            there, born = now.get(key), (birth.creation_time_ms, birth.run_id)
-            if there is None or born[0] is None or there[0] is None:
-                continue
-            agree += born == there
-            differ += born != there
-        if agree:
-            yield registry, (agree, differ)
+        births = {key: (birth.creation_time_ms, birth.run_id) for key, birth in _births(reader, registry).items()}
+        told = {key for key in now.keys() & births.keys() if births[key][0] is not None and now[key][0] is not None}
+        agree = sum(births[key] == now[key] for key in told)
+        if not agree:
+            continue
+        unknown = now.keys() - births.keys()
+        until = _last_whole_audit_ms(reader, registry)
+        newest = max((time for time, _ in births.values() if time is not None and time < until), default=0)
+        too_old = sum((now[key][0] or newest) < newest for key in unknown)
+        yield registry, _Common(agree, len(told) - agree, len(unknown), too_old)
+
+
+def _last_whole_audit_ms(reader: LedgerReader, registry: str) -> float:
+    """When the last audit began that surely listed everything and read all of it; 0 where none has."""
+    began, last = dict[str, str](), "1970-01-01T00:00:00Z"
+    for entry in reader.of_kind(Kind.AUDIT_STARTED, Kind.AUDIT_FINISHED, registry=registry):
+        if entry.kind == Kind.AUDIT_STARTED:
+            started = body_of(entry, AuditStarted)
+            if started.listed == started.selected and started.options.get("filter") is None:
+                began[entry.audit_id] = entry.at
+        elif body_of(entry, AuditFinished).exit_status == ExitStatus.CLEAN:
+            last = began.get(entry.audit_id, last)
+    return datetime.strptime(last, TIME_FORMAT).replace(tzinfo=UTC).timestamp() * 1_000
+
+
+def _other_place(reader: LedgerReader, known: str, identity: str) -> str | None:
+    """A file or directory of this machine where a known registry is, beside the one that is audited now."""
+    scheme, path = _local_place(identity)
+    found = next((registry for registry in known_registries(reader) if registry.key == known), None)
+    for address in (found.key, *found.addresses) if found and path else ():
+        other_scheme, other = _local_place(address)
+        if other_scheme == scheme and Path(other).exists() and not Path(other).samefile(path):
+            return printable(other)
+    return None
+
+
+def _local_place(identity: str) -> tuple[str, str]:
+    """Of a database file or a file store: which of the two, and its path, which is empty for everything else."""
+    scheme, slashes, path = identity.partition("#")[0].partition(":///" if identity.startswith("sqlite") else "://")
+    return scheme, path if slashes and scheme in ("sqlite", "file") and Path(path).is_absolute() else ""
 
 
 def _births(reader: LedgerReader, registry: str) -> dict[Key, Read | Accepted]:
@@ -234,7 +288,7 @@ def _new_name(reader: LedgerReader, key: str, identity: str, name: str | None) -
     return RegistryNamed(address=identity, name=called).draft(key)
 
 
-def _unnamed_one(reader: LedgerReader, identity: str, shared: dict[str, tuple[int, int]]) -> str | None:
+def _unnamed_one(reader: LedgerReader, identity: str, shared: dict[str, _Common]) -> str | None:
     """The registry without a name that a name given for the first time means; None where it is another registry.
 
     It is the one that was audited at this address, or else the only one whose versions are these.
@@ -243,7 +297,7 @@ def _unnamed_one(reader: LedgerReader, identity: str, shared: dict[str, tuple[in
     here = registry_key(reader, identity)
     if here in nameless and here in shared:
         return here
-    same = [known for known, (_, differ) in shared.items() if not differ and known in nameless]
+    same = [known for known, common in shared.items() if not common.differ and known in nameless]
     return same[0] if len(same) == 1 else None
 
 

@@ -15,7 +15,7 @@ from registry_audit.ledger.record import algorithm_of, begin, finish
 from registry_audit.ledger.remembered_rows import Beside
 from registry_audit.ledger.store import Ledger
 from registry_audit.printable import storable
-from registry_audit.registry.connection import identity_of
+from registry_audit.registry.connection import Server, identity_of
 
 
 def remembered(ledger: Ledger, options: AuditOptions, session: Session, audit: VersionAudit) -> VersionAudit:
@@ -54,15 +54,21 @@ def pair_remembered(
     return pair.with_versions(one, two)
 
 
-def with_digest_of(ledger: Ledger | None, options: AuditOptions) -> AuditOptions:
-    """The options with the algorithm of the registry's baselines, so that what is read can be compared with them."""
+def with_digest_of(ledger: Ledger | None, options: AuditOptions, server: Server | None = None) -> AuditOptions:
+    """The options with the algorithm of the registry's baselines, so that what is read can be compared with them.
+
+    Args:
+        server: with who signs in there, where the options do not say it all.
+    """
     if ledger is None:
         return options
-    algorithm = _algorithm_for(ledger, options)
+    algorithm = _algorithm_for(ledger, options, server or options.server)
     return options if algorithm is None else options.model_copy(update={"digest": algorithm})
 
 
-def one_digest(ledger: Ledger | None, options: tuple[AuditOptions, AuditOptions]) -> tuple[AuditOptions, AuditOptions]:
+def one_digest(
+    ledger: Ledger | None, options: tuple[AuditOptions, AuditOptions], servers: tuple[Server, Server]
+) -> tuple[AuditOptions, AuditOptions]:
     """The options of two versions that are to be compared, with the algorithm of their registries' baselines.
 
     Raises:
@@ -70,7 +76,8 @@ def one_digest(ledger: Ledger | None, options: tuple[AuditOptions, AuditOptions]
     """
     if ledger is None:
         return options
-    chosen = [algorithm for each in options if (algorithm := _algorithm_for(ledger, each)) is not None]
+    known = (_algorithm_for(ledger, *each) for each in zip(options, servers, strict=True))
+    chosen = [algorithm for algorithm in known if algorithm is not None]
     if len(set(chosen)) > 1:
         raise UsageError(
             f"the baselines of the first registry are {chosen[0]} and those of the second {chosen[1]}: compare with "
@@ -80,8 +87,8 @@ def one_digest(ledger: Ledger | None, options: tuple[AuditOptions, AuditOptions]
     return one, two
 
 
-def _algorithm_for(ledger: Ledger, options: AuditOptions) -> str | None:
-    identity = identity_of(options.server)
+def _algorithm_for(ledger: Ledger, options: AuditOptions, server: Server) -> str | None:
+    identity = identity_of(server)
     with ledger.reading() as reader:
         key = registry_key(reader, identity, options.registry_name)
         return algorithm_of(reader, key) if key else None

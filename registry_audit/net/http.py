@@ -53,25 +53,26 @@ class Tls:
 class Answer:
     """A status and headers, and a body that is still to come."""
 
-    def __init__(self, raw: BaseHTTPResponse, url: str, permit: Permit) -> None:
-        self._raw, self._permit = raw, permit
+    def __init__(self, raw: BaseHTTPResponse, url: str, permit: Permit, *, as_stored: bool = False) -> None:
+        """
+        Args:
+            as_stored: whether an encoding is a part of the content, as with objects of a bucket.
+        """
+        self._raw, self._permit, self._as_stored = raw, permit, as_stored
         self.status, self.headers, self.url = raw.status, raw.headers, url
         shutdown = getattr(raw, "shutdown", None)  # urllib3 from 2.3 on
         if shutdown is not None:
             permit.abort_with(shutdown)
 
-    def chunks(self, *, as_stored: bool = False) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[bytes]:
         """The body, in pieces of at most a mebibyte.
-
-        Args:
-            as_stored: whether an encoding is a part of the content, as with objects of a bucket.
 
         Raises:
             CouldNotVerify: it does not come in time, and was broken off.
             urllib3.exceptions.HTTPError: the connection broke off.
         """
         # The rare gateway that encodes what was asked for as it is.
-        encoded = not as_stored and self.headers.get("Content-Encoding", "identity") != "identity"
+        encoded = not self._as_stored and self.headers.get("Content-Encoding", "identity") != "identity"
         yield from _accounted(self._raw.stream(_CHUNK_BYTES, decode_content=encoded), self._permit)
 
     def body(self, at_most: int, doing: str) -> bytes:
@@ -164,6 +165,7 @@ class HttpSession:
         redirects: bool = True,
         answer_seconds: float | None = None,
         heeds_refusals: bool = True,
+        as_stored: bool = False,
     ) -> Iterator[Answer]:
         """The answer, whatever its status; to be left before the next one is asked for by the same thread.
 
@@ -174,6 +176,7 @@ class HttpSession:
             redirects: whether they are followed.
             answer_seconds: between two arrivals; None for what MLFLOW_HTTP_REQUEST_TIMEOUT says, or a minute.
             heeds_refusals: whether the throttle hears of a 429 or 503; False where the caller tells its own.
+            as_stored: whether the body is an object of a bucket, and an encoding a part of its content.
 
         Raises:
             Transient: no answer came.
@@ -197,7 +200,7 @@ class HttpSession:
                 advised = retry_after_seconds(raw.headers.get("Retry-After"))
                 permit.refused(FIRST_PAUSE_SECONDS if advised is None else advised)
             try:
-                yield Answer(raw, url, permit)
+                yield Answer(raw, url, permit, as_stored=as_stored)
             finally:
                 _done_with(raw)
 

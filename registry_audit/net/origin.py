@@ -4,8 +4,10 @@ An origin is scheme, host and port. A location that a registrant chose, a redire
 port, or http in place of https is another origin; a request there says nothing of who asks.
 """
 
+import ipaddress
+import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 _PORTS = {"http": 80, "https": 443}
@@ -18,7 +20,7 @@ class Origin:
     """One server. Law: equal exactly where scheme, host and port are."""
 
     scheme: str
-    host: str  # lower case
+    host: str  # in its usual spelling: see `normal_host`
     port: int | None
 
     def __str__(self) -> str:
@@ -34,7 +36,48 @@ def origin_of(uri: str) -> Origin:
     """Raises: ValueError: it is no URI."""
     parts = urlsplit(uri)
     scheme = parts.scheme.lower()
-    return Origin(scheme, (parts.hostname or "").lower().rstrip("."), parts.port or _PORTS.get(scheme))
+    return Origin(scheme, normal_host(parts.hostname or "").strip("[]"), parts.port or _PORTS.get(scheme))
+
+
+def normal_host(host: str) -> str:
+    """One spelling of a host: lower case, no trailing dot, ASCII, numbers of IPv4 and IPv6 in their usual form."""
+    plain = host.lower().removesuffix(".")
+    if not plain.isascii():
+        return _in_ascii(plain)
+    if plain.replace(".", "").isdigit():
+        try:
+            return socket.inet_ntoa(socket.inet_aton(plain))  # 127.1 is 127.0.0.1
+        except OSError:
+            return plain
+    try:
+        return f"[{ipaddress.ip_address(plain.strip('[]'))}]" if ":" in plain else plain
+    except ValueError:
+        return plain
+
+
+def _in_ascii(host: str) -> str:
+    """As urllib3 looks it up, label by label; unchanged where it would refuse to."""
+    import idna
+
+    try:
+        labels = (label if label.isascii() else idna.encode(label, strict=True).decode() for label in host.split("."))
+        return ".".join(labels)
+    except idna.IDNAError:
+        return host
+
+
+def is_one_machine(one: Origin, other: Origin) -> bool:
+    """Whether two origins are one port of this very machine, under two of its names."""
+    return one == other or (
+        _is_loopback(one.host) and _is_loopback(other.host) and replace(one, host=other.host) == other
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def may_carry_credentials(url: str, trusted: Origin) -> bool:

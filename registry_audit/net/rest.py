@@ -165,7 +165,7 @@ class Rest:
         if not isinstance(url, str) or urlsplit(url).scheme not in {"https", urlsplit(self.host).scheme}:
             raise CouldNotVerify(f"could not {doing}: the service names no https address for it")
         with self.http.request(
-            "GET", url, headers=headers, trusted=_origin(url), doing=doing, redirects=False
+            "GET", url, headers=headers, trusted=_origin(url), doing=doing, redirects=False, as_stored=True
         ) as answer:
             if answer.status != 200:
                 raise _signed_refused(answer, url, doing)

@@ -6,11 +6,9 @@ shown if somebody names it here.
 """
 
 import hashlib
-import ipaddress
 import os
 import posixpath
 import re
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,6 +16,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 from registry_audit.errors import UsageError
+from registry_audit.net.origin import normal_host
 from registry_audit.printable import printable
 from registry_audit.redact import remember_secrets
 
@@ -51,6 +50,7 @@ _HOW = frozenset(
     }
 )
 _OF_DATABRICKS = re.compile(r"databricks(?:-uc)?://(?:.*/)?(?P<kind>workspace|metastore)/(?P<id>[\w-]+)")
+_OTHER_NAMES = {"postgres": "postgresql", "mariadb": "mysql"}  # of databases
 _DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle")
 
 
@@ -96,9 +96,11 @@ def parse_address(uri: str) -> Address:
 
 
 def _other(uri: str, scheme: str) -> Address:
-    """The address of a plugin of MLflow, or one whose scheme was forgotten."""
+    """The address of a plugin of MLflow, or one whose scheme was forgotten: what stands before its `@` is secret."""
+    if "@" in uri and "://" not in uri:
+        raise UsageError("the address has no scheme: write http:// before it")
     if uri.partition(":")[2].partition("/")[0].isdecimal():
-        raise UsageError(f"the address has no scheme: write http://{printable(uri)}")
+        raise UsageError(f"the address has no scheme: write http://{printable(uri.partition('?')[0])}")
     try:
         parts = urlsplit(uri)
     except ValueError as error:
@@ -114,7 +116,7 @@ def shown_address(uri: str) -> str:
     try:
         return parse_address(uri).shown
     except UsageError:
-        return printable(f"{_scheme(uri)}://..." if _scheme(uri) else "...")
+        return printable(f"{_scheme(uri)}://..." if _scheme(uri) and "://" in uri else "...")
 
 
 def shown_identity(uri: str) -> str | None:
@@ -184,7 +186,7 @@ def _server(uri: str) -> Address:
     shown_port = f":{port}" if port is not None else ""
     shown = printable(f"{scheme}://{shown_host}{shown_port}{parts.path}")
     identity_port = f":{port}" if port not in (None, _HTTP_PORTS[scheme]) else ""
-    identity = f"{scheme}://{normal_host(host)}{identity_port}{_normal_path(parts.path)}"
+    identity = f"{scheme}://{normal_host(unquote(host))}{identity_port}{_normal_path(parts.path)}"
     # A browser's address ends in `#/models`; MLflow would put its own paths behind that.
     opened = urlunsplit((scheme, parts.netloc, parts.path, "", ""))
     return Address(AddressKind.SERVER, opened, shown.rstrip("/"), identity)
@@ -200,7 +202,10 @@ def _database(uri: str) -> Address:
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
-    # MLflow takes `postgres`, SQLAlchemy does not: its message then names the scheme that works.
+    # Other names of what MLflow and SQLAlchemy know by these.
+    scheme, colon, rest = uri.partition(":")
+    backend, plus, driver = scheme.lower().partition("+")
+    uri = f"{_OTHER_NAMES.get(backend, backend)}{plus}{driver}{colon}{rest}"
     try:
         url = make_url(uri)
         backend = url.get_backend_name()
@@ -220,7 +225,7 @@ def _database(uri: str) -> Address:
         return Address(AddressKind.DATABASE, uri, printable(f"{backend}:///{database}"), identity)
     if "@" in f"{url.host}{database}":
         raise UsageError(f"the address {backend}://... has an @ behind its host: percent-encode user and password")
-    host = normal_host(url.host or "localhost")
+    host = normal_host(unquote(url.host or "localhost"))
     port = url.port if url.port not in (None, _DATABASE_PORTS.get(backend)) else None
     shown_port = f":{url.port}" if url.port else ""
     shown = printable(f"{backend}://{url.host or ''}{shown_port}/{database}")
@@ -259,6 +264,8 @@ def _directory(uri: str) -> Address:
         raise UsageError("the address is empty: give --tracking-uri or set MLFLOW_TRACKING_URI")
     if "\0" in path:
         raise UsageError("the address holds a NUL byte")
+    if path.startswith("//") and "@" in path:
+        raise UsageError("the address has no scheme: write http: before it")
     real = os.path.realpath(url2pathname(path))
     return Address(AddressKind.DIRECTORY, uri, printable(real), f"file://{real}", real)
 
@@ -274,23 +281,11 @@ def _databricks(uri: str, scheme: str) -> Address:
         place, _, query = inner.rpartition("@")[2].partition("?")
         more = f"#{_digest(query)}" if query else ""
         return Address(kind, uri, printable(f"uc:{place}"), f"uc:{place.rstrip('/')}{more}")
-    profile = rest.removeprefix("//").rpartition("@")[2].rstrip("/") or "DEFAULT"
+    profile = rest.removeprefix("//").rstrip("/") or "DEFAULT"
+    if "@" in profile:
+        raise UsageError(f"the address {scheme}://... names a profile of ~/.databrickscfg, which holds the credentials")
     shown = scheme if profile == "DEFAULT" and not rest else f"{scheme}://{profile}"
     return Address(kind, uri, printable(shown), f"{scheme}://{profile}")
-
-
-def normal_host(host: str) -> str:
-    """One spelling of a host: lower case, no trailing dot, numbers of IPv4 and IPv6 in their usual form."""
-    plain = unquote(host).lower().removesuffix(".")
-    if plain.replace(".", "").isdigit():
-        try:
-            return socket.inet_ntoa(socket.inet_aton(plain))  # 127.1 is 127.0.0.1
-        except OSError:
-            return plain
-    try:
-        return f"[{ipaddress.ip_address(plain.strip('[]'))}]" if ":" in plain else plain
-    except ValueError:
-        return plain
 
 
 def _normal_path(path: str) -> str:

@@ -45,7 +45,8 @@ class MlflowServer(Rest):
         host = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
         ambient: Any = get_default_host_creds(host)
         self._basic = _userinfo(uri) if token is None else None
-        if by_itself:
+        self._by_itself = by_itself
+        if by_itself or token is not None:
             self._creds: Any = MlflowHostCreds(
                 host,
                 token=token,
@@ -53,7 +54,7 @@ class MlflowServer(Rest):
                 server_cert_path=ambient.server_cert_path,
             )
         else:
-            self._creds = ambient if token is None else MlflowHostCreds(host, token=token)
+            self._creds = ambient
         if token is None and (found := get_netrc_auth(host)):  # as requests has it, and so MLflow
             is_for_any_host = found == get_netrc_auth(_NO_HOST)
             if not by_itself or (self._basic is None and not is_for_any_host):
@@ -120,6 +121,8 @@ class MlflowServer(Rest):
         from requests.auth import HTTPBasicAuth
 
         headers: dict[str, str] = dict(resolve_request_headers())
+        if self._by_itself:  # what a plugin of MLflow adds may sign in, too
+            headers = {name: value for name, value in headers.items() if name.lower() == "user-agent"}
         if self._workspace is not None:
             if not url.endswith(_SERVER_INFO):  # a server without workspaces would answer for its only one
                 self.must_know_workspaces()
@@ -170,7 +173,7 @@ def _explained_by_itself(refusal: Refusal, doing: str) -> AuditError | None:
     if not refusal.signed_only and (refusal.status == 401 or refusal.code == "UNAUTHENTICATED"):
         return UsageError(
             f"could not {doing}: the server refuses the credentials; give username and password, or token, where its "
-            "address is configured"
+            "address is configured: what the environment holds is for another server"
         )
     return _explained_without_sign_in(refusal, doing)
 

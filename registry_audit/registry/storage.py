@@ -27,7 +27,7 @@ S3 = "s3"
 AZURE = "azure"
 SEVERAL = "several"
 DBFS = "dbfs"
-_BUCKETS = ("s3", "gs", "r2", AZURE)  # whose container is the name of a bucket
+_BUCKETS = ("s3", "gs", "r2", "b2", AZURE)  # whose container is the name of a bucket
 MODELS = "models"  # the copy that a registry made of a version, reached by the version's name
 
 PROXY_PATH = "/api/2.0/mlflow-artifacts/artifacts"
@@ -46,7 +46,11 @@ _AZURE = {
     ),
 }
 _HOSTS = frozenset({"ftp", "sftp", "hdfs"})  # schemes whose locations name a host
-_R2 = re.compile(r"[A-Za-z0-9.-]+\.r2\.cloudflarestorage\.com")
+# Clouds that speak like S3, under hosts that such a URI names too. Source: mlflow's R2 and B2ArtifactRepository.
+_BUCKET_AT_HOST = {
+    "r2": re.compile(r"(?P<bucket>[A-Za-z0-9._-]+)@(?P<host>[A-Za-z0-9.-]+\.r2\.cloudflarestorage\.com)"),
+    "b2": re.compile(r"(?P<bucket>[A-Za-z0-9._-]+)@(?P<host>s3\.[A-Za-z0-9-]+\.backblazeb2\.com)"),
+}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -76,7 +80,7 @@ class StorageIdentity:
         if self.kind == SEVERAL:
             return self.path
         place = self.endpoint  # what stands before it may be a token
-        if self.kind in _BUCKETS:
+        if self.kind in _BUCKETS and not is_sent_elsewhere(self):
             place = f"{self.container}@{self.endpoint}" if self.kind == AZURE else self.container
         return redact(f"{self.kind}://{place}/{self.path}" + ("?***" if self.selector else ""))
 
@@ -273,6 +277,8 @@ def _elsewhere(parts: SplitResult, path: str, around: Surroundings, shown: str) 
         return StorageIdentity("gs", "", netloc, path)
     if scheme in _AZURE and (account := _AZURE[scheme].fullmatch(netloc)):
         return _azure(scheme, account, path, shown)
+    if scheme in _BUCKET_AT_HOST and (found := _BUCKET_AT_HOST[scheme].fullmatch(netloc)):
+        return StorageIdentity(scheme, found["host"].lower(), found["bucket"], path)
     if scheme == DBFS:
         profile = netloc.removesuffix("databricks").rstrip("@") if netloc.endswith("databricks") else netloc
         host = around.databricks_host(profile) if around.databricks_host else around.tracking_uri
@@ -298,7 +304,8 @@ def is_sent_elsewhere(identity: StorageIdentity) -> bool:
     """Whether MLflow would send the environment's cloud credentials to a host of the registrant's choice."""
     if identity.kind in ("wasbs", "abfss"):
         return True  # the hosts of Azure itself have a kind of their own
-    return identity.kind == "r2" and not _R2.fullmatch(identity.endpoint)
+    known = _BUCKET_AT_HOST.get(identity.kind)
+    return known is not None and known.fullmatch(f"{identity.container}@{identity.endpoint}") is None
 
 
 def _azure(scheme: str, found: re.Match[str], path: str, shown: str) -> StorageIdentity:

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.printable import printable
+from registry_audit.redact import redact_location
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import CHUNK_BYTES, whole_body
 from registry_audit.stores.object_bodies import (
@@ -146,7 +147,7 @@ class AzureContainer:
 
         from registry_audit.net.http import BoundedAdapter
 
-        self.address, self.host = f"{access.url}/{printable(name)}", access.url
+        self.address, self.host = f"{printable(redact_location(access.url))}/{printable(name)}", access.url
         self._name, self._access = name, access
         self._lock, self._made = threading.Lock(), list[Bodies | SignedBodies]()
         self._sas = "", datetime.min.replace(tzinfo=UTC)  # and until when it is used

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
-from registry_audit.net.http import Bounded
+from registry_audit.net.http import REDIRECTS, Bounded
+from registry_audit.net.origin import host_of
 from registry_audit.net.throttle import sent_now
 from registry_audit.printable import printable
 from registry_audit.registry.features import expected_bucket_owner
@@ -35,6 +36,7 @@ _CONNECTIONS = 64  # kept open: more than requests are ever under way
 # botocore renews what runs out a quarter of an hour before it does: what it gives holds for longer than this.
 _CREDENTIALS_HOLD = timedelta(minutes=5)
 _CONDITION_FAILED = 412
+_REGION = "x-amz-bucket-region"
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,14 @@ class S3Access:
 
         def send(request: Any, **_: Any) -> Any:
             permit = sent_now()
-            if permit is None:
-                return None
             request.stream_output = True  # or it would be read to its end here
             answer = session.send(request)
-            return AWSResponse(answer.url, answer.status_code, answer.headers, Bounded(answer.raw, permit))
+            # botocore asks where the bucket is, and again while it is answered so.
+            if answer.status_code in REDIRECTS and request.method == "HEAD" and _REGION not in answer.headers:
+                answer.raw.close()
+                raise CouldNotVerify(f"{host_of(endpoint)} says that the bucket is elsewhere, and not where")
+            raw: Any = answer.raw if permit is None else Bounded(answer.raw, permit)
+            return AWSResponse(answer.url, answer.status_code, answer.headers, raw)
 
         return send
 
@@ -222,7 +227,7 @@ class S3Bucket:
             raise Transient(f"{self.address} answers, and not with the listing that was asked for")
         if answer["IsTruncated"] and not answer.get("NextContinuationToken"):
             raise CouldNotVerify(f"{self.address} says that its listing goes on, and not how")
-        self._region = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region") or self._region
+        self._region = answer["ResponseMetadata"]["HTTPHeaders"].get(_REGION) or self._region
         entries = [
             Entry(found["Key"], found["Size"], found.get("ETag", ""), str(found.get("LastModified", "")))
             for found in answer.get("Contents", ())

@@ -64,6 +64,7 @@ class SignedBodies:
             tls=self._tls,
             redirects=False,
             heeds_refusals=False,
+            as_stored=True,
         ) as answer:
             if answer.status in REDIRECTS:
                 raise CouldNotVerify(f"could not {doing}: the store redirects it, and credentials go no further")
@@ -78,7 +79,7 @@ class SignedBodies:
             if answer.headers.get("Content-Length", str(size)) != str(size):
                 raise ObjectChanged()
             got = 0
-            for chunk in whole_body(answer.chunks(as_stored=True), key):
+            for chunk in whole_body(answer.chunks(), key):
                 got += len(chunk)
                 if got > size:
                     raise ObjectChanged()

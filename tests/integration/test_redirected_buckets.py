@@ -201,6 +201,17 @@ def test_a_listing_that_is_redirected_to_a_stranger(model: Model, code: int) -> 
     gc.collect()  # what botocore left open, here and not in a test that follows
 
 
+def test_a_bucket_that_is_elsewhere_and_does_not_say_where() -> None:
+    """botocore would ask again and again, and die of it."""
+    with stranger(reply=lambda heard: Reply(301)) as other:
+        bucket = s3_keys(other.url, "bucket")
+        with pytest.raises(CouldNotVerify, match="elsewhere, and not where"):
+            bucket.page("m/", None, directly=False)
+        with pytest.raises(CouldNotVerify, match="elsewhere, and not where"):
+            list(bucket.body("any\x01thing", "1"))
+        assert [heard.method for heard in other.heard] == ["GET", "HEAD"] * 2
+
+
 def test_obstore_reaches_no_other_host(model: Model) -> None:
     """Where it may hold credentials, of every kind: it would show each of them to the second stranger."""
     from obstore.store import AzureStore, GCSStore, S3Store

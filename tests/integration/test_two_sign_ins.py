@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mlflow.tracking.request_header import registry as header_registry
+from mlflow.tracking.request_header.abstract_request_header_provider import RequestHeaderProvider
 from support.auditing import Auditor
 from support.faulty_proxy import FaultyProxy, faulty_proxy
 from support.migrating import Migrator
@@ -86,6 +88,40 @@ def test_where_nothing_shows_whose_it_is_both_are_asked_as_mlflows_client_asks(
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", SECRET)
     assert compare(two, {}) == 0
     assert [told(proxy) for proxy in two.proxies] == [{f"Bearer {SECRET}"}] * 2
+
+
+@pytest.mark.parametrize("command", [compare, compare_registries])
+def test_what_is_for_a_third_server_is_for_neither(
+    two: Two, command: Callable[[Two, dict[str, str]], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://tracking.example")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", SECRET)
+    assert command(two, {}) == 0
+    assert [told(proxy) for proxy in two.proxies] == [{None}] * 2
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.1", "[::1]"])
+def test_another_name_of_this_machine_is_no_third_server(two: Two, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", two.proxies[0].uri.replace("127.0.0.1", name))
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", SECRET)
+    assert compare(two, {}) == 0
+    assert [told(proxy) for proxy in two.proxies] == [{f"Bearer {SECRET}"}, {None}]
+
+
+def test_what_a_plugin_of_mlflow_adds_is_for_that_server_too(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OfATeam(RequestHeaderProvider):
+        def in_context(self) -> bool:
+            return True
+
+        def request_headers(self) -> dict[str, str]:
+            return {"X-Team": SECRET}
+
+    providers = header_registry._request_header_provider_registry
+    monkeypatch.setattr(providers, "_registry", [*providers._registry, OfATeam()])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", two.proxies[0].uri)
+    assert compare(two, {}) == 0
+    said = [{request.headers.get("X-Team") for request in proxy.requests} for proxy in two.proxies]
+    assert said == [{SECRET}, {None}]
 
 
 @pytest.mark.parametrize(("line", "is_told"), [("machine 127.0.0.1", True), ("default", False)])

@@ -206,6 +206,14 @@ def test_a_pending_version_that_is_denied_could_not_be_verified() -> None:
     assert rules(audit) == ["RA009", "RA006"]
 
 
+def test_equal_files_of_locations_that_may_be_one_storage_are_no_two_copies() -> None:
+    audit = judged(resolved(storage=Storage.UNKNOWN))
+    assert audit.verdict is Verdict.SAME_STORAGE
+    assert audit.reason is not None and "perhaps these are not two copies" in audit.reason
+    other = judged(resolved(storage=Storage.UNKNOWN), reg=copy_of(REG, WHOLE | {"model.pkl": b"other"}))
+    assert other.verdict is Verdict.MISMATCH
+
+
 def test_a_version_that_could_not_be_resolved() -> None:
     audit = unresolvable(resolved().version, "the server answered 503")
     assert (audit.verdict, audit.reason, audit.storage) == (
@@ -509,6 +517,7 @@ def must_be_earned(audit: VersionAudit, version: ResolvedVersion, run: Copy, reg
         assert audit.comparison.unexpected == ()
         assert audit.storage is not Storage.SHARED
     if audit.verdict is Verdict.MATCH:
+        assert audit.storage is Storage.SEPARATE
         assert audit.comparison is not None
         assert audit.comparison.differences == ()
 

@@ -141,6 +141,13 @@ def test_another_program_s_database_is_no_ledger_yet(url: str) -> None:
     must_refuse(url, "there is no ledger at", create=False)
 
 
+def test_the_database_of_a_registry_stays_a_registry_alone(url: str) -> None:
+    sqlite_file(url).touch() if url.startswith("sqlite") else None
+    execute(url, "CREATE TABLE registered_models (name TEXT)")
+    must_refuse(url, "is an MLflow registry, to which nothing is written", create=True)
+    execute(url, "CREATE TABLE entries (it_is_still_free TEXT)")
+
+
 @both
 def test_a_directory(tmp_path: Path, create: bool) -> None:
     must_refuse(f"sqlite:///{tmp_path}", "cannot be opened|there is no ledger", create=create)

@@ -1,5 +1,9 @@
 """A registry is recognised by its versions, whatever it is called, and nothing is guessed."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 from support.ledgers import FILES, REGISTRY, RecordedAudit, options, record, row, scope_of
 
@@ -75,6 +79,38 @@ def test_a_copy_that_went_its_own_way_is_refused_until_it_has_a_name(sqlite_ledg
         begun(sqlite_ledger, WINE, OTHER_BEER, at=ELSEWHERE)
     assert begun(sqlite_ledger, WINE, OTHER_BEER, at=ELSEWHERE, registry_name="copy")[0] == "copy"
     assert begun(sqlite_ledger, WINE, OTHER_BEER, at=ELSEWHERE)[0] == "copy", "its address has a name now"
+
+
+def test_a_version_that_the_last_whole_audit_would_have_listed_shows_a_fork(sqlite_ledger: Ledger) -> None:
+    older, newer = row("cider", created=1_500), row("cider", created=9_000)
+    audited(sqlite_ledger, WINE, BEER)
+    with pytest.raises(UsageError, match=r"1 that it did not have when they were new: a restored copy, or a fork\?"):
+        begun(sqlite_ledger, WINE, older, at=ELSEWHERE)
+    assert begun(sqlite_ledger, WINE, older, at=ELSEWHERE, registry_name=REGISTRY)[0] == REGISTRY
+    assert begun(sqlite_ledger, WINE, newer, at="http://third:5000")[0] == REGISTRY, "it has grown since"
+
+
+@pytest.mark.parametrize("how", [{"filter": "name = 'wine'"}, {"unlisted": (row("cider", created=1_500),)}])
+def test_an_audit_of_some_shows_nothing_of_the_others(sqlite_ledger: Ledger, how: dict[str, Any]) -> None:
+    audited(sqlite_ledger, WINE, BEER, **how)
+    assert begun(sqlite_ledger, WINE, BEER, row("cider", created=1_500), at=ELSEWHERE)[0] == REGISTRY
+
+
+@pytest.mark.parametrize("made", [Path.touch, Path.mkdir], ids=["sqlite", "file"])
+def test_two_places_of_this_machine_are_two_registries_once_they_differ(
+    sqlite_ledger: Ledger, tmp_path: Path, made: Callable[[Path], None]
+) -> None:
+    scheme = "sqlite:///" if made is Path.touch else "file://"
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    made(original), made(copy)
+    at = [f"{scheme}{place}" for place in (original, copy)]
+    audited(sqlite_ledger, WINE, at=at[0])
+    newer = row("cider", created=9_000)
+    with pytest.raises(UsageError, match=rf"1 others, and {original} is still there: a restored copy, or a fork\?"):
+        begun(sqlite_ledger, WINE, newer, at=at[1])
+    assert begun(sqlite_ledger, WINE, newer, at=ELSEWHERE)[0] == at[0], "a server may be that very place"
+    original.rename(tmp_path / "away")
+    assert begun(sqlite_ledger, WINE, newer, at=at[1])[0] == at[0], "it was moved"
 
 
 def test_a_copy_may_be_said_to_be_the_registry_itself(sqlite_ledger: Ledger) -> None:

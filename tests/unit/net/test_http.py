@@ -1,5 +1,6 @@
 """One request is one try, its body comes whole or is an error, and no stranger hears who asks."""
 
+import gzip
 import json
 import secrets
 import threading
@@ -19,11 +20,14 @@ from registry_audit.net.retry import tries
 from registry_audit.net.throttle import Throttle
 
 CONTENT = secrets.token_bytes(3 << 20)
+PACKED = gzip.compress(CONTENT, mtime=0)
 SIGNED = {"Authorization": "Bearer secret", "X-Plugin": "secret", "Cookie": "secret", "Accept": "a/b"}
 
 
 class Answers(BaseHTTPRequestHandler):
     """/body/LENGTH/GIVEN: promises so many bytes (or, with '-', does not say) and gives so many.
+
+    /packed: an object that is stored with gzip, and says so.
 
     /to/STATUS?URL: redirects there. /status/CODES: answers each of them once, then 200. Everything else: `{}`.
     """
@@ -50,6 +54,8 @@ class Answers(BaseHTTPRequestHandler):
             else:
                 self._answer(200, body, {"Content-Length": length})
                 self.close_connection = int(length) != len(body)
+        elif first == "packed":
+            self._answer(200, PACKED, {"Content-Encoding": "gzip"})
         elif first == "hang":
             server.hanging.set()
             server.over.wait(20)
@@ -114,6 +120,15 @@ def test_a_body_that_ends_early_is_an_error(http: HttpSession, servers: tuple[Se
     with pytest.raises(Exception, match=r"(?i)incomplete"):
         get(http, f"{servers[0].url}/body/{(1 << 20) + 2}/{given}")
     assert get(http, f"{servers[0].url}/body/7/7") == (200, CONTENT[:7])
+
+
+def test_the_encoding_of_an_object_is_a_part_of_it(http: HttpSession, servers: tuple[Server, Server]) -> None:
+    """A gateway may encode an answer; a bucket says how what it keeps is encoded."""
+    assert get(http, f"{servers[0].url}/packed") == (200, CONTENT)
+    assert get(http, f"{servers[0].url}/packed", as_stored=True) == (200, PACKED)
+    rest = Rest(servers[1].url, lambda *_: SIGNED, http)
+    with rest.signed(f"{servers[0].url}/packed", {}, doing="read") as answer:
+        assert b"".join(answer.chunks()) == PACKED
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

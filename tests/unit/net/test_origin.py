@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_audit.net.origin import NOBODY, may_carry_credentials, origin_of, without_credentials
+from registry_audit.net.origin import NOBODY, is_one_machine, may_carry_credentials, origin_of, without_credentials
 
 OURS = origin_of("https://Tracking.example/base")
 
@@ -26,6 +26,7 @@ def test_one_server_is_one_origin_however_it_is_spelled(url: str) -> None:
         "https://evil/?tracking.example",
         "https://tracking.example@evil/x",
         "https://[::1]/x",
+        "https://träcking.example/x",
         "https://[broken/x",
         "",
     ],
@@ -37,6 +38,23 @@ def test_another_scheme_host_or_port_is_another_one(url: str) -> None:
 @pytest.mark.parametrize("url", ["", "https://tracking.example"])
 def test_nobody_gets_none(url: str) -> None:
     assert not may_carry_credentials(url, NOBODY)
+
+
+LOOPBACK = ["http://localhost:5000", "http://127.0.0.1:5000/x", "http://[::1]:5000", "http://127.1:5000"]
+
+
+@pytest.mark.parametrize("one", LOOPBACK)
+@pytest.mark.parametrize("other", LOOPBACK)
+def test_this_machine_has_several_names(one: str, other: str) -> None:
+    assert is_one_machine(origin_of(one), origin_of(other))
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["http://localhost:5001", "https://localhost:5000", "http://localhost.evil:5000", "http://10.0.0.1:5000", ""],
+)
+def test_another_port_or_machine_is_not_this_one(other: str) -> None:
+    assert not is_one_machine(origin_of("http://localhost:5000"), origin_of(other))
 
 
 @given(st.dictionaries(st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,20}", fullmatch=True), st.just("secret"), max_size=8))

@@ -20,6 +20,10 @@ SAME = [
     ("https://h", "https://h:443"),
     ("http://127.0.0.1:5000", "http://127.1:5000"),
     ("http://[::1]:5000", "http://[0:0:0:0:0:0:0:1]:5000"),
+    ("http://bücher.example:5000", "http://xn--bcher-kva.example:5000"),
+    ("http://bücher.example:5000", "http://BÜCHER.example.:5000"),
+    ("postgres://u:p@db/mlflow", "postgresql+psycopg2://db/mlflow"),
+    ("mariadb+pymysql://db/m", "mysql://db:3306/m"),
     ("postgresql://u:p@db/mlflow", "postgresql+psycopg2://v@DB:5432/mlflow"),
     ("mysql://db/m", "mysql+pymysql://db:3306/m"),
     ("sqlite:////x/m.db", "sqlite+pysqlite:////x/y/../m.db"),
@@ -95,11 +99,18 @@ def test_a_database_has_workspaces_where_mlflow_is_told_so(monkeypatch: pytest.M
         ("http://h:99999", "Port out of range"),
         ("file://other/mlruns", "another machine"),
         ("", "--tracking-uri"),
+        ("user:hunter2@h:5000", "write http:// before"),
+        ("user:12345/hunter2@h:5000", "write http:// before"),
+        ("host:5000/?token=hunter2", "write http://host:5000/"),
+        ("//user:hunter2@h:5000", "write http: before"),
+        ("databricks://user:hunter2@p", "names a profile"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_a_way_out(address: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises(UsageError, match=says) as refused:
         parse_address(address)
+    assert "hunter2" not in str(refused.value)
+    assert "hunter2" not in shown_address(address)
 
 
 def test_a_browsers_address_is_the_servers() -> None:

@@ -128,6 +128,10 @@ PROXIED = StorageIdentity("mlflow-artifacts", "http://tracking.example:5000", ""
             "abfss://c@account.dfs.core.windows.net/1/x",
             StorageIdentity("azure", "account.core.windows.net", "c", "1/x"),
         ),
+        (
+            "b2://bucket@s3.us-west-004.backblazeb2.com/1/x?y#z",
+            StorageIdentity("b2", "s3.us-west-004.backblazeb2.com", "bucket", "1/x"),
+        ),
         ("ftp://user:pw@Host/x?version=2", StorageIdentity("ftp", "host", "user", "x", "?version=2#")),
     ],
 )
@@ -142,11 +146,15 @@ STRANGERS = [
     "abfss://container@evil.example/m",
     "abfss://container@account.dfs.core.windows.net.evil.example/m",
     "r2://bucket@evil.example/m",
+    "b2://bucket@evil.example/m",
+    "b2://bucket@s3.us-west-004.backblazeb2.com.evil.example/m",
+    "b2://s3.us-west-004.backblazeb2.com@bucket@evil.example/m",
 ]
 KNOWN = [
     f"wasbs://c@{AZURE}/m",
     "abfss://c@account.dfs.core.windows.net/m",
     "r2://b@account.r2.cloudflarestorage.com/m",
+    "b2://b@s3.us-west-004.backblazeb2.com/m",
 ]
 
 
@@ -246,6 +254,8 @@ def test_behind_a_proxy_nothing_is_surely_elsewhere() -> None:
 
 SECRETS = [
     "sftp://alice:hunter2@h/x",
+    "b2://hunter2@h/x",
+    "r2://hunter2:x@h/x",
     "ftp://h/x?token=hunter2",
     "http://a:hunter2@h/api/2.0/mlflow-artifacts/artifacts/x",
 ]
