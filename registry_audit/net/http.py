@@ -53,13 +53,13 @@ class Tls:
 class Answer:
     """A status and headers, and a body that is still to come."""
 
-    def __init__(self, raw: BaseHTTPResponse, url: str, permit: Permit, *, as_stored: bool = False) -> None:
+    def __init__(self, raw: BaseHTTPResponse, permit: Permit, *, as_stored: bool = False) -> None:
         """
         Args:
             as_stored: whether an encoding is a part of the content, as with objects of a bucket.
         """
         self._raw, self._permit, self._as_stored = raw, permit, as_stored
-        self.status, self.headers, self.url = raw.status, raw.headers, url
+        self.status, self.headers = raw.status, raw.headers
         shutdown = getattr(raw, "shutdown", None)  # urllib3 from 2.3 on
         if shutdown is not None:
             permit.abort_with(shutdown)
@@ -75,14 +75,17 @@ class Answer:
         encoded = not self._as_stored and self.headers.get("Content-Encoding", "identity") != "identity"
         yield from _accounted(self._raw.stream(_CHUNK_BYTES, decode_content=encoded), self._permit)
 
-    def body(self, at_most: int, doing: str) -> bytes:
+    def body(self, doing: str, at_most: int | None = None) -> bytes:
         """All of it.
 
+        Args:
+            at_most: bytes; by default more than any listing has.
+
         Raises:
-            CouldNotVerify: it is longer than so many bytes.
+            CouldNotVerify: it is longer.
             Transient: it broke off.
         """
-        found = bytearray()
+        found, at_most = bytearray(), at_most or _MAX_ANSWER_BYTES
         try:
             for chunk in self.chunks():
                 found += chunk
@@ -143,108 +146,19 @@ class BoundedAdapter(HTTPAdapter):
         return answer
 
 
-class HttpSession:
-    """Requests to any number of servers; safe to share between threads."""
+class Connections:
+    """Kept connections to any number of servers; safe to share between threads."""
 
-    def __init__(self, throttle: Throttle) -> None:
-        self.throttle = throttle
+    def __init__(self) -> None:
         self._adapter = _Adapter(pool_maxsize=_POOL_SIZE)
-        self._routes: dict[tuple[Origin, Tls], _Route] = {}
+        self._routes: dict[tuple[Origin, Tls], Route] = {}
 
-    @contextlib.contextmanager
-    def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str],
-        trusted: Origin,
-        doing: str,
-        tls: Tls = Tls(),
-        body: bytes | None = None,
-        redirects: bool = True,
-        answer_seconds: float | None = None,
-        heeds_refusals: bool = True,
-        as_stored: bool = False,
-    ) -> Iterator[Answer]:
-        """The answer, whatever its status; to be left before the next one is asked for by the same thread.
-
-        Args:
-            headers: sent as they are to the trusted origin; of them only what says nothing of us to all others.
-            trusted: the one origin that is sent credentials, wherever a redirect leads.
-            doing: completes "could not ...".
-            redirects: whether they are followed.
-            answer_seconds: between two arrivals; None for what MLFLOW_HTTP_REQUEST_TIMEOUT says, or a minute.
-            heeds_refusals: whether the throttle hears of a 429 or 503; False where the caller tells its own.
-            as_stored: whether the body is an object of a bucket, and an encoding a part of its content.
+    def route(self, url: str, tls: Tls = Tls()) -> "Route":
+        """Looked up once for each server: what the environment says of proxies and certificates takes its time.
 
         Raises:
-            Transient: no answer came.
-            CouldNotVerify: the address is none, or its redirects do not end.
-            Stopped: the audit is being stopped.
+            ValueError: it is no URL of a server.
         """
-        sent = {"Accept-Encoding": "identity", "Accept": "*/*", **headers}
-        with self.throttle.permit(_host(url, doing)) as permit:
-            for _ in range(_REDIRECTS + 1):
-                raw = self._sent(method, url, sent, trusted, doing, tls, body, permit, answer_seconds)
-                location = raw.headers.get("Location") if redirects and raw.status in REDIRECTS else None
-                if location is None:
-                    break
-                _done_with(raw)
-                url = urljoin(url, location)
-                if raw.status not in (307, 308) and method != "GET":
-                    method, body = "GET", None
-            else:
-                raise CouldNotVerify(f"could not {doing}: {host_of(url)} redirects without end")
-            if heeds_refusals and raw.status in REFUSALS:
-                advised = retry_after_seconds(raw.headers.get("Retry-After"))
-                permit.refused(FIRST_PAUSE_SECONDS if advised is None else advised)
-            try:
-                yield Answer(raw, url, permit, as_stored=as_stored)
-            finally:
-                _done_with(raw)
-
-    def _sent(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        trusted: Origin,
-        doing: str,
-        tls: Tls,
-        body: bytes | None,
-        permit: Permit,
-        answer_seconds: float | None,
-    ) -> BaseHTTPResponse:
-        if not may_carry_credentials(url, trusted):
-            headers, tls = without_credentials(headers), Tls(tls.verify)
-        try:
-            with permit.sending():
-                route = self._route(url, tls)
-                return route.pool.urlopen(
-                    method,
-                    url if route.takes_whole_urls else _target(url),
-                    body=body,
-                    headers={**headers, **route.headers},
-                    retries=False,
-                    timeout=Timeout(connect=_CONNECT_SECONDS, read=answer_seconds or _read_seconds()),
-                    redirect=False,
-                    assert_same_host=False,
-                    preload_content=False,
-                    decode_content=False,
-                )
-        except AuditError:
-            raise
-        except (urllib3.LocationValueError, ValueError) as error:
-            raise CouldNotVerify(f"could not {doing}: {_first_line(error)}") from error
-        except (urllib3.HTTPError, OSError) as error:
-            permit.must_be_in_time()
-            self.throttle.pause(0)  # whether it is the audit that was stopped
-            why = unreachable(error) or f"{host_of(url)} does not answer ({type(error).__name__})"
-            raise Transient(f"could not {doing}: {why}") from error
-
-    def _route(self, url: str, tls: Tls) -> "_Route":
-        """Looked up once for each server: what the environment says of proxies and certificates takes its time."""
         key = origin_of(url), tls
         if (known := self._routes.get(key)) is not None:
             return known
@@ -260,8 +174,137 @@ class HttpSession:
         proxy = select_proxy(url, proxies) or ""
         through_http_proxy = proxy.lower().startswith("http") and key[0].scheme == "http"
         headers = self._adapter.proxy_headers(proxy) if through_http_proxy else {}
-        route = _Route(pool, through_http_proxy, headers)
-        return self._routes.setdefault(key, route)
+        whole = request.url.removesuffix("/") if through_http_proxy else ""
+        return self._routes.setdefault(key, Route(host_of(url), pool, whole, headers))
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """To one server: directly, or through a proxy."""
+
+    host: str
+    pool: HTTPConnectionPool
+    before_target: str  # the server's URL where a proxy for plain http wants it
+    headers: Mapping[str, str]  # for the proxy
+
+    @contextlib.contextmanager
+    def answer(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str],
+        doing: str,
+        permit: Permit,
+        body: bytes | None = None,
+        answer_seconds: float | None = None,
+        as_stored: bool = False,
+    ) -> Iterator["Answer"]:
+        """The answer to one request, whatever its status; no redirect is followed.
+
+        Args:
+            target: path and query.
+            as_stored: whether the body is an object of a bucket, and an encoding a part of its content.
+
+        Raises: as `HttpSession.request`.
+        """
+        try:
+            with permit.sending():
+                raw = self.pool.urlopen(
+                    method,
+                    self.before_target + target,
+                    body=body,
+                    headers={"Accept-Encoding": "identity", "Accept": "*/*", **headers, **self.headers},
+                    retries=False,
+                    timeout=Timeout(connect=_CONNECT_SECONDS, read=answer_seconds or _read_seconds()),
+                    redirect=False,
+                    assert_same_host=False,
+                    preload_content=False,
+                    decode_content=False,
+                )
+        except AuditError:
+            raise
+        except (urllib3.LocationValueError, ValueError) as error:
+            raise CouldNotVerify(f"could not {doing}: {_first_line(error)}") from error
+        except (urllib3.HTTPError, OSError) as error:
+            permit.must_be_in_time()
+            why = unreachable(error) or f"{self.host} does not answer ({type(error).__name__})"
+            raise Transient(f"could not {doing}: {why}") from error
+        try:
+            yield Answer(raw, permit, as_stored=as_stored)
+        finally:
+            raw.close()  # an answer that was read to its end has given its connection back already
+            raw.release_conn()
+
+
+class HttpSession:
+    """Requests to any number of servers; safe to share between threads."""
+
+    def __init__(self, throttle: Throttle) -> None:
+        self.throttle = throttle
+        self._connections = Connections()
+
+    @contextlib.contextmanager
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        trusted: Origin,
+        doing: str,
+        tls: Tls = Tls(),
+        body: bytes | None = None,
+        redirects: bool = True,
+        answer_seconds: float | None = None,
+        as_stored: bool = False,
+    ) -> Iterator[Answer]:
+        """The answer, whatever its status; to be left before the next one is asked for by the same thread.
+
+        Args:
+            headers: sent as they are to the trusted origin; of them only what says nothing of us to all others.
+            trusted: the one origin that is sent credentials, wherever a redirect leads.
+            doing: completes "could not ...".
+            redirects: whether they are followed.
+            answer_seconds: between two arrivals; None for what MLFLOW_HTTP_REQUEST_TIMEOUT says, or a minute.
+            as_stored: whether the body is an object of a bucket, and an encoding a part of its content.
+
+        Raises:
+            Transient: no answer came.
+            CouldNotVerify: the address is none, or its redirects do not end.
+            Stopped: the audit is being stopped.
+        """
+        with self.throttle.permit(_host(url, doing)) as permit:
+            for _ in range(_REDIRECTS + 1):
+                sent, shown = headers, tls
+                if not may_carry_credentials(url, trusted):
+                    sent, shown = without_credentials(headers), Tls(tls.verify)
+                try:
+                    route, target = self._connections.route(url, shown), _target(url)
+                except ValueError as error:
+                    raise CouldNotVerify(f"could not {doing}: {_first_line(error)}") from error
+                asked = route.answer(
+                    method,
+                    target,
+                    headers=sent,
+                    doing=doing,
+                    permit=permit,
+                    body=body,
+                    answer_seconds=answer_seconds,
+                    as_stored=as_stored,
+                )
+                with asked as answer:
+                    location = answer.headers.get("Location") if redirects and answer.status in REDIRECTS else None
+                    if location is None:
+                        if answer.status in REFUSALS:
+                            advised = retry_after_seconds(answer.headers.get("Retry-After"))
+                            permit.refused(FIRST_PAUSE_SECONDS if advised is None else advised)
+                        yield answer
+                        return
+                url = urljoin(url, location)
+                if answer.status not in (307, 308) and method != "GET":
+                    method, body = "GET", None
+            raise CouldNotVerify(f"could not {doing}: {host_of(url)} redirects without end")
 
 
 def unreachable(error: BaseException | None) -> str | None:
@@ -286,15 +329,6 @@ def unreachable(error: BaseException | None) -> str | None:
                 pass
         error = error.__cause__ or error.__context__
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Route:
-    """To one server: directly, or through a proxy."""
-
-    pool: HTTPConnectionPool
-    takes_whole_urls: bool  # as a proxy for plain http does
-    headers: Mapping[str, str]  # for the proxy
 
 
 class _KeptConnection:
@@ -376,11 +410,6 @@ def _host(url: str, doing: str) -> str:
 def _target(url: str) -> str:
     parts = urlsplit(url)
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-
-
-def _done_with(raw: BaseHTTPResponse) -> None:
-    raw.close()  # an answer that was read to its end has given its connection back already
-    raw.release_conn()
 
 
 def _read_seconds() -> float:

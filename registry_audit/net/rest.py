@@ -268,7 +268,7 @@ def entries_of(answer: Mapping[str, Any], key: str, doing: str) -> list[dict[str
 
 
 def _object(answer: Answer, doing: str) -> dict[str, Any]:
-    body = answer.body(_MAX_ANSWER_BYTES, doing)
+    body = answer.body(doing, _MAX_ANSWER_BYTES)
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
@@ -291,7 +291,7 @@ def _is_text(text: str) -> bool:
 def _refusal(answer: Answer, host: str) -> Refusal:
     code, message, signed_only = "", "", False
     with contextlib.suppress(AuditError, ValueError, RecursionError):
-        said = json.loads(answer.body(_MAX_ERROR_BYTES, "read an error"))
+        said = json.loads(answer.body("read an error", _MAX_ERROR_BYTES))
         if isinstance(said, dict):
             code = printable(str(said.get("error_code") or ""))[:80]
             message = printable(redact(str(said.get("message") or "").strip().partition("\n")[0]))[:300]

@@ -209,7 +209,6 @@ class Permit:
         self.abort_with(errand.leave)
         answer = errand.wait()
         if answer is None:
-            self._throttle.pause(0)
             self.must_be_in_time()
             raise CouldNotVerify("the request was broken off")
         return answer[0]
@@ -221,7 +220,13 @@ class Permit:
         return seconds > (self._received_bytes + self._unseen_bytes) / _LEAST_BYTES_PER_SECOND
 
     def must_be_in_time(self) -> None:
-        """Raises: CouldNotVerify: what arrived is not all, for it was broken off."""
+        """What arrived may not be all, for it was broken off.
+
+        Raises:
+            Stopped: the audit is being stopped.
+            CouldNotVerify: the answer comes too slowly, or the deadline has passed.
+        """
+        self._throttle.pause(0)
         if self.deadline is not None:
             self.deadline.check()
         if self.is_too_slow():

@@ -83,7 +83,7 @@ class MlflowServer(Rest):
         doing = f"reach the tracking server {self.host}"
         try:
             with self.content("/version", doing=doing) as answer:
-                body = answer.body(_MAX_VERSION_BYTES, doing)
+                body = answer.body(doing, _MAX_VERSION_BYTES)
         except (Transient, Stopped):
             raise
         except NoSuchRoute:

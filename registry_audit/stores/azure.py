@@ -139,6 +139,8 @@ def _of_connection_string(text: str, account: str, url: str) -> AzureAccess:
 class AzureContainer:
     """See `Bucket`."""
 
+    breaks_off = False
+
     def __init__(self, name: str, access: AzureAccess) -> None:
         from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
         from azure.core.pipeline.transport import RequestsTransport
@@ -221,11 +223,11 @@ class AzureContainer:
     def _signed(self) -> SignedBodies:
         access, bundle = self._access, os.environ.get("REQUESTS_CA_BUNDLE")
 
-        def sign(url: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+        def sign(target: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
             sent = {**headers, "x-ms-version": _REST_VERSION}
             if access.token_credential is not None:
-                return url, {**sent, "Authorization": f"Bearer {access.token_credential.get_token(_SCOPE).token}"}
-            return f"{url}?{access.sas_token or self._sas_of_key()}", sent
+                return target, {**sent, "Authorization": f"Bearer {access.token_credential.get_token(_SCOPE).token}"}
+            return f"{target}?{access.sas_token or self._sas_of_key()}", sent
 
         return SignedBodies(f"{access.url}/{self._name}", sign, ca_bundle=bundle)
 

@@ -108,6 +108,8 @@ def _from_environment() -> GcsAccess:
 class GcsBucket:
     """See `Bucket`."""
 
+    breaks_off = False
+
     def __init__(self, name: str, access: GcsAccess) -> None:
         from google.auth.credentials import AnonymousCredentials
         from google.auth.transport.requests import AuthorizedSession
@@ -175,9 +177,9 @@ class GcsBucket:
                 raise ObjectChanged() from error
 
     def _signed(self) -> SignedBodies:
-        def sign(url: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+        def sign(target: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
             token = self._credentials()["token"]
-            return url, {**headers, **_AS_STORED, "Authorization": f"Bearer {token}"}
+            return target, {**headers, **_AS_STORED, "Authorization": f"Bearer {token}"}
 
         bundle = os.environ.get("REQUESTS_CA_BUNDLE")
         base = f"{self.host.rstrip('/')}/{self._name}"

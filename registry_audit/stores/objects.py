@@ -1,6 +1,7 @@
 """Models in a bucket of any cloud: names come from the store's own SDK, bodies through obstore.
 
 obstore is fast, and rewrites some names and takes any XML for a listing; the SDKs are slow, and exact about names.
+Where obstore may hold no credentials, bodies come by `registry_audit.stores.signed_bodies`, and so do most listings of S3.
 """
 
 import contextlib
@@ -52,6 +53,11 @@ class Bucket(Protocol):
 
     address: str  # for messages
     host: str  # the server, for the throttle
+
+    @property
+    def breaks_off(self) -> bool:
+        """Whether the requests of `page` can be broken off: no other thread has to make them then."""
+        ...
 
     def page(self, prefix: str, token: str | None, *, directly: bool) -> Page:
         """One page of the objects whose keys begin with `prefix`.
@@ -117,9 +123,12 @@ class ObjectStore:
         bucket = self._opened()
         try:
             with self._request(bucket) as permit:
-                is_carried = carries(key)
-                chunks = bucket.bodies().chunks(key, etag, size) if is_carried else bucket.body(key, etag)
-                permit.answered(unseen_bytes=BODY_CHUNK_BYTES if is_carried else CHUNK_BYTES)
+                bodies = bucket.bodies() if carries(key) else None
+                if isinstance(bodies, SignedBodies):
+                    yield from bodies.chunks(key, etag, size, permit)
+                    return
+                chunks = bucket.body(key, etag) if bodies is None else bodies.chunks(key, etag, size)
+                permit.answered(unseen_bytes=CHUNK_BYTES if bodies is None else BODY_CHUNK_BYTES)
                 for chunk in _aside(chunks, permit, at_once=size <= BODY_CHUNK_BYTES):
                     permit.read(len(chunk))
                     yield chunk
@@ -164,6 +173,8 @@ class ObjectStore:
     def _page(self, token: str | None, *, directly: bool) -> Page:
         bucket = self._opened()
         with self._request(bucket) as permit, permit.sending():
+            if bucket.breaks_off:
+                return bucket.page(self._prefix, token, directly=directly)
             permit.answered(unseen_bytes=_PAGE_BYTES)
             return permit.aside(partial(bucket.page, self._prefix, token, directly=directly))
 

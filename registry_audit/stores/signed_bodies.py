@@ -1,24 +1,25 @@
-"""The content of objects over our own connections, which follow no redirect.
+"""Requests to a bucket over our own connections, which follow no redirect.
 
-For credentials that obstore might show to others (see `registry_audit.stores.object_bodies`). Large objects come as
-fast as with obstore; each small one costs some half of a millisecond more.
+For credentials that obstore might show to others (see `registry_audit.stores.object_bodies`). A request here can be
+broken off by itself: no other thread has to make it.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from registry_audit.errors import BodyEndedEarly, CouldNotVerify
-from registry_audit.net.http import REDIRECTS, HttpSession, Tls
-from registry_audit.net.origin import origin_of
-from registry_audit.net.throttle import Throttle, retry_after_seconds
+from registry_audit.net.http import REDIRECTS, Answer, Connections, Route, Tls
+from registry_audit.net.throttle import Permit, retry_after_seconds
 from registry_audit.printable import printable
 from registry_audit.stores.base import whole_body
 from registry_audit.stores.object_bodies import ObjectChanged, error_of_status
 
 _OK, _NOT_FOUND = 200, 404
 
-# For the URL of an object and the headers that its request has already: the URL and the headers to send.
+# For path and query of a request and the headers that it has already: the same two as they are to be sent.
 Sign = Callable[[str, Mapping[str, str]], tuple[str, Mapping[str, str]]]
 
 
@@ -42,37 +43,26 @@ class SignedBodies:
             ca_bundle: a file of certificates to trust in place of the system's.
         """
         self._base, self._sign, self._generation_header = base, sign, generation_header
+        self.path = urlsplit(base).path
         self._tls = Tls((ca_bundle or True) if verify else False)
-        # A bucket outlives an audit, whose throttle bounds each of these requests where it is asked for.
-        self._session = HttpSession(Throttle())
 
-    def chunks(self, key: str, etag: str, size: int) -> Generator[Any, None, None]:
-        """See `Bodies.chunks`."""
+    @cached_property
+    def _route(self) -> Route:
+        return Connections().route(self._base, self._tls)
+
+    def chunks(self, key: str, etag: str, size: int, permit: Permit) -> Generator[Any, None, None]:
+        """See `Bodies.chunks`; what comes is accounted for."""
         tag, doing = etag.strip('"'), f"read '{printable(key)}'"
         # As S3 wants it signed; it is one spelling of the key for every store.
-        url = f"{self._base}/{quote(key, safe='/~')}"
+        target = f"{self.path}/{quote(key, safe='/~')}"
         by_generation = self._generation_header is not None
         if by_generation:
-            url += f"?generation={tag}"
-        url, headers = self._sign(url, {"If-Match": f'"{tag}"'} if tag and not by_generation else {})
-        with self._session.request(
-            "GET",
-            url,
-            headers=headers,
-            trusted=origin_of(self._base),
-            doing=doing,
-            tls=self._tls,
-            redirects=False,
-            heeds_refusals=False,
-            as_stored=True,
-        ) as answer:
-            if answer.status in REDIRECTS:
-                raise CouldNotVerify(f"could not {doing}: the store redirects it, and credentials go no further")
+            target += f"?generation={tag}"
+        headers = {"If-Match": f'"{tag}"'} if tag and not by_generation else {}
+        with self.answer(target, headers, doing, permit, as_stored=True) as answer:
             if answer.status == _NOT_FOUND and by_generation:
                 raise ObjectChanged()
-            if answer.status != _OK:
-                advised = retry_after_seconds(answer.headers.get("Retry-After"))
-                raise error_of_status(answer.status, doing, retry_after=advised)
+            must_be_ok(answer, doing)
             # Whatever the server makes of the condition it was sent.
             if tag and answer.headers.get(self._generation_header or "ETag", "").strip('"') != tag:
                 raise ObjectChanged()
@@ -86,3 +76,30 @@ class SignedBodies:
                 yield chunk
             if got != size:
                 raise BodyEndedEarly(f"could not {doing}: {got} bytes of {size} came")
+
+    @contextmanager
+    def answer(
+        self, target: str, headers: Mapping[str, str], doing: str, permit: Permit, *, as_stored: bool = False
+    ) -> Iterator[Answer]:
+        """The answer to one request, whatever its status.
+
+        Args:
+            target: path and query.
+            as_stored: whether the body is an object, and an encoding a part of its content.
+
+        Raises:
+            CouldNotVerify: it is a redirect, or none came.
+        """
+        target, headers = self._sign(target, headers)
+        asked = self._route.answer("GET", target, headers=headers, doing=doing, permit=permit, as_stored=as_stored)
+        with asked as answer:
+            if answer.status in REDIRECTS:
+                raise CouldNotVerify(f"could not {doing}: the store redirects it, and credentials go no further")
+            yield answer
+
+
+def must_be_ok(answer: Answer, doing: str) -> None:
+    """Raises: AuditError: its status is another one than 200."""
+    if answer.status != _OK:
+        advised = retry_after_seconds(answer.headers.get("Retry-After"))
+        raise error_of_status(answer.status, doing, retry_after=advised)

@@ -113,6 +113,10 @@ def model(request: pytest.FixtureRequest, cloud: Cloud, proxy: FaultyProxy) -> M
     model = Model(cloud, proxy, secrets.token_hex(6), dict(files), BY_OBSTORE in request.node.name)
     for path, content in files.items():
         model.put(path, content)
+    if request.node.callspec.params["cloud"] == "moto":
+        # S3's first page comes through boto3, and so all of them where obstore reads; here it is the later ones.
+        model.store().listing(Limits())
+        proxy.requests.clear()
     return model
 
 
@@ -208,6 +212,7 @@ def test_a_name_is_read_as_it_is(model: Model, name: str) -> None:
     model.cloud.put(f"{model.home}/names/{name}", name.encode())
     store = model.store(key="names")
     (file,) = store.listing(Limits()).files
+    assert store.listing(Limits()).files == (file,), "a later page says the same"
     assert (file.path, b"".join(store.read(file))) == (name, name.encode())
 
 
@@ -222,6 +227,7 @@ def test_nor_is_another_object_read_for_a_name_that_obstore_cannot_carry(
     cloud.put(f"{home}/{name}", b"the right one")
     store = open_at(cloud.uri(home))
     (file,) = store.listing(Limits()).files
+    assert store.listing(Limits()).files == (file,), "a later page says the same"
     assert (file.path, b"".join(store.read(file))) == (name, b"the right one")
 
 
@@ -251,6 +257,7 @@ def test_markers_of_directories_are_told_from_objects(
     for key, content in {"/": b"", "/d/": b"", "/d": b"file", "/e/": b"content", "": b"beside"}.items():
         cloud.put(home + key, content)
     listing = open_at(cloud.uri(home)).listing(Limits())
+    assert open_at(cloud.uri(home)).listing(Limits()) == listing, "a later page says the same"
     assert [(file.path, file.size) for file in listing.files] == [("d", 4)]
     assert listing.unsafe == ("e/",)
     assert [problem.rule for problem in listing.problems] == ["RA013"]
@@ -476,7 +483,7 @@ def test_stopping_ends_a_read_that_hangs(model: Model, when: str) -> None:
 
 @pytest.mark.parametrize("what", ["a listing", "a small body", "a large body", "a body of the SDK"])
 def test_a_store_that_drips_is_given_up(model: Model, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
-    monkeypatch.setattr("registry_audit.net.throttle._SECONDS_TO_ARRIVE", 0.2)
+    monkeypatch.setattr("registry_audit.net.throttle._SECONDS_TO_ARRIVE", 2.0)  # on a busy machine, too
     monkeypatch.setattr("registry_audit.net.throttle._LEAST_BYTES_PER_SECOND", 4 << 20)
     if what == "a body of the SDK":
         monkeypatch.setattr("registry_audit.stores.objects.carries", lambda key: False)
@@ -487,7 +494,7 @@ def test_a_store_that_drips_is_given_up(model: Model, monkeypatch: pytest.Monkey
         exchange.send_head(response, ("Content-Length", str(len(response.body))))
         for byte in response.body:
             exchange.write(bytes([byte]))
-            if exchange.proxy.closing.wait(0.05):
+            if exchange.proxy.closing.wait(1):
                 return
 
     file = {"a small body": "MLmodel", "a listing": None}.get(what, "data/weights")

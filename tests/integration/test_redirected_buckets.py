@@ -197,6 +197,12 @@ def test_a_listing_that_is_redirected_to_a_stranger(model: Model, code: int) -> 
         with pytest.raises(CouldNotVerify):  # what the SDK reads: names that nothing else carries
             list(model.bucket.body("any\x01thing", "1"))
         assert redirected.hits > 1
+        model.proxy.clear()
+        model.store().listing(Limits())  # whatever is listed later may be asked for in another way
+        later = model.proxy.fault(leading_away(other.url, code))
+        with pytest.raises(CouldNotVerify):
+            model.store().listing(Limits())
+        assert later.hits
         assert not other.heard
     gc.collect()  # what botocore left open, here and not in a test that follows
 

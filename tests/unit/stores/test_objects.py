@@ -16,7 +16,7 @@ LIMITS = Limits(max_files=20, max_directories=20, max_bytes=10_000)
 class EndlessBucket:
     """Its pages never end."""
 
-    address, host = "s3://b", "http://b"
+    address, host, breaks_off = "s3://b", "http://b", False
 
     def __init__(self, entries: Callable[[int], Sequence[Entry]]) -> None:
         self._entries, self.pages = entries, 0
