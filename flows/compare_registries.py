@@ -4,25 +4,26 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from prefect import State, flow
+from prefect import State, flow, get_run_logger
 from pydantic import Field, PositiveInt
 
 from flows import parameters
 from flows.batch_order import whole
 from flows.final_state import ended, refused
 from flows.sides import RegistryServer, Side, side_of
+from registry_audit.api import interrupted_migration
 from registry_audit.audit.options import DEFAULT_WORKERS
 from registry_audit.cli.workplace import must_be_writable
 from registry_audit.errors import AuditError
-from registry_audit.migration.both import Both
-from registry_audit.migration.comparison import chosen_models, chosen_versions
+from registry_audit.migration.both import Both, begin_both
 from registry_audit.migration.migration_options import MigrationOptions
 from registry_audit.migration.names import parse_map
 from registry_audit.migration.registries_config import SIDES, parse_migration_config
 from registry_audit.model.limits import Limits
 from registry_audit.report.migration.registries_words import headline
+from registry_audit.report.write import write_report
 from registry_audit.verdict import Severity
-from tasks.audit_session import Job, close_job
+from tasks.audit_session import Job, close_job, open_session
 from tasks.configured import TRACKING_URI, configured_uri
 from tasks.migration import list_registry, match, read_registry, report_migration
 
@@ -124,18 +125,34 @@ def _compare(
         )
         for name, side, server in zip(SIDES, sides, config.servers(configured_uri(TRACKING_URI)), strict=True)
     )
+    both: Both | None = None
     try:
         listing = [list_registry.submit(job, side) for job, side in zip(jobs, SIDES, strict=True)]
-        listed = [future.result() for future in listing]
-        chosen = chosen_models(listed[0], listed[1], options)
+        both = begin_both((listing[0].result(), listing[1].result()), options)
         reading = [
-            read_registry.submit(job, side, whole(one), whole(chosen_versions(one, wanted)), workers)
-            for job, side, one, wanted, workers in zip(jobs, SIDES, listed, chosen, at_once, strict=True)
+            read_registry.submit(job, side, whole(into), workers)
+            for job, side, into, workers in zip(jobs, SIDES, (both.source, both.target), at_once, strict=True)
         ]
-        source, target = (future.result() for future in reading)
-        document = match(jobs, whole(Both(source, target, chosen)), whole(options))  # type: ignore[arg-type]
+        for future in reading:
+            future.result()
+        document = match(jobs, whole(both), whole(options))  # type: ignore[arg-type]
+    except BaseException as error:
+        if both is not None and directory is not None:
+            _report_what_was_done(jobs, both, options, error, directory)
+        raise
     finally:
         for job in jobs:
             close_job(job)
     report_migration(whole(document), directory)
     return ended(document.outcome.exit_status, f"{headline(document)}: {document.summary.sentence}")
+
+
+def _report_what_was_done(
+    jobs: tuple[Job, ...], both: Both, options: MigrationOptions, error: BaseException, directory: Path
+) -> None:
+    """Of a run that was cancelled, ended or broken off. Prefect is not asked for anything: it may be what is away."""
+    sessions = open_session(jobs[0]), open_session(jobs[1])
+    try:
+        write_report(interrupted_migration(sessions, both, options, error), directory)
+    except OSError as failed:
+        get_run_logger().error("the report cannot be written to %s: %s", directory, failed.strerror)

@@ -18,6 +18,7 @@ from registry_audit.audit.scope import Scope, list_scope, nothing_listed
 from registry_audit.audit.session import Session
 from registry_audit.audit.single import VersionPair, check_version, compare_versions, find_and_resolve
 from registry_audit.compare_config import CompareConfig
+from registry_audit.deadline import within
 from registry_audit.errors import AuditError, LedgerError, NoLedgerYet, UsageError
 from registry_audit.home import default_ledger_url, is_from_environment, usual_ledger_url
 from registry_audit.ledger.connecting import open_ledger, remember
@@ -168,7 +169,8 @@ def conclude_audit(
             builder.add(row)
         return builder.document()
     registry = scope.registry
-    hidden = not_confirmed_gone(session.connection, absent_versions(ledger, registry, scope, options))
+    with within(session.listing_deadline()):
+        hidden = not_confirmed_gone(session.connection, absent_versions(ledger, registry, scope, options))
     recorded = finish(ledger, scope, options, audit_id, rows, builder.add, hidden)
     remember(ledger, recorded.head)
     return builder.document(recorded=recorded, ledger_url=ledger.url)
@@ -445,13 +447,7 @@ def compare_registries(
             read_both(sessions, both, options, on_done=on_done)
             return conclude_migration(sessions, both, options, work_directory)
         except BaseException as error:
-            for session in sessions:
-                session.stop()
-            interrupted = Interruption.by(error, "the comparison")
-            partly = reached(both, options, interrupted.why)
-            on_interruption(
-                conclude_migration(sessions, partly, options, work_directory, exit_status=interrupted.exit_status)
-            )
+            on_interruption(interrupted_migration(sessions, both, options, error, work_directory))
             raise
 
 
@@ -494,6 +490,25 @@ def conclude_migration(
         keep_model=builder.add_model,
     )
     return builder.document(both, exit_status=exit_status)
+
+
+def interrupted_migration(
+    sessions: Sessions,
+    both: Both,
+    options: MigrationOptions,
+    error: BaseException,
+    directory: Path | None = None,
+) -> MigrationDocument:
+    """The report on the models that were read in both registries. Nothing is asked of a server for it.
+
+    Args:
+        error: what broke the comparison off.
+    """
+    for session in sessions:
+        session.stop()
+    interrupted = Interruption.by(error, "the comparison")
+    partly = reached(both, options, interrupted.why)
+    return conclude_migration(sessions, partly, options, directory, exit_status=interrupted.exit_status)
 
 
 def chosen_roles(compare_run_models: bool, compare_reg_models: bool) -> tuple[Role, ...]:

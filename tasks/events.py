@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import chain
 from typing import Any
-from urllib.parse import urlsplit
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.events import emit_event
 
+from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 from registry_audit.report.document import AuditDocument, FindingRow, VersionRow

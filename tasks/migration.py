@@ -1,6 +1,5 @@
 """The steps of `compare-registries`: list and read each registry, then compare them."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import get_run_logger, task
@@ -10,10 +9,8 @@ from registry_audit.errors import UsageError
 from registry_audit.migration.both import Both
 from registry_audit.migration.migration_options import MigrationOptions
 from registry_audit.migration.registries_config import SideName
-from registry_audit.migration.registry_reading import Listed, Side
+from registry_audit.migration.registry_reading import Listed, Side, fill_side
 from registry_audit.migration.registry_reading import list_registry as list_side
-from registry_audit.migration.registry_reading import read_side as read_versions
-from registry_audit.registry.version import RegisteredVersion
 from registry_audit.report.migration.registries_document import MigrationDocument
 from registry_audit.report.write import write_report
 from tasks.artifacts import publish_migration
@@ -35,9 +32,13 @@ def list_registry(job: Job, side: SideName) -> Listed:
 
 @task(name="read-registry", task_run_name="read the {side}", **RETRIED)
 @presentable
-def read_registry(job: Job, side: SideName, listed: Listed, chosen: Sequence[RegisteredVersion], workers: int) -> Side:
-    """Read every chosen version of one registry. One that cannot be read is a row with its reason."""
-    return read_versions(open_session(job), listed, chosen, workers=workers)
+def read_registry(job: Job, side: SideName, into: Side, workers: int) -> None:
+    """Read every chosen version of one registry. One that cannot be read is a row with its reason.
+
+    Args:
+        into: takes what is read. The flow holds it, too, and has it where reading is broken off.
+    """
+    fill_side(open_session(job), into, workers=workers)
 
 
 @task(name="match", task_run_name="match the versions", **RETRIED)

@@ -7,7 +7,6 @@ from functools import partial
 from registry_audit.audit.options import WILDCARDS, AuditOptions, ModelChoice, selected
 from registry_audit.audit.session import Session
 from registry_audit.audit.time_limits import in_time
-from registry_audit.deadline import Deadline
 from registry_audit.errors import AuditError, NotFound, Transient
 from registry_audit.net.retry import retried
 from registry_audit.printable import printable
@@ -52,8 +51,7 @@ def list_scope(session: Session, options: AuditOptions) -> Scope:
         UsageError: a model named without wildcards does not exist, or the server refuses filter or credentials.
         CouldNotVerify: the server cannot be read, or denies such a model.
     """
-    until = Deadline(session.limits.max_listing_seconds, "--max-listing-seconds")
-    return in_time(session, lambda: _list_scope(session, options), deadline=until)
+    return in_time(session, lambda: _list_scope(session, options), deadline=session.listing_deadline())
 
 
 def _list_scope(session: Session, options: AuditOptions) -> Scope:

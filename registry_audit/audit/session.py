@@ -119,6 +119,10 @@ class Session:
         """For the steps of one version, from now on."""
         return Deadline(self.limits.max_version_seconds, "--max-version-seconds")
 
+    def listing_deadline(self) -> Deadline:
+        """For what is asked of the registry as a whole, from now on."""
+        return Deadline(self.limits.max_listing_seconds, "--max-listing-seconds")
+
     def wait_for_server(self, seconds: float) -> bool:
         """Whether the tracking server answers, at the latest after so long.
 

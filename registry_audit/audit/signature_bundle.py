@@ -30,6 +30,8 @@ def material_of(signature: bytes) -> dict[str, Any] | None:
 
 def is_keyless(material: dict[str, Any]) -> bool:
     """Whether it was made without a key of one's own: with a certificate of Sigstore, and an entry in its log."""
+    if isinstance(material.get("publicKey"), dict):  # to which anybody can add an entry of a log
+        return False
     return isinstance(material.get("certificate"), dict) or bool(material.get("tlogEntries"))
 
 

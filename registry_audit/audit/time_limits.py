@@ -157,13 +157,10 @@ class _Loops(Generic[_Item, _Result]):
             return self._underway.pop(underway.loop, None) is not None and not self._over.is_set()
 
     def _leave_late(self) -> list[_Loop]:
-        """Break off what is late, and give up what does not come back."""
-        throttle, left = self._session.connection.transfers.throttle, list[_Loop]()
-        throttle.break_off()
+        """Give up what is late and does not come back; its requests were broken off by their throttle."""
+        left = list[_Loop]()
         for underway in list(self._underway.values()):
             over_seconds = -underway.deadline.left_seconds
-            if over_seconds > 0:
-                throttle.break_off(underway.deadline)
             if over_seconds > _SECONDS_TO_COME_BACK and self._claim(underway):
                 underway.loop.is_left_alone = True
                 left.append(underway.loop)

@@ -58,7 +58,10 @@ class WorkDirectory:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = (self.path / _LOCK).open("a", encoding="ascii")
         except OSError as error:
-            message = f"the audit's working directory {self.path} is not writable: {error.strerror}"
+            message = (
+                f"the audit's working directory {self.path} is not writable: {error.strerror}. Set "
+                "REGISTRY_AUDIT_CACHE_DIR to a directory that is"
+            )
             raise UsageError(message) from error
         with lock:
             if not _locked(lock.fileno()):
@@ -75,8 +78,12 @@ class WorkDirectory:
 
     def belongs_to(self, registry: str) -> None:
         """Note which registry was listed, so that the audit cannot be resumed with the address of another."""
+        file = self.path / _REGISTRY
+        draft = file.with_name(f"{_REGISTRY}.{os.getpid()}")
         with contextlib.suppress(OSError):  # it only protects from a mistake
-            (self.path / _REGISTRY).write_text(registry, encoding="utf-8", errors="surrogatepass")
+            # Whole or not at all: half a name, of a full disk or a killed process, would be that of another registry.
+            draft.write_text(registry, encoding="utf-8", errors="surrogatepass")
+            draft.replace(file)
 
     @property
     def has_readings(self) -> bool:
@@ -106,6 +113,10 @@ class WorkDirectory:
             other = (self.path / _REGISTRY).read_text(encoding="utf-8", errors="surrogatepass")
         except OSError:
             return
+        except ValueError as error:
+            raise UsageError(
+                f"the audit {self.audit_id} does not say of which registry it is: give another id"
+            ) from error
         if other != registry:
             raise UsageError(
                 f"the audit {self.audit_id} is of the registry {printable(other)}, and {printable(registry)} is "

@@ -1,5 +1,6 @@
 """The edge of the program: every error becomes one line and an exit status, every exit is clean."""
 
+import errno
 import logging
 import os
 import signal
@@ -15,6 +16,8 @@ from registry_audit.printable import printable
 from registry_audit.redact import redact
 from registry_audit.registry.translate import reason_of
 from registry_audit.verdict import ExitStatus
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def run(command: click.Command, prog_name: str, arguments: Sequence[str] | None = None) -> int:
@@ -43,6 +46,8 @@ def run(command: click.Command, prog_name: str, arguments: Sequence[str] | None 
     except AuditError as error:
         return _say(prog_name, error.message, error.exit_status)
     except Exception as error:  # noqa: BLE001 - a defect of ours must not look like "findings", which is Python's own exit status 1
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            return _say(prog_name, f"what it has to say cannot be written: {error.strerror}", ExitStatus.INCOMPLETE)
         return _say(prog_name, reason_of(error), ExitStatus.INCOMPLETE)
     return int(result or 0)
 
@@ -57,6 +62,7 @@ def _one_line(message: str) -> str:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # sent again, it must not cost the report that is being made
     raise KeyboardInterrupt
 
 

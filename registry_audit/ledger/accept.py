@@ -5,8 +5,8 @@ from typing import Literal
 
 from registry_audit.audit.comparing import Difference
 from registry_audit.audit.judging import VersionAudit
-from registry_audit.audit.pipeline import audit_version
 from registry_audit.audit.session import Session
+from registry_audit.audit.single import check_version
 from registry_audit.errors import CouldNotVerify, NotFound, UsageError
 from registry_audit.ledger.assess import baseline_differences
 from registry_audit.ledger.audit_entries import accepted_draft
@@ -16,8 +16,6 @@ from registry_audit.ledger.memory import last_reading, load_findings
 from registry_audit.ledger.store import Ledger, LedgerReader
 from registry_audit.model.manifest import Manifest
 from registry_audit.printable import printable, storable
-from registry_audit.refs import parse_selector
-from registry_audit.registry.versions import find_version
 from registry_audit.rules import RULE_BY_ID
 from registry_audit.verdict import ExitStatus, Severity
 
@@ -148,11 +146,11 @@ def _is_serious(rule: str, severity: Severity) -> bool:
 def _prepare(session: Session, ledger: Ledger, registry: str, reference: str, act: _Act) -> Acceptance:
     name, selector = split_reference(reference)
     try:
-        version = find_version(session.connection, name, parse_selector(selector))
+        audit = check_version(session, name, selector, None)
     except NotFound:
         with ledger.reading() as reader:
             return _gone(reader, registry, name, selector, act.by, act.reason)
-    audit: VersionAudit = audit_version(session, version)
+    version = audit.version
     manifest = audit.reg_model.manifest if audit.reg_model else None
     if manifest is None or not manifest.entries:
         raise CouldNotVerify(f"{printable(reference)} cannot be accepted: {audit.reason or 'it was not read whole'}")

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from registry_audit.audit.session import Session
 from registry_audit.audit.time_limits import in_time
-from registry_audit.deadline import Deadline
 from registry_audit.errors import CouldNotVerify
 from registry_audit.ledger.identity import must_be_recognised
 from registry_audit.ledger.store import Ledger
@@ -31,7 +30,7 @@ def versions_to_recognise(
     with ledger.reading() as reader:
         if not must_be_recognised(reader, connection.identity, registry_name):
             return seen
-    until = Deadline(limits.max_listing_seconds, "--max-listing-seconds")
+    until = session.listing_deadline()
     try:
         listing = in_time(session, lambda: list_versions(connection, max_versions=limits.max_versions), deadline=until)
     except CouldNotVerify as error:

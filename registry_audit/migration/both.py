@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from registry_audit.audit.session import Session
-from registry_audit.audit.time_limits import in_time
-from registry_audit.deadline import Deadline
 from registry_audit.errors import AuditError
 from registry_audit.migration.comparison import chosen_models, chosen_versions
 from registry_audit.migration.facts import VersionFacts
@@ -34,13 +32,7 @@ def list_both(sessions: Sessions) -> tuple[Listed, Listed]:
     Raises:
         UsageError, CouldNotVerify: as `list_registry`; the message names the side.
     """
-
-    def list_one(index: int, _: SideName) -> Listed:
-        session = sessions[index]
-        until = Deadline(session.limits.max_listing_seconds, "--max-listing-seconds")
-        return in_time(session, lambda: list_registry(session), deadline=until)
-
-    return _at_once(sessions, list_one)
+    return _at_once(sessions, lambda index, _: list_registry(sessions[index]))
 
 
 def begin_both(listed: tuple[Listed, Listed], options: MigrationOptions, directory: Path | None = None) -> Both:

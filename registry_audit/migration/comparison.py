@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from registry_audit.audit.judging import Finding
 from registry_audit.audit.options import ModelChoice
 from registry_audit.audit.session import Session
+from registry_audit.deadline import within
 from registry_audit.errors import NotFound, UsageError
 from registry_audit.migration.differences import (
     REQUIREMENTS,
@@ -13,6 +14,7 @@ from registry_audit.migration.differences import (
     model_differences,
     requirement_lines,
 )
+from registry_audit.migration.facts import VersionFacts
 from registry_audit.migration.migration_options import MigrationOptions
 from registry_audit.migration.names import NameMap
 from registry_audit.migration.pair_judging import PairRow, field_words, judge_extra, judge_missing, judge_pair
@@ -109,13 +111,13 @@ def compare_sides(
         keep_row, keep_model: told of each result, in the order of the source's names; then of what is only in the
             target.
     """
-    mapped = _mapped_versions(source, target, names)
+    mapped, asked = _mapped_versions(source, target, names), _AskedAgain(sessions)
     done = set[str]()
     for name in sorted(models[0]):
         there = names.target_of(name)
         done.add(there)
         tally = _ModelTally()
-        for row in _rows(sessions, source, target, name, there, names, mapped, one_way=one_way):
+        for row in _rows(asked, source, target, name, there, names, mapped, one_way=one_way):
             tally.add(row)
             keep_row(row)
         keep_model(_model_row(source, target, name, there, tally))
@@ -123,7 +125,7 @@ def compare_sides(
         return
     for there in sorted(models[1] - done):
         count = 0
-        for row in _rows(sessions, source, target, None, there, names, mapped, one_way=False):
+        for row in _rows(asked, source, target, None, there, names, mapped, one_way=False):
             count += 1
             keep_row(row)
         is_empty = not target.positions(there)
@@ -145,8 +147,25 @@ class _ModelTally:
             self.pairs.append((one.version, other.version, one.creation_time_ms, other.creation_time_ms))
 
 
+class _AskedAgain:
+    """Both registries, asked for small files once more. All of it together takes no longer than one version may."""
+
+    def __init__(self, sessions: tuple[Session, Session]) -> None:
+        self._sessions, self._until = sessions, tuple(session.deadline() for session in sessions)
+
+    def source(self, facts: VersionFacts, path: str) -> str | None:
+        return self._read(0, facts, path)
+
+    def target(self, facts: VersionFacts, path: str) -> str | None:
+        return self._read(1, facts, path)
+
+    def _read(self, side: int, facts: VersionFacts, path: str) -> str | None:
+        with within(self._until[side]):
+            return small_file(self._sessions[side], facts, path)
+
+
 def _rows(
-    sessions: tuple[Session, Session],
+    asked: _AskedAgain,
     source: Side,
     target: Side,
     name: str | None,
@@ -168,7 +187,7 @@ def _rows(
     for pair in pairs:
         if pair.source is not None and pair.target is not None:
             row = judge_pair(source.at(pair.source), target.at(pair.target), pair, names, source.storages)
-            yield _with_requirements(sessions, row)
+            yield _with_requirements(asked, row)
         elif pair.source is not None:
             yield judge_missing(source.at(pair.source), pair)
         elif pair.target is not None and not one_way:
@@ -197,17 +216,14 @@ def _positions(side: Side, models: set[str]) -> dict[Key, int]:
     }
 
 
-def _with_requirements(sessions: tuple[Session, Session], row: PairRow) -> PairRow:
+def _with_requirements(asked: "_AskedAgain", row: PairRow) -> PairRow:
     """The row with the requirements that differ named: their files are small, and are read once more for it."""
     if row.source is None or row.target is None:
         return row
     files = []
     for found in row.files:
         if found.path in REQUIREMENTS and found.sizes[0] is not None and found.sizes[1] is not None:
-            one, other = (
-                small_file(sessions[0], row.source, found.path),
-                small_file(sessions[1], row.target, found.path),
-            )
+            one, other = asked.source(row.source, found.path), asked.target(row.target, found.path)
             fields = requirement_lines(one, other) if one is not None and other is not None else ()
             files.append(replace(found, fields=fields))
         else:

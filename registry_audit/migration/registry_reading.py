@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from registry_audit.audit.pipeline import AuditedVersion, audit_with_copies, in_
 from registry_audit.audit.registered_model_meta import META_FILE, is_written_by_mlflow
 from registry_audit.audit.runner import each_version
 from registry_audit.audit.session import Session
+from registry_audit.audit.time_limits import in_time
 from registry_audit.errors import AuditError, CouldNotVerify
 from registry_audit.migration.differences import UNLISTED
 from registry_audit.migration.facts import Inner, VersionFacts, content_of, decode_facts, decoded, encode_facts, encoded
@@ -30,6 +32,7 @@ from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.version import Key, RegisteredVersion
 from registry_audit.registry.versions import RegisteredModel, find_version, list_models, list_versions
 from registry_audit.spool import Spool
+from registry_audit.stores.base import Store
 from registry_audit.stores.store_for_location import open_store
 
 _MAX_INNER = 8  # models that a run's directory may hold
@@ -57,11 +60,16 @@ class Listed:
 
 
 def list_registry(session: Session) -> Listed:
-    """
+    """In the time that there is for it.
+
     Raises:
         UsageError: the server refuses the credentials.
         CouldNotVerify: the server cannot be read.
     """
+    return in_time(session, lambda: _list_registry(session), deadline=session.listing_deadline())
+
+
+def _list_registry(session: Session) -> Listed:
     connection = session.connection
     server = retried(lambda: server_version(connection))
     try:
@@ -283,17 +291,10 @@ def _inner(session: Session, copy: ModelCopy) -> tuple[Inner, ...]:
 
 
 def _read_small(session: Session, copy: ModelCopy, file: ListedFile | None) -> str | None:
-    if file is None or (file.size or 0) > _MAX_TEXT_BYTES:
-        return None
-    read = bytearray()
     try:
-        for chunk in open_store(session.connection, copy.location).read(file):
-            read += chunk
-            if len(read) > _MAX_TEXT_BYTES:
-                return None
+        return _text_of(open_store(session.connection, copy.location), file)
     except AuditError:
         return None
-    return decoded(bytes(read))
 
 
 def small_file(session: Session, facts: VersionFacts, path: str) -> str | None:
@@ -301,13 +302,23 @@ def small_file(session: Session, facts: VersionFacts, path: str) -> str | None:
     try:
         resolved = must_resolve(session, facts.version)
         store = open_store(session.connection, resolved.reg_model)
-        listing = store.listing(session.limits)
-        for file in listing.files:
-            if file.path == path and (file.size or 0) <= _MAX_TEXT_BYTES:
-                return decoded(b"".join(bytes(chunk) for chunk in store.read(file)))
-    except AuditError:
+        files = store.listing(session.limits).files
+        return _text_of(store, next((file for file in files if file.path == path), None))
+    except Exception:  # noqa: BLE001 - that the two differ is known; whatever stands there now does not end a comparison
         return None
-    return None
+
+
+def _text_of(store: Store, file: ListedFile | None) -> str | None:
+    """None of a file that is missing, or larger than it should be."""
+    if file is None or (file.size or 0) > _MAX_TEXT_BYTES:
+        return None
+    read = bytearray()
+    with closing(store.read(file)) as chunks:
+        for chunk in chunks:
+            read += chunk
+            if len(read) > _MAX_TEXT_BYTES:
+                return None
+    return decoded(bytes(read))
 
 
 def shown(version: RegisteredVersion) -> str:

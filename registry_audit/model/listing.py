@@ -3,9 +3,13 @@
 import hashlib
 import unicodedata
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from registry_audit.printable import printable
+
+_MAX_DIRECTORIES_ABOVE = 2_048  # of a path: as many as a file system can open
+_MAX_NAME_CHARACTERS = 1_024  # of a file or directory: a whole key of an object store, four names of a file system
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +39,19 @@ class Listing:
     unsafe: tuple[str, ...] = ()  # sorted paths of entries that are no regular files of this model
     problems: tuple[Problem, ...] = ()
     settled: bool = True  # False while a file is so young that an overwrite could leave its times as they are
-    _fingerprint: list[str] = field(
-        default_factory=list, init=False, repr=False, compare=False
-    )  # once it was asked for
+    # Once they were asked for:
+    _fingerprint: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
+    _unknown: list[frozenset[str]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def is_unknown(self, path: str) -> bool:
         """Whether it could not be looked at: the path itself, or a directory that it lies in.
 
         What is unknown is never a difference, and never missing.
         """
-        return any(
-            not unknown or path == unknown or path.startswith(unknown + "/")
-            for unknown in (p.path for p in self.problems if p.rule == "RA009")
-            if unknown is not None
-        )
+        if not self._unknown:
+            self._unknown.append(frozenset(p.path for p in self.problems if p.rule == "RA009" and p.path is not None))
+        unknown = self._unknown[0]
+        return bool(unknown) and ("" in unknown or not unknown.isdisjoint(itself_and_above(path)))
 
     @property
     def bytes(self) -> int:
@@ -96,12 +99,26 @@ def make_listing(
     )
 
 
+def itself_and_above(path: str) -> Iterator[str]:
+    """The path, and the directories that it lies in, the outermost first; of an absurdly deep one not all of them."""
+    at = path.find("/")
+    for _ in range(_MAX_DIRECTORIES_ABOVE):
+        if at < 0:
+            break
+        yield path[:at]
+        at = path.find("/", at + 1)
+    yield path
+
+
 def illegal_path(path: str) -> str | None:
     """Why a relative path from a listing must not be used, or None."""
     if not path or path.startswith(("/", "\\")) or path[1:3] in (":\\", ":/"):
         return "is not a relative path"
     if "\0" in path:
         return "holds a NUL character"
+    # And to fold a name takes the square of its length.
+    if any(len(part) > _MAX_NAME_CHARACTERS for part in path.split("/")):
+        return f"has a name of more than {_MAX_NAME_CHARACTERS} characters, which no store holds"
     if any(part in ("", ".", "..") for part in path.split("/")):
         return "leaves the model or is not in its shortest form"
     if any(part in ("..", ".") for part in path.replace("\\", "/").split("/")):

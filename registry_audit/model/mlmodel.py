@@ -1,10 +1,12 @@
 """What an `MLmodel` file says of its model. Parsed as data; nothing it names is ever loaded or imported."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from registry_audit.model.listing import itself_and_above
 from registry_audit.model.yaml_text import UnreadableYaml, read_yaml
 
 MLMODEL = "MLmodel"
@@ -83,11 +85,15 @@ def missing_parts(mlmodel: MLmodel, sizes: dict[str, int]) -> Iterator[tuple[str
     Args:
         sizes: every file of the model, path to bytes.
     """
+    held_at = Counter[str]()  # bytes of each file, and of each directory with all that it holds
+    for name, size in sizes.items():
+        for place in itself_and_above(name):
+            held_at[place] += size
+    held_at["."] = sum(sizes.values())
     for path, holds_model in sorted(set(_named_paths(mlmodel.fields))):
-        inside = [size for name, size in sizes.items() if name == path or name.startswith(path + "/")]
-        if path != "." and not inside:
+        if path not in held_at:
             yield path, "is named by MLmodel and missing"
-        elif holds_model and sum(inside or sizes.values()) == 0:
+        elif holds_model and held_at[path] == 0:
             yield path, "is named by MLmodel and empty"
     logged = mlmodel.model_size_bytes
     held = sum(size for name, size in sizes.items() if name not in _WRITTEN_LATER)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from requests import PreparedRequest, Session
 from requests.adapters import HTTPAdapter
@@ -26,6 +26,7 @@ from registry_audit.errors import AuditError, CouldNotVerify, Transient
 from registry_audit.net.origin import Origin, host_of, may_carry_credentials, origin_of, without_credentials
 from registry_audit.net.retry import FIRST_PAUSE_SECONDS
 from registry_audit.net.throttle import REFUSALS, Permit, Throttle, retry_after_seconds, sent_now
+from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 

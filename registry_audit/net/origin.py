@@ -8,7 +8,8 @@ import ipaddress
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
+
+from registry_audit.net.uris import urlsplit
 
 _PORTS = {"http": 80, "https": 443}
 # A request to a stranger says this much. All else may identify the auditor: Authorization, Cookie, headers of plugins.

@@ -9,13 +9,14 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Refused, Transient, UsageError
 from registry_audit.net.http import Answer, HttpSession, Tls
 from registry_audit.net.origin import NOBODY, host_of, origin_of
 from registry_audit.net.retry import retried
 from registry_audit.net.throttle import REFUSALS, retry_after_seconds
+from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 
@@ -162,7 +163,7 @@ class Rest:
         Raises:
             Denied: the URL is not valid, or not any more.
         """
-        if not isinstance(url, str) or urlsplit(url).scheme not in {"https", urlsplit(self.host).scheme}:
+        if not isinstance(url, str) or _origin(url).scheme not in {"https", urlsplit(self.host).scheme}:
             raise CouldNotVerify(f"could not {doing}: the service names no https address for it")
         with self.http.request(
             "GET", url, headers=headers, trusted=_origin(url), doing=doing, redirects=False, as_stored=True

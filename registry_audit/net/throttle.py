@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from registry_audit.deadline import Deadline, current
+from registry_audit.deadline import current
 from registry_audit.errors import CouldNotVerify, Stopped
 from registry_audit.net.threads import Helpers
 
@@ -28,6 +28,7 @@ _UNLIMITED_FROM = 64.0  # requests at once to one host, from which on a host has
 # A body that arrives in less than these bytes per second is broken off, once it was given some time.
 _LEAST_BYTES_PER_SECOND = 4_096
 _SECONDS_TO_ARRIVE = 120.0
+_LOOK_EVERY_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -62,6 +63,7 @@ class Throttle:
         self._in_flight = 0
         self._bytes_paid_until = 0.0
         self._aborts: dict[Permit, Callable[[], object]] = {}
+        self._is_watched = False
         self.helpers = Helpers("request")
 
     @contextlib.contextmanager
@@ -137,17 +139,24 @@ class Throttle:
             wait = self._bytes_paid_until - now
         self.pause(wait)
 
-    def break_off(self, deadline: Deadline | None = None) -> None:
-        """Break off what comes too slowly, and what is read for something whose deadline has passed.
-
-        To be called every second or so while an audit runs.
-        """
+    def break_off(self) -> None:
+        """Break off what comes too slowly, and what is read for something whose deadline has passed."""
         with self._changed:
             reading = list(self._aborts.items())
         for permit, abort in reading:
-            if permit.is_too_slow() or (deadline is not None and permit.deadline is deadline):
+            if permit.is_late():
                 with contextlib.suppress(Exception):  # it ended meanwhile
                     abort()
+
+    def _watch(self) -> None:
+        """Look after the requests, as long as there are some: nobody who sends one has to think of it."""
+        while True:
+            self._stopping.wait(_LOOK_EVERY_SECONDS)
+            with self._changed:
+                if self._stopping.is_set() or not self._aborts:
+                    self._is_watched = False
+                    return
+            self.break_off()
 
     def abort_with(self, permit: "Permit", abort: Callable[[], object] | None) -> None:
         with self._changed:
@@ -155,6 +164,9 @@ class Throttle:
                 self._aborts.pop(permit, None)
                 return
             self._aborts[permit] = abort
+            begins, self._is_watched = not self._is_watched, True
+        if begins:
+            threading.Thread(target=self._watch, name="watch", daemon=True).start()
         self.pause(0)
 
 
@@ -212,6 +224,10 @@ class Permit:
             self.must_be_in_time()
             raise CouldNotVerify("the request was broken off")
         return answer[0]
+
+    def is_late(self) -> bool:
+        """Whether nobody should wait for it any longer."""
+        return self.is_too_slow() or (self.deadline is not None and self.deadline.left_seconds < 0)
 
     def is_too_slow(self) -> bool:
         if self._answered_at is None:

@@ -192,10 +192,10 @@ def _lasting(version: RegisteredVersion) -> tuple[object, ...]:
 def _listed_differences(accepted: Manifest, listing: Listing) -> Iterator[Difference]:
     """What the listing alone shows: files that are missing, that nobody accepted, or that have another size."""
     before = {entry.path: entry for entry in accepted.entries}
-    now = {file.path: file for file in listing.files}
+    now, unsafe = {file.path: file for file in listing.files}, set(listing.unsafe)
     for path in sorted(before.keys() | now.keys()):
         old, new = before.get(path), now.get(path)
-        if listing.is_unknown(path) or path in listing.unsafe or (old and new and new.size in (None, old.size)):
+        if listing.is_unknown(path) or path in unsafe or (old and new and new.size in (None, old.size)):
             continue
         sizes = (old.size if old else None, new.size if new else None)
         if explains_meta(path, [size for size, there in zip(sizes, (old, new), strict=True) if there]):

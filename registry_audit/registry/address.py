@@ -12,11 +12,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlunsplit
 from urllib.request import url2pathname
 
 from registry_audit.errors import UsageError
 from registry_audit.net.origin import normal_host
+from registry_audit.net.uris import TOO_LONG, urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import remember_secrets
 
@@ -300,5 +301,5 @@ def _digest(text: str) -> str:
 
 def url_problem(error: ValueError) -> str:
     """What the standard library says of a URL, without the URL."""
-    known = ("Port out of range 0-65535", "Invalid IPv6 URL")
+    known = ("Port out of range 0-65535", "Invalid IPv6 URL", TOO_LONG)
     return next((reason for reason in known if reason in str(error)), "its host or port cannot be read")

@@ -10,7 +10,7 @@ import socket
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlunsplit
 
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
@@ -20,6 +20,7 @@ from registry_audit.net.origin import origin_of
 from registry_audit.net.rest import Rest
 from registry_audit.net.throttle import Throttle
 from registry_audit.net.transfers import Transfers
+from registry_audit.net.uris import urlsplit
 from registry_audit.redact import remember_secrets
 from registry_audit.registry.address import Address, AddressKind, active_workspace, registry_identity
 from registry_audit.registry.database import read_only

@@ -6,11 +6,13 @@ Source: mlflow.org/docs, "REST API"; the filters are those that MLflow's own cli
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
 from registry_audit.errors import CouldNotVerify
 from registry_audit.net.rest import Query, Rest, entries_of
+from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 
 if TYPE_CHECKING:
@@ -185,13 +187,28 @@ def version_entity(entry: Mapping[str, Any], **more: Any) -> "ModelVersion":
         "status_message": text_of(entry, "status_message"),
         "run_link": text_of(entry, "run_link"),
         "tags": [ModelVersionTag(key, value) for key, value in tags_of(entry)],
-        "aliases": [alias for alias in entry.get("aliases") or () if isinstance(alias, str)],
+        "aliases": [alias for alias in _list_of(entry, "aliases") if isinstance(alias, str)],
     }
     found = ModelVersion(name, version, **values | more)
+    found.nonsense = _nonsense_in(entry)  # type: ignore[attr-defined]
     # The workspace of its run, which another workspace with the same metastore cannot look at.
     told = text_of(entry, "run_workspace_id") or text_of(entry, "run_tracking_server_id")
     found.run_workspace = told or _workspace_in(text_of(entry, "run_link"))  # type: ignore[attr-defined]
     return found
+
+
+_LISTS = frozenset({"tags", "aliases"})
+_TEXTS = frozenset(
+    {"name", "version", "source", "run_id", "status", "current_stage", "creation_timestamp", "last_updated_timestamp"}
+    | {"description", "user_id", "status_message", "run_link"}
+)
+
+
+def _nonsense_in(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """What of a version is of no type that MLflow's protocol has for it. It was left out, and must not go unsaid."""
+    of_lists = {key for key in _LISTS if not isinstance(entry.get(key), list | None)}
+    of_texts = {key for key in _TEXTS if type(entry.get(key)) not in (str, int, NoneType)}
+    return tuple(sorted(of_lists | of_texts))
 
 
 def _workspace_in(run_link: str) -> str:
@@ -211,20 +228,28 @@ def model_entity(entry: Mapping[str, Any]) -> "RegisteredModel":
         number_of(entry, "creation_timestamp"),
         number_of(entry, "last_updated_timestamp"),
         text_of(entry, "description"),
-        latest_versions=[version_entity(part) for part in entry.get("latest_versions") or () if isinstance(part, dict)],
+        latest_versions=[version_entity(part) for part in objects_of(entry, "latest_versions")],
         tags=[RegisteredModelTag(key, value) for key, value in tags_of(entry)],
         aliases=[
             RegisteredModelAlias(text_of(part, "alias"), text_of(part, "version"))
-            for part in entry.get("aliases") or ()
-            if isinstance(part, dict)
+            for part in objects_of(entry, "aliases")
         ],
     )
 
 
 def tags_of(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for tag in entry.get("tags") or ():
-        if isinstance(tag, dict):
-            yield text_of(tag, "key"), text_of(tag, "value")
+    for tag in objects_of(entry, "tags"):
+        yield text_of(tag, "key"), text_of(tag, "value")
+
+
+def objects_of(entry: Mapping[str, Any], key: str) -> Iterator[dict[str, Any]]:
+    """The objects of a list; none where there is no list."""
+    return (part for part in _list_of(entry, key) if isinstance(part, dict))
+
+
+def _list_of(entry: Mapping[str, Any], key: str) -> list[Any]:
+    value = entry.get(key)
+    return value if isinstance(value, list) else []
 
 
 def text_of(entry: Mapping[str, Any], key: str) -> str:

@@ -4,12 +4,13 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlunsplit
 
 from registry_audit.errors import AuditError, Stopped, Transient, UsageError
 from registry_audit.net.http import HttpSession, Tls
 from registry_audit.net.origin import origin_of
 from registry_audit.net.rest import Denied, NoSuchRoute, Refusal, Rest
+from registry_audit.net.uris import urlsplit
 
 _WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
 _NO_HOST = "http://none.invalid"

@@ -8,10 +8,11 @@ cannot carry every legal name in one.
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from registry_audit.errors import CouldNotVerify, NotFound, Transient, UsageError
 from registry_audit.model.listing import Problem
+from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact_location
 from registry_audit.registry.address import url_problem
@@ -181,7 +182,10 @@ def _locate_registry_model(
 
 
 def _is_remote(download_uri: str) -> bool:
-    return urlsplit(download_uri).scheme not in ("", "file")
+    try:
+        return urlsplit(download_uri).scheme not in ("", "file")
+    except ValueError:
+        return True
 
 
 def _copy_of_registry(

@@ -17,7 +17,7 @@ from registry_audit.net.rest import Denied, NoSuchRoute, Rest, entries_of
 from registry_audit.printable import printable
 from registry_audit.refs import Alias, Selector, Stage
 from registry_audit.registry.features import asks_unity_catalog_natively
-from registry_audit.registry.mlflow_api import Found, tags_of, text_of, version_entity
+from registry_audit.registry.mlflow_api import Found, objects_of, tags_of, text_of, version_entity
 from registry_audit.registry.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class UnityModel:
     @property
     def aliases(self) -> dict[str, str]:
         found = {}
-        for alias in self._told().get("aliases") or ():
+        for alias in objects_of(self._told(), "aliases"):
             name = text_of(alias, "alias") or text_of(alias, "alias_name")
             found[name] = text_of(alias, "version") or text_of(alias, "version_num")
         return found
@@ -251,7 +251,7 @@ def _native_version(entry: Mapping[str, Any]) -> "ModelVersion":
         "user_id": entry.get("created_by"),
         "description": entry.get("comment"),
     }
-    aliases = [text_of(alias, "alias_name") for alias in entry.get("aliases") or () if isinstance(alias, dict)]
+    aliases = [text_of(alias, "alias_name") for alias in objects_of(entry, "aliases")]
     return version_entity({**entry, **names}, aliases=aliases)
 
 

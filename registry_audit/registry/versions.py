@@ -433,7 +433,7 @@ def _registered(version: Any) -> RegisteredVersion:
         status_message=_text(version.status_message) or None,
         tags=tuple(sorted((str(key), str(value)) for key, value in dict(version.tags or {}).items())),
         run_workspace=_text(getattr(version, "run_workspace", None)) or None,
-        doubt=_doubt(name, number, status),
+        doubt=_doubt(name, number, status, getattr(version, "nonsense", ())),
     )
 
 
@@ -446,7 +446,7 @@ def _time(value: object) -> int | None:
     return value if type(value) is int and abs(value) < _NO_TIME else None
 
 
-def _doubt(name: str, number: str, status: str) -> str | None:
+def _doubt(name: str, number: str, status: str, nonsense: tuple[str, ...]) -> str | None:
     if number_of(number) is None:
         return f"the registry calls its version '{printable(number[:100])}', which is no version number"
     if not name:
@@ -455,4 +455,6 @@ def _doubt(name: str, number: str, status: str) -> str | None:
         return f"the registry gives it a name of {len(name)} characters, which MLflow never does"
     if status not in _STATUSES:
         return f"the registry calls its status '{printable(status[:100])}', which MLflow does not know"
+    if nonsense:
+        return f"what the registry says as its {', '.join(nonsense)} is not what MLflow's protocol has there"
     return None

@@ -87,6 +87,7 @@ def walk(
             tally.directory()
         for directory, inside_it in _listed(children, together, transfers):
             for child in inside_it:
+                tally.depth(child.path)
                 prefix = directory + "/" if directory else ""
                 direct = child.path.startswith(prefix) and "/" not in child.path[len(prefix) :]
                 reason = illegal_path(child.path) or (None if direct else "is not inside the directory listed")
@@ -95,7 +96,6 @@ def walk(
                     problems.append(Problem("RA013", f"'{printable(child.path)}' {reason}", child.path))
                     tally.add(0)
                     continue
-                tally.depth(child.path)
                 reason = cannot_carry(child.path)
                 if reason is not None:
                     tally.add(0)

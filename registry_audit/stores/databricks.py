@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from registry_audit.errors import CouldNotVerify, NotFound
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing
 from registry_audit.net.read_buffer import Where
 from registry_audit.net.transfers import Transfers
+from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.mlflow_api import text_of

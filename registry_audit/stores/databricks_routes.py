@@ -15,7 +15,7 @@ from registry_audit.model.listing import ListedFile
 from registry_audit.net.http import Answer
 from registry_audit.net.rest import Denied, Rest, entries_of
 from registry_audit.printable import printable
-from registry_audit.registry.mlflow_api import number_of, text_of
+from registry_audit.registry.mlflow_api import number_of, objects_of, text_of
 from registry_audit.stores.bounded import Child
 
 _MAX_DIRECT_BYTES = 5 << 30  # the Files API answers with no larger file itself
@@ -220,8 +220,8 @@ def child_of(entry: Mapping[str, Any], root: str) -> Child:
 def headers_of(answer: Mapping[str, Any]) -> dict[str, str]:
     """That a signed URL has to be asked with."""
     found = {}
-    for header in answer.get("headers") or ():
-        if isinstance(header, dict) and (name := text_of(header, "name")):
+    for header in objects_of(answer, "headers"):
+        if name := text_of(header, "name"):
             found[name] = text_of(header, "value")
     return found
 

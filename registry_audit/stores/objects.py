@@ -1,7 +1,7 @@
 """Models in a bucket of any cloud: names come from the store's own SDK, bodies through obstore.
 
 obstore is fast, and rewrites some names and takes any XML for a listing; the SDKs are slow, and exact about names.
-Where obstore may hold no credentials, bodies come by `registry_audit.stores.signed_bodies`, and so do most listings of S3.
+Where obstore may hold no credentials, bodies and most listings of S3 come by `registry_audit.stores.signed_bodies`.
 """
 
 import contextlib

@@ -14,6 +14,7 @@ from registry_audit.net.read_buffer import Where
 from registry_audit.net.rest import Rest, SignedOnly, entries_of
 from registry_audit.net.transfers import Transfers
 from registry_audit.printable import printable
+from registry_audit.registry.mlflow_api import number_of
 from registry_audit.registry.storage import PROXY_PATH, StorageIdentity, respelled
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import Chunks, whole_body
@@ -84,15 +85,10 @@ class ProxyStore:
 def _child(entry: Any, directory: str) -> Child:
     if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
         raise CouldNotVerify("the listing is not what an MLflow server sends")
-    size = entry.get("file_size")
-    try:
-        size = int(size) if size is not None else None
-    except (TypeError, ValueError):
-        size = None
     path = f"{directory}/{entry['path']}" if directory else entry["path"]
     is_directory = bool(entry.get("is_dir"))
     # Protobuf leaves out zeros: a file without a size is an empty file.
-    return Child(path, is_directory, None if is_directory else size or 0)
+    return Child(path, is_directory, None if is_directory else number_of(entry, "file_size") or 0)
 
 
 def cannot_carry(path: str) -> str | None:

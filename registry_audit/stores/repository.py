@@ -6,13 +6,13 @@ One file at a time, because each takes its size on the disk.
 import tempfile
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from registry_audit.errors import CouldNotVerify
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing
 from registry_audit.net.read_buffer import Where
 from registry_audit.net.throttle import Throttle
+from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact_location
 from registry_audit.registry.mlflow_private import fetch_file

@@ -8,11 +8,12 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from registry_audit.errors import BodyEndedEarly, CouldNotVerify
 from registry_audit.net.http import REDIRECTS, Answer, Connections, Route, Tls
 from registry_audit.net.throttle import Permit, retry_after_seconds
+from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.stores.base import whole_body
 from registry_audit.stores.object_bodies import ObjectChanged, error_of_status

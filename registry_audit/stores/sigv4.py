@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+
+from registry_audit.net.uris import urlsplit
 
 if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials

@@ -183,7 +183,15 @@ def _no_key(bundle: dict[str, Any]) -> None:
     bundle["verificationMaterial"].pop("publicKey")
 
 
-@pytest.mark.parametrize("change", [_other_payload, _other_signature, _no_signature, _other_kind, _no_key])
+def _keyless_besides(bundle: dict[str, Any]) -> None:
+    """Anybody can add that, and a keyless signature is only said to be not verified."""
+    _other_signature(bundle)
+    bundle["verificationMaterial"]["tlogEntries"] = [{"logIndex": "1"}]
+
+
+@pytest.mark.parametrize(
+    "change", [_other_payload, _other_signature, _no_signature, _other_kind, _no_key, _keyless_besides]
+)
 def test_a_signature_that_was_tampered_with(  # type: ignore[no-untyped-def]
     change: Callable[[dict[str, Any]], None], audited, registry: Registry, version: Registered
 ) -> None:

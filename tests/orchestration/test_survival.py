@@ -47,6 +47,37 @@ def test_cancelling_stops_the_downloads(
     assert left == [], "scratch files"
 
 
+def test_a_comparison_that_is_cancelled_leaves_a_report(
+    deployed: PrefectServer,
+    program: Program,
+    mlflow_a: MlflowServer,
+    mlflow_b: MlflowServer,
+    proxy_a: FaultyProxy,
+    tmp_path: Path,
+) -> None:
+    version = Registry(mlflow_a).add()
+    only_there = Registry(mlflow_b).add()
+    never = threading.Event()
+    hanging = proxy_a.fault(faults.slow(release=never), path=DOWNLOADS)
+    with worker_of(program, tmp_path / "worker.log", PREFECT_WORKER_QUERY_SECONDS="1"):
+        found = deployed.deployment("compare-registries/ad-hoc")
+        report = tmp_path / "report"
+        parameters = {"source": {"host": proxy_a.uri}, "target": {"host": mlflow_b.uri}, "report_dir": str(report)}
+        parameters["models"] = [version.name, only_there.name]
+        run = FlowRun(
+            deployed, deployed.post(f"deployments/{found['id']}/create_flow_run", parameters=parameters)["id"]
+        )
+        wait_until(lambda: hanging.hits > 0, timeout_seconds=120, what="no download began")
+        deployed.post(f"flow_runs/{run.id}/set_state", state={"type": "CANCELLING", "name": "Cancelling"})
+        wait_until(lambda: run.ended_as[0] == "CANCELLED", timeout_seconds=_SECONDS, what="it is not cancelled")
+        wait_until(lambda: not processes_of(run.id), timeout_seconds=_SECONDS, what="its process still runs")
+        never.set()
+    document = json.loads((report / "migration.json").read_text())
+    assert document["outcome"] == {"exit_status": 130, "state": "incomplete"}
+    assert "1 of 1 models of the source were not reached" in " ".join(document["coverage"]["source"]["notes"])
+    assert document["summary"]["complete"] is False
+
+
 def test_a_restarted_server_costs_no_result(
     program: Program, mlflow_a: MlflowServer, proxy_a: FaultyProxy, tmp_path: Path
 ) -> None:

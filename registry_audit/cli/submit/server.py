@@ -4,10 +4,11 @@ import uuid
 from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from registry_audit.errors import NotFound, Transient, UsageError
 from registry_audit.net.retry import retried
+from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 

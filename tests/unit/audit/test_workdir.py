@@ -87,3 +87,23 @@ def test_what_nobody_takes_up_any_more_is_removed(monkeypatch: pytest.MonkeyPatc
         fcntl.flock(lock, fcntl.LOCK_EX)
         with WorkDirectory("another").held(_ONE):
             assert [directory.exists() for directory in (old, young, living)] == [False, True, True]
+
+
+def test_what_was_not_written_whole_is_no_other_registry(cache: Path) -> None:
+    """As on a disk that is full: what was read can be resumed all the same."""
+    work = WorkDirectory("r1")
+    with work.held(_ONE):
+        (work.path / f"registry.{os.getpid()}").mkdir()
+        work.belongs_to(_ONE)
+        (work.path / READINGS).write_text("read\n", encoding="ascii")
+    with WorkDirectory("r1").held(_ONE):
+        assert (work.path / READINGS).read_text(encoding="ascii") == "read\n"
+
+
+def test_a_registry_that_cannot_be_read_is_refused() -> None:
+    path = interrupted()
+    (path / "registry").write_bytes(b"\xff")
+    before = contents(path)
+    with pytest.raises(UsageError, match="does not say of which registry"), WorkDirectory("r1").held(_ONE):
+        pytest.fail("it must not be entered")
+    assert contents(path) == before

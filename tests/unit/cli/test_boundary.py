@@ -85,7 +85,7 @@ def test_an_interruption(error: BaseException, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err.strip() == "audit-it: interrupted"
 
 
-@pytest.mark.parametrize("error", [ValueError("line one\nline two"), KeyError(), OSError(28, "No space left")])
+@pytest.mark.parametrize("error", [ValueError("line one\nline two"), KeyError(), OSError(5, "I/O error")])
 def test_a_defect_of_ours_does_not_look_like_findings(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     assert ends(error) == 3
     (line,) = capsys.readouterr().err.splitlines()
@@ -211,3 +211,38 @@ def test_a_group_without_a_command_shows_its_whole_help(capsys: pytest.CaptureFi
 def test_an_error_names_the_help_of_its_own_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert boundary.run(registry_audit, "registry-audit", ["baseline", "accept", "--nonsense"]) == ExitStatus.USAGE
     assert "(see registry-audit baseline accept --help)" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+def test_a_second_sigterm_changes_nothing() -> None:
+    """A supervisor that sends it twice must not cost the report that is made because of the first."""
+    code = (
+        "import os, signal, click\n"
+        "from registry_audit.cli import boundary\n"
+        "@click.command()\n"
+        "def command():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        signal.pause()\n"
+        "    finally:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        print('the report')\n"
+        "raise SystemExit(boundary.run(command, 'audit-it', []))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert (done.returncode, done.stdout.strip()) == (130, "the report")
+
+
+def test_a_full_disk_behind_stdout_is_no_defect() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "registry_audit", "rule", "RA001"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=SECONDS,
+        )
+    assert (done.returncode, done.stderr.strip()) == (
+        ExitStatus.INCOMPLETE, "registry-audit: what it has to say cannot be written: No space left on device",
+    )  # fmt: skip

@@ -4,12 +4,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_audit.model.listing import ListedFile, illegal_path, make_listing
+from registry_audit.model.listing import ListedFile, Problem, illegal_path, make_listing
 
 
 @pytest.mark.parametrize(
     "path",
-    ["", "/etc/passwd", "../up", "a/../b", "a//b", "a/./b", "a/", "C:\\x", "C:/x", "\\\\host\\x", "a\\..\\b", "nul\0"],
+    [
+        "",
+        "/etc/passwd",
+        "../up",
+        "a/../b",
+        "a//b",
+        "a/./b",
+        "a/",
+        "C:\\x",
+        "C:/x",
+        "\\\\host\\x",
+        "a\\..\\b",
+        "nul\0",
+        "a/" + "b" * 1_025,
+    ],
 )
 def test_paths_that_leave_a_model_are_illegal(path: str) -> None:
     assert illegal_path(path)
@@ -58,3 +72,27 @@ def test_the_fingerprint_does_not_depend_on_the_order_and_covers_every_field(fil
 def test_a_listing_without_markers_does_not_tell_changes() -> None:
     assert make_listing([ListedFile("a", 1, "etag")]).tells_changes
     assert not make_listing([ListedFile("a", 1, "etag"), ListedFile("b", 1)]).tells_changes
+
+
+_paths = st.lists(st.sampled_from(["a", "b", "ab"]), max_size=4).map("/".join)
+
+
+@given(st.lists(_paths | st.none(), max_size=3), _paths)
+def test_what_lies_in_an_unknown_directory_is_unknown(unknown: list[str | None], path: str) -> None:
+    listing = make_listing([], problems=[Problem("RA009", "denied", one) for one in unknown])
+    expected = any(one is not None and (not one or path == one or path.startswith(f"{one}/")) for one in unknown)
+    assert listing.is_unknown(path) == expected
+
+
+def test_many_unknown_paths_are_asked_about_at_once() -> None:
+    """Comparing each with each would take as long as an attacker likes."""
+    names = [f"d{number}/%" for number in range(100_000)]
+    listing = make_listing([], problems=[Problem("RA009", "cannot be carried", name) for name in names])
+    assert all(listing.is_unknown(f"{name}/x") for name in names)
+    assert not any(listing.is_unknown(name.partition("/")[0]) for name in names)
+
+
+def test_a_name_is_never_so_long_that_folding_it_takes_for_ever() -> None:
+    assert illegal_path("b" * 1_024) is None
+    assert illegal_path("a/" + "b" * 1_025)
+    assert illegal_path("e" + "\u0301\u0323" * 5_000_000)

@@ -1,4 +1,8 @@
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from registry_audit.model.mlmodel import InvalidMLmodel, missing_parts, parse_mlmodel
 
@@ -95,3 +99,22 @@ MERGES += b"".join(
 def test_what_is_no_mlmodel_is_refused_in_no_time(content: bytes, why: str) -> None:
     with pytest.raises(InvalidMLmodel, match=why):
         parse_mlmodel(content)
+
+
+_paths = st.lists(st.sampled_from(["a", "b", "ab"]), min_size=1, max_size=3).map("/".join) | st.just(".")
+
+
+@given(_paths, st.dictionaries(_paths.filter(lambda path: path != "."), st.integers(0, 2), max_size=4))
+def test_a_directory_is_there_where_a_file_is_in_it(named: str, sizes: dict[str, int]) -> None:
+    inside = [size for path, size in sizes.items() if named == "." or path == named or path.startswith(f"{named}/")]
+    expected = "missing" if not inside and named != "." else "empty" if sum(inside) == 0 else None
+    said = problems(f"flavors: {{f: {{data: '{named}'}}}}".encode(), sizes).get(named)
+    assert said is None if expected is None else expected in (said or "")
+
+
+def test_many_parts_of_many_files_are_looked_for_at_once() -> None:
+    """Comparing each with each would take as long as an attacker likes."""
+    sizes = {f"d{number}/x": 1 for number in range(200_000)}
+    artifacts = {f"a{number}": {"path": f"d{number}"} for number in range(10_000)}
+    content = json.dumps({"flavors": {"f": {"artifacts": artifacts}}}).encode()
+    assert problems(content, sizes) == {}

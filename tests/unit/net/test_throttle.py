@@ -230,25 +230,26 @@ def test_stopping_leaves_behind_what_cannot_be_broken_off(over: threading.Event)
 
 
 def test_what_comes_too_slowly_is_left_behind(over: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sends the request need not have anybody look after it: a throttle does."""
     monkeypatch.setattr("registry_audit.net.throttle._SECONDS_TO_ARRIVE", 0.0)
-    throttle, begun = Throttle(), threading.Event()
-
-    def look() -> None:
-        assert begun.wait(20)
-        while not over.wait(0.01):
-            throttle.break_off()
-
-    looking = threading.Thread(target=look)
-    looking.start()
-    with pytest.raises(CouldNotVerify, match="bytes per second"), throttle.permit(HOST) as permit:
-        permit.answered(unseen_bytes=1)
-        permit.aside(lambda: (begun.set(), over.wait(20)))
+    monkeypatch.setattr("registry_audit.net.throttle._LOOK_EVERY_SECONDS", 0.01)
+    throttle = Throttle()
+    for _ in range(3):
+        with pytest.raises(CouldNotVerify, match="bytes per second"), throttle.permit(HOST) as permit:
+            permit.answered(unseen_bytes=1)
+            permit.aside(lambda: over.wait(60))
     with throttle.permit(HOST) as permit:  # one that comes in time
         assert permit.aside(lambda: 7) == 7
         with pytest.raises(IndexError):
             permit.aside(lambda: [].pop())
-    over.set()
-    looking.join(20)
+
+
+def test_what_has_no_time_left_is_left_behind(over: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_audit.net.throttle._LOOK_EVERY_SECONDS", 0.01)
+    throttle = Throttle()
+    until = Deadline(0.02, "--max-listing-seconds")
+    with deadline.within(until), pytest.raises(OutOfTime), throttle.permit(HOST) as permit:
+        permit.aside(lambda: over.wait(60))
 
 
 def test_threads_that_do_not_come_back_are_replaced(over: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,26 @@
+from urllib import parse
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_audit.net.uris import urlparse, urlsplit
+
+
+@given(st.text(max_size=60))
+def test_it_is_the_standard_librarys(uri: str) -> None:
+    try:
+        expected = parse.urlsplit(uri), parse.urlparse(uri)
+    except ValueError:
+        with pytest.raises(ValueError):
+            urlsplit(uri)
+        return
+    assert (urlsplit(uri), urlparse(uri)) == expected
+
+
+def test_a_host_of_a_megabyte_is_not_normalised() -> None:
+    host = "\u0301\u0323" * 500_000
+    for split in (urlsplit, urlparse):
+        with pytest.raises(ValueError, match="longer than any address"):
+            split(f"s3://{host}/m")
+    assert urlsplit(f"s3://{'a' * 1_000_000}/m").path == "/m"

@@ -1,0 +1,66 @@
+"""What a server says of versions and models, of any type: an entity, and a doubt where part of it was left out."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.fuzzing import texts, values
+
+from registry_audit.registry.mlflow_api import model_entity, version_entity
+from registry_audit.registry.versions import newest_versions
+
+VERSION = {
+    "name": "wine",
+    "version": "1",
+    "source": "s3://bucket/m",
+    "run_id": "0" * 32,
+    "status": "READY",
+    "current_stage": "None",
+    "creation_timestamp": 1_700_000_000_000,
+    "last_updated_timestamp": "1700000000000",
+    "description": "",
+    "tags": [{"key": "a", "value": "b"}],
+    "aliases": ["champion"],
+}
+
+
+class OneVersion:
+    """A registry that lists this one."""
+
+    is_uc = False
+
+    def __init__(self, said: dict[str, Any]) -> None:
+        self._found = [version_entity(said)]
+
+    @property
+    def client(self) -> "OneVersion":
+        return self
+
+    def search_model_versions(self, max_results: int) -> list[Any]:
+        return self._found
+
+
+def doubt_of(said: dict[str, Any]) -> str | None:
+    (version,) = newest_versions(OneVersion(said), 1)  # type: ignore[arg-type]
+    return version.doubt
+
+
+def test_what_mlflow_says_is_not_doubted() -> None:
+    assert doubt_of(VERSION) is None
+    assert doubt_of({key: VERSION[key] for key in ("name", "version", "source")}) is None
+    assert doubt_of(VERSION | dict.fromkeys(("tags", "aliases", "description", "run_id"))) is None
+
+
+@pytest.mark.parametrize("key", ["source", "run_id", "status", "creation_timestamp", "tags", "aliases", "description"])
+@pytest.mark.parametrize("value", [True, {"a": 1}, 1.5, ["x"]], ids=str)
+def test_a_value_of_no_type_of_mlflows_is_doubted(key: str, value: object) -> None:
+    if key not in ("tags", "aliases") or not isinstance(value, list):
+        assert key in (doubt_of(VERSION | {key: value}) or "")
+
+
+@given(st.dictionaries(st.sampled_from(sorted(VERSION)) | texts, values, max_size=3))
+def test_an_entity_can_be_made_of_anything(said: dict[str, Any]) -> None:
+    doubt_of(VERSION | said)
+    model = model_entity({"name": "wine", "latest_versions": [VERSION]} | said)
+    assert dict(model.aliases) is not None
