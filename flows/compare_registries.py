@@ -10,9 +10,11 @@ from pydantic import Field, PositiveInt
 from flows import parameters
 from flows.batch_order import whole
 from flows.final_state import ended, refused
+from flows.parameters import Uri
 from flows.sides import RegistryServer, Side, side_of
 from registry_audit.api import interrupted_migration
 from registry_audit.audit.options import DEFAULT_WORKERS
+from registry_audit.cli.ledger_options import ledger_url
 from registry_audit.cli.workplace import must_be_writable
 from registry_audit.errors import AuditError
 from registry_audit.migration.both import Both, begin_both
@@ -24,7 +26,7 @@ from registry_audit.report.migration.registries_words import headline
 from registry_audit.report.write import write_report
 from registry_audit.verdict import Severity
 from tasks.audit_session import Job, close_job, open_session
-from tasks.configured import TRACKING_URI, configured_uri
+from tasks.configured import LEDGER, TRACKING_URI, configured_uri
 from tasks.migration import list_registry, match, read_registry, report_migration
 
 _LIMITS = Limits()
@@ -44,6 +46,9 @@ def compare_registries(
     one_way: bool = False,
     in_place: bool = False,
     fail_on: Severity = Severity.MEDIUM,
+    quick: bool = False,
+    full_every: PositiveInt | None = None,
+    ledger: Uri | None = None,
     report_dir: str | None = None,
     workers: Annotated[int, Field(ge=1, le=256)] | None = None,
     max_files: PositiveInt = _LIMITS.max_files,
@@ -71,6 +76,10 @@ def compare_registries(
         one_way: Only ask whether all of the source is in the target.
         in_place: The files were meant to stay in place: a shared storage is not an error.
         fail_on: Lowest severity of a finding that makes the run end as Findings.
+        quick: Do not read what an unchanged fingerprint says that an audit of the registry has read.
+        full_every: With quick, read in full what was last read more than so many days ago.
+        ledger: Database of those audits, without credentials; else REGISTRY_AUDIT_LEDGER of the worker, the Prefect
+            variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
         report_dir: Directory for migration.json and its renderings, on the machine that runs the flow.
         workers: How many versions of each registry to read at once; else those of its block, else 8.
         max_files: Maximum number of files in a model.
@@ -97,13 +106,14 @@ def compare_registries(
             "max_requests": max_requests,
             "max_bytes_per_second": max_bytes_per_second,
         }
+        trust = (quick, full_every, ledger_url(parameters.uri(ledger, LEDGER)) if quick else None)
+        at_once = [workers or side.held.get("workers", DEFAULT_WORKERS) for side in sides]
         options = MigrationOptions(
-            tuple(models or ()), names, one_way, in_place, fail_on, workers or DEFAULT_WORKERS, limits
+            tuple(models or ()), names, one_way, in_place, fail_on, workers or DEFAULT_WORKERS, limits, *trust
         )
         directory = parameters.path(report_dir)
         if directory is not None:
             must_be_writable(directory, "report_dir")
-        at_once = [workers or side.held.get("workers", DEFAULT_WORKERS) for side in sides]
         return _compare(sides, options, at_once, directory)
     except AuditError as error:
         return refused(error)

@@ -434,12 +434,17 @@ def compare_registries(
     Raises:
         UsageError: the options name a model that is in neither registry, or credentials are refused.
         CouldNotVerify: a registry cannot be listed. One version that cannot be read is a row, not an error.
+        LedgerError: the ledger that readings are to be taken from is missing or unusable.
     """
     options = options or MigrationOptions()
     with ExitStack() as ending:
         sessions = open_sides(config, options, work_directory)
-        for session in sessions:
+        for session, server in zip(sessions, config.servers(), strict=True):
             ending.enter_context(session)
+            if options.quick:
+                how = options.of(server)
+                ledger = ending.enter_context(closing(open_ledger(str(how.ledger), create=False)))
+                trust_readings(session, ledger, how)
         listed = list_both(sessions)
         on_listed(*listed)
         both = begin_both(listed, options, work_directory)

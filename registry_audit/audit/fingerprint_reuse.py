@@ -1,14 +1,17 @@
 """`--quick`: where the fingerprint of a storage is the one of its last full reading, that reading stands for its bytes.
 
-The result is `not_read`, never `unchanged`. Only the root MLmodel and a signature are read again: rules look into them.
+The result is `not_read`, never `unchanged`. Only what rules look into is read again: the root MLmodel, a signature, and
+a `registered_model_meta` of the size that MLflow writes.
 """
 
 from dataclasses import replace
 
 from registry_audit.audit.copies import ModelCopy, Reading
 from registry_audit.audit.reading import read_all
+from registry_audit.audit.registered_model_meta import META_FILE, META_MAX_BYTES
 from registry_audit.audit.session import Session
 from registry_audit.audit.signatures import SIGNATURE
+from registry_audit.model.listing import ListedFile
 from registry_audit.model.mlmodel import MLMODEL
 from registry_audit.stores.base import Store
 from registry_audit.stores.local import LocalStore
@@ -30,9 +33,15 @@ def trusted_reading(session: Session, store: Store, copy: ModelCopy) -> Reading 
     if [(entry.path, entry.size) for entry in manifest.entries] != [(file.path, file.size) for file in listing.files]:
         return None
     fresh = Reading((), None)
-    looked_into = tuple(file for file in listing.files if file.path in (MLMODEL, SIGNATURE))
+    looked_into = tuple(file for file in listing.files if _is_looked_into(file))
     if looked_into:
         fresh = read_all(store, replace(listing, files=looked_into), session.algorithm, pulse=session.pulse)
         if fresh.problems or any(entry not in manifest.entries for entry in fresh.entries):
             return None
     return replace(fresh, entries=manifest.entries, trusted_since=read_at)
+
+
+def _is_looked_into(file: ListedFile) -> bool:
+    if file.path == META_FILE:
+        return file.size is not None and file.size <= META_MAX_BYTES
+    return file.path in (MLMODEL, SIGNATURE)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from registry_audit.cli.common_options import fail_on_option, format_option
+from registry_audit.cli.ledger_options import ledger_option, ledger_url
 from registry_audit.cli.limit_options import limit_options, listing_limit_options
 from registry_audit.cli.startup import import_library
 from registry_audit.cli.submit.option import submittable, there
@@ -85,6 +86,9 @@ def _sendable(server: Server, config_file: Path) -> dict[str, str]:
     "--in-place", is_flag=True, help="The files were meant to stay in place: a shared storage is not an error."
 )
 @fail_on_option
+@click.option("--quick", is_flag=True, help="Do not read what an unchanged fingerprint says that an audit has read.")
+@click.option("--full-every", type=click.IntRange(1), metavar="DAYS", help="With --quick: read in full when older.")
+@ledger_option
 @click.option(
     "--report-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -111,6 +115,9 @@ def command(
     one_way: bool,
     in_place: bool,
     fail_on: str,
+    quick: bool,
+    full_every: int | None,
+    ledger: str | None,
     report_dir: Path | None,
     format: str,
     workers: int,
@@ -131,7 +138,8 @@ def command(
     import_library()
     from registry_audit.migration.migration_options import MigrationOptions
 
-    options = MigrationOptions(models, names, one_way, in_place, Severity(fail_on), workers, limits)
+    trust = (quick, full_every, ledger_url(ledger))
+    options = MigrationOptions(models, names, one_way, in_place, Severity(fail_on), workers, limits, *trust)
     with work.held(_identity(config)):
         document = _compared(config, options, work, quiet, lambda partly: _show(partly, report_dir, format))
         is_written = _show(document, report_dir, format)

@@ -20,16 +20,20 @@ class MigrationOptions:
     fail_on: Severity = Severity.MEDIUM
     workers: int = DEFAULT_WORKERS  # versions at once, of each registry
     limits: Mapping[str, int | None] = field(default_factory=dict)  # fields of `AuditOptions` that begin with `max_`
+    quick: bool = False  # trust what an unchanged fingerprint says of bytes that audits of either registry have read
+    full_every: int | None = None  # days after which `quick` reads in full all the same
+    ledger: str | None = field(default=None, repr=False)  # of those audits; only read, and only with `quick`
 
     def of(self, server: Server) -> AuditOptions:
         """How one of the two registries is read.
 
         Raises:
-            UsageError: a limit is unknown, or no positive number.
+            UsageError: a limit is unknown or no positive number, or `quick` has no ledger.
         """
         limits: dict[str, Any] = {name: bound for name, bound in self.limits.items() if bound is not None}
         uris = {"tracking_uri": server.tracking_uri, "registry_uri": server.registry_uri}
-        return checked_options(**uris, ledger=None, **limits)
+        trust = {"quick": self.quick, "full_every": self.full_every, "ledger": self.ledger if self.quick else None}
+        return checked_options(**uris, **trust, **limits)
 
     def reported(self) -> dict[str, object]:
         """What a report states: all that changes what it says."""
@@ -38,6 +42,8 @@ class MigrationOptions:
             "map": self.names.reported(),
             "one_way": self.one_way,
             "in_place": self.in_place,
+            "quick": self.quick,
+            "full_every": self.full_every,
             "fail_on": self.fail_on.value,
             "digest": "sha256",
             "rules": dict(sorted(RULE_VERSIONS.items())),

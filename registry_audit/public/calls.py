@@ -201,6 +201,9 @@ def compare_registries(
     fail_on: FailOn = "medium",
     report_dir: str | Path | None = None,
     workers: int = DEFAULT_WORKERS,
+    quick: bool = False,
+    full_every: int | None = None,
+    ledger: str = USUAL_LEDGER,
     **limits: int,
 ) -> MigrationResult:
     """Prove a migration: compare every version of one registry with its counterpart in another, found by its bytes.
@@ -216,11 +219,15 @@ def compare_registries(
         fail_on: lowest severity of a finding for which the result is not clean.
         report_dir: where to write migration.json and its renderings.
         workers: versions at once, of each registry.
+        quick: do not read what an unchanged fingerprint says that an audit of the registry has read.
+        full_every: days after which `quick` reads in full all the same.
+        ledger: of those audits; it is only read, and only with `quick`.
         limits: as for `check`, and `max_listing_seconds` and `max_versions`.
 
     Raises:
         UsageError: an argument is wrong, a model is in neither registry, or credentials are refused.
         CouldNotVerify: a registry cannot be listed. A version that cannot be read is a row, not an error.
+        LedgerError: with `quick`, the ledger is missing or unusable.
     """
     calm_mlflow()
     servers = {
@@ -237,6 +244,9 @@ def compare_registries(
         _severity(fail_on),
         workers,
         limits,
+        quick,
+        full_every,
+        _ledger_url(ledger),
     )
     config = parse_migration_config(yaml.safe_dump(servers), "the arguments")
     result = MigrationResult(api.compare_registries(config, options))
@@ -278,13 +288,17 @@ def pull(
 
 def _options(tracking_uri: str | None, registry_uri: str | None, ledger: str | None, **chosen: Any) -> AuditOptions:
     calm_mlflow()
-    url = usual_ledger_url() if ledger == USUAL_LEDGER else ledger
     return checked_options(
         tracking_uri=_tracking_uri(tracking_uri),
         registry_uri=registry_uri or os.environ.get("MLFLOW_REGISTRY_URI") or None,
-        ledger=None if url == NO_LEDGER else url,
+        ledger=_ledger_url(ledger),
         **chosen,
     )
+
+
+def _ledger_url(given: str | None) -> str | None:
+    url = usual_ledger_url() if given == USUAL_LEDGER else given
+    return None if url == NO_LEDGER else url
 
 
 def _severity(given: str) -> Severity:

@@ -82,6 +82,7 @@ class MigrationBuilder:
         self._found = self._incomplete = False
         self._proxied = 0
         self._bytes = [0, 0]
+        self._trusted: tuple[list[str], list[str]] = [], []  # when what was not read now was last read in full
         self._storages: tuple[set[int], set[int]] = set(), set()
 
     def add(self, row: PairRow) -> None:
@@ -93,6 +94,8 @@ class MigrationBuilder:
         self._incomplete |= row.verdict is PairVerdict.NOT_MOVED and not self._options.in_place
         self._proxied += row.behind_proxy
         for index, facts in enumerate((row.source, row.target)):
+            if facts is not None and (trusted := _trusted_since(facts)) is not None:
+                self._trusted[index].append(trusted)
             for copy in (facts.audit.run_model, facts.audit.reg_model) if facts else ():
                 if copy is not None and hash(copy.identity) not in self._storages[index]:
                     self._storages[index].add(hash(copy.identity))
@@ -145,8 +148,8 @@ class MigrationBuilder:
                 behind_proxy=self._proxied,
             ),
             coverage=MigrationCoverage(
-                source=self._coverage(both.source, len(both.models[0]), self._bytes[0]),
-                target=self._coverage(both.target, len(both.models[1]), self._bytes[1]),
+                source=self._coverage(both.source, len(both.models[0]), self._bytes[0], self._trusted[0]),
+                target=self._coverage(both.target, len(both.models[1]), self._bytes[1], self._trusted[1]),
             ),
             models=tuple(self._models),
             versions=PairedRows(self._rows),
@@ -174,12 +177,14 @@ class MigrationBuilder:
         return MigrationOutcome(exit_status=int(ExitStatus.CLEAN), state="clean")
 
     @staticmethod
-    def _coverage(side: Side, models: int, bytes_read: int) -> SideCoverage:
+    def _coverage(side: Side, models: int, bytes_read: int, trusted: list[str]) -> SideCoverage:
         listed = side.listed
         return SideCoverage(
             models=models,
             versions=side.count,
             bytes_read=bytes_read,
+            not_read=len(trusted),
+            oldest_reading=min(trusted, default=None),
             prompts=None if listed.prompts is None else len(listed.prompts),
             listed_whole=listed.whole,
             notes=listed.notes,
@@ -202,6 +207,12 @@ def paired_row(row: PairRow) -> PairedRow:
     )
 
 
+def _trusted_since(facts: VersionFacts) -> str | None:
+    """When the older of its two copies was last read in full, where one of them was not read now."""
+    copies = (facts.audit.run_model, facts.audit.reg_model)
+    return min((copy.trusted_since for copy in copies if copy and copy.trusted_since), default=None)
+
+
 def _side_row(facts: VersionFacts | None) -> SideRow | None:
     if facts is None:
         return None
@@ -218,6 +229,7 @@ def _side_row(facts: VersionFacts | None) -> SideRow | None:
         manifest_digest=copy.manifest_digest if copy else None,
         files=copy.file_count if copy else None,
         bytes=copy.listed_bytes if copy else None,
+        last_read_at=_trusted_since(facts),
     )
 
 

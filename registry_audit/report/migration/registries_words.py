@@ -219,6 +219,12 @@ def limits(document: "MigrationDocument") -> tuple[str, ...]:
     told = []
     for side, covered in (("source", document.coverage.source), ("target", document.coverage.target)):
         told += [f"The {side}: {note}." for note in covered.notes]
+        if covered.not_read:
+            versions = count(covered.not_read, "version was", "versions were")
+            told.append(
+                f"The {side}: {versions} not read again, because nothing in the listing changed since the last full "
+                f"reading (the oldest of {covered.oldest_reading})."
+            )
         if not covered.listed_whole:
             told.append(f"The {side} could not be listed whole.")
     if document.summary.verdicts.get(PairVerdict.NOT_MOVED, 0):
