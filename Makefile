@@ -16,7 +16,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || { echo "Making $(VENV) from requirements.lock (a few minutes the first time)"; $(PYTHON) -m venv $(VENV); }
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes --requirement requirements.lock
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@if command -v npm >/dev/null; then npm ci --prefix tests/support/azurite --silent --no-audit --no-fund || echo "Azurite could not be installed: its tests are skipped"; fi
+	@if command -v npm >/dev/null; then for tool in azurite axe; do npm ci --prefix tests/support/$$tool --silent --no-audit --no-fund || echo "$$tool could not be installed: its tests are skipped"; done; fi
 	@touch $@
 
 demo: setup

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -52,6 +53,7 @@ PAGE_ROWS = SAMPLE  # versions shown at once, and in the page itself for readers
 # What a browser takes without a pause; more are in audit.json, and the page says so.
 ROW_LIMIT = 10_000
 FINDING_LIMIT = 2_000
+_WORD_FIRST = re.compile(r"[a-z]+[ ,]")
 
 
 def chunks(document: AuditDocument) -> Iterator[str]:
@@ -68,7 +70,7 @@ def chunks(document: AuditDocument) -> Iterator[str]:
     shown = overview.unclean if untold else overview.first
     version_count = min(overview.unclean_count, ROW_LIMIT) if untold else len(document.versions)
     pages = mlflow_pages(document.registry)
-    style, script = template_part("audit.css"), template_part("audit.js")
+    style, script = template_part("audit.css"), template_part("shared.js") + template_part("audit.js")
     return environment.get_template("audit.html.j2").generate(
         document=document,
         registry=registry_words(document.registry),
@@ -136,7 +138,13 @@ def html_environment() -> Environment:
         finalize=_shown,
     )
     environment.filters["number"] = lambda number: f"{number:,}"
+    environment.filters["sentence"] = _sentence
     return environment
+
+
+def _sentence(text: str) -> str:
+    """The text with a capital at its beginning, where that is a word and no name, path or address."""
+    return text[:1].upper() + text[1:] if _WORD_FIRST.match(text) else text
 
 
 def _shown(value: Any) -> Any:
@@ -151,7 +159,6 @@ def _printable_rows(value: Any) -> Any:
 
 
 def _json(versions: Iterable[VersionView], pages: MlflowPages) -> Iterator[Markup]:
-    """The embedded data, a version at a time."""
     data = {
         "page_rows": PAGE_ROWS,
         "pages": pages,
@@ -166,9 +173,14 @@ def _json(versions: Iterable[VersionView], pages: MlflowPages) -> Iterator[Marku
             "side": SideView._fields,
         },
     }
-    yield Markup(f'{_dumped(data)[:-1]},"versions":[')  # noqa: S704 - made safe by `_dumped`
-    for number, version in enumerate(versions):
-        yield Markup(("," if number else "") + _dumped(_printable_rows(version)))  # noqa: S704
+    return embedded_json(data, "versions", versions)
+
+
+def embedded_json(data: dict[str, Any], key: str, rows: Iterable[tuple[Any, ...]]) -> Iterator[Markup]:
+    """An object for a script element, a row at a time: `data` with one key more, which holds the rows."""
+    yield Markup(f'{_dumped(data)[:-1]},"{key}":[')  # noqa: S704 - made safe by `_dumped`
+    for number, row in enumerate(rows):
+        yield Markup(("," if number else "") + _dumped(_printable_rows(row)))  # noqa: S704
     yield Markup("]}")
 
 

@@ -46,7 +46,7 @@ def test_the_wheel_is_the_library_as_git_knows_it(built) -> None:
 
 def test_the_report_has_its_template_style_and_script(built) -> None:
     templates = {name.rpartition("/")[2] for name in names(built.wheel) if "/report/templates/" in name}
-    assert {"audit.html.j2", "audit.css", "audit.js"} <= templates
+    assert {"audit.html.j2", "audit.css", "audit.js", "shared.js", "migration.html.j2", "migration.js"} <= templates
 
 
 def test_the_wheel_brings_three_programs(built) -> None:

@@ -31,16 +31,20 @@ SYMBOLS: dict[PairVerdict, str] = {
     PairVerdict.SKIPPED: ".",
     PairVerdict.ONLY_IN_TARGET: "+",
 }
-LEGEND = (
-    "= unchanged       a copy of its own in the target, the same bytes",
-    "~ explained       differs only where a named rule says that migrations rewrite it",
-    "@ not moved       the target serves it from the source's storage: nothing was compared",
-    "* changed         other bytes, or not loadable, in the target",
-    "! missing         no counterpart in the target",
-    "? not comparable  one side could not be read: neither a pass nor a loss",
-    ". not finished    its registration in the source is pending or has failed",
-    "+ only there      in the target, without a counterpart in the source",
-)
+WORDS: dict[PairVerdict, tuple[str, str]] = {
+    PairVerdict.MATCH: ("unchanged", "the target has its own copy, with the same bytes"),
+    PairVerdict.EQUIVALENT: (
+        "explained",
+        "differs only in what migrations rewrite, and a named rule explains each difference",
+    ),
+    PairVerdict.NOT_MOVED: ("not moved", "the target serves it from the source's storage: nothing was compared"),
+    PairVerdict.MISMATCH: ("changed", "the target has other bytes, or a model that cannot be loaded"),
+    PairVerdict.MISSING: ("missing", "the target has no counterpart"),
+    PairVerdict.UNVERIFIABLE: ("not comparable", "one side could not be read: neither a pass nor a loss"),
+    PairVerdict.SKIPPED: ("not finished", "its registration in the source is pending or has failed"),
+    PairVerdict.ONLY_IN_TARGET: ("only there", "in the target, without a counterpart in the source"),
+}
+LEGEND = tuple(f"{SYMBOLS[verdict]} {label:<14}  {what}" for verdict, (label, what) in WORDS.items())
 _FOUND_BY: dict[How, str] = {
     How.MAP: "named in the map",
     How.CONTENT_SAME_NUMBER: "same content, same number",
@@ -54,15 +58,23 @@ _ABOUT_PAIRS = frozenset({"RA020", "RA021", "RA022", "RA023", "RA024"})
 
 @dataclass(frozen=True, slots=True)
 class Item:
+    """What is told of one pair or one model: findings, and notes beside them."""
+
     symbol: str
     label: str
-    lines: tuple[str, ...] = ()
+    findings: "tuple[FindingRow, ...]" = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return (*map(finding_words, self.findings), *self.notes)
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
     title: str
     items: Callable[[], Iterator[Item]]  # read anew each time: there may be many
+    every_pair: bool = False  # a line for each pair, whatever was found
 
 
 def sentence(verdicts: Mapping[PairVerdict, int], *, in_place: bool) -> str:
@@ -147,7 +159,7 @@ def sections(document: "MigrationDocument") -> tuple[Section, ...]:
         Section("Found in one registry alone", lambda: _side_findings(document)),
         _of_verdict(document, "Not finished in the source", PairVerdict.SKIPPED),
         _of_verdict(document, "Only in the target", PairVerdict.ONLY_IN_TARGET),
-        Section("How each pair was found", lambda: _pairs(document)),
+        Section("How each pair was found", lambda: _pairs(document), every_pair=True),
     )
 
 
@@ -158,17 +170,16 @@ def _of_verdict(document: "MigrationDocument", title: str, verdict: PairVerdict)
         for model in document.models:
             for finding in model.findings:
                 if finding.rule == rule:
-                    yield Item(SYMBOLS[verdict], model_label(model), (finding_words(finding),))
+                    yield Item(SYMBOLS[verdict], model_label(model), (finding,))
         for row in document.versions:
             if row.verdict is verdict:
-                yield Item(SYMBOLS[verdict], label_of(row), tuple(_row_lines(row)))
+                told = tuple(finding for finding in row.findings if finding.rule != "RA022")
+                yield Item(SYMBOLS[verdict], label_of(row), told, tuple(_notes(row, told)))
 
     return Section(title, items)
 
 
-def _row_lines(row: "PairedRow") -> Iterator[str]:
-    told = [finding for finding in row.findings if finding.rule != "RA022"]
-    yield from map(finding_words, told)
+def _notes(row: "PairedRow", told: "tuple[FindingRow, ...]") -> Iterator[str]:
     if row.reason and not any(row.reason in finding.message for finding in told):
         yield row.reason
     if row.found_by is not None:
@@ -179,14 +190,10 @@ def _row_lines(row: "PairedRow") -> Iterator[str]:
 def _of_rule(document: "MigrationDocument", title: str, rule: str) -> Section:
     def items() -> Iterator[Item]:
         for model in document.models:
-            yield from (
-                Item("*", model_label(model), (finding_words(finding),))
-                for finding in model.findings
-                if finding.rule == rule
-            )
+            yield from (Item("*", model_label(model), (finding,)) for finding in model.findings if finding.rule == rule)
         for row in document.versions:
             yield from (
-                Item(SYMBOLS[row.verdict], label_of(row), (finding_words(finding),))
+                Item(SYMBOLS[row.verdict], label_of(row), (finding,))
                 for finding in row.findings
                 if finding.rule == rule
             )
@@ -197,16 +204,21 @@ def _of_rule(document: "MigrationDocument", title: str, rule: str) -> Section:
 def _side_findings(document: "MigrationDocument") -> Iterator[Item]:
     told = (PairVerdict.MISSING, PairVerdict.MISMATCH, PairVerdict.UNVERIFIABLE, PairVerdict.ONLY_IN_TARGET)
     for row in document.versions:
-        lines = tuple(finding_words(finding) for finding in row.findings if finding.rule not in _ABOUT_PAIRS)
-        if lines and row.verdict not in told:
-            yield Item(SYMBOLS[row.verdict], label_of(row), lines)
+        findings = tuple(finding for finding in row.findings if finding.rule not in _ABOUT_PAIRS)
+        if findings and row.verdict not in told:
+            yield Item(SYMBOLS[row.verdict], label_of(row), findings)
 
 
 def _pairs(document: "MigrationDocument") -> Iterator[Item]:
     for row in document.versions:
         if row.found_by is not None:
-            explained = [difference_words(found) for found in row.differences if found.expected_by is not None]
-            yield Item(SYMBOLS[row.verdict], label_of(row), ("; ".join((found_words(row), *explained)),))
+            yield Item(SYMBOLS[row.verdict], label_of(row), notes=(pair_words(row),))
+
+
+def pair_words(row: "PairedRow") -> str:
+    """How the pair was found, and the differences that a rule explains."""
+    explained = [difference_words(found) for found in row.differences if found.expected_by is not None]
+    return "; ".join((found_words(row), *explained))
 
 
 def model_label(model: "ModelRow") -> str:

@@ -1,18 +1,7 @@
-"use strict";
 (() => {
-  const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("data").textContent);
   const toolbar = byId("toolbar"), filter = byId("filter"), rows = byId("rows"), groups = byId("groups");
   const articles = [...document.querySelectorAll("article.finding")];
-  const number = (value) => value.toLocaleString("en");
-  const count = (value, noun) => `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
-
-  const make = (tag, attributes, ...children) => {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    element.append(...children);
-    return element;
-  };
   const named = (kind, values) => Object.fromEntries(data.fields[kind].map((field, i) => [field, values[i]]));
   const readDifference = (values) => {
     const difference = named("difference", values);
@@ -33,15 +22,8 @@
   const keyOf = (name, version) => `${name}\n${version}`;
   const versionOf = new Map(versions.map((version) => [keyOf(version.name, version.version), version]));
 
-  // What a search looks through. Names, paths and digests match anywhere; words only from their beginning, so that
-  // `changed` does not find `unchanged`; a number alone is the number of a version.
-  const indexOf = (name, version, names, words) => ({
-    version: version.toLowerCase(),
-    names: [name, `${name}/${version}`, ...names].join("\n").toLowerCase() + "\n",
-    words: ` ${words.join(" ").toLowerCase().replace(/[^\p{L}\p{N}@]+/gu, " ")} `,
-  });
   const differing = (version) => [...version.differences, ...version.baseline_differences];
-  const versionIndex = (v) => indexOf(v.name, v.version,
+  const versionIndex = (v) => indexOf(v.name, [v.version],
     [v.run_id, ...v.aliases.map((alias) => `@${alias}`), ...v.places.map((place) => place[1]),
       ...v.copies.map((copy) => copy.full_digest), v.baseline === null ? "" : v.baseline.accepted,
       ...differing(v).flatMap((d) => [d.path, d.left.full_digest, d.right.full_digest])],
@@ -52,7 +34,7 @@
   const articleIndex = (article) => {
     const { model, version, severity, life } = article.dataset;
     const texts = (selector) => [...article.querySelectorAll(selector)];
-    return indexOf(model, version,
+    return indexOf(model, [version],
       [...texts("code.path").map((code) => code.textContent), ...texts(".mark").map((mark) => mark.textContent),
         ...texts(".digest").map((button) => button.dataset.copy), ...texts("a code").map((code) => code.textContent),
         ...texts(".waiver, .message").map((text) => text.textContent)],
@@ -63,18 +45,6 @@
     if (!indexes.has(of)) indexes.set(of, make(of));
     return indexes.get(of);
   };
-  const matcher = (text) => {
-    const tests = text.toLowerCase().split(/\s+/).filter(Boolean).map((token) => {
-      if (/^\d+$/.test(token)) return (index) => index.version === token;
-      if (/^\S+\/\d+$/.test(token)) return (index) => index.names.includes(`${token}\n`);
-      const word = token.replace(/[^\p{L}\p{N}@]+/gu, " ").trim();
-      return /^\p{L}+$/u.test(token)
-        ? (index) => index.words.includes(` ${token}`) || index.names.split("\n", 1)[0].includes(token)
-        : (index) => index.names.includes(token) || (word !== "" && index.words.includes(` ${word}`));
-    });
-    return (index) => tests.every((test) => test(index));
-  };
-
   const page = (base, ...route) => (base === null || route.some((part) => part === "" || part.includes("\\")) ? null
     : `${base}/#/${route.map(encodeURIComponent).join("/")}`);
   const [modelPages, runPages] = data.pages;
@@ -287,36 +257,7 @@
     writeAddress();
   };
 
-  // One click copies; where the browser has no clipboard for this page, the old way does.
-  let saying = 0;
-  const say = (text) => {
-    byId("said").textContent = text;
-    clearTimeout(saying);
-    saying = setTimeout(() => { byId("said").textContent = ""; }, 2500);
-  };
-  const copyText = async (text) => {
-    try {
-      await navigator.clipboard.writeText(text);
-    } catch {
-      const area = make("textarea", { readonly: "" }, text);
-      document.body.append(area);
-      area.select();
-      const copied = document.execCommand("copy");
-      area.remove();
-      if (!copied) return say("Not copied: this browser does not allow it");
-    }
-    return say("Copied");
-  };
   document.addEventListener("click", (event) => {
-    const copier = event.target.closest?.("[data-copy]");
-    if (copier) {
-      if (copier.classList.contains("digest")) {
-        copier.classList.add("open");
-        copier.firstElementChild.textContent = copier.dataset.copy;
-      }
-      copyText(copier.dataset.copy);
-      return;
-    }
     const about = event.target.closest?.("button.about");
     if (!about) return;
     const row = about.closest("tr"), open = about.getAttribute("aria-expanded") === "true";
@@ -380,11 +321,7 @@
 
   document.body.classList.add("js");
   toolbar.hidden = byId("beside").hidden = false;
-  // Whatever is jumped to or focused stays clear of the bar, however many lines it takes.
-  new ResizeObserver(() => {
-    const sticky = getComputedStyle(toolbar).position === "sticky";
-    document.documentElement.style.scrollPaddingTop = sticky ? `${toolbar.offsetHeight + 12}px` : "";
-  }).observe(toolbar);
   readAddress();
   apply();
+  keepClearOf(toolbar);
 })();
