@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from prefect import get_run_logger
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
@@ -18,11 +19,13 @@ from flows.part_key import forget_key, make_key
 from registry_audit.api import ledger_of
 from registry_audit.audit.judging import VersionAudit, unresolvable
 from registry_audit.audit.seal import Seal
-from registry_audit.errors import UsageError
+from registry_audit.errors import Transient, UsageError
 from registry_audit.ledger.shared_work import NotOurs, SharedWork, Standing
 from registry_audit.redact import redact
 from registry_audit.registry.version import RegisteredVersion
 from tasks.audit_session import Job
+from tasks.background import quick_client
+from tasks.configured import asked
 from tasks.result_storage import work_key
 
 PART_DEPLOYMENT = f"{NAME}/worker"
@@ -46,6 +49,7 @@ class FanOut:
 
         Raises:
             UsageError: there is no ledger that several machines reach, or no deployment of the parts.
+            Transient: the Prefect server, which starts them, does not answer.
             LedgerError: the ledger cannot be used.
         """
         ledger = ledger_of(self.job.options)
@@ -81,17 +85,27 @@ class FanOut:
                 return
             if standing.at_work:
                 waited_since = time.monotonic()
-            elif _all_ended(run_ids) or self._are_lost(run_ids, waited_since):
+            elif self._nobody_is_at_it(run_ids, waited_since):
                 return
             time.sleep(_LOOK_EVERY_SECONDS)
 
-    def _are_lost(self, run_ids: list[Any], waited_since: float) -> bool:
-        """Whether workers that began have been silent for long. Of those that never began the pool has no room yet."""
-        return time.monotonic() - waited_since > self.lost_after_seconds and not _any_waiting(run_ids)
+    def _nobody_is_at_it(self, run_ids: list[Any], silent_since: float) -> bool:
+        """Whether all workers ended, or those that began have been silent for long.
+
+        Of those that never began the pool has no room yet.
+        """
+        try:
+            states = [run.state for run in _read(run_ids)]
+        except Transient:  # Prefect is away; what the workers deliver does not go through it
+            return False
+        if all(state is not None and state.is_final() for state in states):
+            return True
+        any_waits = any(state is None or state.is_scheduled() or state.is_pending() for state in states)
+        return not any_waits and time.monotonic() - silent_since > self.lost_after_seconds
 
     def _start(self) -> FlowRun:
-        asked = self.job.options
-        options = asked.model_dump(mode="json", exclude_defaults=True) | {"ledger": asked.ledger}
+        audit = self.job.options
+        options = audit.model_dump(mode="json", exclude_defaults=True) | {"ledger": audit.ledger}
         # Prefect stores parameters: what holds credentials is found by the worker where this process found it.
         shown = {name: value for name, value in options.items() if not _holds_secret(value)}
         given = {
@@ -103,7 +117,7 @@ class FanOut:
             "lost_after_seconds": self.lost_after_seconds,
         }
         try:
-            run: Any = run_deployment(PART_DEPLOYMENT, parameters=given, timeout=0)
+            run: Any = asked(lambda: run_deployment(PART_DEPLOYMENT, parameters=given, timeout=0))
         except ObjectNotFound as error:
             raise UsageError(f"fan_out needs the deployment {PART_DEPLOYMENT}: prefect deploy --all") from error
         return run  # type: ignore[no-any-return]
@@ -128,14 +142,15 @@ def _holds_secret(value: object) -> bool:
     return isinstance(value, str) and redact(value) != value
 
 
-def _all_ended(run_ids: list[Any]) -> bool:
-    return all(run.state is not None and run.state.is_final() for run in _read(run_ids))
-
-
-def _any_waiting(run_ids: list[Any]) -> bool:
-    return any(run.state is None or run.state.is_scheduled() or run.state.is_pending() for run in _read(run_ids))
-
-
 def _read(run_ids: list[Any]) -> list[FlowRun]:
-    with get_client(sync_client=True) as client:
-        return [client.read_flow_run(run_id) for run_id in run_ids]
+    """Those that are still there: a run that somebody deleted is at nothing.
+
+    Raises:
+        Transient: the Prefect server does not answer.
+    """
+    found = []
+    with quick_client() as client:
+        for run_id in run_ids:
+            with suppress(ObjectNotFound):
+                found.append(asked(partial(client.read_flow_run, run_id)))
+    return found

@@ -8,12 +8,11 @@ import secrets
 from contextlib import suppress
 from typing import Any
 
-import httpx
 from prefect.blocks.system import Secret
-from prefect.exceptions import PrefectException
 from pydantic import SecretStr
 
 from registry_audit.errors import Transient, UsageError
+from tasks.configured import asked
 
 _KEY_BYTES = 32
 
@@ -27,7 +26,7 @@ def make_key(audit_id: str) -> bytes:
     with suppress(UsageError):
         return key_of(audit_id)
     secret: Any = Secret(value=SecretStr(secrets.token_hex(_KEY_BYTES)))
-    _asked(lambda: secret.save(_block(audit_id), overwrite=True, _sync=True))
+    asked(lambda: secret.save(_block(audit_id), overwrite=True, _sync=True))
     return key_of(audit_id)
 
 
@@ -39,7 +38,7 @@ def key_of(audit_id: str) -> bytes:
     """
     load: Any = Secret.load
     try:
-        return bytes.fromhex(str(_asked(lambda: load(_block(audit_id), _sync=True)).get()))
+        return bytes.fromhex(str(asked(lambda: load(_block(audit_id), _sync=True)).get()))
     except ValueError:  # Prefect's word for: there is no such block
         raise UsageError(f"no audit {audit_id} is fanned out") from None
 
@@ -47,15 +46,8 @@ def key_of(audit_id: str) -> bytes:
 def forget_key(audit_id: str) -> None:
     delete: Any = Secret.delete
     with suppress(ValueError, Transient):  # it is worth nothing once the audit has ended
-        _asked(lambda: delete(_block(audit_id), _sync=True))
+        asked(lambda: delete(_block(audit_id), _sync=True))
 
 
 def _block(audit_id: str) -> str:
     return f"registry-audit-part-{hashlib.sha256(audit_id.encode()).hexdigest()[:20]}"
-
-
-def _asked(ask: Any) -> Any:
-    try:
-        return ask()
-    except (httpx.HTTPError, PrefectException) as error:
-        raise Transient(f"the Prefect server does not answer ({type(error).__name__})") from None

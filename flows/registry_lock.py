@@ -37,6 +37,7 @@ from registry_audit.errors import UsageError
 from registry_audit.ledger.record import registry_of
 from registry_audit.printable import printable
 from tasks.background import quick_client
+from tasks.configured import asked
 from tasks.listeners import listeners_of
 
 LEASE_SECONDS = 120.0  # the server takes no less than 60
@@ -52,12 +53,15 @@ def only_audit_of(registry_uri: str, work: WorkDirectory) -> Iterator[None]:
     """Waits until no other audit of the registry runs; the run's state says so meanwhile.
 
     An audit that is resumed takes over the slot of the process that was killed.
+
+    Raises:
+        Transient: the Prefect server does not answer.
     """
     slot = _Slot(limit_name(registry_uri), work.path / _LEASE_FILE, UUID(parameters.this_run()))
     over = threading.Event()
     with get_client(sync_client=True) as client:
-        slot.make(client)
-        slot.wait(client, listeners_of(work.audit_id).waiting)
+        asked(lambda: slot.make(client))
+        asked(lambda: slot.wait(client, listeners_of(work.audit_id).waiting))
     renewing = threading.Thread(target=slot.keep, args=(over, get_run_logger()), daemon=True, name="lease-of-the-audit")
     renewing.start()
     try:

@@ -3,10 +3,12 @@ Secret blocks. What a run is started with wins over all three (`flows.parameters
 
 import os
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import httpx
 from prefect.blocks.system import Secret
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectException
 from prefect.variables import Variable
 
 from registry_audit.errors import Transient, UsageError
@@ -26,6 +28,8 @@ _SIGN_IN = {
     "MLFLOW_TRACKING_TOKEN": "registry-audit-tracking-token",
 }
 
+_Answer = TypeVar("_Answer")
+
 _from_blocks: dict[str, str] = {}  # what `sign_in` put into the environment of this process
 _lock = threading.Lock()
 
@@ -42,7 +46,8 @@ def configured_uri(name: str) -> str | None:
     if from_environment := os.environ.get(name):
         return from_environment
     variable, block = _URIS[name]
-    value = _text(asked(Variable.get, variable, None), f"the Prefect variable {variable}")
+    get: Any = Variable.get
+    value = _text(asked(lambda: get(variable, None, _sync=True)), f"the Prefect variable {variable}")
     if value is not None and redact(value) != value:
         raise UsageError(
             f"the Prefect variable {variable} holds credentials, and whoever sees Prefect sees it: consider them "
@@ -68,18 +73,26 @@ def sign_in() -> None:
 
 
 def _secret(block: str) -> str | None:
+    load: Any = Secret.load
     try:
-        found = asked(Secret.load, block)
+        found = asked(lambda: load(block, _sync=True))
     except ValueError:  # Prefect's word for: there is no such block
         return None
     return _text(found.get(), f"the Secret block {block}")
 
 
-def asked(ask: Any, *arguments: Any) -> Any:
-    """Raises: Transient: the Prefect server does not answer."""
+def asked(ask: Callable[[], _Answer]) -> _Answer:
+    """The Prefect server's answer.
+
+    Raises:
+        ObjectNotFound, ObjectAlreadyExists: it says so.
+        Transient: it does not answer, or not usefully.
+    """
     try:
-        return ask(*arguments, _sync=True)
-    except httpx.HTTPError as error:
+        return ask()
+    except (ObjectNotFound, ObjectAlreadyExists):
+        raise
+    except (httpx.HTTPError, PrefectException) as error:
         raise Transient(f"the Prefect server does not answer ({type(error).__name__})") from None
 
 

@@ -47,8 +47,9 @@ def registry_block(name: str) -> RegistryAudit:
         UsageError: there is no such block, it contradicts itself, or an address in it holds credentials.
         Transient: the Prefect server does not answer.
     """
+    load: Any = RegistryAudit.load
     try:
-        found: RegistryAudit = asked(RegistryAudit.load, name)
+        found: RegistryAudit = asked(lambda: load(name, _sync=True))
     except ValueError as error:
         raise UsageError(
             f"there is no usable block registry-audit/{printable(name)}: make one in the UI (Blocks, Registry Audit), "

@@ -10,6 +10,7 @@ from prefect.exceptions import ObjectNotFound
 
 from registry_audit.audit.options import AuditOptions
 from tasks.background import tried_once
+from tasks.configured import asked
 
 REQUESTS_LIMIT = (
     "registry-audit-requests"  # made by whoever wants it: prefect gcl create registry-audit-requests --limit 32
@@ -29,6 +30,9 @@ def share_of_requests(options: AuditOptions, *, of: int = 1) -> Iterator[AuditOp
 
     Args:
         of: among how many processes of one audit its share is shared out.
+
+    Raises:
+        Transient: the Prefect server does not answer.
     """
     free = _free()
     if free is None:
@@ -59,7 +63,7 @@ def _free() -> int | None:
     """Slots of the limit; None where there is no limit, or it is switched off."""
     with get_client(sync_client=True) as client:
         try:
-            limit = client.read_global_concurrency_limit_by_name(REQUESTS_LIMIT)
+            limit = asked(lambda: client.read_global_concurrency_limit_by_name(REQUESTS_LIMIT))
         except ObjectNotFound:
             return None
     return max(0, limit.limit - limit.active_slots) if limit.active and limit.limit > 0 else None

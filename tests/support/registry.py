@@ -36,12 +36,14 @@ class Registered:
 class Registry:
     """Everything a test does with a registry, in an experiment of its own."""
 
-    def __init__(self, server: MlflowServer) -> None:
+    def __init__(self, server: MlflowServer, *, has_workspaces: bool = False) -> None:
         self.server = server
         self.client = MlflowClient(server.uri, server.uri)
         name = f"experiment-{secrets.token_hex(4)}"
-        # The location is given, because a store without a server would put it below the working directory.
-        self.experiment_id = self.client.create_experiment(name, artifact_location=server.artifacts.location(name))
+        # The location is given, because a store without a server would put it below the working directory. One with
+        # workspaces lets nobody choose.
+        location = None if has_workspaces else server.artifacts.location(name)
+        self.experiment_id = self.client.create_experiment(name, artifact_location=location)
 
     @staticmethod
     def new_name(prefix: str = "model") -> str:
