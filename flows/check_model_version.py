@@ -15,7 +15,7 @@ from registry_audit.api import checked, memory_of
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import checked_options
-from registry_audit.audit.single import kept_path, prepare_download_dir
+from registry_audit.audit.single import empty_download_dir, kept_path, prepare_download_dir
 from registry_audit.cli.workplace import must_take_file
 from registry_audit.errors import AuditError
 from registry_audit.ledger.one_version import remembered, with_digest_of
@@ -141,6 +141,8 @@ def _check(
     job = replace(job, options=options)
     try:
         batch = resolve_named(job, model, version_or_stage)
+        if download_dir is not None:
+            empty_download_dir(download_dir, *(one for one in batch if isinstance(one, ResolvedVersion)))
         run_models = download_run_model.submit(job, whole(batch), _place(download_dir, Role.RUN_MODEL, batch[0]))
         reg_models = download_reg_model.submit(job, whole(batch), _place(download_dir, Role.REG_MODEL, batch[0]))
         (audit,) = compare(job, whole(batch), whole(run_models), whole(reg_models))

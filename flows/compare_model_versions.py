@@ -19,7 +19,7 @@ from registry_audit.api import chosen_roles, compare_options, compared, servers_
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit, sorted_findings
 from registry_audit.audit.pairs import PairAudit
-from registry_audit.audit.single import VersionPair, kept_path, prepare_download_dir
+from registry_audit.audit.single import VersionPair, empty_download_dir, kept_path, prepare_download_dir
 from registry_audit.cli.workplace import must_take_file
 from registry_audit.compare_config import parse_compare_config
 from registry_audit.errors import AuditError, CouldNotVerify
@@ -157,6 +157,7 @@ def _compare(
         ]
         first, second = (_resolved(future.result()[0]) for future in resolving)
         resolved = (first, second)
+        empty_download_dir(download_dir, *resolved)
         downloads = [
             {
                 role: _DOWNLOAD[role].submit(

@@ -23,6 +23,7 @@ from registry_audit.audit.time_limits import in_time
 from registry_audit.deadline import OutOfTime
 from registry_audit.errors import UsageError
 from registry_audit.net.retry import retried
+from registry_audit.printable import printable
 from registry_audit.refs import Selector, parse_selector
 from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.registry.version import RegisteredVersion
@@ -94,6 +95,7 @@ def check_version(session: Session, model: str, version_or_stage: str, download_
 
 def _audited_and_kept(session: Session, version: RegisteredVersion, download_dir: Path) -> VersionAudit:
     resolved = must_resolve(session, version)
+    empty_download_dir(download_dir, resolved)
     run = download_run_model(session, resolved, kept_path(download_dir, Role.RUN_MODEL, resolved))
     reg = download_reg_model(session, resolved, kept_path(download_dir, Role.REG_MODEL, resolved))
     return compare_version(session, resolved, run, reg)
@@ -126,6 +128,7 @@ def compare_versions(
         UsageError: the download directory holds something else, or neither model holds its native model.
     """
     prepare_download_dir(download_dir)
+    empty_download_dir(download_dir, *resolved)
     pairs, copies = [], (dict[Role, Copy](), dict[Role, Copy]())
     for role in roles:
         for n, (session, version) in enumerate(zip(sessions, resolved, strict=True), 1):
@@ -174,20 +177,46 @@ def kept_path(download_dir: Path, role: Role, resolved: ResolvedVersion, server:
 
 
 def prepare_download_dir(download_dir: Path) -> None:
-    """Leave no file of an earlier download behind: a stale one would be compared as if it were new.
+    """Make it, or see that what is in it may be replaced.
 
     Raises:
         UsageError: there are directories of those names that this program did not make.
     """
-    marker = download_dir / _MARKER
     try:
         download_dir.mkdir(parents=True, exist_ok=True)
-        stale = [download_dir / role.value for role in Role if (download_dir / role.value).exists()]
-        if stale and not marker.is_file():
+        stale = _earlier_downloads(download_dir)
+        if stale and not (download_dir / _MARKER).is_file():
             names = " and ".join(str(path) for path in stale)
             raise UsageError(f"--download-dir: {names} is not of our making: remove it or give another directory")
-        marker.touch()
-        for path in stale:
+    except OSError as error:
+        raise UsageError(f"--download-dir {download_dir} cannot be written: {error.strerror}") from error
+
+
+def empty_download_dir(download_dir: Path, *versions: ResolvedVersion) -> None:
+    """Leave no file of an earlier download behind: a stale one would be compared as if it were new.
+
+    Args:
+        versions: that will be downloaded.
+
+    Raises:
+        UsageError: it is in the model of one of these versions, or that is an earlier download, registered since.
+    """
+    here = download_dir.resolve()
+    places = [here / role.value for role in Role]
+    for storage in (s for v in versions for location in (v.run_model, v.reg_model) for s in location.storages):
+        model = Path(storage.path)
+        if storage.is_directory and (here.is_relative_to(model) or any(map(model.is_relative_to, places))):
+            raise UsageError(
+                f"--download-dir {download_dir} is where {printable(storage.path)} is kept, the model itself: give "
+                "another directory"
+            )
+    try:
+        (download_dir / _MARKER).touch()
+        for path in _earlier_downloads(download_dir):
             shutil.rmtree(path)
     except OSError as error:
         raise UsageError(f"--download-dir {download_dir} cannot be written: {error.strerror}") from error
+
+
+def _earlier_downloads(download_dir: Path) -> list[Path]:
+    return [download_dir / role.value for role in Role if (download_dir / role.value).exists()]

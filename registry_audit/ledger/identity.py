@@ -228,7 +228,8 @@ def _shared_with(reader: LedgerReader, versions: Iterable[RegisteredVersion]) ->
         agree = sum(births[key] == now[key] for key in told)
         if not agree:
             continue
-        unknown = now.keys() - births.keys()
+        renamed = {(version, births[name, version]) for name, version in births.keys() - now.keys()}
+        unknown = [key for key in now.keys() - births.keys() if (key[1], now[key]) not in renamed]
         until = _last_whole_audit_ms(reader, registry)
         newest = max((time for time, _ in births.values() if time is not None and time < until), default=0)
         too_old = sum((now[key][0] or newest) < newest for key in unknown)

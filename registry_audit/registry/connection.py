@@ -6,6 +6,7 @@ every `models:/` and `runs:/` URI is resolved here.
 """
 
 import os
+import re
 import socket
 from dataclasses import dataclass, field
 from functools import wraps
@@ -282,5 +283,10 @@ def _environment(name: str | None) -> str | None:
         return None
     value = os.environ.get(name)
     if not value:
-        raise UsageError(f"the configuration names the environment variable {name}, which is not set")
+        # Whoever takes `token_env` for the place of the token itself is not shown it.
+        if re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+            raise UsageError(f"the configuration names the environment variable {name}, which is not set")
+        raise UsageError(
+            "username_env, password_env and token_env are names of environment variables, and one of them is not set"
+        )
     return value

@@ -46,6 +46,8 @@ _AZURE = {
         r"(?P<cloud>core\.windows\.net|core\.chinacloudapi\.cn|core\.usgovcloudapi\.net|fabric\.microsoft\.com|storage\.azure\.net)"
     ),
 }
+# Of access points, which are other names of a bucket: https://docs.aws.amazon.com/AmazonS3/latest/userguide/
+_S3_ALIAS = re.compile(r"(-s3alias|--ol-s3|\.mrap)$|^arn:")
 _HOSTS = frozenset({"ftp", "sftp", "hdfs"})  # schemes whose locations name a host
 # Clouds that speak like S3, under hosts that such a URI names too. Source: mlflow's R2 and B2ArtifactRepository.
 _BUCKET_AT_HOST = {
@@ -168,11 +170,13 @@ def comparable(first: StorageIdentity, second: StorageIdentity) -> bool:
     """Whether different identities are surely different places.
 
     A proxy keeps its bytes somewhere that the client cannot see: perhaps in the very bucket or directory beside it, and
-    one server may have two names.
+    one server may have two names. So may a bucket of S3, and a cluster of Databricks sees DBFS as a directory.
     """
     if first.kind == second.kind == PROXY:
         return (first.endpoint, first.container) == (second.endpoint, second.container)
-    return not {PROXY, SEVERAL} & {first.kind, second.kind}
+    if first.kind == second.kind == S3 and first.container != second.container:
+        return not any(_S3_ALIAS.search(storage.container) for storage in (first, second))
+    return not {PROXY, SEVERAL} & {first.kind, second.kind} and {first.kind, second.kind} != {DIRECTORY, DBFS}
 
 
 def _directory(uri: str, parts: SplitResult, shown: str) -> StorageIdentity:
@@ -275,7 +279,7 @@ def _elsewhere(parts: SplitResult, path: str, around: Surroundings, shown: str) 
         return StorageIdentity(S3, _s3_endpoint(), netloc, path)
     if scheme == "gs":
         _must_have_bucket(netloc, shown)
-        return StorageIdentity("gs", "", netloc, path)
+        return StorageIdentity("gs", os.environ.get("STORAGE_EMULATOR_HOST", ""), netloc, path)
     if scheme in _AZURE and (account := _AZURE[scheme].fullmatch(netloc)):
         return _azure(scheme, account, path, shown)
     if scheme in _BUCKET_AT_HOST and (found := _BUCKET_AT_HOST[scheme].fullmatch(netloc)):

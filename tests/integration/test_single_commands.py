@@ -114,3 +114,22 @@ def test_json_on_stdout_is_the_file(
     places = ("--config-file", str(tmp_path / "compare.yaml"), "--download-dir", str(tmp_path / "kept"))
     audit.command("compare", *places, "--report-file", str(file))
     assert without_time(audit.command("compare", *places, *as_json).stdout) == without_time(file.read_text())
+
+
+@pytest.mark.parametrize("inside", ["run_model", "reg_model", ""], ids=["download", "other download", "the model"])
+def test_a_model_that_was_registered_from_a_download_is_not_emptied(
+    mlflow_local: MlflowServer, audit: Auditor, tmp_path: Path, inside: str
+) -> None:
+    registry, kept = Registry(mlflow_local), tmp_path / "kept"
+    at = ("--tracking-uri", mlflow_local.uri, "--ledger", "none", "--download-dir")
+    first = registry.add()
+    assert audit.command("check", f"{first.name}/1", *at, str(kept)).exit_status == CLEAN
+    (model,) = (kept / (inside or "run_model")).iterdir()
+    again = registry.client.create_model_version(first.name, model.as_uri())
+    before = {path: path.read_bytes() for path in model.rglob("*") if path.is_file()}
+    refused = audit.command("check", f"{first.name}/{again.version}", *at, str(kept if inside else model / "data"))
+    assert refused.exit_status != CLEAN
+    assert "the model itself: give another directory" in refused.stdout + refused.stderr
+    assert {path: path.read_bytes() for path in model.rglob("*") if path.is_file()} == before
+    elsewhere = audit.command("check", f"{first.name}/{again.version}", *at, str(tmp_path / "elsewhere"))
+    assert elsewhere.exit_status == CLEAN, elsewhere.stderr

@@ -82,6 +82,16 @@ def test_the_other_has_one_of_its_own(
     assert [told(proxy) for proxy in two.proxies] == [{f"Bearer {SECRET}"}, {"Bearer another"}]
 
 
+@pytest.mark.parametrize(("name", "is_shown"), [("NOT_SET", True), ("dapi0123abc", False), (f"{SECRET}=", False)])
+def test_a_secret_in_place_of_the_name_of_a_variable_is_not_shown(two: Two, name: str, is_shown: bool) -> None:
+    version = {"model": two.version.name, "version_or_stage": two.version.version}
+    one, other = ({"host": proxy.uri, "token_env": name, **version} for proxy in two.proxies)
+    file = two.file({"tracking_server_1": one, "tracking_server_2": other})
+    refused = two.audit.command("compare", "--config-file", file, "--download-dir", str(two.directory / "kept"))
+    assert refused.exit_status == 2
+    assert (name in refused.stdout + refused.stderr) == is_shown
+
+
 def test_where_nothing_shows_whose_it_is_both_are_asked_as_mlflows_client_asks(
     two: Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -233,3 +233,25 @@ def test_a_workspace_is_known_by_its_id_whatever_asks(
     assert name in audit.command("baseline", "list", "--tracking-uri", uri, *ledger).stdout
     other = audit.command("baseline", "list", "--tracking-uri", uri.replace("test_env", "prod_env"), *ledger)
     assert (other.exit_status, "knows no registry" in other.stderr) == (USAGE, True)
+
+
+def test_tokens_that_a_configuration_names_are_used_for_every_question(
+    test_env: StandIn, prod_env: StandIn, audit: Auditor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also for the first one: which registry of the ledger it is. The profiles hold no token."""
+    _twins(test_env, prod_env)
+    ledger = ("--ledger", f"sqlite:///{tmp_path}/ledger.db")
+    assert audit("databricks://test_env", *ledger, "--accept-new").exit_status == CLEAN
+    services = {"test_env": test_env, "prod_env": prod_env}
+    hosts = "".join(f"[{name}]\nhost = {service.url}\n" for name, service in services.items())
+    (tmp_path / "hosts").write_text(hosts, encoding="utf-8")
+    monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(tmp_path / "hosts"))
+    config = {}
+    for number, (name, service) in enumerate(services.items(), 1):
+        monkeypatch.setenv(f"TOKEN_{number}", service.token)
+        version = {"model": "Sklearn_Wine", "version_or_stage": "staging", "token_env": f"TOKEN_{number}"}
+        config[f"tracking_server_{number}"] = {"host": f"databricks://{name}", **version}
+    (tmp_path / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
+    places = ("--config-file", str(tmp_path / "config.yaml"), "--download-dir", str(tmp_path / "kept"))
+    compared = audit.command("compare", *places, *ledger)
+    assert compared.exit_status == FINDINGS, compared.stderr

@@ -90,6 +90,11 @@ def test_a_version_that_the_last_whole_audit_would_have_listed_shows_a_fork(sqli
     assert begun(sqlite_ledger, WINE, newer, at="http://third:5000")[0] == REGISTRY, "it has grown since"
 
 
+def test_a_model_that_was_renamed_shows_no_fork(sqlite_ledger: Ledger) -> None:
+    audited(sqlite_ledger, WINE, row("ale", created=500), BEER)
+    assert begun(sqlite_ledger, WINE, row("porter", created=500), BEER, at=ELSEWHERE)[0] == REGISTRY
+
+
 @pytest.mark.parametrize("how", [{"filter": "name = 'wine'"}, {"unlisted": (row("cider", created=1_500),)}])
 def test_an_audit_of_some_shows_nothing_of_the_others(sqlite_ledger: Ledger, how: dict[str, Any]) -> None:
     audited(sqlite_ledger, WINE, BEER, **how)

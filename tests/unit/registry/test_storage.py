@@ -235,11 +235,20 @@ def test_a_workspace_is_a_place_of_its_own_and_its_name_before_the_path_changes_
     assert at("mlflow-artifacts:/workspaces/team-a/1/x", team) == at("mlflow-artifacts:/1/x", team)
 
 
-def test_the_endpoint_of_a_bucket_is_in_its_identity(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", "http://one")
-    one = at("s3://bucket/x")
-    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", "http://two")
-    assert at("s3://bucket/x") != one
+@pytest.mark.parametrize(
+    ("variable", "uri"),
+    [
+        ("MLFLOW_S3_ENDPOINT_URL", "s3://bucket/x"),
+        ("AWS_ENDPOINT_URL_S3", "s3://bucket/x"),
+        ("STORAGE_EMULATOR_HOST", "gs://bucket/x"),
+    ],
+)
+def test_the_endpoint_of_a_bucket_is_in_its_identity(variable: str, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_S3_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv(variable, "http://one")
+    one = at(uri)
+    monkeypatch.setenv(variable, "http://two")
+    assert at(uri) != one
 
 
 def test_behind_a_proxy_nothing_is_surely_elsewhere() -> None:
@@ -250,6 +259,14 @@ def test_behind_a_proxy_nothing_is_surely_elsewhere() -> None:
     assert not comparable(proxied, bucket)
     assert not comparable(local, proxied)
     assert not comparable(proxied, other_name)  # one server may have two names
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("s3://bucket/m", "s3://point-0123456789abcdef-s3alias/m"), ("dbfs:/Volumes/a/b/c/m", "/Volumes/a/b/c/m")],
+)
+def test_one_store_may_have_two_names(one: str, other: str) -> None:
+    assert not comparable(at(one), at(other))
 
 
 SECRETS = [
