@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from registry_audit.ledger.chain import Entry
 from registry_audit.ledger.entry_bodies import Accepted, AuditFinished, Read, any_body_of
-from registry_audit.printable import printable
+from registry_audit.printable import printable, storable
 from registry_audit.report.document import AuditDocument, CopyRow, VersionRow
 
 # Digests of a list without files, which a report leaves out and the ledger records.
@@ -67,7 +67,7 @@ class Recorded:
         left = dict(self._readings)
         for row in document.versions:
             label = f"{printable(row.name)}/{printable(row.version)}"
-            recorded = left.pop((row.name, row.version), None)
+            recorded = left.pop((storable(row.name), row.version), None)
             if recorded is None and (row.verdict.passes or _digest(row.reg_model) or _digest(row.run_model)):
                 yield f"audit.json says that {label} was read, and the ledger recorded no reading of it"
             if recorded is not None:

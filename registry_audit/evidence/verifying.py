@@ -27,7 +27,7 @@ from registry_audit.evidence.statement import (
     statement_bytes,
     subjects_of,
 )
-from registry_audit.ledger.chain import Entry, check_chain
+from registry_audit.ledger.chain import Entry, check_chain, check_row, row_of
 from registry_audit.ledger.store import manifests_named
 from registry_audit.model.manifest import Manifest, parse_manifest
 from registry_audit.printable import printable
@@ -128,7 +128,8 @@ def _sums(archive: Archive, statement: dict[str, Any], checked: Checked) -> None
         if found.hexdigest() != digest:
             checked.broken.append(f"'{name}' was changed")
     pack = statement["predicate"].get("pack")
-    named = pack.get("digest", {}).get("sha256") if isinstance(pack, dict) else None
+    digests = pack.get("digest") if isinstance(pack, dict) else None
+    named = digests.get("sha256") if isinstance(digests, dict) else None
     if named != hashlib.sha256(content).hexdigest():
         checked.broken.append("statement.json names another SHA256SUMS")
     if not checked.broken:
@@ -182,6 +183,7 @@ def _chain(archive: Archive, statement: dict[str, Any], document: AuditDocument,
                 as_written = False
             if not as_written:
                 raise Broken("ledger.jsonl holds a line that is no entry")
+            check_row(row_of(entry))  # before anything of it is looked into
             recorded.add(entry)
             if entry.audit_id == audit_id:
                 named.update(manifests_named(entry))

@@ -66,7 +66,7 @@ def import_lines(ledger: Ledger, lines: Iterable[str], judge: Callable[[list[Ent
                 end = str(row["head"])
                 continue
             digest, text = str(row["manifest"]), str(row["text"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UsageError(f"line {number} is not of a ledger's export") from error
         kept[digest] = checked_manifest(digest, text)
     CheckedChain().continue_with(

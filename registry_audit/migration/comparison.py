@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from registry_audit.audit.judging import Finding
 from registry_audit.audit.options import ModelChoice
 from registry_audit.audit.session import Session
-from registry_audit.deadline import within
+from registry_audit.deadline import Deadline, within
 from registry_audit.errors import NotFound, UsageError
 from registry_audit.migration.differences import (
     REQUIREMENTS,
@@ -151,7 +151,7 @@ class _AskedAgain:
     """Both registries, asked for small files once more. All of it together takes no longer than one version may."""
 
     def __init__(self, sessions: tuple[Session, Session]) -> None:
-        self._sessions, self._until = sessions, tuple(session.deadline() for session in sessions)
+        self._sessions, self._until = sessions, dict[int, Deadline]()  # of each side, once it was asked
 
     def source(self, facts: VersionFacts, path: str) -> str | None:
         return self._read(0, facts, path)
@@ -160,8 +160,11 @@ class _AskedAgain:
         return self._read(1, facts, path)
 
     def _read(self, side: int, facts: VersionFacts, path: str) -> str | None:
+        session = self._sessions[side]
+        if side not in self._until:
+            self._until[side] = session.deadline()
         with within(self._until[side]):
-            return small_file(self._sessions[side], facts, path)
+            return small_file(session, facts, path)
 
 
 def _rows(

@@ -150,7 +150,8 @@ class VersionRow(_Row):
 
 def _rows(value: Any, validated: Callable[[Any], Sequence[VersionRow]]) -> Sequence[VersionRow]:
     """Rows of a file are checked; those of an audit may be more than memory should hold, and are rows already."""
-    return tuple(validated(value)) if isinstance(value, list | tuple) else value
+    are_rows = isinstance(value, Sequence) and not isinstance(value, list | tuple | str)
+    return value if are_rows else tuple(validated(value))
 
 
 class Coverage(_Row):

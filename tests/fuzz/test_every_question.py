@@ -64,7 +64,7 @@ def damaged(data: st.DataObject) -> Answers:
     return answers
 
 
-@fuzzed(12)
+@fuzzed(6)
 @given(st.data(), st.booleans())
 def test_a_migration_with_any_json_on_one_side(data: st.DataObject, is_source: bool) -> None:
     sides = [damaged(data), registry()]
@@ -74,7 +74,7 @@ def test_a_migration_with_any_json_on_one_side(data: st.DataObject, is_source: b
         assert len({(row.target.name, row.target.version) for row in whole if row.target}) == 2
 
 
-@fuzzed(12)
+@fuzzed(6)
 @given(fields, values | texts, st.booleans())
 def test_a_migration_with_any_field(field: str, value: Any, is_source: bool) -> None:
     """The other version is compared all the same."""
@@ -103,7 +103,7 @@ class Moody(Answers):
         return self.then.answer(target, body)
 
 
-@fuzzed(12)
+@fuzzed(6)
 @given(st.data(), st.integers(0, 60))
 def test_a_migration_whose_target_changes_its_mind(data: st.DataObject, after: int) -> None:
     """Also while versions are matched, when requirements that differ are read once more."""
@@ -121,7 +121,7 @@ def test_a_migration_whose_target_changes_its_mind(data: st.DataObject, after: i
         assert not document.summary.complete
 
 
-@fuzzed(12)
+@fuzzed(6)
 @given(st.data())
 def test_one_version_with_any_json(data: st.DataObject) -> None:
     answers = damaged(data)
@@ -141,7 +141,7 @@ def test_one_version_with_any_json(data: st.DataObject) -> None:
         assert "MLmodel" in {entry.path for entry in copy.manifest.entries}
 
 
-@fuzzed(12)
+@fuzzed(6)
 @given(data=st.data())
 def test_a_pull_with_any_json(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     """What is left is what was accepted, or nothing."""

@@ -117,7 +117,8 @@ class MigrationOutcome(_Row):
 
 
 def _rows(value: Any, validated: Callable[[Any], Sequence[PairedRow]]) -> Sequence[PairedRow]:
-    return tuple(validated(value)) if isinstance(value, list | tuple) else value
+    are_rows = isinstance(value, Sequence) and not isinstance(value, list | tuple | str)
+    return value if are_rows else tuple(validated(value))
 
 
 class MigrationDocument(_Row):
