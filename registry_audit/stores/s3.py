@@ -221,22 +221,28 @@ class S3Bucket:
         self._owner = {"ExpectedBucketOwner": access.expected_owner} if access.expected_owner else {}
 
     @property
+    def _lister(self) -> SignedBodies | None:
+        """What lists this bucket in boto3's place. S3's directory buckets have signatures of their own."""
+        bodies = self._bodies
+        return bodies if isinstance(bodies, SignedBodies) and not self._name.endswith("--x-s3") else None
+
+    @property
     def breaks_off(self) -> bool:
-        return isinstance(self._bodies, SignedBodies)
+        return self._lister is not None
 
     def page(self, prefix: str, token: str | None, *, directly: bool) -> Page:
         asked = {"prefix": prefix, "delimiter": "/" if directly else None, "continuation-token": token}
         given = {name: value for name, value in asked.items() if value is not None}
         doing = f"list {self.address}/{printable(prefix)}"
         with translated(doing):
-            signed = self._bodies if isinstance(self._bodies, SignedBodies) else None
-            answer = self._by_boto3(given) if signed is None else self._by_ourselves(signed, given, doing)
+            lister = self._lister
+            answer = self._by_boto3(given) if lister is None else self._by_ourselves(lister, given, doing)
         # A login page is XML too, and holds no object.
         if "IsTruncated" not in answer or answer.get("Prefix", prefix) != prefix:
             raise Transient(f"{self.address} answers, and not with the listing that was asked for")
         if answer["IsTruncated"] and not answer.get("NextContinuationToken"):
             raise CouldNotVerify(f"{self.address} says that its listing goes on, and not how")
-        if signed is None:
+        if lister is None:
             self.bodies()  # the pages that follow may come by the same way
         entries = [
             Entry(found["Key"], found["Size"], found.get("ETag", ""), str(found.get("LastModified", "")))
@@ -251,14 +257,14 @@ class S3Bucket:
         self._region = answer["ResponseMetadata"]["HTTPHeaders"].get(_REGION) or self._region
         return answer
 
-    def _by_ourselves(self, signed: SignedBodies, given: Mapping[str, str], doing: str) -> dict[str, Any]:
-        """The same at a fifth of the processor time."""
+    def _by_ourselves(self, lister: SignedBodies, given: Mapping[str, str], doing: str) -> dict[str, Any]:
+        """The same at a third of the processor time."""
         query = "&".join(f"{name}={quote(value, safe='')}" for name, value in given.items())
         owner, permit = self._access.expected_owner, sent_now()
         assert permit is not None
         headers = {"x-amz-expected-bucket-owner": owner} if owner else {}
-        target = f"{signed.path or '/'}?list-type=2&encoding-type=url&{query}"
-        with signed.answer(target, headers, doing, permit) as answer:
+        target = f"{lister.path or '/'}?list-type=2&encoding-type=url&{query}"
+        with lister.answer(target, headers, doing, permit) as answer:
             must_be_ok(answer, doing)
             return listing_of(answer.body(doing))
 

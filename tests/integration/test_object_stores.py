@@ -115,7 +115,9 @@ def model(request: pytest.FixtureRequest, cloud: Cloud, proxy: FaultyProxy) -> M
         model.put(path, content)
     if request.node.callspec.params["cloud"] == "moto":
         # S3's first page comes through boto3, and so all of them where obstore reads; here it is the later ones.
-        model.store().listing(Limits())
+        store = model.store()
+        store.listing(Limits())
+        assert bucket_of(store.identity).breaks_off
         proxy.requests.clear()
     return model
 
