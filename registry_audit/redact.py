@@ -6,7 +6,11 @@ everything else: the messages of other libraries, and locations that a registry 
 
 import re
 import threading
-from urllib.parse import parse_qsl, unquote
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, quote, unquote
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 # These are also run over texts of megabytes that a stranger wrote: each begins where no earlier match could have begun,
 # so that their time grows with the text and not with its square.
@@ -79,6 +83,21 @@ def remember_secrets(address: str) -> None:
     with _lock:
         # Userinfo before queries: a password may hold a question mark. Replaced as a whole: others are reading it.
         _remembered = dict(sorted((_remembered | found).items(), key=lambda item: item[1]))
+
+
+def without_sign_in(text: str, url: "URL") -> str:
+    """The words of a database's driver, which names the user that was refused, and may repeat the password.
+
+    Args:
+        url: of the database, as SQLAlchemy reads it.
+    """
+    secrets = [str(secret) for secret in (url.password, url.query.get("password")) if secret]
+    users = [user for user in (url.username, url.query.get("user")) if user]
+    secrets += [f"{mark}{user}{mark}" for mark in "\"'`" for user in users]
+    secrets += [quote(secret, safe="") for secret in secrets]
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
 
 
 def _userinfo(match: re.Match[str]) -> str:

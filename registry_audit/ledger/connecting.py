@@ -12,8 +12,8 @@ from registry_audit.ledger.chain import Entry
 from registry_audit.ledger.known_heads import known_head, memory_file, remember_head
 from registry_audit.ledger.store import Ledger
 from registry_audit.printable import printable
-from registry_audit.redact import redact
-from registry_audit.registry.address import shown_address
+from registry_audit.redact import redact, without_sign_in
+from registry_audit.registry.address import SIGN_IN, shown_address
 
 _VERSION_TABLE = "registry_audit_ledger"
 _OF_A_REGISTRY = "registered_models"  # a table of MLflow's
@@ -43,7 +43,8 @@ def open_ledger(url: str, *, create: bool, restore: bool = False) -> Ledger:
         _bring_up_to_date(engine, shown)
     except SQLAlchemyError as error:
         cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise LedgerError(f"the ledger {shown} cannot be opened: {redact(printable(cause))}. {_ELSEWHERE}") from error
+        cause = redact(printable(without_sign_in(cause, engine.url)))
+        raise LedgerError(f"the ledger {shown} cannot be opened: {cause}. {_ELSEWHERE}") from error
     ledger = Ledger(engine, shown)
     if not restore:
         must_not_be_older(ledger)
@@ -97,6 +98,7 @@ def _engine(url: str) -> Engine:
 def _named(engine: Engine) -> str:
     """The ledger's URL without user, password and driver: the same for everybody who uses it."""
     url = engine.url._replace(drivername=engine.url.get_backend_name(), username=None, password=None)
+    url = url.difference_update_query([key for key in url.query if key.lower() in SIGN_IN])
     return redact(url.render_as_string())
 
 

@@ -25,7 +25,8 @@ DEFAULT_WORKSPACE = "default"
 
 _HTTP_PORTS = {"http": 80, "https": 443}
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 1433, "oracle": 1521}
-_SIGN_IN = frozenset({"user", "username", "uid", "password", "passwd", "pwd", "passfile", "sslpassword", "token"})
+# Parameters of a database's address that say who signs in.
+SIGN_IN = frozenset({"user", "username", "uid", "password", "passwd", "pwd", "passfile", "sslpassword", "token"})
 # Parameters of the drivers that change how a connection is made, and not what is found there.
 _HOW = frozenset(
     {
@@ -244,9 +245,9 @@ def _selecting(query: Mapping[str, object]) -> list[tuple[str, str]]:
         if key.lower() == "odbc_connect":
             pairs = (pair.partition("=") for pair in text.split(";"))
             selecting += [
-                (name.strip().lower(), what) for name, _, what in pairs if name.strip().lower() not in _SIGN_IN
+                (name.strip().lower(), what) for name, _, what in pairs if name.strip().lower() not in SIGN_IN
             ]
-        elif key.lower() not in _SIGN_IN | _HOW and not key.lower().startswith(("ssl", "keepalives", "gss", "krb")):
+        elif key.lower() not in SIGN_IN | _HOW and not key.lower().startswith(("ssl", "keepalives", "gss", "krb")):
             selecting.append((key, text))
     return selecting
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.printable import printable
+from registry_audit.redact import without_sign_in
 from registry_audit.registry.address import Address, AddressKind
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _must_be_registry_of_this_mlflow(url: "URL", shown: str) -> None:
         raise UsageError(f"the driver for {shown} is not installed: {_extra(url, error.name)}") from error
     except SQLAlchemyError as error:
         cause = (str(getattr(error, "orig", None) or error).strip().splitlines() or [""])[0]
-        message = f"could not read the database {shown}: {printable(_without(cause, url))}"
+        message = f"could not read the database {shown}: {printable(without_sign_in(cause, url))}"
         if url.get_backend_name() == "sqlite" and isinstance(error, DBAPIError):
             raise UsageError(message) from error
         raise CouldNotVerify(message) from error
@@ -207,12 +208,3 @@ def _extra(url: "URL", module: str | None) -> str:
         return f"pip install {module}"
     other = "" if module == driver else f", and write {url.get_backend_name()}+{driver}://"
     return f"pip install 'mlflow-registry-audit[{extra}]'{other}"
-
-
-def _without(text: str, url: "URL") -> str:
-    """A driver's message may repeat the password."""
-    secrets = [str(url.password)] if url.password else []
-    secrets += [quote(secret, safe="") for secret in secrets]
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text

@@ -19,6 +19,7 @@ import pytest
 import requests
 from mlflow.exceptions import MlflowException
 from support.auditing import Auditor
+from support.postgres import postgres_database
 from support.registry import Registry
 from support.servers import MlflowServer
 
@@ -303,4 +304,26 @@ def test_of_an_address_that_nothing_listens_at(audit: Auditor, tmp_path: Path) -
                 said = audit.command(*command)
             assert said.exit_status != 0
             outputs[f"{scheme} {command[:2]}"] = "\n".join((said.stdout, said.stderr, *lines))
+    assert not leaks(outputs)
+
+
+def test_of_a_user_whom_a_database_refuses(audit: Auditor, tmp_path: Path) -> None:
+    """It says whom it refused, in its own words."""
+    make, outputs = Secrets(random.Random(4)), dict[str, str]()
+    with postgres_database() as url:
+        place = url.rpartition("@")[2]
+        user, password, name = make(), make(), place.rpartition("/")[2]
+        for address in (
+            f"postgresql://{user}:{password}@{place}",
+            f"postgresql:///{name}?host=127.0.0.1&user={user}&password={password}",
+        ):
+            for command in (
+                ["audit", "--tracking-uri", address, "--report-dir", str(tmp_path / "report")],
+                ["doctor", "--tracking-uri", address, "--ledger", address],
+                ["baseline", "list", "--ledger", address],
+            ):
+                said = audit.command(*command)
+                assert said.exit_status != 0
+                assert "***" in said.stdout + said.stderr, said.stderr
+                outputs[f"{command[0]} {address}"] = said.stdout + said.stderr
     assert not leaks(outputs)
