@@ -16,7 +16,7 @@ from registry_audit.cli.startup import import_library
 from registry_audit.cli.submit.option import submittable, there
 from registry_audit.cli.workplace import WorkDirectory, must_be_writable, undisturbed
 from registry_audit.deadline import OutOfTime
-from registry_audit.errors import AuditError, Stopped
+from registry_audit.errors import Stopped
 from registry_audit.verdict import ExitStatus
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def audit_command(run: Run) -> click.Command:
                 if work.path.exists():  # not once the audit was done
                     click.echo(f"to resume, run the same command with --audit-id {work.audit_id}", err=True)
                 raise
-            except AuditError as error:
+            except Exception as error:
                 for document in interrupted:
                     # Of a server that was never there, its one sentence says all that there is to say.
                     if document.coverage.listed or isinstance(error, OutOfTime | Stopped):

@@ -46,6 +46,8 @@ def run(command: click.Command, prog_name: str, arguments: Sequence[str] | None 
     except AuditError as error:
         return _say(prog_name, error.message, error.exit_status)
     except Exception as error:  # noqa: BLE001 - a defect of ours must not look like "findings", which is Python's own exit status 1
+        if _is_interruption(error):
+            return _say(prog_name, "interrupted", ExitStatus.INTERRUPTED)
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             return _say(prog_name, f"what it has to say cannot be written: {error.strerror}", ExitStatus.INCOMPLETE)
         return _say(prog_name, reason_of(error), ExitStatus.INCOMPLETE)
@@ -59,6 +61,15 @@ def _say(prog_name: str, message: str, status: ExitStatus) -> int:
 
 def _one_line(message: str) -> str:
     return " ".join(part.strip() if part.isprintable() else printable(part) for part in message.splitlines())
+
+
+def _is_interruption(error: BaseException | None) -> bool:
+    """Whether it came of an interruption: Python wraps one that meets it while a class is made, as imports do."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -11,7 +11,7 @@ from registry_audit.cli.limit_options import limit_options, listing_limit_option
 from registry_audit.cli.startup import import_library
 from registry_audit.cli.submit.option import submittable, there
 from registry_audit.cli.workplace import WorkDirectory, must_be_writable, undisturbed
-from registry_audit.errors import AuditError, UsageError
+from registry_audit.errors import UsageError
 from registry_audit.migration.names import load_map
 from registry_audit.migration.registries_config import load_migration_config
 from registry_audit.redact import redact
@@ -193,7 +193,7 @@ def _compared(
                 show(partly)
         click.echo(f"to resume, run the same command with --audit-id {work.audit_id}", err=True)
         raise
-    except AuditError:
+    except Exception:
         for partly in interrupted:
             show(partly)
         work.leave()

@@ -14,8 +14,10 @@ from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import AuditOptions
 from registry_audit.errors import AuditError
 from registry_audit.report.document import AuditDocument
+from registry_audit.report.render import Format, rendered
 
 MOST_REQUESTS = 1_000
+FORMS: tuple[Format, ...] = ("text", "json", "html", "markdown", "csv", "junit")
 BOUNDS = {"max_files": 20, "max_directories": 20, "max_depth": 5, "max_versions": 20}
 
 
@@ -31,6 +33,8 @@ def audited(answers: Answers) -> tuple[AuditDocument | None, list[VersionAudit]]
             return None, []
     assert len(answers.asked) < MOST_REQUESTS
     assert len(rows) <= BOUNDS["max_versions"]
+    for form in FORMS:
+        assert "".join(rendered(document, form)).encode()
     said = json.dumps([[row.reason, [finding.message for finding in row.findings]] for row in rows])
     assert "internal error" not in said
     return document, rows
@@ -58,6 +62,7 @@ def registry() -> Answers:
 
 
 QUESTIONS = sorted(registry().json)
+VERSION = sorted(registry().json["model-versions/search"]["model_versions"][0])
 
 
 @fuzzed(30)
@@ -88,7 +93,9 @@ def test_any_bytes_and_status(question: str, body: bytes, status: int) -> None:
 
 
 @fuzzed(20)
-@given(st.sampled_from(["source", "run_id", "version", "status", "name", "creation_timestamp"]), values | texts)
+@given(st.sampled_from([*VERSION, "tags", "aliases"]), values | texts)
+@example("tags", True)
+@example("aliases", 5)
 @example("source", "http://[::1")
 @example("version", "9" * 5_000)
 @example("name", "".join(chr(0x4E00 + 7 * n) for n in range(2_500)))

@@ -225,6 +225,22 @@ def test_a_ledger_that_is_damaged_while_one_version_is_read(
         assert "compared with no baseline, and not recorded: the ledger's chain is broken" in text
 
 
+def test_a_defect_of_ours(mlflow_local: MlflowServer, audit: Auditor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it would come out of a library that nobody has read; what was done before it is said all the same."""
+    version = Registry(mlflow_local).add()
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr("registry_audit.api.conclude_audit", broken)
+    audited = audit(mlflow_local.uri, "--model", version.name)
+    assert audited.exit_status == INCOMPLETE
+    assert "internal error: ZeroDivisionError: a defect" in audited.stderr
+    document = json.loads((audited.report_dir / "audit.json").read_text())
+    assert [row["name"] for row in document["versions"]] == [version.name]
+    assert document["outcome"] == {"exit_status": INCOMPLETE, "state": "incomplete"}
+
+
 # ---- full disks
 
 

@@ -214,6 +214,19 @@ def test_an_error_names_the_help_of_its_own_command(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+def test_an_interruption_of_an_import_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    class Interrupted:
+        def __set_name__(self, owner: type, name: str) -> None:
+            raise KeyboardInterrupt
+
+    @click.command()
+    def command() -> None:
+        type("Made", (), {"it": Interrupted()})
+
+    assert boundary.run(command, "audit-it", []) == ExitStatus.INTERRUPTED
+    assert capsys.readouterr().err.strip() == "audit-it: interrupted"
+
+
 def test_a_second_sigterm_changes_nothing() -> None:
     """A supervisor that sends it twice must not cost the report that is made because of the first."""
     code = (
