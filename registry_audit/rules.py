@@ -23,7 +23,7 @@ RUN_REGISTRY_MISMATCH = _rule(
     "run-registry-mismatch",
     Severity.CRITICAL,
     "The run model and the registry model are not the same bytes.",
-    "Find out which copy is the intended one and who wrote the other; register the intended one as a new version.",
+    "Find out which copy is the right one and who wrote the other; register the right one as a new version.",
 )
 CONTENT_CHANGED = _rule(
     "RA002",
@@ -51,7 +51,7 @@ RUN_MISSING = _rule(
     "run-missing",
     Severity.LOW,
     "The run behind the version no longer exists; the bytes still do.",
-    "Nothing can be loaded worse for it, but the lineage is lost: note where the model came from.",
+    "The model can still be loaded, but nobody can find out how it was made: write down where it came from.",
 )
 NOT_READY = _rule(
     "RA006",
@@ -72,13 +72,13 @@ SHORT_READ = _rule(
     "short-read",
     Severity.HIGH,
     "The bytes read differ from the listed size, or the content changed while it was read.",
-    "Run the audit again while nobody writes; if it stays, look at the store and what stands between.",
+    "Run the audit again while nobody is writing; if the finding stays, check the store and any proxy in front of it.",
 )
 UNVERIFIABLE = _rule(
     "RA009",
     "unverifiable",
     Severity.MEDIUM,
-    "The version could not be read whole, so nothing can be said of it.",
+    "The version could not be read in full, so the audit cannot judge it.",
     "Remove the cause and audit again.",
 )
 SOURCE_REDIRECTED = _rule(
@@ -86,7 +86,7 @@ SOURCE_REDIRECTED = _rule(
     "source-redirected",
     Severity.HIGH,
     "The version's source and its download URI now lead to different models.",
-    "Register the intended model as a new version and delete this one: what it loads depends on how it is asked for.",
+    "Register the right model as a new version and delete this one: which model it loads depends on how it is loaded.",
 )
 VERSION_VANISHED = _rule(
     "RA011",
@@ -121,7 +121,7 @@ AMBIGUOUS_SOURCE = _rule(
     "RA015",
     "ambiguous-source",
     Severity.HIGH,
-    "MLflow serves different bytes for the version by different ways, and vouching for one would pass the other.",
+    "MLflow serves different bytes for the version, depending on how it is loaded.",
     "Register the model again from its exact location (models:/m-... for a LoggedModel) and delete this version.",
 )
 
@@ -151,14 +151,14 @@ ONLY_IN_TARGET = _rule(
     "only-in-target",
     Severity.LOW,
     "A version of the target registry has no counterpart in the source registry.",
-    "Nothing, if it was expected: --one-way leaves this question out.",
+    "Nothing, if you expected it: with --one-way it is not reported.",
 )
 RENUMBERED = _rule(
     "RA024",
     "renumbered",
     Severity.LOW,
     "The counterparts of a model's versions have other numbers.",
-    "Change what names a version by its number, or better, name it by an alias.",
+    "Update everything that uses a version number, or better, use an alias.",
 )
 
 RULES: tuple[Rule, ...] = (

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 def command(directory: Path, flow: bool) -> int:
     """Build a small real registry, damage it in known ways, audit it, and check that all the damage was found.
 
-    A second act overwrites an accepted model through MLflow's own API, and audits again.
+    Then overwrite an accepted model through MLflow's own API, and audit again.
 
-    Exits 0 if the audits found exactly the damage that was done.
+    Exit status: 0 if the audits found exactly the damage that was done.
     """
     if flow and not (find_spec("flows") and find_spec("prefect")):
         raise UsageError("--flow needs the checkout and Prefect: run make demo there, or leave out --flow")
@@ -43,7 +43,7 @@ def command(directory: Path, flow: bool) -> int:
     from registry_audit.demo.overwrite import OVERWRITTEN, overwrite_accepted_model
 
     directory = directory.absolute()
-    click.echo("Building a small real registry and damaging it in known ways: about a minute.")
+    click.echo("Building a small real registry and damaging it in known ways: this takes about a minute.")
     demo = build_demo_registry(directory, say=_progress)
     _progress("")
     shutil.rmtree(directory / "home", ignore_errors=True)  # of a former demo: this registry is another one
@@ -53,11 +53,13 @@ def command(directory: Path, flow: bool) -> int:
     if wrong:
         raise AuditError("the audit did not find exactly the damage that was done: " + "; ".join(wrong))
     damaged = sum(1 for expected in demo.expected if expected.rules)
-    click.echo(f"\nAct one: all {damaged} damaged versions of {len(first.versions)} were found, and nothing else.\n")
+    click.echo(
+        f"\nFirst audit: all {damaged} damaged versions of {len(first.versions)} were found, and nothing else.\n"
+    )
     _show(next(row for row in first.versions if (row.name, row.version) == ("Fraud-Detector", "2")))
 
     name = "/".join(OVERWRITTEN)
-    click.echo(f"\nAct two: somebody overwrites {name} through MLflow's own API. No timestamp moves.\n")
+    click.echo(f"\nNow somebody overwrites {name} through MLflow's own API. No timestamp changes. Second audit:\n")
     overwrite_accepted_model(demo.tracking_uri)
     second = _audit(directory, demo.tracking_uri, "report-2", ["--model", OVERWRITTEN[0]], flow=False)
     overwritten = next(row for row in second.versions if (row.name, row.version) == OVERWRITTEN)
@@ -67,7 +69,7 @@ def command(directory: Path, flow: bool) -> int:
 
     ledger = f"sqlite:///{directory / 'home' / 'ledger.db'}"
     server = f"--tracking-uri {shlex.quote(demo.tracking_uri)} --ledger {shlex.quote(ledger)}"
-    click.echo("\nThe ledger remembered. Where to go next:\n")
+    click.echo("\nWhat to try next:\n")
     click.echo(f"  open {directory / 'report' / 'audit.html'}")
     program = _program()
     click.echo(f"  {program} baseline history {name} {server}")

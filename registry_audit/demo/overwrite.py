@@ -1,4 +1,4 @@
-"""The demo's second act: what MLflow lets anyone do to a registered model, and no timestamp shows."""
+"""The demo's overwrite: what MLflow lets anyone do to a registered model, and no timestamp shows."""
 
 import tempfile
 from pathlib import Path

@@ -4,9 +4,10 @@ TEXT = """\
 How to check this evidence pack
 ===============================
 
-This pack is evidence for what an audit of an MLflow model registry read, and when. You need no software of the auditor:
-sha256sum (GNU coreutils), python3 (its standard library) and, for the time-stamp, openssl. Unpack it into an empty
-directory and run the commands there; each ends with an error as soon as something does not hold.
+This pack is evidence for what an audit of an MLflow model registry read, and when. To check it you do not need the
+auditor's software. You need sha256sum (GNU coreutils), python3 (its standard library) and, for a time-stamp, openssl.
+Unpack the pack into an empty directory and run the commands there. A command that finds something wrong ends with an
+error.
 
 1. No file of the pack was changed since SHA256SUMS was written, and statement.json names that SHA256SUMS.
 
@@ -19,7 +20,7 @@ directory and run the commands there; each ends with an error as soon as somethi
     print("the statement covers every file of the pack")
     END
 
-2. Every version named in the statement has its list of files here, with the digest that the statement names.
+2. The pack has a list of files for every version in the statement, with the digest that the statement names.
 
     python3 - <<'END'
     import hashlib, json, os
@@ -38,8 +39,8 @@ directory and run the commands there; each ends with an error as soon as somethi
     print(checked, "lists of files have the digests that the statement names")
     END
 
-3. The ledger's entries form one chain that ends in the head that the statement names: no entry was changed, left out or
-   added before it.
+3. The ledger's entries form one chain that ends in the head named in the statement. So no entry before it was changed,
+   left out or added.
 
     python3 - <<'END'
     import hashlib, json
@@ -56,8 +57,8 @@ directory and run the commands there; each ends with an error as soon as somethi
     print(seq, "entries lead to the head", previous)
     END
 
-4. To check a copy of a model, go to its directory and run `sha256sum -c` with its file of listings/: statement.json
-   says which digest belongs to which version. Look yourself for files that the listing does not name.
+4. To check a copy of a model, go to its directory and run `sha256sum -c` with its file in listings/. statement.json
+   says which digest belongs to which version. sha256sum does not notice extra files: compare the names yourself.
 """
 
 STAMPED = """
@@ -69,12 +70,12 @@ STAMPED = """
 """
 
 NOT_STAMPED = """
-5. There is no time-stamp in this pack: when it was made is the word of whoever made it.
+5. There is no time-stamp in this pack, so nothing proves when it was made.
 """
 
 LIMITS = """
-What these checks cannot tell: whether what was read is good or safe; what was overwritten before the first audit;
-whether the auditor's machine told the truth. They tell that what this pack says has not been changed since it was made.
+These checks show that the pack has not been changed since it was made. They cannot show whether a model is good or
+safe, what was overwritten before the first audit, or whether the auditor's machine told the truth.
 """
 
 

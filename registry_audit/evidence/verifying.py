@@ -149,7 +149,8 @@ def _report(archive: Archive, statement: dict[str, Any], checked: Checked) -> Au
     if different:
         checked.broken.append(f"statement.json and audit.json do not agree on: {', '.join(different)}")
     else:
-        checked.holds.append(f"the statement says what the report says: {expected['predicate']['verificationResult']}")
+        result = expected["predicate"]["verificationResult"]
+        checked.holds.append(f"the statement matches the report; the result of the audit is {result}")
     return document
 
 
@@ -256,7 +257,7 @@ def _stamp(
     if STAMP not in archive.infos:
         if certificates is not None:
             checked.not_checked.append("there is no time-stamp, although the certificates of an authority were given")
-        checked.notes.append("no time-stamp: when the pack was made is the word of whoever made it")
+        checked.notes.append("no time-stamp: there is no proof of when the pack was made")
         return
     stamp = archive.read(STAMP)
     try:

@@ -49,18 +49,18 @@ def check(
     Args:
         version: `Wine/3`, `Wine@champion`, `Wine/production` or `Wine/latest`.
         tracking_uri: the MLflow server; by default `MLFLOW_TRACKING_URI`, which `mlflow.set_tracking_uri` sets.
-        registry_uri: of the registry, where it is another server; by default `MLFLOW_REGISTRY_URI`.
-        ledger: URL of the database of baselines; by default the one that the commands use. None remembers nothing.
-        registry_name: what the ledger knows the registry by, whatever its address.
-        fail_on: lowest severity of a finding for which the result is not clean.
-        download_dir: where the files stay, if they are to stay.
-        signing_key: file of a public key in PEM to verify each `model.sig` with.
-        signing_certificate_chain: instead, file of certificates in PEM that must have signed.
+        registry_uri: the model registry, if it is another server; by default `MLFLOW_REGISTRY_URI`.
+        ledger: URL of the database of baselines; by default that of the commands. With None nothing is remembered.
+        registry_name: name of the registry in the ledger, whatever its address.
+        fail_on: lowest severity of a finding that makes the result not clean.
+        download_dir: directory to keep the files in; by default they are not kept.
+        signing_key: file with a PEM public key to verify each `model.sig` with.
+        signing_certificate_chain: instead of a key: file with PEM certificates that the signing one must chain to.
         limits: `max_files`, `max_bytes`, `max_version_seconds` and the others of docs/limits.md.
 
     Raises:
         UsageError: there is no such version, or an argument is wrong.
-        CouldNotVerify: the server cannot be asked.
+        CouldNotVerify: the server cannot be reached.
         LedgerError: the ledger is unusable.
     """
     options = _options(
@@ -105,17 +105,17 @@ def audit(
     Args:
         tracking_uri, registry_uri, ledger, registry_name, fail_on, signing_key, signing_certificate_chain, limits: as
             for `check`.
-        models: names, or patterns as `Wine-*`; by default all.
-        accept_new: record a baseline for every whole version that has none yet.
-        filter: Only versions that match this filter, in MLflow's own syntax.
-        latest: only so many newest versions of each model.
-        subset: `2/7` reads the second of seven stable parts.
-        quick: do not read what an unchanged fingerprint says was read before.
-        full_every: with `quick`, days after which a version is read all the same.
-        liveness: read no byte, and say only what is gone.
+        models: names, or patterns such as `Wine-*`; by default all.
+        accept_new: record a baseline for each version that was read in full and has none yet.
+        filter: only versions that match this filter, in MLflow's own syntax.
+        latest: only this many newest versions of each model.
+        subset: `2/7` audits the second of seven stable parts.
+        quick: skip models whose fingerprint has not changed since the last full read.
+        full_every: with `quick`, the number of days after which a version is read in full again.
+        liveness: read no file, and only say what is gone.
         report_dir: where to write audit.json, audit.html, audit.md and junit.xml.
-        workers: versions at once.
-        digest: of the baselines.
+        workers: how many versions to read at once.
+        digest: which digest to take of each file.
 
     Raises:
         UsageError: an argument is wrong, or the credentials are refused.
@@ -216,7 +216,7 @@ def compare_registries(
             `{"stage:Production": "@champion"}`.
         one_way: ask only whether all of the source is in the target.
         in_place: the files were to stay where they are, so that one storage behind both is no gap.
-        fail_on: lowest severity of a finding for which the result is not clean.
+        fail_on: lowest severity of a finding that makes the result not clean.
         report_dir: where to write migration.json and its renderings.
         workers: versions at once, of each registry.
         quick: do not read what an unchanged fingerprint says that an audit of the registry has read.

@@ -19,15 +19,15 @@ CHANGED_SYMBOL = VERDICT_WORDS[Verdict.MISMATCH].symbol
 
 LEGEND = """\
 = match         two separate copies, the same bytes
-@ same storage  one storage behind both: readable and complete where read, nothing compared
+@ same storage  both names lead to the same files; nothing was compared
 ~ equivalent    differs only where a named rule explains it
-* mismatch      differs: the two copies, or the bytes from their baseline
-? unverifiable  not everything could be read: neither a pass nor proof of damage
+* mismatch      the two copies differ, or the bytes differ from the baseline
+? unverifiable  something could not be read: neither a pass nor proof of damage
 ! missing       READY, but its storage is gone, empty or has no MLmodel
-. skipped       not a finished registration, or no longer in the registry
+. skipped       its registration is not finished, or it is no longer in the registry
 - a file only in the run model, or gone since the baseline
 + a file only in the registry model, or added since the baseline
-A baseline in the ledger is the only protection against an overwrite after registration."""
+Only a baseline in the ledger shows that somebody overwrote a model after registration."""
 
 
 def symbol(row: VersionRow) -> str:

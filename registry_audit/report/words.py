@@ -30,10 +30,9 @@ VERDICT_WORDS: dict[Verdict, VerdictWords] = {
     Verdict.SAME_STORAGE: VerdictWords(
         "@",
         "Same storage",
-        "One storage is behind both the run model and the registry model. "
-        "Where it was read, it is readable and complete.",
-        "Anything about the bytes: nothing was compared, because there is no second copy. An overwrite after "
-        "registration stays unseen; only a baseline in the ledger protects against it.",
+        "The run model and the registry model are the same files. What was read is complete.",
+        "Anything about the bytes: nothing was compared, because there is no second copy. "
+        "Only a baseline in the ledger shows that somebody overwrote them.",
     ),
     Verdict.EQUIVALENT: VerdictWords(
         "~",
@@ -57,9 +56,8 @@ VERDICT_WORDS: dict[Verdict, VerdictWords] = {
     Verdict.SKIPPED: VerdictWords(
         ".",
         "Skipped",
-        "Nothing: the registration is not finished, or the version is gone from the registry, so there is nothing "
-        "to vouch for.",
-        "That the version will be sound once it is finished; nor, of one that is gone, that its bytes are gone too.",
+        "Nothing: the registration is not finished, or the version is gone from the registry.",
+        "That the version will be sound once it is finished, or that the bytes of a deleted version are gone.",
     ),
 }
 
@@ -107,7 +105,7 @@ BASELINE_KIND_WORDS: dict[Literal["removed", "added", "content"], str] = {
     "content": "content changed",
 }
 
-HEAD_WHY = "A copy of this digest elsewhere proves that the past was not rewritten."
+HEAD_WHY = "Keep a copy of this digest elsewhere: it proves that the past was not rewritten."
 
 WHAT_A_BASELINE_IS = (
     "A baseline is the list of every file of a version, with its size and its digest, as somebody accepted it. "

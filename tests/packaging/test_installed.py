@@ -129,7 +129,7 @@ def must_show_a_demo(done: "subprocess.CompletedProcess[str]") -> None:
     assert done.returncode == 0, done.stderr
     told = done.stdout.splitlines()
     assert len(told) < 30, "it fits on a screen"
-    assert "Act one: all 21 damaged versions of 32 were found, and nothing else." in told
+    assert "First audit: all 21 damaged versions of 32 were found, and nothing else." in told
     finding = told.index("    * Churn/1\tRA002 critical")
     assert len(told) // 4 < finding < 3 * len(told) // 4, "the finding is in the middle of the screen"
 

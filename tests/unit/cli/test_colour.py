@@ -23,6 +23,11 @@ def test_a_terminal_sees_colours(terminal: None) -> None:
     assert "\x1b[31m" in shown
 
 
+def test_a_version_with_a_finding_is_never_green(terminal: None) -> None:
+    assert coloured("@ Churn/2\tRA004 high\n") == "\x1b[31m@ Churn/2\tRA004 high\x1b[0m\n"
+    assert coloured("@ Churn/1\n") == "\x1b[32m@ Churn/1\x1b[0m\n"
+
+
 def test_no_color_is_kept_to(terminal: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     assert coloured(TEXT) == TEXT

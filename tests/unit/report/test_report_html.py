@@ -149,7 +149,7 @@ def test_the_page_explains_a_baseline_only_where_there_is_one(
 def test_the_limits_of_one_storage_are_said_plainly(sample: AuditDocument) -> None:
     text = Page(render(sample, "html")).text
     assert "nothing was compared, because there is no second copy" in text
-    assert "only a baseline in the ledger protects against it" in text
+    assert "Only a baseline in the ledger shows that somebody overwrote them." in text
 
 
 def test_what_to_do_is_a_command_to_copy(with_ledger: AuditDocument) -> None:
