@@ -36,7 +36,7 @@ fuzz: setup
 # Servers of older MLflows, and the wheel beside the ends of its range: some 40 minutes. `test-all` runs it too.
 test-matrix: setup
 	@$(BIN)/python -m pytest -m slow tests/integration/test_old_servers.py tests/integration/test_presigned_only.py \
-		tests/packaging/test_client_range.py
+		tests/integration/test_server_setups.py tests/packaging/test_client_range.py
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -9,7 +9,7 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from flows import parameters
-from flows.final_state import ended, refused
+from flows.final_state import AFTER, ended, refused
 from flows.parameters import Name, NotBlank, Reference, Rule, Uri
 from registry_audit.audit.options import checked_options
 from registry_audit.errors import AuditError, UsageError
@@ -51,6 +51,7 @@ def _run_name() -> str:
     description="Make the bytes that the last audit read the baseline of versions, once somebody approved them.",
     flow_run_name=_run_name,
     persist_result=False,
+    **AFTER,
 )
 def accept_baseline(
     versions: Annotated[list[Reference], Field(json_schema_extra={"minItems": 1})],

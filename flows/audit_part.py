@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt
 
 from flows import parameters
 from flows.batch_order import TASKS_PER_BATCH, RunningBatch
-from flows.final_state import ended, refused
+from flows.final_state import AFTER, ended, refused
 from flows.parameters import Name
 from flows.part_key import key_of
 from registry_audit.api import ledger_of
@@ -38,6 +38,7 @@ def _run_name() -> str:
     flow_run_name=_run_name,
     task_runner=ThreadPoolTaskRunner(max_workers=TASKS_PER_BATCH),  # type: ignore[arg-type]
     persist_result=False,
+    **AFTER,
 )
 def audit_part(
     audit_id: str,

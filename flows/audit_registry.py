@@ -17,7 +17,7 @@ from pydantic import Field, PositiveInt
 from flows import parameters
 from flows.batch_order import IN_FLIGHT, TASKS_PER_BATCH, Steps, whole
 from flows.executors import DASK_SCHEDULER, Executor
-from flows.final_state import ended, refused
+from flows.final_state import AFTER, ended, refused
 from flows.parameters import Name, NotBlank, Subset, Uri, matching
 from flows.registry_lock import must_be_alone_at, only_audit_of
 from registry_audit.api import ledger_of
@@ -62,6 +62,7 @@ def _run_name() -> str:
     flow_run_name=_run_name,
     task_runner=ThreadPoolTaskRunner(max_workers=IN_FLIGHT * TASKS_PER_BATCH),  # type: ignore[arg-type]
     persist_result=False,
+    **AFTER,
 )
 def audit_registry(
     registry: Name | None = None,

@@ -9,7 +9,7 @@ from pydantic import PositiveInt
 
 from flows import parameters
 from flows.batch_order import whole
-from flows.final_state import ended, refused
+from flows.final_state import AFTER, ended, refused
 from flows.parameters import Name, NotBlank, Uri
 from registry_audit.api import checked, memory_of
 from registry_audit.audit.copies import Role
@@ -47,6 +47,7 @@ def _run_name() -> str:
     description="Check that a version's two copies are the same bytes, and that both are still there.",
     flow_run_name=_run_name,
     persist_result=False,
+    **AFTER,
 )
 def check_model_version(
     model: NotBlank,

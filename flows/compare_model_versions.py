@@ -12,7 +12,7 @@ from pydantic import PositiveInt
 
 from flows import parameters
 from flows.batch_order import whole
-from flows.final_state import ended, refused
+from flows.final_state import AFTER, ended, refused
 from flows.parameters import Uri
 from flows.sides import Side, TrackingServer, ledger_of_both, side_of
 from registry_audit.api import chosen_roles, compare_options, compared, servers_of
@@ -61,6 +61,7 @@ def _label(server: Any) -> str:
     description="Compare two model versions, on one or two tracking servers: their run models and registry models.",
     flow_run_name=_run_name,
     persist_result=False,
+    **AFTER,
 )
 def compare_model_versions(
     tracking_server_1: TrackingServer,

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 
 from flows import parameters
 from flows.batch_order import whole
-from flows.final_state import ended, refused
+from flows.final_state import AFTER, ended, refused
 from flows.parameters import Uri
 from flows.sides import RegistryServer, Side, side_of
 from registry_audit.api import interrupted_migration
@@ -37,6 +37,7 @@ _LIMITS = Limits()
     description="Prove a migration: compare every version of one registry with its counterpart in another.",
     flow_run_name="compare registries",
     persist_result=False,
+    **AFTER,
 )
 def compare_registries(
     source: RegistryServer,

@@ -3,13 +3,14 @@
 import logging
 from typing import Any
 
-from prefect import State, get_run_logger
+from prefect import Flow, State, get_run_logger
+from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import FailedRun
 from prefect.states import Completed, Failed
 
 from registry_audit.errors import AuditError
 from registry_audit.verdict import STATE_NAMES, ExitStatus
-from tasks.background import wait_for_arrival
+from tasks.background import wait_for_arrival, wait_once_more
 
 _SAID_OF_A_DEFECT = "Engine execution exited with unexpected exception"
 
@@ -23,6 +24,14 @@ class _EndedAsItShould(logging.Filter):
 
 
 logging.getLogger("prefect.flow_runs").addFilter(_EndedAsItShould())
+
+
+def _send_what_is_left(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    wait_once_more(flow_run.id)
+
+
+# What each flow does once its state is told.
+AFTER: dict[str, Any] = {"on_completion": [_send_what_is_left], "on_failure": [_send_what_is_left]}
 
 
 def ended(exit_status: int, sentence: str) -> State[Any]:
@@ -39,6 +48,7 @@ def ended(exit_status: int, sentence: str) -> State[Any]:
 
 def refused(error: AuditError) -> State[Any]:
     """The state of a run that could not even say something of each version."""
-    get_run_logger().error(error.message)
+    level = logging.WARNING if error.exit_status in STATE_NAMES else logging.ERROR  # which is a defect's
+    get_run_logger().log(level, error.message)
     wait_for_arrival()
     return Failed(name=STATE_NAMES.get(error.exit_status), message=error.message, data=error)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import Context, copy_context
 from dataclasses import dataclass
+from uuid import UUID
 
 import httpx
 from prefect import get_run_logger
@@ -25,6 +26,8 @@ SILENCE_SECONDS = 30.0  # after a call that failed
 
 # While a run waits, at its end, for what has not arrived.
 END_SECONDS = 60.0
+# And once more when its state has arrived, for which Prefect itself waits for minutes: the server is back by then.
+LAST_SECONDS = 20.0
 _CALL_AT_THE_END_SECONDS = 10.0  # a busy server that needs longer would get the same table twice
 _SILENCE_AT_THE_END_SECONDS = 1.0
 
@@ -163,6 +166,11 @@ def wait_for_arrival(seconds: float = END_SECONDS) -> None:
         get_run_logger().warning(
             "the Prefect server is away: what this run found may not be on its page. The report and the ledger have it"
         )
+
+
+def wait_once_more(flow_run_id: UUID) -> None:
+    """After a run has ended, which Prefect's server has said: what did not arrive before may arrive now."""
+    _sender.wait(str(flow_run_id), LAST_SECONDS)
 
 
 @contextmanager

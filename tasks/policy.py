@@ -1,6 +1,7 @@
 """How a step is tried again, what it may cache, and what an error may show."""
 
 import functools
+import logging
 import traceback
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
@@ -22,6 +23,28 @@ _DELAY_SECONDS = 10  # a number: the UI shows a list of delays as "NaNs"
 # A cache keyed on names or URIs hides exactly what an audit looks for. What one audit may take up of its own, until it
 # ended, `tasks.result_storage` keeps.
 UNCACHED: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+
+
+class _NoDefect(logging.Filter):
+    """An error of ours says how a step ended, and shows in how its run ends. Prefect logs it as it logs a defect."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._task_run_ids: set[str] = set()
+
+    def expect(self) -> None:
+        """The task run that calls this raises such an error."""
+        if (context := TaskRunContext.get()) is not None:
+            self._task_run_ids.add(str(context.task_run.id))
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(record, "task_run_id", None) in self._task_run_ids and record.levelno == logging.ERROR:
+            record.exc_info, record.levelno, record.levelname = None, logging.WARNING, "WARNING"
+        return True
+
+
+_no_defect = _NoDefect()
+logging.getLogger("prefect.task_runs").addFilter(_no_defect)
 
 
 def worth_retrying(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
@@ -57,8 +80,10 @@ def presentable(step: Callable[_P, _R]) -> Callable[_P, _R]:
         try:
             return step(*args, **kwargs)
         except AuditError as error:
+            _no_defect.expect()
             raise error.with_traceback(None) from None
         except (ConnectionError, TimeoutError) as error:
+            _no_defect.expect()
             raise Transient(reason_of(error)) from None
         except Exception as error:  # noqa: BLE001 - a defect of ours is told like any error, without secrets
             get_run_logger().error(redacted_traceback(error))

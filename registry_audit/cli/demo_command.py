@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,13 @@ def command(directory: Path, flow: bool) -> int:
     """
     if flow and not (find_spec("flows") and find_spec("prefect")):
         raise UsageError("--flow needs the checkout and Prefect: run make demo there, or leave out --flow")
+
+    try:
+        version("mlflow")
+    except PackageNotFoundError:
+        raise UsageError(
+            "the demo needs MLflow in full, and there is mlflow-skinny: pip install 'mlflow-registry-audit[mlflow]'"
+        ) from None
 
     from registry_audit.demo.build_demo import build_demo_registry
     from registry_audit.demo.expectations import unexpected

@@ -179,7 +179,8 @@ def _revision_of_installed_mlflow() -> str:
     spec = find_spec("mlflow.store.db_migrations")
     if spec is None or not spec.submodule_search_locations:
         raise UsageError(
-            "this MLflow brings no database schema: install mlflow in full, or audit through an http address"
+            "this MLflow brings no database schema: pip install 'mlflow-registry-audit[mlflow]', or audit through an "
+            "http address"
         )
     return str(ScriptDirectory(str(next(iter(spec.submodule_search_locations)))).get_current_head())
 

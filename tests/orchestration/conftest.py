@@ -1,6 +1,7 @@
 """One real Prefect server for all of these tests, with a home of its own."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -140,6 +141,13 @@ class FlowRun:
             if time.monotonic() > deadline:
                 return text
             time.sleep(0.3)
+
+    @property
+    def errors(self) -> list[str]:
+        """Messages of level ERROR, and whatever has a traceback."""
+        assert self.log
+        rows = self.server.post("logs/filter", logs={"flow_run_id": {"any_": [self.id]}})
+        return [row["message"] for row in rows if row["level"] >= logging.ERROR or "Traceback" in row["message"]]
 
     @property
     def artifacts(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a run shows in Prefect, where the server hangs, refuses or breaks off: the work does not wait for it."""
 
 import threading
+from uuid import UUID
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -8,6 +9,7 @@ from support import faults
 from support.faulty_proxy import FaultyProxy, faulty_proxy
 from support.registry import Registry
 
+from flows import final_state
 from flows.audit_registry import audit_registry
 from tasks import background
 from tasks.listeners import Listeners, listening
@@ -58,6 +60,7 @@ def test_the_end_of_a_run_waits_for_a_server_no_longer_than_its_bound(
     prefect_server: PrefectServer, run_flow: RunFlow, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background.wait_for_arrival, "__defaults__", (0.5,))
+    monkeypatch.setattr(background, "LAST_SECONDS", 0.5)
     version = registry.add(separate=True)
     with faulty_proxy(prefect_server.api_url) as proxy:
         proxy.fault(faults.reset(), path=ARTIFACTS)
@@ -65,3 +68,22 @@ def test_the_end_of_a_run_waits_for_a_server_no_longer_than_its_bound(
     assert run.ended_as == ("COMPLETED", "Completed")
     assert "the Prefect server is away: what this run found may not be on its page" in run.log
     assert run.artifacts == {}
+
+
+def test_what_did_not_arrive_in_time_arrives_once_the_state_did(
+    prefect_server: PrefectServer, run_flow: RunFlow, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background.wait_for_arrival, "__defaults__", (0.5,))
+    version = registry.add(separate=True)
+    with faulty_proxy(prefect_server.api_url) as proxy:
+        proxy.fault(faults.reset(), path=ARTIFACTS)
+        wait = final_state.wait_once_more
+
+        def wait_with_a_server(run_id: UUID) -> None:
+            proxy.clear()
+            wait(run_id)
+
+        monkeypatch.setattr(final_state, "wait_once_more", wait_with_a_server)
+        run = _audit(run_flow, registry, proxy, version.name)
+    assert "the Prefect server is away: what this run found may not be on its page" in run.log
+    assert {f"registry-audit-{what}" for what in ("summary", "findings", "progress")} == set(run.artifacts)

@@ -88,6 +88,7 @@ def test_check_unverifiable(run_flow: RunFlow, registry: Registry) -> None:
 def test_check_of_what_is_not_there(run_flow: RunFlow, registry: Registry, which: str, message: str) -> None:
     run = _check(run_flow, registry, registry.add(), which)
     assert run.ended_as == ("FAILED", "Refused")
+    assert run.errors == [], "it ended as it should"
     assert message in run.record["state"]["message"]
 
 
