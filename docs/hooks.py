@@ -1,4 +1,4 @@
-"""Pages that MkDocs takes from elsewhere: the rules' own pages, and the schema of `audit.json` from its type."""
+"""What MkDocs takes from the code: the rules' own pages, the schema of `audit.json`, the commands of `CHECK.txt`."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from registry_audit.evidence.instructions import check_text
+from registry_audit.evidence.signature import COMMANDS
 from registry_audit.report.document import AuditDocument
 
 _RULE_PAGES = Path(__file__).parent.parent / "registry_audit" / "rule_pages"
@@ -23,7 +25,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    return markdown.replace("<!-- keys of audit.json -->", _keys())
+    check = check_text(stamped=True, signed=COMMANDS["ecdsa-sha2-nistp256"]).decode("ascii")
+    commands = f"```text\n{check}```"
+    return markdown.replace("<!-- keys of audit.json -->", _keys()).replace("<!-- commands of CHECK.txt -->", commands)
 
 
 def _keys() -> str:

@@ -41,18 +41,26 @@ def command() -> None:
 @click.argument("audit_json", metavar="AUDIT.json", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, metavar="PACK.zip", type=click.Path(path_type=Path), help="The pack.")
 @click.option("--timestamp-url", metavar="URL", help="RFC 3161 authority that time-stamps the pack's statement.")
+@click.option(
+    "--sign-with",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Sign the pack's statement with this private key in PEM, in a DSSE envelope.",
+)
 @ledger_option
-def pack(audit_json: Path, output: Path, timestamp_url: str | None, ledger: str | None) -> int:
+def pack(audit_json: Path, output: Path, timestamp_url: str | None, sign_with: Path | None, ledger: str | None) -> int:
     """Pack the report, the list of files of every version, and the ledger's entries up to the audit."""
     from registry_audit.evidence.pack import make_pack, must_not_exist_as_directory
+    from registry_audit.evidence.signature import StatementSigner
     from registry_audit.ledger.connecting import open_ledger
 
     url = ledger_url(ledger)
     if url is None:
         raise UsageError("an evidence pack needs the ledger of the audit: --ledger URL")
     must_not_exist_as_directory(output)
+    signer = StatementSigner(sign_with) if sign_with is not None else None
     with closing(open_ledger(url, create=False)) as opened:
-        document = make_pack(audit_json, opened, output, timestamp_url=timestamp_url)
+        document = make_pack(audit_json, opened, output, timestamp_url=timestamp_url, signer=signer)
     versions = f"{len(document.versions)} version{'' if len(document.versions) == 1 else 's'}"
     click.echo(f"wrote {printable(str(output))}: evidence for {versions} of {document.registry.registry_uri}", err=True)
     return 0
@@ -66,14 +74,20 @@ def pack(audit_json: Path, output: Path, timestamp_url: str | None, ledger: str 
     metavar="FILE",
     help="PEM certificates of the time-stamp authority. Get them from the authority itself.",
 )
-def verify(pack_zip: Path, tsa_certificates: Path | None) -> int:
+@click.option(
+    "--signer-key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Public key in PEM of whoever signed the pack, from them.",
+)
+def verify(pack_zip: Path, tsa_certificates: Path | None, signer_key: Path | None) -> int:
     """Check a pack as its CHECK.txt does, and say what could not be checked.
 
     Exit status: 0 everything holds, 1 something was changed, 3 something could not be checked.
     """
     from registry_audit.evidence.verifying import verify_pack
 
-    checked = verify_pack(pack_zip, tsa_certificates)
+    checked = verify_pack(pack_zip, tsa_certificates, signer_key)
     for symbol, sentences in (
         ("=", checked.holds),
         ("*", checked.broken),

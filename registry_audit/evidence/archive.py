@@ -12,18 +12,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from registry_audit.evidence.pack import CHAIN, CHECK, HTML, REPORT, STAMP, STATEMENT, SUMS
+from registry_audit.evidence.pack import CHAIN, CHECK, ENVELOPE, HTML, REPORT, STAMP, STATEMENT, SUMS
 from registry_audit.printable import printable
 
 _NAME = re.compile(r"(manifests/(sha256|blake3)-[0-9a-f]{64}\.txt|listings/sha256-[0-9a-f]{64}\.sha256)")
-_PLAIN = frozenset({REPORT, HTML, CHAIN, CHECK, SUMS, STATEMENT, STAMP})
+_PLAIN = frozenset({REPORT, HTML, CHAIN, CHECK, SUMS, STATEMENT})
+_OPTIONAL = frozenset({STAMP, ENVELOPE})
 _MAX_FILES = 1_000_000
 _MAX_TOTAL = 16 * 2**30  # bytes, unpacked
 _MAX_IN_MEMORY = 512 * 2**20
 _MAX_RATIO, _SMALL = 300, 2**20  # texts of ours become a twentieth; of what is small it does not matter
 _CHUNK = 1 << 20
 _MAX_LINE = 64 * 2**20  # of the ledger
+_MSDOS_DIRECTORY = 0x10
+# PKWARE's APPNOTE.TXT 6.3: 4.3.7 local file header, 4.3.16 end of central directory record, 4.5.3 ZIP64 extra field.
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+_CENTRAL_HEADER_SIZE = 46
+_END = struct.Struct("<4s4H2IH")
+_ZIP64_END_SIZE = 56 + 20  # the record and its locator
+_ZIP64_SIZES = struct.Struct("<HHQQ")  # 1, 16, both sizes
+_IN_ZIP64 = 0xFFFFFFFF
 
 
 class Broken(Exception):
@@ -49,7 +57,7 @@ class Archive:
         self.infos: dict[str, zipfile.ZipInfo] = {}
         for info in infos:
             shown = printable(info.filename)
-            if info.filename not in _PLAIN and not _NAME.fullmatch(info.filename):
+            if info.filename not in _PLAIN | _OPTIONAL and not _NAME.fullmatch(info.filename):
                 raise Broken(f"it holds '{shown}', which no pack does")
             if info.filename in self.infos:
                 raise Broken(f"it holds '{shown}' twice")
@@ -59,10 +67,11 @@ class Archive:
                 raise Broken(f"'{shown}' is compressed in a way that no pack is")
             if info.file_size > max(_SMALL, _MAX_RATIO * info.compress_size):
                 raise Broken(f"'{shown}' unfolds into more than a pack can hold")
-            if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+            is_directory = bool(info.external_attr & _MSDOS_DIRECTORY)
+            if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG) or is_directory:
                 raise Broken(f"'{shown}' is no plain file")
             self.infos[info.filename] = info
-        for name in _PLAIN - {STAMP}:
+        for name in sorted(_PLAIN):
             if name not in self.infos:
                 raise Broken(f"'{name}' is missing")
         _must_hold_nothing_else(archive, path)
@@ -94,7 +103,11 @@ class Archive:
 
 
 def _must_hold_nothing_else(archive: zipfile.ZipFile, path: Path) -> None:
-    """The files follow each other from the first byte on, without anything before, between or behind them."""
+    """The files follow each other from the first byte on, without anything before, between or behind them.
+
+    What is said of a file before its content must be what the directory at the end says, too: a reader that goes from
+    the beginning believes the one, and one that begins at the end the other.
+    """
     at = 0
     with path.open("rb") as file:
         for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
@@ -102,9 +115,22 @@ def _must_hold_nothing_else(archive: zipfile.ZipFile, path: Path) -> None:
             header = file.read(_LOCAL_HEADER.size)
             if len(header) < _LOCAL_HEADER.size or info.header_offset != at:
                 raise Broken("it holds something before or between its files")
-            name_length, extra_length = _LOCAL_HEADER.unpack(header)[-2:]
-            at += len(header) + name_length + extra_length + info.compress_size
             if info.flag_bits & 8:  # sizes follow the content, where it was written as a stream
                 raise Broken("it was written as a stream, which no pack is")
-    if at != archive.start_dir or archive.comment:
-        raise Broken("it holds something behind its files")
+            _, _, flags, method, _, _, checksum, packed, size, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+            name, extra = file.read(name_length), file.read(extra_length)
+            if (packed, size) == (_IN_ZIP64, _IN_ZIP64) and len(extra) == _ZIP64_SIZES.size:
+                kind, length, size, packed = _ZIP64_SIZES.unpack(extra)
+                extra = b"" if (kind, length) == (1, 16) else extra
+            said = (flags, method, checksum, packed, size, name, extra)
+            due = (info.flag_bits, info.compress_type, info.CRC, info.compress_size, info.file_size)
+            if said != (*due, info.filename.encode("ascii"), b"") or info.extra or info.comment:
+                raise Broken(f"'{printable(info.filename)}' is described in two ways")
+            at += len(header) + name_length + extra_length + info.compress_size
+        directory = sum(_CENTRAL_HEADER_SIZE + len(info.filename) for info in archive.infolist())
+        end = path.stat().st_size - _END.size
+        if at != archive.start_dir or end - at - directory not in (0, _ZIP64_END_SIZE):
+            raise Broken("it holds something behind its files")
+        file.seek(end)
+        if _END.unpack(file.read(_END.size))[0] != b"PK\5\6" or archive.comment:
+            raise Broken("it holds something behind its files")

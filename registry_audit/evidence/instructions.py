@@ -5,18 +5,29 @@ How to check this evidence pack
 ===============================
 
 This pack is evidence for what an audit of an MLflow model registry read, and when. To check it you do not need the
-auditor's software. You need sha256sum (GNU coreutils), python3 (its standard library) and, for a time-stamp, openssl.
-Unpack the pack into an empty directory and run the commands there. A command that finds something wrong ends with an
-error.
+auditor's software. You need sha256sum (GNU coreutils), python3 (its standard library) and, for a time-stamp or a
+signature, openssl. Unpack the pack into an empty directory and run the commands there. A command that finds something
+wrong ends with an error. Whoever changes a pack can change this file, too: read what you run, or take the commands from
+the documentation of mlflow-registry-audit, where they are the same.
 
-1. No file of the pack was changed since SHA256SUMS was written, and statement.json names that SHA256SUMS.
+1. No file of the pack was changed or added since SHA256SUMS was written, and statement.json names that SHA256SUMS.
 
     sha256sum --quiet --strict -c SHA256SUMS
     python3 - <<'END'
-    import hashlib, json
-    statement = json.load(open("statement.json"))
-    sums = hashlib.sha256(open("SHA256SUMS", "rb").read()).hexdigest()
-    assert statement["predicate"]["pack"]["digest"]["sha256"] == sums, "statement.json is of another pack"
+    import hashlib, json, os
+    text = open("statement.json").read()
+    statement = json.loads(text)
+    assert json.dumps(statement, indent=2, sort_keys=True) == text.rstrip(), "statement.json says something twice"
+    sums = open("SHA256SUMS", "rb").read()
+    named = statement["predicate"]["pack"]["digest"]["sha256"]
+    assert named == hashlib.sha256(sums).hexdigest(), "statement.json is of another pack"
+    listed = [line[66:] for line in sums.decode("ascii").splitlines()]
+    found = [os.path.relpath(os.path.join(where, name)) for where, _, names in os.walk(".") for name in names]
+    beside = {"SHA256SUMS", "statement.json", "statement.tsr", "statement.dsse.json"}
+    yours = {"tsa-ca.pem", "signer.pem", "signed.bin", "signature.bin"}
+    more = set(found) - set(listed) - beside - yours
+    assert len(set(listed)) == len(listed) and not more, "files that no list names: %s" % sorted(more)
+    assert not any(os.path.islink(name) for name in found), "a link in place of a file"
     print("the statement covers every file of the pack")
     END
 
@@ -57,27 +68,101 @@ error.
     print(seq, "entries lead to the head", previous)
     END
 
-4. To check a copy of a model, go to its directory and run `sha256sum -c` with its file in listings/. statement.json
+4. The report says of each version what the ledger recorded of its audit, and the statement has its result. What the
+   report says in words, and the page audit.html, are not checked here: where they say anything else, audit.json counts.
+
+    python3 - <<'END'
+    import json
+    report, statement = json.load(open("audit.json")), json.load(open("statement.json"))
+    recorded, registries, ended = {}, set(), None
+    for entry in map(json.loads, open("ledger.jsonl", encoding="ascii")):
+        if entry["audit_id"] == report["ledger"]["audit_id"]:
+            body = json.loads(entry["body"])
+            registries.add(entry["registry"])
+            if entry["kind"] == "reading":
+                recorded[entry["name"], entry["version"]] = body
+            elif entry["kind"] == "audit-finished":
+                ended = body
+    nothing = (
+        None,
+        "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
+    )
+    for row in report["versions"]:
+        name, said = "%s/%s" % (row["name"], row["version"]), recorded.pop((row["name"], row["version"]), None)
+        digest = (row["reg_model"] or {}).get("manifest_digest")
+        if said is None:
+            assert row["verdict"] in ("unverifiable", "skipped") and not digest, name + " was not read"
+        else:
+            assert row["verdict"] == said["verdict"], name + " has another verdict in the ledger"
+            assert row["baseline"] == said["baseline"], name + " has another baseline in the ledger"
+            bytes_now = None if said["manifest"] in nothing else said["manifest"]
+            assert digest == bytes_now, name + " had other bytes"
+            rules = sorted({finding["rule"] for finding in row["findings"]})
+            assert rules == said.get("rules", rules), name + " has other findings in the ledger"
+    assert not recorded, "the report leaves out %s" % sorted(recorded)
+    status = report["outcome"]["exit_status"]
+    result = {0: "PASSED", 1: "FAILED"}.get(status, "INCOMPLETE")
+    assert statement["predicate"]["verificationResult"] == result, "the statement has another result than the report"
+    assert ended and ended["exit_status"] == status, "the audit did not end as the report says"
+    print("the report says what the ledger recorded of the registry", *registries, "-", result)
+    END
+
+5. To check a copy of a model, go to its directory and run `sha256sum -c` with its file in listings/. statement.json
    says which digest belongs to which version. sha256sum does not notice extra files: compare the names yourself.
 """
 
 STAMPED = """
-5. A time-stamp authority signed the digest of statement.json. Get the authority's root certificate from the authority,
-   not from whoever gave you this pack, and save it as tsa-ca.pem. The second command shows the time that was signed.
+{step}. A time-stamp authority signed the digest of statement.json. Get the authority's root certificate from the
+   authority, not from whoever gave you this pack, and save it as tsa-ca.pem. The second command shows the time that
+   was signed.
 
     openssl ts -verify -data statement.json -in statement.tsr -CAfile tsa-ca.pem
     openssl ts -reply -in statement.tsr -text
 """
 
 NOT_STAMPED = """
-5. There is no time-stamp in this pack, so nothing proves when it was made.
+{step}. There is no time-stamp in this pack, so there is no proof of when it was made.
+"""
+
+SIGNED = """
+{step}. Somebody signed statement.json. Get their public key from them, not from whoever gave you this pack, and save it
+   as signer.pem.
+
+    python3 - <<'END'
+    import base64, json
+    envelope = json.load(open("statement.dsse.json"))
+    payload, kind = base64.b64decode(envelope["payload"]), envelope["payloadType"].encode()
+    assert payload == open("statement.json", "rb").read(), "another statement was signed"
+    assert kind == b"application/vnd.in-toto+json" and len(envelope["signatures"]) == 1, "another kind of signature"
+    open("signed.bin", "wb").write(b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload))
+    open("signature.bin", "wb").write(base64.b64decode(envelope["signatures"][0]["sig"]))
+    END
+    {command}
+"""
+
+NOT_SIGNED = """
+{step}. There is no signature in this pack, so there is no proof of who made it.
 """
 
 LIMITS = """
-These checks show that the pack has not been changed since it was made. They cannot show whether a model is good or
-safe, what was overwritten before the first audit, or whether the auditor's machine told the truth.
+What these checks cannot tell: whether what was read is good or safe; what was overwritten before the first audit;
+whether the auditor's machine told the truth. Anybody can make a whole pack anew: compare the head that step 3 prints
+with one that you have from elsewhere, or rely on a time-stamp. Later packs of the same ledger hold that head as one of
+their entries. With a head that you know, this pack says what the ledger says that the audit found.
 """
 
 
-def check_text(*, stamped: bool) -> bytes:
-    return (TEXT + (STAMPED if stamped else NOT_STAMPED) + LIMITS).encode("ascii")
+def check_text(*, stamped: bool, signed: str | None) -> bytes:
+    """
+    Args:
+        signed: the command that checks a signature of the signer's kind of key; None where there is none.
+    """
+    signature = SIGNED.replace("{command}", signed) if signed else NOT_SIGNED
+    parts = (
+        TEXT,
+        (STAMPED if stamped else NOT_STAMPED).replace("{step}", "6"),
+        signature.replace("{step}", "7"),
+        LIMITS,
+    )
+    return "".join(parts).encode("ascii")

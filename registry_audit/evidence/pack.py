@@ -1,4 +1,4 @@
-"""Makes an evidence pack. The same report and ledger give the same bytes; only a time-stamp is new each time."""
+"""Makes an evidence pack. The same report and ledger give the same bytes; only time-stamp and signature are new."""
 
 import hashlib
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 from registry_audit.errors import LedgerError, UsageError
 from registry_audit.evidence.instructions import check_text
 from registry_audit.evidence.sha256sums import sha256sum_listing
+from registry_audit.evidence.signature import StatementSigner
 from registry_audit.evidence.stamp import request_stamp
 from registry_audit.evidence.statement import make_statement, statement_bytes, subjects_of
 from registry_audit.ledger.chain import Entry
@@ -22,12 +23,19 @@ from registry_audit.report.render import rendered
 from registry_audit.report.write import load_report
 
 REPORT, HTML, CHAIN, CHECK = "audit.json", "audit.html", "ledger.jsonl", "CHECK.txt"
-SUMS, STATEMENT, STAMP = "SHA256SUMS", "statement.json", "statement.tsr"
+SUMS, STATEMENT, STAMP, ENVELOPE = "SHA256SUMS", "statement.json", "statement.tsr", "statement.dsse.json"
 _TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
 _PAGE = 1_000
 
 
-def make_pack(report: Path, ledger: Ledger, output: Path, *, timestamp_url: str | None = None) -> AuditDocument:
+def make_pack(
+    report: Path,
+    ledger: Ledger,
+    output: Path,
+    *,
+    timestamp_url: str | None = None,
+    signer: StatementSigner | None = None,
+) -> AuditDocument:
     """Write the pack of an audit, whole or not at all; the report that it is of.
 
     Raises:
@@ -37,14 +45,16 @@ def make_pack(report: Path, ledger: Ledger, output: Path, *, timestamp_url: str 
     """
     document = load_report(report)
     if document.ledger is None:
+        shown = printable(str(report))
+        if document.coverage.not_reached or document.outcome.exit_status not in (0, 1, 3):
+            raise UsageError(f"the audit of {shown} did not come to its end: resume it with --audit-id")
         raise UsageError(
-            f"{printable(str(report))} was made without a ledger, which holds the files of each version: audit again "
-            "with --ledger"
+            f"{shown} was made without a ledger, which holds the files of each version: audit again with --ledger"
         )
     temporary = output.with_name(f".{output.name}.{secrets.token_hex(8)}.tmp")
     try:
         with zipfile.ZipFile(temporary, "x", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-            _write(archive, report.read_bytes(), document, ledger, timestamp_url)
+            _write(archive, report.read_bytes(), document, ledger, timestamp_url, signer)
         temporary.replace(output)
     except OSError as error:
         raise UsageError(f"{printable(str(output))} cannot be written: {error.strerror}") from error
@@ -54,12 +64,17 @@ def make_pack(report: Path, ledger: Ledger, output: Path, *, timestamp_url: str 
 
 
 def _write(
-    archive: zipfile.ZipFile, report: bytes, document: AuditDocument, ledger: Ledger, timestamp_url: str | None
+    archive: zipfile.ZipFile,
+    report: bytes,
+    document: AuditDocument,
+    ledger: Ledger,
+    timestamp_url: str | None,
+    signer: StatementSigner | None,
 ) -> None:
     assert document.ledger is not None
     head = document.ledger.head
     pack = _Pack(archive)
-    pack.add(CHECK, [check_text(stamped=timestamp_url is not None)])
+    pack.add(CHECK, [check_text(stamped=timestamp_url is not None, signed=signer.command if signer else None)])
     report_sha256 = pack.add(REPORT, [report])
     pack.add(HTML, (chunk.encode("utf-8") for chunk in rendered(document, "html")))
     pack.add(CHAIN, _chain(ledger, document.ledger.entries, head))
@@ -76,6 +91,8 @@ def _write(
     sums_sha256 = pack.add(SUMS, [sums])
     statement = statement_bytes(make_statement(document, head, report_sha256, sums_sha256))
     pack.add(STATEMENT, [statement])
+    if signer is not None:
+        pack.add(ENVELOPE, [signer.sign(statement)])
     if timestamp_url is not None:
         pack.add(STAMP, [request_stamp(statement, timestamp_url)])
 

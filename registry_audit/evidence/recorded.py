@@ -4,19 +4,45 @@ Only the head of a ledger need be known elsewhere to trust the entries before it
 are, so each of its verdicts must be theirs.
 """
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
-from registry_audit.ledger.chain import Entry
-from registry_audit.ledger.entry_bodies import Accepted, AuditFinished, Read, any_body_of
+from registry_audit.audit.comparing import Kind as Difference
+from registry_audit.errors import UsageError
+from registry_audit.ledger.chain import TIME_FORMAT, Entry
+from registry_audit.ledger.entry_bodies import (
+    Accepted,
+    AuditFinished,
+    AuditStarted,
+    Read,
+    RegistryNamed,
+    Waived,
+    any_body_of,
+)
 from registry_audit.printable import printable, storable
+from registry_audit.registry.address import AddressKind, parse_address
 from registry_audit.report.document import AuditDocument, CopyRow, VersionRow
+from registry_audit.verdict import Verdict
 
 # Digests of a list without files, which a report leaves out and the ledger records.
 _OF_NOTHING = (
     "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
 )
+_KINDS = {
+    "only_in_run_model": Difference.ONLY_LEFT,
+    "only_in_reg_model": Difference.ONLY_RIGHT,
+    "removed": Difference.ONLY_LEFT,
+    "added": Difference.ONLY_RIGHT,
+    "content": Difference.CONTENT,
+    "type": Difference.TYPE,
+}
+_STATES = {0: "clean", 1: "findings", 3: "incomplete"}
+# A report is made as soon as the ledger has its audit; a day is for clocks, and for what a machine may be busy with.
+_SOON = timedelta(days=1)
 _Reading = tuple[tuple[str, str | tuple[str, ...] | None], ...]  # what was recorded, by its name in the report
 
 
@@ -26,28 +52,55 @@ class Recorded:
     def __init__(self, audit_id: str) -> None:
         self._audit_id = audit_id
         self._readings: dict[tuple[str, str], _Reading] = {}
+        self._started: AuditStarted | None = None
         self._finished: AuditFinished | None = None
+        self._finished_at = ""
+        self._registries = set[str]()  # what the audit's own entries call theirs
+        self._addresses: dict[str, set[str]] = {}  # other addresses of a registry
         self._acceptances = set[tuple[str, str, str]]()
+        self._accepted_count = 0  # by the audit itself
+        self._waivers = set[tuple[str, str, str, str, str, str]]()
 
     @property
     def reading_count(self) -> int:
         return len(self._readings)
 
+    @property
+    def registry(self) -> str:
+        """What the ledger knows the audit's registry by."""
+        return ", ".join(sorted(self._registries))
+
     def add(self, entry: Entry) -> None:
         """Raises: LedgerError: the entry does not say what such an entry says."""
+        ours = entry.audit_id == self._audit_id
+        if ours:
+            self._registries.add(entry.registry)
         match any_body_of(entry):
-            case Read() as read if entry.audit_id == self._audit_id:
+            case AuditStarted() as started if ours:
+                self._started = started
+            case Read() as read if ours:
                 self._readings[entry.name, entry.version] = _recorded(read)
-            case AuditFinished() as finished if entry.audit_id == self._audit_id:
-                self._finished = finished
+            case AuditFinished() as finished if ours:
+                self._finished, self._finished_at = finished, entry.at
+            case RegistryNamed(address=str(address)):
+                self._addresses.setdefault(entry.registry, set()).add(address)
             case Accepted(by=by, reason=reason):
                 self._acceptances.add((entry.at, by, reason))
+                self._accepted_count += ours
+            case Waived() as waived:
+                said = (waived.rule, waived.by, waived.reason, waived.until)
+                self._waivers.add((entry.name, entry.version, *said))
             case _:
                 pass
 
     def contradictions(self, document: AuditDocument, head: Entry) -> list[str]:
-        """In what the report differs from the ledger, in sentences."""
-        return [*self._of_the_whole(document, head), *self._of_versions(document)]
+        """In what the report differs from the ledger, or from itself, in sentences."""
+        return [
+            *self._of_the_whole(document, head),
+            *self._of_the_registry(document),
+            *self._of_versions(document),
+            *_within(document),
+        ]
 
     def _of_the_whole(self, document: AuditDocument, head: Entry) -> Iterator[str]:
         finished, exit_status = self._finished, document.outcome.exit_status
@@ -62,6 +115,29 @@ class Recorded:
             yield "audit.json has other verdicts than the ledger recorded"
         if document.coverage.listed != finished.listed:
             yield f"audit.json says {document.coverage.listed} versions, and the ledger recorded {finished.listed}"
+        if self._started is not None and document.options != self._started.options:
+            yield "audit.json states other options than the ledger recorded"
+        if self._started is not None and document.coverage.not_sampled != finished.listed - self._started.selected:
+            yield "audit.json says that its audit left out another number of versions than the ledger recorded"
+        ledger = document.ledger
+        if ledger is not None and (ledger.entries, ledger.accepted_new) != (head.seq, self._accepted_count):
+            yield "audit.json says another number of entries, or of new baselines, than the ledger holds"
+        if document.coverage.not_reached:
+            yield "audit.json says that its audit did not come to its end, and the ledger that it did"
+        grades = Counter(f.severity.value for row in document.versions for f in row.findings if f.waived is None)
+        if finished.findings is not None and grades != Counter(finished.findings):
+            yield "audit.json grades findings otherwise than the ledger recorded"
+        if not _is_soon_after(document.generated_at, self._finished_at):
+            yield f"audit.json is dated {printable(document.generated_at)}, and its audit ended at {self._finished_at}"
+
+    def _of_the_registry(self, document: AuditDocument) -> Iterator[str]:
+        known_as, uri = document.registry.known_as, document.registry.registry_uri
+        if known_as is not None and self._registries - {storable(known_as)}:
+            yield f"audit.json is of {printable(known_as)}, and the ledger's entries are of another registry"
+        address = _server(uri)
+        addresses = {_server(one) for key in self._registries for one in (key, *self._addresses.get(key, ()))} - {None}
+        if address is not None and addresses and address not in addresses:
+            yield f"audit.json is of {printable(uri)}, and the ledger knows the registry by other addresses"
 
     def _of_versions(self, document: AuditDocument) -> Iterator[str]:
         left = dict(self._readings)
@@ -78,6 +154,9 @@ class Recorded:
             accepted = row.accepted_at or "", row.accepted_by or "", row.accepted_reason or ""
             if any(accepted) and accepted not in self._acceptances:
                 yield f"audit.json says that {label} was accepted as the ledger did not record it"
+            waived = {(f.rule, f.waived.by, f.waived.reason, f.waived.until) for f in row.findings if f.waived}
+            if any((row.name, row.version, *said) not in self._waivers for said in waived):
+                yield f"audit.json says that somebody answers for {label} as the ledger did not record it"
         for name, version in sorted(left):
             yield f"audit.json leaves out {printable(name)}/{printable(version)}, which the audit read"
 
@@ -90,8 +169,55 @@ def _recorded(read: Read) -> _Reading:
         "manifest": ("registry model", _shown(read.manifest)),
         "run_manifest": ("run model", _shown(read.run_manifest)),
         "rules": ("findings", tuple(read.rules)),
+        "differences": ("differences", read.differences),
+        "run_id": ("run", read.run_id or None),
     }
     return tuple(value for field, value in values.items() if field in read.model_fields_set)
+
+
+def _within(document: AuditDocument) -> Iterator[str]:
+    """In what a report contradicts itself: its numbers are those of its rows, whoever reads only the numbers."""
+    rows, coverage, summary = document.versions, document.coverage, document.summary
+    verdicts = Counter(row.verdict for row in rows)
+    not_audited = verdicts[Verdict.UNVERIFIABLE] + verdicts[Verdict.SKIPPED]
+    numbers = (
+        ("verdicts", summary.verdicts, {verdict: verdicts[verdict] for verdict in Verdict}),
+        ("findings", summary.findings, Counter(finding.rule for row in rows for finding in row.findings)),
+        ("baselines", +Counter(summary.baseline), Counter(row.baseline for row in rows if row.baseline)),
+        ("audited versions", coverage.audited, len(rows) - not_audited),
+        ("unverifiable versions", coverage.unverifiable, verdicts[Verdict.UNVERIFIABLE]),
+        ("skipped versions", coverage.skipped, verdicts[Verdict.SKIPPED]),
+        ("state", document.outcome.state, _STATES.get(document.outcome.exit_status, document.outcome.state)),
+    )
+    for name, said, counted in numbers:
+        if said != counted:
+            yield (
+                f"audit.json says another number of {name} than its rows do"
+                if name != "state"
+                else (f"audit.json says that it ended {printable(str(said))}, and its exit status says {counted}")
+            )
+    lives = Counter(bool(finding.new) for row in rows for finding in row.findings)
+    waived = sum(finding.waived is not None for row in rows for finding in row.findings)
+    changes = document.changes
+    if changes is not None and (changes.new, changes.known, changes.waived) != (lives[True], lives[False], waived):
+        yield "audit.json says another number of new, known or waived findings than its rows do"
+
+
+def _is_soon_after(generated_at: str, finished_at: str) -> bool:
+    try:
+        made, ended = (datetime.strptime(one, TIME_FORMAT).replace(tzinfo=UTC) for one in (generated_at, finished_at))
+    except ValueError:
+        return False
+    return abs(made - ended) <= _SOON
+
+
+def _server(uri: str) -> str | None:
+    """What an HTTP server is known by, without MLflow's workspace on it; None for any other address."""
+    try:
+        address = parse_address(uri.partition("#workspace=")[0])
+    except UsageError:
+        return None
+    return address.identity if address.kind is AddressKind.SERVER else None
 
 
 def _shown(manifest: str | None) -> str | None:
@@ -105,7 +231,27 @@ def _said(row: VersionRow) -> dict[str, str | tuple[str, ...] | None]:
         "registry model": _digest(row.reg_model),
         "run model": _digest(row.run_model),
         "findings": tuple(sorted({finding.rule for finding in row.findings})),
+        "differences": _digest_of_differences(row),
+        "run": row.run_id or None,
     }
+
+
+def _digest_of_differences(row: VersionRow) -> str:
+    """As `registry_audit.ledger.audit_entries.subject_of` has it, from the report's rows."""
+    between = [
+        [
+            d.path,
+            _KINDS[d.kind].value,
+            (d.sizes.run_model, d.sizes.reg_model),
+            (d.digests.run_model, d.digests.reg_model),
+        ]
+        for d in row.differences
+    ]
+    since = [
+        [d.path, _KINDS[d.kind].value, (d.sizes.baseline, d.sizes.now), (d.digests.baseline, d.digests.now)]
+        for d in row.baseline_differences
+    ]
+    return "sha256:" + hashlib.sha256(json.dumps([between, since]).encode("ascii")).hexdigest()
 
 
 def _digest(copy: CopyRow | None) -> str | None:

@@ -13,11 +13,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from registry_audit import __version__
 from registry_audit.errors import AuditError, UsageError
 from registry_audit.evidence.archive import Archive, Broken, once
-from registry_audit.evidence.pack import CHAIN, REPORT, STAMP, STATEMENT, SUMS, chain_line
+from registry_audit.evidence.pack import CHAIN, ENVELOPE, HTML, REPORT, STAMP, STATEMENT, SUMS, chain_line
 from registry_audit.evidence.recorded import Recorded
 from registry_audit.evidence.sha256sums import sha256sum_listing
+from registry_audit.evidence.signature import SignatureDoesNotHold, must_be_signed_with
 from registry_audit.evidence.stamp import StampDoesNotHold, must_be_signed_by, time_of
 from registry_audit.evidence.statement import (
     HEAD,
@@ -32,6 +34,7 @@ from registry_audit.ledger.store import manifests_named
 from registry_audit.model.manifest import Manifest, parse_manifest
 from registry_audit.printable import printable
 from registry_audit.report.document import AuditDocument
+from registry_audit.report.render import rendered
 from registry_audit.verdict import ExitStatus
 
 _MAX_TOLD = 10
@@ -53,19 +56,20 @@ class Checked:
         return ExitStatus.INCOMPLETE if self.not_checked else ExitStatus.CLEAN
 
 
-def verify_pack(path: Path, certificates: Path | None = None) -> Checked:
+def verify_pack(path: Path, certificates: Path | None = None, signer_key: Path | None = None) -> Checked:
     """Check everything that `CHECK.txt` checks, and that the parts of the pack agree with each other.
 
     Args:
         certificates: of the time-stamp authority, in PEM, from elsewhere than the pack.
+        signer_key: public key in PEM of whoever signed it, from elsewhere, too.
 
     Raises:
-        UsageError: the file cannot be read, or the certificates cannot.
+        UsageError: the file cannot be read, or the certificates or the key cannot.
     """
     checked = Checked()
     try:
         with zipfile.ZipFile(path) as archive:
-            _verify(Archive(archive, path), checked, certificates)
+            _verify(Archive(archive, path), checked, certificates, signer_key)
     except FileNotFoundError as error:
         raise UsageError(f"{printable(str(path))}: no such file") from error
     except zipfile.BadZipFile as error:
@@ -81,13 +85,15 @@ def verify_pack(path: Path, certificates: Path | None = None) -> Checked:
     return checked
 
 
-def _verify(archive: Archive, checked: Checked, certificates: Path | None) -> None:
+def _verify(archive: Archive, checked: Checked, certificates: Path | None, signer_key: Path | None) -> None:
     statement_content = archive.read(STATEMENT)
     statement = _statement(statement_content)
     _sums(archive, statement, checked)
     document = _report(archive, statement, checked)
+    _html(archive, document, checked)
     named = _chain(archive, statement, document, checked)
     _manifests(archive, statement, document, named, checked)
+    _envelope(archive, statement_content, checked, signer_key)
     _stamp(archive, statement_content, document, checked, certificates)
     if document.coverage.unverifiable:
         checked.notes.append(f"{document.coverage.unverifiable} versions could not be verified by the audit itself")
@@ -119,7 +125,7 @@ def _sums(archive: Archive, statement: dict[str, Any], checked: Checked) -> None
     for line in content.decode("ascii", "replace").splitlines():
         digest, _, name = line.partition("  ")
         listed[name] = digest
-    if listed.keys() != archive.infos.keys() - {SUMS, STATEMENT, STAMP}:
+    if listed.keys() != archive.infos.keys() - {SUMS, STATEMENT, STAMP, ENVELOPE}:
         raise Broken("SHA256SUMS names other files than the pack holds")
     for name, digest in listed.items():
         found = hashlib.sha256()
@@ -152,6 +158,28 @@ def _report(archive: Archive, statement: dict[str, Any], checked: Checked) -> Au
         result = expected["predicate"]["verificationResult"]
         checked.holds.append(f"the statement matches the report; the result of the audit is {result}")
     return document
+
+
+def _html(archive: Archive, document: AuditDocument, checked: Checked) -> None:
+    """People read the page, so it must be the report's own. Each release draws it in its own way."""
+    drawn = hashlib.sha256()
+    try:
+        for chunk in rendered(document, "html"):
+            drawn.update(chunk.encode("utf-8"))
+    except Exception as error:  # hostile values, of which a report of ours has none
+        raise Broken(f"audit.json cannot be drawn: {type(error).__name__}") from error
+    found = hashlib.sha256()
+    for part in archive.chunks(HTML):
+        found.update(part)
+    if drawn.digest() == found.digest():
+        checked.holds.append("audit.html shows what audit.json says")
+    elif document.tool.version == __version__:
+        checked.broken.append("audit.html does not show what audit.json says")
+    else:
+        checked.not_checked.append(
+            "whether audit.html shows what audit.json says: it was drawn by release "
+            f"{printable(document.tool.version)}. Draw it anew from audit.json with `registry-audit report`"
+        )
 
 
 def _differing(statement: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:
@@ -211,7 +239,9 @@ def _recorded(recorded: Recorded, document: AuditDocument, head: Entry, checked:
     if len(told) > _MAX_TOLD:
         checked.broken.append(f"audit.json and the ledger contradict each other {len(told) - _MAX_TOLD} times more")
     if not told:
-        checked.holds.append(f"the report says what the ledger recorded of {recorded.reading_count} versions")
+        versions = f"{recorded.reading_count} version{'' if recorded.reading_count == 1 else 's'}"
+        of = printable(recorded.registry)
+        checked.holds.append(f"the report says what the ledger recorded of {versions} of the registry {of}")
 
 
 def _manifests(
@@ -223,15 +253,26 @@ def _manifests(
     if present != {f"manifests/{digest.replace(':', '-')}.txt" for digest in wanted}:
         checked.broken.append("the lists of files are not those of the versions of the report")
         return
-    for digest in sorted(wanted):
-        _one_manifest(archive, digest, checked)
+    sizes = {
+        digest: found for digest in sorted(wanted) if (found := _one_manifest(archive, digest, checked)) is not None
+    }
+    for row in document.versions:
+        for copy in (row.run_model, row.reg_model):
+            if copy is not None and (copy.files, copy.bytes) != sizes.get(
+                copy.manifest_digest or "", (copy.files, copy.bytes)
+            ):
+                label = printable(f"{row.name}/{row.version}")
+                checked.broken.append(
+                    f"audit.json gives {label} another number of files or bytes than its list of files"
+                )
     if unknown := wanted - named:
         checked.broken.append(f"{len(unknown)} lists of files are named by no entry of this audit in the ledger")
     if len(checked.broken) == before:
         checked.holds.append(f"{len(wanted)} lists of files have the digests that statement and ledger name")
 
 
-def _one_manifest(archive: Archive, digest: str, checked: Checked) -> None:
+def _one_manifest(archive: Archive, digest: str, checked: Checked) -> tuple[int, int] | None:
+    """How many files and bytes it lists; None where it cannot be read."""
     name = digest.replace(":", "-")
     algorithm = digest.partition(":")[0]
     text = archive.read(f"manifests/{name}.txt")
@@ -240,15 +281,37 @@ def _one_manifest(archive: Archive, digest: str, checked: Checked) -> None:
         found = manifest.digest()
     except UsageError as error:
         checked.not_checked.append(f"manifests/{name}.txt: {error.message}")
-        return
+        return None
     except (AuditError, UnicodeDecodeError):
         checked.broken.append(f"manifests/{name}.txt is no list of files")
-        return
+        return None
     if found != digest or manifest.text().encode("ascii") != text:
         checked.broken.append(f"manifests/{name}.txt does not have the digest that names it")
     listing, listed = sha256sum_listing(manifest), f"listings/{name}.sha256"
     if listing is not None and (listed not in archive.infos or archive.read(listed) != listing):
         checked.broken.append(f"{listed} is not the list of manifests/{name}.txt")
+    return len(manifest.entries), sum(entry.size for entry in manifest.entries)
+
+
+def _envelope(archive: Archive, statement: bytes, checked: Checked, key: Path | None) -> None:
+    if ENVELOPE not in archive.infos:
+        if key is not None:
+            checked.not_checked.append("it is not signed, although the key of a signer was given")
+        return
+    try:
+        name = must_be_signed_with(archive.read(ENVELOPE), statement, key)
+    except UsageError:
+        if key is not None:
+            raise
+        checked.not_checked.append("the signature: it needs the package securesystemslib")
+        return
+    except SignatureDoesNotHold as error:
+        checked.broken.append(str(error))
+        return
+    if name is None:
+        checked.not_checked.append("who signed the statement: give the signer's public key with --signer-key")
+    else:
+        checked.holds.append(f"the statement was signed with {name}")
 
 
 def _stamp(

@@ -3,16 +3,27 @@
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from support import two_registries
 from support.registry import Registry
 from support.servers import sqlite_store
 from support.timestamps import Authority, timestamp_authority
@@ -20,6 +31,7 @@ from support.timestamps import Authority, timestamp_authority
 from registry_audit.evidence.statement import make_statement, statement_bytes
 from registry_audit.evidence.verifying import verify_pack
 from registry_audit.report.document import AuditDocument
+from registry_audit.report.render import rendered
 
 CLEAN, BROKEN, USAGE, NOT_CHECKED = 0, 1, 2, 3
 
@@ -30,6 +42,24 @@ class Made:
     ledger: str
     directory: Path
     name: str
+    store: str  # address of the registry
+    separate: Path  # a registry model that is a copy of its own
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "registry_audit", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.directory)
+
+    def later(self) -> Path:
+        """The pack of an audit that found one of two copies changed; the copy is as it was when it ends."""
+        report, file = self.directory / "later", self.separate / "model.pkl"
+        content = file.read_bytes()
+        file.write_bytes(b"other" + content)
+        self.command("audit", "--tracking-uri", self.store, "--ledger", self.ledger, "--report-dir", str(report))
+        file.write_bytes(content)
+        pack = self.directory / "later.zip"
+        done = self.run(str(report / "audit.json"), "-o", str(pack), "--ledger", self.ledger)
+        assert done.returncode == 0, done.stderr
+        return pack
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "registry_audit", "evidence", *arguments]
@@ -48,14 +78,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     registry = Registry(store)
     name = registry.new_name("Wine \\ Käse")
     registry.add(name, seed=1, logged=registry.log_run_model(seed=1, files={"data/back\\slash.txt": b"x"}))
-    registry.add(name, seed=2, separate=True)
+    separate = registry.add(name, seed=2, separate=True)
+    registry.add(name, seed=3)
     ledger = f"sqlite:///{directory / 'ledger.db'}"
     command = [sys.executable, "-m", "registry_audit", "audit", "--tracking-uri", store.uri, "--ledger", ledger]
     for _ in range(2):  # the second audit's chain is longer than its own entries
         subprocess.run(
             [*command, "--accept-new", "--report-dir", str(directory / "report")], capture_output=True, check=False
         )
-    return Made(directory / "report" / "audit.json", ledger, directory, name)
+    copy = store.artifacts.path(separate.reg_location)
+    return Made(directory / "report" / "audit.json", ledger, directory, name, store.uri, copy)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +150,7 @@ def test_a_pack_of_damaged_models_holds(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "registry_audit", "audit", "--tracking-uri", store.uri, "--ledger", ledger]
     done = subprocess.run([*command, "--accept-new", "--report-dir", str(reports)], capture_output=True, check=False)
     assert done.returncode == 1
-    packed = Made(reports / "audit.json", ledger, tmp_path, "").pack(tmp_path / "pack.zip")
+    packed = Made(reports / "audit.json", ledger, tmp_path, "", store.uri, tmp_path).pack(tmp_path / "pack.zip")
     assert verify_pack(packed).broken == []
 
 
@@ -128,12 +160,16 @@ def _commands(text: str) -> str:
     return "set -e\n" + "\n".join(textwrap.dedent(block) for block in blocks)
 
 
-def _by_a_stranger(pack: Path, directory: Path, authority: Authority | None) -> subprocess.CompletedProcess[str]:
+def _by_a_stranger(
+    pack: Path, directory: Path, authority: Authority | None, signer: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """The commands of CHECK.txt, with Python's standard library and nothing of ours."""
     directory.mkdir()
     subprocess.run(["/usr/bin/env", "python3", "-m", "zipfile", "-e", str(pack), str(directory)], check=True)
     if authority is not None:
         (directory / "tsa-ca.pem").write_bytes(authority.certificates.read_bytes())
+    if signer is not None:
+        shutil.copy(signer, directory / "signer.pem")
     script = _commands((directory / "CHECK.txt").read_text())
     return subprocess.run(
         ["bash"], input=script, capture_output=True, text=True, check=False, cwd=directory,
@@ -244,8 +280,14 @@ def test_a_stamp_of_something_else_or_of_another_authority(
     assert (done.returncode, "not made by an authority of" in done.stdout) == (BROKEN, True)
 
 
-def _remade(pack: Path, output: Path, change: Callable[[dict[str, Any]], None], drop: str | None = None) -> Path:
-    """The pack as somebody makes it anew who has our software: another report, and everything else to match it."""
+def _remade(
+    pack: Path, output: Path, change: Callable[[dict[str, Any]], None], drop: str | None = None, page: str = ""
+) -> Path:
+    """The pack as somebody makes it anew who has our software: another report, and everything else to match it.
+
+    Args:
+        page: another audit.html than the report's own.
+    """
     with zipfile.ZipFile(pack) as old:
         files = {info.filename: old.read(info) for info in old.infolist() if info.filename != "statement.tsr"}
     report = json.loads(files["audit.json"])
@@ -255,7 +297,9 @@ def _remade(pack: Path, output: Path, change: Callable[[dict[str, Any]], None], 
         files = {name: content for name, content in files.items() if drop.replace(":", "-") not in name}
     del files["SHA256SUMS"], files["statement.json"]
     document = AuditDocument.model_validate(report)
-    sums = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)).encode()
+    files["audit.html"] = (page or "".join(rendered(document, "html"))).encode()
+    summed = sorted(files.keys() - {"statement.dsse.json"})
+    sums = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in summed).encode()
     digests = hashlib.sha256(files["audit.json"]).hexdigest(), hashlib.sha256(sums).hexdigest()
     files["SHA256SUMS"] = sums
     files["statement.json"] = statement_bytes(make_statement(document, report["ledger"]["head"], *digests))
@@ -266,27 +310,66 @@ def _remade(pack: Path, output: Path, change: Callable[[dict[str, Any]], None], 
 
 
 def _swap(report: dict[str, Any]) -> None:
-    one, two = report["versions"]
+    one, _, two = report["versions"]
     for copy in ("run_model", "reg_model"):
         one[copy]["manifest_digest"], two[copy]["manifest_digest"] = (
             two[copy]["manifest_digest"], one[copy]["manifest_digest"],
         )  # fmt: skip
 
 
-FORGED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
-    "verdict": (lambda r: r["versions"][0].update(verdict="match"), "another verdict of"),
-    "baseline": (lambda r: r["versions"][0].update(baseline="changed"), "another baseline of"),
-    "exit-status": (lambda r: r["outcome"].update(exit_status=1), "the ledger recorded 0"),
-    "listed": (lambda r: r["coverage"].update(listed=7), "says 7 versions, and the ledger recorded 2"),
-    "who-accepted": (lambda r: r["versions"][1].update(accepted_by="the board"), "as the ledger did not record it"),
-    "swapped": (_swap, "another registry model, run model of"),
-    "findings": (
-        lambda r: r["versions"][0]["findings"].append(
-            {"rule": "RA004", "name": "run-deleted", "severity": "high", "message": "m", "remedy": "r"}
-        ),
-        "another findings of",
+def _answered(report: dict[str, Any]) -> None:
+    """An open finding that somebody is said to answer for."""
+    waiver = {"by": "the board", "reason": "known", "until": "2999-12-31"}
+    for row in report["versions"]:
+        for finding in row["findings"]:
+            finding["waived"] = waiver
+
+
+def _milder(report: dict[str, Any]) -> None:
+    for row in report["versions"]:
+        for finding in row["findings"]:
+            finding["severity"] = "low"
+
+
+def _without_differences(report: dict[str, Any]) -> None:
+    for row in report["versions"]:
+        row["differences"] = []
+
+
+def _finding(report: dict[str, Any]) -> None:
+    report["versions"][0]["findings"].append(
+        {"rule": "RA004", "name": "run-deleted", "severity": "high", "message": "m", "remedy": "r"}
+    )
+
+
+Change = Callable[[dict[str, Any]], None]
+# How a report is forged, what our software says of it, and whether the commands of CHECK.txt notice, too.
+FORGED: dict[str, tuple[Change, str, bool]] = {
+    "verdict": (lambda r: r["versions"][0].update(verdict="match"), "another verdict of", True),
+    "baseline": (lambda r: r["versions"][0].update(baseline="changed"), "another baseline of", True),
+    "exit-status": (lambda r: r["outcome"].update(exit_status=0), "the ledger recorded 1", True),
+    "listed": (lambda r: r["coverage"].update(listed=7), "says 7 versions, and the ledger recorded 3", False),
+    "who-accepted": (
+        lambda r: r["versions"][1].update(accepted_by="the board"), "as the ledger did not record it", False,
     ),
-}
+    "swapped": (_swap, "another registry model, run model of", True),
+    "findings": (_finding, "another findings of", True),
+    "no-findings": (lambda r: [row.update(findings=[]) for row in r["versions"]], "another findings of", True),
+    "severity": (_milder, "grades findings otherwise", False),
+    "waiver": (_answered, "somebody answers for", False),
+    "differences": (_without_differences, "another differences of", False),
+    "run": (lambda r: r["versions"][0].update(run_id="f" * 32), "another run of", False),
+    "options": (lambda r: r["options"].update(models=["W*"]), "other options than the ledger recorded", False),
+    "date": (lambda r: r.update(generated_at="2031-01-01T00:00:00Z"), "is dated 2031", False),
+    "registry": (lambda r: r["registry"].update(known_as="production"), "are of another registry", False),
+    "sentence": (lambda r: r["summary"]["verdicts"].update(match=9), "another number of verdicts", False),
+    "counted-findings": (lambda r: r["summary"].update(findings={}), "another number of findings", False),
+    "counted-baselines": (lambda r: r["summary"].update(baseline={}), "another number of baselines", False),
+    "audited": (lambda r: r["coverage"].update(audited=9), "another number of audited versions", False),
+    "unverifiable": (lambda r: r["coverage"].update(unverifiable=9), "another number of unverifiable", False),
+    "state": (lambda r: r["outcome"].update(state="clean"), "says that it ended clean", False),
+    "size": (lambda r: r["versions"][0]["reg_model"].update(bytes=1), "another number of files or bytes", False),
+}  # fmt: skip
 
 
 def _must_not_hold(pack: Path, said: str) -> None:
@@ -295,12 +378,222 @@ def _must_not_hold(pack: Path, said: str) -> None:
     assert any(said in sentence for sentence in checked.broken), checked
 
 
+@pytest.fixture(scope="module")
+def damaged(made: Made) -> Path:
+    """The pack of a later audit, with findings and differences: one of two copies was changed."""
+    return made.later()
+
+
 @pytest.mark.parametrize("forged", FORGED)
-def test_a_report_that_contradicts_its_ledger(stamped: Path, tmp_path: Path, forged: str) -> None:
+def test_a_report_that_contradicts_its_ledger(damaged: Path, tmp_path: Path, forged: str) -> None:
     """A head that is known from elsewhere is enough to find a report that was changed, and everything with it."""
-    change, said = FORGED[forged]
-    assert verify_pack(_remade(stamped, tmp_path / "same.zip", lambda report: None)).exit_status == CLEAN
-    _must_not_hold(_remade(stamped, tmp_path / "forged.zip", change), said)
+    change, said, by_commands = FORGED[forged]
+    assert verify_pack(_remade(damaged, tmp_path / "same.zip", lambda report: None)).exit_status == CLEAN
+    pack = _remade(damaged, tmp_path / "forged.zip", change)
+    _must_not_hold(pack, said)
+    assert (_by_a_stranger(pack, tmp_path / "unpacked", None).returncode != 0) == by_commands
+
+
+# What the ledger does not hold, and only whoever made the pack vouches for. docs/evidence.md says so.
+NOT_HELD = """
+tool/name tool/version tool/mlflow tool/python
+registry/tracking_uri registry/registry_uri registry/mlflow_server registry/workspace ledger/url
+coverage/only_listed coverage/not_read coverage/files_read coverage/bytes_read coverage/storages_read
+changes/resolved changes/since history history/findings history/at history/exit_status history/listed history/audited
+history/unverifiable history/findings/critical history/findings/high history/findings/medium
+history/findings/low resolved
+versions/status versions/stage versions/aliases versions/reason versions/storage versions/compared_by
+versions/run_model/uri versions/run_model/root versions/reg_model/uri versions/reg_model/root
+versions/differences/expected_by versions/baseline_differences/expected_by
+versions/findings/name versions/findings/message versions/findings/remedy versions/findings/path
+versions/findings/first_seen versions/accepted_now
+versions/signature versions/signature_reason versions/read_at versions/last_read_at
+versions/seconds versions/history versions/history/at versions/history/kind versions/history/what
+""".split()  # noqa: SIM905 - one a word
+
+
+def _values(found: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    inside = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list) else ()
+    for key, value in inside:
+        yield (*place, key), value
+        yield from _values(value, (*place, key))
+
+
+def _others(value: Any) -> list[Any]:
+    """Other values in its place, of which at least one may be a report's."""
+    match value:
+        case bool():
+            return [not value]
+        case int():
+            return [value + 1, 0]
+        case float() | None:
+            return ["x", 0.5]
+        case str():
+            return ["x", "low", "accepted", "match", "content"]
+        case _:
+            return [type(value)()] if value else []
+
+
+@pytest.mark.slow
+def test_every_value_of_the_report_is_held_to_the_ledger_or_named(damaged: Path, tmp_path: Path) -> None:
+    """Whoever forges a value makes everything else to match it, and has our software to do so."""
+    with zipfile.ZipFile(damaged) as archive:
+        report = json.loads(archive.read("audit.json"))
+    held = set[str]()
+    for place, value in _values(report):
+        for other in _others(value):
+            if other == value:
+                continue
+
+            def change(forged: dict[str, Any], place: Any = place, other: Any = other) -> None:
+                inside: Any = forged
+                for key in place[:-1]:
+                    inside = inside[key]
+                inside[place[-1]] = other
+
+            try:
+                forged = _remade(damaged, tmp_path / "forged.zip", change)
+            except (ValueError, TypeError, KeyError, AttributeError):
+                continue  # no report any more
+            checked = verify_pack(forged)
+            name = "/".join(key for key in place if isinstance(key, str))
+            assert checked.broken or name in NOT_HELD or checked.exit_status == NOT_CHECKED, (name, value, other)
+            if not checked.broken:
+                held.add(name)
+    assert len(held) > 10
+
+
+def test_a_page_that_shows_something_else(damaged: Path, tmp_path: Path) -> None:
+    page = zipfile.ZipFile(damaged).read("audit.html").decode().replace("mismatch", "match")
+    _must_not_hold(_remade(damaged, tmp_path / "page.zip", lambda report: None, page=page), "audit.html does not show")
+    older = _remade(damaged, tmp_path / "older.zip", lambda r: r["tool"].update(version="0.1.9"), page=page)
+    checked = verify_pack(older)
+    assert checked.exit_status == NOT_CHECKED
+    assert any("it was drawn by release 0.1.9" in sentence for sentence in checked.not_checked)
+
+
+def test_packs_are_not_mixed(made: Made, damaged: Path, tmp_path: Path) -> None:
+    """Files of two genuine packs of one ledger."""
+    first = made.pack(tmp_path / "first.zip")
+    with zipfile.ZipFile(damaged) as other:
+        for name in ("audit.json", "ledger.jsonl", "statement.json", "SHA256SUMS"):
+            content = other.read(name)
+            mixed = _rewritten(
+                first, tmp_path / "mixed.zip", lambda found, data, name=name, content=content: (  # type: ignore[misc]
+                    content if found == name else data
+                )
+            )  # fmt: skip
+            _must_not_hold(mixed, "")
+            assert _by_a_stranger(mixed, tmp_path / f"unpacked-{name}", None).returncode != 0
+
+
+def test_a_stranger_finds_what_was_added(stamped: Path, authority: Authority, tmp_path: Path) -> None:
+    for name in ("manifests/more.txt", "README.txt", "AUDIT.JSON"):
+        added = _rewritten(stamped, tmp_path / "added.zip", lambda _, data: data)
+        with zipfile.ZipFile(added, "a") as archive:
+            archive.writestr(name, "not of the pack")
+        done = _by_a_stranger(added, tmp_path / name.replace("/", "-"), authority)
+        assert (done.returncode != 0, "files that no list names" in done.stderr) == (True, True)
+        assert verify_pack(added).exit_status == BROKEN
+
+
+@pytest.mark.parametrize(
+    "options", [["--quick"], ["--liveness"], ["--subset", "1/2"], ["--latest", "1"], ["--model", "Wine*"], []]
+)
+def test_packs_of_other_audits_hold(made: Made, tmp_path: Path, options: list[str]) -> None:
+    """Also beside entries that release 0.1.0 wrote."""
+    ledger, old = tmp_path / "ledger.db", Path(__file__).parents[1] / "golden" / "ledger" / "0.1.0.db"
+    shutil.copy(old, ledger)
+    report = tmp_path / "report"
+    for more in (["--accept-new"], options):
+        command = ["audit", "--tracking-uri", made.store, "--ledger", f"sqlite:///{ledger}", "--quiet"]
+        made.command(*command, "--registry-name", "ours", "--report-dir", str(report), *more)
+    pack = tmp_path / "pack.zip"
+    done = made.run(str(report / "audit.json"), "-o", str(pack), "--ledger", f"sqlite:///{ledger}")
+    assert done.returncode == 0, done.stderr
+    assert verify_pack(pack).broken == []
+    assert verify_pack(pack).exit_status == CLEAN
+    stranger = _by_a_stranger(pack, tmp_path / "unpacked", None)
+    assert stranger.returncode == 0, stranger.stderr
+
+
+Key = Callable[[], Any]
+KEYS: dict[str, Key] = {
+    "P-256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "P-384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "Ed25519": ed25519.Ed25519PrivateKey.generate,
+}
+
+
+def _written_key(directory: Path, key: Any) -> tuple[Path, Path]:
+    """Files of a private key and of its public key."""
+    private, public = directory / "private.pem", directory / "public.pem"
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return private, public
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_signed_pack(made: Made, tmp_path: Path, kind: str) -> None:
+    for name in ("ours", "others"):
+        (tmp_path / name).mkdir()
+    private, public = _written_key(tmp_path / "ours", KEYS[kind]())
+    _, of_another = _written_key(tmp_path / "others", KEYS[kind]())
+    pack = made.pack(tmp_path / "signed.zip", "--sign-with", str(private))
+
+    assert made.run("verify", str(pack), "--signer-key", str(public)).returncode == CLEAN
+    unnamed = made.run("verify", str(pack))
+    assert (unnamed.returncode, "? who signed the statement" in unnamed.stdout) == (NOT_CHECKED, True)
+    checked = verify_pack(pack, signer_key=of_another)
+    assert (checked.exit_status, len(checked.broken)) == (BROKEN, 1)
+    assert _by_a_stranger(pack, tmp_path / "one", None, public).returncode == 0
+    assert _by_a_stranger(pack, tmp_path / "two", None, of_another).returncode != 0
+
+    # Whoever makes it anew cannot sign it, and what was signed is of no other pack.
+    forged = _remade(pack, tmp_path / "forged.zip", lambda report: report["coverage"].update(bytes_read=1))
+    _must_not_hold(forged, "a signature of something else")
+    assert _by_a_stranger(forged, tmp_path / "three", None, public).returncode != 0
+    cut = _rewritten(pack, tmp_path / "cut.zip", lambda name, data: None if name == "statement.dsse.json" else data)
+    assert verify_pack(cut, signer_key=public).exit_status == NOT_CHECKED
+    twice = _rewritten(
+        pack, tmp_path / "twice.zip",
+        lambda name, data: data.replace(b'"payload"', b'"payload": "",\n  "payload"') if "dsse" in name else data,
+    )  # fmt: skip
+    _must_not_hold(twice, "")
+
+
+def test_keys_that_are_none(made: Made, tmp_path: Path) -> None:
+    private, public = _written_key(tmp_path, KEYS["P-256"]())
+    odd = tmp_path / "odd.pem"
+    key = KEYS["P-256"]()
+    odd.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")))
+    rsa_key = tmp_path / "rsa.pem"
+    rsa_key.write_bytes(
+        rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    for file, said in ((public, "no private key"), (odd, "password"), (rsa_key, "no private key"), (tmp_path, "read")):
+        done = made.run(
+            str(made.report), "-o", str(tmp_path / "p.zip"), "--ledger", made.ledger, "--sign-with", str(file)
+        )
+        assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (USAGE, True, False), done.stderr
+    assert not (tmp_path / "p.zip").exists()
+    signed = made.pack(tmp_path / "signed.zip", "--sign-with", str(private))
+    assert made.run("verify", str(signed), "--signer-key", str(private)).returncode == USAGE
+
+
+def test_what_no_pack_is_made_of(made: Made, tmp_path: Path) -> None:
+    report = json.loads(made.report.read_text())
+    broken_off = report | {"ledger": None, "outcome": {"exit_status": 130, "state": "incomplete"}}
+    (tmp_path / "interrupted.json").write_text(json.dumps(broken_off))
+    (tmp_path / "alone.json").write_text(json.dumps(report | {"ledger": None}))
+    for name, said in (("interrupted", "did not come to its end"), ("alone", "was made without a ledger")):
+        done = made.run(str(tmp_path / f"{name}.json"), "-o", str(tmp_path / "p.zip"), "--ledger", made.ledger)
+        assert (done.returncode, said in done.stderr) == (USAGE, True), done.stderr
+    compared = two_registries.compared([two_registries.facts(files=two_registries.model())], []).document
+    (tmp_path / "migration.json").write_text("".join(rendered(compared, "json")))
+    done = made.run(str(tmp_path / "migration.json"), "-o", str(tmp_path / "p.zip"), "--ledger", made.ledger)
+    assert (done.returncode, "a report on a migration, not on an audit" in done.stderr) == (USAGE, True)
+    assert not (tmp_path / "p.zip").exists()
 
 
 def test_a_version_that_was_left_out_of_everything(made: Made, stamped: Path, tmp_path: Path) -> None:
@@ -397,6 +690,49 @@ def test_something_before_and_between_the_files(stamped: Path, tmp_path: Path) -
                 new.start_dir = new.fp.tell()  # type: ignore[union-attr]
     for pack in (before, between):
         _must_not_hold(pack, "something before or between its files")
+
+
+def _with_another_name(info: zipfile.ZipInfo) -> None:
+    """Info-ZIP's Unicode path: unzip believes it, and Python does not."""
+    name = b"audit.htm"
+    body = b"\x01" + zlib.crc32(info.filename.encode()).to_bytes(4, "little") + name
+    info.extra = b"up" + len(body).to_bytes(2, "little") + body
+
+
+def _directory_of_dos(info: zipfile.ZipInfo) -> None:
+    info.create_system, info.external_attr = 0, 0x10
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [(_with_another_name, "described in two ways"), (_directory_of_dos, "is no plain file")]
+)
+def test_a_file_that_two_programs_unpack_otherwise(
+    stamped: Path, tmp_path: Path, change: Callable[[zipfile.ZipInfo], None], said: str
+) -> None:
+    odd = tmp_path / "odd.zip"
+    with zipfile.ZipFile(stamped) as old, zipfile.ZipFile(odd, "w", zipfile.ZIP_DEFLATED) as new:
+        for info in old.infolist():
+            written = zipfile.ZipInfo(info.filename)
+            written.compress_type = zipfile.ZIP_DEFLATED
+            if info.filename == "audit.html":
+                change(written)
+            new.writestr(written, old.read(info))
+    _must_not_hold(odd, said)
+
+
+@pytest.mark.parametrize("offset", [6, 8, 14, 18, 22], ids=["flags", "method", "checksum", "packed-size", "size"])
+def test_a_file_that_is_described_in_two_ways(stamped: Path, tmp_path: Path, offset: int) -> None:
+    """Before its content, for whoever reads from the beginning, and at the end of the zip for everybody else."""
+    content = bytearray(stamped.read_bytes())
+    content[offset] ^= 2
+    (tmp_path / "odd.zip").write_bytes(content)
+    _must_not_hold(tmp_path / "odd.zip", "described in two ways")
+
+
+@pytest.mark.parametrize("more", [b"junk", b"\0" * 22, b"PK\5\6"])
+def test_something_behind_the_end(stamped: Path, tmp_path: Path, more: bytes) -> None:
+    (tmp_path / "odd.zip").write_bytes(stamped.read_bytes() + more)
+    _must_not_hold(tmp_path / "odd.zip", "")
 
 
 @pytest.mark.parametrize("name", ["../outside.txt", "/etc/passwd", "listings/../../x", "C:\\x", "manifests/x"])

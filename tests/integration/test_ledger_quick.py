@@ -97,6 +97,19 @@ def test_other_changes_are_seen(run, registry: Registry, version: Registered, ki
     assert (quick.exit_status, quick.row["baseline"]) == (FINDINGS, "changed")
 
 
+def test_what_mlflow_writes_into_a_served_model_is_still_expected(  # type: ignore[no-untyped-def]
+    run, registry: Registry, version: Registered
+) -> None:
+    """The rule that explains the file looks into it."""
+    place = registry.server.artifacts.path(version.reg_location) / "registered_model_meta"
+    place.write_text(f"model_name: '{version.name}'\nmodel_version: '1'\n", encoding="utf-8")
+    full, quick = run("--accept-new"), run("--quick")
+    assert quick.row["verdict"] == full.row["verdict"] != "mismatch"
+    assert (quick.exit_status, quick.rules) == (CLEAN, set())
+    place.write_text("import os", encoding="utf-8")
+    assert run("--quick").exit_status == FINDINGS
+
+
 def test_a_touched_file_is_read_again_and_unchanged(run, registry: Registry, version: Registered) -> None:  # type: ignore[no-untyped-def]
     run("--accept-new")
     os.utime(registry.server.artifacts.path(version.reg_location) / damage.TOP_FILE)

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 CHECKOUT = Path(__file__).parents[2]
 SECONDS = 3000
-EXTRAS = "azure,blake3,dask,databricks,gcs,mysql,postgres,s3,signing,timestamp"
+EXTRAS = "azure,blake3,dask,databricks,dsse,gcs,mysql,postgres,s3,signing,timestamp"
 TESTS_NEED = ("pytest>=8.3", "pytest-cov", "pytest-timeout", "hypothesis", "moto[s3,server]", "psutil")
 TESTED = ("registry", "stores")  # the rooms that meet MLflow
 
