@@ -13,17 +13,19 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.handlers import decode_list_object_v2
 from botocore.parsers import create_parser
 from botocore.session import get_session
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from registry_audit.stores.s3 import listing_of
 from registry_audit.stores.sigv4 import SigV4
 
+SETTINGS = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), min_size=1)
 XML_TEXT = st.text(st.characters(codec="utf-8", min_codepoint=32, exclude_characters="\x7f\ufffe\uffff"), min_size=1)
 PRINTED = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1)
 
 
+@SETTINGS
 @given(
     st.sampled_from(
         ["http://h", "http://H:80", "https://h:443/x", "https://h:80", "http://[::1]:9000", "http://u:p@h"]
@@ -73,6 +75,7 @@ TIMES = st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1)).map(  # noqa: D
 ENTRIES = st.lists(st.tuples(XML_TEXT, st.integers(0, 1 << 60), st.none() | PRINTED, st.none() | TIMES), max_size=5)
 
 
+@SETTINGS
 @given(ENTRIES, XML_TEXT, st.booleans(), st.booleans(), st.booleans())
 def test_a_listing_says_what_boto3_reads_in_it(
     entries: list[tuple[str, int, str | None, str | None]], prefix: str, encoded: bool, more: bool, named: bool
