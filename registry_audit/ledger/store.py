@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Engine, Executable, Function, Select, func, select
+from sqlalchemy import URL, Connection, CursorResult, Engine, Executable, Function, Select, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry_audit.errors import AuditError, LedgerError
@@ -15,7 +15,7 @@ from registry_audit.ledger.schema import entries, manifests
 from registry_audit.ledger.verified_chain import CheckedChain
 from registry_audit.model.manifest import Manifest, parse_manifest
 from registry_audit.printable import printable
-from registry_audit.redact import redact
+from registry_audit.redact import redact, without_sign_in
 
 _LOCK = 0x4D4C5241  # of PostgreSQL's advisory locks: one number for every ledger in a database
 _CHUNK = 500  # rows in one statement
@@ -42,7 +42,7 @@ class Ledger:
         Raises:
             LedgerError: the chain is broken, or the database cannot be read.
         """
-        with _database_errors("read"), self._engine.connect() as connection:
+        with _database_errors("read", self._engine.url), self._engine.connect() as connection:
             # Several statements must see one moment: neither database gives that by itself.
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN")
@@ -61,7 +61,7 @@ class Ledger:
         Raises:
             LedgerError: the chain is broken, or the database cannot be written.
         """
-        with _database_errors("written"), self._engine.connect() as connection:
+        with _database_errors("written", self._engine.url), self._engine.connect() as connection:
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             else:
@@ -82,7 +82,10 @@ class Ledger:
         Raises:
             LedgerError: the database cannot be read or written.
         """
-        with _database_errors("read" if only_look else "written"), self._engine.connect() as connection:
+        with (
+            _database_errors("read" if only_look else "written", self._engine.url),
+            self._engine.connect() as connection,
+        ):
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN" if only_look else "BEGIN IMMEDIATE")
             yield BesideTheChain(connection)
@@ -108,7 +111,7 @@ class Ledger:
         Raises:
             LedgerError: the chain is broken, or the database cannot be read.
         """
-        with _database_errors("read"), self._engine.connect() as connection:
+        with _database_errors("read", self._engine.url), self._engine.connect() as connection:
             chain, found = CheckedChain(after), list(_rows(connection, after.seq if after else None, up_to))
             chain.continue_with(found)
             return [Entry(*row) for row in found]
@@ -374,9 +377,9 @@ def _rows(connection: Connection, after: int | None = None, up_to: int | None = 
 
 
 @contextlib.contextmanager
-def _database_errors(what: str) -> Iterator[None]:
+def _database_errors(what: str, url: URL) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
         cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise LedgerError(f"the ledger cannot be {what}: {redact(cause)}") from error
+        raise LedgerError(f"the ledger cannot be {what}: {redact(without_sign_in(cause, url))}") from error

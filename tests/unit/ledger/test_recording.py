@@ -192,7 +192,7 @@ def test_one_registry_has_one_name_for_everybody(one: str, other: str) -> None:
 
 
 def test_two_registries_have_two_names() -> None:
-    uris = ["http://h:5000", "http://h:5001", "https://h:5000", "databricks", "databricks://one@databricks", "uc:one"]
+    uris = ["http://h:5000", "http://h:5001", "https://h:5000", "databricks", "databricks://one", "uc:one"]
     assert len({registry_of(uri) for uri in uris}) == len(uris)
 
 
