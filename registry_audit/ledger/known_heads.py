@@ -32,7 +32,7 @@ def known_heads() -> list[KnownHead]:
             known = json.loads(file.read_text(encoding="ascii"))
             first = known.get("first")
             found.append(KnownHead(str(known["url"]), int(known["seq"]), str(known["digest"]), first, file))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             continue  # a damaged memory is none
     return sorted(found, key=lambda head: head.url)
 
@@ -42,7 +42,7 @@ def known_head(url: str) -> tuple[int, str] | None:
     try:
         known = json.loads(memory_file(url).read_text(encoding="ascii"))
         return int(known["seq"]), str(known["digest"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
 
 

@@ -17,12 +17,20 @@ from registry_audit.migration.differences import (
 from registry_audit.migration.facts import VersionFacts
 from registry_audit.migration.migration_options import MigrationOptions
 from registry_audit.migration.names import NameMap
-from registry_audit.migration.pair_judging import PairRow, field_words, judge_extra, judge_missing, judge_pair
-from registry_audit.migration.pairing import candidate_of, pair_versions, telling_files
+from registry_audit.migration.pair_judging import (
+    PairRow,
+    field_words,
+    judge_extra,
+    judge_missing,
+    judge_not,
+    judge_pair,
+)
+from registry_audit.migration.pairing import Pair, candidate_of, pair_versions, telling_files
 from registry_audit.migration.registry_reading import Listed, Side, small_file
 from registry_audit.printable import printable
 from registry_audit.registry.listed import ListedVersions
-from registry_audit.registry.version import Key, RegisteredVersion
+from registry_audit.registry.translate import reason_of
+from registry_audit.registry.version import Key, RegisteredVersion, version_key
 from registry_audit.rules import METADATA_DIFFERS, NOT_MIGRATED, ONLY_IN_TARGET, RENUMBERED, Rule
 
 _MAX_PAIRS_SHOWN, _MAX_IN_ORDER = 12, 50
@@ -189,12 +197,21 @@ def _rows(
     )
     for pair in pairs:
         if pair.source is not None and pair.target is not None:
-            row = judge_pair(source.at(pair.source), target.at(pair.target), pair, names, source.storages)
-            yield _with_requirements(asked, row)
+            yield _judged(asked, source, source.at(pair.source), target.at(pair.target), pair, names)
         elif pair.source is not None:
             yield judge_missing(source.at(pair.source), pair)
         elif pair.target is not None and not one_way:
             yield judge_extra(target.at(pair.target), pair)
+
+
+def _judged(
+    asked: _AskedAgain, source: Side, one: VersionFacts, other: VersionFacts, pair: Pair, names: NameMap
+) -> PairRow:
+    """The row of a pair; whatever is raised on the way to it, the row that says so. One pair ends no comparison."""
+    try:
+        return _with_requirements(asked, judge_pair(one, other, pair, names, source.storages))
+    except Exception as error:  # noqa: BLE001 - hostile models meet parsers that nobody has read
+        return judge_not(one, other, pair, reason_of(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +284,7 @@ def _sequence(numbers: list[str]) -> str:
 
 
 def _renumbered_words(renumbered: tuple[tuple[str, str], ...], tally: _ModelTally) -> str:
-    in_target = [one for one, *_ in sorted(tally.pairs, key=lambda pair: int(pair[1]))]
+    in_target = [one for one, *_ in sorted(tally.pairs, key=lambda pair: version_key("", pair[1]))]
     why = ": numbers were sorted as text" if len(in_target) >= 10 and in_target == sorted(in_target) else ""
     shown = ", ".join(f"{one} -> {other}" for one, other in renumbered[:_MAX_PAIRS_SHOWN])
     more = f" and {len(renumbered) - _MAX_PAIRS_SHOWN} more" if len(renumbered) > _MAX_PAIRS_SHOWN else ""

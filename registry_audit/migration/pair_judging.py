@@ -135,6 +135,12 @@ def _shared(source: VersionFacts, target: VersionFacts, of_source: Container[Sto
     return None
 
 
+def judge_not(source: VersionFacts, target: VersionFacts, pair: Pair, reason: str) -> PairRow:
+    """A pair of which nothing can be said, and why."""
+    findings = _findings(findings_of(source.version, [Problem("RA009", reason)]), source=source, target=target)
+    return PairRow(source, target, pair, PairVerdict.UNVERIFIABLE, reason, findings=findings)
+
+
 def judge_missing(source: VersionFacts, pair: Pair) -> PairRow:
     if pair.reason is not None:
         problem, verdict = Problem("RA009", f"no counterpart was found, and {pair.reason}"), PairVerdict.UNVERIFIABLE

@@ -39,7 +39,7 @@ class Candidate:
     """What pairing needs of one version."""
 
     position: int
-    number: int
+    number: str  # as the registry writes it, which may be no number at all: then it pairs with no other text
     content: str | None
     manifest: str | None
     metadata: Hashable  # tags and description
@@ -64,7 +64,7 @@ def candidate_of(position: int, facts: VersionFacts) -> Candidate:
     version = facts.version
     return Candidate(
         position=position,
-        number=version.key[1],
+        number=version.version,
         content=facts.content,
         manifest=facts.manifest_digest,
         metadata=hashlib.sha256(json.dumps([version.tags, version.description or ""]).encode()).digest(),

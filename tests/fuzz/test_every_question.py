@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.answering import Answers, answering
 from support.fuzzing import changed, fuzzed, texts, values
@@ -87,6 +87,23 @@ def test_a_migration_with_any_field(field: str, value: Any, is_source: bool) -> 
         return
     good = [row for row in document.versions if row.source and row.source.name == "good"]
     assert field == "name" or [row.verdict in SAME for row in good] == [True]
+
+
+numbers = st.lists(texts | st.sampled_from(["1", "2", "10", "abc", "xyz", "007"]), max_size=4, unique=True)
+
+
+@fuzzed(10)
+@given(numbers, numbers)
+@example(["abc"], ["xyz"])
+@example(["abc", "def"], ["\u00b2"])
+def test_a_migration_between_versions_that_are_no_numbers(source: list[str], target: list[str]) -> None:
+    sides = registry("good"), registry("good")
+    for answers, said in zip(sides, (source, target), strict=True):
+        (version,) = answers.json["model-versions/search"]["model_versions"]
+        answers.json["model-versions/search"]["model_versions"] = [version | {"version": number} for number in said]
+    document = migrated(*sides)
+    if document is not None:
+        assert document.outcome.exit_status != 0 or not {*source, *target} - {"1", "2", "10"}
 
 
 @dataclass

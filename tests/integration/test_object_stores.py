@@ -485,7 +485,7 @@ def test_stopping_ends_a_read_that_hangs(model: Model, when: str) -> None:
 
 @pytest.mark.parametrize("what", ["a listing", "a small body", "a large body", "a body of the SDK"])
 def test_a_store_that_drips_is_given_up(model: Model, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
-    monkeypatch.setattr("registry_audit.net.throttle._SECONDS_TO_ARRIVE", 2.0)  # on a busy machine, too
+    monkeypatch.setattr("registry_audit.net.throttle._SECONDS_TO_ARRIVE", 3.0)  # on a busy machine, too
     monkeypatch.setattr("registry_audit.net.throttle._LOOK_EVERY_SECONDS", 0.05)
     monkeypatch.setattr("registry_audit.net.throttle._LEAST_BYTES_PER_SECOND", 4 << 20)
     if what == "a body of the SDK":

@@ -190,3 +190,14 @@ def test_every_unexplained_file_is_counted_and_some_are_named() -> None:
     many: dict[str, Any] = model() | {f"f{number}": b"1" for number in range(9)}
     row = compared([facts(files=model())], [facts(files=many)]).rows["Wine/1"]
     assert row.findings[0].message == "9 files differ from Wine/1 of the target: 'f0', 'f1', 'f2' and 6 more"
+
+
+def test_what_is_raised_over_one_pair_is_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    versions = [facts(version=number, files=model(f"weights {number}", run_id="old")) for number in (1, 2)]
+    there = [facts(version=1, files=model("weights 1")), facts(version=2, files=model("weights 2", run_id="old"))]
+    monkeypatch.setattr("registry_audit.migration.differences._explained", broken)
+    found = compared(versions, there)
+    assert (found.verdicts, found.exit_status) == ({"Wine/1": "unverifiable", "Wine/2": "match"}, 3)
