@@ -122,7 +122,9 @@ def resolve_version(
             raise
         except (CouldNotVerify, UsageError) as error:
             problems.append(Problem("RA009", error.message))
-    return ResolvedVersion(version, run_model, reg_model, _storage(run_model, reg_model), run, tuple(problems))
+    return ResolvedVersion(
+        version, run_model, reg_model, _storage(connection, run_model, reg_model), run, tuple(problems)
+    )
 
 
 def _experiment_deleted(experiment_id: str) -> Problem:
@@ -348,13 +350,14 @@ def _split_runs(uri: str) -> tuple[str, str]:
     return str(run_id), path or ""
 
 
-def _storage(run_model: Location, reg_model: Location) -> Storage:
+def _storage(connection: Connection, run_model: Location, reg_model: Location) -> Storage:
     one, two = run_model.identity, reg_model.identity
     if one is None or two is None:
         return Storage.UNKNOWN
     if one == two:
         return Storage.SHARED
-    return Storage.SEPARATE if comparable(one, two) else Storage.UNKNOWN
+    # Where registering copies, the registry's model is a place of its own, also beside a proxy that hides the run's.
+    return Storage.SEPARATE if connection.copies_models or comparable(one, two) else Storage.UNKNOWN
 
 
 def _shown(uri: str) -> str:

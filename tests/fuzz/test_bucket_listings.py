@@ -29,6 +29,7 @@ class Pages:
     pages: dict[str | None, Page]
     address: str = "s3://bucket"
     host: str = "127.0.0.1"
+    breaks_off: bool = False
     asked: list[str | None] = field(default_factory=list)
 
     def page(self, prefix: str, token: str | None, *, directly: bool) -> Page:

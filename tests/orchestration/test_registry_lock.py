@@ -22,7 +22,7 @@ from .conftest import PrefectServer, Program, RunFlow, own_server
 _SLOW_AUDIT = """
 import sys, time
 import flows.audit_registry as flow
-from flows import one_at_a_time
+from flows import registry_lock
 registry_lock.LEASE_SECONDS = 60.0
 list_versions = flow.list_versions
 def listed(job):
