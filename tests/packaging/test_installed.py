@@ -145,5 +145,5 @@ def test_the_wheel_shows_itself(installed: Environment) -> None:
 @pytest.mark.timeout(1800)
 def test_one_line_shows_it_without_an_installation(built, installed: Environment) -> None:
     uv = Path(sys.executable).parent / "uv"
-    line = (str(uv), "tool", "run", "--from", str(built.wheel), "registry-audit", "demo", "--dir", "shown-by-uv")
+    line = (str(uv), "tool", "run", "--from", f"{built.wheel}[mlflow]", "registry-audit", "demo", "--dir", "by-uv")
     must_show_a_demo(installed.run(*line, seconds=1500))
