@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlunsplit
 
@@ -15,6 +16,11 @@ from registry_audit.net.uris import urlsplit
 _WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
 _NO_HOST = "http://none.invalid"
 _SERVER_INFO = "/api/3.0/mlflow/server-info"
+_SIGN_IN = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+_SIGN_IN_OF_ITS_OWN = (
+    "give username and password, or token, where its address is configured: what the environment holds is for another "
+    "server"
+)
 _MAX_VERSION_BYTES = 40  # of what a server says its MLflow is
 
 
@@ -63,7 +69,7 @@ class MlflowServer(Rest):
         self._workspace, self._knows_workspaces = workspace, False
         tls = Tls(self._creds.verify, self._creds.client_cert_path)
         follows = os.environ.get("MLFLOW_ALLOW_HTTP_REDIRECTS", "true").lower() in ("true", "1")
-        explain = _explained_by_itself if by_itself else _explained
+        explain = partial(_explained, by_itself=by_itself)
         super().__init__(host, self._signed, http, explain=explain, redirects=follows, tls=tls)
 
     def beside(self, endpoint: str) -> Rest:
@@ -160,28 +166,16 @@ def _userinfo(uri: str) -> tuple[str, str] | None:
     return (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
 
 
-def _explained(refusal: Refusal, doing: str) -> AuditError | None:
-    if not refusal.signed_only and (refusal.status == 401 or refusal.code == "UNAUTHENTICATED"):
-        return UsageError(
-            f"could not {doing}: the server refuses the credentials; set MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-        )
-    return _explained_without_sign_in(refusal, doing)
-
-
-def _explained_by_itself(refusal: Refusal, doing: str) -> AuditError | None:
-    """The same where the environment does not say who signs in."""
-    if not refusal.signed_only and (refusal.status == 401 or refusal.code == "UNAUTHENTICATED"):
-        return UsageError(
-            f"could not {doing}: the server refuses the credentials; give username and password, or token, where its "
-            "address is configured: what the environment holds is for another server"
-        )
-    return _explained_without_sign_in(refusal, doing)
-
-
-def _explained_without_sign_in(refusal: Refusal, doing: str) -> AuditError | None:
+def _explained(refusal: Refusal, doing: str, *, by_itself: bool) -> AuditError | None:
+    """
+    Args:
+        by_itself: whether the environment does not say who signs in.
+    """
     if refusal.signed_only:
         return None
+    if refusal.status == 401 or refusal.code == "UNAUTHENTICATED":
+        way_out = _SIGN_IN_OF_ITS_OWN if by_itself else _SIGN_IN
+        return UsageError(f"could not {doing}: the server refuses the credentials; {way_out}")
     if refusal.status == 403 or refusal.code in ("PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"):
         return Denied(f"could not {doing}: permission denied; ask for READ on it")
     if refusal.code == "ENDPOINT_NOT_FOUND":

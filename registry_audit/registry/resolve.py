@@ -21,6 +21,7 @@ from registry_audit.registry.downloads import DownloadUris, RefusedName
 from registry_audit.registry.runs import Runs, RunState
 from registry_audit.registry.storage import (
     MODELS,
+    PROXY,
     NotOnThisMachine,
     StorageIdentity,
     Surroundings,
@@ -357,7 +358,8 @@ def _storage(connection: Connection, run_model: Location, reg_model: Location) -
     if one == two:
         return Storage.SHARED
     # Where registering copies, the registry's model is a place of its own, also beside a proxy that hides the run's.
-    return Storage.SEPARATE if connection.copies_models or comparable(one, two) else Storage.UNKNOWN
+    is_copy = connection.copies_models and one.kind == PROXY
+    return Storage.SEPARATE if is_copy or comparable(one, two) else Storage.UNKNOWN
 
 
 def _shown(uri: str) -> str:

@@ -2,10 +2,9 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, overload
+from typing import Literal
 
 from registry_audit.audit.comparing import Kind
 from registry_audit.audit.judging import Finding
@@ -35,6 +34,7 @@ from registry_audit.report.migration.registries_document import (
     Sides,
 )
 from registry_audit.report.migration.registries_words import sentence
+from registry_audit.report.row_file import RowFile
 from registry_audit.spool import Spool
 from registry_audit.verdict import ExitStatus
 
@@ -44,26 +44,6 @@ _KINDS: dict[Kind, Literal["only_in_source", "only_in_target", "content"]] = {
     Kind.CONTENT: "content",
     Kind.TYPE: "content",
 }
-
-
-class PairedRows(Sequence[PairedRow]):
-    """To a renderer a tuple, read from a file as it goes where there are many."""
-
-    def __init__(self, spool: Spool[PairedRow]) -> None:
-        self._spool = spool
-
-    def __len__(self) -> int:
-        return len(self._spool)
-
-    def __iter__(self) -> Iterator[PairedRow]:
-        return iter(self._spool)
-
-    @overload
-    def __getitem__(self, index: int) -> PairedRow: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[PairedRow]: ...
-    def __getitem__(self, index: int | slice) -> PairedRow | Sequence[PairedRow]:
-        return tuple(self)[index]
 
 
 class MigrationBuilder:
@@ -152,7 +132,7 @@ class MigrationBuilder:
                 target=self._coverage(both.target, len(both.models[1]), self._bytes[1], self._trusted[1]),
             ),
             models=tuple(self._models),
-            versions=PairedRows(self._rows),
+            versions=RowFile(self._rows),
         )
 
     def _complete(self, both: Both) -> bool:
