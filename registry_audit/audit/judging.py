@@ -22,7 +22,9 @@ from registry_audit.rules import RULE_BY_ID, RUN_DELETED
 from registry_audit.verdict import Severity, Storage, Verdict
 
 # Two locations of equal files, one of them behind a server's proxy, may be one storage twice.
-_UNSEEN = "what is behind a proxy, or a second name of a store, is not seen: perhaps these are not two copies"
+_UNSEEN = (
+    "one of the two locations is behind a proxy, or may be a second name of the other: perhaps these are not two copies"
+)
 
 
 @dataclass(frozen=True, slots=True)

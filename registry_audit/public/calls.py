@@ -269,7 +269,7 @@ def pull(
 
     Args:
         version: `Wine/3` or `Wine@champion`.
-        output: a directory that is empty, or not there yet. It appears whole, with one rename.
+        output: an empty directory, or one that does not exist yet. It appears whole, with one rename.
         tracking_uri, registry_uri, ledger, registry_name, limits: as for `check`.
 
     Returns:

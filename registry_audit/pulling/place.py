@@ -75,7 +75,9 @@ def _must_be_free(output: Path) -> None:
     try:
         with os.scandir(output) as entries:
             if any(entries):
-                raise UsageError(f"--output {output} is not empty: name a directory that is, or that is not there yet")
+                raise UsageError(
+                    f"--output {output} is not empty: name an empty directory, or one that does not exist yet"
+                )
     except FileNotFoundError:
         return
     except NotADirectoryError as error:

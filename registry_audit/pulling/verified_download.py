@@ -86,7 +86,7 @@ def pull_version(
 
     Args:
         registry_name: as given with `--registry-name`.
-        output: a directory that is empty, or not there yet.
+        output: an empty directory, or one that does not exist yet.
         on_begin: told how many bytes will come in, before the first of them.
 
     Raises:
