@@ -1,6 +1,7 @@
 """`registry-audit audit`, and the same options for `python -m flows.audit_registry`."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,14 @@ from registry_audit.cli.common_options import audit_options, fail_on_option, for
 from registry_audit.cli.ledger_options import ledger_option, ledger_url
 from registry_audit.cli.limit_options import limit_options, listing_limit_options
 from registry_audit.cli.progress import Progress
+from registry_audit.cli.report_output import exit_status_of, resumable, show_and_write
 from registry_audit.cli.server_options import registry_name_option, required_tracking_uri, server_options
 from registry_audit.cli.signing_options import signing_options
 from registry_audit.cli.startup import import_library
 from registry_audit.cli.submit.option import submittable, there
-from registry_audit.cli.workplace import WorkDirectory, must_be_writable, undisturbed
+from registry_audit.cli.workplace import WorkDirectory, must_be_writable
 from registry_audit.deadline import OutOfTime
 from registry_audit.errors import Stopped
-from registry_audit.verdict import ExitStatus
 
 if TYPE_CHECKING:
     from registry_audit.audit.options import AuditOptions
@@ -119,32 +120,17 @@ def audit_command(run: Run) -> click.Command:
         work = WorkDirectory(audit_id)
         with work.held(_identity(options)):
             interrupted = list["AuditDocument"]()
-            try:
-                with Progress(quiet=quiet) as progress:
-                    document = run(options, work, progress, interrupted.append)
-            except KeyboardInterrupt:
-                with undisturbed():
-                    for document in interrupted:
-                        _show(document, report_dir, format, verbose=verbose)
-                if work.path.exists():  # not once the audit was done
-                    click.echo(f"to resume, run the same command with --audit-id {work.audit_id}", err=True)
-                raise
-            except Exception as error:
-                for document in interrupted:
+
+            def show_interrupted(error: BaseException) -> None:
+                for partly in interrupted:
                     # Of a server that was never there, its one sentence says all that there is to say.
-                    if document.coverage.listed or isinstance(error, OutOfTime | Stopped):
-                        _show(document, report_dir, format, verbose=verbose)
-                work.leave()
-                if work.has_readings:
-                    click.echo(f"what was read is kept: to resume, give --audit-id {work.audit_id}", err=True)
-                raise
+                    if partly.coverage.listed or isinstance(error, KeyboardInterrupt | OutOfTime | Stopped):
+                        _show(partly, report_dir, format, verbose=verbose)
+
+            with resumable(work, show_interrupted), Progress(quiet=quiet) as progress:
+                document = run(options, work, progress, interrupted.append)
             is_written = _show(document, report_dir, format, verbose=verbose)
-            if document.outcome.exit_status == ExitStatus.INCOMPLETE and work.has_readings:
-                kept = "what was read is kept for a day: to try only the rest again, give --audit-id"
-                click.echo(f"{kept} {work.audit_id}", err=True)
-            else:
-                work.remove()
-            return _ending(document.outcome.exit_status, is_written=is_written)
+            return exit_status_of(work, document.outcome.exit_status, is_written=is_written)
 
     return command
 
@@ -171,30 +157,15 @@ def _check(parameters: dict[str, Any]) -> None:
     audit_options(given | of_the_worker)
 
 
-def _ending(exit_status: int, *, is_written: bool) -> int:
-    """A report that could not be written makes an audit incomplete; what it found stays found."""
-    return exit_status if is_written or exit_status != ExitStatus.CLEAN else int(ExitStatus.INCOMPLETE)
-
-
 def _show(document: "AuditDocument", report_dir: Path | None, format: str, *, verbose: bool) -> bool:
     """Print the report and write its files; whether they are written."""
     from registry_audit.cli.colour import coloured
     from registry_audit.report import as_json, as_text
     from registry_audit.report.write import write_report
 
-    written: tuple[Path, ...] = ()
-    failed: OSError | None = None
-    try:
-        written = write_report(document, report_dir) if report_dir is not None else ()
-    except OSError as error:
-        failed = error
-    for chunk in as_json.chunks(document) if format == "json" else as_text.chunks(document, brief=not verbose):
-        click.echo(chunk if format == "json" else coloured(chunk), nl=False)
-    for path in written:
-        click.echo(f"wrote {path}", err=True)
-    if failed is not None:
-        click.echo(f"the report cannot be written to {report_dir}: {failed.strerror}", err=True)
-    return failed is None
+    is_json = format == "json"
+    chunks = as_json.chunks(document) if is_json else map(coloured, as_text.chunks(document, brief=not verbose))
+    return show_and_write(chunks, report_dir, partial(write_report, document))
 
 
 def _run_here(options: "AuditOptions", work: WorkDirectory, progress: Progress, keep: Keep) -> "AuditDocument":

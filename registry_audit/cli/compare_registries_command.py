@@ -1,5 +1,6 @@
 """`registry-audit compare-registries`: prove a migration."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +9,10 @@ import click
 from registry_audit.cli.common_options import fail_on_option, format_option
 from registry_audit.cli.ledger_options import ledger_option, ledger_url
 from registry_audit.cli.limit_options import limit_options, listing_limit_options
+from registry_audit.cli.report_output import exit_status_of, resumable, show_and_write
 from registry_audit.cli.startup import import_library
 from registry_audit.cli.submit.option import submittable, there
-from registry_audit.cli.workplace import WorkDirectory, must_be_writable, undisturbed
+from registry_audit.cli.workplace import WorkDirectory, must_be_writable
 from registry_audit.errors import UsageError
 from registry_audit.migration.names import load_map
 from registry_audit.migration.registries_config import load_migration_config
@@ -129,7 +131,7 @@ def command(
 
     Pairs are found by their bytes, not by their numbers, and the report says how each was found.
     """
-    from registry_audit.verdict import ExitStatus, Severity
+    from registry_audit.verdict import Severity
 
     config, names = load_migration_config(config_file), load_map(map_file)
     if report_dir is not None:
@@ -143,13 +145,7 @@ def command(
     with work.held(_identity(config)):
         document = _compared(config, options, work, quiet, lambda partly: _show(partly, report_dir, format))
         is_written = _show(document, report_dir, format)
-        status = document.outcome.exit_status
-        if status == ExitStatus.INCOMPLETE and work.has_readings:
-            kept = "what was read is kept for a day: to try only the rest again, give --audit-id"
-            click.echo(f"{kept} {work.audit_id}", err=True)
-        else:
-            work.remove()
-    return status if is_written or status != ExitStatus.CLEAN else int(ExitStatus.INCOMPLETE)
+        return exit_status_of(work, document.outcome.exit_status, is_written=is_written)
 
 
 def _identity(config: "MigrationConfig") -> str:
@@ -167,39 +163,29 @@ def _compared(
     quiet: bool,
     show: "Callable[[MigrationDocument], object]",
 ) -> "MigrationDocument":
-    """What does not come to its end is shown as far as it came, and what was read stays."""
     from registry_audit.api import compare_registries
     from registry_audit.cli.migration_progress import MigrationProgress
 
     interrupted = list["MigrationDocument"]()
-    try:
-        with MigrationProgress(quiet=quiet) as progress:
 
-            def listed(source: "Listed", target: "Listed") -> None:
-                work.belongs_to(_identity(config))
-                progress.listed(source, target)
-
-            return compare_registries(
-                config,
-                options,
-                work_directory=work.path,
-                on_listed=listed,
-                on_done=progress.done,
-                on_interruption=interrupted.append,
-            )
-    except KeyboardInterrupt:
-        with undisturbed():
-            for partly in interrupted:
-                show(partly)
-        click.echo(f"to resume, run the same command with --audit-id {work.audit_id}", err=True)
-        raise
-    except Exception:
+    def show_interrupted(_: BaseException) -> None:
         for partly in interrupted:
             show(partly)
-        work.leave()
-        if work.has_readings:
-            click.echo(f"what was read is kept: to resume, give --audit-id {work.audit_id}", err=True)
-        raise
+
+    with resumable(work, show_interrupted), MigrationProgress(quiet=quiet) as progress:
+
+        def listed(source: "Listed", target: "Listed") -> None:
+            work.belongs_to(_identity(config))
+            progress.listed(source, target)
+
+        return compare_registries(
+            config,
+            options,
+            work_directory=work.path,
+            on_listed=listed,
+            on_done=progress.done,
+            on_interruption=interrupted.append,
+        )
 
 
 def _show(document: "MigrationDocument", report_dir: Path | None, format: str) -> bool:
@@ -207,16 +193,4 @@ def _show(document: "MigrationDocument", report_dir: Path | None, format: str) -
     from registry_audit.report.render import rendered
     from registry_audit.report.write import write_report
 
-    written: tuple[Path, ...] = ()
-    failed: OSError | None = None
-    try:
-        written = write_report(document, report_dir) if report_dir is not None else ()
-    except OSError as error:
-        failed = error
-    for chunk in rendered(document, format):  # type: ignore[arg-type]
-        click.echo(chunk, nl=False)
-    for path in written:
-        click.echo(f"wrote {path}", err=True)
-    if failed is not None:
-        click.echo(f"the report cannot be written to {report_dir}: {failed.strerror}", err=True)
-    return failed is None
+    return show_and_write(rendered(document, format), report_dir, partial(write_report, document))  # type: ignore[arg-type]
