@@ -21,7 +21,7 @@ from registry_audit.verdict import ExitStatus
 from tasks.accept_versions import GONE, accept_approved, prepare_versions
 from tasks.audit_session import close_job, job_of
 from tasks.background import send_artifact, wait_for_arrival
-from tasks.naming import short
+from tasks.policy import short
 
 APPROVAL_KEY = "registry-audit-approval"  # what is to be approved
 ARTIFACT_KEY = "registry-audit-accepted"

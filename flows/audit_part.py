@@ -16,13 +16,13 @@ from flows.parameters import Name
 from flows.part_key import key_of
 from registry_audit.api import ledger_of
 from registry_audit.audit.options import checked_options
-from registry_audit.audit.seal import Seal
-from registry_audit.cli.ledger_options import ledger_url
+from registry_audit.audit.workdir import Seal
+from registry_audit.cli.common_options import ledger_url
 from registry_audit.errors import AuditError, LedgerError, UsageError
 from registry_audit.ledger.shared_work import LOST_AFTER_SECONDS, SharedWork
 from registry_audit.verdict import ExitStatus
 from tasks.audit_session import Job, close_job, job_of, open_session
-from tasks.naming import short
+from tasks.policy import short
 from tasks.request_limit import share_of_requests
 
 NAME = "audit-part"

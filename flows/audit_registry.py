@@ -25,9 +25,8 @@ from registry_audit.audit.options import AuditOptions, checked_options
 from registry_audit.audit.rows import Rows, row_spool
 from registry_audit.audit.runner import SERVER_AWAY_SECONDS
 from registry_audit.audit.scope import Scope, nothing_listed
-from registry_audit.audit.seal import now
-from registry_audit.audit.workdir import WorkDirectory
-from registry_audit.cli.workplace import must_be_writable
+from registry_audit.audit.workdir import WorkDirectory, now
+from registry_audit.cli.report_output import must_be_writable
 from registry_audit.errors import AuditError, UsageError
 from registry_audit.ledger.record import registry_of
 from registry_audit.model.limits import Limits
@@ -40,7 +39,7 @@ from tasks.artifacts import Progress
 from tasks.audit_session import Job, close_job, job_of, open_session
 from tasks.list_versions import list_versions
 from tasks.listeners import listeners_of
-from tasks.naming import short
+from tasks.policy import short
 from tasks.report import report
 from tasks.result_storage import life_of, opened_results
 

@@ -18,7 +18,7 @@ from tasks.audit_session import Job
 from tasks.compare import compare
 from tasks.download_reg_model import download_reg_model
 from tasks.download_run_model import download_run_model
-from tasks.naming import span
+from tasks.policy import span
 from tasks.resolve_version import resolve_version
 from tasks.result_storage import SignedResults, kept
 

@@ -16,7 +16,7 @@ from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import checked_options
 from registry_audit.audit.single import empty_download_dir, kept_path, prepare_download_dir
-from registry_audit.cli.workplace import must_take_file
+from registry_audit.cli.report_output import must_take_file
 from registry_audit.errors import AuditError
 from registry_audit.ledger.one_version import remembered, with_digest_of
 from registry_audit.model.limits import Limits
@@ -30,7 +30,7 @@ from tasks.audit_session import Job, close_job, job_of, open_session, sign_in_fo
 from tasks.compare import compare
 from tasks.download_reg_model import download_reg_model
 from tasks.download_run_model import download_run_model
-from tasks.naming import short
+from tasks.policy import short
 from tasks.report_single import report_single
 from tasks.resolve_named import resolve_named
 

@@ -20,7 +20,7 @@ from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit, sorted_findings
 from registry_audit.audit.pairs import PairAudit
 from registry_audit.audit.single import VersionPair, empty_download_dir, kept_path, prepare_download_dir
-from registry_audit.cli.workplace import must_take_file
+from registry_audit.cli.report_output import must_take_file
 from registry_audit.compare_config import parse_compare_config
 from registry_audit.errors import AuditError, CouldNotVerify
 from registry_audit.ledger.one_version import pair_remembered
@@ -36,7 +36,7 @@ from tasks.compare_pair import compare_copies, judge_version
 from tasks.configured import TRACKING_URI, configured_uri, sign_in
 from tasks.download_reg_model import download_reg_model
 from tasks.download_run_model import download_run_model
-from tasks.naming import short
+from tasks.policy import short
 from tasks.report_single import report_single
 from tasks.resolve_named import resolve_named
 

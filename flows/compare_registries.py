@@ -14,13 +14,12 @@ from flows.parameters import Uri
 from flows.sides import RegistryServer, Side, side_of
 from registry_audit.api import interrupted_migration
 from registry_audit.audit.options import DEFAULT_WORKERS
-from registry_audit.cli.ledger_options import ledger_url
-from registry_audit.cli.workplace import must_be_writable
+from registry_audit.cli.common_options import ledger_url
+from registry_audit.cli.report_output import must_be_writable
 from registry_audit.errors import AuditError
 from registry_audit.migration.both import Both, begin_both
-from registry_audit.migration.migration_options import MigrationOptions
 from registry_audit.migration.names import parse_map
-from registry_audit.migration.registries_config import SIDES, parse_migration_config
+from registry_audit.migration.registries_config import SIDES, MigrationOptions, parse_migration_config
 from registry_audit.model.limits import Limits
 from registry_audit.report.migration.registries_words import headline
 from registry_audit.report.write import write_report

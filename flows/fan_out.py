@@ -18,7 +18,7 @@ from flows.batch_order import Batch, batches_of
 from flows.part_key import forget_key, make_key
 from registry_audit.api import ledger_of
 from registry_audit.audit.judging import VersionAudit, unresolvable
-from registry_audit.audit.seal import Seal
+from registry_audit.audit.workdir import Seal
 from registry_audit.errors import Transient, UsageError
 from registry_audit.ledger.shared_work import NotOurs, SharedWork, Standing
 from registry_audit.redact import redact

@@ -27,8 +27,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from registry_audit.cli import boundary
-from registry_audit.cli.server_options import required_tracking_uri, server_options
-from registry_audit.cli.startup import import_library
+from registry_audit.cli.boundary import import_library
+from registry_audit.cli.common_options import required_tracking_uri, server_options
 from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.printable import printable
 from registry_audit.redact import redact

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from registry_audit.cli.ledger_options import ledger_url
+from registry_audit.cli.common_options import ledger_url
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 from registry_audit.redact import redact

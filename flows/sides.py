@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows import parameters
 from flows.parameters import Name, Uri
 from registry_audit.audit.options import AuditOptions
-from registry_audit.cli.ledger_options import ledger_url
+from registry_audit.cli.common_options import ledger_url
 from registry_audit.errors import UsageError
 from registry_audit.registry.connection import Server
 from tasks.configured import LEDGER

@@ -22,9 +22,8 @@ from registry_audit.deadline import within
 from registry_audit.errors import AuditError, LedgerError, NoLedgerYet, UsageError
 from registry_audit.home import default_ledger_url, is_from_environment, usual_ledger_url
 from registry_audit.ledger.connecting import open_ledger, remember
-from registry_audit.ledger.first_contact import versions_to_recognise
-from registry_audit.ledger.identity import registry_key
-from registry_audit.ledger.last_readings import TrustedReadings
+from registry_audit.ledger.identity import registry_key, versions_to_recognise
+from registry_audit.ledger.memory import TrustedReadings
 from registry_audit.ledger.one_version import one_digest, pair_remembered, remembered, with_digest_of
 from registry_audit.ledger.record import begin, finish
 from registry_audit.ledger.store import Ledger
@@ -32,12 +31,10 @@ from registry_audit.ledger.vanished import absent_versions
 from registry_audit.migration.both import Both, Sessions, begin_both, list_both, reached, read_both
 from registry_audit.migration.comparison import compare_sides
 from registry_audit.migration.facts import VersionFacts
-from registry_audit.migration.migration_options import MigrationOptions
-from registry_audit.migration.registries_config import SIDES, MigrationConfig, SideName
+from registry_audit.migration.registries_config import SIDES, MigrationConfig, MigrationOptions, SideName
 from registry_audit.migration.registry_reading import Listed
 from registry_audit.pulling.verified_download import Pulled, pull_version
-from registry_audit.registry.connection import Server
-from registry_audit.registry.two_servers import each_with_its_own
+from registry_audit.registry.connection import Server, each_with_its_own
 from registry_audit.registry.versions import not_confirmed_gone
 from registry_audit.report.build_document import DocumentBuilder
 from registry_audit.report.document import AuditDocument

@@ -1,6 +1,8 @@
 """What a person sees of an audit on its page in Prefect. The result itself is in the report, never only here."""
 
 import json
+import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -13,7 +15,8 @@ from prefect.utilities.context import get_task_and_flow_run_ids
 from registry_audit.audit.comparing import Comparison
 from registry_audit.audit.judging import Finding
 from registry_audit.printable import markdown
-from registry_audit.report.document import AuditDocument, FindingRow
+from registry_audit.report import links
+from registry_audit.report.document import AuditDocument, FindingRow, Registry
 from registry_audit.report.migration.registries_document import MigrationDocument
 from registry_audit.report.migration.registries_words import headline, label_of
 from registry_audit.report.render import render
@@ -21,7 +24,31 @@ from registry_audit.report.view import changes_words, life_words, placed_finding
 from registry_audit.report.words import STATE_WORDS, VERDICT_WORDS, count
 from registry_audit.verdict import Verdict
 from tasks.background import send, send_artifact
-from tasks.mlflow_links import MlflowPages
+
+# Markdown links into MLflow's own pages, from a report: only where they are sure to lead somewhere.
+
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _./-]*")
+
+
+class MlflowPages:
+    """Markdown of a version and of a run, as a link where the server has pages for people."""
+
+    def __init__(self, registry: Registry) -> None:
+        # A server of workspaces has other routes, and its client names one.
+        of_workspace = bool(os.environ.get("MLFLOW_WORKSPACE"))
+        self._pages = links.MlflowPages(None, None) if of_workspace else links.mlflow_pages(registry)
+
+    def version(self, name: str, version: str) -> str:
+        return _link(f"{name}/{version}", self._pages.version(name, version))
+
+    def run(self, run_id: str | None) -> str:
+        return "" if run_id is None else _link(run_id, self._pages.run(run_id))
+
+
+def _link(text: str, page: str | None) -> str:
+    # Prefect's tables show the text of a link as it stands, so a name that needs escapes is no link.
+    return markdown(text) if page is None or not _PLAIN.fullmatch(text) else f"[{text}]({page})"
+
 
 AUDIT_KEY = "registry-audit"  # of the artifacts registry-audit-summary, -findings and -progress
 CHECK_KEY = "check-model-version"

@@ -7,8 +7,7 @@ from registry_audit.audit.pipeline import audit_version
 from registry_audit.registry.version import RegisteredVersion
 from tasks.audit_session import Job, open_session
 from tasks.batches import each
-from tasks.naming import named_after
-from tasks.policy import RETRIED, presentable
+from tasks.policy import RETRIED, named_after, presentable
 from tasks.result_storage import if_settled
 
 

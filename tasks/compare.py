@@ -8,8 +8,7 @@ from registry_audit.audit.pipeline import Resolved, compare_version
 from registry_audit.audit.session import Session
 from tasks.audit_session import Job
 from tasks.batches import each
-from tasks.naming import named_after
-from tasks.policy import RETRIED, presentable
+from tasks.policy import RETRIED, named_after, presentable
 from tasks.result_storage import if_settled
 
 _Downloaded = tuple[Resolved, Copy | None, Copy | None]

@@ -11,8 +11,7 @@ from registry_audit.audit.pairs import PairAudit, compare_pair
 from registry_audit.audit.single import judge_by_itself
 from registry_audit.registry.resolve import ResolvedVersion
 from tasks.audit_session import Job, open_session
-from tasks.naming import short
-from tasks.policy import RETRIED, presentable
+from tasks.policy import RETRIED, presentable, short
 
 
 def _name_of_pair(parameters: dict[str, Any]) -> str:

@@ -11,8 +11,7 @@ from registry_audit.audit.pipeline import download_reg_model as download
 from registry_audit.audit.session import Session
 from tasks.audit_session import Job
 from tasks.batches import each
-from tasks.naming import named_after
-from tasks.policy import RETRIED, presentable
+from tasks.policy import RETRIED, named_after, presentable
 from tasks.result_storage import if_settled
 
 

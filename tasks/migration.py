@@ -7,8 +7,7 @@ from prefect import get_run_logger, task
 from registry_audit.api import conclude_migration
 from registry_audit.errors import UsageError
 from registry_audit.migration.both import Both
-from registry_audit.migration.migration_options import MigrationOptions
-from registry_audit.migration.registries_config import SideName
+from registry_audit.migration.registries_config import MigrationOptions, SideName
 from registry_audit.migration.registry_reading import Listed, Side, fill_side
 from registry_audit.migration.registry_reading import list_registry as list_side
 from registry_audit.report.migration.registries_document import MigrationDocument

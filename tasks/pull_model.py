@@ -7,15 +7,14 @@ from prefect import task
 
 from registry_audit.api import pull_model as pull
 from registry_audit.audit.options import AuditOptions
-from registry_audit.cli.ledger_options import ledger_url
-from registry_audit.cli.startup import import_library
+from registry_audit.cli.boundary import import_library
+from registry_audit.cli.common_options import ledger_url
 from registry_audit.errors import UsageError
 from registry_audit.pulling.verified_download import Pulled
 from registry_audit.refs import split_version
 from tasks.audit_session import sign_in_for
 from tasks.configured import LEDGER, REGISTRY_URI, TRACKING_URI, configured_uri
-from tasks.naming import short
-from tasks.policy import RETRIED, presentable
+from tasks.policy import RETRIED, presentable, short
 from tasks.registry_block import options_of_block, signed_in
 
 

@@ -8,8 +8,7 @@ from registry_audit.audit.pipeline import Resolved
 from registry_audit.refs import parse_selector
 from registry_audit.registry.versions import find_version
 from tasks.audit_session import Job, open_session
-from tasks.naming import short
-from tasks.policy import RETRIED, presentable
+from tasks.policy import RETRIED, presentable, short
 from tasks.resolve_version import resolve_batch
 
 

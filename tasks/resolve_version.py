@@ -9,8 +9,7 @@ from registry_audit.errors import Transient
 from registry_audit.registry.version import RegisteredVersion
 from tasks.audit_session import Job, open_session
 from tasks.batches import each
-from tasks.naming import named_after
-from tasks.policy import RETRIED, is_last_try, presentable
+from tasks.policy import RETRIED, is_last_try, named_after, presentable
 from tasks.result_storage import if_settled
 
 

@@ -37,8 +37,7 @@ from registry_audit.audit.copies import Copy, ModelCopy
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.pipeline import Resolved
 from registry_audit.audit.rows import Codec
-from registry_audit.audit.seal import KEPT_FOR, Seal, code_digest, own_seal
-from registry_audit.audit.workdir import cache_directory
+from registry_audit.audit.workdir import KEPT_FOR, Seal, cache_directory, code_digest, own_seal
 from registry_audit.errors import UsageError
 from registry_audit.ledger.record import registry_of
 from registry_audit.registry.listed import encode_version

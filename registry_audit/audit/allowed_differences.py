@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-from registry_audit.audit.copies import ModelCopy
-from registry_audit.audit.registered_model_meta import META_FILE, META_MAX_BYTES, is_written_by_mlflow
+from registry_audit.audit.copies import META_FILE, META_MAX_BYTES, ModelCopy, is_written_by_mlflow
 from registry_audit.model.mlmodel import MLMODEL, InvalidMLmodel, parse_mlmodel
 
 Explain = Callable[[str, ModelCopy, ModelCopy], str | None]

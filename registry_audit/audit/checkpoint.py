@@ -13,8 +13,7 @@ from typing import BinaryIO
 
 from registry_audit.audit.copies import Reading
 from registry_audit.audit.rows import Codec
-from registry_audit.audit.seal import Seal, code_digest, is_recent, own_seal
-from registry_audit.audit.workdir import READINGS
+from registry_audit.audit.workdir import READINGS, Seal, code_digest, is_recent, own_seal
 from registry_audit.errors import UsageError
 
 Readings = tuple[Reading, ...]

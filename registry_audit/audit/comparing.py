@@ -6,12 +6,16 @@ flipped byte is always found.
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Literal
 
 from registry_audit.audit.allowed_differences import Explain
 from registry_audit.audit.copies import ModelCopy, Reading
-from registry_audit.model.listing import ListedFile
+from registry_audit.audit.reading import Pulse
+from registry_audit.model.listing import ListedFile, Problem
+from registry_audit.printable import printable
 from registry_audit.registry.storage import PROXY
+from registry_audit.stores.base import CHUNK_BYTES
 from registry_audit.stores.local import inode
 from registry_audit.stores.proxy import cannot_carry
 
@@ -139,3 +143,40 @@ def _difference(path: str, left: _Side, right: _Side) -> Difference | None:
     if kinds[0] is None:
         return Difference(path, Kind.ONLY_RIGHT, sizes, digests)
     return Difference(path, Kind.TYPE, sizes, digests)
+
+
+# The canonical check on two copies that lie on local disk: byte for byte, whatever their digests say.
+
+
+def confirm_bytes(left: ModelCopy, right: ModelCopy, *, pulse: Pulse) -> ModelCopy:
+    """The left copy, with a problem for each file whose digests agree and whose bytes on disk do not.
+
+    The files were read one copy after the other; this is `filecmp.cmp(shallow=False)` on every such pair, in
+    chunks large enough to be stopped between.
+    """
+    if left.reading is None or right.reading is None or left.directory is None or right.directory is None:
+        raise ValueError("confirm_bytes() needs copies that were read and lie on local disk")
+    others = {entry.path: entry.digest for entry in right.reading.entries}
+    problems = []
+    for entry in left.reading.entries:
+        if others.get(entry.path) != entry.digest:
+            continue
+        try:
+            same = _same(Path(left.directory, entry.path), Path(right.directory, entry.path), pulse)
+        except OSError:
+            same = False
+        if not same:
+            message = f"'{printable(entry.path)}' changed on disk between reading and comparing"
+            problems.append(Problem("RA008", message, entry.path))
+    return replace(left, reading=replace(left.reading, problems=left.reading.problems + tuple(problems)))
+
+
+def _same(one: Path, two: Path, pulse: Pulse) -> bool:
+    with one.open("rb") as left, two.open("rb") as right:
+        while True:
+            a, b = left.read(CHUNK_BYTES), right.read(CHUNK_BYTES)
+            if a != b:
+                return False
+            if not a:
+                return True
+            pulse(0)

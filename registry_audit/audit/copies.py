@@ -1,13 +1,17 @@
 """A copy of a model: listed, and once read, digested."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from importlib.util import find_spec
 
+import yaml
 from pydantic import Base64Bytes
 
 from registry_audit.model.listing import Listing, Problem
 from registry_audit.model.manifest import Manifest, ManifestEntry, manifest_of
-from registry_audit.model.mlmodel import MLMODEL
+from registry_audit.model.mlmodel import MLMODEL, InvalidMLmodel, parse_mlmodel
+from registry_audit.model.yaml_text import UnreadableYaml, read_yaml
 from registry_audit.registry.resolve import Location
 from registry_audit.registry.storage import StorageIdentity
 
@@ -80,3 +84,93 @@ class CopyFailure:
 
 
 Copy = ModelCopy | CopyFailure
+
+
+# `registered_model_meta`: what MLflow writes into a model that is loaded by its registered name.
+#
+# Source: mlflow ModelsArtifactRepository.download_artifacts; docs/mlflow.md section 6.
+
+META_FILE = "registered_model_meta"
+META_MAX_BYTES = 4096  # a name and a number; anything larger was not written by MLflow
+
+_KEYS = {"model_name", "model_version"}
+
+
+def is_written_by_mlflow(meta: bytes | None, mlmodel: bytes | None) -> bool:
+    """Whether the file says exactly what MLflow says in it, and is no part of the model.
+
+    Args:
+        meta: its content; None where it was not read.
+        mlmodel: content of the root MLmodel beside it; nothing in it may name the file.
+    """
+    if meta is None or len(meta) > META_MAX_BYTES or mlmodel is None:
+        return False
+    try:
+        said = read_yaml(meta.decode("utf-8"))
+        named = META_FILE in repr(parse_mlmodel(mlmodel).fields)
+    except (UnicodeDecodeError, UnreadableYaml, InvalidMLmodel):
+        return False
+    if named or not isinstance(said, dict) or set(said) != _KEYS:
+        return False
+    return all(value is None or type(value) is str for value in said.values())
+
+
+def is_mlflows_text(digest: str, name: str, version: str) -> bool:
+    """Whether a digest is that of what MLflow writes for this version, where the content itself is not at hand."""
+    algorithm, _, hexadecimal = digest.partition(":")
+    text = yaml.safe_dump({"model_name": name, "model_version": version}, default_flow_style=False)
+    if algorithm == "sha256":
+        return hashlib.sha256(text.encode()).hexdigest() == hexadecimal
+    if algorithm == "blake3" and find_spec("blake3"):
+        from blake3 import blake3
+
+        return bool(blake3(text.encode()).hexdigest() == hexadecimal)
+    return False
+
+
+# What an audit keeps of a copy once the version is judged: all that a report or the ledger says of it, and no more.
+
+
+@dataclass(frozen=True, slots=True)
+class CopySummary:
+    uri: str  # as the registry records it
+    roots: tuple[str, ...]
+    identity: str  # the key of the storage that holds it
+    file_count: int  # listed
+    listed_bytes: int
+    fingerprint: str | None  # of the listing, where an overwrite of the same size would show in it
+    manifest: Manifest | None  # None where not every listed file was read
+    manifest_digest: str | None
+    was_read: bool
+    files_read: int
+    bytes_read: int
+    trusted_since: str | None  # UTC; not read now: its fingerprint is that of a full reading at this time
+    directory: str | None  # where its files are on this machine
+    read_at: str | None = None  # UTC; when the reading began; None where no byte was read, or the bytes are trusted
+    meta_is_mlflows: bool = False  # its registered_model_meta was read, and says exactly what MLflow writes
+
+
+def summary_of(copy: ModelCopy) -> CopySummary:
+    listing, reading, manifest = copy.listing, copy.reading, copy.manifest
+    return CopySummary(
+        uri=copy.location.uri,
+        roots=copy.location.roots,
+        identity=copy.identity.key,
+        file_count=len(listing.files),
+        listed_bytes=listing.bytes,
+        fingerprint=listing.fingerprint() if listing.tells_changes else None,
+        manifest=manifest,
+        manifest_digest=manifest.digest() if manifest else None,
+        was_read=reading is not None,
+        files_read=reading.files_read if reading else 0,
+        bytes_read=reading.bytes_read if reading else 0,
+        read_at=reading.read_at if reading and not reading.trusted_since else None,
+        trusted_since=reading.trusted_since if reading else None,
+        directory=copy.directory,
+        meta_is_mlflows=reading is not None and is_written_by_mlflow(reading.meta, reading.mlmodel),
+    )
+
+
+def same_under_another_name(summary: CopySummary, copy: ModelCopy) -> CopySummary:
+    """The summary of a copy that is the very reading already summed up."""
+    return replace(summary, uri=copy.location.uri, roots=copy.location.roots)

@@ -6,16 +6,14 @@ a `registered_model_meta` of the size that MLflow writes.
 
 from dataclasses import replace
 
-from registry_audit.audit.copies import ModelCopy, Reading
+from registry_audit.audit.copies import META_FILE, META_MAX_BYTES, ModelCopy, Reading
 from registry_audit.audit.reading import read_all
-from registry_audit.audit.registered_model_meta import META_FILE, META_MAX_BYTES
 from registry_audit.audit.session import Session
 from registry_audit.audit.signatures import SIGNATURE
 from registry_audit.model.listing import ListedFile
 from registry_audit.model.mlmodel import MLMODEL
 from registry_audit.stores.base import Store
-from registry_audit.stores.local import LocalStore
-from registry_audit.stores.mounts import times_tell
+from registry_audit.stores.local import LocalStore, times_tell
 
 
 def trusted_reading(session: Session, store: Store, copy: ModelCopy) -> Reading | None:

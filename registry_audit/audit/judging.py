@@ -1,14 +1,21 @@
 """The rules applied to one version: what was resolved, read and compared becomes a verdict and findings."""
 
+import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from registry_audit.audit.baseline_view import BaselineView, Event
-from registry_audit.audit.comparing import Comparison
-from registry_audit.audit.copies import Copy, CopyFailure, ModelCopy, Role
-from registry_audit.audit.copy_summary import CopySummary, same_under_another_name, summary_of
-from registry_audit.audit.lineage import lineage_problems
+from registry_audit.audit.comparing import Comparison, Difference
+from registry_audit.audit.copies import (
+    Copy,
+    CopyFailure,
+    CopySummary,
+    ModelCopy,
+    Role,
+    same_under_another_name,
+    summary_of,
+)
 from registry_audit.audit.signatures import SignatureView
 from registry_audit.model.escapes import escapes
 from registry_audit.model.listing import Problem
@@ -19,7 +26,57 @@ from registry_audit.registry.runs import RunState
 from registry_audit.registry.storage import DBFS
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.rules import RULE_BY_ID, RUN_DELETED
-from registry_audit.verdict import Severity, Storage, Verdict
+from registry_audit.verdict import BaselineStatus, Severity, Storage, Verdict
+
+# What the ledger adds to a version's row.
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that the ledger has of a version, apart from the audits that only read it."""
+
+    at: str  # UTC
+    kind: Literal["accepted", "found", "resolved", "waived"]
+    what: str  # one sentence
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineView:
+    """A version beside what was accepted for it. In `differences` left is the baseline, right is now."""
+
+    status: BaselineStatus
+    differences: tuple[Difference, ...] = ()
+    accepted_at: str | None = None  # UTC
+    accepted_by: str | None = None
+    reason: str | None = None
+    last_read_at: str | None = None  # UTC: when these bytes were last read in full
+    accepted_now: bool = False  # by this very audit (--accept-new)
+
+
+# Does `MLmodel` name the run and the model that the version names?
+
+_LOGGED_MODEL_SOURCE = re.compile(r"models:/+(m-[0-9a-f]{32})(/|$)")
+
+
+def lineage_problems(version: RegisteredVersion, copies: list[ModelCopy]) -> list[Problem]:
+    """RA012 for each copy whose `MLmodel` names another run or model; silence where either side names none."""
+    problems: dict[str, Problem] = {}
+    source = _LOGGED_MODEL_SOURCE.match(version.source)
+    for copy in copies:
+        content = copy.reading.mlmodel if copy.reading else None
+        if content is None:
+            continue
+        try:
+            mlmodel = parse_mlmodel(content)
+        except InvalidMLmodel:
+            continue
+        named = (("run", mlmodel.run_id, version.run_id), ("model", mlmodel.model_id, source[1] if source else None))
+        for what, in_mlmodel, in_registry in named:
+            if in_mlmodel and in_registry and in_mlmodel != in_registry:
+                message = f"MLmodel names {what} {printable(in_mlmodel)}, the version {printable(in_registry)}"
+                problems[message] = Problem("RA012", message, "MLmodel", blocks=False)
+    return list(problems.values())
+
 
 # Two locations of equal files, one of them behind a server's proxy, may be one storage twice.
 _UNSEEN = (

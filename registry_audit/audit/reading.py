@@ -1,26 +1,158 @@
 """Bytes to digests. Each file is read once; two copies may be compared and digested in the same pass."""
 
 import contextlib
+import ctypes
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
-from registry_audit.audit.collected import Collected, Kept, Pulse
-from registry_audit.audit.copies import Reading
-from registry_audit.audit.lockstep import equal, in_lockstep
+from registry_audit.audit import signatures
+from registry_audit.audit.copies import META_FILE, META_MAX_BYTES, Reading
 from registry_audit.audit.turns import Turns
-from registry_audit.errors import CouldNotVerify, UsageError
-from registry_audit.model.digest import DigestedApart, Hasher, new_hasher
-from registry_audit.model.listing import ListedFile, Listing
-from registry_audit.net.read_buffer import ReadBuffer
+from registry_audit.audit.workdir import now
+from registry_audit.errors import CouldNotVerify, Transient, UsageError
+from registry_audit.model.digest import DigestedApart, Hasher, digest_text, new_hasher
+from registry_audit.model.listing import ListedFile, Listing, Problem
+from registry_audit.model.manifest import ManifestEntry
+from registry_audit.model.mlmodel import MAX_BYTES, MLMODEL
 from registry_audit.net.retry import retried
-from registry_audit.net.transfers import Transfers
+from registry_audit.net.transfers import ReadBuffer, Transfers
 from registry_audit.printable import printable
 from registry_audit.stores.base import Store, Unreadable, transfers_of
 from registry_audit.stores.local import LocalStore, same_file
+
+# What is gathered while one copy is read: by several threads, in any order.
+
+Pulse = Callable[[int], None]  # told of every so many bytes read; may raise to stop the reading
+
+
+class Collected:
+    """Of one copy."""
+
+    def __init__(self, algorithm: str, pulse: Pulse) -> None:
+        self.algorithm, self.pulse = algorithm, pulse
+        self._entries: list[ManifestEntry] = []
+        self._problems: list[Problem] = []
+        self._kept: dict[str, bytes] = {}
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._is_retryable = False
+        self._began_at = now()
+
+    def add(self, file: ListedFile, size: int, hasher: Hasher, content: bytes | None) -> None:
+        """A file that was read to its end; `content` where that is looked into later."""
+        with self._lock:
+            self._bytes += size
+        if file.size is not None and size != file.size:
+            message = f"'{printable(file.path)}' is listed with {file.size} bytes, {size} were read"
+            self._problems.append(Problem("RA008", message, file.path))
+            return
+        self._entries.append(ManifestEntry(file.path, size, digest_text(self.algorithm, hasher)))
+        if content is not None:
+            self._kept[file.path] = content
+
+    @contextlib.contextmanager
+    def problems_of(self, file: ListedFile) -> Iterator[None]:
+        """Why it could not be read becomes a problem of the copy."""
+        try:
+            yield
+        except Unreadable as error:
+            self._problems.append(error.problem())
+        # UsageError: a store that no longer has what it listed, or now asks for other credentials.
+        except (CouldNotVerify, UsageError) as error:
+            self._is_retryable |= isinstance(error, Transient)
+            self._problems.append(Problem("RA009", error.message, file.path))
+
+    def reading(self) -> Reading:
+        return Reading(
+            entries=tuple(sorted(self._entries)),
+            mlmodel=self._kept.get(MLMODEL),
+            # Files end in any order.
+            problems=tuple(sorted(self._problems, key=lambda problem: problem.path or "")),
+            files_read=len(self._entries),
+            bytes_read=self._bytes,
+            signature=self._kept.get(signatures.SIGNATURE),
+            meta=self._kept.get(META_FILE),
+            retryable=self._is_retryable,
+            read_at=self._began_at,
+        )
+
+
+class Kept:
+    """The content of the root MLmodel, of a signature and of MLflow's own mark beside it, kept while it passes."""
+
+    _LIMITS: ClassVar[dict[str, int]] = {
+        MLMODEL: MAX_BYTES,
+        signatures.SIGNATURE: signatures.MAX_BYTES,
+        META_FILE: META_MAX_BYTES,
+    }
+
+    def __init__(self, file: ListedFile) -> None:
+        self._chunks: list[bytes] | None = [] if file.path in self._LIMITS else None
+        self._room = self._LIMITS.get(file.path, 0) + 1
+
+    def add(self, chunk: bytes | memoryview) -> None:
+        if self._chunks is not None and self._room > 0:
+            self._chunks.append(bytes(chunk[: self._room]))
+            self._room -= len(chunk)
+
+    def content(self) -> bytes | None:
+        return None if self._chunks is None else b"".join(self._chunks)
+
+
+# Two contents side by side, in pieces of one length, whatever the chunks they come in.
+
+Chunk = bytes | memoryview
+
+
+def in_lockstep(left: Iterator[Chunk], right: Iterator[Chunk]) -> Iterator[tuple[Chunk, Chunk]]:
+    """Pieces of both, as long as each other until one content ends; then the rest of the other one, beside nothing."""
+    left, right = filter(len, left), filter(len, right)
+    while True:
+        a, b = next(left, b""), next(right, b"")
+        while len(a) != len(b) and a and b:
+            shorter = min(len(a), len(b))
+            one, two = memoryview(a), memoryview(b)
+            yield one[:shorter], two[:shorter]
+            a, b = one[shorter:] or next(left, b""), two[shorter:] or next(right, b"")
+        if not a and not b:
+            return
+        yield a, b
+
+
+def equal(left: Chunk, right: Chunk) -> bool:
+    """Whether two pieces are the same bytes. Large ones are compared without the interpreter's lock."""
+    size = len(left)
+    if size != len(right):
+        return False
+    if _memcmp is None or size < _LARGE_BYTES:
+        return bytes(left) == bytes(right)  # `==` of memoryviews goes from element to element
+    return bool(_memcmp(_pointer(left), _pointer(right), size) == 0)
+
+
+def _pointer(chunk: Chunk) -> Any:
+    if isinstance(chunk, memoryview):
+        return bytes(chunk) if chunk.readonly else ctypes.byref(ctypes.c_char.from_buffer(chunk))
+    return chunk
+
+
+def _of_the_c_library() -> Any:
+    """None where it cannot be had so."""
+    try:
+        found = ctypes.CDLL(None).memcmp
+    except (OSError, TypeError, AttributeError):
+        return None
+    found.argtypes, found.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t], ctypes.c_int
+    return found
+
+
+_LARGE_BYTES = 64 << 10
+_memcmp = _of_the_c_library()
+
 
 _LARGE_BYTES = 4 << 20  # from which on handing chunks to another thread, or two answers at once, may be worth it
 

@@ -19,8 +19,8 @@ from registry_audit.model.limits import Limits
 from registry_audit.model.manifest import Manifest
 from registry_audit.net.throttle import Throttle
 from registry_audit.net.transfers import Transfers
+from registry_audit.registry.asking import DownloadUris
 from registry_audit.registry.connection import Connection, Server, answers, connect
-from registry_audit.registry.downloads import DownloadUris
 from registry_audit.registry.runs import Runs
 from registry_audit.registry.version import RegisteredVersion
 

@@ -7,16 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry_audit.cli.common_options import audit_options, fail_on_option, format_option
-from registry_audit.cli.ledger_options import ledger_option, ledger_url
-from registry_audit.cli.limit_options import limit_options, listing_limit_options
+from registry_audit.cli.boundary import import_library
+from registry_audit.cli.common_options import (
+    audit_options,
+    fail_on_option,
+    format_option,
+    ledger_option,
+    ledger_url,
+    limit_options,
+    listing_limit_options,
+    registry_name_option,
+    required_tracking_uri,
+    server_options,
+    signing_options,
+)
 from registry_audit.cli.progress import Progress
-from registry_audit.cli.report_output import exit_status_of, resumable, show_and_write
-from registry_audit.cli.server_options import registry_name_option, required_tracking_uri, server_options
-from registry_audit.cli.signing_options import signing_options
-from registry_audit.cli.startup import import_library
+from registry_audit.cli.report_output import WorkDirectory, exit_status_of, must_be_writable, resumable, show_and_write
 from registry_audit.cli.submit.option import submittable, there
-from registry_audit.cli.workplace import WorkDirectory, must_be_writable
 from registry_audit.deadline import OutOfTime
 from registry_audit.errors import Stopped
 
@@ -159,7 +166,7 @@ def _check(parameters: dict[str, Any]) -> None:
 
 def _show(document: "AuditDocument", report_dir: Path | None, format: str, *, verbose: bool) -> bool:
     """Print the report and write its files; whether they are written."""
-    from registry_audit.cli.colour import coloured
+    from registry_audit.cli.report_output import coloured
     from registry_audit.report import as_json, as_text
     from registry_audit.report.write import write_report
 

@@ -5,9 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry_audit.cli.group import Group
-from registry_audit.cli.ledger_options import ledger_option, ledger_url
-from registry_audit.cli.server_options import registry_name_option, required_tracking_uri, server_options
+from registry_audit.cli.boundary import Group
+from registry_audit.cli.common_options import (
+    ledger_option,
+    ledger_url,
+    registry_name_option,
+    required_tracking_uri,
+    server_options,
+)
 from registry_audit.cli.submit.option import submittable
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
@@ -113,7 +118,7 @@ def show_baseline(
     from registry_audit.ledger.accept import split_reference
     from registry_audit.ledger.chain import Kind
     from registry_audit.ledger.entry_bodies import Accepted, body_of
-    from registry_audit.ledger.manifest_formats import model_signing_listing, sha256sum_listing
+    from registry_audit.ledger.transfer import model_signing_listing, sha256sum_listing
 
     name, number = split_reference(version)
     with _opened(ledger).reading() as reader:
@@ -223,10 +228,9 @@ def waive_finding(
     registry_name: str | None,
 ) -> None:
     """Live with a finding until a day, or until the bytes change: it is still shown, but fails no audit."""
-    from registry_audit.ledger.accept import split_reference
+    from registry_audit.ledger.accept import split_reference, waive
     from registry_audit.ledger.connecting import remember
     from registry_audit.ledger.record import who
-    from registry_audit.ledger.waive import waive
 
     name, number = split_reference(version)
     opened = _opened(ledger)
@@ -265,8 +269,7 @@ def show_history(
 @ledger_option
 def verify_ledger(heads: tuple[str, ...], ledger: str | None) -> None:
     """Recompute the chain and every manifest. Ends with 4 if anything was changed, removed or added."""
-    from registry_audit.ledger.chain import Kind
-    from registry_audit.ledger.clock import clock_note
+    from registry_audit.ledger.chain import Kind, clock_note
     from registry_audit.ledger.heads import given_head, must_be_in
 
     given = [given_head(head) for head in heads]
@@ -304,8 +307,7 @@ def export_ledger(ledger: str | None) -> None:
 def import_ledger(file: Path, heads: tuple[str, ...], ledger: str | None) -> None:
     """Fill a new ledger from an export, after checking its chain against every known head."""
     from registry_audit.ledger.connecting import remember
-    from registry_audit.ledger.heads import given_head, must_be_in, must_hold_known
-    from registry_audit.ledger.known_heads import known_heads
+    from registry_audit.ledger.heads import given_head, known_heads, must_be_in, must_hold_known
     from registry_audit.ledger.transfer import import_lines
 
     given = [given_head(head) for head in heads]

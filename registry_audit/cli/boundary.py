@@ -1,6 +1,8 @@
 """The edge of the program: every error becomes one line and an exit status, every exit is clean."""
 
 import errno
+import gc
+import importlib
 import logging
 import os
 import signal
@@ -14,6 +16,7 @@ import click
 from registry_audit.errors import AuditError
 from registry_audit.printable import printable
 from registry_audit.redact import redact
+from registry_audit.registry.connection import calm_mlflow
 from registry_audit.registry.translate import reason_of
 from registry_audit.verdict import ExitStatus
 
@@ -83,3 +86,36 @@ def _quiet() -> None:
         warnings.simplefilter("ignore")
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # announces every retry
     logging.getLogger("alembic").setLevel(logging.ERROR)
+
+
+# Groups of commands: what each does in full, and what an unknown one may have meant.
+
+_UNFOLDED = 500  # characters; click would end a longer text with dots
+
+
+class Group(click.Group):
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        named = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, found.get_short_help_str(_UNFOLDED)) for name, found in named if found])
+
+
+# The wait before the work, made short.
+
+_COLLECTED_EVERY_OBJECTS = 10_000
+
+
+def import_library() -> None:
+    """Import MLflow and all of this library that needs it.
+
+    The collector would walk the hundreds of thousands of objects that these imports make again and again, during
+    them and during the audit; none of them is ever garbage. What an audit makes has next to no cycles, so looking for
+    them may wait for more of it. For programs of which the audit is the whole purpose.
+    """
+    calm_mlflow()  # MLflow reads its settings while it is imported
+    gc.disable()
+    importlib.import_module("mlflow")
+    importlib.import_module("registry_audit.api")
+    gc.freeze()
+    gc.set_threshold(_COLLECTED_EVERY_OBJECTS)
+    gc.enable()

@@ -6,11 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry_audit.cli.common_options import audit_options, fail_on_option, format_option
-from registry_audit.cli.ledger_options import ledger_option, ledger_url
-from registry_audit.cli.limit_options import limit_options
-from registry_audit.cli.server_options import registry_name_option, required_tracking_uri, server_options
-from registry_audit.cli.signing_options import signing_options
+from registry_audit.cli.boundary import import_library
+from registry_audit.cli.common_options import (
+    audit_options,
+    fail_on_option,
+    format_option,
+    ledger_option,
+    ledger_url,
+    limit_options,
+    registry_name_option,
+    required_tracking_uri,
+    server_options,
+    signing_options,
+)
 from registry_audit.cli.single_commands import (
     report_file_option,
     show_details,
@@ -20,7 +28,6 @@ from registry_audit.cli.single_commands import (
     show_section,
     where_to,
 )
-from registry_audit.cli.startup import import_library
 from registry_audit.cli.submit.option import submittable, there
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
@@ -132,7 +139,7 @@ def _show(checked: "Checked") -> None:
 
 def _tell(checked: "Checked") -> None:
     """Print a line for the version, what is wrong with it, and what the answer rests on."""
-    from registry_audit.cli.colour import coloured
+    from registry_audit.cli.report_output import coloured
     from registry_audit.report.words import VERDICT_WORDS, count
 
     audit, outcome = checked.audit, checked.outcome

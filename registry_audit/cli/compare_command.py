@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry_audit.cli.common_options import fail_on_option, format_option
-from registry_audit.cli.ledger_options import ledger_option, ledger_url
-from registry_audit.cli.limit_options import limit_options
-from registry_audit.cli.server_options import registry_names_option
+from registry_audit.cli.boundary import import_library
+from registry_audit.cli.common_options import (
+    fail_on_option,
+    format_option,
+    ledger_option,
+    ledger_url,
+    limit_options,
+    registry_names_option,
+)
+from registry_audit.cli.report_output import must_be_writable
 from registry_audit.cli.single_commands import (
     report_file_option,
     show_details,
@@ -19,9 +25,7 @@ from registry_audit.cli.single_commands import (
     show_section,
     where_to,
 )
-from registry_audit.cli.startup import import_library
 from registry_audit.cli.submit.option import submittable, there
-from registry_audit.cli.workplace import must_be_writable
 from registry_audit.compare_config import ServerConfig, load_compare_config
 from registry_audit.errors import UsageError
 from registry_audit.redact import redact

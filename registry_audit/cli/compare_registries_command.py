@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry_audit.cli.common_options import fail_on_option, format_option
-from registry_audit.cli.ledger_options import ledger_option, ledger_url
-from registry_audit.cli.limit_options import limit_options, listing_limit_options
-from registry_audit.cli.report_output import exit_status_of, resumable, show_and_write
-from registry_audit.cli.startup import import_library
+from registry_audit.cli.boundary import import_library
+from registry_audit.cli.common_options import (
+    fail_on_option,
+    format_option,
+    ledger_option,
+    ledger_url,
+    limit_options,
+    listing_limit_options,
+)
+from registry_audit.cli.report_output import WorkDirectory, exit_status_of, must_be_writable, resumable, show_and_write
 from registry_audit.cli.submit.option import submittable, there
-from registry_audit.cli.workplace import WorkDirectory, must_be_writable
 from registry_audit.errors import UsageError
 from registry_audit.migration.names import load_map
 from registry_audit.migration.registries_config import load_migration_config
@@ -22,8 +26,7 @@ from registry_audit.registry.connection import Server
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from registry_audit.migration.migration_options import MigrationOptions
-    from registry_audit.migration.registries_config import MigrationConfig
+    from registry_audit.migration.registries_config import MigrationConfig, MigrationOptions
     from registry_audit.migration.registry_reading import Listed
     from registry_audit.report.migration.registries_document import MigrationDocument
 
@@ -138,7 +141,7 @@ def command(
         must_be_writable(report_dir, "--report-dir")
     work = WorkDirectory(audit_id)
     import_library()
-    from registry_audit.migration.migration_options import MigrationOptions
+    from registry_audit.migration.registries_config import MigrationOptions
 
     trust = (quick, full_every, ledger_url(ledger))
     options = MigrationOptions(models, names, one_way, in_place, Severity(fail_on), workers, limits, *trust)
@@ -164,7 +167,7 @@ def _compared(
     show: "Callable[[MigrationDocument], object]",
 ) -> "MigrationDocument":
     from registry_audit.api import compare_registries
-    from registry_audit.cli.migration_progress import MigrationProgress
+    from registry_audit.cli.progress import MigrationProgress
 
     interrupted = list["MigrationDocument"]()
 

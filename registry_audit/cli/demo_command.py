@@ -47,8 +47,8 @@ def command(directory: Path, flow: bool) -> int:
         ) from None
 
     from registry_audit.demo.build_demo import build_demo_registry
-    from registry_audit.demo.expectations import unexpected
-    from registry_audit.demo.overwrite import OVERWRITTEN, overwrite_accepted_model
+    from registry_audit.demo.damage import OVERWRITTEN, overwrite_accepted_model
+    from registry_audit.demo.writer import unexpected
 
     directory = directory.absolute()
     click.echo("Building a small real registry and damaging it in known ways: this takes about a minute.")
@@ -100,7 +100,7 @@ def _progress(line: str) -> None:
 
 def _show(row: "VersionRow") -> None:
     """A version with its differences, as an audit shows it."""
-    from registry_audit.cli.colour import coloured
+    from registry_audit.cli.report_output import coloured
     from registry_audit.report.lines import baseline_lines, difference_line, version_line
 
     lines = [

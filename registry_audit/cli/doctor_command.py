@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from registry_audit.cli.ledger_options import ledger_option, ledger_url
-from registry_audit.cli.server_options import required_tracking_uri, server_options
-from registry_audit.cli.startup import import_library
+from registry_audit.cli.boundary import import_library
+from registry_audit.cli.common_options import ledger_option, ledger_url, required_tracking_uri, server_options
 from registry_audit.errors import AuditError, CouldNotVerify, NotFound, UsageError
 from registry_audit.printable import printable
 from registry_audit.verdict import ExitStatus

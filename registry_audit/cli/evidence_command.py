@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from registry_audit.cli.group import Group
-from registry_audit.cli.ledger_options import ledger_option, ledger_url
+from registry_audit.cli.boundary import Group
+from registry_audit.cli.common_options import ledger_option, ledger_url
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 

@@ -5,12 +5,17 @@ from typing import Any
 
 import click
 
-from registry_audit.cli.common_options import audit_options
-from registry_audit.cli.ledger_options import ledger_option, ledger_url
-from registry_audit.cli.limit_options import limit_options
+from registry_audit.cli.boundary import import_library
+from registry_audit.cli.common_options import (
+    audit_options,
+    ledger_option,
+    ledger_url,
+    limit_options,
+    registry_name_option,
+    required_tracking_uri,
+    server_options,
+)
 from registry_audit.cli.progress import ByteProgress
-from registry_audit.cli.server_options import registry_name_option, required_tracking_uri, server_options
-from registry_audit.cli.startup import import_library
 from registry_audit.printable import printable
 from registry_audit.refs import parse_selector, split_version
 

@@ -1,13 +1,59 @@
-"""The end of a command that reads a whole registry: its report, shown and written, and what stays to resume it."""
+"""What a command leaves: directories, a report on the terminal and in files, and what stays to resume an audit."""
 
+import os
+import re
+import signal
+import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
-from registry_audit.cli.workplace import WorkDirectory, undisturbed
+from registry_audit.audit.workdir import WorkDirectory
+from registry_audit.errors import UsageError
 from registry_audit.verdict import ExitStatus
+
+# Directories a command writes to: checked before the work, not after; and written in peace at its end.
+
+__all__ = ["WorkDirectory", "must_be_writable", "must_take_file", "undisturbed"]
+
+
+def must_be_writable(directory: Path, option: str) -> None:
+    """Make the directory if need be, and write to it once.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise UsageError(f"{option} {directory} cannot be written: {error.strerror}") from error
+
+
+def must_take_file(file: Path, option: str) -> None:
+    """Raises: UsageError: the file cannot be made there."""
+    if file.is_dir():
+        raise UsageError(f"{option} {file} is a directory: name a file in it")
+    if not file.parent.is_dir():
+        raise UsageError(f"{option} {file} cannot be written: there is no directory {file.parent}")
+    if not os.access(file.parent, os.W_OK):
+        raise UsageError(f"{option} {file} cannot be written: permission denied")
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """What is being ended and has a report to write is sent SIGTERM soon after; only Ctrl-C ends it now."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
 
 # Writes the report's files, and returns their paths.
 Write = Callable[[Path], tuple[Path, ...]]
@@ -64,3 +110,38 @@ def exit_status_of(work: WorkDirectory, status: int, *, is_written: bool) -> int
     else:
         work.remove()
     return status if is_written or status != ExitStatus.CLEAN else int(ExitStatus.INCOMPLETE)
+
+
+# Colours of the report's text on a terminal.
+
+_SEVERITY = re.compile(r"\b(critical|high|medium|low)\b")
+_RULE = re.compile(r"\tRA\d{3} (critical|high|medium|low)\b")
+_OF_SEVERITY = {"critical": "red", "high": "red", "medium": "yellow", "low": "cyan"}
+_OF_SIGN = {"*": "red", "!": "red", "?": "yellow", "=": "green", "@": "green", "~": "green"}
+_OF_RESULT = {"Clean": "green", "Findings": "red", "Incomplete": "yellow"}
+
+
+def coloured(text: str) -> str:
+    """Lines of a report's text, coloured where stdout is a terminal and NO_COLOR is not set (https://no-color.org)."""
+    if os.environ.get("NO_COLOR") or not sys.stdout.isatty():
+        return text
+    return "".join(_line(line) for line in text.splitlines(keepends=True))
+
+
+def _line(line: str) -> str:
+    sign = line.lstrip()[:2]
+    if sign[1:] == " " and sign[0] in _OF_SIGN:
+        found = _RULE.search(line)  # one storage that was read whole may still have a finding
+        return _styled(line, fg=_OF_SEVERITY[found[1]] if found else _OF_SIGN[sign[0]])
+    words = line.split()
+    if words[:1] == ["Result"] and len(words) > 1 and words[1] in _OF_RESULT:
+        return _styled(line, fg=_OF_RESULT[words[1]], bold=True)
+    if words and words[0] in _OF_SEVERITY:
+        return _SEVERITY.sub(lambda match: click.style(match[0], fg=_OF_SEVERITY[match[0]], bold=True), line, count=1)
+    return line
+
+
+def _styled(line: str, **style: Any) -> str:
+    """The line in a colour that ends before its newline."""
+    text = line.rstrip("\n")
+    return click.style(text, **style) + line[len(text) :]

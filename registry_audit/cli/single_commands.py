@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry_audit.cli.workplace import must_take_file
+from registry_audit.cli.report_output import must_take_file
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from registry_audit.demo.expectations import ExpectedResult
-from registry_audit.demo.writer import Layout
+from registry_audit.demo.writer import ExpectedResult, Layout
 from registry_audit.errors import AuditError, UsageError
 from registry_audit.printable import printable
 from registry_audit.verdict import Verdict

@@ -8,11 +8,10 @@ from registry_audit.audit.scope import Scope
 from registry_audit.audit.session import Session
 from registry_audit.audit.single import VersionPair
 from registry_audit.errors import UsageError
+from registry_audit.ledger.assess import Beside
 from registry_audit.ledger.connecting import remember
-from registry_audit.ledger.first_contact import versions_to_recognise
-from registry_audit.ledger.identity import recognise, registry_key
+from registry_audit.ledger.identity import recognise, registry_key, versions_to_recognise
 from registry_audit.ledger.record import algorithm_of, begin, finish
-from registry_audit.ledger.remembered_rows import Beside
 from registry_audit.ledger.store import Ledger
 from registry_audit.printable import storable
 from registry_audit.registry.connection import Server, identity_of

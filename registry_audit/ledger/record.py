@@ -20,15 +20,19 @@ from registry_audit.audit.outcome import OutcomeTally
 from registry_audit.audit.scope import Scope
 from registry_audit.closest import did_you_mean
 from registry_audit.errors import NotFound, UsageError
-from registry_audit.ledger.assess import is_acceptable
-from registry_audit.ledger.audit_entries import ON_FIRST_SIGHT, accepted_draft, drafts_of, manifests_of
-from registry_audit.ledger.chain import Draft, Entry, Kind
-from registry_audit.ledger.clock import clock_note
+from registry_audit.ledger.assess import Beside, is_acceptable, key_of
+from registry_audit.ledger.audit_entries import (
+    ON_FIRST_SIGHT,
+    Resolved,
+    Resolving,
+    accepted_draft,
+    drafts_of,
+    manifests_of,
+)
+from registry_audit.ledger.chain import Draft, Entry, Kind, clock_note
 from registry_audit.ledger.entry_bodies import Accepted, AuditFinished, AuditStarted, FindingResolved, Grade, body_of
 from registry_audit.ledger.identity import recognise
 from registry_audit.ledger.memory import Key, Memory
-from registry_audit.ledger.remembered_rows import Beside, key_of
-from registry_audit.ledger.resolved_findings import Resolved, Resolving
 from registry_audit.ledger.store import Ledger, LedgerReader, LedgerWriter
 from registry_audit.ledger.vanished import Expected, absent_keys
 from registry_audit.ledger.version_history import PastAudit, counted, lives, past_audits, with_drafts

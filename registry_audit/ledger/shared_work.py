@@ -18,7 +18,7 @@ from sqlalchemy import delete, func, select, update
 
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.rows import decode_row, encode_row
-from registry_audit.audit.seal import Seal
+from registry_audit.audit.workdir import Seal
 from registry_audit.errors import CouldNotVerify
 from registry_audit.ledger.schema import shared_work
 from registry_audit.ledger.store import Ledger

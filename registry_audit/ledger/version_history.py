@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from registry_audit.audit.baseline_view import Event
+from registry_audit.audit.judging import Event
 from registry_audit.ledger.chain import Draft, Kind
 from registry_audit.ledger.entry_bodies import (
     Accepted,

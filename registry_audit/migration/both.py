@@ -10,9 +10,8 @@ from registry_audit.audit.session import Session
 from registry_audit.errors import AuditError
 from registry_audit.migration.comparison import chosen_models, chosen_versions
 from registry_audit.migration.facts import VersionFacts
-from registry_audit.migration.migration_options import MigrationOptions
 from registry_audit.migration.names import NameMap
-from registry_audit.migration.registries_config import SIDES, SideName
+from registry_audit.migration.registries_config import SIDES, MigrationOptions, SideName
 from registry_audit.migration.registry_reading import Listed, Side, fill_side, list_registry
 
 _Result = TypeVar("_Result")

@@ -15,7 +15,6 @@ from registry_audit.migration.differences import (
     requirement_lines,
 )
 from registry_audit.migration.facts import VersionFacts
-from registry_audit.migration.migration_options import MigrationOptions
 from registry_audit.migration.names import NameMap
 from registry_audit.migration.pair_judging import (
     PairRow,
@@ -26,6 +25,7 @@ from registry_audit.migration.pair_judging import (
     judge_pair,
 )
 from registry_audit.migration.pairing import Pair, candidate_of, pair_versions, telling_files
+from registry_audit.migration.registries_config import MigrationOptions
 from registry_audit.migration.registry_reading import Listed, Side, small_file
 from registry_audit.printable import printable
 from registry_audit.registry.listed import ListedVersions

@@ -6,7 +6,7 @@ from typing import Any
 
 from registry_audit.audit.allowed_differences import MLMODEL_PROVENANCE, REGISTERED_MODEL_META, typed_value
 from registry_audit.audit.comparing import Kind
-from registry_audit.audit.registered_model_meta import META_FILE
+from registry_audit.audit.copies import META_FILE
 from registry_audit.migration.facts import VersionFacts, encoded, without_provenance
 from registry_audit.migration.names import NameMap
 from registry_audit.model.manifest import Manifest, ManifestEntry

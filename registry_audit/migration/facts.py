@@ -8,8 +8,8 @@ from functools import cache
 from pydantic import TypeAdapter
 
 from registry_audit.audit.allowed_differences import MLMODEL_PROVENANCE, REGISTERED_MODEL_META, typed_value
+from registry_audit.audit.copies import META_FILE
 from registry_audit.audit.judging import VersionAudit
-from registry_audit.audit.registered_model_meta import META_FILE
 from registry_audit.model.manifest import Manifest, ManifestEntry
 from registry_audit.model.mlmodel import MLMODEL, InvalidMLmodel, parse_mlmodel
 from registry_audit.registry.runs import RunState

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from registry_audit.audit.registered_model_meta import META_FILE
+from registry_audit.audit.copies import META_FILE
 from registry_audit.migration.differences import REQUIREMENTS
 from registry_audit.migration.facts import Inner, VersionFacts
 from registry_audit.model.mlmodel import MLMODEL

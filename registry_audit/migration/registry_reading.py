@@ -6,10 +6,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from registry_audit.audit.copies import Copy, ModelCopy
+from registry_audit.audit.copies import META_FILE, Copy, ModelCopy, is_written_by_mlflow
 from registry_audit.audit.judging import VersionAudit, unresolvable
 from registry_audit.audit.pipeline import AuditedVersion, audit_with_copies, in_a_row, must_resolve
-from registry_audit.audit.registered_model_meta import META_FILE, is_written_by_mlflow
 from registry_audit.audit.runner import each_version
 from registry_audit.audit.session import Session
 from registry_audit.audit.time_limits import in_time

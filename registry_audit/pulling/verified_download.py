@@ -1,28 +1,37 @@
 """A registry model, downloaded and compared with its accepted baseline while it comes in."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from registry_audit.audit.allowed_differences import explains_meta
 from registry_audit.audit.comparing import Difference, Kind
-from registry_audit.audit.copies import Copy, CopyFailure, ModelCopy, Role
+from registry_audit.audit.copies import (
+    META_FILE,
+    Copy,
+    CopyFailure,
+    ModelCopy,
+    Role,
+    is_mlflows_text,
+    is_written_by_mlflow,
+)
 from registry_audit.audit.judging import problems_of_copy
 from registry_audit.audit.pipeline import list_copy, must_resolve
 from registry_audit.audit.reading import read_all
-from registry_audit.audit.registered_model_meta import META_FILE, is_mlflows_text, is_written_by_mlflow
 from registry_audit.audit.session import Session
 from registry_audit.audit.time_limits import in_time
 from registry_audit.errors import AuditError, CouldNotVerify, NotFound
 from registry_audit.ledger.assess import baseline_differences
-from registry_audit.ledger.first_contact import versions_to_recognise
+from registry_audit.ledger.connecting import remember
+from registry_audit.ledger.identity import recognise, versions_to_recognise
+from registry_audit.ledger.memory import Baseline, Memory, learn
 from registry_audit.ledger.store import Ledger
-from registry_audit.model.listing import Listing
+from registry_audit.ledger.vanished import Renamed
+from registry_audit.model.listing import ListedFile, Listing, illegal_path, make_listing
 from registry_audit.model.manifest import Manifest, manifest_of
 from registry_audit.net.retry import retried
-from registry_audit.printable import printable
-from registry_audit.pulling.accepted import Accepted, accepted_for
+from registry_audit.printable import printable, storable
 from registry_audit.pulling.place import Place, place_for
 from registry_audit.refs import Selector, parse_selector
 from registry_audit.registry.resolve import ResolvedVersion
@@ -30,6 +39,72 @@ from registry_audit.registry.translate import reason_of
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.registry.versions import find_version
 from registry_audit.verdict import ExitStatus
+
+# What the ledger holds as accepted for one version. The ledger is only read.
+
+
+class NoBaseline(CouldNotVerify):
+    """Nobody has accepted bytes for the version, so there is nothing that it could be compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The bytes that somebody accepted for a version."""
+
+    manifest: Manifest
+    baseline: Baseline
+
+
+def accepted_for(
+    ledger: Ledger,
+    identity: str,
+    registry_name: str | None,
+    version: RegisteredVersion,
+    everything: Sequence[RegisteredVersion],
+) -> Accepted:
+    """The baseline of a version.
+
+    Args:
+        identity: of the registry's address.
+        registry_name: as given with `--registry-name`.
+        everything: what shows which registry it is, see `versions_to_recognise`.
+
+    Raises:
+        NoBaseline: there is none, or it is of another version that had this name and number.
+        CouldNotVerify: its files cannot lie in one directory on every file system.
+        UsageError: the registry may be a copy of one that the ledger knows; `--registry-name` has to say.
+        LedgerError: the ledger is unusable.
+    """
+    key, label = (storable(version.name), version.version), printable(version.label)
+    with ledger.reading() as reader:
+        if (head := reader.head()) is not None:
+            remember(ledger, head)
+        registry, memory = recognise(reader, identity, registry_name, everything).key, Memory()
+        learn(memory, reader, registry, (key,))
+        baseline = memory.baselines.get(key) or Renamed(reader, registry, {key}).former_name(version)
+        if baseline is None or baseline.manifest is None:
+            gone = "was accepted as gone" if baseline is not None else "has no baseline"
+            raise NoBaseline(
+                f"{label} {gone} in the ledger {ledger.url}: audit it, look at the report, then accept it with "
+                f"registry-audit baseline accept {label}"
+            )
+        if not baseline.is_of(version):
+            raise NoBaseline(
+                f"{label} is not the version that was accepted on {baseline.at[:10]}: another one was created under "
+                "its name and number"
+            )
+        manifest = reader.manifest(baseline.manifest)
+    _must_fit_a_directory(manifest, label)
+    return Accepted(manifest, baseline)
+
+
+def _must_fit_a_directory(manifest: Manifest, label: str) -> None:
+    for entry in manifest.entries:
+        if reason := illegal_path(entry.path):
+            raise CouldNotVerify(f"{label} cannot be pulled: '{printable(entry.path)}' {reason}")
+    for problem in make_listing([ListedFile(entry.path, entry.size) for entry in manifest.entries]).problems:
+        raise CouldNotVerify(f"{label} cannot be pulled: {problem.message}")
+
 
 _CERTAIN = ("RA003", "RA013")  # something else than what was accepted: gone, or an entry that nobody could accept
 

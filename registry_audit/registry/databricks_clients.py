@@ -8,8 +8,7 @@ from registry_audit.net.http import HttpSession
 from registry_audit.registry.address import Address, AddressKind, parse_address
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.unity_catalog import OpenSource, UnityRegistry, databricks_unity_catalog
-from registry_audit.registry.workspace import Workspace, profile_of
-from registry_audit.registry.workspace_registry import WorkspaceRegistry
+from registry_audit.registry.workspace import Workspace, WorkspaceRegistry, profile_of
 
 Service = WorkspaceRegistry | UnityRegistry
 

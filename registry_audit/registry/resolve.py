@@ -16,8 +16,8 @@ from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact_location
 from registry_audit.registry.address import url_problem
+from registry_audit.registry.asking import DownloadUris, RefusedName
 from registry_audit.registry.connection import Connection
-from registry_audit.registry.downloads import DownloadUris, RefusedName
 from registry_audit.registry.runs import Runs, RunState
 from registry_audit.registry.storage import (
     MODELS,
@@ -31,7 +31,7 @@ from registry_audit.registry.storage import (
 )
 from registry_audit.registry.translate import translated
 from registry_audit.registry.version import RegisteredVersion
-from registry_audit.registry.workspace_registry import WorkspaceRegistry
+from registry_audit.registry.workspace import WorkspaceRegistry
 from registry_audit.verdict import Storage
 
 _MAX_CHAIN = 20

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from registry_audit import __version__
 from registry_audit.audit.comparing import Comparison, Kind
-from registry_audit.audit.copy_summary import CopySummary
+from registry_audit.audit.copies import CopySummary
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.outcome import OutcomeTally
@@ -41,8 +41,8 @@ from registry_audit.report.document import (
     WaiverRow,
 )
 from registry_audit.report.overview import is_uncompared
-from registry_audit.report.row_file import SpooledRows
 from registry_audit.report.words import NOTHING_COMPARED, SIGNATURE_WORDS
+from registry_audit.report.write import SpooledRows
 from registry_audit.verdict import BaselineStatus, ExitStatus, Severity, SignatureStatus, Verdict
 
 

@@ -10,7 +10,7 @@ from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.rows import Rows
 from registry_audit.audit.scope import Scope
 from registry_audit.errors import AuditError, Stopped
-from registry_audit.ledger.remembered_rows import Beside
+from registry_audit.ledger.assess import Beside
 from registry_audit.ledger.store import Ledger
 from registry_audit.registry.translate import reason_of
 from registry_audit.report.build_document import DocumentBuilder

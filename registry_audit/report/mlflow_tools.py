@@ -10,11 +10,9 @@ import platform
 from datetime import UTC, datetime
 from typing import Any
 
-from registry_audit.audit.baseline_view import BaselineView
 from registry_audit.audit.comparing import Comparison, Difference, Kind
-from registry_audit.audit.copies import Copy, ModelCopy, Role
-from registry_audit.audit.copy_summary import CopySummary, summary_of
-from registry_audit.audit.judging import Finding, VersionAudit
+from registry_audit.audit.copies import Copy, CopySummary, ModelCopy, Role, summary_of
+from registry_audit.audit.judging import BaselineView, Finding, VersionAudit
 from registry_audit.audit.pairs import PairAudit
 from registry_audit.audit.single import VersionPair
 from registry_audit.compare_config import CompareConfig

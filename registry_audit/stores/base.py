@@ -7,8 +7,7 @@ from typing import Protocol, TypeVar
 from registry_audit.errors import AuditError, BodyEndedEarly, CouldNotVerify
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, Problem
-from registry_audit.net.read_buffer import Where
-from registry_audit.net.transfers import Transfers
+from registry_audit.net.transfers import Transfers, Where
 from registry_audit.printable import printable
 from registry_audit.registry.storage import StorageIdentity
 

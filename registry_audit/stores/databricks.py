@@ -9,16 +9,14 @@ from pathlib import Path
 from registry_audit.errors import CouldNotVerify, NotFound
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing
-from registry_audit.net.read_buffer import Where
-from registry_audit.net.transfers import Transfers
+from registry_audit.net.transfers import Transfers, Where
 from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.mlflow_api import text_of
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.unity_catalog import UnityRegistry
-from registry_audit.registry.workspace import Workspace
-from registry_audit.registry.workspace_registry import WorkspaceRegistry
+from registry_audit.registry.workspace import Workspace, WorkspaceRegistry
 from registry_audit.stores.base import Chunks, Store, whole_body
 from registry_audit.stores.bounded import Child, only_root, walk
 from registry_audit.stores.databricks_routes import (

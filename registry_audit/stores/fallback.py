@@ -11,9 +11,8 @@ from pathlib import Path
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing
-from registry_audit.net.read_buffer import Where
 from registry_audit.net.rest import Denied
-from registry_audit.net.transfers import Transfers
+from registry_audit.net.transfers import Transfers, Where
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.stores.base import Chunks, Store
 

@@ -12,8 +12,7 @@ from typing import Any
 
 from registry_audit.errors import CouldNotVerify, NotFound, Transient, UsageError
 from registry_audit.model.listing import ListedFile
-from registry_audit.net.read_buffer import Where
-from registry_audit.net.transfers import Transfers
+from registry_audit.net.transfers import Transfers, Where
 from registry_audit.printable import printable
 from registry_audit.redact import redact_location
 from registry_audit.registry.mlflow_api import number_of, text_of

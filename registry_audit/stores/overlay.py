@@ -12,7 +12,7 @@ from pathlib import Path
 
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
-from registry_audit.net.read_buffer import Where
+from registry_audit.net.transfers import Where
 from registry_audit.printable import printable
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.stores.base import Chunks, NotSeen, Store, transfers_of

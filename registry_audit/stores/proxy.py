@@ -10,9 +10,8 @@ from registry_audit.errors import CouldNotVerify
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing
 from registry_audit.net.http import Answer
-from registry_audit.net.read_buffer import Where
 from registry_audit.net.rest import Rest, SignedOnly, entries_of
-from registry_audit.net.transfers import Transfers
+from registry_audit.net.transfers import Transfers, Where
 from registry_audit.printable import printable
 from registry_audit.registry.mlflow_api import number_of
 from registry_audit.registry.storage import PROXY_PATH, StorageIdentity, respelled

@@ -10,8 +10,8 @@ from typing import Any
 from registry_audit.errors import CouldNotVerify
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing
-from registry_audit.net.read_buffer import Where
 from registry_audit.net.throttle import Throttle
+from registry_audit.net.transfers import Where
 from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact_location

@@ -9,15 +9,34 @@ from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.resolve import Location
 from registry_audit.registry.runs import Runs
-from registry_audit.registry.storage import PROXY, StorageIdentity, storage_identity
+from registry_audit.registry.storage import AZURE, PROXY, S3, StorageIdentity, storage_identity
+from registry_audit.stores.azure import azure_environment
 from registry_audit.stores.base import Store
-from registry_audit.stores.clouds import KINDS, bucket_of
 from registry_audit.stores.databricks import databricks_store
+from registry_audit.stores.gcs import gcs_environment
 from registry_audit.stores.local import LocalStore
-from registry_audit.stores.objects import ObjectStore
+from registry_audit.stores.objects import Bucket, ObjectStore
 from registry_audit.stores.overlay import OverlayStore
 from registry_audit.stores.proxy import ProxyStore
 from registry_audit.stores.repository import RepositoryStore
+from registry_audit.stores.s3 import s3_environment
+
+# Which bucket a storage is in, reached as the environment says.
+
+_GCS = "gs"
+KINDS = (S3, _GCS, AZURE)
+
+
+def bucket_of(identity: StorageIdentity) -> Bucket:
+    """
+    Raises:
+        UsageError: a package is not installed, or the environment makes no sense.
+    """
+    if identity.kind == _GCS:
+        return gcs_environment().bucket(identity.container)
+    if identity.kind == AZURE:
+        return azure_environment(identity.endpoint).bucket(identity.container)
+    return s3_environment().bucket(identity.container)
 
 
 def open_store(connection: Connection, location: Location, runs: Runs | None = None) -> Store:

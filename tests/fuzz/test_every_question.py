@@ -13,9 +13,8 @@ from support.fuzzing import changed, fuzzed, texts, values
 from registry_audit.api import audit_registry, check_model_version, compare_registries, pull_model
 from registry_audit.audit.options import AuditOptions
 from registry_audit.errors import AuditError
-from registry_audit.migration.migration_options import MigrationOptions
 from registry_audit.migration.pair_judging import PairVerdict
-from registry_audit.migration.registries_config import MigrationConfig
+from registry_audit.migration.registries_config import MigrationConfig, MigrationOptions
 from registry_audit.registry.connection import Server
 from registry_audit.report.render import Format, rendered
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from support.fuzzing import changed, fuzzed
 from support.ledgers import row
 
-from registry_audit.audit.registered_model_meta import is_written_by_mlflow
+from registry_audit.audit.copies import is_written_by_mlflow
 from registry_audit.model.escapes import escapes
 from registry_audit.model.mlmodel import InvalidMLmodel, missing_parts, parse_mlmodel
 

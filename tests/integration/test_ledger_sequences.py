@@ -16,11 +16,10 @@ from support.servers import MlflowServer
 from registry_audit.api import audit_registry, ledger_of, open_session
 from registry_audit.audit.options import AuditOptions
 from registry_audit.errors import CouldNotVerify, UsageError
-from registry_audit.ledger.accept import Moved, accept, prepare
+from registry_audit.ledger.accept import Moved, accept, prepare, waive
 from registry_audit.ledger.chain import Kind
 from registry_audit.ledger.connecting import open_ledger, remember
 from registry_audit.ledger.record import registry_of
-from registry_audit.ledger.waive import waive
 from registry_audit.report.document import AuditDocument
 
 _NUMBERS = st.sampled_from(["1", "2", "3"])

@@ -28,8 +28,8 @@ from registry_audit.model.listing import Listing
 from registry_audit.net.throttle import Throttle
 from registry_audit.net.transfers import Transfers
 from registry_audit.registry.storage import storage_identity
-from registry_audit.stores.clouds import bucket_of
 from registry_audit.stores.objects import ObjectStore
+from registry_audit.stores.store_for_location import bucket_of
 
 LARGE = (5 << 20) + 12_345
 FILES = {"MLmodel": b"flavors: {}", "empty": b""} | {f"data/{n}": bytes([n]) * n for n in range(1, 10)}

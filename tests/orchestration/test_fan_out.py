@@ -8,7 +8,7 @@ from support.ledgers import row
 
 import flows.fan_out
 from flows.part_key import forget_key, key_of, make_key
-from registry_audit.audit.seal import Seal
+from registry_audit.audit.workdir import Seal
 from registry_audit.errors import UsageError
 from registry_audit.ledger.connecting import open_ledger
 from registry_audit.ledger.shared_work import SharedWork

@@ -9,11 +9,11 @@ from support.registry import Registry
 from support.servers import MlflowServer
 
 from flows.audit_registry import audit_registry
+from registry_audit.ledger.accept import waive
 from registry_audit.ledger.connecting import open_ledger
 from registry_audit.ledger.record import registry_of
-from registry_audit.ledger.waive import waive
 from registry_audit.report.document import Registry as ReportedRegistry
-from tasks.mlflow_links import MlflowPages
+from tasks.artifacts import MlflowPages
 
 from .conftest import RunFlow
 

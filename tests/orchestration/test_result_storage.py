@@ -19,7 +19,7 @@ from support.registry import Registered, Registry
 from support.servers import MlflowServer
 
 from flows.audit_registry import audit_registry
-from registry_audit.audit.seal import KEY_FILE
+from registry_audit.audit.workdir import KEY_FILE
 from registry_audit.errors import UsageError
 from tasks import result_storage as module
 from tasks.result_storage import BLOCK, SignedResults

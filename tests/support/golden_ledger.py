@@ -8,12 +8,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from registry_audit.ledger.accept import waive
 from registry_audit.ledger.chain import Draft, Kind
 from registry_audit.ledger.connecting import open_ledger
 from registry_audit.ledger.record import accepted_draft, begin
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.transfer import export_lines
-from registry_audit.ledger.waive import waive
 
 if __name__ == "__main__":  # as pytest does it
     sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -12,15 +12,14 @@ from pathlib import Path
 import sqlalchemy
 from sqlalchemy.pool import NullPool
 
-from registry_audit.audit.copies import ModelCopy, Reading, Role
-from registry_audit.audit.copy_summary import summary_of
+from registry_audit.audit.copies import ModelCopy, Reading, Role, summary_of
 from registry_audit.audit.judging import VersionAudit, findings_of
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.scope import Scope
+from registry_audit.ledger.audit_entries import Resolved
 from registry_audit.ledger.chain import Draft, Entry
 from registry_audit.ledger.entry_bodies import RegistryNamed
 from registry_audit.ledger.record import Recorded, begin, finish, registry_of
-from registry_audit.ledger.resolved_findings import Resolved
 from registry_audit.ledger.schema import entries
 from registry_audit.ledger.store import Ledger
 from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing

@@ -9,15 +9,14 @@ from typing import Any, cast
 
 import yaml
 
-from registry_audit.audit.copy_summary import CopySummary
+from registry_audit.audit.copies import META_FILE, CopySummary, is_written_by_mlflow
 from registry_audit.audit.judging import VersionAudit, findings_of
-from registry_audit.audit.registered_model_meta import META_FILE, is_written_by_mlflow
 from registry_audit.audit.session import Session
 from registry_audit.migration.both import Both
 from registry_audit.migration.comparison import chosen_models, compare_sides
 from registry_audit.migration.facts import Inner, VersionFacts, content_of, decoded
-from registry_audit.migration.migration_options import MigrationOptions
 from registry_audit.migration.names import parse_map
+from registry_audit.migration.registries_config import MigrationOptions
 from registry_audit.migration.registry_reading import Listed, Side
 from registry_audit.model.listing import Problem
 from registry_audit.model.manifest import Manifest, ManifestEntry, manifest_of

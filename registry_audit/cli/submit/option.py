@@ -109,8 +109,7 @@ def _run_there(
     flow: str, deployment: str | None, parameters: Parameters, check: Callable[[Parameters], object], *, quiet: bool
 ) -> int:
     from registry_audit.cli.submit.following import Follower, exit_status_of, reason_of, show_result
-    from registry_audit.cli.submit.server import PrefectServer
-    from registry_audit.cli.submit.settings import prefect_settings
+    from registry_audit.cli.submit.server import PrefectServer, prefect_settings
 
     server = PrefectServer(prefect_settings())
     found = server.deployment(*_split(flow, deployment))

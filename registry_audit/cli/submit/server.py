@@ -1,8 +1,11 @@
-"""A Prefect server's REST API: the few questions that starting and following a run takes."""
+"""The Prefect server of `--submit`: where it is, and the few questions that starting and following a run takes."""
 
+import os
+import tomllib
 import uuid
 from base64 import b64encode
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -14,6 +17,7 @@ from registry_audit.redact import redact
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response
+
 
 _SECONDS = 30
 _PAGE = 200
@@ -184,3 +188,42 @@ def _signature(settings: dict[str, str]) -> Any:
         return request
 
     return sign
+
+
+# Where the Prefect server is and how to sign in: the environment, then the active profile, as Prefect's own client.
+
+_NAMES = (
+    "PREFECT_API_URL",
+    "PREFECT_API_KEY",
+    "PREFECT_API_AUTH_STRING",
+    "PREFECT_API_SSL_CERT_FILE",
+    "PREFECT_UI_URL",
+)
+
+
+def prefect_settings() -> dict[str, str]:
+    """Those of `_NAMES` that are set.
+
+    Raises:
+        UsageError: the profiles cannot be read, or the one asked for is not there.
+    """
+    profile = _active_profile()
+    found = {name: os.environ.get(name) or profile.get(name) for name in _NAMES}
+    return {name: str(value) for name, value in found.items() if value}
+
+
+def _active_profile() -> dict[str, Any]:
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    file = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml").expanduser()
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the Prefect profiles in {file} cannot be read: {type(error).__name__}") from error
+    profiles = content.get("profiles", {})
+    asked_for = os.environ.get("PREFECT_PROFILE")
+    if asked_for and asked_for not in profiles:
+        raise UsageError(f"PREFECT_PROFILE is {printable(asked_for)}, and {file} has no such profile")
+    profile = profiles.get(asked_for or content.get("active"), {})
+    return profile if isinstance(profile, dict) else {}

@@ -12,8 +12,8 @@ from registry_audit.migration.both import Both
 from registry_audit.migration.comparison import ModelRow as ComparedModel
 from registry_audit.migration.differences import FieldDifference, FileDifference
 from registry_audit.migration.facts import VersionFacts
-from registry_audit.migration.migration_options import MigrationOptions
 from registry_audit.migration.pair_judging import PairRow, PairVerdict
+from registry_audit.migration.registries_config import MigrationOptions
 from registry_audit.migration.registry_reading import Side
 from registry_audit.redact import redact_location
 from registry_audit.registry.address import shown_address
@@ -34,7 +34,7 @@ from registry_audit.report.migration.registries_document import (
     Sides,
 )
 from registry_audit.report.migration.registries_words import sentence
-from registry_audit.report.row_file import RowFile
+from registry_audit.report.write import RowFile
 from registry_audit.spool import Spool
 from registry_audit.verdict import ExitStatus
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from registry_audit.audit.byte_comparison import confirm_bytes
+from registry_audit.audit.comparing import confirm_bytes
 from registry_audit.audit.copies import ModelCopy, Reading, Role
 from registry_audit.audit.pairs import compare_pair
 from registry_audit.audit.reading import read_all, read_pair
@@ -17,8 +17,8 @@ from registry_audit.errors import BodyEndedEarly, CouldNotVerify, NotFound, Stop
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
 from registry_audit.model.mlmodel import MAX_BYTES
-from registry_audit.net.read_buffer import Where
 from registry_audit.net.retry import tries
+from registry_audit.net.transfers import Where
 from registry_audit.registry.resolve import Location, ResolvedVersion
 from registry_audit.registry.runs import RunState
 from registry_audit.registry.storage import StorageIdentity

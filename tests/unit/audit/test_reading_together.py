@@ -10,15 +10,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from registry_audit.audit import lockstep
+from registry_audit.audit import reading as reading_module
 from registry_audit.audit.copies import Reading
-from registry_audit.audit.lockstep import equal, in_lockstep
-from registry_audit.audit.reading import read_pair
+from registry_audit.audit.reading import equal, in_lockstep, read_pair
 from registry_audit.errors import BodyEndedEarly, CouldNotVerify, NotFound, Stopped
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing, make_listing
-from registry_audit.net.read_buffer import ReadBuffer, Where
-from registry_audit.net.transfers import Transfers
+from registry_audit.net.transfers import ReadBuffer, Transfers, Where
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.stores.base import Chunks, Unreadable
 
@@ -145,9 +143,9 @@ SPELLINGS: dict[str, Callable[[bytes], bytes | memoryview]] = {
 def ways_to_compare(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "no C library":
-            patch.setattr("registry_audit.audit.lockstep._memcmp", None)
+            patch.setattr("registry_audit.audit.reading._memcmp", None)
         else:
-            assert lockstep._memcmp is not None
+            assert reading_module._memcmp is not None
         yield
 
 

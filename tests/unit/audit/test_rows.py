@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.ledgers import FILES, row
 
-from registry_audit.audit.baseline_view import BaselineView
 from registry_audit.audit.comparing import Comparison, Difference, Kind
-from registry_audit.audit.judging import Finding, VersionAudit, Waiver
+from registry_audit.audit.judging import BaselineView, Finding, VersionAudit, Waiver
 from registry_audit.audit.rows import decode_row, encode_row
 from registry_audit.registry.listed import version_spool
 from registry_audit.verdict import BaselineStatus, Severity, Storage, Verdict

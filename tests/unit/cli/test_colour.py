@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from registry_audit.cli.colour import coloured
+from registry_audit.cli.report_output import coloured
 
 TEXT = (
     "* Wine/3\tRA001 critical\n  critical  RA001 run-registry-mismatch  Wine/3\n  Result    Findings (exit status 1)\n"

@@ -1,6 +1,6 @@
 import pytest
 
-from registry_audit.demo.expectations import ExpectedResult, unexpected
+from registry_audit.demo.writer import ExpectedResult, unexpected
 from registry_audit.report.document import (
     AuditDocument,
     Coverage,

@@ -14,7 +14,7 @@ from registry_audit.api import audit_registry
 from registry_audit.audit.options import AuditOptions
 from registry_audit.errors import LedgerError, UsageError
 from registry_audit.ledger.connecting import open_ledger, remember
-from registry_audit.ledger.known_heads import known_head, memory_file
+from registry_audit.ledger.heads import known_head, memory_file
 from registry_audit.ledger.store import Ledger
 
 _LEDGER, _USAGE = 4, 2

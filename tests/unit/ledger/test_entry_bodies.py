@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from support.ledgers import FILES, REGISTRY, insert, manifest_of, options, record, registry_audit, row, scope_of
 
 from registry_audit.errors import LedgerError
+from registry_audit.ledger.assess import Beside
 from registry_audit.ledger.chain import Draft, Entry, Kind, canonical, entry_digest, link
 from registry_audit.ledger.connecting import open_ledger
 from registry_audit.ledger.entry_bodies import any_body_of
 from registry_audit.ledger.identity import known_registries, recognise
-from registry_audit.ledger.last_readings import TrustedReadings
-from registry_audit.ledger.remembered_rows import Beside
+from registry_audit.ledger.memory import TrustedReadings
 from registry_audit.ledger.store import Ledger
 
 _LEDGER = 4

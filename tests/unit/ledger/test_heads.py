@@ -8,10 +8,9 @@ import pytest
 from support.ledgers import FILES, Said, checkpointed_copy, note, record, registry_audit, row
 
 from registry_audit.ledger import chain
-from registry_audit.ledger.chain import Entry
-from registry_audit.ledger.clock import clock_note
+from registry_audit.ledger.chain import Entry, clock_note
 from registry_audit.ledger.connecting import open_ledger, remember
-from registry_audit.ledger.known_heads import memory_file
+from registry_audit.ledger.heads import memory_file
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.transfer import export_lines
 

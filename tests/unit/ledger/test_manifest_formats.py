@@ -17,7 +17,7 @@ from support.ledgers import FILES, manifest_of, record, registry_audit, row
 
 from registry_audit.errors import UsageError
 from registry_audit.ledger.connecting import open_ledger
-from registry_audit.ledger.manifest_formats import model_signing_listing, sha256sum_listing
+from registry_audit.ledger.transfer import model_signing_listing, sha256sum_listing
 from registry_audit.model.manifest import Manifest, ManifestEntry
 
 ODD: Mapping[str, bytes] = {

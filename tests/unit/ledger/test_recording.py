@@ -10,8 +10,7 @@ from registry_audit.audit.outcome import outcome_of
 from registry_audit.errors import UsageError
 from registry_audit.ledger.audit_entries import ON_FIRST_SIGHT
 from registry_audit.ledger.chain import Draft, Entry, Kind
-from registry_audit.ledger.last_readings import TrustedReadings
-from registry_audit.ledger.memory import load_memory
+from registry_audit.ledger.memory import TrustedReadings, load_memory
 from registry_audit.ledger.record import begin, registry_of, who
 from registry_audit.ledger.store import Ledger
 from registry_audit.model.listing import Problem

@@ -9,11 +9,11 @@ from support.ledgers import FILES, REGISTRY, RecordedAudit, record, row, scope_o
 from registry_audit.audit.judging import Waiver
 from registry_audit.audit.outcome import outcome_of
 from registry_audit.errors import UsageError
-from registry_audit.ledger import memory, remembered_rows
-from registry_audit.ledger import waive as waiving
+from registry_audit.ledger import accept as accepting
+from registry_audit.ledger import assess, memory
+from registry_audit.ledger.accept import waive
 from registry_audit.ledger.chain import Draft, Kind
 from registry_audit.ledger.store import Ledger
-from registry_audit.ledger.waive import waive
 from registry_audit.model.listing import Problem
 from registry_audit.verdict import Severity, Verdict
 
@@ -49,7 +49,7 @@ def changed(ledger: Ledger) -> Ledger:
 
 
 def on(day: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (memory, remembered_rows, waiving):
+    for module in (memory, assess, accepting):
         monkeypatch.setattr(module, "today", lambda: day)
 
 

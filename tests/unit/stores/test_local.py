@@ -10,7 +10,7 @@ import pytest
 from registry_audit.errors import CouldNotVerify
 from registry_audit.model.limits import Limits
 from registry_audit.model.listing import ListedFile, Listing
-from registry_audit.net.read_buffer import ReadBuffer
+from registry_audit.net.transfers import ReadBuffer
 from registry_audit.stores.base import NotSeen, Unreadable
 from registry_audit.stores.local import LocalStore
 
