@@ -7,13 +7,16 @@ from typing import Any
 from registry_audit.model.mlmodel import MLmodel
 
 # Settings of flavors that MLflow joins to the model's directory. Source: mlflow.pyfunc, mlflow.pyfunc.model,
-# mlflow.transformers, mlflow.langchain, mlflow.pytorch, mlflow.tensorflow and the other flavors' `load_model`.
+# mlflow.transformers, mlflow.diffusers, mlflow.shap, mlflow.prompt, mlflow.langchain, mlflow.pytorch,
+# mlflow.tensorflow and the other flavors' `load_model`.
 _FOLLOWED = frozenset(
     {
+        "adapter_weights",
         "agent_data",
         "agent_primitive_data",
         "artifacts",
         "code",
+        "components",
         "data",
         "env",
         "extra_files",
@@ -22,13 +25,16 @@ _FOLLOWED = frozenset(
         "model_binary",
         "model_data",
         "model_path",
+        "parameters_path",
         "peft_adaptor",
         "persist_dir",
         "pickled_model",
         "python_model",
         "requirements_file",
         "saved_model_dir",
+        "serialized_explainer",
         "tools_data",
+        "weight_name",
     }
 )
 # Of these MLflow takes the last part, or nothing at all; where an artifact came from is only noted.
@@ -70,9 +76,13 @@ def _of_flavor(name: str, flavor: dict[Any, Any]) -> Iterator[tuple[str, str]]:
         setting = f"{name}.{key}"
         if key in _FOLLOWED:
             yield from _leaving(setting, value, 0)
-        elif str(key).endswith("_name") and "model_binary" not in flavor and _is_directory(value):
-            # Without weights of its own a transformers model is loaded by this: a hub's name, or a directory.
+        elif _is_loaded_by_name(str(key), flavor) and _is_directory(value):
+            # Without weights of its own a model of transformers or diffusers is loaded by a hub's name, or a directory.
             yield setting, str(value)
+
+
+def _is_loaded_by_name(key: str, flavor: dict[Any, Any]) -> bool:
+    return key == "base_model" or (key.endswith("_name") and "model_binary" not in flavor)
 
 
 def _is_directory(value: object) -> bool:

@@ -1,6 +1,9 @@
 """Paths in MLmodel that lead out of the model, held to what joining them to a directory does."""
 
+import importlib.util
 import os.path
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -29,6 +32,10 @@ def found(content: str) -> set[str]:
         "flavors: {sklearn: {pickled_model: VALUE}}",
         "flavors: {pytorch: {extra_files: [{path: VALUE}]}}",
         "flavors: {transformers: {model_binary: VALUE}}",
+        "flavors: {transformers: {model_binary: x, components: [VALUE]}}",
+        "flavors: {shap: {serialized_explainer: VALUE}}",
+        "flavors: {diffusers: {adapter_weights: VALUE}}",
+        "flavors: {python_function: {parameters_path: VALUE}}",
         "flavors: {f: {data: x}}\nsaved_input_example_info: {artifact_path: VALUE}",
         "flavors: {f: {data: x}}\nsaved_input_example_info: {serving_input_path: VALUE}",
         "flavors: {f: {data: x}}\nprompts: [VALUE, 'prompts:/greet/1']",
@@ -50,6 +57,21 @@ def test_a_transformers_model_without_weights_is_loaded_by_its_name() -> None:
     assert found("flavors: {transformers: {source_model_name: /home/me/bert, tokenizer_name: bert}}") == {
         "/home/me/bert"
     }
+
+
+_JOINED = re.compile(
+    r"(?:join\([\w.]*path[\w.]*, |model_dir, |[\w.]*path[\w.]*(?:\)+)? / )\w*conf\w*(?:\.get\(|\[)\"(\w+)\""
+)
+
+
+def test_every_setting_that_mlflow_joins_to_the_model_is_followed() -> None:
+    """Read from the installed MLflow's own flavors, so that a setting that a later release adds is not overlooked."""
+    spec = importlib.util.find_spec("mlflow")
+    assert spec is not None and spec.origin is not None
+    flavors = [file for file in Path(spec.origin).parent.glob("*/*.py") if file.parent.name not in ("store", "server")]
+    joined = {name for file in flavors for name in _JOINED.findall(file.read_text(encoding="utf-8"))}
+    assert {"pickled_model", "data", "model_path"} <= joined
+    assert {name for name in joined if not found(f"flavors: {{f: {{{name}: ../up}}}}")} == set()
 
 
 @given(_segments)
