@@ -118,13 +118,16 @@ def is_written_by_mlflow(meta: bytes | None, mlmodel: bytes | None) -> bool:
 def is_mlflows_text(digest: str, name: str, version: str) -> bool:
     """Whether a digest is that of what MLflow writes for this version, where the content itself is not at hand."""
     algorithm, _, hexadecimal = digest.partition(":")
-    text = yaml.safe_dump({"model_name": name, "model_version": version}, default_flow_style=False)
-    if algorithm == "sha256":
-        return hashlib.sha256(text.encode()).hexdigest() == hexadecimal
-    if algorithm == "blake3" and find_spec("blake3"):
-        from blake3 import blake3
+    # It names no model where the version was loaded by the id of its LoggedModel.
+    for named, number in ((name, version), (None, None)):
+        text = yaml.safe_dump({"model_name": named, "model_version": number}, default_flow_style=False).encode()
+        if algorithm == "sha256" and hashlib.sha256(text).hexdigest() == hexadecimal:
+            return True
+        if algorithm == "blake3" and find_spec("blake3"):
+            from blake3 import blake3
 
-        return bool(blake3(text.encode()).hexdigest() == hexadecimal)
+            if blake3(text).hexdigest() == hexadecimal:
+                return True
     return False
 
 

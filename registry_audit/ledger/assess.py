@@ -1,6 +1,6 @@
 """A version beside what the ledger remembers of it. Nothing is written here: checking never changes a baseline."""
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -10,7 +10,7 @@ from registry_audit.audit.comparing import Difference, Kind
 from registry_audit.audit.copies import is_mlflows_text
 from registry_audit.audit.judging import BaselineView, Finding, VersionAudit, findings_of, sorted_findings
 from registry_audit.ledger.audit_entries import subject_of
-from registry_audit.ledger.known_bytes import DAMAGED, KnownBytes, known_bytes
+from registry_audit.ledger.known_bytes import DAMAGED, KnownBytes, OtherNames, known_bytes
 from registry_audit.ledger.memory import Baseline, Key, Memory, Subject, finding_key, learn, load_findings, today
 from registry_audit.ledger.store import LedgerReader
 from registry_audit.ledger.vanished import Renamed
@@ -85,12 +85,17 @@ def is_acceptable(audit: VersionAudit) -> bool:
 
 
 def baseline_differences(
-    accepted: Manifest, now: Manifest, *, may_be_mlflows: Callable[[str], bool] = lambda digest: False
+    accepted: Manifest,
+    now: Manifest,
+    *,
+    was_mlflows: Callable[[str], bool] = lambda digest: False,
+    is_mlflows: bool = False,
 ) -> tuple[Difference, ...]:
     """Sorted by path; left is what was accepted, right what is there now.
 
     Args:
-        may_be_mlflows: whether a `registered_model_meta` with this digest, which is there now, is MLflow's own.
+        was_mlflows: whether a `registered_model_meta` with this digest, which was accepted, was MLflow's own.
+        is_mlflows: whether the one that is there now is.
     """
     before = {entry.path: entry for entry in accepted.entries}
     after = {entry.path: entry for entry in now.entries}
@@ -102,8 +107,8 @@ def baseline_differences(
         kind = Kind.CONTENT if old and new else (Kind.ONLY_LEFT if old else Kind.ONLY_RIGHT)
         sizes = (old.size if old else None, new.size if new else None)
         expected = explains_meta(path, [entry.size for entry in (old, new) if entry])
-        if new is not None and expected is not None and not may_be_mlflows(new.digest):
-            expected = None
+        if (old is not None and not was_mlflows(old.digest)) or (new is not None and not is_mlflows):
+            expected = None  # it is a file of the model itself
         digests = (old.digest if old else None, new.digest if new else None)
         found.append(Difference(path, kind, sizes, digests, expected))
     return tuple(found)
@@ -128,7 +133,10 @@ def _beside_baseline(
     if audit.reg_model is None or now is None:
         return view(BaselineStatus.NOT_READ), _gone_since(audit, baseline)
     if audit.reg_model.manifest_digest != baseline.manifest:
-        differences = baseline_differences(fetch(baseline.manifest), now, may_be_mlflows=partial(_is_mlflows, audit))
+        was_mlflows = partial(baseline.had_mlflows_meta, audit.version)
+        is_mlflows = audit.reg_model.meta_is_mlflows
+        accepted = fetch(baseline.manifest)
+        differences = baseline_differences(accepted, now, was_mlflows=was_mlflows, is_mlflows=is_mlflows)
         if any(difference.expected_by is None for difference in differences):
             return view(BaselineStatus.CHANGED, differences), [_content_changed(baseline, differences)]
         return view(BaselineStatus.NOT_READ if trusted else BaselineStatus.UNCHANGED, differences), []
@@ -146,20 +154,20 @@ def _gone_since(audit: VersionAudit, baseline: Baseline) -> list[Problem]:
 def _not_first_sight(audit: VersionAudit, known: tuple[KnownBytes, ...], fetch: FetchManifest) -> list[Problem]:
     """Bytes that the ledger knows although nobody accepted them here: other ones are no first sight."""
     now = audit.reg_model.manifest if audit.reg_model else None
-    if now is None:
+    if audit.reg_model is None or now is None:
         return []
+
+    def was_mlflows(digest: str) -> bool:
+        return is_mlflows_text(digest, audit.version.name, audit.version.version)
+
     for one in known:
         if one.manifest.partition(":")[0] == now.algorithm and one.manifest != now.digest():
-            differences = baseline_differences(fetch(one.manifest), now, may_be_mlflows=partial(_is_mlflows, audit))
+            is_mlflows = audit.reg_model.meta_is_mlflows
+            before = fetch(one.manifest)
+            differences = baseline_differences(before, now, was_mlflows=was_mlflows, is_mlflows=is_mlflows)
             if any(difference.expected_by is None for difference in differences):
                 return [one.problem]
     return []
-
-
-def _is_mlflows(audit: VersionAudit, digest: str) -> bool:
-    """Whether the `registered_model_meta` of the registry model is MLflow's own."""
-    version, copy = audit.version, audit.reg_model
-    return (copy is not None and copy.meta_is_mlflows) or is_mlflows_text(digest, version.name, version.version)
 
 
 def _content_changed(baseline: Baseline, differences: tuple[Difference, ...]) -> Problem:
@@ -210,20 +218,21 @@ class Beside:
         self,
         reader: LedgerReader,
         registry: str,
-        listed: Container[Key],
+        versions: Iterable[RegisteredVersion],
         hidden: Mapping[Key, str] = MappingProxyType({}),
     ) -> None:
         """
         Args:
             registry: its key in the ledger.
-            listed: name and number of everything that the registry listed.
+            versions: those that are audited; read more than once.
             hidden: versions with a baseline that were not listed and are not known to be gone, and why.
         """
         self._reader, self._registry, self._hidden = reader, registry, hidden
         self._others = [other for other in reader.registries() if other != registry]
         self._fetch = _remembering(reader)
         self._day = today()
-        self.renamed = Renamed(reader, registry, listed)
+        self.renamed = Renamed(reader, registry, versions)
+        self._other_names = OtherNames(reader)
         self.memory: Memory = load_findings(reader, registry)
 
     def __call__(self, rows: Sequence[VersionAudit | Key]) -> list[VersionAudit]:
@@ -235,17 +244,23 @@ class Beside:
         return [self._vanished(*row) if isinstance(row, tuple) else self._assess(row) for row in rows]
 
     def _follow_renames(self, rows: Sequence[VersionAudit]) -> None:
-        """What was accepted under a model's former name is the baseline under its new one."""
+        """What was accepted under a former name is the baseline under the new one, and no longer under the old."""
+        baselines = self.memory.baselines
         for row in rows:
             key = key_of(row)
-            former = self.renamed.former_name(row.version) if key not in self.memory.baselines else None
+            known = baselines.get(key)
+            if known is not None and known.is_of(row.version):
+                continue
+            former = self.renamed.former_name(row.version)
             if former is not None:
-                self.memory.baselines[key] = former
+                baselines[key] = former
+            elif known is not None and key in self.renamed.followed:
+                del baselines[key]
 
     def _learn_known_bytes(self, rows: Sequence[VersionAudit]) -> None:
         baselines = self.memory.baselines
         new = [row.version for row in rows if (known := baselines.get(key_of(row))) is None or known.manifest is None]
-        self.memory.known_bytes = known_bytes(self._reader, self._registry, self._others, new)
+        self.memory.known_bytes = known_bytes(self._reader, self._registry, self._others, new, self._other_names)
 
     def _assess(self, audit: VersionAudit) -> VersionAudit:
         return assess(audit, self.memory, self._fetch, today=self._day)

@@ -5,8 +5,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from registry_audit.audit.copies import CopySummary
+from registry_audit.audit.copies import META_FILE, CopySummary
 from registry_audit.audit.judging import VersionAudit, Waiver
 from registry_audit.audit.pipeline import RULES_SEEN
 from registry_audit.ledger.chain import TIME_FORMAT, Draft
@@ -47,7 +48,10 @@ def accepted_draft(
     reason: str,
     despite: Sequence[str] = (),
 ) -> Draft:
-    version = audit.version
+    version, copy = audit.version, audit.reg_model
+    optional: dict[str, Any] = {"despite": tuple(despite)} if despite else {}
+    if copy is not None and any(entry.path == META_FILE for entry in manifest.entries):
+        optional["meta_is_mlflows"] = copy.meta_is_mlflows
     accepted = Accepted(
         manifest=manifest.digest(),
         files=len(manifest.entries),
@@ -57,7 +61,7 @@ def accepted_draft(
         creation_time_ms=version.creation_time_ms,
         run_id=version.run_id,
         source=redact_location(version.source),
-        **({"despite": tuple(despite)} if despite else {}),
+        **optional,
     )
     return accepted.draft(registry, version.name, version.version, audit_id)
 

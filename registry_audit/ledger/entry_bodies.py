@@ -108,6 +108,8 @@ class Accepted(_OfVersion):
     bytes: int = 0
     source: str | None = None  # redacted
     despite: _Texts = ()
+    # Whether its registered_model_meta was only MLflow's own; None where it has none, or an older release recorded it.
+    meta_is_mlflows: bool | None = None
 
 
 class FindingOpened(Body):

@@ -41,8 +41,47 @@ class KnownBytes:
         return Problem("RA002", message, blocks=False)
 
 
+class OtherNames:
+    """Under which other names a ledger knows a version: its number, creation time and run outlast a rename.
+
+    A version without a run is not looked for: many of them may have been made in one moment.
+    """
+
+    def __init__(self, reader: LedgerReader) -> None:
+        self._reader = reader
+        self._of_registry: dict[str, dict[int, list[Key]]] = {}
+
+    def of(self, registry: str, version: RegisteredVersion) -> list[Key]:
+        if not version.run_id or version.creation_time_ms is None:
+            return []
+        if registry not in self._of_registry:
+            self._of_registry[registry] = self._by_birth(registry)
+        own, birth = storable(version.name), (version.version, version.creation_time_ms, version.run_id)
+        return [key for key in self._of_registry[registry].get(hash(birth), ()) if key[0] != own]
+
+    def _by_birth(self, registry: str) -> dict[int, list[Key]]:
+        """By a hash: whoever reads what is under these names looks at the birth itself."""
+        names: dict[int, list[Key]] = {}
+        read = (
+            entry
+            for entries in (self._reader.first_of_versions, self._reader.latest_of_versions)
+            for entry in entries(Kind.READING, registry)
+        )
+        for entry in (*self._reader.of_kind(Kind.ACCEPTED, registry=registry), *read):
+            body = body_of(entry, Read if entry.kind == Kind.READING else Accepted)
+            key = entry.name, entry.version
+            known = names.setdefault(hash((entry.version, body.creation_time_ms, body.run_id)), [])
+            if body.run_id and key not in known:
+                known.append(key)
+        return names
+
+
 def known_bytes(
-    reader: LedgerReader, registry: str, others: Iterable[str], versions: Iterable[RegisteredVersion]
+    reader: LedgerReader,
+    registry: str,
+    others: Iterable[str],
+    versions: Iterable[RegisteredVersion],
+    other_names: OtherNames,
 ) -> dict[Key, tuple[KnownBytes, ...]]:
     """What the ledger knows of these versions, some hundreds that have no baseline in their registry.
 
@@ -53,22 +92,46 @@ def known_bytes(
     if not wanted:
         return {}
     found: dict[Key, list[KnownBytes]] = {}
-    for key, manifest, at in _first_readings(reader, registry, wanted):
-        found.setdefault(key, []).append(KnownBytes(manifest, at, accepted=False))
-    for other in others:
-        accepted = set[Key]()
-        for entry in reader.latest_of_versions(Kind.ACCEPTED, other, wanted):
-            key = entry.name, entry.version
-            body = body_of(entry, Accepted)
-            if key in wanted and body.manifest and body.is_surely_of(wanted[key], with_run=True):
-                accepted.add(key)
-                known = KnownBytes(body.manifest, entry.at, accepted=True, registry=other)
-                found.setdefault(key, []).append(known)
-        rest = {key: version for key, version in wanted.items() if key not in accepted}
-        for key, manifest, at in _first_readings(reader, other, rest, with_run=True):
-            known = KnownBytes(manifest, at, accepted=False, registry=other)
+    everywhere = (None, *others)  # None: the registry that is audited
+    for other in everywhere:
+        for key, known in _known_in(reader, registry, other, wanted):
             found.setdefault(key, []).append(known)
+    for own, version in wanted.items() if len(found) < len(wanted) else ():
+        for other in everywhere if own not in found else ():
+            former = dict.fromkeys(other_names.of(other or registry, version), version)
+            known_before = [known for _, known in _known_in(reader, registry, other, former, renamed=True)]
+            if known_before:
+                found.setdefault(own, []).extend(known_before)
     return {key: tuple(known) for key, known in found.items()}
+
+
+def _known_in(
+    reader: LedgerReader,
+    registry: str,
+    other: str | None,
+    wanted: dict[Key, RegisteredVersion],
+    *,
+    renamed: bool = False,
+) -> Iterator[tuple[Key, KnownBytes]]:
+    """What one registry has of these versions, under these names.
+
+    Args:
+        registry: that is audited.
+        other: another one to look into, if it is another.
+        renamed: whether the names are not those that the versions have now.
+    """
+    accepted, elsewhere = set[Key](), other is not None or renamed
+    place = other or registry
+    # Under its name of now, what was accepted in the audited registry is no first sight but a baseline.
+    for entry in reader.latest_of_versions(Kind.ACCEPTED, place, wanted) if elsewhere and wanted else ():
+        key = entry.name, entry.version
+        body = body_of(entry, Accepted)
+        if key in wanted and body.manifest and body.is_surely_of(wanted[key], with_run=True):
+            accepted.add(key)
+            yield key, KnownBytes(body.manifest, entry.at, accepted=True, registry=other)
+    rest = {key: version for key, version in wanted.items() if key not in accepted}
+    for key, manifest, at in _first_readings(reader, place, rest, with_run=elsewhere):
+        yield key, KnownBytes(manifest, at, accepted=False, registry=other)
 
 
 def _first_readings(

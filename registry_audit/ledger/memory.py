@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from registry_audit.audit.copies import is_mlflows_text
 from registry_audit.audit.judging import Finding, Waiver
 from registry_audit.ledger.chain import TIME_FORMAT, Entry, Kind
 from registry_audit.ledger.entry_bodies import (
@@ -78,6 +79,13 @@ class Baseline:
     creation_time_ms: int | None  # of the version in the registry, which a re-created one does not share
     source: str | None = None  # redacted
     despite: tuple[str, ...] = ()  # rules whose findings it was accepted in spite of
+    meta_is_mlflows: bool | None = None  # see `entry_bodies.Accepted`
+
+    def had_mlflows_meta(self, version: RegisteredVersion, digest: str) -> bool:
+        """Whether the `registered_model_meta` that was accepted, with this digest, was MLflow's own."""
+        if self.meta_is_mlflows is None:
+            return is_mlflows_text(digest, version.name, version.version)
+        return self.meta_is_mlflows
 
     def is_of(self, version: RegisteredVersion) -> bool:
         known = self.creation_time_ms is not None and version.creation_time_ms is not None
@@ -153,7 +161,16 @@ def learn(memory: Memory, reader: LedgerReader, registry: str, keys: Collection[
 def baseline_of(entry: Entry) -> Baseline:
     """What an entry of the kind `accepted` says."""
     body = body_of(entry, Accepted)
-    return Baseline(body.manifest, entry.at, body.by, body.reason, body.creation_time_ms, body.source, body.despite)
+    return Baseline(
+        body.manifest,
+        entry.at,
+        body.by,
+        body.reason,
+        body.creation_time_ms,
+        body.source,
+        body.despite,
+        body.meta_is_mlflows,
+    )
 
 
 def load_findings(reader: LedgerReader, registry: str) -> Memory:

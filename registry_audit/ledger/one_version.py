@@ -97,7 +97,7 @@ def _looked_up(ledger: Ledger, options: AuditOptions, session: Session, audit: V
     scope = _scope_of(ledger, options, session, audit)
     with ledger.reading() as reader:
         found = recognise(reader, scope.registry, options.registry_name, scope.everything)
-        (row,) = Beside(reader, found.key, scope.listed)([audit])
+        (row,) = Beside(reader, found.key, scope.versions)([audit])
     return row
 
 

@@ -166,7 +166,7 @@ class _Finishing:
         self._writer, self._registry, self._scope, self._options = writer, registry, scope, options
         self._audit_id, self._keep, self._who = audit_id, keep, who()
         self._expected = Expected(scope, options)
-        self._beside = Beside(writer, registry, scope.listed, hidden)
+        self._beside = Beside(writer, registry, scope.versions, hidden)
         self.accepted_count = 0
         self.resolved: tuple[Resolved, ...] = ()
 
@@ -203,7 +203,7 @@ class _Finishing:
     def _assessed(self, audits: Iterable[VersionAudit]) -> Iterator[VersionAudit]:
         """Every row beside its baseline, and among them the versions that are gone."""
         absent = absent_keys(self._writer, self._registry, self._expected)
-        gone = [key for key in absent if key not in self._beside.renamed.followed(self._scope.versions)]
+        gone = [key for key in absent if key not in self._beside.renamed.followed]
         everything: tuple[Iterable[VersionAudit | Key], ...] = (audits, gone)
         rows = heapq.merge(*everything, key=_order)
         while some := list(islice(rows, _AT_ONCE)):

@@ -13,7 +13,6 @@ from registry_audit.audit.copies import (
     CopyFailure,
     ModelCopy,
     Role,
-    is_mlflows_text,
     is_written_by_mlflow,
 )
 from registry_audit.audit.judging import problems_of_copy
@@ -81,7 +80,9 @@ def accepted_for(
             remember(ledger, head)
         registry, memory = recognise(reader, identity, registry_name, everything).key, Memory()
         learn(memory, reader, registry, (key,))
-        baseline = memory.baselines.get(key) or Renamed(reader, registry, {key}).former_name(version)
+        baseline = memory.baselines.get(key)
+        if baseline is None or not baseline.is_of(version):
+            baseline = Renamed(reader, registry, (version,)).former_name(version) or baseline
         if baseline is None or baseline.manifest is None:
             gone = "was accepted as gone" if baseline is not None else "has no baseline"
             raise NoBaseline(
@@ -190,7 +191,7 @@ class _Pull:
         accepted = self._accepted(version)
         resolved = retried(partial(must_resolve, self.session, version))
         copy = self._read(resolved, accepted, place)
-        differences = _differences(accepted.manifest, copy, version)
+        differences = _differences(accepted, copy, version)
         _must_hold(resolved, copy, accepted, differences)
         self._must_still_be(version, accepted)
         entries = copy.reading.entries if copy.reading else ()
@@ -279,18 +280,17 @@ def _listed_differences(accepted: Manifest, listing: Listing) -> Iterator[Differ
         yield Difference(path, kind, sizes, (old.digest if old else None, None))
 
 
-def _differences(accepted: Manifest, copy: ModelCopy, version: RegisteredVersion) -> tuple[Difference, ...]:
+def _differences(accepted: Accepted, copy: ModelCopy, version: RegisteredVersion) -> tuple[Difference, ...]:
     """Between what was accepted and what was read. A file that could not be read is a problem, and no difference."""
     reading = copy.reading
     if reading is None:
         return ()
 
-    def is_mlflows(digest: str) -> bool:
-        by_content = is_written_by_mlflow(reading.meta, reading.mlmodel)
-        return by_content or is_mlflows_text(digest, version.name, version.version)
-
     unread = {file.path for file in copy.listing.files} - {entry.path for entry in reading.entries}
-    found = baseline_differences(accepted, manifest_of(reading.entries), may_be_mlflows=is_mlflows)
+    was_mlflows = partial(accepted.baseline.had_mlflows_meta, version)
+    is_mlflows = is_written_by_mlflow(reading.meta, reading.mlmodel)
+    now = manifest_of(reading.entries)
+    found = baseline_differences(accepted.manifest, now, was_mlflows=was_mlflows, is_mlflows=is_mlflows)
     return tuple(d for d in found if d.path not in unread and not copy.listing.is_unknown(d.path))
 
 

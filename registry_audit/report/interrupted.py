@@ -55,7 +55,7 @@ def interrupted_report(
     if ledger is not None:
         try:
             with ledger.reading() as reader:
-                beside = Beside(reader, scope.registry, scope.listed)
+                beside = Beside(reader, scope.registry, scope.versions)
                 return _document(options, scope, _assessed(beside, rows), interruption, notes, directory)
         except AuditError as unusable:
             if unusable.message not in interruption.why:

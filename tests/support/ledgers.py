@@ -12,7 +12,7 @@ from pathlib import Path
 import sqlalchemy
 from sqlalchemy.pool import NullPool
 
-from registry_audit.audit.copies import ModelCopy, Reading, Role, summary_of
+from registry_audit.audit.copies import META_FILE, ModelCopy, Reading, Role, summary_of
 from registry_audit.audit.judging import VersionAudit, findings_of
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.scope import Scope
@@ -33,6 +33,7 @@ from registry_audit.verdict import Storage, Verdict
 REGISTRY_URI = "http://mlflow.example:5000"
 REGISTRY = registry_of(REGISTRY_URI)
 FILES: Mapping[str, bytes] = {"MLmodel": b"flavors: {}\n", "data/weights.bin": b"\x00\x01", "model.pkl": b"noise"}
+LOADABLE: Mapping[str, bytes] = {**FILES, "MLmodel": b"flavors: {x: {}}\n"}
 
 _SQLITE_TRIGGERS = [
     f"DROP TRIGGER {table}_no_{act}" for table in ("entries", "manifests") for act in ("update", "delete")
@@ -86,7 +87,9 @@ def storage_at(uri: str) -> StorageIdentity:
 
 def _copy(role: Role, uri: str, files: Mapping[str, bytes], change_token: str) -> ModelCopy:
     listing = listing_of(files, change_token)
-    reading = Reading(manifest_of(files).entries, files.get("MLmodel"), (), len(files), sum(map(len, files.values())))
+    count, size = len(files), sum(map(len, files.values()))
+    meta = files.get(META_FILE)
+    reading = Reading(manifest_of(files).entries, files.get("MLmodel"), files_read=count, bytes_read=size, meta=meta)
     return ModelCopy(role, Location(uri, (uri,), (storage_at(uri),)), storage_at(uri), listing, reading)
 
 

@@ -49,10 +49,24 @@ def test_only_a_small_file_that_mlflow_writes_itself_is_expected() -> None:
         after = manifest_of({**FILES, path: b"x" * size})
         (unknown,) = baseline_differences(before, after)
         assert unknown.expected_by is None
-        (difference,) = baseline_differences(before, after, may_be_mlflows=lambda digest: True)
+        (difference,) = baseline_differences(before, after, is_mlflows=True)
         return difference.expected_by is not None
 
     assert expected("registered_model_meta", 100)
     assert not expected("registered_model_meta", 5_000)
     assert not expected("data/registered_model_meta", 100)
     assert not expected("registered_model_meta.py", 100)
+
+
+@given(_contents, _contents, st.booleans(), st.booleans())
+def test_a_difference_is_expected_only_where_mlflow_wrote_what_was_there_and_what_is_there(
+    one: dict[str, bytes], two: dict[str, bytes], was_mlflows: bool, is_mlflows: bool
+) -> None:
+    found = baseline_differences(
+        manifest_of(one), manifest_of(two), was_mlflows=lambda digest: was_mlflows, is_mlflows=is_mlflows
+    )
+    for difference in found:
+        was_theirs = difference.path not in one or was_mlflows
+        is_theirs = difference.path not in two or is_mlflows
+        of_mlflow = difference.path == "registered_model_meta" and was_theirs and is_theirs
+        assert (difference.expected_by is not None) == of_mlflow

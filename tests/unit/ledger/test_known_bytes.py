@@ -1,7 +1,7 @@
 """Bytes that were read before are no first sight, whoever accepted them or did not."""
 
 import pytest
-from support.ledgers import FILES, RecordedAudit, record, row
+from support.ledgers import FILES, LOADABLE, RecordedAudit, record, row
 
 from registry_audit.ledger.store import Ledger
 from registry_audit.model.listing import Problem
@@ -47,6 +47,6 @@ def test_a_model_that_was_not_whole_is_not_held_against_it(
 
 
 def test_what_mlflow_adds_by_itself_is_no_change(sqlite_ledger: Ledger) -> None:
-    record(sqlite_ledger, row())
-    with_meta = {**FILES, "registered_model_meta": b"model_name: wine\nmodel_version: '1'\n"}
+    record(sqlite_ledger, row(files=LOADABLE))
+    with_meta = {**LOADABLE, "registered_model_meta": b"model_name: wine\nmodel_version: '1'\n"}
     assert seen(record(sqlite_ledger, row(files=with_meta), accept_new=True)) == ("new", [], 1)

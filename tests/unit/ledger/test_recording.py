@@ -4,7 +4,19 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.ledgers import FILES, REGISTRY, RecordedAudit, listing_of, note, options, record, row, scope_of, storage_at
+from support.ledgers import (
+    FILES,
+    LOADABLE,
+    REGISTRY,
+    RecordedAudit,
+    listing_of,
+    note,
+    options,
+    record,
+    row,
+    scope_of,
+    storage_at,
+)
 
 from registry_audit.audit.outcome import outcome_of
 from registry_audit.errors import UsageError
@@ -60,16 +72,49 @@ def test_a_changed_file_is_named_with_both_sizes_and_digests(ledger: Ledger) -> 
 
 
 def test_an_expected_difference_is_shown_and_is_no_finding(ledger: Ledger) -> None:
-    record(ledger, row(), accept_new=True)
+    record(ledger, row(files=LOADABLE), accept_new=True)
     (audit,) = record(
-        ledger, row(files={**FILES, "registered_model_meta": b"model_name: wine\nmodel_version: '1'\n"})
+        ledger, row(files={**LOADABLE, "registered_model_meta": b"model_name: wine\nmodel_version: '1'\n"})
     ).audits
     assert audit.baseline is not None
     assert (audit.baseline.status, audit.findings) == ("unchanged", ())
     assert [difference.expected_by for difference in audit.baseline.differences] == ["registered-model-meta"]
-    (other,) = record(ledger, row(files={**FILES, "registered_model_meta": b"model_name: wine\nevil: 1\n"})).audits
+    (other,) = record(ledger, row(files={**LOADABLE, "registered_model_meta": b"model_name: wine\nevil: 1\n"})).audits
     assert other.baseline is not None
     assert (other.baseline.status, [finding.rule for finding in other.findings]) == ("changed", ["RA002"])
+
+
+_MLFLOWS = b"model_name: wine\nmodel_version: '1'\n"
+_OTHERS = b"model_name: beer\nmodel_version: '7'\n"  # another registered model over the same storage
+_OWN = b"weights: 1\n"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "now", "status"),
+    [
+        (None, _MLFLOWS, "unchanged"),
+        (_MLFLOWS, None, "unchanged"),
+        (_OTHERS, _MLFLOWS, "unchanged"),
+        (_OTHERS, None, "unchanged"),
+        (None, _OWN, "changed"),
+        (_OWN, _MLFLOWS, "changed"),
+        (_OWN, None, "changed"),
+        (_MLFLOWS, _OWN, "changed"),
+    ],
+)
+@pytest.mark.parametrize("named", [False, True])
+def test_only_a_meta_file_that_mlflow_wrote_may_come_go_and_change(
+    sqlite_ledger: Ledger, accepted: bytes | None, now: bytes | None, status: str, named: bool
+) -> None:
+    """Where MLmodel names it, it is a part of the model whatever it says."""
+    mlmodel = b"flavors: {x: {file: registered_model_meta}}\n" if named else LOADABLE["MLmodel"]
+
+    def files(meta: bytes | None) -> dict[str, bytes]:
+        return {**FILES, "MLmodel": mlmodel} | ({"registered_model_meta": meta} if meta is not None else {})
+
+    record(sqlite_ledger, row(files=files(accepted)), accept_new=True)
+    audited = statuses(record(sqlite_ledger, row(files=files(now))))
+    assert audited == {"wine/1": "changed" if named else status}
 
 
 @pytest.mark.parametrize(

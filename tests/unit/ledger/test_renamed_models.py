@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from support.ledgers import FILES, REGISTRY, RecordedAudit, record, row
+from support.ledgers import FILES, REGISTRY, RecordedAudit, record, row, scope_of
 
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.ledger.chain import Draft, Kind
@@ -64,3 +64,50 @@ def test_a_copy_beside_the_old_name_is_new(sqlite_ledger: Ledger) -> None:
     """The old name still has its version: this is no rename."""
     record(sqlite_ledger, row(), accept_new=True)
     assert seen(record(sqlite_ledger, row(), renamed(CHANGED)))["vino/1"] == ("new", [])
+
+
+def test_a_model_made_since_under_the_old_name_hides_nothing(sqlite_ledger: Ledger) -> None:
+    """It is another version, and new; what was renamed stays held to what was accepted, also once that is accepted."""
+    record(sqlite_ledger, row(), accept_new=True)
+    anew = row(files={"MLmodel": b"flavors: {}\n"}, created=2_000)
+    recorded = record(sqlite_ledger, anew, renamed(CHANGED), accept_new=True)
+    assert seen(recorded) == {"vino/1": ("changed", ["RA002"]), "wine/1": ("new", [])}
+    assert recorded.accepted_count == 1
+    assert seen(record(sqlite_ledger, anew, renamed(CHANGED), accept_new=True)) == {
+        "vino/1": ("changed", ["RA002"]),
+        "wine/1": ("unchanged", []),
+    }
+
+
+@pytest.mark.parametrize("change", [False, True])
+def test_models_that_took_each_others_names_keep_their_baselines(sqlite_ledger: Ledger, change: bool) -> None:
+    beer = row("beer", files={"MLmodel": b"beer"}, created=2_000)
+    record(sqlite_ledger, row(), beer, accept_new=True)
+    wine = row(files=CHANGED) if change else row()
+    one, two = (
+        replace(audit, version=replace(audit.version, name=name)) for audit, name in ((wine, "beer"), (beer, "wine"))
+    )
+    expected = ("changed", ["RA002"]) if change else ("unchanged", [])
+    for _ in range(2):
+        recorded = record(sqlite_ledger, one, two, accept_new=True)
+        assert seen(recorded) == {"beer/1": expected, "wine/1": ("unchanged", [])}
+
+
+def of_run(audit: VersionAudit) -> VersionAudit:
+    return replace(audit, version=replace(audit.version, run_id="r1"))
+
+
+@pytest.mark.parametrize("registry", [REGISTRY, "http://copy.example"])
+@pytest.mark.parametrize("accepted", [False, True])
+def test_bytes_that_were_read_under_the_old_name_are_no_first_sight(
+    sqlite_ledger: Ledger, registry: str, accepted: bool
+) -> None:
+    """Nobody accepted them, or its source is another since, or this is a copy of the registry."""
+    record(sqlite_ledger, of_run(row()), accept_new=accepted)
+    other = of_run(renamed(CHANGED, source="s3://moved/vino"))
+    for files, rules, count in ((CHANGED, ["RA002"], 0), (FILES, [], 1)):
+        again = replace(of_run(renamed(files)), version=other.version)
+        called = {"registry_name": "copy"} if registry != REGISTRY else {}
+        scope = scope_of(again, registry=registry)
+        recorded = record(sqlite_ledger, again, scope=scope, accept_new=True, **called)
+        assert (seen(recorded)["vino/1"], recorded.accepted_count) == (("new", rules), count)
