@@ -52,6 +52,7 @@ _HOW = frozenset(
     }
 )
 _OF_DATABRICKS = re.compile(r"databricks(?:-uc)?://(?:.*/)?(?P<kind>workspace|metastore)/(?P<id>[\w-]+)")
+_SIGNED_IN = re.compile(r":.*@")  # a user's password before a host
 _OTHER_NAMES = {"postgres": "postgresql", "mariadb": "mysql"}  # of databases
 _DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle")
 
@@ -135,7 +136,7 @@ def registry_identity(address: Address, workspace: str | None) -> str:
     Args:
         workspace: MLflow's workspace on the server; none and `default` are the same one.
     """
-    if workspace in (None, "", DEFAULT_WORKSPACE) or not _has_workspaces(address):
+    if workspace in (None, "", DEFAULT_WORKSPACE) or not has_workspaces(address):
         return address.identity
     return f"{address.identity}#workspace={workspace}"
 
@@ -151,8 +152,11 @@ def are_two_registries(one: str, other: str) -> bool:
     return first["kind"] == second["kind"] and first["id"] != second["id"]
 
 
-def _has_workspaces(address: Address) -> bool:
-    """A database is read with workspaces only where MLflow is told so (mlflow.tracking._tracking_service.utils)."""
+def has_workspaces(address: Address) -> bool:
+    """Whether a workspace may select what is read there: in a database only where MLflow is told so.
+
+    Source: mlflow.tracking._tracking_service.utils.
+    """
     if address.kind is AddressKind.DATABASE:
         return os.environ.get("MLFLOW_ENABLE_WORKSPACES", "").strip().lower() in ("true", "1")
     return address.kind is AddressKind.SERVER
@@ -268,6 +272,12 @@ def _directory(uri: str) -> Address:
         raise UsageError("the address holds a NUL byte")
     if path.startswith("//") and "@" in path:
         raise UsageError("the address has no scheme: write http: before it")
+    if "://" in path or _SIGNED_IN.search(path):
+        # Quotes around it, as in an environment file, or a scheme with a slip in it: a password would be shown.
+        raise UsageError(
+            "the address is neither a URL nor a path: check its first characters, and leave out quotes; of a path, "
+            "write : as %3A and @ as %40"
+        )
     real = os.path.realpath(url2pathname(path))
     return Address(AddressKind.DIRECTORY, uri, printable(real), f"file://{real}", real)
 

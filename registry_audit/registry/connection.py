@@ -23,7 +23,7 @@ from registry_audit.net.throttle import Throttle
 from registry_audit.net.transfers import Transfers
 from registry_audit.net.uris import urlsplit
 from registry_audit.redact import remember_secrets
-from registry_audit.registry.address import Address, AddressKind, active_workspace, registry_identity
+from registry_audit.registry.address import Address, AddressKind, active_workspace, has_workspaces, registry_identity
 from registry_audit.registry.database import read_only
 from registry_audit.registry.databricks_clients import Databricks, Joined, addresses, databricks_of
 from registry_audit.registry.mlflow_api import Registry, Tracking
@@ -59,7 +59,8 @@ class Connection:
         self.transfers = transfers or Transfers()
         self.http = HttpSession(self.transfers.throttle)
         self.tracking, self.registry_address = addresses(server.tracking_uri, server.registry_uri)
-        self.workspace = active_workspace()
+        named = any(map(has_workspaces, (self.tracking, self.registry_address)))
+        self.workspace = active_workspace() if named else None
         self._signs_in_by_itself = server.by_itself
         self.tracking_uri = _with_basic_auth(server, self.tracking)
         self.registry_uri = _with_basic_auth(server, self.registry_address)

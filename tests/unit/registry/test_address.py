@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from registry_audit.errors import UsageError
 from registry_audit.redact import redact
-from registry_audit.registry.address import AddressKind, parse_address, registry_identity, shown_address
+from registry_audit.registry.address import AddressKind, has_workspaces, parse_address, registry_identity, shown_address
 
 SAME = [
     ("http://h/mlflow", "http://h/mlflow/"),
@@ -87,8 +87,10 @@ def test_the_workspace_is_part_of_a_server(workspace: str | None, ends: str) -> 
 def test_a_database_has_workspaces_where_mlflow_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     address = parse_address("sqlite:////x/m.db")
     assert registry_identity(address, "team-a") == "sqlite:////x/m.db"
+    assert not has_workspaces(address)
     monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "true")
     assert registry_identity(address, "team-a") == "sqlite:////x/m.db#workspace=team-a"
+    assert has_workspaces(address)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +106,12 @@ def test_a_database_has_workspaces_where_mlflow_is_told_so(monkeypatch: pytest.M
         ("host:5000/?token=hunter2", "write http://host:5000/"),
         ("//user:hunter2@h:5000", "write http: before"),
         ("databricks://user:hunter2@p", "names a profile"),
+        ('"http://user:hunter2@h:5000"', "leave out quotes"),
+        ("'http://user:hunter2@h:5000'", "leave out quotes"),
+        ("http ://user:hunter2@h:5000", "check its first characters"),
+        ("https//user:hunter2@h:5000", "check its first characters"),
+        ("/user:x/hunter2@h:5000", "check its first characters"),
+        ('"sqlite:////x/hunter2.db"', "leave out quotes"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_a_way_out(address: str, says: str) -> None:

@@ -232,3 +232,9 @@ def test_mlflows_process_wide_addresses_say_nothing(database: Path, monkeypatch:
     assert list(files_in(database.parent)) == ["mlflow.db"]
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         assert os.environ.pop(name)
+
+
+def test_a_workspace_that_selects_nothing_is_not_named(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database is read without workspaces unless MLflow is told otherwise, and the report must say what was read."""
+    monkeypatch.setenv("MLFLOW_WORKSPACE", "team-a")
+    assert connect(Server(f"sqlite:///{database}")).workspace is None
