@@ -14,6 +14,8 @@ import click
 
 from registry_audit.audit.workdir import WorkDirectory
 from registry_audit.errors import UsageError
+from registry_audit.model.mlmodel import must_not_be_in_a_model
+from registry_audit.report.write import must_be_no_registrys
 from registry_audit.verdict import ExitStatus
 
 # Directories a command writes to: checked before the work, not after; and written in peace at its end.
@@ -27,6 +29,7 @@ def must_be_writable(directory: Path, option: str) -> None:
     Raises:
         UsageError: naming the option.
     """
+    must_not_be_in_a_model(directory, f"{option} {directory}")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=directory):
@@ -36,7 +39,8 @@ def must_be_writable(directory: Path, option: str) -> None:
 
 
 def must_take_file(file: Path, option: str) -> None:
-    """Raises: UsageError: the file cannot be made there."""
+    """Raises: UsageError: the file cannot be made there, or must not be replaced."""
+    must_be_no_registrys(file)
     if file.is_dir():
         raise UsageError(f"{option} {file} is a directory: name a file in it")
     if not file.parent.is_dir():

@@ -11,6 +11,7 @@ from registry_audit.errors import LedgerError, NoLedgerYet, UsageError
 from registry_audit.ledger.chain import Entry
 from registry_audit.ledger.heads import known_head, memory_file, remember_head
 from registry_audit.ledger.store import Ledger
+from registry_audit.model.mlmodel import must_not_be_in_a_model
 from registry_audit.printable import printable
 from registry_audit.redact import redact, without_sign_in
 from registry_audit.registry.address import SIGN_IN, shown_address
@@ -86,7 +87,7 @@ def _engine(url: str) -> Engine:
             f"--ledger {shown} needs the driver {error.name}: pip install 'mlflow-registry-audit[postgres]', and write "
             "postgresql://"
         ) from error
-    except (ArgumentError, NoSuchModuleError) as error:
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:  # the last of a port that is no number
         raise UsageError(
             f"--ledger {shown} is no database this program can open: give sqlite:///PATH or postgresql://..."
         ) from error
@@ -138,6 +139,10 @@ def _bring_up_to_date(engine: Engine, shown: str) -> None:
             raise LedgerError(f"the database {shown} holds other tables of these names: it is no ledger")
         elif _OF_A_REGISTRY in present:
             raise LedgerError(f"the database {shown} is an MLflow registry, to which nothing is written. {_ELSEWHERE}")
+        if engine.dialect.name == "postgresql":
+            encoding = connection.execute(text("SHOW server_encoding")).scalar()
+            if encoding != "UTF8":
+                raise LedgerError(f"the database {shown} has the encoding {encoding}, and a ledger needs UTF8")
     logging.getLogger("alembic").setLevel(logging.ERROR)
     with engine.connect() as connection:
         # Two processes may both find nothing: the second waits, and then finds the ledger of the first.
@@ -156,6 +161,8 @@ def _may_start(engine: Engine, shown: str, *, create: bool) -> None:
             f"the ledger {shown} is gone: this machine has used it before. Restore it from a backup, or import an "
             f"export. {_HOW_TO_START_OVER.format(memory_file(shown))}"
         )
+    if engine.dialect.name == "sqlite":
+        must_not_be_in_a_model(Path(engine.url.database or "").parent, f"the ledger {shown}")
     if not create:
         missing = NoLedgerYet if engine.dialect.name == "sqlite" else LedgerError
         raise missing(f"there is no ledger at {shown}: an audit with --accept-new starts one")

@@ -200,8 +200,10 @@ class LedgerReader:
         """
         return self._one_of_each(func.max(entries.c.seq), kind, registry, keys)
 
-    def first_of_versions(self, kind: Kind, registry: str, keys: Collection[tuple[str, str]]) -> Iterator[Entry]:
-        """The oldest entry of a kind for each of some hundreds of versions of a registry."""
+    def first_of_versions(
+        self, kind: Kind, registry: str, keys: Collection[tuple[str, str]] | None = None
+    ) -> Iterator[Entry]:
+        """The oldest entry of a kind, likewise."""
         return self._one_of_each(func.min(entries.c.seq), kind, registry, keys)
 
     def _one_of_each(
@@ -383,3 +385,7 @@ def _database_errors(what: str, url: URL) -> Iterator[None]:
     except SQLAlchemyError as error:
         cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise LedgerError(f"the ledger cannot be {what}: {redact(without_sign_in(cause, url))}") from error
+    except UnicodeEncodeError as error:  # of the driver
+        raise LedgerError(
+            f"the ledger cannot be {what}: its database does not know all letters; move it to one of UTF8"
+        ) from error

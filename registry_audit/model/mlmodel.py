@@ -1,13 +1,17 @@
 """What an `MLmodel` file says of its model. Parsed as data; nothing it names is ever loaded or imported."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from registry_audit.errors import UsageError
 from registry_audit.model.listing import itself_and_above
 from registry_audit.model.yaml_text import UnreadableYaml, read_yaml
+from registry_audit.printable import printable
 
 MLMODEL = "MLmodel"
 MAX_BYTES = 16 * 2**20
@@ -22,6 +26,22 @@ _ENVIRONMENT_KEYS = ("conda", "virtualenv")
 
 # Fields that say where a model came from, not what it does: a migration rewrites them (docs/mlflow.md section 6).
 PROVENANCE = ("run_id", "model_id", "model_uuid", "artifact_path", "utc_time_created")
+
+
+def must_not_be_in_a_model(path: Path, what: str) -> None:
+    """What is written into the directory of a model changes it: its next audit would find other bytes.
+
+    Args:
+        what: completes "... is in a model".
+
+    Raises:
+        UsageError: the path, or a directory around it, holds an MLmodel.
+    """
+    place = Path(os.path.realpath(path))
+    for directory in (place, *place.parents):
+        if (directory / MLMODEL).is_file():
+            shown = printable(str(directory))
+            raise UsageError(f"{what} is in a model, {shown}, to which nothing is written: give another place")
 
 
 class InvalidMLmodel(ValueError):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.model.manifest import ManifestEntry
+from registry_audit.model.mlmodel import must_not_be_in_a_model
 
 _MARK = ".registry-audit-pull-"
 _NAME_CHARACTERS = 100  # of the output's name, so that the scratch directory's is not too long
@@ -54,6 +55,7 @@ def place_for(output: Path) -> Iterator[Place]:
     try:
         output = output.resolve()
         _must_be_free(output)
+        must_not_be_in_a_model(output, f"--output {output}")
         made = [parent for parent in output.parents if not parent.exists()]
         output.parent.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:

@@ -1,5 +1,6 @@
 """The report's files: written whole or not at all, read back row by row, with an error that says what is wrong."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -10,12 +11,14 @@ from typing import Any, TypeVar, overload
 from pydantic import ValidationError
 
 from registry_audit.errors import UsageError
+from registry_audit.model.mlmodel import must_not_be_in_a_model
 from registry_audit.printable import printable
 from registry_audit.report.document import SCHEMA_VERSION, AuditDocument, VersionRow
 from registry_audit.report.migration.registries_document import KIND, MigrationDocument
 from registry_audit.report.render import Format, Report, rendered
 from registry_audit.spool import Spool
 
+_SQLITE = b"SQLite format 3\0"  # https://sqlite.org/fileformat2.html
 # The source of truth first: if the disk fills up, it is the one to have.
 FILES: tuple[tuple[str, Format], ...] = (
     ("audit.json", "json"),
@@ -38,9 +41,11 @@ def write_report(document: Report, directory: Path) -> tuple[Path, ...]:
     A reader sees the old file or the new one, never a part.
 
     Raises:
+        UsageError: the directory is in a model, or a file of the same name is a database.
         OSError: the directory cannot be made or written.
     """
     files = MIGRATION_FILES if isinstance(document, MigrationDocument) else FILES
+    must_not_be_in_a_model(directory, printable(str(directory)))
     directory.mkdir(parents=True, exist_ok=True)
     for name, form in files:
         write_whole(directory / name, rendered(document, form))
@@ -104,8 +109,23 @@ def _refuse_newer(data: Any, shown: str) -> None:
         )
 
 
+def must_be_no_registrys(path: Path) -> None:
+    """Raises: UsageError: the file is a database, or in a model: it may be what is audited, and is not replaced."""
+    shown = printable(str(path))
+    must_not_be_in_a_model(path.parent, shown)
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if file.read(len(_SQLITE)) == _SQLITE:
+            raise UsageError(f"{shown} is a database, which no report replaces: give another name")
+
+
 def write_whole(path: Path, text: Iterable[str]) -> None:
-    """The text, in one piece or in many, or nothing."""
+    """The text, in one piece or in many, or nothing.
+
+    Raises:
+        UsageError: see `must_be_no_registrys`.
+        OSError: it cannot be written.
+    """
+    must_be_no_registrys(path)
     # Not `tempfile`: its files are for the owner only, and a report is to be shared as the umask allows.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import create_engine, event, text
 from support.ledgers import checkpointed_copy, execute, note, record, registry_audit, row, sqlite_file, tamper
 
 from registry_audit.api import audit_registry
@@ -163,11 +163,44 @@ def test_a_ledger_that_may_only_be_read(sqlite_ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["ledger.db", "mysql://h/d", "oracle://x", "http://h/", "", "postgres://h/d", "sqlite://"]
+    "url",
+    [
+        "ledger.db",
+        "mysql://h/d",
+        "oracle://x",
+        "http://h/",
+        "",
+        "postgres://h/d",
+        "sqlite://",
+        "postgresql://me:hunter2",
+    ],
 )
 def test_an_url_of_no_ledger(url: str) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as raised:
         open_ledger(url, create=True)
+    assert "hunter2" not in raised.value.message
+
+
+def test_none_is_started_in_a_model(tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").touch()
+    with pytest.raises(UsageError, match="is in a model"):
+        open_ledger(f"sqlite:///{tmp_path}/below/ledger.db", create=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["MLmodel"]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_none_is_started_that_could_not_hold_every_name(postgres_url: str, encoding: str) -> None:
+    name = f"{postgres_url.rpartition('/')[2]}_{encoding.lower()}"
+    engine = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        chosen = f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        connection.execute(text(f'CREATE DATABASE "{name}" {chosen}'))
+        try:
+            must_refuse(f"{postgres_url}_{encoding.lower()}", f"has the encoding {encoding}", create=True)
+        finally:
+            connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+    engine.dispose()
 
 
 def test_a_server_that_does_not_answer() -> None:

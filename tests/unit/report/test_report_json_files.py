@@ -1,17 +1,20 @@
 """audit.json and the files of a report: written whole, read back the same, refused with a reason."""
 
+import contextlib
 import json
+import sqlite3
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from registry_audit.cli.report_output import must_be_writable, must_take_file
 from registry_audit.errors import UsageError
 from registry_audit.report import write as write_module
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.render import FORMATS, render
-from registry_audit.report.write import load_report, write_report
+from registry_audit.report.write import load_report, write_report, write_whole
 
 
 @pytest.mark.parametrize("kind", ["sample", "hostile"])
@@ -131,3 +134,28 @@ def test_a_missing_file_and_a_directory_are_named(tmp_path: Path) -> None:
         load_report(tmp_path / "none.json")
     with pytest.raises(UsageError, match="cannot be read: Is a directory"):
         load_report(tmp_path)
+
+
+@pytest.mark.parametrize("below", ["", "below/it"])
+def test_no_report_is_written_into_a_model(sample: AuditDocument, tmp_path: Path, below: str) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "MLmodel").write_text("flavors: {x: {}}")
+    (tmp_path / "link").symlink_to(model)
+    for place in (model, tmp_path / "link"):
+        with pytest.raises(UsageError, match="is in a model"):
+            write_report(sample, place / below)
+        with pytest.raises(UsageError, match="is in a model"):
+            must_be_writable(place / below, "--report-dir")
+    assert [path.name for path in model.iterdir()] == ["MLmodel"]
+
+
+def test_no_report_replaces_a_database(tmp_path: Path) -> None:
+    database = tmp_path / "mlflow.db"
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE t (x)")
+    before = database.read_bytes()
+    for write in (lambda: write_whole(database, "{}"), lambda: must_take_file(database, "--report-file")):
+        with pytest.raises(UsageError, match="is a database"):
+            write()
+    assert database.read_bytes() == before
