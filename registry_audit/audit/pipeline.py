@@ -34,7 +34,7 @@ from registry_audit.printable import printable
 from registry_audit.redact import redact_location
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.resolve import Location, Lost, ResolvedVersion, resolve_version
-from registry_audit.registry.translate import reason_of, translated
+from registry_audit.registry.translate import is_foreign, reason_of, translated
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.registry.versions import is_listed
 from registry_audit.stores.base import NotSeen, Store, transfers_of
@@ -114,7 +114,9 @@ def in_a_row(version: RegisteredVersion, step: Callable[[], _Result]) -> _Result
         return step()
     except (Stopped, LedgerError):
         raise
-    except Exception as error:  # noqa: BLE001 - hostile models meet plugins and parsers that nobody has read
+    except BaseException as error:  # hostile models meet plugins and parsers that nobody has read
+        if not is_foreign(error):
+            raise
         return unresolvable(version, reason_of(error), retryable=isinstance(error, Transient))
 
 
