@@ -12,6 +12,7 @@ _CHARACTERS_OF_A_NODE = 1_000
 # YAML reads 1:30 as a number of minutes, and takes the square of the time for a number of so many parts. Python shows
 # no number of more than 4,300 digits, which 3,570 hexadecimal ones are.
 _MAX_NUMBER_CHARACTERS = 3_000
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _NUMBER = re.compile(r"[-+0-9_:.]+|[-+_]*0_*[bx][0-9a-fA-F_]+")
 
 
@@ -54,7 +55,7 @@ def _check_events(text: str) -> None:
                 if ended.anchor is not None:
                     sizes[ended.anchor] = ended.size
             case yaml.ScalarEvent():
-                _check_number(event.value)
+                _check_number(event)
                 size = 1 + len(event.value) // _CHARACTERS_OF_A_NODE
                 open_nodes[-1].size += size
                 if event.anchor is not None:
@@ -77,8 +78,9 @@ class _Node:
     size: int = 1
 
 
-def _check_number(value: str) -> None:
-    if len(value) > _MAX_NUMBER_CHARACTERS and _NUMBER.fullmatch(value):
+def _check_number(scalar: yaml.ScalarEvent) -> None:
+    """A text that is tagged as a number is one to Python with spaces around it too, and with any script's digits."""
+    if len(scalar.value) > _MAX_NUMBER_CHARACTERS and (scalar.tag in _NUMBERS or _NUMBER.fullmatch(scalar.value)):
         raise ValueError("a number of too many digits")
 
 
