@@ -85,6 +85,7 @@ def judge_listed(resolved: ResolvedVersion, run: Copy, reg: Copy) -> VersionAudi
 
 
 _Result = TypeVar("_Result")
+_DAMAGE = frozenset({"RA001", "RA003", "RA007", "RA008", "RA010"})  # what files that are being deleted look like
 Resolved = ResolvedVersion | VersionAudit  # the latter where resolving itself failed
 
 
@@ -191,9 +192,13 @@ def _compared(session: Session, resolved: ResolvedVersion, run: Copy, reg: Copy 
 
 
 def _unless_deleted(session: Session, resolved: ResolvedVersion, audit: VersionAudit) -> VersionAudit:
-    """A version that was deleted after it was listed is no missing model: nobody can ask for it any more."""
-    gone = any(finding.rule == "RA003" for finding in audit.findings) or resolved.reg_model.lost is Lost.VERSION
-    if not gone:
+    """A version that was deleted after it was listed is no damaged model: nobody can ask for it any more.
+
+    Its files may go before they are listed, while they are read, or between the two.
+    """
+    damaged = any(finding.rule in _DAMAGE for finding in audit.findings)
+    unread = audit.verdict is Verdict.UNVERIFIABLE and not audit.retryable
+    if not (damaged or unread or resolved.reg_model.lost is Lost.VERSION):
         return audit
     version = audit.version
     try:

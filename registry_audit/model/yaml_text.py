@@ -1,11 +1,15 @@
 """YAML that nobody vouches for, read as data: within bounds, and with one error for whatever is wrong with it."""
 
+import os
 import re
+import stat
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+_MAX_FILE_BYTES = 1 << 20
 _MAX_NODES = 50_000  # with every alias and merge counted as what it stands for, and long texts as several
 _MAX_DEPTH = 100
 _CHARACTERS_OF_A_NODE = 1_000
@@ -34,6 +38,29 @@ def read_yaml(text: str) -> Any:
         raise UnreadableYaml(f"is not valid YAML{where}") from error
     except Exception as error:  # an empty !!timestamp is an AttributeError, a merge into a list a TypeError, ...
         raise UnreadableYaml("is not valid YAML") from error
+
+
+def read_yaml_file(file: Path) -> dict[str, Any]:
+    """The mapping in a small file.
+
+    Raises:
+        UnreadableYaml: there is none that can be read; the message says why in a few words.
+    """
+    try:
+        # Non-blocking: a FIFO put in the file's place must not hang the audit.
+        with os.fdopen(os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise UnreadableYaml("is no regular file")
+            fields = read_yaml(stream.read(_MAX_FILE_BYTES).decode("utf-8"))
+    except FileNotFoundError as error:
+        raise UnreadableYaml("is missing") from error
+    except OSError as error:
+        raise UnreadableYaml(f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UnreadableYaml("is not valid YAML") from error
+    if not isinstance(fields, dict):
+        raise UnreadableYaml("is empty or no mapping")
+    return fields
 
 
 def _check_events(text: str) -> None:
