@@ -11,13 +11,13 @@ from flows import parameters
 from flows.batch_order import whole
 from flows.final_state import AFTER, ended, refused
 from flows.parameters import Name, NotBlank, Uri
-from registry_audit.api import checked, memory_of
+from registry_audit.api import checked, memory_of, no_baseline
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import checked_options
 from registry_audit.audit.single import empty_download_dir, kept_path, prepare_download_dir
 from registry_audit.cli.report_output import must_take_file
-from registry_audit.errors import AuditError
+from registry_audit.errors import AuditError, LedgerError
 from registry_audit.ledger.one_version import remembered, with_digest_of
 from registry_audit.model.limits import Limits
 from registry_audit.printable import printable
@@ -147,11 +147,15 @@ def _check(
         run_models = download_run_model.submit(job, whole(batch), _place(download_dir, Role.RUN_MODEL, batch[0]))
         reg_models = download_reg_model.submit(job, whole(batch), _place(download_dir, Role.REG_MODEL, batch[0]))
         (audit,) = compare(job, whole(batch), whole(run_models), whole(reg_models))
+        note, lost = memory.note, None
         if opened is not None:
-            audit = remembered(opened, options, open_session(job), audit)
+            try:
+                audit = remembered(opened, options, open_session(job), audit)
+            except LedgerError as error:  # what was found out is told all the same
+                note, lost = no_baseline(error), error
     finally:
         close_job(job)
-    result = checked(audit, options, model, version_or_stage, download_dir, report_file, note=memory.note)
+    result = checked(audit, options, model, version_or_stage, download_dir, report_file, note=note)
     rests_on = result.report["note"]
     told = Told(
         audit.version.label,
@@ -162,6 +166,8 @@ def _check(
         note=rests_on,
     )
     report_single(CHECK_KEY, whole((told,)), whole(result.report), report_file)
+    if lost is not None:
+        raise lost
     said = finding_words(audit.findings[0]) if audit.findings else audit.reason or rests_on
     sentence = f"{short(audit.version.label)}: {audit.verdict}"
     return ended(result.outcome.exit_status, f"{sentence}: {printable(said)}" if said else sentence)

@@ -15,14 +15,14 @@ from flows.batch_order import whole
 from flows.final_state import AFTER, ended, refused
 from flows.parameters import Uri
 from flows.sides import Side, TrackingServer, ledger_of_both, side_of
-from registry_audit.api import chosen_roles, compare_options, compared, servers_of
+from registry_audit.api import chosen_roles, compare_options, compared, no_baseline, servers_of
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit, sorted_findings
 from registry_audit.audit.pairs import PairAudit
 from registry_audit.audit.single import VersionPair, empty_download_dir, kept_path, prepare_download_dir
 from registry_audit.cli.report_output import must_take_file
 from registry_audit.compare_config import parse_compare_config
-from registry_audit.errors import AuditError, CouldNotVerify
+from registry_audit.errors import AuditError, CouldNotVerify, LedgerError
 from registry_audit.ledger.one_version import pair_remembered
 from registry_audit.model.limits import Limits
 from registry_audit.printable import printable
@@ -177,15 +177,21 @@ def _compare(
         versions = [judge_version(*of_one) for of_one in zip(jobs, resolved, map(whole, copies), strict=True)]
         pair = VersionPair(resolved, pairs, (versions[0], versions[1]))
         sessions = (open_session(jobs[0]), open_session(jobs[1]))
+        note, lost = memory.note, None
         if opened is not None:
-            pair = pair_remembered(opened, options, sessions, pair)
+            try:
+                pair = pair_remembered(opened, options, sessions, pair)
+            except LedgerError as error:  # what was found out is told all the same
+                note, lost = no_baseline(error), error
         uris = (sessions[0].connection.tracking_uri, sessions[1].connection.tracking_uri)
     finally:
         for job in jobs:
             close_job(job)
-    result = compared(pair, config, uris, fail_on, note=memory.note)
+    result = compared(pair, config, uris, fail_on, note=note)
     rests_on = tuple(result.report["note"].values())
     report_single(COMPARE_KEY, whole(_told(pair, rests_on)), whole(result.report), report_file)
+    if lost is not None:
+        raise lost
     sentence = ", ".join(f"{pair.role.words}s: {_verdict(pair)}" for pair in pair.pairs)
     label_of = {finding: pair.resolved[index].version.label for index in (1, 0) for finding in pair.said_of(index)}
     if found := sorted_findings(label_of):

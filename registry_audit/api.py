@@ -221,7 +221,7 @@ def check_model_version(
             if ledger is not None:
                 audit = remembered(ledger, options, session, audit)
         except LedgerError as error:
-            lost = _no_baseline(error)
+            lost = no_baseline(error)
             on_interruption(checked(audit, options, model, version_or_stage, download_dir, report_file, note=lost))
             raise
     return checked(audit, options, model, version_or_stage, download_dir, report_file, note=note)
@@ -249,11 +249,12 @@ def memory_of(options: AuditOptions) -> Memory:
         return Memory(ledger_of(options))
     except NoLedgerYet as error:
         if is_from_environment(options.ledger):
-            return Memory(None, _no_baseline(error))
+            return Memory(None, no_baseline(error))
         raise
 
 
-def _no_baseline(error: LedgerError) -> str:
+def no_baseline(error: LedgerError) -> str:
+    """What the answer says where its ledger was missing, or was lost while the bytes were read."""
     return f"compared with no baseline, and not recorded: {error.message}"
 
 
@@ -359,7 +360,7 @@ def compare_model_versions(
             if opened is not None:
                 pair = pair_remembered(opened, options, sessions, pair)
         except LedgerError as error:
-            on_interruption(compared(pair, config, uris, fail_on, note=_no_baseline(error)))
+            on_interruption(compared(pair, config, uris, fail_on, note=no_baseline(error)))
             raise
     return compared(pair, config, uris, fail_on, note=memory.note)
 

@@ -9,7 +9,7 @@ from registry_audit.audit.runner import in_threads
 from registry_audit.audit.session import Session
 from registry_audit.deadline import OutOfTime
 from registry_audit.errors import AuditError, Stopped
-from registry_audit.registry.translate import reason_of
+from registry_audit.registry.translate import is_foreign, reason_of
 from tasks.audit_session import Job, open_session
 from tasks.policy import redacted_traceback
 
@@ -39,7 +39,9 @@ def each(
             raise
         except AuditError as error:
             return failed(item, error.message)
-        except Exception as error:  # noqa: BLE001 - see `failed`
+        except BaseException as error:  # see `failed`
+            if not is_foreign(error):
+                raise
             logger.error(redacted_traceback(error))  # noqa: TRY400 - would log the causes as they are
             return failed(item, reason_of(error))
 

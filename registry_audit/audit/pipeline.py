@@ -34,7 +34,7 @@ from registry_audit.printable import printable
 from registry_audit.redact import redact_location
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.resolve import Location, Lost, ResolvedVersion, resolve_version
-from registry_audit.registry.translate import reason_of, translated
+from registry_audit.registry.translate import is_foreign, reason_of, translated
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.registry.versions import is_listed
 from registry_audit.stores.base import NotSeen, Store, transfers_of
@@ -85,6 +85,7 @@ def judge_listed(resolved: ResolvedVersion, run: Copy, reg: Copy) -> VersionAudi
 
 
 _Result = TypeVar("_Result")
+_DAMAGE = frozenset({"RA001", "RA003", "RA007", "RA008", "RA010"})  # what files that are being deleted look like
 Resolved = ResolvedVersion | VersionAudit  # the latter where resolving itself failed
 
 
@@ -114,7 +115,9 @@ def in_a_row(version: RegisteredVersion, step: Callable[[], _Result]) -> _Result
         return step()
     except (Stopped, LedgerError):
         raise
-    except Exception as error:  # noqa: BLE001 - hostile models meet plugins and parsers that nobody has read
+    except BaseException as error:  # hostile models meet plugins and parsers that nobody has read
+        if not is_foreign(error):
+            raise
         return unresolvable(version, reason_of(error), retryable=isinstance(error, Transient))
 
 
@@ -189,9 +192,13 @@ def _compared(session: Session, resolved: ResolvedVersion, run: Copy, reg: Copy 
 
 
 def _unless_deleted(session: Session, resolved: ResolvedVersion, audit: VersionAudit) -> VersionAudit:
-    """A version that was deleted after it was listed is no missing model: nobody can ask for it any more."""
-    gone = any(finding.rule == "RA003" for finding in audit.findings) or resolved.reg_model.lost is Lost.VERSION
-    if not gone:
+    """A version that was deleted after it was listed is no damaged model: nobody can ask for it any more.
+
+    Its files may go before they are listed, while they are read, or between the two.
+    """
+    damaged = any(finding.rule in _DAMAGE for finding in audit.findings)
+    unread = audit.verdict is Verdict.UNVERIFIABLE and not audit.retryable
+    if not (damaged or unread or resolved.reg_model.lost is Lost.VERSION):
         return audit
     version = audit.version
     try:

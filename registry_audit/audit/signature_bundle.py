@@ -36,9 +36,15 @@ def is_keyless(material: dict[str, Any]) -> bool:
 
 
 def validity_of(material: dict[str, Any]) -> tuple[datetime, datetime] | None:
-    """From when to when the signing certificate is valid (UTC); None where there is none that can be read."""
+    """From when to when the signing certificate is valid (UTC); None where there is none that can be read.
+
+    The parser that verifies also takes `x509_certificate_chain` and `raw_bytes`: a key that nobody knows here may hold
+    the certificate that it found.
+    """
     from cryptography.x509 import load_der_x509_certificate
 
+    if not material.keys() <= {"x509CertificateChain", "tlogEntries", "timestampVerificationData"}:
+        return None
     try:
         leaf = material["x509CertificateChain"]["certificates"][0]["rawBytes"]
         certificate = load_der_x509_certificate(base64.b64decode(leaf))

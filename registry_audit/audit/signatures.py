@@ -91,7 +91,7 @@ class SignatureVerifier:
                 f"{option} {printable(str(file))} holds a private key, which no audit needs: give the public"
             )
         # What is checked here must be what is trusted hours later, whatever becomes of the file.
-        self._content, self._is_key = content, key is not None
+        self._content, self.is_key = content, key is not None
         try:
             with tempfile.TemporaryDirectory() as scratch:
                 self._config(Path(scratch))
@@ -107,7 +107,7 @@ class SignatureVerifier:
 
         trusted, config = scratch / "trusted.pem", verifying.Config()
         trusted.write_bytes(self._content)
-        if self._is_key:
+        if self.is_key:
             return config.use_elliptic_key_verifier(public_key=trusted)
         return config.use_certificate_verifier(certificate_chain=[trusted])
 
@@ -245,7 +245,9 @@ def judge_signature(copy: ModelCopy, verifier: SignatureVerifier | None) -> Sign
     if manifest is None:
         return SignatureView(SignatureStatus.UNVERIFIABLE, "not every file of the model was read")
     view = beside_manifest(signed, manifest, verifier.name, copy.reading.trusted_since if copy.reading else None)
-    return view if view.status is SignatureStatus.INVALID else _at_its_time(view, material, datetime.now(UTC))
+    if verifier.is_key or view.status is SignatureStatus.INVALID:
+        return view
+    return _at_its_time(view, material, datetime.now(UTC))
 
 
 def _at_its_time(view: SignatureView, material: dict[str, Any], now: datetime) -> SignatureView:
@@ -255,7 +257,7 @@ def _at_its_time(view: SignatureView, material: dict[str, Any], now: datetime) -
     """
     validity = validity_of(material)
     if validity is None:
-        return view
+        return SignatureView(SignatureStatus.UNVERIFIABLE, "when its certificate is valid cannot be read")
     begins, ends = validity
     if now < begins:
         return SignatureView(SignatureStatus.INVALID, f"its certificate is not valid before {on(begins)}")

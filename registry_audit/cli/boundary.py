@@ -30,8 +30,10 @@ def run(command: click.Command, prog_name: str, arguments: Sequence[str] | None 
     try:
         result = command.main(args=arguments, prog_name=prog_name, standalone_mode=False)
     except SystemExit as ended:
-        if ended.code == 0:  # what a shell asked for its completion
+        if ended.code == 0 and _is_completion(prog_name):
             return 0
+        if ended.code != 1:  # a plugin's, whose status says nothing of an audit
+            return _say(prog_name, reason_of(ended), ExitStatus.INCOMPLETE)
         # Click's own answer to a closed pipe is exit status 1, which here means findings.
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - until the process ends
         return int(ExitStatus.INCOMPLETE)
@@ -64,6 +66,11 @@ def _say(prog_name: str, message: str, status: ExitStatus) -> int:
 
 def _one_line(message: str) -> str:
     return " ".join(part.strip() if part.isprintable() else printable(part) for part in message.splitlines())
+
+
+def _is_completion(prog_name: str) -> bool:
+    """Whether a shell only asks for the completion of a command line; the variable is click's."""
+    return f"_{prog_name.replace('-', '_').upper()}_COMPLETE" in os.environ
 
 
 def _is_interruption(error: BaseException | None) -> bool:

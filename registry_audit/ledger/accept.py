@@ -77,8 +77,8 @@ def prepare(
         despite: rules whose findings of severity high or critical do not keep a version from being accepted.
 
     Raises:
-        UsageError: no such version, it was never audited, no name or reason is given, or it has a serious finding that
-            `despite` does not name.
+        UsageError: no such version, it was never audited, no audit has found that it is gone, no name or reason is
+            given, or it has a serious finding that `despite` does not name.
         Moved: the bytes are not those of the last audit.
         CouldNotVerify: a version cannot be read whole.
     """
@@ -176,8 +176,12 @@ def _prepare(session: Session, ledger: Ledger, registry: str, reference: str, ac
 
 
 def _gone(reader: LedgerReader, registry: str, name: str, version: str, by: str, reason: str) -> Acceptance:
+    label = f"{printable(name)}/{printable(version)}"
     if _accepted(reader, registry, name, version) is None:
-        raise NotFound(f"there is no version {printable(name)}/{printable(version)}, and no baseline of one")
+        raise NotFound(f"there is no version {label}, and no baseline of one")
+    # The server that was asked just now may be another one: an audit looked at all that it lists.
+    if (storable(name), version, "RA011", "") not in load_findings(reader, registry).open_findings:
+        raise UsageError(f"no audit has found that {label} is gone: audit it, look at the report, then accept")
     gone = Accepted(manifest=None, by=by, reason=reason)
     return Acceptance(name, version, "gone", None, 0, (), gone.draft(registry, name, version), None)
 

@@ -167,7 +167,7 @@ def _head_of_report(path: Path) -> str:
         head = str(ledger["head"]).lower()
     except OSError as error:
         raise UsageError(f"--head {printable(str(path))} cannot be read: {error.strerror}") from error
-    except (ValueError, AttributeError, TypeError, KeyError) as error:
+    except (ValueError, RecursionError, AttributeError, TypeError, KeyError) as error:
         raise UsageError(
             f"--head {printable(str(path))} states no head of a ledger: it is no audit.json, or its audit had no ledger"
         ) from error

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from registry_audit.errors import CouldNotVerify
-from registry_audit.model.yaml_text import UnreadableYaml, read_yaml
+from registry_audit.model.yaml_text import UnreadableYaml, read_yaml_file
 from registry_audit.registry.prompts import SOURCES, TEXT_TAG
 from registry_audit.registry.version import Key
 
 _MODELS, _META = "models", "meta.yaml"
 _DELETED = "Deleted_Internal"  # the stage of a version that was deleted: its directory stays
-_MAX_META_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +63,10 @@ def _reason(model: Path, directory: Path) -> str | None:
 
 def _meta(file: Path) -> dict[str, Any] | str:
     """What the file says, or what is wrong with it."""
-    shown = f"{file.parent.name}/{file.name}"
     try:
-        with file.open("rb") as stream:
-            fields = read_yaml(stream.read(_MAX_META_BYTES).decode("utf-8"))
-    except FileNotFoundError:
-        return f"{shown} is missing"
-    except OSError as error:
-        return f"{shown} cannot be read: {error.strerror}"
-    except (UnicodeDecodeError, UnreadableYaml):
-        return f"{shown} is not valid YAML"
-    return fields if isinstance(fields, dict) else f"{shown} is empty or no mapping"
+        return read_yaml_file(file)
+    except UnreadableYaml as error:
+        return f"{file.parent.name}/{file.name} {error}"
 
 
 def _directories(root: Path) -> list[Path]:

@@ -1,17 +1,22 @@
 """YAML that nobody vouches for, read as data: within bounds, and with one error for whatever is wrong with it."""
 
+import os
 import re
+import stat
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+_MAX_FILE_BYTES = 1 << 20
 _MAX_NODES = 50_000  # with every alias and merge counted as what it stands for, and long texts as several
 _MAX_DEPTH = 100
 _CHARACTERS_OF_A_NODE = 1_000
 # YAML reads 1:30 as a number of minutes, and takes the square of the time for a number of so many parts. Python shows
 # no number of more than 4,300 digits, which 3,570 hexadecimal ones are.
 _MAX_NUMBER_CHARACTERS = 3_000
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _NUMBER = re.compile(r"[-+0-9_:.]+|[-+_]*0_*[bx][0-9a-fA-F_]+")
 
 
@@ -35,6 +40,29 @@ def read_yaml(text: str) -> Any:
         raise UnreadableYaml("is not valid YAML") from error
 
 
+def read_yaml_file(file: Path) -> dict[str, Any]:
+    """The mapping in a small file.
+
+    Raises:
+        UnreadableYaml: there is none that can be read; the message says why in a few words.
+    """
+    try:
+        # Non-blocking: a FIFO put in the file's place must not hang the audit.
+        with os.fdopen(os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise UnreadableYaml("is no regular file")
+            fields = read_yaml(stream.read(_MAX_FILE_BYTES).decode("utf-8"))
+    except FileNotFoundError as error:
+        raise UnreadableYaml("is missing") from error
+    except OSError as error:
+        raise UnreadableYaml(f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UnreadableYaml("is not valid YAML") from error
+    if not isinstance(fields, dict):
+        raise UnreadableYaml("is empty or no mapping")
+    return fields
+
+
 def _check_events(text: str) -> None:
     """Refuse what would have no end once YAML has built it, from what its parser says before it builds anything.
 
@@ -54,7 +82,7 @@ def _check_events(text: str) -> None:
                 if ended.anchor is not None:
                     sizes[ended.anchor] = ended.size
             case yaml.ScalarEvent():
-                _check_number(event.value)
+                _check_number(event)
                 size = 1 + len(event.value) // _CHARACTERS_OF_A_NODE
                 open_nodes[-1].size += size
                 if event.anchor is not None:
@@ -77,8 +105,9 @@ class _Node:
     size: int = 1
 
 
-def _check_number(value: str) -> None:
-    if len(value) > _MAX_NUMBER_CHARACTERS and _NUMBER.fullmatch(value):
+def _check_number(scalar: yaml.ScalarEvent) -> None:
+    """A text that is tagged as a number is one to Python with spaces around it too, and with any script's digits."""
+    if len(scalar.value) > _MAX_NUMBER_CHARACTERS and (scalar.tag in _NUMBERS or _NUMBER.fullmatch(scalar.value)):
         raise ValueError("a number of too many digits")
 
 

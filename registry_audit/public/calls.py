@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -22,6 +23,9 @@ from registry_audit.public.results import AuditResult, CheckResult, CompareResul
 from registry_audit.pulling.verified_download import Pulled
 from registry_audit.refs import split_version
 from registry_audit.registry.connection import calm_mlflow
+from registry_audit.report.document import AuditDocument
+from registry_audit.report.migration.registries_document import MigrationDocument
+from registry_audit.report.write import write_report
 from registry_audit.verdict import Severity
 
 FailOn = Literal["low", "medium", "high", "critical"]
@@ -112,7 +116,8 @@ def audit(
         quick: skip models whose fingerprint has not changed since the last full read.
         full_every: with `quick`, the number of days after which a version is read in full again.
         liveness: read no file, and only say what is gone.
-        report_dir: where to write audit.json, audit.html, audit.md and junit.xml.
+        report_dir: where to write audit.json, audit.html, audit.md and junit.xml, also where the call
+            is interrupted or loses its ledger.
         workers: how many versions to read at once.
         digest: which digest to take of each file.
 
@@ -141,10 +146,10 @@ def audit(
         signing_certificate_chain=signing_certificate_chain,
         **limits,
     )
-    result = AuditResult(api.audit_registry(options))
-    if report_dir is not None:
-        result.write(report_dir)
-    return result
+    report = _ReportDirectory(report_dir)
+    document = api.audit_registry(options, on_interruption=report.write_interrupted)
+    report.write(document)
+    return AuditResult(document)
 
 
 def compare(
@@ -248,10 +253,10 @@ def compare_registries(
         _ledger_url(ledger),
     )
     config = parse_migration_config(yaml.safe_dump(servers), "the arguments")
-    result = MigrationResult(api.compare_registries(config, options))
-    if report_dir is not None:
-        result.write(report_dir)
-    return result
+    report = _ReportDirectory(report_dir)
+    document = api.compare_registries(config, options, on_interruption=report.write_interrupted)
+    report.write(document)
+    return MigrationResult(document)
 
 
 def pull(
@@ -283,6 +288,31 @@ def pull(
     options = _options(tracking_uri, registry_uri, ledger, registry_name=registry_name, **limits)
     name, selector = split_version(version)
     return api.pull_model(options, name, selector, Path(output))
+
+
+class _ReportDirectory:
+    """Where a report is written, if anywhere: also the one on what was done before something ended the call."""
+
+    def __init__(self, directory: str | Path | None) -> None:
+        """Raises: UsageError: it cannot be written to. That is said before the work, not after."""
+        self._directory = None if directory is None else Path(directory)
+        if self._directory is None:
+            return
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self._directory):
+                pass
+        except OSError as error:
+            raise UsageError(f"report_dir: {directory} cannot be written: {error.strerror}") from error
+
+    def write(self, document: AuditDocument | MigrationDocument) -> None:
+        """Raises: OSError: it cannot be written any more."""
+        if self._directory is not None:
+            write_report(document, self._directory)
+
+    def write_interrupted(self, document: AuditDocument | MigrationDocument) -> None:
+        with suppress(OSError):  # the caller is told what ended the call
+            self.write(document)
 
 
 def _options(tracking_uri: str | None, registry_uri: str | None, ledger: str | None, **chosen: Any) -> AuditOptions:

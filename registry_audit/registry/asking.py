@@ -47,16 +47,25 @@ def ask_version(connection: Connection, name: str, version: str, label: str) -> 
 
 
 def ask_alias(connection: Connection, name: str, alias: str, label: str) -> Any:
-    """The version that an alias stands for. Raises: UsageError, NotFound: there is no such alias."""
+    """The version that an alias stands for.
+
+    Raises:
+        UsageError, NotFound: there is no such alias.
+        CouldNotVerify: the server answers with another model's version, or cannot be read.
+    """
     doing = f"find alias '{printable(alias)}' of {label}"
     if not _only_searched(connection, name):
         try:
             with translated(doing):
-                return connection.registry.get_model_version_by_alias(name, alias)
+                found = connection.registry.get_model_version_by_alias(name, alias)
         except NoSuchRoute as error:
             runs = server_version(connection) or "an older one"
             came = f"aliases came with MLflow 2.3, and the server runs {runs}"
             raise NotFound(f"could not {doing}: {came}; give the version's number") from error
+        if found.name != name:
+            other = printable(f"{found.name}/{found.version}")[:200]
+            raise CouldNotVerify(f"asked for the alias '{printable(alias)}' of {label}, the server answers {other}")
+        return found
     version = dict(ask_model(connection, name, label).aliases or {}).get(alias)
     if version is None:
         raise NotFound(f"could not {doing}: there is none")

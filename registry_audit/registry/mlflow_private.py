@@ -3,9 +3,15 @@
 `tests/unit/registry/test_mlflow_private.py` fails when one of them is gone, and when another module uses one.
 """
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from registry_audit.model.yaml_text import UnreadableYaml, read_yaml_file
+from registry_audit.registry.version import number_of
+
+_META, _BEING_WRITTEN_SECONDS = "meta.yaml", 0.1
 
 
 def stores_of(uri: str) -> tuple[Any, Any]:
@@ -18,30 +24,60 @@ def stores_of(uri: str) -> tuple[Any, Any]:
 
     client = MlflowClient(uri, uri)
     registry: Any = client._get_registry_client().store
-    _ask_no_other_server(registry)
+    _read_by_ourselves(registry)
     return client, registry
 
 
-def _ask_no_other_server(registry: Any) -> None:
+def _read_by_ourselves(registry: Any) -> None:
     """Make a file store read its versions from its own directory alone; other stores stay as they are.
 
     For each version that has a LoggedModel, MLflow's file store asks the process-wide tracking server for metrics, and
-    makes a database in the working directory where there is none. An audit needs no metrics.
+    makes a database in the working directory where there is none. An audit needs no metrics. And one `meta.yaml` that
+    MLflow cannot read, or that has no end, would cost all versions their audit: it is read here first.
     Source: mlflow/store/model_registry/file_store.py, `_get_file_model_version_from_dir`.
     """
+    from mlflow.entities.model_registry import RegisteredModel
     from mlflow.store.model_registry.file_store import FileModelVersion, FileStore
 
     if not isinstance(registry, FileStore):
         return
+    read_model: Any = registry._get_registered_model_from_path
 
     def version_of(directory: str) -> Any:
-        meta = FileStore._read_yaml(directory, FileStore.META_DATA_FILE_NAME)
-        meta["tags"] = registry._get_model_version_tags_from_dir(directory)
-        meta["aliases"] = registry._get_model_version_aliases(directory)
-        return FileModelVersion.from_dictionary(meta)
+        try:
+            meta = _meta_in(directory)
+            meta["tags"] = registry._get_model_version_tags_from_dir(directory)
+            meta["aliases"] = registry._get_model_version_aliases(directory)
+            return FileModelVersion.from_dictionary(meta)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is listed, with a status that nobody knows
+            place = Path(directory)
+            number = place.name.removeprefix("version-")
+            return FileModelVersion(
+                name=place.parent.name,
+                version=number if number_of(number) else "0",
+                creation_timestamp=None,
+                status=f"its meta.yaml {error}" if isinstance(error, UnreadableYaml) else type(error).__name__,
+            )
+
+    def model_of(directory: str) -> Any:
+        try:
+            _meta_in(directory)
+            return read_model(directory)
+        except Exception:  # noqa: BLE001 - its versions are there none the less
+            return RegisteredModel(Path(directory).name)
 
     # On the instance: no class of MLflow is changed.
     registry._get_file_model_version_from_dir = version_of  # type: ignore[method-assign]
+    registry._get_registered_model_from_path = model_of  # type: ignore[method-assign]
+
+
+def _meta_in(directory: str) -> dict[str, Any]:
+    """Raises: UnreadableYaml: also the second time, for MLflow may just be writing it."""
+    try:
+        return read_yaml_file(Path(directory, _META))
+    except UnreadableYaml:
+        time.sleep(_BEING_WRITTEN_SECONDS)
+        return read_yaml_file(Path(directory, _META))
 
 
 def where_served(store: Any, names: Iterable[str], versions: Iterable[int]) -> list[tuple[str, str, str]]:

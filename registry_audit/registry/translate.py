@@ -33,6 +33,14 @@ TRACEBACK = "REGISTRY_AUDIT_TRACEBACK"
 _ENDPOINTS = ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 
+def is_foreign(error: BaseException) -> bool:
+    """Whether other code failed, and nobody asked this process or task to end.
+
+    A plugin that calls `sys.exit` and Rust code that panics raise no `Exception`.
+    """
+    return isinstance(error, Exception | SystemExit) or type(error).__module__ == "pyo3_runtime"
+
+
 def reason_of(error: BaseException) -> str:
     """One line that says why a version cannot be audited; of an error that nobody expected, also how to report it."""
     if isinstance(error, AuditError):
@@ -57,11 +65,13 @@ def translated(doing: str) -> Iterator[None]:
         yield
     except AuditError:
         raise
-    except Exception as error:  # whatever a store's plugin raises must become a row, not a crash
+    except BaseException as error:  # whatever a store's plugin raises must become a row, not a crash
+        if not is_foreign(error):
+            raise
         raise _ours(error) or explain(error, doing) from error
 
 
-def _ours(error: Exception) -> AuditError | None:
+def _ours(error: BaseException) -> AuditError | None:
     """What we raised ourselves while another library was at it, and it wrapped: an answer that was broken off."""
     cause: BaseException | None = error
     for _ in range(_MAX_CAUSES):
@@ -71,7 +81,7 @@ def _ours(error: Exception) -> AuditError | None:
     return None
 
 
-def explain(error: Exception, doing: str) -> AuditError:
+def explain(error: BaseException, doing: str) -> AuditError:
     """The library's error for a foreign one, with credentials and control characters out of its text."""
     # Imported here: options and names can then be checked, and help shown, without waiting for MLflow.
     import requests
@@ -136,7 +146,7 @@ def _explain_status(status: int, doing: str, short: str) -> AuditError:
     return CouldNotVerify(f"could not {doing}: {short}")
 
 
-def _http_status(error: Exception) -> int | None:
+def _http_status(error: BaseException) -> int | None:
     """Of a `requests.HTTPError`, or of a botocore `ClientError` without needing botocore to be installed."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
@@ -146,7 +156,7 @@ def _http_status(error: Exception) -> int | None:
     return status if isinstance(status, int) else None
 
 
-def _retry_after(error: Exception) -> str | None:
+def _retry_after(error: BaseException) -> str | None:
     response: Any = getattr(error, "response", None)
     if isinstance(response, dict):
         headers: Any = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
@@ -154,7 +164,7 @@ def _retry_after(error: Exception) -> str | None:
     return response.headers.get("Retry-After")  # type: ignore[no-any-return]
 
 
-def _is_passing(error: Exception) -> bool:
+def _is_passing(error: BaseException) -> bool:
     """What SDKs say of a connection that fails or breaks off, and of an answer that cannot be read. None is needed."""
     package = type(error).__module__.partition(".")[0]
     if package == "botocore":
@@ -181,7 +191,7 @@ def s3_endpoint() -> str:
     return ""
 
 
-def _endpoint(error: Exception) -> str:
+def _endpoint(error: BaseException) -> str:
     """Of S3, where the request did not even reach it. Botocore need not be installed."""
     unreachable = {"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError", "SSLError"}
     botocore = type(error).__module__.startswith("botocore") and type(error).__name__ in unreachable

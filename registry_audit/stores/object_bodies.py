@@ -22,6 +22,7 @@ from registry_audit.net.throttle import REFUSALS
 from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact
+from registry_audit.registry.translate import is_foreign
 
 RETRIES: Mapping[str, Any] = {"max_retries": 0}
 _CLIENT_OPTIONS: Mapping[str, Any] = {
@@ -184,8 +185,7 @@ def translated_bodies(doing: str) -> Iterator[None]:
     except (AuditError, GeneratorExit):
         raise
     except BaseException as error:
-        # A panic of Rust code is no Exception, and does not pickle.
-        if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
+        if not is_foreign(error):
             raise
         raise _explained(error, doing) from None
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from support.fuzzing import changed, fuzzed, texts, values
 
 from registry_audit.api import audit_registry, check_model_version, compare_registries, pull_model
 from registry_audit.audit.options import AuditOptions
-from registry_audit.errors import AuditError
+from registry_audit.errors import AuditError, CouldNotVerify
 from registry_audit.migration.pair_judging import PairVerdict
 from registry_audit.migration.registries_config import MigrationConfig, MigrationOptions
 from registry_audit.registry.connection import Server
@@ -86,6 +87,19 @@ def test_a_migration_with_any_field(field: str, value: Any, is_source: bool) -> 
         return
     good = [row for row in document.versions if row.source and row.source.name == "good"]
     assert field == "name" or [row.verdict in SAME for row in good] == [True]
+
+
+def test_an_alias_that_leads_to_another_model(tmp_path: Path) -> None:
+    """Healthy and accepted as that one is: it is not the model that was asked for."""
+    answers, ledger = registry(), f"sqlite:///{tmp_path / 'ledger.db'}"
+    answers.json["registered-models/alias good"] = answers.json["model-versions/get other"]
+    with answering(answers) as uri:
+        options = AuditOptions(tracking_uri=uri, ledger=ledger, accept_new=True)
+        audit_registry(options)
+        with pytest.raises(CouldNotVerify, match="the server answers other/1"):
+            check_model_version(options, "good", "@champion")
+        with pytest.raises(CouldNotVerify, match="the server answers other/1"):
+            pull_model(options, "good", "@champion", tmp_path / "model")
 
 
 numbers = st.lists(texts | st.sampled_from(["1", "2", "10", "abc", "xyz", "007"]), max_size=4, unique=True)

@@ -6,7 +6,7 @@ import pytest
 from support.auditing import Audited, Auditor
 from support.ledgers import Said, registry_audit
 from support.registry import Logged, Registry
-from support.servers import MlflowServer
+from support.servers import MlflowServer, sqlite_store
 
 CLEAN, FINDINGS, USAGE, INCOMPLETE = 0, 1, 2, 3
 # Longer than what they replace: a shorter file would also be RA007, less than MLmodel says was logged.
@@ -162,6 +162,19 @@ def test_a_deleted_version(registry: Registry, audit: Auditor, ledger: str) -> N
     assert (gone.exit_status, "as gone" in gone.stdout) == (CLEAN, True)
     audited = audit(registry.server.uri, *arguments)
     assert (audited.exit_status, [row["version"] for row in audited.rows]) == (CLEAN, [kept.version])
+
+
+def test_what_another_server_does_not_have_is_not_gone(
+    registry: Registry, audit: Auditor, ledger: str, tmp_path: Path
+) -> None:
+    """A mistyped address, under the name of the registry: nothing of it is accepted as gone."""
+    version, other = registry.add(), sqlite_store(tmp_path)
+    Registry(other).add()
+    audit(registry.server.uri, "--model", version.name, "--ledger", ledger, "--accept-new", "--registry-name", "prod")
+    asked = ("--tracking-uri", other.uri, "--registry-name", "prod", "--ledger", ledger)
+    said = audit.command("baseline", "accept", f"{version.name}/1", "--reason", "retired", "--by", "me", *asked)
+    assert (said.exit_status, said.stdout) == (USAGE, "")
+    assert "no audit has found" in said.stderr
 
 
 def test_a_deleted_model_that_is_asked_for_by_name(registry: Registry, audit: Auditor, ledger: str) -> None:

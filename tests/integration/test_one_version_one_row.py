@@ -14,6 +14,12 @@ from registry_audit.errors import LedgerError
 FINDINGS, INCOMPLETE, LEDGER = 1, 3, 4
 
 
+class PanicException(BaseException):
+    """As PyO3 raises it."""
+
+    __module__ = "pyo3_runtime"
+
+
 @pytest.fixture
 def two(mlflow_local: MlflowServer) -> tuple[Registered, Registered]:
     """Versions of two models; the first one is healthy."""
@@ -73,6 +79,10 @@ def test_any_source(
         ("read_all", OSError(5, "x")),
         ("judge", UnicodeError()),
         ("with_signature", KeyError("x")),
+        ("resolve_version", SystemExit(0)),
+        ("open_store", SystemExit(0)),
+        ("read_all", SystemExit("a plugin gives up")),
+        ("with_signature", PanicException("a panic of Rust code")),
     ],
 )
 def test_anything_raised_in_any_step(
@@ -81,7 +91,7 @@ def test_anything_raised_in_any_step(
     two: tuple[Registered, Registered],
     monkeypatch: pytest.MonkeyPatch,
     step: str,
-    raised: Exception,
+    raised: BaseException,
 ) -> None:
     _raise_for(two[1], step, raised, monkeypatch)
     audited = audit(mlflow_local.uri, "--model", two[0].name, "--model", two[1].name)
@@ -97,7 +107,7 @@ def test_the_ledger_is_no_version(
     assert audited.exit_status == LEDGER
 
 
-def _raise_for(version: Registered, step: str, raised: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def _raise_for(version: Registered, step: str, raised: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     """The step fails where it has to do with the version: what it is given names the version's run."""
     real: Callable[..., object] = getattr(registry_audit.audit.pipeline, step)
 

@@ -1,19 +1,23 @@
 """`import registry_audit as ra`: the commands as functions. The page docs/python.md runs as it stands."""
 
 import inspect
+import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import damage
 from support.auditing import Auditor
+from support.ledgers import tamper
 from support.registry import Registered, Registry
 from support.servers import MlflowServer, sqlite_store
 
 import registry_audit as ra
+import registry_audit.api
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -112,6 +116,31 @@ def test_it_remembers_as_the_commands_do(wine: Registered, server: MlflowServer,
     assert [difference.path for difference in raised.value.differences] == ["model.pkl"]
     assert ra.check("Wine/1", ledger=None).exit_status == 0
     assert ra.check("Wine/1", ledger="none").exit_status == 0
+
+
+def test_a_report_is_written_although_the_ledger_is_lost(
+    wine: Registered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
+    ra.audit(ledger=ledger, accept_new=True)
+    finish = registry_audit.api.finish
+
+    def finished_on_a_damaged_ledger(*arguments: Any) -> Any:
+        tamper(ledger, "UPDATE entries SET body = '{}' WHERE seq = 2")
+        return finish(*arguments)
+
+    monkeypatch.setattr("registry_audit.api.finish", finished_on_a_damaged_ledger)
+    with pytest.raises(ra.LedgerError, match="chain is broken"):
+        ra.audit(ledger=ledger, report_dir=tmp_path / "report")
+    document = json.loads((tmp_path / "report" / "audit.json").read_text())
+    assert [row["verdict"] for row in document["versions"]] == ["same_storage"] * 2
+    assert document["outcome"]["exit_status"] == 4
+
+
+def test_where_a_report_cannot_be_written_is_said_before_the_work(wine: Registered, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ra.UsageError, match=r"report_dir: .* cannot be written"):
+        ra.audit(ledger=None, report_dir=tmp_path / "file")
 
 
 def test_tables(wine: Registered, server: MlflowServer) -> None:

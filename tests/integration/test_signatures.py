@@ -459,6 +459,30 @@ def test_a_certificate_out_of_its_time_is_never_silently_verified(
     assert told(done) == (FINDINGS, "invalid", {"RA014"})
 
 
+def _chain_by_its_other_name(material: dict[str, Any]) -> None:
+    material["x509_certificate_chain"] = material.pop("x509CertificateChain")
+
+
+def _bytes_by_their_other_name(material: dict[str, Any]) -> None:
+    for certificate in material["x509CertificateChain"]["certificates"]:
+        certificate["raw_bytes"] = certificate.pop("rawBytes")
+
+
+@pytest.mark.parametrize("spell", [_chain_by_its_other_name, _bytes_by_their_other_name])
+@pytest.mark.parametrize("ends_days", [-35, 400])
+def test_a_certificate_whose_time_cannot_be_read_is_never_verified(
+    registry: Registry, audit: Auditor, tmp_path: Path, spell: Callable[[dict[str, Any]], None], ends_days: int
+) -> None:
+    """Model-signing takes either name of a key, and holds the signature for good whatever the day."""
+    now, version = datetime.now(UTC), registry.add()
+    leaf = make_leaf(tmp_path, begins=now - timedelta(days=400), ends=now + timedelta(days=ends_days))
+    sign(registry, version, leaf.certified())
+    change_bundle(registry, version, lambda bundle: spell(bundle["verificationMaterial"]))
+    done = audit(registry.server.uri, "--model", version.name, "--signing-certificate-chain", str(leaf.root))
+    assert told(done) == (INCOMPLETE, "unverifiable", {"RA009"})
+    assert "when its certificate is valid cannot be read" in done.row["signature_reason"]
+
+
 def _twice(statement: dict[str, Any]) -> None:
     first = statement["predicate"]["resources"][0]
     statement["predicate"]["resources"].append(first | {"name": f"./{first['name']}"})

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from support import damage
+from support.ledgers import tamper
 from support.registry import Registered, Registry
 
 from flows.audit_registry import audit_registry as audit_registry_flow
@@ -13,6 +14,7 @@ from flows.check_model_version import check_model_version
 from flows.compare_model_versions import compare_model_versions
 from registry_audit.api import audit_registry
 from registry_audit.audit.options import AuditOptions
+from registry_audit.ledger.store import Ledger
 from registry_audit.printable import markdown
 
 from .conftest import FlowRun, Program, RunFlow
@@ -156,6 +158,38 @@ def test_both_flows_remember(run_flow: RunFlow, registry: Registry, tmp_path: Pa
         page = run.artifacts[f"{key}-summary"]["data"]
         assert "The bytes are not what was accepted on" in page.replace("\\", "")
     assert "No baseline was accepted yet" in compared.artifacts["compare-model-versions-summary"]["data"]
+
+
+@pytest.mark.parametrize("flow", ["check-model-version", "compare-model-versions"])
+def test_what_was_found_is_told_although_the_ledger_is_lost(
+    run_flow: RunFlow, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flow: str
+) -> None:
+    version, ledger = registry.add(separate=True), f"sqlite:///{tmp_path / 'ledger.db'}"
+    uri, report = registry.server.uri, tmp_path / "report.json"
+    audit_registry(AuditOptions(tracking_uri=uri, models=(version.name,), ledger=ledger, accept_new=True))
+    writing, damaged = Ledger.writing, list[bool]()
+
+    def writing_to_a_damaged_one(self: Ledger) -> Any:
+        if not damaged:
+            damaged.append(True)
+            tamper(ledger, "UPDATE entries SET body = '{}' WHERE seq = 2")
+        return writing(self, again=True)
+
+    monkeypatch.setattr(Ledger, "writing", writing_to_a_damaged_one)
+    if flow == "check-model-version":
+        run = _check(run_flow, registry, version, ledger=ledger, report_file=str(report))
+    else:
+        server = _server(registry, version)
+        run = run_flow(
+            compare_model_versions,
+            tracking_server_1=server,
+            tracking_server_2=server,
+            ledger=ledger,
+            report_file=str(report),
+        )
+    assert (run.ended_as, damaged) == (("FAILED", "Ledger"), [True])
+    assert "compared with no baseline" in report.read_text()
+    assert "compared with no baseline" in run.artifacts[f"{flow}-summary"]["data"].replace("\\", "")
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,12 @@ class Oracle:
     def accept(self, version: str) -> Accepting:
         now = self.versions.get(version)
         if now is None:
-            return "unknown" if self.baselines.pop(version, None) is None else "gone"
+            if self.baselines.get(version) is None:
+                return "unknown"
+            if (version, "RA011") not in self.open:
+                return "never audited"
+            del self.baselines[version]
+            return "gone"
         if now.storage.content is None:
             return "lost"
         if version not in self.read:

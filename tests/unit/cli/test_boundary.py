@@ -93,6 +93,17 @@ def test_a_defect_of_ours_does_not_look_like_findings(error: Exception, capsys: 
     assert line.endswith("(set REGISTRY_AUDIT_TRACEBACK=1 to see where, and please report it)")
 
 
+@pytest.mark.parametrize("status", [0, 5, None, "gone"])
+def test_a_plugin_that_exits_is_no_pass(status: int | str | None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ends(SystemExit(status)) == ExitStatus.INCOMPLETE
+    assert "internal error: SystemExit" in capsys.readouterr().err
+
+
+def test_a_shell_is_given_its_completion() -> None:
+    done = program(_REGISTRY_AUDIT_COMPLETE="bash_source")
+    assert (done.returncode, "_REGISTRY_AUDIT_COMPLETE=bash_complete" in done.stdout) == (0, True), done.stderr
+
+
 def test_the_traceback_is_there_for_who_asks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -155,6 +155,15 @@ def test_a_lost_ledger_is_restored_from_its_export(tmp_path: Path, sqlite_url: s
     assert registry_audit("baseline", "verify", "--ledger", sqlite_url).exit_status == 0
 
 
+def test_a_refused_import_leaves_no_ledger(lines: list[str], tmp_path: Path, sqlite_url: str) -> None:
+    """An audit that finds nothing to compare with must not take that for a memory."""
+    file = tmp_path / "cut.jsonl"
+    file.write_text("\n".join(lines[:-1]))
+    assert registry_audit("baseline", "import", str(file), "--ledger", sqlite_url).exit_status == 4
+    with pytest.raises(LedgerError, match="there is no ledger"):
+        open_ledger(sqlite_url, create=False)
+
+
 def test_a_slow_reader_of_an_export_holds_nobody_up(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connecting, "_BUSY_SECONDS", 1)
     ledger, other = open_ledger(sqlite_url, create=True), open_ledger(sqlite_url, create=False)

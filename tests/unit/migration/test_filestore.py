@@ -36,7 +36,7 @@ def test_nothing_is_said_of_what_mlflow_lists(store: Path) -> None:
     ("content", "why"),
     [
         (None, "version-2/meta.yaml is missing"),
-        (b"{", "version-2/meta.yaml is not valid YAML"),
+        (b"{", "version-2/meta.yaml is not valid YAML at line 2"),
         (b"\x80", "version-2/meta.yaml is not valid YAML"),
         (b"", "version-2/meta.yaml is empty or no mapping"),
         (b"[" * 20_000, "version-2/meta.yaml is not valid YAML"),

@@ -1,6 +1,7 @@
 """The private names of other libraries: all in one module, all still there; and what the file store is kept from."""
 
 import ast
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from mlflow.store.model_registry.file_store import FileStore
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
 from registry_audit.registry.connection import Server, connect
+from registry_audit.registry.versions import list_versions
 
 PRODUCT = Path(__file__).parents[3]
 ROOMS = ("registry_audit", "tasks", "flows", "deployments")
@@ -50,7 +52,7 @@ def test_no_other_module_uses_private_names_of_other_libraries() -> None:
         (FileStore, "_get_file_model_version_from_dir"),
         (FileStore, "_get_model_version_tags_from_dir"),
         (FileStore, "_get_model_version_aliases"),
-        (FileStore, "_read_yaml"),
+        (FileStore, "_get_registered_model_from_path"),
         (MlflowClient, "_get_registry_client"),
         pytest.param(SqlAlchemyStore, "_get_query", marks=HAS_WORKSPACES),
         (ArtifactRepository, "_download_file"),
@@ -79,6 +81,32 @@ def test_it_asks_no_other_server_and_says_what_mlflow_says(tmp_path: Path, monke
     assert ours == {**before, "model_id": "m-123"}
     assert (ours["tags"], ours["aliases"]) == ({"a": "b"}, ["champion"])
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+MERGES = "a0: &a0 {k: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 12))
+
+
+@pytest.mark.parametrize("whose", ["models/bad/version-1", "models/bad"])
+@pytest.mark.parametrize("content", [b"", b"- a\n", b"\xff", b"source: x\n", MERGES.encode(), "FIFO", None], ids=ascii)
+@pytest.mark.timeout(60)
+def test_one_file_that_cannot_be_read_costs_one_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whose: str, content: bytes | str | None
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    client = MlflowClient(str(tmp_path), str(tmp_path))
+    for name in ("bad", "good"):
+        client.create_registered_model(name)
+        client.create_model_version(name, str(tmp_path / "model"))
+    meta = tmp_path / whose / "meta.yaml"
+    meta.unlink()
+    if isinstance(content, bytes):
+        meta.write_bytes(content)
+    elif content:
+        os.mkfifo(meta)
+    listed = {version.name: version.doubt for version in list_versions(connect(Server(str(tmp_path)))).versions}
+    assert listed.keys() == {"bad", "good"}
+    assert listed["good"] is None
+    assert (listed["bad"] is None) == (whose == "models/bad")
 
 
 def _version(client: Any) -> dict[str, Any]:
