@@ -135,7 +135,7 @@ def _bytes_of(service: StandIn, file: Path) -> Any:
 
 
 def _signed_url(service: StandIn, path: str) -> str:
-    return f"{service.url}/signed{quote(path)}?X-Amz-Signature=secret-of-the-url"
+    return f"{service.url}/signed{quote(path)}?X-Amz-Signature=secret-of-the-url&o={service.workspace_id}"
 
 
 def _workspace(app: Blueprint, service: StandIn) -> None:
