@@ -149,8 +149,12 @@ def judge(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compariso
     """
     version, storage = resolved.version, _storage(resolved, run, reg, comparison)
     ready = version.status == "READY"
-    problems = [*resolved.problems, *location_problems(resolved)]
-    for copy in (run, reg):
+    copies: tuple[Copy, ...] = (run, reg)
+    roles = tuple(Role)
+    if not ready and resolved.was_copied:  # the registry is still making its copy, or gave it up
+        comparison, copies, roles = None, (run,), (Role.RUN_MODEL,)
+    problems = [*resolved.problems, *location_problems(resolved, roles)]
+    for copy in copies:
         if isinstance(copy, CopyFailure):
             problems += [Problem("RA009", f"{copy.role.words}: {copy.reason}")] if copy.reason else []
         elif not (copy is reg and _stands_in(run, copy)):
@@ -160,7 +164,7 @@ def judge(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compariso
     if unexpected and comparison is not None:
         problems.append(Problem("RA001", _how_they_differ(comparison), blocks=False))
         problems += [redirected] if redirected else []
-    readable = [copy for copy in (run, reg) if isinstance(copy, ModelCopy) and copy.has_mlmodel]
+    readable = [copy for copy in copies if isinstance(copy, ModelCopy) and copy.has_mlmodel]
     moved = _forgotten_in_a_move(resolved, run, reg)
     problems += [moved] if moved else []
     problems += _below_its_root(version, run, reg)
@@ -391,7 +395,7 @@ def _redirected(resolved: ResolvedVersion, run: Copy, reg: Copy) -> Problem | No
 def _forgotten_in_a_move(resolved: ResolvedVersion, run: Copy, reg: Copy) -> Problem | None:
     """Where source and download URI name two places, and the model is at one of them only."""
     one, two = resolved.run_model.identity, resolved.reg_model.identity
-    if one is None or two is None or one == two or _is_gone(run) == _is_gone(reg):
+    if resolved.was_copied or one is None or two is None or one == two or _is_gone(run) == _is_gone(reg):
         return None
     there = reg if _is_gone(run) else run
     if not isinstance(there, ModelCopy) or not there.has_mlmodel:

@@ -79,7 +79,8 @@ def _server(connection: "Connection", began: float) -> Iterator[Finding]:
         yield _failed("server", error)
         return
     took = f"{(time.monotonic() - began) * 1000:,.0f} ms"
-    runs = f"MLflow {version}" if version else "no MLflow server in between"
+    unknown = "no MLflow server in between" if connection.server is None else "it does not say which MLflow it runs"
+    runs = f"MLflow {version}" if version else unknown
     workspace = f", workspace {connection.workspace}" if connection.workspace else ""
     yield Finding("server", f"{connection.registry_address.shown}{workspace}: {runs}, {took}")
     yield from _what_it_lacks(version)

@@ -36,7 +36,7 @@ def ask_version(connection: Connection, name: str, version: str, label: str) -> 
     with translated(f"find {label}"):
         if not _only_searched(connection, name):
             found = connection.registry.get_model_version(name, version)
-            if found.name != name or str(found.version) != version:
+            if not is_of_model(connection, found, name) or str(found.version) != version:
                 other = printable(f"{found.name}/{found.version}")[:200]
                 raise CouldNotVerify(f"asked for version {version} of '{printable(name)}', the server answers {other}")
             return found
@@ -44,6 +44,12 @@ def ask_version(connection: Connection, name: str, version: str, label: str) -> 
         if found.name == name and str(found.version) == version:
             return found
     raise NotFound(f"could not find {label}: the registry lists none")
+
+
+def is_of_model(connection: Connection, version: Any, name: str) -> bool:
+    """Whether a version is one of the model that was asked for by this name."""
+    same_name = getattr(connection.registry, "same_name", str.__eq__)
+    return bool(same_name(version.name, name))
 
 
 def ask_alias(connection: Connection, name: str, alias: str, label: str) -> Any:

@@ -3,7 +3,7 @@
 from threading import Lock
 from typing import Any
 
-from registry_audit.errors import UsageError
+from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.net.http import HttpSession
 from registry_audit.registry.address import Address, AddressKind, parse_address
 from registry_audit.registry.storage import StorageIdentity
@@ -38,18 +38,37 @@ class Databricks:
         self._lock = Lock()
 
     def registry_of(self, name: str) -> Service:
-        """The registry that holds a model of this name: a version may be a copy of one that another registry holds."""
+        """The registry that a `models:/` location of this name means: a version may be a copy from another registry.
+
+        Raises: CouldNotVerify: the workspace does not say whether its own registry holds a model of this name.
+        """
+        own, has_three_levels = self.registry, name.count(".") == 2
+        assert own is not None
+        if isinstance(own, WorkspaceRegistry):
+            is_own = not has_three_levels or own.holds(name)
+        else:
+            is_own = has_three_levels or self.workspace is None
+        return own if is_own else self._beside(own)
+
+    def registry_at(self, identity: str) -> Service:
+        """The registry that a copy of a version is in. Raises: CouldNotVerify: nobody here has a profile of it."""
         own = self.registry
         assert own is not None
-        is_own = isinstance(own, WorkspaceRegistry) != (name.count(".") == 2)
-        if is_own or (self.workspace is None and not isinstance(own, WorkspaceRegistry)):
+        if own.identity == identity:
             return own
-        with self._lock:
-            if self._other is None:
-                self._other = self._beside(own)
-            return self._other
+        if isinstance(own, WorkspaceRegistry) or self.workspace is not None:
+            other = self._beside(own)
+            if other.identity == identity:
+                return other
+        raise CouldNotVerify(f"the registry {identity} cannot be reached through this address")
 
     def _beside(self, own: Service) -> Service:
+        with self._lock:
+            if self._other is None:
+                self._other = self._opened_beside(own)
+            return self._other
+
+    def _opened_beside(self, own: Service) -> Service:
         if isinstance(own, WorkspaceRegistry):
             return databricks_unity_catalog(own.workspace)
         assert self.workspace is not None

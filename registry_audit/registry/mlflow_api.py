@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _API = "/api/2.0/mlflow"
 _PAGE_SIZE = 100  # what every registry accepts
-PROMPT_TAG = "mlflow.prompt.is_prompt"
 
 
 class Tracking:
@@ -121,10 +120,10 @@ class Registry:
     def search_registered_models(
         self, filter_string: str | None = None, max_results: int = _PAGE_SIZE, page_token: str | None = None
     ) -> Found:
-        """Prompts only where the filter asks for them."""
-        without_prompts = f"tag.`{PROMPT_TAG}` != 'true'"
-        if PROMPT_TAG not in (filter_string or ""):
-            filter_string = f"{filter_string} AND {without_prompts}" if filter_string else without_prompts
+        """Prompts only where the filter asks for them: a server that knows prompts leaves them out by itself.
+
+        MLflow's client also sends a filter on their tag. Servers before 2.21 then find only models that carry the tag.
+        """
         query = {"filter": filter_string, "max_results": max_results, "page_token": page_token}
         doing = "list the registered models"
         answer = self.rest.get(f"{_API}/registered-models/search", query, doing=doing)

@@ -178,6 +178,6 @@ def _explained(refusal: Refusal, doing: str, *, by_itself: bool) -> AuditError |
         return UsageError(f"could not {doing}: the server refuses the credentials; {way_out}")
     if refusal.status == 403 or refusal.code in ("PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"):
         return Denied(f"could not {doing}: permission denied; ask for READ on it")
-    if refusal.code == "ENDPOINT_NOT_FOUND":
+    if refusal.code in ("ENDPOINT_NOT_FOUND", "FEATURE_DISABLED"):  # the second one with status 500 on MLflow 3.10
         return NoSuchRoute(f"could not {doing}: the server does not know the question")
     return None

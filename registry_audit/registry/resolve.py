@@ -8,6 +8,7 @@ cannot carry every legal name in one.
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 from registry_audit.errors import CouldNotVerify, NotFound, Transient, UsageError
@@ -142,22 +143,29 @@ def _experiment_deleted(experiment_id: str) -> Problem:
 
 def _run_is_elsewhere(connection: Connection, version: RegisteredVersion) -> str | None:
     """Several workspaces share one Unity Catalog: the path of a run means something else in each of them."""
-    workspace = connection.databricks.workspace if connection.databricks is not None else None
-    if not version.run_id or version.run_workspace is None or workspace is None:
+    services = connection.databricks
+    if services is None or services.workspace is None or not version.run_id:
         return None
-    if not workspace.id or workspace.id == version.run_workspace:
+    told, here = version.run_workspace, services.workspace.id
+    if told is None and isinstance(services.registry, WorkspaceRegistry):
+        told = services.registry.workspace.id  # which leaves it out of what was registered at home
+    if not told or not here or here == told:
         return None
     return (
-        f"its run is in the workspace {printable(version.run_workspace)}, and the runs of workspace {workspace.id} are "
+        f"its run is in the workspace {printable(told)}, and the runs of workspace {here} are "
         "looked at here: give a profile of the other one as --tracking-uri, and this one as --registry-uri"
     )
 
 
 def _is_of_run(source: str) -> bool:
-    """Whether a source means another thing in each workspace. A name of three levels is one of the metastore."""
+    """Whether a source means another thing in each workspace.
+
+    A Volume and a name of three levels are the metastore's, and uploads are in the workspace of the registry.
+    """
     if source.startswith("models:/"):
         return source.removeprefix("models:/").partition("@")[0].partition("/")[0].count(".") != 2
-    return source.startswith(("dbfs:/databricks/mlflow-tracking/", "runs:/"))
+    scheme = source.partition(":")[0].lower()
+    return scheme == "runs" or (scheme == "dbfs" and not source.startswith((_UPLOADED, "dbfs:/Volumes/")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +188,7 @@ def _locate_registry_model(
     connection: Connection, version: RegisteredVersion, download_uri: str, recorded: _Recorded
 ) -> Location:
     if connection.copies_models and _is_remote(download_uri):
-        return _copy_of_registry(connection, download_uri, version.name, version.version)
+        return _copy_of_registry(connection.registry, download_uri, version.name, version.version)
     return _locate(connection, download_uri, recorded)
 
 
@@ -191,14 +199,10 @@ def _is_remote(download_uri: str) -> bool:
         return True
 
 
-def _copy_of_registry(
-    connection: Connection, uri: str, name: str, version: str, *, through_version: bool = False
-) -> Location:
+def _copy_of_registry(registry: Any, uri: str, name: str, version: str, *, through_version: bool = False) -> Location:
     """The copy that registering made is reached by the version's name, whatever its address."""
-    assert connection.databricks is not None
-    # Two workspaces may hold the same names; two profiles may name one workspace.
-    registry = connection.databricks.registry_of(name).identity
-    identity = StorageIdentity(MODELS, registry, "", f"{name}/{version}")
+    # Two registries may hold the same names; two profiles may name one workspace.
+    identity = StorageIdentity(MODELS, registry.identity, "", f"{name}/{version}")
     return Location(uri, (f"models:/{name}/{version}",), (identity,), through_version=through_version)
 
 
@@ -226,9 +230,10 @@ def _follow(connection: Connection, uri: str, recorded: _Recorded) -> Location:
             try:
                 if model.alias:
                     model = _of_alias(connection, model)
-                following = _next_of_model(connection, model)
+                registry = connection.registry_of(model.name)
+                following = _next_of_model(connection, registry, model)
                 if model.name and connection.copies_models and _is_remote(following):
-                    return _copy_of_registry(connection, uri, model.name, model.version, through_version=True)
+                    return _copy_of_registry(registry, uri, model.name, model.version, through_version=True)
                 current = following
             except NotFound:
                 lost = Lost.LOGGED_MODEL if model.model_id else Lost.VERSION
@@ -329,13 +334,12 @@ def _of_alias(connection: Connection, model: _ModelUri) -> _ModelUri:
     return _ModelUri(name=model.name, version=str(found.version))
 
 
-def _next_of_model(connection: Connection, model: _ModelUri) -> str:
+def _next_of_model(connection: Connection, registry: Any, model: _ModelUri) -> str:
     """One step along `models:/m-ID` or `models:/NAME/VERSION`."""
     if model.model_id:
         with translated(f"find the LoggedModel {printable(model.model_id)}"):
             return str(connection.client.get_logged_model(model.model_id).artifact_location)
     with translated(f"find version {printable(model.version)} of model '{printable(model.name)}'"):
-        registry = connection.registry_of(model.name)
         return str(registry.get_model_version_download_uri(model.name, model.version) or "")
 
 

@@ -164,11 +164,15 @@ class Runs:
                 return self._connection.client.search_logged_models(
                     [experiment_id], filter_string=filter_string, page_token=token
                 )
-        except NoSuchRoute:
+        except NoSuchRoute as error:
             # Servers before 3.0 know neither LoggedModels nor this route: the run's directory is the whole answer.
             if self._is_before_logged_models():
                 return ()
-            raise
+            if self._server_version:
+                raise
+            raise NoSuchRoute(
+                f"{error.message}, nor does it say which MLflow it runs: one of 2.0 has to be upgraded to 2.1 or newer"
+            ) from error
 
     def _is_before_logged_models(self) -> bool:
         if self._server_version is None:

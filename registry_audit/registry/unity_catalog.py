@@ -103,7 +103,12 @@ class UnityCatalog:
         entries, token = self.rest.page(
             path, {**query, "max_results": _PAGE_SIZE}, "model_versions", page_token, doing=doing
         )
-        return Found((version for version in map(self.version, entries) if version.name == name), token)
+        return Found((version for version in map(self.version, entries) if self.same_name(version.name, name)), token)
+
+    @staticmethod
+    def same_name(one: str, other: str) -> bool:
+        """Databricks finds a model however its name is capitalised, and answers with the one spelling that it keeps."""
+        return one.lower() == other.lower()
 
     def versions_of(self, name: str) -> tuple[str, dict[str, str]]:
         """Path and query that list the versions of a model."""
@@ -216,6 +221,10 @@ class OpenSource(NativeDialect):
 
     def __init__(self, host: str, identity: str, http: HttpSession) -> None:
         super().__init__(Rest(host, _open_source_token, http), identity)
+
+    @staticmethod
+    def same_name(one: str, other: str) -> bool:
+        return one == other
 
 
 UnityRegistry = MlflowDialect | NativeDialect

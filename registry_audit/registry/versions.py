@@ -20,6 +20,7 @@ from registry_audit.registry.asking import (
     ask_model,
     ask_version,
     first_versions,
+    is_of_model,
     name_filter,
     search_models,
     search_versions,
@@ -243,8 +244,12 @@ def find_version(connection: Connection, name: str, selector: Selector) -> Regis
                 if isinstance(error.__cause__, NoSuchRoute):
                     raise
                 model = _model_must_exist(connection, name, label)
-                known = ", ".join(f"@{printable(known)}" for known in sorted(dict(model.aliases or {}))) or "none"
-                close = did_you_mean(alias, dict(model.aliases or {}), sign="@")
+                aliases = dict(model.aliases or {})
+                if alias in aliases:
+                    gone = f"version {printable(str(aliases[alias]))}, which is not there"
+                    raise NotFound(f"the alias '@{printable(alias)}' of {label} stands for {gone}") from error
+                known = ", ".join(f"@{printable(known)}" for known in sorted(aliases)) or "none"
+                close = did_you_mean(alias, aliases, sign="@")
                 raise NotFound(f"{label} has no alias '@{printable(alias)}': its aliases are {known}{close}") from error
         case Latest():
             found = max(_of_model(connection, name, label), key=_number)
@@ -339,7 +344,7 @@ def _of_model(connection: Connection, name: str, label: str) -> list[Any]:
 
 def _all_of_model(connection: Connection, name: str) -> list[Any]:
     """Every version of one name, those that a prompt's tag hides included."""
-    found = {v.version: v for v in search_versions(connection, name_filter(name)) if v.name == name}
+    found = {v.version: v for v in search_versions(connection, name_filter(name)) if is_of_model(connection, v, name)}
     hidden = hidden_versions(connection, name=name)
     return [*(found | {version.version: version for version in (*hidden.models, *hidden.prompts)}).values()]
 

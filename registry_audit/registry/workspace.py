@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from registry_audit.errors import AuditError, NotFound, UsageError
+from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Transient, UsageError
 from registry_audit.net.http import HttpSession
 from registry_audit.net.rest import Query, Refusal, Rest
+from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 from registry_audit.refs import Alias, Selector
@@ -39,18 +40,27 @@ class Workspace(Rest):
             token: in place of the profile's.
 
         Raises:
-            UsageError: there are no such credentials, or the workspace refuses them.
-            Transient: the workspace does not answer.
+            UsageError: there are no such credentials, or the workspace refuses them; or it is the host of none.
+            CouldNotVerify: the workspace does not answer, or no workspace does.
         """
         self.called = f"profile {printable(profile)}" if profile else "the default credentials"
         self.sdk = _signed_in(profile, token)
         config = self.sdk.config
         if not config.host:
             raise UsageError(_no_credentials(profile))
-        super().__init__(config.host, lambda *_: config.authenticate(), http, explain=self._explained)
+        _must_be_of_workspace(config.host, self.called)
+        # One host may serve several workspaces: the SDK and MLflow's client name theirs by one of these each.
+        names = ("X-Databricks-Workspace-Id", "X-Databricks-Org-Id") if config.workspace_id else ()
+        which = dict.fromkeys(names, str(config.workspace_id))
+        super().__init__(config.host, lambda *_: config.authenticate() | which, http, explain=self._explained)
         doing = f"reach the workspace {self.host}"
-        _, headers = self.first_answer("/api/2.0/preview/scim/v2/Me", doing=doing)
-        self.id = _plain(headers.get("X-Databricks-Org-Id") or config.workspace_id)
+        try:
+            _, answered = self.first_answer("/api/2.0/preview/scim/v2/Me", doing=doing)
+        except Transient:
+            raise
+        except CouldNotVerify as error:
+            raise CouldNotVerify(f"{error.message}: is it the address of a workspace?") from error
+        self.id = _plain(answered.get("X-Databricks-Org-Id") or config.workspace_id)
         self.identity = f"{self.host.partition('://')[2].lower()}/workspace/{self.id or 'unknown'}"
 
     def _explained(self, refusal: Refusal, doing: str) -> AuditError | None:
@@ -111,6 +121,21 @@ def _no_credentials(profile: str | None) -> str:
         f"the Databricks profile {printable(profile)} cannot be signed in with: make it with "
         f"`databricks configure --profile {printable(profile)}`, or name another one as databricks://PROFILE"
     )
+
+
+def _must_be_of_workspace(host: str, called: str) -> None:
+    """Raises: UsageError: it is the account's console, or a page of a workspace, as a browser shows its address."""
+    parts = urlsplit(host)
+    if (parts.hostname or "").startswith(("accounts.", "accounts-dod.")):
+        raise UsageError(
+            f"{called} is for the account console {printable(host)}, which has no registry: "
+            "give the address of a workspace as its host"
+        )
+    if parts.query or parts.fragment:
+        raise UsageError(
+            f"the host of {called} is the address of a page: write only {parts.scheme}://{printable(parts.netloc)}, "
+            "and the number behind o= as workspace_id"
+        )
 
 
 def _plain(workspace_id: Any) -> str:
@@ -182,6 +207,14 @@ class WorkspaceRegistry(Registry):
                 doing=f"list the versions of '{printable(name)}'",
             )
             yield from (version for version in map(version_entity, entries) if version.name == name)
+
+    def holds(self, name: str) -> bool:
+        """Whether there is such a model here, whatever else its name may mean. Raises: CouldNotVerify."""
+        try:
+            super().get_registered_model(name)
+        except NotFound:
+            return False
+        return True
 
     def get_registered_model(self, name: str) -> "RegisteredModel":
         try:

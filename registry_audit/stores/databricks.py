@@ -87,7 +87,7 @@ def databricks_store(connection: Connection, root: str, identity: StorageIdentit
     services, transfers = connection.databricks, connection.transfers
     if root.startswith("models:/") and services is not None and services.registry is not None:
         name, _, version = root.removeprefix("models:/").rpartition("/")
-        registry = services.registry_of(name)
+        registry = services.registry_at(identity.endpoint)
         if isinstance(registry, WorkspaceRegistry):
             return DatabricksStore(VersionRoute(registry.rest, name, version), identity, transfers)
         return _of_unity_catalog(registry, name, version, identity, transfers)

@@ -67,9 +67,9 @@ class FilesRoute:
         try:
             answer = opened.enter_context(signed_body(self._rest, self._signed_url, path, doing))
         except Denied:
-            if refused is None:
-                raise
-            raise refused from None
+            if isinstance(refused, Denied):
+                raise refused from None
+            raise
         if refused is not None:
             self._rest.answers_with_files = False  # the files that follow need not be refused first
         return answer

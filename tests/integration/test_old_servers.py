@@ -14,6 +14,9 @@ from support.old_mlflow import RELEASES
 from support.old_servers import OldServer
 from support.servers import MlflowServer
 
+from registry_audit.registry.connection import Server, connect
+from registry_audit.registry.versions import list_models
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
@@ -80,6 +83,10 @@ def audit_before_and_after_damage(
     assert "Traceback" not in first.everything
     whole = {key: ("same_storage", row.rules & {"RA004"}) for key, row in rows(old).items()}
     assert rows_of(first) == whole, first.stderr
+    aliases = {row["version"]: row["aliases"] for row in first.rows if row["name"] == "Staged"}
+    assert aliases == {"1": ["champion"] if old.release.number >= (2, 3) else [], "2": []}
+    models = {model.name: model.description for model in list_models(connect(Server(server.uri)))}
+    assert models == dict.fromkeys(row.partition("/")[0] for row in rows(old)) | {"No-Versions": "none yet"}
     old.damage(server)
     before = everything_in(server.db_uri)
     second = audit(server.uri, *ledger)

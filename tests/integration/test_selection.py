@@ -94,6 +94,14 @@ def test_a_prompt_is_no_model(server: MlflowServer, audit: Auditor, prompt: str)
         assert "is a prompt" in checked.stderr
 
 
+def test_a_filter_that_is_none_is_said_where_there_are_prompts(
+    server: MlflowServer, audit: Auditor, prompt: str
+) -> None:
+    audited = audit(server.uri, "--filter", "garbage =")
+    assert (audited.exit_status, "Invalid clause(s) in filter string" in audited.stderr) == (USAGE, True)
+    assert "internal error" not in audited.stderr
+
+
 @pytest.mark.parametrize("name", ["team/churn", "fraud:v2", "a/1", "ends/"])
 def test_names_from_before_mlflow_checked_them(
     mlflow_local: MlflowServer, audit: Auditor, name: str, tmp_path: Path

@@ -266,23 +266,47 @@ class StandIn:
 @contextmanager
 def stand_in(root: Path, *, number: int = 1, open_source: bool = False) -> Iterator[StandIn]:
     """A service that listens until the block ends, and was not harmed by then."""
-    from werkzeug.serving import make_server
-
     from support.databricks_routes import application
 
     service = StandIn(root, number=number, open_source=open_source)
-    server = make_server("127.0.0.1", 0, application(service), threaded=True)
-    service.url = f"http://127.0.0.1:{server.server_port}"
+    with _served(application(service), service):
+        yield service
+
+
+@contextmanager
+def one_host(*services: StandIn) -> Iterator[None]:
+    """Several workspaces at one address: a header chooses, or a signed URL; the first one answers without either."""
+    from support.databricks_routes import application
+
+    known = {service.workspace_id: application(service) for service in services}
+
+    def chosen(environment: Any, start: Any) -> Any:
+        signed_for = environment["QUERY_STRING"].partition("&o=")[2] or services[0].workspace_id
+        return known[environment.get("HTTP_X_DATABRICKS_WORKSPACE_ID", signed_for)](environment, start)
+
+    with _served(chosen, *services):
+        yield
+
+
+@contextmanager
+def _served(application: Any, *services: StandIn) -> Iterator[None]:
+    from werkzeug.serving import make_server
+
+    server = make_server("127.0.0.1", 0, application, threaded=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    for service in services:
+        service.url = f"http://127.0.0.1:{server.server_port}"
     thread.start()
     try:
-        yield service
+        yield
     finally:
-        service.ended.set()
+        for service in services:
+            service.ended.set()
         server.shutdown()
         thread.join()
         server.server_close()
-    service.must_be_unharmed()
+    for service in services:
+        service.must_be_unharmed()
 
 
 def profiles(file: Path, **services: StandIn) -> Path:

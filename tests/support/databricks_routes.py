@@ -135,7 +135,7 @@ def _bytes_of(service: StandIn, file: Path) -> Any:
 
 
 def _signed_url(service: StandIn, path: str) -> str:
-    return f"{service.url}/signed{quote(path)}?X-Amz-Signature=secret-of-the-url"
+    return f"{service.url}/signed{quote(path)}?X-Amz-Signature=secret-of-the-url&o={service.workspace_id}"
 
 
 def _workspace(app: Blueprint, service: StandIn) -> None:
@@ -407,6 +407,9 @@ def _files(app: Blueprint, service: StandIn) -> None:
 
 
 def _unity_catalog(app: Blueprint, service: StandIn) -> None:
+    def asked_for_name() -> str:
+        return _asked_for("name").lower()  # any spelling finds a model, and one is answered
+
     def shown(version: dict[str, Any], *, whole: bool = True) -> dict[str, Any]:
         found = {key: value for key, value in version.items() if key not in ("run_workspace_id", "tags")}
         found["run_tracking_server_id"] = version["run_workspace_id"]
@@ -417,7 +420,7 @@ def _unity_catalog(app: Blueprint, service: StandIn) -> None:
         return found
 
     def wanted() -> dict[str, Any] | None:
-        return _version(service, _asked_for("name"), _asked_for("version"))
+        return _version(service, asked_for_name(), _asked_for("version"))
 
     def gone() -> Any:
         return _missing(f"Model version {_asked_for('version')} of '{_asked_for('name')}'")
@@ -429,7 +432,7 @@ def _unity_catalog(app: Blueprint, service: StandIn) -> None:
 
     @app.get(f"{_LEGACY}/registered-models/get")
     def model() -> Any:
-        name = _asked_for("name")
+        name = asked_for_name()
         if name.count(".") != 2:
             return _error("INVALID_PARAMETER_VALUE", 400, _NO_LEVELS)
         if name not in service.catalog:
@@ -442,7 +445,7 @@ def _unity_catalog(app: Blueprint, service: StandIn) -> None:
 
     @app.get(f"{_LEGACY}/model-versions/search")
     def search_versions() -> Any:
-        name = _name_in(_asked_for("filter"))
+        name = _name_in(_asked_for("filter").lower())
         if name is None:
             return _error(
                 "INVALID_PARAMETER_VALUE",
@@ -458,10 +461,10 @@ def _unity_catalog(app: Blueprint, service: StandIn) -> None:
 
     @app.get(f"{_LEGACY}/registered-models/alias")
     def by_alias() -> Any:
-        number = service.aliases.get(_asked_for("name"), {}).get(_asked_for("alias"))
-        found = _version(service, _asked_for("name"), number or "")
+        number = service.aliases.get(asked_for_name(), {}).get(_asked_for("alias"))
+        found = _version(service, asked_for_name(), number or "")
         shown_now = shown(found) if found else None
-        service.alias_told(_asked_for("name"), _asked_for("alias"))
+        service.alias_told(asked_for_name(), _asked_for("alias"))
         return jsonify(model_version=shown_now) if found else _missing(f"Alias '{_asked_for('alias')}'")
 
     @app.get(f"{_LEGACY}/model-versions/get-download-uri")

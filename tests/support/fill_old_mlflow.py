@@ -76,6 +76,7 @@ def fill(client):
         registered(client, name, run.artifact_uri + "/model", run.run_id)
         made[name] = [run.run_id, run.artifact_uri]
     client.delete_run(made["Run-Deleted"][0])
+    client.create_registered_model("No-Versions", description="none yet")
 
     if VERSION >= (2, 3):
         client.set_registered_model_alias("Staged", "champion", "1")

@@ -21,7 +21,11 @@ WORKSPACE, CATALOG = "databricks://test_env", "databricks-uc://test_env"
         (WORKSPACE, "main.ml.wine", "1", USAGE, "databricks-uc://PROFILE"),
         (CATALOG, "main.ml.wine", "@champion", CLEAN, "Verdict: match"),
         (CATALOG, "main.ml.wine", "2", FINDINGS, "Verdict: mismatch"),
-        (CATALOG, "main.ml.wine", "@nobody", USAGE, "its aliases are @champion"),
+        (CATALOG, "Main.ML.Wine", "1", CLEAN, "Verdict: match"),
+        (CATALOG, "Main.ML.Wine", "latest", FINDINGS, "Verdict: mismatch"),
+        (CATALOG, "Main.ML.Wine", "@champion", CLEAN, "Verdict: match"),
+        (CATALOG, "main.ml.wine", "@nobody", USAGE, "its aliases are @champion, @lost"),
+        (CATALOG, "main.ml.wine", "@lost", USAGE, "stands for version 7, which is not there"),
         (CATALOG, "main.ml.wine", "staging", USAGE, "has no stages"),
         (CATALOG, "wine", "1", USAGE, "all three levels"),
     ],
@@ -44,6 +48,7 @@ def test_one_version(
     damage.flip_byte(test_env.register("Wine", seed=2).reg)
     test_env.register_in_catalog("main.ml.wine", seed=3, alias="champion")
     damage.flip_byte(test_env.register_in_catalog("main.ml.wine", seed=4).reg)
+    test_env.aliases["main.ml.wine"]["lost"] = "7"
     command = ["check", "--model", model, "--version-or-stage", selector, "--tracking-uri", uri]
     report = ["--report-file", str(tmp_path / "report.json")]
     ended = int(boundary.run(registry_audit, "registry-audit", [*command, *report]))

@@ -1,11 +1,13 @@
 """Run models wherever Databricks keeps them: runs, LoggedModels, Volumes, plain DBFS, and copies of other versions."""
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from support import damage
 from support.auditing import Auditor
-from support.databricks import EXPERIMENT, Logged, StandIn
+from support.databricks import EXPERIMENT, Logged, StandIn, Version
 
 CLEAN, FINDINGS, INCOMPLETE = 0, 1, 3
 WORKSPACE, CATALOG = "databricks://test_env", "databricks-uc://test_env"
@@ -14,8 +16,8 @@ NAME = "main.ml.wine"
 registries = pytest.mark.parametrize("uri", [WORKSPACE, CATALOG], ids=["workspace", "catalog"])
 
 
-def _add(service: StandIn, uri: str, logged: Logged) -> None:
-    service.register_in_catalog(NAME, logged) if uri == CATALOG else service.register("Wine", logged)
+def _add(service: StandIn, uri: str, logged: Logged) -> Version:
+    return service.register_in_catalog(NAME, logged) if uri == CATALOG else service.register("Wine", logged)
 
 
 @registries
@@ -136,6 +138,26 @@ def test_a_copy_of_a_version_that_is_gone(test_env: StandIn, audit: Auditor) -> 
     audited = audit(CATALOG)
     assert (audited.exit_status, audited.row["verdict"]) == (FINDINGS, "unverifiable")
     assert "RA010" in audited.rules
+
+
+@registries
+@pytest.mark.parametrize("status", ["PENDING_REGISTRATION", "FAILED_REGISTRATION"])
+def test_a_copy_that_is_not_finished_is_no_difference(test_env: StandIn, audit: Auditor, uri: str, status: str) -> None:
+    _, unfinished = [_add(test_env, uri, test_env.log_model(seed=seed)) for seed in (1, 2)]
+    (test_env.catalog[NAME] if uri == CATALOG else test_env.models["Wine"])[1]["status"] = status
+    shutil.rmtree(unfinished.reg / "data")
+    audited = audit(uri)
+    assert (audited.exit_status, [row["verdict"] for row in audited.rows]) == (CLEAN, ["match", "skipped"])
+    assert audited.rules == {"RA006"}
+
+
+@registries
+@pytest.mark.parametrize("source", ["/dbfs/FileStore/m", "file:///local_disk0/m"])
+def test_a_source_on_another_machine_is_no_finding(test_env: StandIn, audit: Auditor, uri: str, source: str) -> None:
+    _add(test_env, uri, replace(test_env.log_model(seed=1), source=source))
+    audited = audit(uri)
+    assert (audited.exit_status, audited.row["verdict"]) == (INCOMPLETE, "unverifiable"), audited.everything
+    assert audited.rules == {"RA009"}
 
 
 def test_registered_in_the_registry_of_another_workspace(test_env: StandIn, prod_env: StandIn, audit: Auditor) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support import damage
 from support.auditing import Audited, Auditor
-from support.databricks import StandIn, profiles
+from support.databricks import StandIn, one_host, profiles
 from support.processes import free_port
 
 CLEAN, FINDINGS, USAGE, INCOMPLETE = 0, 1, 2, 3
@@ -151,6 +151,15 @@ def test_workspaces_of_one_metastore_are_one_registry(
     assert "workspace/" not in shown
 
 
+def test_runs_are_in_the_workspace_of_their_registry_unless_it_says_otherwise(
+    test_env: StandIn, prod_env: StandIn, audit: Auditor
+) -> None:
+    test_env.register("Sklearn_Wine", seed=1)
+    audited = audit("databricks://prod_env", "--registry-uri", "databricks://test_env")
+    assert (audited.exit_status, audited.row["verdict"]) == (INCOMPLETE, "unverifiable"), audited.everything
+    assert f"its run is in the workspace {test_env.workspace_id}" in audited.everything
+
+
 def test_a_run_of_another_workspace_is_not_looked_for_here(
     test_env: StandIn, prod_env: StandIn, audit: Auditor
 ) -> None:
@@ -203,12 +212,46 @@ def test_a_dead_workspace(
         ("databricks://test_env", ("--model", "main.ml.wine"), "databricks-uc://PROFILE"),
         ("databricks://nobody", (), "databricks configure --profile nobody"),
         ("uc:http://127.0.0.1:1", (), "--registry-uri"),
+        ("databricks://of_a_browser", (), "workspace_id"),
+        ("databricks-uc://console", (), "give the address of a workspace"),
     ],
 )
-def test_what_to_do_instead(test_env: StandIn, audit: Auditor, uri: str, arguments: tuple[str, ...], says: str) -> None:
+def test_what_to_do_instead(
+    test_env: StandIn, audit: Auditor, named_profiles: Path, uri: str, arguments: tuple[str, ...], says: str
+) -> None:
     test_env.register("Wine")
+    with named_profiles.open("a", encoding="utf-8") as file:
+        file.write(f"[of_a_browser]\nhost = {test_env.url}/?o=1234567890#mlflow\ntoken = {test_env.token}\n")
+        file.write("[console]\nhost = https://accounts.cloud.databricks.invalid\ntoken = dapi\n")
     audited = audit(uri, *arguments)
     assert (audited.exit_status, says in audited.stderr) == (USAGE, True), audited.stderr
+
+
+def test_the_profile_chooses_among_the_workspaces_of_one_host(
+    audit: Auditor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    services = [StandIn(tmp_path / f"workspace-{number}", number=number) for number in (1, 2)]
+    services[1].token = services[0].token
+    _twins(*services)
+    damage.flip_byte(services[1].files / services[1].models["Sklearn_Wine"][0]["registry_uri"].removeprefix("dbfs:/"))
+    with one_host(*services):
+        config = "".join(
+            f"[w{n}]\nhost = {service.url}\ntoken = {service.token}\nworkspace_id = {service.workspace_id}\n"
+            for n, service in enumerate(services, 1)
+        )
+        (tmp_path / "profiles").write_text(config, encoding="utf-8")
+        monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(tmp_path / "profiles"))
+        audits = [audit(f"databricks://w{n}") for n in (1, 2)]
+    assert [audited.row["verdict"] for audited in audits] == ["match", "mismatch"]
+    known = [audited.document["registry"]["known_as"] for audited in audits]
+    assert [service.workspace_id in name for service, name in zip(services, known, strict=True)] == [True, True]
+    assert [row["path"] for row in audits[1].row["differences"]] == [damage.TOP_FILE]
+
+
+def test_what_is_no_workspace_is_said(test_env: StandIn, audit: Auditor) -> None:
+    test_env.faults.pages_of_html = ("/scim/",)
+    audited = audit("databricks://test_env")
+    assert (audited.exit_status, "is it the address of a workspace?" in audited.stderr) == (INCOMPLETE, True)
 
 
 def test_a_refused_token(test_env: StandIn, audit: Auditor) -> None:

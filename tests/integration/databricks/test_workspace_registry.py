@@ -3,7 +3,7 @@
 import pytest
 from support import damage
 from support.auditing import Auditor
-from support.databricks import StandIn
+from support.databricks import Logged, StandIn
 
 CLEAN, FINDINGS, USAGE, INCOMPLETE = 0, 1, 2, 3
 URI = "databricks://test_env"
@@ -17,6 +17,23 @@ def test_sound_and_damaged(test_env: StandIn, audit: Auditor) -> None:
     assert [row["verdict"] for row in audited.rows] == ["match", "mismatch"], audited.stderr
     assert audited.exit_status == FINDINGS
     assert "internal error" not in audited.everything
+
+
+@pytest.mark.parametrize("damaged", ["Wine", "team.wine.v1"])
+def test_a_name_of_three_levels_is_its_own(test_env: StandIn, audit: Auditor, damaged: str) -> None:
+    """Though it was copied into Unity Catalog under the same name; a version may have it as its source, too."""
+    logged = test_env.log_model(seed=1)
+    versions = {name: test_env.register(name, logged) for name in ("Wine", "team.wine.v1")}
+    test_env.register("Copy", Logged("models:/team.wine.v1/1", logged.directory, logged.run_id))
+    elsewhere = test_env.register_in_catalog("team.wine.v1", logged)
+    damage.flip_byte(versions[damaged].reg)
+    wrong = {damaged} | ({"Copy"} if damaged == "team.wine.v1" else set())
+    audited = audit(URI)
+    assert {row["name"] for row in audited.rows if row["verdict"] == "mismatch"} == wrong, audited.everything
+    assert {row["verdict"] for row in audited.rows if row["name"] not in wrong} == {"match"}
+    assert audit.command("check", f"{damaged}/1", "--tracking-uri", URI).exit_status == FINDINGS
+    damage.change_nested_file(elsewhere.reg)
+    assert {row["name"] for row in audit(URI).rows if row["verdict"] == "mismatch"} == wrong
 
 
 @pytest.mark.parametrize("page_size", [1, 2])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fuzzing import texts, values
 
-from registry_audit.registry.mlflow_api import model_entity, version_entity
+from registry_audit.registry.mlflow_api import Registry, model_entity, version_entity
 from registry_audit.registry.versions import newest_versions
 
 VERSION = {
@@ -44,6 +44,24 @@ class OneVersion:
 def doubt_of(said: dict[str, Any]) -> str | None:
     (version,) = newest_versions(OneVersion(said), 1)  # type: ignore[arg-type]
     return version.doubt
+
+
+class Asked:
+    """A server that keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.queries: list[Any] = []
+
+    def get(self, path: str, query: Any, *, doing: str) -> dict[str, Any]:
+        self.queries.append(query)
+        return {}
+
+
+@pytest.mark.parametrize("filter_string", [None, "name='wine'"])
+def test_models_are_not_chosen_by_a_tag_that_servers_without_prompts_give_to_none(filter_string: str | None) -> None:
+    server = Asked()
+    Registry(server).search_registered_models(filter_string)  # type: ignore[arg-type]
+    assert [query["filter"] for query in server.queries] == [filter_string]
 
 
 def test_what_mlflow_says_is_not_doubted() -> None:

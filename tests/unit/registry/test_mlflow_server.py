@@ -22,7 +22,8 @@ class Answers(BaseHTTPRequestHandler):
         server: Any = self.server
         server.asked.append((self.path.partition("?")[0], self.headers.get("X-MLFLOW-WORKSPACE")))
         is_info = self.path.endswith("/server-info")
-        self.send_response(404 if is_info and server.info is None else 200)
+        unknown = is_info and server.info is None
+        self.send_response(404 if unknown else 500 if is_info and "error_code" in server.info else 200)
         self.end_headers()
         self.wfile.write(json.dumps(server.info if is_info and server.info is not None else {}).encode())
 
@@ -45,7 +46,10 @@ def registry(server: Any, workspace: str | None) -> Registry:
     return Registry(MlflowServer(f"http://127.0.0.1:{server.server_port}", http, workspace=workspace))
 
 
-@pytest.mark.parametrize("info", [None, {}, {"workspaces_enabled": False}, {"workspaces_enabled": "true"}])
+DISABLED = {"error_code": "FEATURE_DISABLED", "message": "workspaces are not enabled"}  # MLflow 3.10
+
+
+@pytest.mark.parametrize("info", [None, {}, {"workspaces_enabled": False}, {"workspaces_enabled": "true"}, DISABLED])
 def test_a_server_without_workspaces_is_asked_nothing_for_one(server: Any, info: Any) -> None:
     server.info = info
     with pytest.raises(UsageError, match="workspace 'team' cannot be used"):
