@@ -18,6 +18,7 @@ from registry_audit.printable import printable
 from registry_audit.registry.asking import ask_model, ask_version, name_filter, search_models, search_versions
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.mlflow_private import all_tags, matching
+from registry_audit.registry.translate import translated
 
 TAG = "mlflow.prompt.is_prompt"
 TEXT_TAG = "mlflow.prompt.text"
@@ -120,7 +121,8 @@ def _sorted_out(by_name: dict[str, dict[int, Any]], filter_string: str | None, *
 def _filtered(versions: list[Any], filter_string: str | None) -> list[Any]:
     if filter_string is None or not versions:
         return versions
-    return matching([copy(version) for version in versions], filter_string)
+    with translated("list the registry"):
+        return matching([copy(version) for version in versions], filter_string)
 
 
 def _knows_prompts(connection: Connection) -> bool:
