@@ -61,13 +61,16 @@ def parse_selector(text: str) -> Selector:
 def split_version(text: str) -> tuple[str, str]:
     """`NAME/V` or `NAME@ALIAS` to name and selector: the last `/` or `@` parts them, so that a name may hold both.
 
+    MLflow's own `models:/NAME/V` is the same version.
+
     Raises:
         UsageError: there is no version in it.
     """
+    given, text = text, text.removeprefix("models:/")
     at, slash = text.rfind("@"), text.rfind("/")
     name, selector = (text[:at], text[at:]) if at > slash + 1 else (text[:slash], text[slash + 1 :])
     if max(at, slash) < 1 or not name or len(selector) < 1 or selector == "@":
         raise UsageError(
-            f"'{printable(text)}' is no version: write NAME/V or NAME@ALIAS, for instance Wine/3 or Wine@champion"
+            f"'{printable(given)}' is no version: write NAME/V or NAME@ALIAS, for instance Wine/3 or Wine@champion"
         )
     return name, selector

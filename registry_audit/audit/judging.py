@@ -310,13 +310,18 @@ def _storage(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compar
     return resolved.storage
 
 
+# MLflow has `mlflow runs restore` and nothing of the kind for LoggedModels; `mlflow gc` removes their files, too.
+_NO_WAY_BACK = "MLflow cannot restore a LoggedModel: register the version's files anew before the next `mlflow gc`."
+
+
 def location_problems(resolved: ResolvedVersion, roles: tuple[Role, ...] = tuple(Role)) -> list[Problem]:
     problems = []
     lost = resolved.run_model.lost if Role.RUN_MODEL in roles else None
     if lost is Lost.VERSION:
         problems.append(Problem("RA010", f"its source {resolved.run_model.message}"))
     elif lost is Lost.LOGGED_MODEL:
-        problems.append(Problem("RA004", f"its source, the LoggedModel {resolved.run_model.message}: it is deleted"))
+        said = f"its source, a LoggedModel, was deleted: {resolved.run_model.message}"
+        problems.append(Problem("RA004", said, remedy=_NO_WAY_BACK))
     elif lost is Lost.NOWHERE:
         problems.append(Problem("RA009", "run model: the version records no source"))
     elif lost is Lost.RUN and resolved.reg_model.lost is not Lost.RUN:

@@ -1,6 +1,7 @@
 """What an audit is asked to do. Outside data, so it is validated here, before hours of work."""
 
 import hashlib
+import re
 from collections.abc import Callable, Container, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from fnmatch import fnmatchcase
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from registry_audit.audit.signatures import SignatureVerifier
+from registry_audit.closest import did_you_mean
 from registry_audit.compare_config import MAX_REGISTRY_NAME
 from registry_audit.errors import UsageError
 from registry_audit.home import usual_ledger_url
@@ -20,6 +22,7 @@ from registry_audit.registry.listed import ListedVersions
 from registry_audit.verdict import Severity
 
 DEFAULT_WORKERS = 8
+_SUBSET = "`subset` is n/t with n from 1 to t, for instance 2/7"
 WILDCARDS = frozenset("*?[")
 
 
@@ -64,17 +67,17 @@ class AuditOptions(BaseModel):
     @model_validator(mode="after")
     def _no_contradiction(self) -> "AuditOptions":
         if self.ledger is None and (self.quick or self.accept_new):
-            raise ValueError("quick and accept_new need a ledger")
+            raise ValueError("`quick` and `accept_new` need a ledger")
         if self.liveness and (self.quick or self.accept_new):
-            raise ValueError("liveness reads nothing: it goes neither with quick nor with accept_new")
+            raise ValueError("`liveness` reads nothing: it goes neither with `quick` nor with `accept_new`")
         if self.full_every is not None and not self.quick:
-            raise ValueError("full_every only means something with quick")
+            raise ValueError("`full_every` only means something with `quick`")
         if self.signing_key is not None and self.signing_certificate_chain is not None:
-            raise ValueError("signatures are verified with signing_key or signing_certificate_chain, not with both")
+            raise ValueError("signatures are verified with `signing_key` or `signing_certificate_chain`, not with both")
         if self.subset is not None:
             part, parts = map(int, self.subset.split("/"))
             if not 1 <= part <= parts:
-                raise ValueError("subset is n/t with n from 1 to t, for instance 2/7")
+                raise ValueError(_SUBSET)
         return self
 
     @property
@@ -196,6 +199,23 @@ def checked_options(**fields: Any) -> AuditOptions:
     try:
         return AuditOptions(**fields)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = "".join(f"{part}: " for part in first["loc"][:1])
-        raise UsageError(name + str(first["msg"]).removeprefix("Value error, ")) from None
+        raise UsageError(problem_of(error)) from None
+
+
+def problem_of(error: ValidationError, spelled: Callable[[str], str] = str) -> str:
+    """The first thing that is wrong with the options, in one sentence that names them.
+
+    Args:
+        spelled: an option as the reader writes it, from its name here.
+    """
+    first = error.errors(include_url=False, include_input=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    match first["type"]:
+        case "extra_forbidden":
+            return f"there is no option {spelled(name)}{did_you_mean(name, AuditOptions.model_fields)}"
+        case "string_pattern_mismatch":
+            said = _SUBSET
+        case _:
+            said = str(first["msg"]).removeprefix("Value error, ")
+            said = f"{spelled(name)}: {said}" if name else said
+    return re.sub(r"`(\w+)`", lambda found: spelled(found[1]), said)

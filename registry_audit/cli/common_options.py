@@ -15,16 +15,14 @@ def audit_options(chosen: dict[str, Any]) -> "AuditOptions":
     """Raises: UsageError: an option is none, or contradicts another; the message names it."""
     from pydantic import ValidationError
 
-    from registry_audit.audit.options import AuditOptions
+    from registry_audit.audit.options import AuditOptions, problem_of
 
     try:
         # What was not typed is left to its default; no ledger is a choice of its own.
         given = {name: value for name, value in chosen.items() if value is not None or name == "ledger"}
         return AuditOptions(**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        option = "".join(f"--{str(part).replace('_', '-')}: " for part in first["loc"][:1])
-        raise UsageError(option + str(first["msg"]).removeprefix("Value error, ")) from None
+        raise UsageError(problem_of(error, lambda name: f"--{name.replace('_', '-')}")) from None
 
 
 def fail_on_option(command: Callable[..., Any]) -> Callable[..., Any]:

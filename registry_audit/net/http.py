@@ -7,6 +7,7 @@ Nothing is retried here (see `net.retry`), and nothing is sent to a stranger tha
 import contextlib
 import os
 import socket
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -229,7 +230,11 @@ class Route:
             raise CouldNotVerify(f"could not {doing}: {_first_line(error)}") from error
         except (urllib3.HTTPError, OSError) as error:
             permit.must_be_in_time()
-            why = unreachable(error) or f"{self.host} does not answer ({type(error).__name__})"
+            if (no_tls := _tls_problem(error)) is not None:  # another try would end the same way
+                raise CouldNotVerify(f"could not {doing}: {self.host} {no_tls}") from error
+            ended = isinstance(error, urllib3.ProtocolError)
+            how = "closed the connection without an answer" if ended else f"does not answer ({type(error).__name__})"
+            why = unreachable(error) or f"{self.host} {how}"
             raise Transient(f"could not {doing}: {why}") from error
         try:
             yield Answer(raw, permit, as_stored=as_stored)
@@ -317,7 +322,7 @@ def unreachable(error: BaseException | None) -> str | None:
         if error is None:
             return None
         reason = getattr(error.args[0], "reason", None) if error.args else None
-        match reason if reason is not None else error:
+        match reason if isinstance(reason, Exception) else error:
             case urllib3.NameResolutionError():
                 return "there is no host of that name"
             case urllib3.NewConnectionError():
@@ -329,6 +334,24 @@ def unreachable(error: BaseException | None) -> str | None:
             case _:
                 pass
         error = error.__cause__ or error.__context__
+    return None
+
+
+def _tls_problem(error: BaseException) -> str | None:
+    """What is wrong with the address or with the trust in the server, where no encrypted connection can come about."""
+    for _ in range(_WRAPPED_AT_MOST):
+        match error:
+            case ssl.SSLCertVerificationError():
+                said = printable(error.verify_message)[:200]
+                return f"shows a certificate that is not trusted ({said}); REQUESTS_CA_BUNDLE names the trusted ones"
+            case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "RECORD_LAYER_FAILURE" | "HTTP_REQUEST"):
+                return "speaks no TLS: should the address begin with http:// and not https://?"
+            case _:
+                inside = error.args[0] if error.args and isinstance(error.args[0], Exception) else None
+                following = inside or error.__cause__ or error.__context__
+                if following is None:
+                    return None
+                error = following
     return None
 
 

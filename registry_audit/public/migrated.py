@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from registry_audit.migration.pair_judging import PairVerdict
-from registry_audit.public.results import Ended, escaped, html_findings
+from registry_audit.public.results import Ended, escaped, html_findings, pandas_for
 from registry_audit.report.document import FindingRow
 from registry_audit.report.migration import registries_as_text
 from registry_audit.report.migration.registries_document import MigrationDocument, ModelRow, PairedRow, SideRow
@@ -69,8 +69,7 @@ class MigrationResult(Ended):
         Args:
             table: `versions` or `findings`.
         """
-        import pandas
-
+        pandas = pandas_for(table)
         if table == "findings":
             return pandas.DataFrame([_finding(*each) for each in self.findings], columns=list(_FINDING_COLUMNS))
         return pandas.DataFrame([_version(row) for row in self.versions], columns=list(_VERSION_COLUMNS))

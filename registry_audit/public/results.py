@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from registry_audit.api import Checked, Compared
+from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 from registry_audit.report import as_text
 from registry_audit.report.build_document import version_row
@@ -28,6 +29,21 @@ Table = Literal["versions", "findings"]
 _SHOWN = 20  # rows of a notebook's table
 _COLOURS = {"clean": "#1a7f37", "findings": "#cf222e", "incomplete": "#9a6700"}
 _CELL = "text-align:left;vertical-align:top"
+
+
+def pandas_for(table: str) -> Any:
+    """The module that makes data frames.
+
+    Raises:
+        UsageError: there is no such table, or pandas is not installed.
+    """
+    if table not in get_args(Table):
+        raise UsageError(f"there is no table '{table}': give {' or '.join(get_args(Table))}")
+    try:
+        import pandas
+    except ImportError as error:
+        raise UsageError("to_pandas needs pandas: pip install 'mlflow-registry-audit[mlflow]'") from error
+    return pandas
 
 
 class Ended(ABC):
@@ -97,8 +113,7 @@ class Result(Ended):
         Args:
             table: `versions` or `findings`.
         """
-        import pandas
-
+        pandas = pandas_for(table)
         if table == "findings":
             return pandas.DataFrame([_finding(*each) for each in self.findings], columns=list(_FINDING_COLUMNS))
         return pandas.DataFrame([_version(row) for row in self.versions], columns=list(_VERSION_COLUMNS))

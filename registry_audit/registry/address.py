@@ -54,7 +54,7 @@ _HOW = frozenset(
 _OF_DATABRICKS = re.compile(r"databricks(?:-uc)?://(?:.*/)?(?P<kind>workspace|metastore)/(?P<id>[\w-]+)")
 _SIGNED_IN = re.compile(r":.*@")  # a user's password before a host
 _OTHER_NAMES = {"postgres": "postgresql", "mariadb": "mysql"}  # of databases
-_DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle")
+DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle")
 
 
 class AddressKind(StrEnum):
@@ -87,7 +87,7 @@ def parse_address(uri: str) -> Address:
     remember_secrets(text)
     scheme = _scheme(text)
     base = scheme.partition("+")[0]
-    if base in _DATABASES:
+    if base in DATABASES:
         return _database(text)
     if scheme in _HTTP_PORTS:
         return _server(text)
@@ -102,8 +102,9 @@ def _other(uri: str, scheme: str) -> Address:
     """The address of a plugin of MLflow, or one whose scheme was forgotten: what stands before its `@` is secret."""
     if "@" in uri and "://" not in uri:
         raise UsageError("the address has no scheme: write http:// before it")
-    if uri.partition(":")[2].partition("/")[0].isdecimal():
-        raise UsageError(f"the address has no scheme: write http://{printable(uri.partition('?')[0])}")
+    address = re.split("[?#]", uri, maxsplit=1)[0]
+    if address.partition(":")[2].partition("/")[0].isdecimal():
+        raise UsageError(f"the address has no scheme: write http://{printable(address)}")
     try:
         parts = urlsplit(uri)
     except ValueError as error:
@@ -185,7 +186,7 @@ def _server(uri: str) -> Address:
     except ValueError as error:
         raise UsageError(f"the address {_scheme(uri)}://... is no URL: {url_problem(error)}") from error
     if not host:
-        raise UsageError(f"the address {_scheme(uri)}://... names no host")
+        raise UsageError(f"the address {_scheme(uri)}://... names no host: write {_scheme(uri)}://HOST:PORT")
     _must_be_unambiguous(uri, parts.netloc)
     scheme = parts.scheme.lower()
     shown_host = f"[{host}]" if ":" in host else host

@@ -65,6 +65,7 @@ def ask_alias(connection: Connection, name: str, alias: str, label: str) -> Any:
             with translated(doing):
                 found = connection.registry.get_model_version_by_alias(name, alias)
         except NoSuchRoute as error:
+            ask_model(connection, name, label)  # which a server without aliases answers, and another address does not
             runs = server_version(connection) or "an older one"
             came = f"aliases came with MLflow 2.3, and the server runs {runs}"
             raise NotFound(f"could not {doing}: {came}; give the version's number") from error

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlunsplit
 
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
+from registry_audit.closest import did_you_mean
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.net.http import NOTHING_LISTENS, HttpSession
 from registry_audit.net.origin import Origin, is_one_machine, origin_of
@@ -23,7 +24,14 @@ from registry_audit.net.throttle import Throttle
 from registry_audit.net.transfers import Transfers
 from registry_audit.net.uris import urlsplit
 from registry_audit.redact import remember_secrets
-from registry_audit.registry.address import Address, AddressKind, active_workspace, has_workspaces, registry_identity
+from registry_audit.registry.address import (
+    DATABASES,
+    Address,
+    AddressKind,
+    active_workspace,
+    has_workspaces,
+    registry_identity,
+)
 from registry_audit.registry.database import read_only
 from registry_audit.registry.databricks_clients import Databricks, Joined, addresses, databricks_of
 from registry_audit.registry.mlflow_api import Registry, Tracking
@@ -99,9 +107,9 @@ class Connection:
 
     def _of_mlflow(self, address: Address) -> tuple[Any, Any]:
         """MLflow's own stores for what is no server: a database, a directory, an address of a plugin."""
-        stores = stores_of(read_only(address))
         if address.kind is not AddressKind.OTHER:
-            return stores
+            return stores_of(read_only(address))
+        stores = _of_plugin(address)
         host = f"{address.kind}:{address.shown}"
         return Throttled(stores[0], self.transfers.throttle, host), Throttled(stores[1], self.transfers.throttle, host)
 
@@ -196,6 +204,20 @@ def identity_of(server: Server) -> str:
     if registry.kind in (AddressKind.DATABRICKS, AddressKind.UNITY_CATALOG):
         return connect(server).identity
     return registry_identity(registry, active_workspace())
+
+
+def _of_plugin(address: Address) -> tuple[Any, Any]:
+    """Raises: UsageError: no plugin of MLflow knows such addresses."""
+    from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
+
+    try:
+        return stores_of(address.uri)
+    except UnsupportedModelRegistryStoreURIException as error:
+        scheme = address.shown.partition(":")[0]
+        raise UsageError(
+            f"MLflow reads no registry at {scheme}:{did_you_mean(scheme, ('http', 'https', *DATABASES))}. An address "
+            "begins with http://, https://, sqlite:///, postgresql:// or mysql://, or is databricks or uc"
+        ) from error
 
 
 def must_listen(connection: Connection) -> None:

@@ -188,8 +188,12 @@ def _revision_of_installed_mlflow() -> str:
 def _must_be_whole_file_store(address: Address) -> None:
     """MLflow makes whatever of these is missing."""
     root = Path(address.path)
+    if root.is_file():
+        raise UsageError(f"{address.shown} is a file: for an SQLite database write sqlite:///{address.shown}")
     if not root.is_dir():
-        raise UsageError(f"there is no directory {address.shown}: check --tracking-uri")
+        # Whoever forgot the scheme of a server typed no path.
+        server = "" if address.uri.startswith(("/", ".", "file:")) else ", or http:// before the name of a server"
+        raise UsageError(f"there is no directory {address.shown}: check --tracking-uri{server}")
     if not (root / "models").is_dir():
         raise UsageError(
             f"the directory {address.shown} holds no MLflow model registry (no models/): check --tracking-uri"

@@ -180,4 +180,7 @@ def _explained(refusal: Refusal, doing: str, *, by_itself: bool) -> AuditError |
         return Denied(f"could not {doing}: permission denied; ask for READ on it")
     if refusal.code in ("ENDPOINT_NOT_FOUND", "FEATURE_DISABLED"):  # the second one with status 500 on MLflow 3.10
         return NoSuchRoute(f"could not {doing}: the server does not know the question")
+    if refusal.status == 404 and not refusal.code:  # a page of whatever stands there, and not MLflow's own answer
+        address = "is the address whole, as http://HOST/PATH is where MLflow is served below a path?"
+        return NoSuchRoute(f"could not {doing}: {refusal.host} does not offer it (404); {address}")
     return None

@@ -121,7 +121,7 @@ def _sorted_out(by_name: dict[str, dict[int, Any]], filter_string: str | None, *
 def _filtered(versions: list[Any], filter_string: str | None) -> list[Any]:
     if filter_string is None or not versions:
         return versions
-    with translated("list the model versions"):
+    with translated("list the registry"):
         return matching([copy(version) for version in versions], filter_string)
 
 

@@ -95,7 +95,7 @@ def _summary(document: AuditDocument) -> list[str]:
             ("Summary", ""),
             [
                 ("Verdicts", _counted(verdicts) or "none"),
-                ("Baseline", _counted(baseline) or "no ledger"),
+                ("Baseline", _counted(baseline) or ("no ledger" if document.ledger is None else "none")),
                 ("Findings", _counted(found) or "none"),
             ],
         ),

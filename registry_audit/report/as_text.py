@@ -116,14 +116,15 @@ def _summary(document: AuditDocument) -> list[str]:
     overview = overview_of(document)
     severities = ((severity.value, overview.standing[severity]) for severity in reversed(Severity))
     found = _counted([*severities, ("waived", overview.waived.total())])
+    no_baseline = "no ledger" if ledger is None else "none"
     rows: list[tuple[str, str]] = [
         ("Result", f"{STATE_WORDS[document.outcome.state]} (exit status {document.outcome.exit_status})"),
         ("", lede(document)),
         ("Registry", registry_words(document.registry)),
         ("Coverage", ", ".join(f"{number:,} {word}" for word, number in counts)),
         ("Read", read_words(document)),
-        ("Verdicts", _counted((VERDICT_WORDS[v].label.lower(), summary.verdicts.get(v, 0)) for v in Verdict)),
-        ("Baseline", _counted((BASELINE_WORDS[s], summary.baseline.get(s, 0)) for s in BaselineStatus) or "no ledger"),
+        ("Verdicts", _counted((VERDICT_WORDS[v].label.lower(), summary.verdicts.get(v, 0)) for v in Verdict) or "none"),
+        ("Baseline", _counted((BASELINE_WORDS[s], summary.baseline.get(s, 0)) for s in BaselineStatus) or no_baseline),
         ("Findings", found or "none"),
         ("Made", f"{document.generated_at} by {document.tool.name} {document.tool.version}"),
         *(("Note", sentence) for sentence in limits(document)),

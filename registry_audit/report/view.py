@@ -34,6 +34,7 @@ class Found(Protocol):
 
 
 SEVERITIES_WORST_FIRST = tuple(reversed(Severity))
+_CHOOSING = {"models": "--model", "latest": "--latest", "subset": "--subset"}  # the options that leave out versions
 _NAMED_PATHS = 3  # in a sentence; the differences beside it name all of them
 
 
@@ -313,8 +314,14 @@ def limits(document: AuditDocument) -> tuple[str, ...]:
         )
     sentences += _ledger_limits(document)
     if coverage.not_sampled:
-        sentences.append(f"{count(coverage.not_sampled, 'version')} of {coverage.listed:,} were not sampled this time.")
+        be = "was" if coverage.not_sampled == 1 else "were"
+        sentences.append(f"{coverage.not_sampled:,} of {count(coverage.listed, 'version')} {be} {_left_out(document)}.")
     return tuple(sentences)
+
+
+def _left_out(document: AuditDocument) -> str:
+    chose = [option for field, option in _CHOOSING.items() if document.options.get(field)]
+    return f"left out by {' and '.join(chose)}" if chose else "not part of this audit"
 
 
 def _ledger_limits(document: AuditDocument) -> list[str]:
@@ -325,7 +332,7 @@ def _ledger_limits(document: AuditDocument) -> list[str]:
     if new:
         sentences.append(
             f"{count(new, 'version is', 'versions are')} new to the ledger: an overwrite before this audit cannot be "
-            f"seen. {_accepted_of(new, document.ledger.accepted_new)}"
+            f"seen. {_accepted_of(new, document.ledger.accepted_new, asked=bool(document.options.get('accept_new')))}"
         )
     overview = overview_of(document)
     if document.coverage.not_read and overview.oldest_reading:
@@ -347,13 +354,21 @@ def _ledger_limits(document: AuditDocument) -> list[str]:
     return sentences
 
 
-def _accepted_of(new: int, accepted: int) -> str:
+def _accepted_of(new: int, accepted: int, *, asked: bool) -> str:
+    """
+    Args:
+        asked: whether the audit was to accept what is new.
+    """
     if accepted >= new:
         return "It was accepted as seen now." if new == 1 else "All of them were accepted as seen now."
+    why = "damaged, unfinished or not readable in full"
+    if not accepted and asked:
+        return f"It was not accepted: it is {why}." if new == 1 else f"None of them was accepted: they are {why}."
     if not accepted:
         not_yet = "It was not accepted yet" if new == 1 else "None of them was accepted yet"
         return f"{not_yet}: audit with --accept-new to accept what is sound as it is now."
-    return f"{accepted:,} of them {'was' if accepted == 1 else 'were'} accepted as seen now."
+    rest = "the other one is" if new - accepted == 1 else "the others are"
+    return f"{accepted:,} of them {'was' if accepted == 1 else 'were'} accepted as seen now; {rest} {why}."
 
 
 def option_text(value: Any) -> str:

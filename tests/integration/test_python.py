@@ -155,6 +155,8 @@ def test_tables(wine: Registered, server: MlflowServer) -> None:
     assert "Wine/2" not in audited._repr_html_()
     empty = ra.check("Wine/2").to_pandas("findings")
     assert (len(empty), list(empty.columns)) == (0, list(findings.columns))
+    with pytest.raises(ra.UsageError, match="give versions or findings"):
+        audited.to_pandas("finding")  # type: ignore[arg-type]
     pair = ra.compare("Wine/1", "Wine/2")
     assert list(pair.to_pandas()["version"]) == ["1", "2"]
     assert "RA002" in pair._repr_html_()

@@ -68,6 +68,8 @@ def test_a_tag_hides_no_model(server: MlflowServer, audit: Auditor) -> None:
     assert f"the tag {TAG} hides 2 model versions" in audited.stdout
     filtered = audit(server.uri, "--filter", f"name = '{version.name}' AND version_number > 1")
     assert names(filtered) == {f"{version.name}/2"}
+    mistyped = audit(server.uri, "--filter", "name LIKE")  # which is then applied here, too
+    assert (mistyped.exit_status, "internal error" in mistyped.stderr) == (USAGE, False), mistyped.stderr
     checked = audit.command(
         "check", "--tracking-uri", server.uri, "--model", version.name, "--version-or-stage", "@champion"
     )

@@ -80,7 +80,7 @@ def _listed_line(stderr: str) -> str:
     ("arguments", "status", "message"),
     [
         (("--model", "not-there"), USAGE, "there is no registered model 'not-there'"),
-        (("--subset", "9/2"), USAGE, "subset is n/t"),
+        (("--subset", "9/2"), USAGE, "--subset is n/t"),
     ],
 )
 def test_a_wrong_request(

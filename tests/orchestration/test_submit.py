@@ -80,9 +80,9 @@ class TestNothingIsStarted:
     @pytest.mark.parametrize(
         ("arguments", "says"),
         [
-            ((*AUDIT, "--subset", "9/2"), "subset is n/t"),
-            ((*AUDIT, "--full-every", "3"), "full_every only means something with quick"),
-            ((*AUDIT, "--ledger", "none", "--quick"), "quick and accept_new need a ledger"),
+            ((*AUDIT, "--subset", "9/2"), "--subset is n/t"),
+            ((*AUDIT, "--full-every", "3"), "--full-every only means something with --quick"),
+            ((*AUDIT, "--ledger", "none", "--quick"), "--quick and --accept-new need a ledger"),
             ((*AUDIT, "--report-dir", "report"), "--report-dir report: with --submit it is on the worker's machine"),
             ((*AUDIT, "--tracking-uri", "http://bob:s3cret-typed@host"), "--tracking-uri holds credentials"),
             ((*AUDIT, "--ledger", "postgresql://bob:s3cret-typed@host/db"), "--ledger holds credentials"),

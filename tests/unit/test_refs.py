@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_audit.errors import UsageError
-from registry_audit.refs import Alias, Latest, Number, Selector, Stage, parse_selector
+from registry_audit.refs import Alias, Latest, Number, Selector, Stage, parse_selector, split_version
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,23 @@ def test_everything_else_is_refused_and_says_what_would_do(text: str) -> None:
 @given(st.integers(1, 10**12))
 def test_every_number_is_itself(number: int) -> None:
     assert parse_selector(str(number)) == Number(str(number))
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("Wine/3", ("Wine", "3")),
+        ("Wine@champion", ("Wine", "@champion")),
+        ("team/Wine@2/latest", ("team/Wine@2", "latest")),
+        ("models:/Wine/3", ("Wine", "3")),  # as MLflow writes it
+        ("models:/Wine@champion", ("Wine", "@champion")),
+    ],
+)
+def test_a_version_in_one_word(text: str, parts: tuple[str, str]) -> None:
+    assert split_version(text) == parts
+
+
+@pytest.mark.parametrize("text", ["Wine", "models:/Wine", "/3", "@champion", "Wine@", "Wine:3"])
+def test_a_model_alone_is_no_version(text: str) -> None:
+    with pytest.raises(UsageError, match=f"^'{text}' is no version"):
+        split_version(text)

@@ -77,7 +77,7 @@
         make("span", { class: "name" }, version.name, make("span", { class: "slash" }, "/")),
         link(page(modelPages, "models", version.name, "versions", version.version), { class: "number" }, version.version),
         ...(version.stage ? [mark(version.stage)] : []), ...version.aliases.map((alias) => mark(`@${alias}`)),
-        ...(version.status === "READY" ? [] : [mark(version.status)]),
+        ...(version.status === "READY" ? [] : [mark(version.status.replaceAll("_", " ").toLowerCase())]),
         make("button", { type: "button", class: "about", "aria-expanded": "false" }, "About")),
       make("td", { "data-label": "Verdict" },
         make("span", { class: `verdict ${version.verdict}${"*!".includes(version.symbol) ? " alarm" : ""}` }, symbolOf(version.symbol), data.labels[version.verdict]),

@@ -289,8 +289,9 @@ def test_ra004_a_run_in_the_trash_says_how_to_restore_it() -> None:
 def test_ra004_a_source_whose_logged_model_is_gone_cannot_be_verified() -> None:
     version = resolved(lost(RUN, Lost.LOGGED_MODEL, "models:/m-0 no longer exists"))
     audit = judged(version, CopyFailure(RUN, version.run_model, ""))
-    message = "its source, the LoggedModel models:/m-0 no longer exists: it is deleted"
+    message = "its source, a LoggedModel, was deleted: models:/m-0 no longer exists"
     assert (audit.verdict, audit.reason, found(audit)) == (Verdict.UNVERIFIABLE, message, [("RA004", message)])
+    assert audit.findings[0].remedy.startswith("MLflow cannot restore a LoggedModel")
 
 
 def test_ra005_a_missing_run_matters_only_while_the_bytes_exist() -> None:

@@ -2,7 +2,9 @@
 
 import pytest
 
+from registry_audit.audit.options import checked_options
 from registry_audit.cli.common_options import audit_options
+from registry_audit.errors import UsageError
 
 
 def test_no_ledger_is_a_choice_and_not_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,3 +17,24 @@ def test_no_ledger_is_a_choice_and_not_the_default(monkeypatch: pytest.MonkeyPat
 
 def test_what_was_not_typed_has_its_default() -> None:
     assert audit_options({"tracking_uri": "http://127.0.0.1", "digest": None}).digest == "sha256"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "typed", "in_python"),
+    [
+        ({"subset": "x"}, "--subset is n/t", "`subset` is n/t"),
+        ({"subset": "8/7"}, "--subset is n/t", "`subset` is n/t"),
+        ({"ledger": None, "quick": True}, "--quick and --accept-new need", "`quick` and `accept_new` need"),
+        ({"full_every": 3}, "--full-every only means", "`full_every` only means"),
+        ({"max_files": 0}, "--max-files: ", "max_files: "),
+        ({"model": "Wine"}, "there is no option --model; did you mean 'models'", "there is no option model; did you"),
+    ],
+)
+def test_options_are_named_as_they_are_written(chosen: dict[str, object], typed: str, in_python: str) -> None:
+    given = {"tracking_uri": "http://127.0.0.1"} | chosen
+    with pytest.raises(UsageError) as refused:
+        audit_options(given)
+    assert refused.value.message.startswith(typed)
+    with pytest.raises(UsageError) as refused:
+        checked_options(**given)
+    assert refused.value.message.replace("`", "").startswith(in_python.replace("`", ""))

@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+from support.strangers import self_signed, stranger
 
 from registry_audit.errors import CouldNotVerify, Refused, Stopped, Transient
 from registry_audit.net.http import HttpSession
@@ -219,3 +221,19 @@ def test_stopping_ends_the_wait_for_an_answer(http: HttpSession, servers: tuple[
     thread.join(30)
     assert time.monotonic() - began < 30
     assert [type(error) for error in ended] == [Stopped]
+
+
+def test_a_server_without_tls_is_told_from_one_that_is_down(http: HttpSession, servers: tuple[Server, Server]) -> None:
+    """No other try would change it, so that it is no passing trouble."""
+    with pytest.raises(CouldNotVerify, match="speaks no TLS: should the address begin with http://") as refused:
+        get(http, servers[0].url.replace("http:", "https:"))
+    assert not isinstance(refused.value, Transient)
+
+
+def test_a_certificate_that_nobody_trusts_is_said(http: HttpSession, tmp_path: Path) -> None:
+    with (
+        stranger(certificate=self_signed(tmp_path)) as server,
+        pytest.raises(CouldNotVerify, match=r"certificate that is not trusted .*REQUESTS_CA_BUNDLE") as refused,
+    ):
+        get(http, server.url)
+    assert not isinstance(refused.value, Transient)

@@ -97,7 +97,9 @@ def test_a_database_has_workspaces_where_mlflow_is_told_so(monkeypatch: pytest.M
     ("address", "says"),
     [
         ("localhost:5000", "write http://localhost:5000"),
+        ("localhost:5000#/models", "write http://localhost:5000$"),
         ("http://:80", "no host"),
+        ("http:/localhost:5000", "write http://HOST:PORT"),
         ("http://h:99999", "Port out of range"),
         ("file://other/mlruns", "another machine"),
         ("", "--tracking-uri"),

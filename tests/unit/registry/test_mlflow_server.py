@@ -1,4 +1,4 @@
-"""A workspace is asked for only where there are workspaces: an older server would answer for all it has."""
+"""A workspace is asked for only where there are workspaces; a wrong address says what to write in its place."""
 
 import json
 import threading
@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from registry_audit.errors import UsageError
+from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.net.http import HttpSession
 from registry_audit.net.throttle import Throttle
+from registry_audit.registry.asking import ask_alias, ask_version
+from registry_audit.registry.connection import Connection, Server
 from registry_audit.registry.mlflow_api import Registry
 from registry_audit.registry.mlflow_server import MlflowServer
 
@@ -22,7 +24,7 @@ class Answers(BaseHTTPRequestHandler):
         server: Any = self.server
         server.asked.append((self.path.partition("?")[0], self.headers.get("X-MLFLOW-WORKSPACE")))
         is_info = self.path.endswith("/server-info")
-        unknown = is_info and server.info is None
+        unknown = server.is_elsewhere or (is_info and server.info is None)
         self.send_response(404 if unknown else 500 if is_info and "error_code" in server.info else 200)
         self.end_headers()
         self.wfile.write(json.dumps(server.info if is_info and server.info is not None else {}).encode())
@@ -34,7 +36,7 @@ class Answers(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Any]:
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    server.asked, server.info = [], None
+    server.asked, server.info, server.is_elsewhere = [], None, False
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -69,3 +71,27 @@ def test_every_question_names_the_workspace(server: Any) -> None:
 def test_without_a_workspace_nobody_is_asked_for_one(server: Any) -> None:
     registry(server, None).get_model_version_download_uri("Wine", "1")
     assert [workspace for _, workspace in server.asked] == [None]
+
+
+@pytest.mark.parametrize("alias", [None, "champion"])
+def test_an_address_without_the_path_of_mlflow_is_not_taken_for_an_old_server(server: Any, alias: str | None) -> None:
+    server.is_elsewhere = True
+    connection = Connection(Server(f"http://127.0.0.1:{server.server_port}"))
+    with pytest.raises(CouldNotVerify, match="is the address whole, as http://HOST/PATH") as refused:
+        ask_version(connection, "Wine", "1", "it") if alias is None else ask_alias(connection, "Wine", alias, "it")
+    assert "MLflow 2.3" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("htp://localhost:5000", "MLflow reads no registry at htp:; did you mean 'http'"),
+        ("s3://bucket/mlflow", "MLflow reads no registry at s3:"),
+        ("mlflow.example", "or http:// before the name of a server"),
+        (__file__, f"is a file: for an SQLite database write sqlite:///{__file__}"),
+    ],
+)
+def test_what_is_no_address_of_a_registry_says_what_to_write(uri: str, says: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        Connection(Server(uri))
+    assert says in refused.value.message

@@ -141,9 +141,9 @@ def test_the_page_explains_a_baseline_only_where_there_is_one(
     with_ledger: AuditDocument, sample: AuditDocument
 ) -> None:
     text = Page(render(with_ledger, "html")).text
-    assert "What trust on first use cannot see" in text
+    assert "What a baseline cannot show" in text
     assert "An overwrite before the first audit" in text
-    assert "trust on first use" not in Page(render(sample, "html")).text
+    assert "What a baseline cannot show" not in Page(render(sample, "html")).text
 
 
 def test_the_limits_of_one_storage_are_said_plainly(sample: AuditDocument) -> None:

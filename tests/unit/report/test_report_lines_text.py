@@ -125,19 +125,27 @@ def test_the_first_audit_says_that_it_is_the_first(with_ledger: AuditDocument) -
 
 
 @pytest.mark.parametrize(
-    ("new", "accepted", "words"),
+    ("new", "accepted", "asked", "words"),
     [
-        (1, 1, "It was accepted as seen now."),
-        (1, 0, "It was not accepted yet: audit with --accept-new to accept what is sound as it is now."),
-        (3, 3, "All of them were accepted as seen now."),
-        (3, 2, "2 of them were accepted as seen now."),
-        (3, 1, "1 of them was accepted as seen now."),
-        (3, 0, "None of them was accepted yet: audit with --accept-new to accept what is sound as it is now."),
+        (1, 1, True, "It was accepted as seen now."),
+        (1, 0, False, "It was not accepted yet: audit with --accept-new to accept what is sound as it is now."),
+        (1, 0, True, "It was not accepted: it is damaged, unfinished or not readable in full."),
+        (3, 3, True, "All of them were accepted as seen now."),
+        (
+            3,
+            2,
+            True,
+            "2 of them were accepted as seen now; the other one is damaged, unfinished or not readable in full.",
+        ),
+        (3, 1, True, "1 of them was accepted as seen now; the others are damaged, unfinished or not readable in full."),
+        (3, 0, True, "None of them was accepted: they are damaged, unfinished or not readable in full."),
+        (3, 0, False, "None of them was accepted yet: audit with --accept-new to accept what is sound as it is now."),
     ],
 )
 def test_what_is_new_to_the_ledger_was_accepted_or_not(
     new: int,
     accepted: int,
+    asked: bool,
     words: str,
     with_ledger: AuditDocument,
     make_document: Callable[..., AuditDocument],
@@ -146,7 +154,25 @@ def test_what_is_new_to_the_ledger_was_accepted_or_not(
     assert with_ledger.ledger is not None
     ledger = with_ledger.ledger.model_copy(update={"accepted_new": accepted})
     rows = [make_version("m", str(number), baseline="new") for number in range(1, new + 1)]
-    assert f"cannot be seen. {words}\n" in render(make_document(rows, ledger=ledger), "text")
+    document = make_document(rows, ledger=ledger)
+    document = document.model_copy(update={"options": document.options | {"accept_new": asked}})
+    assert f"cannot be seen. {words}\n" in render(document, "text")
+
+
+def test_what_was_left_out_says_by_which_option(sample: AuditDocument) -> None:
+    chosen = sample.options | {"models": ["Wine-*"], "latest": 2, "subset": None}
+    text = render(sample.model_copy(update={"options": chosen}), "text")
+    assert "2 of 12 versions were left out by --model and --latest." in text
+    text = render(sample.model_copy(update={"options": {}}), "text")
+    assert "2 of 12 versions were not part of this audit." in text
+
+
+def test_nothing_audited_is_not_told_as_no_ledger(
+    with_ledger: AuditDocument, make_document: Callable[..., AuditDocument]
+) -> None:
+    text = render(make_document([], ledger=with_ledger.ledger), "text")
+    assert "\n  Baseline  none\n" in text
+    assert "\n  Verdicts  none\n" in text
 
 
 @pytest.mark.parametrize("form", ["text", "markdown", "html", "junit"])
