@@ -39,7 +39,7 @@ from tasks.artifacts import Progress
 from tasks.audit_session import Job, close_job, job_of, open_session
 from tasks.list_versions import list_versions
 from tasks.listeners import listeners_of
-from tasks.policy import short
+from tasks.policy import short, short_address
 from tasks.report import report
 from tasks.result_storage import life_of, opened_results
 
@@ -49,8 +49,7 @@ _LIMITS = Limits()
 def _run_name() -> str:
     given = runtime.flow_run.parameters
     uri = given.get("tracking_uri") or os.environ.get("MLFLOW_TRACKING_URI")
-    where = short(given.get("registry") or (shown_address(uri) if uri else "the worker's registry"))
-    where = where.removeprefix("http://").removeprefix("https://")
+    where = given.get("registry") or (short_address(uri) if uri else "the worker's registry")
     name = f"{runtime.deployment.name or 'audit'} {where}"
     return f"{name}: {short(', '.join(given['models']))}" if given.get("models") else name
 

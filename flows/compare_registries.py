@@ -1,10 +1,11 @@
 """`compare-registries`: is all of one registry in another, unchanged?"""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from prefect import State, flow, get_run_logger
+from prefect import State, flow, get_run_logger, runtime
 from pydantic import Field, PositiveInt
 
 from flows import parameters
@@ -14,27 +15,42 @@ from flows.parameters import Uri
 from flows.sides import RegistryServer, Side, side_of
 from registry_audit.api import interrupted_migration
 from registry_audit.audit.options import DEFAULT_WORKERS
+from registry_audit.audit.workdir import WorkDirectory
 from registry_audit.cli.common_options import ledger_url
 from registry_audit.cli.report_output import must_be_writable
 from registry_audit.errors import AuditError
+from registry_audit.ledger.record import registry_of
 from registry_audit.migration.both import Both, begin_both
 from registry_audit.migration.names import parse_map
 from registry_audit.migration.registries_config import SIDES, MigrationOptions, parse_migration_config
 from registry_audit.model.limits import Limits
+from registry_audit.report.migration.registries_document import MigrationDocument
 from registry_audit.report.migration.registries_words import headline
 from registry_audit.report.write import write_report
-from registry_audit.verdict import Severity
+from registry_audit.verdict import ExitStatus, Severity
 from tasks.audit_session import Job, close_job, open_session
 from tasks.configured import LEDGER, TRACKING_URI, configured_uri
 from tasks.migration import list_registry, match, read_registry, report_migration
+from tasks.policy import short_address
+from tasks.result_storage import life_of
 
 _LIMITS = Limits()
+
+
+def _run_name() -> str:
+    given = runtime.flow_run.parameters
+    return f"compare registries {_label(given['source'])} and {_label(given['target'])}"
+
+
+def _label(side: Any) -> Any:
+    fields = side if isinstance(side, dict) else side.model_dump()
+    return fields.get("registry") or short_address(str(fields.get("registry_uri") or fields.get("host")))
 
 
 @flow(
     name="compare-registries",
     description="Prove a migration: compare every version of one registry with its counterpart in another.",
-    flow_run_name="compare registries",
+    flow_run_name=_run_name,
     persist_result=False,
     **AFTER,
 )
@@ -126,15 +142,34 @@ def _compare(
     config = parse_migration_config(
         yaml.safe_dump({name: side.keys for name, side in zip(SIDES, sides, strict=True)}), "the parameters"
     )
+    run = parameters.this_run()
+    life = life_of(run, run)
     jobs = tuple(
         Job(
             side.signed_in(server),
             side.limited(options.of(server), dict(options.limits)),
-            f"{parameters.this_run()}-{name}",
-            registry=side.block,
+            f"{run}-{name}",
+            life,
+            side.block,
         )
         for name, side, server in zip(SIDES, sides, config.servers(configured_uri(TRACKING_URI)), strict=True)
     )
+    work = [WorkDirectory(job.audit_id) for job in jobs]
+    with ExitStack() as held:
+        for directory_of_side, job in zip(work, jobs, strict=True):
+            held.enter_context(directory_of_side.held(registry_of(job.server.registry_uri or job.server.tracking_uri)))
+        document = _compared(jobs, options, at_once, directory)
+    report_migration(whole(document), directory)
+    # Whoever tries an incomplete comparison again, today, reads only what could not be read.
+    if document.outcome.exit_status != ExitStatus.INCOMPLETE:
+        for directory_of_side in work:
+            directory_of_side.remove()
+    return ended(document.outcome.exit_status, f"{headline(document)}: {document.summary.sentence}")
+
+
+def _compared(
+    jobs: tuple[Job, ...], options: MigrationOptions, at_once: list[int], directory: Path | None
+) -> MigrationDocument:
     both: Both | None = None
     try:
         listing = [list_registry.submit(job, side) for job, side in zip(jobs, SIDES, strict=True)]
@@ -145,7 +180,7 @@ def _compare(
         ]
         for future in reading:
             future.result()
-        document = match(jobs, whole(both), whole(options))  # type: ignore[arg-type]
+        return match(jobs, whole(both), whole(options))  # type: ignore[arg-type]
     except BaseException as error:
         if both is not None and directory is not None:
             _report_what_was_done(jobs, both, options, error, directory)
@@ -153,8 +188,6 @@ def _compare(
     finally:
         for job in jobs:
             close_job(job)
-    report_migration(whole(document), directory)
-    return ended(document.outcome.exit_status, f"{headline(document)}: {document.summary.sentence}")
 
 
 def _report_what_was_done(

@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from prefect import get_run_logger
+from prefect import State, get_run_logger
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
@@ -31,6 +32,7 @@ from tasks.result_storage import work_key
 PART_DEPLOYMENT = f"{NAME}/worker"
 
 _LOOK_EVERY_SECONDS = 1.0
+_BEGINS_WITHIN = timedelta(minutes=5)
 _ROUNDS = 3  # of child runs, where all of a round ended or were lost before the work was done
 
 
@@ -92,7 +94,7 @@ class FanOut:
     def _nobody_is_at_it(self, run_ids: list[Any], silent_since: float) -> bool:
         """Whether all workers ended, or those that began have been silent for long.
 
-        Of those that never began the pool has no room yet.
+        Of those that are scheduled the pool has no room yet.
         """
         try:
             states = [run.state for run in _read(run_ids)]
@@ -100,8 +102,7 @@ class FanOut:
             return False
         if all(state is not None and state.is_final() for state in states):
             return True
-        any_waits = any(state is None or state.is_scheduled() or state.is_pending() for state in states)
-        return not any_waits and time.monotonic() - silent_since > self.lost_after_seconds
+        return not any(map(_may_begin, states)) and time.monotonic() - silent_since > self.lost_after_seconds
 
     def _start(self) -> FlowRun:
         audit = self.job.options
@@ -136,6 +137,13 @@ def _rows(work: SharedWork, position: int, batch: Batch) -> tuple[VersionAudit, 
         why = error.message
     get_run_logger().error("%d versions were not audited: %s", len(batch), why)
     return tuple(unresolvable(version, why) for version in batch)
+
+
+def _may_begin(state: State[Any] | None) -> bool:
+    """A run that stays Pending never begins: its worker died before the process of the run was there."""
+    if state is None or state.is_scheduled():
+        return True
+    return state.is_pending() and datetime.now(UTC) - state.timestamp < _BEGINS_WITHIN
 
 
 def _holds_secret(value: object) -> bool:

@@ -1,6 +1,8 @@
 """The steps of `compare-registries`: list and read each registry, then compare them."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from prefect import get_run_logger, task
 
@@ -14,10 +16,18 @@ from registry_audit.report.migration.registries_document import MigrationDocumen
 from registry_audit.report.write import write_report
 from tasks.artifacts import publish_migration
 from tasks.audit_session import Job, open_session
-from tasks.policy import RETRIED, UNCACHED, presentable
+from tasks.policy import RETRIED, UNCACHED, presentable, short_address
 
 
-@task(name="list-registry", task_run_name="list the {side}", **RETRIED)
+def _named(step: str) -> Callable[..., str]:
+    def name(parameters: dict[str, Any]) -> str:
+        server = parameters["job"].server
+        return f"{step} · {parameters['side']} {short_address(server.registry_uri or server.tracking_uri)}"
+
+    return name
+
+
+@task(name="list-registry", task_run_name=_named("list-registry"), **RETRIED)
 @presentable
 def list_registry(job: Job, side: SideName) -> Listed:
     """List one registry whole.
@@ -29,7 +39,7 @@ def list_registry(job: Job, side: SideName) -> Listed:
     return list_side(open_session(job))
 
 
-@task(name="read-registry", task_run_name="read the {side}", **RETRIED)
+@task(name="read-registry", task_run_name=_named("read-registry"), **RETRIED)
 @presentable
 def read_registry(job: Job, side: SideName, into: Side, workers: int) -> None:
     """Read every chosen version of one registry. One that cannot be read is a row with its reason.
@@ -40,7 +50,7 @@ def read_registry(job: Job, side: SideName, into: Side, workers: int) -> None:
     fill_side(open_session(job), into, workers=workers)
 
 
-@task(name="match", task_run_name="match the versions", **RETRIED)
+@task(name="match", task_run_name="match", **RETRIED)
 @presentable
 def match(jobs: tuple[Job, Job], both: Both, options: MigrationOptions) -> MigrationDocument:
     """Pair the versions and compare each pair. A difference is part of the result, never an error."""

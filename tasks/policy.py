@@ -14,6 +14,7 @@ from prefect.context import TaskRunContext
 from registry_audit.errors import AuditError, Transient
 from registry_audit.printable import printable
 from registry_audit.redact import redact
+from registry_audit.registry.address import shown_address
 from registry_audit.registry.translate import reason_of
 from registry_audit.registry.version import RegisteredVersion
 
@@ -112,6 +113,11 @@ def short(text: str) -> str:
     """On one line, without credentials, at most 60 characters."""
     shown = printable(redact(text))
     return shown if len(shown) <= _LABEL_CHARACTERS else f"{shown[: _LABEL_CHARACTERS - 3]}..."
+
+
+def short_address(uri: str) -> str:
+    """Of a server, without its scheme where everybody knows it."""
+    return short(shown_address(uri)).removeprefix("http://").removeprefix("https://")
 
 
 def named_after(step: str, parameter: str) -> Callable[..., str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.events import emit_event
 from prefect.events.schemas.automations import AutomationCore
 from support import faults
 from support.faulty_proxy import DOWNLOADS, FaultyProxy
@@ -41,7 +42,7 @@ def installed(prefect_server: PrefectServer, sink: Listener) -> Iterator[Program
     program = Program(prefect_server.environment | {"REGISTRY_AUDIT_ALERTS_URL": sink.url + SECRET_PATH})
     done = program(INSTALL)
     assert done.exit_status == 0, done.stderr
-    assert done.stdout.count("created") == 4
+    assert done.stdout.count("created") == 6
     yield program
     for automation in _automations(prefect_server):
         prefect_server.delete(f"automations/{automation['id']}")
@@ -64,9 +65,9 @@ def _wait_for(sink: Listener, text: str) -> str:
 
 def test_installing_again_changes_nothing(prefect_server: PrefectServer, installed: Program) -> None:
     before = _automations(prefect_server)
-    assert len(before) == 4
+    assert len(before) == 6
     again = installed(INSTALL)
-    assert again.stdout.count("unchanged") == 4, again.stdout
+    assert again.stdout.count("unchanged") == 6, again.stdout
     assert sorted(_automations(prefect_server), key=str) == sorted(before, key=str)
 
 
@@ -135,6 +136,76 @@ def test_absence_of_a_full_audit_is_told(
         prefect_server.delete(f"automations/{in_a_hurry}")  # the other tests count those of the product
 
 
+@pytest.mark.parametrize(
+    ("name", "states", "end"),
+    [
+        ("runs that never began", ("PENDING",), ("CRASHED", "Crashed")),
+        ("runs that never began", ("PENDING", "RUNNING"), ("RUNNING", "Running")),
+        ("runs that never began", ("PENDING", "RUNNING", "SCHEDULED", "PENDING"), ("CRASHED", "Crashed")),
+        ("runs that nobody cancels", ("PENDING", "CANCELLING"), ("CANCELLED", "Cancelled")),
+        ("runs that nobody cancels", ("RUNNING", "CANCELLING"), ("CANCELLED", "Cancelled")),
+        # Its process lives and sends heartbeats.
+        ("lost runs", ("RUNNING", "heartbeat", "PAUSED"), ("CRASHED", "Crashed")),
+        ("lost runs", ("RUNNING", "heartbeat", "SUSPENDED"), ("PAUSED", "Suspended")),
+    ],
+)
+def test_no_run_stays_in_a_state_for_ever(
+    deployed: PrefectServer,
+    installed: Program,
+    sink: Listener,
+    name: str,
+    states: tuple[str, ...],
+    end: tuple[str, str],
+) -> None:
+    """With the product's own triggers, under another name and in seconds instead of minutes."""
+    with get_client(sync_client=True) as client:
+        block = client.read_block_document_by_name(install_automations.OWN_BLOCK, "custom-webhook")
+        every = install_automations.automations(block.id, timedelta(days=8))
+        (product,) = [one for one in every if one.name == f"Registry audit: {name}"]
+        trigger: Any = product.trigger
+        in_a_hurry = client.create_automation(
+            product.model_copy(
+                update={
+                    "name": f"Registry audit: {name}, in a hurry",
+                    "trigger": trigger.model_copy(update={"within": timedelta(seconds=12)}),
+                }
+            )
+        )
+    try:
+        found = deployed.deployment("compare-registries/ad-hoc")
+        sides = {"source": {"host": "http://127.0.0.1:2"}, "target": {"host": "http://127.0.0.1:3"}}
+        route = f"deployments/{found['id']}/create_flow_run"
+        run = FlowRun(deployed, deployed.post(route, parameters=sides)["id"])  # nobody takes it: there is no worker
+        for state in states:
+            if state == "heartbeat":
+                _send_heartbeat(run, found)
+            elif state == "SUSPENDED":
+                deployed.post(f"flow_runs/{run.id}/set_state", state={"type": "PAUSED", "name": "Suspended"})
+            else:
+                deployed.post(f"flow_runs/{run.id}/set_state", state={"type": state}, force=True)
+            time.sleep(1)
+        if end[0] == states[-1] or end[1] == "Suspended":
+            time.sleep(25)
+        else:
+            wait_until(lambda: run.ended_as == end, timeout_seconds=60, what=f"it stays {states[-1]}")
+        assert run.ended_as == end
+        if end[0] == "CRASHED":
+            assert f"{run.record['name']} ended as Crashed: its process" in _wait_for(sink, run.id)
+    finally:
+        deployed.delete(f"automations/{in_a_hurry}")
+        deployed.delete(f"flow_runs/{run.id}")
+
+
+def _send_heartbeat(run: FlowRun, deployment: dict[str, Any]) -> None:
+    """As the process of the run would."""
+    of_flow = {"prefect.resource.id": f"prefect.flow.{deployment['flow_id']}", "prefect.resource.role": "flow"}
+    emit_event(
+        "prefect.flow-run.heartbeat",
+        resource={"prefect.resource.id": f"prefect.flow-run.{run.id}"},
+        related=[of_flow | {"prefect.resource.name": "compare-registries"}],
+    )
+
+
 def test_a_run_whose_machine_died_is_crashed_told_and_followed_no_longer(
     deployed: PrefectServer,
     installed: Program,
@@ -165,6 +236,6 @@ def test_a_run_whose_machine_died_is_crashed_told_and_followed_no_longer(
     assert FlowRun(deployed, run["id"]).ended_as == ("CRASHED", "Crashed")
     assert ended[0].exit_status == INCOMPLETE
     assert "sends no heartbeats any more" in ended[0].stderr
-    told = _wait_for(sink, "ended as Crashed")
-    assert run["name"] in told
+    told = _wait_for(sink, run["id"])
+    assert f"{run['name']} ended as Crashed" in told
     assert told.endswith(f"{deployed.ui_url}/runs/flow-run/{run['id']}")

@@ -1,15 +1,19 @@
 """`compare-registries` on a real Prefect server, beside the command of that name."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from support import faults
+from support.faulty_proxy import DOWNLOADS, FaultyProxy
 from support.registry import Registry
 from support.servers import MlflowServer, sqlite_store
 
 from flows.compare_registries import compare_registries
+from tasks.policy import short_address
 
 from .conftest import Program, RunFlow
 
@@ -41,15 +45,46 @@ def test_a_complete_migration(run_flow: RunFlow, registry: Registry, target: Mlf
     name = _migrated(registry, target, (1, 2, 3))
     run = run_flow(compare_registries, source={"host": registry.server.uri}, target={"host": target.uri}, models=[name])
     assert run.ended_as == ("COMPLETED", "Completed")
-    assert run.record["name"] == "compare registries"
-    assert [task["name"] for task in run.task_runs if task["name"] not in ("match the versions", "report")] in (
-        ["list the source", "list the target", "read the source", "read the target"],
-        ["list the source", "list the target", "read the target", "read the source"],
-        ["list the target", "list the source", "read the source", "read the target"],
-        ["list the target", "list the source", "read the target", "read the source"],
-    )
+    source, target_ = (short_address(server.uri) for server in (registry.server, target))
+    assert run.record["name"] == f"compare registries {source} and {target_}"
+    assert sorted(task["name"] for task in run.task_runs) == [
+        f"list-registry · source {source}",
+        f"list-registry · target {target_}",
+        "match",
+        f"read-registry · source {source}",
+        f"read-registry · target {target_}",
+        "report",
+    ]
     assert set(run.artifacts) == {"compare-registries-summary", "compare-registries-findings"}
     assert "Complete: 0 of 3 versions are in the target unchanged, 3 explained." in run.record["state"]["message"]
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_what_a_run_has_read_is_not_read_again_until_it_is_over(
+    run_flow: RunFlow,
+    mlflow_a: MlflowServer,
+    proxy_a: FaultyProxy,
+    target: MlflowServer,
+    is_over: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Behind an artifact proxy, too."""
+    registry, there = Registry(mlflow_a), Registry(target)
+    name = registry.new_name()
+    versions = [registry.add(name, seed=seed) for seed in range(3)]
+    for seed in range(3):
+        there.add(name, seed=seed)
+    sides: dict[str, Any] = {"source": {"host": proxy_a.uri}, "target": {"host": target.uri}, "models": [name]}
+    if not is_over:
+        proxy_a.fault(faults.status(404), path=f"{DOWNLOADS[:-1]}.*{versions[-1].run_id}")
+    first = run_flow(compare_registries, **sides)
+    assert first.ended_as[1] == ("Completed" if is_over else "Incomplete")
+    proxy_a.clear()
+    monkeypatch.setattr("flows.parameters.this_run", lambda: first.id)  # as Prefect runs it again
+    assert run_flow(compare_registries, **sides).ended_as == ("COMPLETED", "Completed")
+    downloads = [request.target for request in proxy_a.requests if re.search(DOWNLOADS, request.target)]
+    read = {version.version for version in versions for target in downloads if version.run_id in target}
+    assert read == {version.version for version in (versions if is_over else versions[-1:])}
 
 
 def test_a_loss_as_the_command_reports_it(

@@ -1,21 +1,31 @@
 """What the workers of a fanned-out audit share: a key that only Prefect keeps, and rows that only they can deliver."""
 
 import logging
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from prefect import State
+from prefect.states import Completed, Pending, Running, Scheduled
 from support.ledgers import row
 
 import flows.fan_out
 from flows.part_key import forget_key, key_of, make_key
+from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.workdir import Seal
 from registry_audit.errors import UsageError
 from registry_audit.ledger.connecting import open_ledger
 from registry_audit.ledger.shared_work import SharedWork
+from registry_audit.registry.connection import Server
 from registry_audit.verdict import Verdict
+from tasks.audit_session import Job
 
 from .conftest import PrefectServer
 
+LONG_AGO = datetime.now(UTC) - timedelta(hours=1)
 BATCHES = tuple((row(f"model-{number}").version, row(f"model-{number}", "2").version) for number in range(3))
 
 
@@ -31,6 +41,27 @@ def test_the_key_of_an_audit_is_made_once_and_forgotten(prefect_server: PrefectS
         key_of("An_audit-1")
     forget_key("another")
     forget_key("another")
+
+
+@pytest.mark.parametrize(
+    ("states", "is_over"),
+    [
+        ((Scheduled(),), False),
+        ((Pending(),), False),
+        ((Running(), Pending()), False),
+        ((Running(),), True),  # and silent for long
+        ((Pending(timestamp=LONG_AGO),), True),  # its worker died before it began
+        ((Pending(name="Submitting", timestamp=LONG_AGO), Completed()), True),
+        ((Pending(timestamp=LONG_AGO), Scheduled(timestamp=LONG_AGO)), False),
+    ],
+)
+def test_an_audit_waits_only_for_workers_that_may_begin(
+    states: tuple[State[Any], ...], is_over: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flows.fan_out, "_read", lambda run_ids: [SimpleNamespace(state=state) for state in states])
+    job = Job(Server("http://127.0.0.1:2"), AuditOptions(tracking_uri="http://127.0.0.1:2"), "audit")
+    workers = flows.fan_out.FanOut(job, len(states), lost_after_seconds=1.0)
+    assert workers._nobody_is_at_it([], time.monotonic() - 2) is is_over
 
 
 def test_forged_rows_cost_the_versions_of_their_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
