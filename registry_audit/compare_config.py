@@ -93,7 +93,7 @@ def load_compare_config(path: Path) -> CompareConfig:
 def read_text(path: Path, option: str) -> str:
     """Raises: UsageError: the file cannot be read, or is not UTF-8 text."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # with the mark that Windows writes before it, or without
     except OSError as error:
         raise UsageError(f"{option} {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

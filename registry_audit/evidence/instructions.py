@@ -7,13 +7,14 @@ How to check this evidence pack
 This pack is evidence for what an audit of an MLflow model registry read, and when. To check it you do not need the
 auditor's software. You need sha256sum (GNU coreutils), python3 (its standard library) and, for a time-stamp or a
 signature, openssl. Unpack the pack into an empty directory and run the commands there. A command that finds something
-wrong ends with an error. Whoever changes a pack can change this file, too: read what you run, or take the commands from
-the documentation of mlflow-registry-audit, where they are the same.
+wrong ends with an error. With -I Python takes no module from that directory. Whoever changes a pack can change this
+file, too: read what you run, or take the commands from the documentation of mlflow-registry-audit, where they are the
+same.
 
 1. No file of the pack was changed or added since SHA256SUMS was written, and statement.json names that SHA256SUMS.
 
     sha256sum --quiet --strict -c SHA256SUMS
-    python3 - <<'END'
+    python3 -I - <<'END'
     import hashlib, json, os
     text = open("statement.json").read()
     statement = json.loads(text)
@@ -27,23 +28,39 @@ the documentation of mlflow-registry-audit, where they are the same.
     yours = {"tsa-ca.pem", "signer.pem", "signed.bin", "signature.bin"}
     more = set(found) - set(listed) - beside - yours
     assert len(set(listed)) == len(listed) and not more, "files that no list names: %s" % sorted(more)
+    known = {"CHECK.txt", "audit.html", "audit.json", "ledger.jsonl", "manifests", "listings"}
+    assert known.issuperset(name.split("/")[0] for name in listed), "files that no pack holds"
     assert not any(os.path.islink(name) for name in found), "a link in place of a file"
     print("the statement covers every file of the pack")
     END
 
-2. The pack has a list of files for every version in the statement, with the digest that the statement names.
+2. The pack has a list of files for every version in the statement, with the digest that the statement names, and its
+   file in listings/ lists the same.
 
-    python3 - <<'END'
+    python3 -I - <<'END'
     import hashlib, json, os
+    slash, line_end = chr(92), chr(10)
+    def line_of(entry):
+        digest, _, path = entry.split(" ", 2)
+        path = json.loads(path)
+        escaped = path.replace(slash, 2 * slash).replace(line_end, slash + "n").replace(chr(13), slash + "r")
+        line = (slash if escaped != path else "") + digest[7:] + "  " + escaped + line_end
+        try:
+            return line.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            return line.encode("utf-8", "replace")
     checked = 0
     for subject in json.load(open("statement.json"))["subject"]:
         for algorithm, value in subject["digest"].items():
             if subject["name"] == "ledger head":
                 continue
-            path = os.path.join("manifests", algorithm + "-" + value + ".txt")
+            name = algorithm + "-" + value
+            path = os.path.join("manifests", name + ".txt")
             text = open(path, "rb").read()
             if algorithm == "sha256":
                 assert hashlib.sha256(text).hexdigest() == value, path + " was changed"
+                listing = open(os.path.join("listings", name + ".sha256"), "rb").read()
+                assert listing == b"".join(map(line_of, text.decode("ascii").splitlines())), "not the list of " + path
                 checked += 1
             else:
                 print("not checked here, for its digest is " + algorithm + ": " + path)
@@ -53,7 +70,7 @@ the documentation of mlflow-registry-audit, where they are the same.
 3. The ledger's entries form one chain that ends in the head named in the statement. So no entry before it was changed,
    left out or added.
 
-    python3 - <<'END'
+    python3 -I - <<'END'
     import hashlib, json
     names = ("seq", "at", "kind", "registry", "name", "version", "audit_id", "body", "previous")
     previous, seq = "0" * 64, 0
@@ -68,44 +85,65 @@ the documentation of mlflow-registry-audit, where they are the same.
     print(seq, "entries lead to the head", previous)
     END
 
-4. The report says of each version what the ledger recorded of its audit, and the statement has its result. What the
-   report says in words, and the page audit.html, are not checked here: where they say anything else, audit.json counts.
+4. The report says of each version what the ledger recorded of its audit, which ends with the head; and the statement
+   says what the report does. What the report says in words, and the page audit.html, are not checked here: where they
+   say anything else, audit.json counts.
 
-    python3 - <<'END'
+    python3 -I - <<'END'
     import json
-    report, statement = json.load(open("audit.json")), json.load(open("statement.json"))
-    recorded, registries, ended = {}, set(), None
+    def once(pairs):
+        assert len(dict(pairs)) == len(pairs), "audit.json says something twice"
+        return dict(pairs)
+    report = json.load(open("audit.json", encoding="utf-8"), object_pairs_hook=once)
+    predicate, subjects = (json.load(open("statement.json"))[key] for key in ("predicate", "subject"))
+    recorded, registries, entry = {}, set(), None
     for entry in map(json.loads, open("ledger.jsonl", encoding="ascii")):
         if entry["audit_id"] == report["ledger"]["audit_id"]:
-            body = json.loads(entry["body"])
             registries.add(entry["registry"])
             if entry["kind"] == "reading":
-                recorded[entry["name"], entry["version"]] = body
-            elif entry["kind"] == "audit-finished":
-                ended = body
+                recorded[entry["name"], entry["version"]] = json.loads(entry["body"])
+    is_end = entry["audit_id"] == report["ledger"]["audit_id"] and entry["kind"] == "audit-finished"
+    assert is_end, "the head is not the end of this audit"
     nothing = (
         None,
         "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
     )
+    due, unread = {("ledger head", "sha256:" + entry["digest"])}, []
     for row in report["versions"]:
         name, said = "%s/%s" % (row["name"], row["version"]), recorded.pop((row["name"], row["version"]), None)
-        digest = (row["reg_model"] or {}).get("manifest_digest")
+        digests = [(row[copy] or {}).get("manifest_digest") for copy in ("reg_model", "run_model")]
         if said is None:
-            assert row["verdict"] in ("unverifiable", "skipped") and not digest, name + " was not read"
+            assert row["verdict"] in ("unverifiable", "skipped") and not any(digests), name + " was not read"
         else:
             assert row["verdict"] == said["verdict"], name + " has another verdict in the ledger"
             assert row["baseline"] == said["baseline"], name + " has another baseline in the ledger"
-            bytes_now = None if said["manifest"] in nothing else said["manifest"]
-            assert digest == bytes_now, name + " had other bytes"
+            then = [said["manifest"], said.get("run_manifest", digests[1])]
+            assert digests == [None if one in nothing else one for one in then], name + " had other bytes"
             rules = sorted({finding["rule"] for finding in row["findings"]})
             assert rules == said.get("rules", rules), name + " has other findings in the ledger"
+        if not any(digests):
+            unread.append(name)
+        if digests[0]:
+            due.add((name, digests[0]))
+        if digests[1] and digests[1] != digests[0]:
+            due.add((name + " (run model)", digests[1]))
     assert not recorded, "the report leaves out %s" % sorted(recorded)
+    named = {(one["name"], kind + ":" + value) for one in subjects for kind, value in one["digest"].items()}
+    assert named == due, "the statement names other digests than the report"
+    told = {key: report[key] for key in ("options", "coverage", "summary")}
+    told.update(timeVerified=report["generated_at"], resourceUri=report["registry"]["registry_uri"], notRead=unread)
+    for key, value in told.items():
+        there = predicate["policy"]["options"] if key == "options" else predicate[key]
+        if isinstance(value, dict):  # a report of an older release may say less
+            there = {name: there[name] for name in value}
+        assert there == value, "the statement has another %s than the report" % key
     status = report["outcome"]["exit_status"]
     result = {0: "PASSED", 1: "FAILED"}.get(status, "INCOMPLETE")
-    assert statement["predicate"]["verificationResult"] == result, "the statement has another result than the report"
-    assert ended and ended["exit_status"] == status, "the audit did not end as the report says"
-    print("the report says what the ledger recorded of the registry", *registries, "-", result)
+    assert predicate["verificationResult"] == result, "the statement has another result than the report"
+    assert json.loads(entry["body"])["exit_status"] == status, "the audit did not end as the report says"
+    print("the report says what the ledger recorded of the registry", *registries)
+    print("the audit ended at", entry["at"], "-", result)
     END
 
 5. To check a copy of a model, go to its directory and run `sha256sum -c` with its file in listings/. statement.json
@@ -129,7 +167,7 @@ SIGNED = """
 {step}. Somebody signed statement.json. Get their public key from them, not from whoever gave you this pack, and save it
    as signer.pem.
 
-    python3 - <<'END'
+    python3 -I - <<'END'
     import base64, json
     envelope = json.load(open("statement.dsse.json"))
     payload, kind = base64.b64decode(envelope["payload"]), envelope["payloadType"].encode()

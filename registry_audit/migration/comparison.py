@@ -271,10 +271,11 @@ def _model_row(source: Side, target: Side, name: str, there: str, tally: _ModelT
 def _order(tally: _ModelTally) -> tuple[FieldDifference, ...]:
     """Where the order of creation is another one, so that `latest` may lead to another model."""
     dated = [(number, first, second) for number, _, first, second in tally.pairs if first and second]
-    by_source = [number for number, first, _ in sorted(dated, key=lambda pair: pair[1] or 0)]
-    by_target = [number for number, _, second in sorted(dated, key=lambda pair: pair[2] or 0)]
-    if by_source == by_target:
+    in_source = sorted(dated, key=lambda pair: (pair[1], pair[2]))  # those of one moment as the target has them
+    in_target = sorted(in_source, key=lambda pair: pair[2])
+    if in_source == in_target:
         return ()
+    by_source, by_target = ([number for number, *_ in pairs] for pairs in (in_source, in_target))
     return (FieldDifference("order of creation", _sequence(by_source), _sequence(by_target)),)
 
 

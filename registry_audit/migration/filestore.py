@@ -38,7 +38,7 @@ def unlisted_versions(root: Path, listed: Container[Key], prompts: Container[str
     for model in _directories(root / _MODELS):
         if model.name in prompts:
             continue
-        for directory in _directories(model):
+        for directory in _entries(model):
             head, dash, number = directory.name.partition("-")
             if head != "version" or not dash or not number.isascii() or not number.isdecimal():
                 continue
@@ -70,8 +70,13 @@ def _meta(file: Path) -> dict[str, Any] | str:
 
 
 def _directories(root: Path) -> list[Path]:
+    return [entry for entry in _entries(root) if entry.is_dir()]
+
+
+def _entries(root: Path) -> list[Path]:
+    """Whatever they are: of a version whose directory is a link that leads nowhere, its name is left."""
     try:
-        return sorted(Path(entry) for entry in os.scandir(root) if entry.is_dir())
+        return sorted(map(Path, os.scandir(root)))
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -86,15 +86,18 @@ def parse_map(text: str, name: str) -> NameMap:
         if len(sides) != 2 or not all(sides):
             raise UsageError(f"{where}: write one mapping a line, as `Wine -> main.ml.wine` or `* -> main.ml.*`")
         one, other = sides
+        left, right = _VERSION.fullmatch(one), _VERSION.fullmatch(other)
         if one.startswith(_STAGE):
             _add(stages, _stage(one, where), _alias(other, where), where)
-        elif (left := _VERSION.fullmatch(one)) and (right := _VERSION.fullmatch(other)):
+        elif left and right:
             target = right["name"], right["version"]
             if target in taken:
                 raise UsageError(f"{where}: {printable(other)} is the target of line {taken[target]} already")
             taken[target] = number
             _add(versions, (left["name"], left["version"]), target, where)
         else:
+            if left or right:
+                raise UsageError(f"{where}: a version is mapped to a version, as `Wine/3 -> main.ml.wine/1`")
             if one.count("*") != other.count("*"):
                 raise UsageError(f"{where}: both sides need the same number of *")
             _add(patterns, one, Pattern(one, other), where)

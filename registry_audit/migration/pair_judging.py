@@ -11,7 +11,7 @@ from registry_audit.migration.names import NameMap
 from registry_audit.migration.pairing import How, Pair
 from registry_audit.model.listing import Problem
 from registry_audit.printable import printable
-from registry_audit.registry.storage import MODELS, StorageIdentity, comparable
+from registry_audit.registry.storage import MODELS, StorageIdentity, may_be_one
 from registry_audit.verdict import Verdict
 
 # Findings on one side that bear on whether its bytes can be vouched for. What else an audit says of a registry (a run
@@ -26,7 +26,7 @@ class PairVerdict(StrEnum):
 
     MATCH = "match"  # other storage, the same bytes
     EQUIVALENT = "equivalent"  # only differences that a named rule explains
-    NOT_MOVED = "same_storage"  # the target serves it from the source's storage: nothing was compared
+    NOT_MOVED = "same_storage"  # from the source's storage, as far as can be seen: nothing was compared
     MISMATCH = "mismatch"
     MISSING = "missing"
     UNVERIFIABLE = "unverifiable"
@@ -62,10 +62,12 @@ def judge_pair(
         files = file_differences(source, target)
     fields = metadata_differences(source, target, names)
     problems, verdict, reason = _bytes(source, target, pair, files, of_source)
+    hidden = _hidden(source, target) if verdict is PairVerdict.MATCH else None
+    if hidden is not None:
+        verdict, reason = PairVerdict.NOT_MOVED, hidden
     if fields:
         problems.append(Problem("RA022", "; ".join(field_words(field) for field in fields), blocks=False))
     findings = _findings(findings_of(source.version, problems), source=source, target=target)
-    hidden = any(not comparable(one, other) for one in source.storages for other in target.storages)
     return PairRow(
         source,
         target,
@@ -75,7 +77,7 @@ def judge_pair(
         files,
         fields,
         findings,
-        behind_proxy=hidden and verdict in (PairVerdict.MATCH, PairVerdict.EQUIVALENT),
+        behind_proxy=hidden is not None,
     )
 
 
@@ -132,6 +134,18 @@ def _shared(source: VersionFacts, target: VersionFacts, of_source: Container[Sto
     if linked:
         which = "the target's files are" if len(linked) == len(target.places) else f"{len(linked)} of its files are"
         return f"not moved: {which} the source's files under other names (hard links or a mount)"
+    return None
+
+
+def _hidden(source: VersionFacts, target: VersionFacts) -> str | None:
+    """Why equal bytes may be the source's own, if so. Where a file differs, there are two."""
+    for one in source.storages:
+        for other in target.storages:
+            if may_be_one(one, other):
+                shown = printable(other.shown)
+                return (
+                    f"not known to be moved: the source's storage may be that of the target, {shown}, by another name"
+                )
     return None
 
 

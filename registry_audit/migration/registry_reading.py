@@ -37,6 +37,10 @@ from registry_audit.stores.store_for_location import open_store
 _MAX_INNER = 8  # models that a run's directory may hold
 _MAX_TEXT_BYTES = 1 << 20
 _FACTS_IN_MEMORY = 50  # versions, each with the list of its files
+_BY_DIRECTORIES = (
+    "MLflow cannot list this file store, because a file in it is damaged: the directories of its versions were listed, "
+    "and what it says of registered models was not compared"
+)
 
 
 @dataclass(slots=True)
@@ -127,8 +131,8 @@ def _by_directories(session: Session) -> Listed:
         sorted(versions, key=lambda version: version.key),
         {},
         None,
-        whole=True,
-        notes=("MLflow cannot list this file store, because a file in it is damaged: its directories were listed",),
+        whole=False,
+        notes=(_BY_DIRECTORIES,),
         reasons=reasons,
     )
 

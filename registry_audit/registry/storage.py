@@ -179,6 +179,18 @@ def comparable(first: StorageIdentity, second: StorageIdentity) -> bool:
     return not {PROXY, SEVERAL} & {first.kind, second.kind} and {first.kind, second.kind} != {DIRECTORY, DBFS}
 
 
+def may_be_one(first: StorageIdentity, second: StorageIdentity) -> bool:
+    """Whether different identities may be one place, as far as can be seen from here.
+
+    Wherever a proxy keeps its bytes, they are under the path that it serves: places whose paths do not end alike are
+    two, also where it cannot be seen what stands before those paths.
+    """
+    if SEVERAL in (first.kind, second.kind):
+        return True
+    short, long = sorted((f"/{first.path.strip('/')}", f"/{second.path.strip('/')}"), key=len)
+    return not comparable(first, second) and (long.endswith(short) or short == "/")
+
+
 def _directory(uri: str, parts: SplitResult, shown: str) -> StorageIdentity:
     """A plain path, or a `file:` URI; percent signs are decoded in both, once.
 

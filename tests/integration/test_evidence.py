@@ -463,6 +463,96 @@ def test_every_value_of_the_report_is_held_to_the_ledger_or_named(damaged: Path,
     assert len(held) > 10
 
 
+def _summed_anew(files: dict[str, bytes], output: Path) -> Path:
+    """A pack of these files, with sums and a statement that name them."""
+    statement = json.loads(files.pop("statement.json"))
+    summed = {name: content for name, content in files.items() if name not in ("SHA256SUMS", "statement.tsr")}
+    sums = "".join(f"{hashlib.sha256(summed[name]).hexdigest()}  {name}\n" for name in sorted(summed)).encode()
+    statement["predicate"]["pack"]["digest"]["sha256"] = hashlib.sha256(sums).hexdigest()
+    with zipfile.ZipFile(output, "w") as archive:
+        for name, content in (summed | {"SHA256SUMS": sums, "statement.json": statement_bytes(statement)}).items():
+            archive.writestr(name, content)
+    return output
+
+
+def _other_statement(change: Change) -> Callable[[dict[str, bytes]], None]:
+    def rewrite(files: dict[str, bytes]) -> None:
+        statement = json.loads(files["statement.json"])
+        change(statement)
+        files["statement.json"] = statement_bytes(statement)
+
+    return rewrite
+
+
+def _subjects_swapped(statement: dict[str, Any]) -> None:
+    first, second = statement["subject"][1:3]
+    first["digest"], second["digest"] = second["digest"], first["digest"]
+
+
+def _other_listing(files: dict[str, bytes]) -> None:
+    name = next(name for name in files if name.startswith("listings/"))
+    files[name] = hashlib.sha256(b"other").hexdigest().encode() + files[name][64:]
+
+
+def _own_module(files: dict[str, bytes]) -> None:
+    files["json.py"] = b"raise SystemExit(print('imported'))"
+
+
+def _said_twice(files: dict[str, bytes]) -> None:
+    files["audit.json"] = files["audit.json"].replace(b"{", b'{"versions": [],', 1)
+
+
+MADE_ANEW: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
+    "subjects": (_other_statement(_subjects_swapped), "other digests than the report"),
+    "coverage": (_other_statement(lambda s: s["predicate"]["coverage"].update(listed=900)), "another coverage"),
+    "options": (
+        _other_statement(lambda s: s["predicate"]["policy"]["options"].update(models=["W"])),
+        "another options",
+    ),
+    "time": (_other_statement(lambda s: s["predicate"].update(timeVerified="2031-01-01T00:00:00Z")), "timeVerified"),
+    "registry": (_other_statement(lambda s: s["predicate"].update(resourceUri="https://other")), "resourceUri"),
+    "listing": (_other_listing, "not the list of"),
+    "module": (_own_module, "files that no pack holds"),
+    "twice": (_said_twice, "says something twice"),
+}
+
+
+@pytest.mark.parametrize("kind", MADE_ANEW)
+def test_a_stranger_finds_what_was_made_anew(damaged: Path, tmp_path: Path, kind: str) -> None:
+    """Whoever makes a pack anew makes its sums anew: what they hold is not what the ledger and the report say."""
+    change, said = MADE_ANEW[kind]
+    with zipfile.ZipFile(damaged) as archive:
+        files = {info.filename: archive.read(info) for info in archive.infolist()}
+    change(files)
+    pack = _summed_anew(files, tmp_path / "anew.zip")
+    done = _by_a_stranger(pack, tmp_path / "unpacked", None)
+    assert (done.returncode != 0, said in done.stderr, "imported" in done.stdout) == (True, True, False), done.stderr
+    assert verify_pack(pack).exit_status == BROKEN
+
+
+def test_an_earlier_audit_under_the_newest_head(made: Made, damaged: Path, tmp_path: Path) -> None:
+    """A report that passed, with a ledger that has gone on since, and found something."""
+    first = made.pack(tmp_path / "first.zip")
+    with zipfile.ZipFile(first) as one, zipfile.ZipFile(damaged) as other:
+        chain, newest = other.read("ledger.jsonl"), json.loads(other.read("audit.json"))
+        report = json.loads(one.read("audit.json"))
+    report["ledger"], report["generated_at"] = (
+        {**newest["ledger"], "audit_id": report["ledger"]["audit_id"]},
+        newest["generated_at"],
+    )
+    for status, state in ((report["outcome"]["exit_status"], report["outcome"]["state"]), (3, "incomplete")):
+        outcome = {"exit_status": status, "state": state}
+        remade = _remade(
+            first, tmp_path / "remade.zip", lambda r, o=outcome: r.update(report, outcome=r["outcome"] | o)
+        )
+        with zipfile.ZipFile(remade) as archive:
+            files = {info.filename: archive.read(info) for info in archive.infolist()} | {"ledger.jsonl": chain}
+        pack = _summed_anew(files, tmp_path / f"older-{status}.zip")
+        _must_not_hold(pack, "does not say that the audit of audit.json came to its end")
+        done = _by_a_stranger(pack, tmp_path / f"unpacked-{status}", None)
+        assert (done.returncode != 0, "not the end of this audit" in done.stderr) == (True, True), done.stderr
+
+
 def test_a_page_that_shows_something_else(damaged: Path, tmp_path: Path) -> None:
     page = zipfile.ZipFile(damaged).read("audit.html").decode().replace("mismatch", "match")
     _must_not_hold(_remade(damaged, tmp_path / "page.zip", lambda report: None, page=page), "audit.html does not show")

@@ -35,6 +35,7 @@ from registry_audit.report.migration.registries_document import (
 )
 from registry_audit.report.migration.registries_words import sentence
 from registry_audit.report.write import RowFile
+from registry_audit.rules import NOT_MIGRATED
 from registry_audit.spool import Spool
 from registry_audit.verdict import ExitStatus
 
@@ -96,10 +97,11 @@ class MigrationBuilder:
         self._weigh(model.findings)
 
     def _weigh(self, findings: tuple[Finding, ...]) -> None:
-        """RA009 alone never makes 1: inability is incompleteness, whatever its severity."""
+        """RA009 alone never makes 1: inability is incompleteness. A loss always does. Neither asks for its severity."""
         self._rules.update(finding.rule for finding in findings)
         threshold = self._options.fail_on.rank
         self._found |= any(f.rule != "RA009" and f.severity.rank >= threshold for f in findings)
+        self._found |= any(f.rule == NOT_MIGRATED.id for f in findings)
         self._incomplete |= any(f.rule == "RA009" for f in findings)
 
     def document(
@@ -140,7 +142,9 @@ class MigrationBuilder:
         if self._options.in_place:
             arrived.append(PairVerdict.NOT_MOVED)
         whole = both.source.listed.whole and both.target.listed.whole
-        return whole and self._compared > 0 and all(v in arrived for v, count in self._verdicts.items() if count)
+        is_lost = self._rules[NOT_MIGRATED.id] > 0  # perhaps a model without versions, of which no row says so
+        all_arrived = all(verdict in arrived for verdict, count in self._verdicts.items() if count)
+        return whole and not is_lost and self._compared > 0 and all_arrived
 
     @property
     def _compared(self) -> int:

@@ -108,7 +108,7 @@ class MigrationSummary(_Row):
     complete: bool  # every version of the source is in the target, unchanged or explained
     verdicts: dict[PairVerdict, int]
     findings: dict[str, int]  # rule id -> count
-    behind_proxy: int = 0  # passing pairs of which it cannot be seen whether they are one storage
+    behind_proxy: int = 0  # of those not moved, the ones of which it cannot be seen whether they are one storage
 
 
 class MigrationOutcome(_Row):

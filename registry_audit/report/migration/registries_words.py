@@ -37,7 +37,7 @@ WORDS: dict[PairVerdict, tuple[str, str]] = {
         "explained",
         "differs only in what migrations rewrite, and a named rule explains each difference",
     ),
-    PairVerdict.NOT_MOVED: ("not moved", "the target serves it from the source's storage: nothing was compared"),
+    PairVerdict.NOT_MOVED: ("not moved", "the source's storage, as far as can be seen: nothing was compared"),
     PairVerdict.MISMATCH: ("changed", "the target has other bytes, or a model that cannot be loaded"),
     PairVerdict.MISSING: ("missing", "the target has no counterpart"),
     PairVerdict.UNVERIFIABLE: ("not comparable", "one side could not be read: neither a pass nor a loss"),
@@ -98,9 +98,7 @@ def sentence(verdicts: Mapping[PairVerdict, int], *, in_place: bool) -> str:
 
 def headline(document: "MigrationDocument") -> str:
     """Complete or not, in a few words."""
-    verdicts = document.summary.verdicts
-    lost = verdicts.get(PairVerdict.MISSING, 0) + verdicts.get(PairVerdict.MISMATCH, 0)
-    if lost:
+    if document.summary.findings.get("RA020") or document.summary.verdicts.get(PairVerdict.MISMATCH):
         return "Not complete"
     if not document.summary.complete:
         return "Not proved"
@@ -141,7 +139,7 @@ def finding_words(finding: "FindingRow") -> str:
 
 
 def failing(document: "MigrationDocument", row: "PairedRow | ModelRow") -> bool:
-    return any(fails(finding, fail_on(document)) for finding in row.findings)
+    return any(finding.rule == "RA020" or fails(finding, fail_on(document)) for finding in row.findings)
 
 
 def sections(document: "MigrationDocument") -> tuple[Section, ...]:
@@ -239,15 +237,16 @@ def limits(document: "MigrationDocument") -> tuple[str, ...]:
             )
         if not covered.listed_whole:
             told.append(f"The {side} could not be listed whole.")
-    if document.summary.verdicts.get(PairVerdict.NOT_MOVED, 0):
+    proxied = document.summary.behind_proxy
+    if document.summary.verdicts.get(PairVerdict.NOT_MOVED, 0) > proxied:
         told.append(
             "Versions that were not moved are served from the source's storage: deleting the source destroys them, and "
             "that their bytes are equal proves nothing."
         )
-    if proxied := document.summary.behind_proxy:
-        pairs = count(proxied, "pair is", "pairs are")
+    if proxied:
+        versions = count(proxied, "version is", "versions are")
         told.append(
-            f"{pairs} behind an artifact proxy, so whether the target has files of its own cannot be seen from here: "
+            f"{versions} served under the same path on both sides, and an artifact proxy does not show from where: "
             "compare the artifact destinations of the two servers."
         )
     told.append(_prompts(document.coverage.source, document.coverage.target))

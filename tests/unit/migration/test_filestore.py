@@ -59,6 +59,18 @@ def test_a_model_without_its_own_file_loses_every_version(store: Path) -> None:
     assert all("Wine/meta.yaml is missing" in one.reason for one in found)
 
 
+@pytest.mark.parametrize("left", ["link", "file"])
+def test_a_version_without_its_directory_is_named(store: Path, left: str) -> None:
+    """Its files were on a disk that is no longer there, say."""
+    version = store / "models" / "Wine" / "version-4"
+    if left == "link":
+        version.symlink_to(store / "nowhere")
+    else:
+        version.write_text("")
+    (found,) = unlisted_versions(store, LISTED)
+    assert (found.version, "version-4/meta.yaml" in found.reason) == ("4", True)
+
+
 def test_what_is_unlisted_without_any_damage_is_said_too(store: Path) -> None:
     (found,) = unlisted_versions(store, LISTED - {("Beer", "1")})
     assert found.reason == "MLflow does not list it: its directory is in the file store"

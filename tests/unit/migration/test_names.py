@@ -1,12 +1,14 @@
 """A map of names, versions and stages."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.two_registries import compared, facts, model
 
 from registry_audit.errors import NotFound, UsageError
-from registry_audit.migration.names import parse_map
+from registry_audit.migration.names import load_map, parse_map
 
 _NAME = st.text("abAB.- *é", min_size=1, max_size=8).filter(lambda text: "*" not in text and text == text.strip())
 
@@ -55,6 +57,9 @@ def test_the_reported_lines_are_the_map(pairs: list[tuple[str, str]]) -> None:
         ("Wine -> a\nWine -> b", "line 2: 'Wine' is mapped on an earlier line already"),
         ("Wine/1 -> a/1\nWine/1 -> a/2", "line 2: 'Wine/1' is mapped on an earlier line already"),
         ("Wine/1 -> a/1\nWine/2 -> a/1", "line 2: a/1 is the target of line 1 already"),
+        ("Wine/3 -> main.ml.wine", "line 1: a version is mapped to a version"),
+        ("Wine -> main.ml.wine/1", "line 1: a version is mapped to a version"),
+        ("Wine/03 -> main.ml.wine/1", "line 1: a version is mapped to a version"),
         ("stage:Prod -> @x", "line 1: 'Prod' is no stage"),
         ("stage:Production -> x", "line 1: a stage is mapped to an alias"),
         ("stage:production -> @x\nstage:Production -> @y", "line 2: 'Production' is mapped on an earlier line"),
@@ -65,6 +70,12 @@ def test_a_wrong_line_is_named(text: str, said: str) -> None:
         parse_map(text, "map.txt")
     assert caught.value.message.startswith("map.txt, ")
     assert said in caught.value.message
+
+
+def test_a_map_that_windows_wrote(tmp_path: Path) -> None:
+    file = tmp_path / "map.txt"
+    file.write_bytes("\ufeffWine -> main.ml.wine\r\n".encode())
+    assert load_map(file).target_of("Wine") == "main.ml.wine"
 
 
 def test_two_models_are_never_mapped_to_one() -> None:

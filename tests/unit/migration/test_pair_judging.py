@@ -8,6 +8,11 @@ from hypothesis import strategies as st
 from support.two_registries import compare_two, compared, down, facts, model, side
 
 from registry_audit.migration.facts import VersionFacts
+from registry_audit.registry.storage import storage_identity
+from registry_audit.registry.versions import RegisteredModel
+from registry_audit.report.migration.registries_words import SYMBOLS, headline
+from registry_audit.report.render import rendered
+from registry_audit.verdict import Severity
 
 PASSING = {"match", "equivalent"}
 
@@ -114,6 +119,17 @@ def test_nothing_compared_is_never_clean() -> None:
     assert compared([_side_of("pending", 1, "a")], [_side_of("pending", 1, "b")]).document.summary.complete is False
 
 
+@pytest.mark.parametrize("fail_on", list(Severity))
+def test_a_loss_is_never_clean_whatever_severity_fails(fail_on: str) -> None:
+    whole, lost = facts(files=model("a")), facts(version=2, files=model("b"))
+    empty = RegisteredModel("Empty", None, ())
+    for source in (side([whole, lost]), side([whole], models=[empty])):
+        found = compare_two(source, side([facts(files=model("a"))]), fail_on=fail_on)
+        assert (found.exit_status, found.document.summary.complete) == (1, False)
+        assert headline(found.document) == "Not complete"
+        assert "<failure" in "".join(rendered(found.document, "junit"))
+
+
 @pytest.mark.parametrize("which", ["source", "target"])
 def test_a_listing_that_is_not_whole_is_never_clean(which: str) -> None:
     sides = {name: side([facts(files=model())], whole=name != which) for name in ("source", "target")}
@@ -146,6 +162,34 @@ def test_one_of_two_columns_that_was_forgotten_is_not_moved() -> None:
     row = compared([one], [partly]).rows["Wine/1"]
     assert row.verdict == "same_storage"
     assert "one of its two locations is still served from the source's storage" in str(row.reason)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "verdict"),
+    [
+        ("mlflow-artifacts://one:5000/1/run/artifacts/model", "mlflow-artifacts://two:5000/1/run/artifacts/model", "@"),
+        ("mlflow-artifacts://one:5000/1/run/artifacts/model", "/store/1/run/artifacts/model", "@"),
+        ("s3://bucket/ml/1/run/artifacts/model", "mlflow-artifacts://two:5000/1/run/artifacts/model", "@"),
+        ("mlflow-artifacts://one:5000/1/run/artifacts/model", "mlflow-artifacts://two:5000/1/new/artifacts/model", "="),
+        ("mlflow-artifacts://one:5000/1/run/artifacts/model", "/store/1/new/artifacts/model", "="),
+        ("/old/1/run/artifacts/model", "/new/1/run/artifacts/model", "="),
+    ],
+)
+def test_one_path_behind_a_proxy_may_be_one_storage(one: str, other: str, verdict: str) -> None:
+    """One server under two names, or two servers with one artifact destination: equal bytes prove nothing."""
+    from dataclasses import replace
+
+    sides = [
+        replace(facts(files=model()), storages=(storage_identity(uri, "http://any:5000"),)) for uri in (one, other)
+    ]
+    found = compared(sides[:1], sides[1:])
+    row = found.rows["Wine/1"]
+    assert SYMBOLS[row.verdict] == verdict, row.reason
+    assert found.exit_status == (0 if verdict == "=" else 3)
+    explained = replace(
+        facts(files=model(run_id="new")), storages=sides[1].storages
+    )  # another MLmodel: then there are two
+    assert compared(sides[:1], [explained]).verdicts == {"Wine/1": "equivalent"}
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,15 @@ def test_swapped_numbers_are_said_once_for_the_model() -> None:
     assert "order of creation: 1, 2 in the source, 2, 1 in the target" in told["RA022"]
 
 
+def test_versions_of_one_moment_have_no_order_to_lose() -> None:
+    models = {number: model(str(number)) for number in (1, 2, 3)}
+    for before, after in ((lambda number: 7, lambda number: 9 - number), (lambda number: number, lambda number: 7)):
+        source = [facts(version=number, files=models[number], creation_time_ms=before(number)) for number in models]
+        target = [facts(version=number, files=models[number], creation_time_ms=after(number)) for number in models]
+        found = compared(source, target)
+        assert (found.exit_status, found.models["Wine"].findings) == (0, ())
+
+
 def test_numbers_sorted_as_text_are_recognised() -> None:
     models = _models(12)
     order = sorted(models, key=str)
