@@ -37,8 +37,10 @@ def must_not_be_in_a_model(path: Path, what: str) -> None:
     Raises:
         UsageError: the path, or a directory around it, holds an MLmodel.
     """
-    place = Path(os.path.realpath(path))
+    place, home = (Path(os.path.realpath(each)) for each in (path, os.path.expanduser("~")))  # noqa: PTH111 - never raises
     for directory in (place, *place.parents):
+        if directory == home:
+            return  # somebody unpacked a model there: that does not make everything below it a part of one
         if (directory / MLMODEL).is_file():
             shown = printable(str(directory))
             raise UsageError(f"{what} is in a model, {shown}, to which nothing is written: give another place")

@@ -150,6 +150,12 @@ def test_no_report_is_written_into_a_model(sample: AuditDocument, tmp_path: Path
     assert [path.name for path in model.iterdir()] == ["MLmodel"]
 
 
+def test_a_home_directory_is_no_model(sample: AuditDocument, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "MLmodel").touch()
+    assert write_report(sample, tmp_path / "reports")
+
+
 def test_no_report_replaces_a_database(tmp_path: Path) -> None:
     database = tmp_path / "mlflow.db"
     with contextlib.closing(sqlite3.connect(database)) as connection:
