@@ -78,6 +78,7 @@ class Baseline:
     creation_time_ms: int | None  # of the version in the registry, which a re-created one does not share
     source: str | None = None  # redacted
     despite: tuple[str, ...] = ()  # rules whose findings it was accepted in spite of
+    seq: int = field(default=0, compare=False)  # of its entry
 
     def is_of(self, version: RegisteredVersion) -> bool:
         known = self.creation_time_ms is not None and version.creation_time_ms is not None
@@ -96,6 +97,7 @@ class LastReading:
     # identity and fingerprint of each storage, the digest of its manifest, and when it was last read in full
     storages: tuple[tuple[str, str, str, str], ...]
     differences: str | None = None  # see Subject
+    seq: int = 0  # of its entry
 
     @property
     def subject(self) -> Subject:
@@ -153,7 +155,8 @@ def learn(memory: Memory, reader: LedgerReader, registry: str, keys: Collection[
 def baseline_of(entry: Entry) -> Baseline:
     """What an entry of the kind `accepted` says."""
     body = body_of(entry, Accepted)
-    return Baseline(body.manifest, entry.at, body.by, body.reason, body.creation_time_ms, body.source, body.despite)
+    created, source = body.creation_time_ms, body.source
+    return Baseline(body.manifest, entry.at, body.by, body.reason, created, source, body.despite, entry.seq)
 
 
 def load_findings(reader: LedgerReader, registry: str) -> Memory:
@@ -185,9 +188,8 @@ def last_reading(entry: Entry) -> LastReading:
     body = body_of(entry, Read)
     # Without a time of its own a storage was read in full by that very audit.
     storages = tuple((s[0], s[1], s[2], s[3] or entry.at) for s in body.storages)
-    return LastReading(
-        entry.at, entry.audit_id, body.manifest, body.run_manifest, body.verdict, storages, body.differences
-    )
+    manifests = body.manifest, body.run_manifest
+    return LastReading(entry.at, entry.audit_id, *manifests, body.verdict, storages, body.differences, entry.seq)
 
 
 def finding_key(version: RegisteredVersion, finding: Finding) -> FindingKey:
