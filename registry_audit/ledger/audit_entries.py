@@ -136,20 +136,18 @@ class Resolving:
         self._memory, self._open = memory, dict(memory.open_findings)
         self._versions = {key[:2] for key in self._open}
         self._waived = list[Resolved]()
-        self._same_bytes = set[Key]()  # as the audit before read
+        self._accepted_since = set[Key]()  # the audit before read them
         self._looked_at: dict[Key, VersionAudit] = {}
 
-    def show(self, audit: VersionAudit, read_before: str | None) -> None:
-        """
-        Args:
-            read_before: digest of the manifest that the audit before read.
-        """
+    def show(self, audit: VersionAudit) -> None:
+        """While the memory holds what is known of the version."""
         key = (storable(audit.version.name), audit.version.version)
         if key not in self._versions:
             return
         self._looked_at[key] = audit
-        if audit.reg_model is not None and audit.reg_model.manifest_digest == read_before:
-            self._same_bytes.add(key)
+        baseline, last = self._memory.baselines.get(key), self._memory.last_readings.get(key)
+        if baseline is not None and last is not None and baseline.seq > last.seq:
+            self._accepted_since.add(key)
         for finding in audit.findings:
             self._show_open(finding_key(audit.version, finding), finding.waiver)
 
@@ -185,7 +183,7 @@ class Resolving:
             return "the version is in the registry again, or was accepted as gone"
         baseline = audit.baseline
         if rule == "RA002" and baseline is not None and baseline.accepted_at is not None:
-            if (name, version) in self._same_bytes:
+            if (name, version) in self._accepted_since:
                 by, reason = printable(baseline.accepted_by or "somebody"), printable(baseline.reason or "")
                 return f"a new baseline, which {by} accepted on {baseline.accepted_at[:10]}: {reason}"
             return "the bytes of the baseline came back"

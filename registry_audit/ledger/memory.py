@@ -80,6 +80,7 @@ class Baseline:
     source: str | None = None  # redacted
     despite: tuple[str, ...] = ()  # rules whose findings it was accepted in spite of
     meta_is_mlflows: bool | None = None  # see `entry_bodies.Accepted`
+    seq: int = field(default=0, compare=False)  # of its entry
 
     def had_mlflows_meta(self, version: RegisteredVersion, digest: str) -> bool:
         """Whether the `registered_model_meta` that was accepted, with this digest, was MLflow's own."""
@@ -104,6 +105,7 @@ class LastReading:
     # identity and fingerprint of each storage, the digest of its manifest, and when it was last read in full
     storages: tuple[tuple[str, str, str, str], ...]
     differences: str | None = None  # see Subject
+    seq: int = 0  # of its entry
 
     @property
     def subject(self) -> Subject:
@@ -170,6 +172,7 @@ def baseline_of(entry: Entry) -> Baseline:
         body.source,
         body.despite,
         body.meta_is_mlflows,
+        entry.seq,
     )
 
 
@@ -202,9 +205,8 @@ def last_reading(entry: Entry) -> LastReading:
     body = body_of(entry, Read)
     # Without a time of its own a storage was read in full by that very audit.
     storages = tuple((s[0], s[1], s[2], s[3] or entry.at) for s in body.storages)
-    return LastReading(
-        entry.at, entry.audit_id, body.manifest, body.run_manifest, body.verdict, storages, body.differences
-    )
+    manifests = body.manifest, body.run_manifest
+    return LastReading(entry.at, entry.audit_id, *manifests, body.verdict, storages, body.differences, entry.seq)
 
 
 def finding_key(version: RegisteredVersion, finding: Finding) -> FindingKey:

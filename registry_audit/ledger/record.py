@@ -180,8 +180,7 @@ class _Finishing:
         for row, accepted in map(self._accepted, self._assessed(audits)):
             drafts = [*drafts_of(self._registry, self._audit_id, row), *accepted]
             self._keep(replace(row, life=with_drafts(row.life, drafts, self._writer.at)))
-            last = self.memory.last_readings.get(key_of(row))
-            resolving.show(row, last.manifest if last else None)
+            resolving.show(row)
             outcome.add(row)
             findings.update(finding.severity.value for finding in row.findings if finding.waiver is None)
             yield from drafts
