@@ -1,5 +1,6 @@
 """`check-model-version` and `registry-audit check`."""
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,15 +23,15 @@ from registry_audit.cli.common_options import (
 from registry_audit.cli.single_commands import (
     report_file_option,
     show_details,
-    show_differences,
-    show_findings,
+    show_fact,
     show_report,
+    show_result,
+    show_row,
     show_section,
     where_to,
 )
 from registry_audit.cli.submit.option import submittable, there
 from registry_audit.errors import UsageError
-from registry_audit.printable import printable
 from registry_audit.redact import redact_location
 from registry_audit.refs import parse_selector, split_version
 
@@ -139,23 +140,23 @@ def _show(checked: "Checked") -> None:
 
 def _tell(checked: "Checked") -> None:
     """Print a line for the version, what is wrong with it, and what the answer rests on."""
-    from registry_audit.cli.report_output import coloured
-    from registry_audit.report.words import VERDICT_WORDS, count
+    from registry_audit.report.words import count
+    from registry_audit.verdict import Storage
 
-    audit, outcome = checked.audit, checked.outcome
-    words = VERDICT_WORDS[audit.verdict]
-    why = f": {audit.reason}" if audit.reason else ""
-    line = f"{words.symbol} {audit.version.name}/{audit.version.version}  {words.label.lower()}{why}"
-    click.echo(coloured(printable(line)))
-    show_differences(audit.comparison)
-    show_findings(audit.findings)
-    for label, copy in (("Run model", audit.run_model), ("Registry model", audit.reg_model)):
+    audit, note = checked.audit, checked.report["note"]
+    show_row(audit)
+    copies = [("Run model", audit.run_model), ("Registry model", audit.reg_model)]
+    if audit.storage is Storage.SHARED and audit.reg_model is not None:
+        copies = [("Files", audit.reg_model)]  # both names lead to them
+    for label, copy in copies:
         if copy is not None:
             digest = f", {copy.manifest_digest}" if copy.manifest_digest else ""
-            click.echo(
-                printable(f"  {label:<14}  {redact_location(copy.uri)}: {count(copy.file_count, 'file')}{digest}")
-            )
-    click.echo(f"  {'Baseline':<14}  {printable(checked.report['note'])}")
+            show_fact(label, f"{redact_location(copy.uri)}: {count(copy.file_count, 'file')}{digest}")
+    show_fact("Baseline", note)
+    is_new = audit.baseline is not None and audit.baseline.accepted_at is None
+    if is_new and audit.verdict.passes and not audit.findings:
+        version = shlex.quote(f"{audit.version.name}/{audit.version.version}")
+        show_fact("", f"to accept these bytes: registry-audit baseline accept {version} --reason TEXT")
     if audit.signature is not None:
-        click.echo(f"  {'Signature':<14}  {audit.signature.status.value} ({printable(audit.signature.reason)})")
-    click.echo(coloured(f"  Result          {outcome.state.capitalize()} (exit status {int(outcome.exit_status)})"))
+        show_fact("Signature", f"{audit.signature.status.value} ({audit.signature.reason})")
+    show_result(checked.outcome)

@@ -1,8 +1,10 @@
 """`compare-model-versions` and `registry-audit compare`."""
 
-from dataclasses import asdict
+import os
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,24 +17,41 @@ from registry_audit.cli.common_options import (
     ledger_url,
     limit_options,
     registry_names_option,
+    required_tracking_uri,
 )
 from registry_audit.cli.report_output import must_be_writable
 from registry_audit.cli.single_commands import (
     report_file_option,
+    rules_of,
     show_details,
+    show_fact,
     show_findings,
+    show_line,
     show_report,
+    show_result,
     show_section,
     where_to,
 )
 from registry_audit.cli.submit.option import submittable, there
-from registry_audit.compare_config import ServerConfig, load_compare_config
+from registry_audit.compare_config import CompareConfig, ServerConfig, load_compare_config
 from registry_audit.errors import UsageError
+from registry_audit.printable import printable
 from registry_audit.redact import redact
+from registry_audit.refs import parse_selector, split_version
 
 if TYPE_CHECKING:
     from registry_audit.api import Compared
+    from registry_audit.audit.comparing import Difference
 
+_WHICH = "which versions? Give two, as NAME/V NAME/V, or a --config-file that names them"
+_GRAVER = (
+    "match",
+    "same_storage",
+    "equivalent",
+    "skipped",
+    "unverifiable",
+    "mismatch",
+)  # the last wins, as among exit statuses
 _NOTHING = "with both comparisons skipped nothing would be compared: leave out one of the --skip options"
 
 
@@ -42,7 +61,11 @@ def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
         raise UsageError("--verbose shows what this process reads: leave it out with --submit, and see the run's page")
     if not typed.get("compare_run_models", True) and not typed.get("compare_reg_models", True):
         raise UsageError(_NOTHING)
-    config_file = typed.pop("config_file")
+    if "versions" in typed or "tracking_uri" in typed or "registry_uri" in typed:
+        raise UsageError("with --submit the two versions are named in a file: give --config-file")
+    config_file = typed.pop("config_file", None)
+    if config_file is None:
+        raise UsageError(_WHICH)
     servers = load_compare_config(config_file).named(tuple(typed.pop("registry_names", ()))).servers
     paths = there(typed, download_dir="--download-dir", report_file="--report-file")
     return paths | {f"tracking_server_{n}": _sendable(server, config_file) for n, server in enumerate(servers, 1)}
@@ -59,19 +82,18 @@ def _sendable(server: ServerConfig, config_file: Path) -> dict[str, str]:
 
 
 @click.command("compare", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("versions", metavar="[NAME/V NAME/V]", nargs=-1)
 @click.option(
     "--config-file",
-    required=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="YAML file that says what to compare.",
+    help="YAML file that names two versions, for instance of two servers, in place of NAME/V NAME/V.",
 )
 @click.option(
     "--download-dir",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Keep the files there, as DIR/run_model/server_N/... and DIR/reg_model/server_N/... "
-    "[required without --submit]",
+    help="Keep the files there, as DIR/run_model/server_N/... and DIR/reg_model/server_N/...",
 )
 @report_file_option
 @format_option("the file of --report-file")
@@ -82,17 +104,24 @@ def _sendable(server: ServerConfig, config_file: Path) -> dict[str, str]:
 @click.option(
     "--compare-reg-models/--skip-compare-reg-models", default=True, help="Compare the registry models. [default: yes]"
 )
+@click.option("--tracking-uri", metavar="URI", help="Server of NAME/V NAME/V. [env: MLFLOW_TRACKING_URI]")
+@click.option(
+    "--registry-uri", metavar="URI", help="Their model registry, where it is elsewhere. [env: MLFLOW_REGISTRY_URI]"
+)
 @ledger_option
 @registry_names_option
 @click.option("--verbose", is_flag=True, help="Also show the configuration and both versions.")
 @limit_options
 @submittable("compare-model-versions", translate=_of_flow)
 def command(
-    config_file: Path,
+    versions: tuple[str, ...],
+    config_file: Path | None,
     download_dir: Path | None,
     report_file: Path | None,
     compare_run_models: bool,
     compare_reg_models: bool,
+    tracking_uri: str | None,
+    registry_uri: str | None,
     ledger: str | None,
     registry_names: tuple[str, ...],
     verbose: bool,
@@ -100,39 +129,66 @@ def command(
     format: str,
     **limits: int | None,
 ) -> int:
-    """Compare two model versions, on one or two tracking servers: their run models and their registry models.
+    """Compare two model versions: their run models and their registry models.
 
-    The bytes of each are also compared with its accepted baseline, and what was read is recorded in the ledger.
+    Name two versions of one server as NAME/V or NAME@ALIAS, or versions of two servers in a file. The bytes of each
+    are also compared with its accepted baseline, and what was read is recorded in the ledger.
 
     Exit status: 0 the same, 1 different or damaged, 2 usage, 3 could not be verified.
     """
     if not compare_run_models and not compare_reg_models:
         raise UsageError(_NOTHING)
-    if download_dir is None:
+    as_mlflow_tools = click.get_current_context().parent is None  # compare-model-versions: its options and its text
+    if as_mlflow_tools and download_dir is None:
         raise click.UsageError("Missing option '--download-dir'.")
-    config = load_compare_config(config_file).named(registry_names)
+    config = _config(versions, config_file, tracking_uri, registry_uri).named(registry_names)
     report_file, as_json = where_to(report_file, format)
-    must_be_writable(download_dir, "--download-dir")
+    if download_dir is not None:
+        must_be_writable(download_dir, "--download-dir")
 
     import_library()
     from registry_audit.api import compare_model_versions
     from registry_audit.verdict import Severity
 
     def show(compared: "Compared") -> None:
-        show_report(compared.report, report_file, None if as_json else partial(_show, compared, verbose=verbose))
+        tell = _show if as_mlflow_tools else partial(_tell, config=config)
+        show_report(compared.report, report_file, None if as_json else partial(tell, compared, verbose=verbose))
 
-    compared = compare_model_versions(
-        config,
-        download_dir,
-        compare_run_models=compare_run_models,
-        compare_reg_models=compare_reg_models,
-        ledger=ledger_url(ledger),
-        fail_on=Severity(fail_on),
-        limits=limits,
-        on_interruption=show,
-    )
-    show(compared)
+    with TemporaryDirectory() as scratch:
+        compared = compare_model_versions(
+            config,
+            download_dir or Path(scratch),
+            compare_run_models=compare_run_models,
+            compare_reg_models=compare_reg_models,
+            ledger=ledger_url(ledger),
+            fail_on=Severity(fail_on),
+            limits=limits,
+            on_interruption=show,
+        )
+        show(compared)
     return int(compared.outcome.exit_status)
+
+
+def _config(
+    versions: tuple[str, ...], config_file: Path | None, tracking_uri: str | None, registry_uri: str | None
+) -> CompareConfig:
+    """Raises: UsageError: the two versions are named in no way, in both, or not as two."""
+    if config_file is not None:
+        if versions or tracking_uri or registry_uri:
+            raise UsageError(
+                "say which versions either as NAME/V NAME/V, with their --tracking-uri, or with --config-file, not both"
+            )
+        return load_compare_config(config_file)
+    if len(versions) != 2:
+        raise UsageError(_WHICH)
+    named = [split_version(version) for version in versions]
+    for _, selector in named:
+        parse_selector(selector)
+    # Not read by click: with --submit they would be those of this terminal, and a file names its own servers.
+    host = required_tracking_uri(tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"))
+    registry_uri = registry_uri or os.environ.get("MLFLOW_REGISTRY_URI") or None
+    one, two = (ServerConfig(host, model, selector, registry_uri=registry_uri) for model, selector in named)
+    return CompareConfig(one, two)
 
 
 def _show(compared: "Compared", *, verbose: bool) -> None:
@@ -149,3 +205,54 @@ def _show(compared: "Compared", *, verbose: bool) -> None:
         click.echo(f"Baseline of {server}: {note}")
         show_findings(compared.pair.said_of(index), server)
     show_section("Comparison_Summary", report["Comparison_Summary"])
+
+
+def _tell(compared: "Compared", config: CompareConfig, *, verbose: bool) -> None:
+    """Print whether the versions are the same, where they differ, and what there is to say of each by itself."""
+    from registry_audit.registry.address import shown_address
+    from registry_audit.report.as_text import finding_lines
+    from registry_audit.report.build_document import version_row
+    from registry_audit.report.mlflow_tools import pair_words
+    from registry_audit.report.view import version_id
+    from registry_audit.report.words import VERDICT_WORDS
+
+    pair, notes = compared.pair, compared.report["note"].values()
+    rows = [version_row(replace(version, findings=pair.said_of(n))) for n, version in enumerate(pair.versions)]
+    names = [version_id(row) for row in rows]
+    hosts = [shown_address(server.host) for server in config.servers]
+    if names[0] == names[1] and hosts[0] != hosts[1]:
+        names = [f"{name} in {host}" for name, host in zip(names, hosts, strict=True)]
+    if verbose:
+        show_section("Config", compared.report["Config"])
+        show_section("Model_Version_Summary", compared.report["Model_Version_Summary"])
+    words = VERDICT_WORDS[max((each.verdict for each in pair.pairs), key=_GRAVER.index)]
+    rules = rules_of(finding for row in rows for finding in row.findings)
+    head = f"{words.symbol} {names[0]} and {names[1]}: {words.label.lower()}{f'; {rules}' if rules else ''}"
+    show_line(printable(head))
+    for each in pair.pairs:
+        reason = each.reason or pair_words(each.verdict)
+        label = VERDICT_WORDS[each.verdict].label.lower()
+        show_fact(f"{each.role.words.capitalize()}s", f"{label}{f': {reason}' if reason else ''}")
+        for difference in each.comparison.differences if each.comparison else ():
+            show_line(f"    {_difference_line(difference, names)}")
+    for name, row, note in zip(names, rows, notes, strict=True):
+        show_line(printable(f"  {name}: {note}"))
+        for finding in row.findings:
+            for line in finding_lines(row, finding):
+                show_line(f"  {line}")
+    show_result(compared.outcome)
+
+
+def _difference_line(difference: "Difference", names: list[str]) -> str:
+    from registry_audit.audit.comparing import Kind
+    from registry_audit.report.lines import baseline_line
+
+    path = printable(difference.path)
+    match difference.kind:
+        case Kind.ONLY_LEFT | Kind.ONLY_RIGHT if difference.expected_by is None:
+            is_left = difference.kind is Kind.ONLY_LEFT
+            return f"{'-' if is_left else '+'} {path}  only in {printable(names[0 if is_left else 1])}"
+        case Kind.TYPE:
+            return f"* {path}  not the same kind of entry"
+        case _:
+            return baseline_line(difference)

@@ -119,7 +119,7 @@ def exit_status_of(work: WorkDirectory, status: int, *, is_written: bool) -> int
 # Colours of the report's text on a terminal.
 
 _SEVERITY = re.compile(r"\b(critical|high|medium|low)\b")
-_RULE = re.compile(r"\tRA\d{3} (critical|high|medium|low)\b")
+_RULE = re.compile(r"\bRA\d{3} (critical|high|medium|low)\b")
 _OF_SEVERITY = {"critical": "red", "high": "red", "medium": "yellow", "low": "cyan"}
 _OF_SIGN = {"*": "red", "!": "red", "?": "yellow", "=": "green", "@": "green", "~": "green"}
 _OF_RESULT = {"Clean": "green", "Findings": "red", "Incomplete": "yellow"}

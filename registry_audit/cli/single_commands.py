@@ -1,7 +1,7 @@
 """How the two single commands show what they found."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,9 @@ from registry_audit.printable import printable
 
 if TYPE_CHECKING:
     from registry_audit.audit.comparing import Comparison
-    from registry_audit.audit.judging import Finding
+    from registry_audit.audit.judging import Finding, VersionAudit
+    from registry_audit.audit.outcome import Outcome
+    from registry_audit.report.document import FindingRow
 
 
 _STDOUT = Path("-")
@@ -95,3 +97,54 @@ def show_findings(findings: "tuple[Finding, ...]", server: str | None = None) ->
     for finding in findings:
         said = f"{finding.severity.value} {finding.rule} {finding.name}: {finding.message}"
         click.echo(f"{where}{said}\n  {finding.remedy}")
+
+
+# The answer in sentences, as `audit` tells a version.
+
+
+def show_row(audit: "VersionAudit") -> None:
+    """A line for the version, then what differs and what is wrong with it."""
+    from registry_audit.report.as_text import finding_lines
+    from registry_audit.report.build_document import version_row
+    from registry_audit.report.lines import CHANGED_SYMBOL, MISSING_SYMBOL, baseline_lines, difference_line, symbol
+    from registry_audit.report.view import version_id
+    from registry_audit.report.words import VERDICT_WORDS
+    from registry_audit.verdict import BaselineStatus
+
+    row = version_row(audit)
+    sign, label = symbol(row), VERDICT_WORDS[audit.verdict].label.lower()
+    if sign == MISSING_SYMBOL:
+        label = "missing"
+    elif sign == CHANGED_SYMBOL and row.baseline is BaselineStatus.CHANGED:
+        label = "not what was accepted"
+    why = audit.reason or rules_of(row.findings)
+    show_line(printable(f"{sign} {version_id(row)}  {label}{f': {why}' if why else ''}"))
+    for line in (*map(difference_line, row.differences), *baseline_lines(row)):
+        show_line(f"  {line}")
+    for finding in row.findings:
+        for line in finding_lines(row, finding):
+            show_line(line)
+
+
+def rules_of(findings: "Iterable[FindingRow]") -> str:
+    """`RA002 critical, RA004 high (waived)`: each once."""
+    said = (f"{found.rule} {found.severity}{' (waived)' if found.waived else ''}" for found in findings)
+    return ", ".join(dict.fromkeys(said))
+
+
+def show_fact(label: str, text: str) -> None:
+    show_line(f"  {label:<15} {printable(text)}")
+
+
+def show_result(outcome: "Outcome") -> None:
+    show_fact("Result", f"{outcome.state.capitalize()} (exit status {int(outcome.exit_status)})")
+
+
+def show_line(line: str) -> None:
+    """
+    Args:
+        line: with nothing in it that did not pass `printable`.
+    """
+    from registry_audit.cli.report_output import coloured
+
+    click.echo(coloured(line))

@@ -85,6 +85,8 @@ def _engine(url: str) -> Engine:
             parsed = parsed.set(database=str(Path(parsed.database or "").absolute()))
         elif parsed.get_backend_name() != "postgresql":
             raise UsageError(f"--ledger {shown}: only SQLite and PostgreSQL keep a ledger")
+        elif parsed.drivername == "postgresql":  # SQLAlchemy 2.1 would take psycopg, and the extra brings psycopg2
+            parsed = parsed.set(drivername="postgresql+psycopg2")
         waiting = {"timeout": _BUSY_SECONDS} if parsed.get_backend_name() == "sqlite" else {}
         engine = create_engine(parsed, connect_args=waiting, pool_pre_ping=True)
     except ModuleNotFoundError as error:

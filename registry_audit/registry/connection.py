@@ -108,7 +108,7 @@ class Connection:
     def _of_mlflow(self, address: Address) -> tuple[Any, Any]:
         """MLflow's own stores for what is no server: a database, a directory, an address of a plugin."""
         if address.kind is not AddressKind.OTHER:
-            return stores_of(read_only(address))
+            return _of_database(address)
         stores = _of_plugin(address)
         host = f"{address.kind}:{address.shown}"
         return Throttled(stores[0], self.transfers.throttle, host), Throttled(stores[1], self.transfers.throttle, host)
@@ -204,6 +204,20 @@ def identity_of(server: Server) -> str:
     if registry.kind in (AddressKind.DATABRICKS, AddressKind.UNITY_CATALOG):
         return connect(server).identity
     return registry_identity(registry, active_workspace())
+
+
+def _of_database(address: Address) -> tuple[Any, Any]:
+    """Raises: UsageError: no registry is there, or this MLflow cannot be used with what is installed beside it."""
+    try:
+        return stores_of(read_only(address))
+    except ImportError as error:
+        from mlflow.version import VERSION
+
+        package = (error.name or "package").partition(".")[0]
+        raise UsageError(
+            f"MLflow {VERSION} cannot open {address.shown} with the {package} that is installed beside it: "
+            "pip install 'mlflow-registry-audit[mlflow]' brings one that it can"
+        ) from error
 
 
 def _of_plugin(address: Address) -> tuple[Any, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from registry_audit.printable import printable
-from registry_audit.report.document import AuditDocument
+from registry_audit.report.document import AuditDocument, FindingRow, VersionRow
 from registry_audit.report.lines import LEGEND, baseline_lines, difference_line, version_line
 from registry_audit.report.overview import PlacedFinding, is_clean, overview_of
 from registry_audit.report.view import (
@@ -77,25 +77,29 @@ def _findings(document: AuditDocument) -> list[str]:
     findings, waived = split_waived(placed_findings(document))
     if not findings:
         return ["No findings but the waived ones." if waived else "No findings."]
-    lines = ["Findings", *(line for placed in findings for line in _finding(placed))]
+    lines = ["Findings", *(line for placed in findings for line in ("", *_finding(placed)))]
     return [*lines, "", *_indented([untold])] if (untold := untold_words(document)) else lines
 
 
 def _waived(document: AuditDocument) -> list[str]:
     _, waived = split_waived(placed_findings(document))
     title = "Waived findings: shown, but they do not fail the audit until the day named or until the bytes change"
-    return [title, *(line for placed in waived for line in _finding(placed))] if waived else []
+    return [title, *(line for placed in waived for line in ("", *_finding(placed)))] if waived else []
 
 
 def _finding(placed: PlacedFinding) -> list[str]:
-    row, finding = placed.version, placed.finding
+    return finding_lines(placed.version, placed.finding)
+
+
+def finding_lines(row: VersionRow, finding: FindingRow) -> list[str]:
+    """Severity, rule and version; what was found; what to do. Indented, so that they stand below a heading."""
     where = version_id(row) + ("" if finding.path is None else f": {finding.path}")
     life = f"  ({life_words(finding)})" if life_words(finding) else ""
     head = f"{finding.severity.value:<8}  {finding.rule} {finding.name}  {where}{life}"
     told = [message_of(row, finding), f"To do: {finding.remedy}"]
     if finding.waived is not None:
         told.insert(1, f"W{waiver_words(finding.waived)[1:]}")
-    return ["", *_indented([printable(head), *(f"          {printable(text)}" for text in told)])]
+    return _indented([printable(head), *(f"          {printable(text)}" for text in told)])
 
 
 def _resolved(document: AuditDocument) -> list[str]:

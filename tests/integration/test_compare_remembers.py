@@ -87,9 +87,10 @@ def test_an_overwrite_shows_against_the_baseline(desk: Desk) -> None:
     statuses = {server: (kept or {}).get("status") for server, kept in desk.report["baseline"].items()}
     assert statuses == {"tracking_server_1": "new", "tracking_server_2": "changed"}
     assert "RA002 content-changed" in after.stdout
-    assert "Baseline of tracking_server_2: the bytes are not what was accepted on" in after.stdout
+    name = f"  {desk.two.name}/{desk.two.version}: "
+    assert f"{name}the bytes are not what was accepted on" in after.stdout
     assert "RA002" not in before.stdout
-    assert "Baseline of tracking_server_2: the bytes are as accepted on" in before.stdout
+    assert f"{name}the bytes are as accepted on" in before.stdout
 
 
 def test_equal_bytes_that_are_not_the_accepted_ones(desk: Desk) -> None:

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from support import damage
 from support.auditing import Audited, Auditor
 from support.registry import Registered, Registry
 from support.servers import MlflowServer
+
+from registry_audit.cli import compare_command
 
 CLEAN, FINDINGS = 0, 1
 
@@ -48,9 +51,10 @@ def test_identical_copies_on_two_servers_are_clean(
         audit(mlflow_a.uri, "--model", one.name, *where, "--accept-new")
     done = compare(audit, tmp_path, versions, *where)
     assert done.exit_status == CLEAN, done.stdout
-    assert [line[:40] for line in done.stdout.splitlines() if "RA012" in line] == [
-        "tracking_server_2: low RA012 lineage-mis"
+    assert [line[:40] for line in done.stdout.splitlines()[1:] if "RA012" in line] == [
+        f"    low       RA012 lineage-mismatch  {two.name}/{two.version}"[:40]
     ]
+    assert done.stdout.startswith(f"= {one.name}/1 and {two.name}/1: match; RA012 low\n")
     assert compare(audit, tmp_path, versions, *where, "--fail-on", "low").exit_status == FINDINGS
 
 
@@ -79,15 +83,68 @@ def test_a_version_that_is_named_is_told_in_sentences(mlflow_local: MlflowServer
     check = ("check", f"{version.name}/1", "--tracking-uri", mlflow_local.uri)
     whole = audit.command(*check).stdout.splitlines()
     assert whole[0] == f"@ {version.name}/1  same storage"
+    assert [line[:17].strip() for line in whole[1:]] == ["Files", "Baseline", "Result"]  # one storage is told once
     assert whole[-1] == "  Result          Clean (exit status 0)"
     with mlflow_local.artifacts.edit(version.reg_location) as directory:
         damage.delete_file(directory)
     damaged = audit.command(*check).stdout
-    assert "high RA007 model-incomplete: " in damaged
+    head, finding = damaged.splitlines()[:2]
+    assert head == f"@ {version.name}/1  same storage: RA007 high"  # once, however much is missing
+    assert finding.startswith(f"  high      RA007 model-incomplete  {version.name}/1")
+    assert "\n            To do: Restore the named files" in damaged
     assert damaged.endswith("  Result          Findings (exit status 1)\n")
     # The options of mlflow-tools keep the text of mlflow-tools.
     asked = ("--model", version.name, "--version-or-stage", "1", "--tracking-uri", mlflow_local.uri)
     assert audit.command("check", *asked).stdout.startswith("Comparison:\n{")
+
+
+def test_two_versions_that_are_named_are_told_in_sentences(
+    mlflow_local: MlflowServer, audit: Auditor, tmp_path: Path
+) -> None:
+    registry = Registry(mlflow_local)
+    one, two = registry.add(seed=1), registry.add(seed=2)
+    with mlflow_local.artifacts.edit(two.reg_location) as directory:
+        damage.add_file(directory)
+    names = (f"{one.name}/1", f"{two.name}/1")
+    done = audit.command("compare", *names, "--tracking-uri", mlflow_local.uri)
+    assert done.exit_status == FINDINGS, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith(f"* {names[0]} and {names[1]}: mismatch")
+    assert lines[1] == "  Run models      mismatch"
+    assert any(line.startswith("    + ") and line.endswith(f"  only in {names[1]}") for line in lines)
+    assert any(line.startswith("    * model.pkl  ") and " -> " in line for line in lines)
+    assert lines[-1] == "  Result          Findings (exit status 1)"
+    same = audit.command("compare", names[0], names[0], "--tracking-uri", mlflow_local.uri)
+    assert (same.exit_status, same.stdout.count("nothing was compared")) == (CLEAN, 2), same.stdout
+    # The program of mlflow-tools keeps the text of mlflow-tools.
+    (tmp_path / "compare.yaml").write_text(
+        yaml.safe_dump(
+            {
+                f"tracking_server_{n}": {"host": mlflow_local.uri, "model": each.name, "version_or_stage": "1"}
+                for n, each in enumerate((one, two), 1)
+            }
+        ),
+        encoding="utf-8",
+    )
+    places = ("--config-file", str(tmp_path / "compare.yaml"), "--download-dir", str(tmp_path / "kept"))
+    old = CliRunner().invoke(compare_command.command, places, prog_name="compare-model-versions")
+    assert old.stdout.startswith("Run_Model_Comparison:\n{")
+    assert "\nComparison_Summary:\n{" in old.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "which versions? Give two, as NAME/V NAME/V"),
+        (("Wine/1",), "which versions? Give two"),
+        (("Wine/1", "Wine/2", "Wine/3"), "which versions? Give two"),
+        (("Wine/1", "Wine"), "'Wine' is no version"),
+        (("Wine/1", "Wine/2", "--config-file", "x.yaml"), "not both"),
+    ],
+)
+def test_which_two_versions(audit: Auditor, arguments: tuple[str, ...], says: str) -> None:
+    asked = audit.command("compare", *arguments)
+    assert (asked.exit_status, says in asked.stderr) == (2, True), asked.stderr
 
 
 @pytest.mark.parametrize("as_json", [("--format", "json"), ("--report-file", "-")], ids=" ".join)

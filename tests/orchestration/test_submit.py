@@ -93,7 +93,7 @@ class TestNothingIsStarted:
             (("audit", "--deployment", "nightly"), "it needs --submit"),
             (("check", "--submit", "--model", "m", "--version-or-stage", "champion"), "names no version"),
             (("compare", "--submit", "--config-file", "/no/such.yaml"), "--config-file /no/such.yaml cannot be read"),
-            (("compare", "--config-file", "/no/such.yaml"), "Missing option '--download-dir'"),
+            (("compare", "--submit", "Wine/1", "Wine/2"), "named in a file: give --config-file"),
             (("baseline", "accept", "--submit", "--reason", "r", "Wine"), "'Wine' is no version"),
         ],
     )

@@ -21,25 +21,25 @@ TESTED = ("registry", "stores")  # the rooms that meet MLflow
 class End:
     python: str
     mlflow: str
-    prefect: str
+    prefect: str | None
 
 
 ENDS = [End("3.11", "3.0.0", "3.8.0"), End("3.13", "3.17.2", "3.9.1")]
 
 
 class Beside:
-    """An environment with an MLflow and a Prefect, and then the wheel with all its extras."""
+    """An environment with an MLflow and perhaps a Prefect, and then the wheel."""
 
-    def __init__(self, end: End, wheel: Path, directory: Path) -> None:
+    def __init__(self, end: End, wheel: Path, directory: Path, *, extras: str) -> None:
         uv = find_uv()
         base = uv and find_python(uv, end.python)
         if not uv or not base:
             pytest.skip(f"there is no uv, or no Python {end.python}")
         self._uv, self.scripts, self._directory = uv, directory / "bin", directory.parent
         self.run(uv, "venv", "--quiet", "--python", base, str(directory))
-        self.install(f"mlflow=={end.mlflow}", f"prefect=={end.prefect}")
+        self.install(f"mlflow=={end.mlflow}", *([f"prefect=={end.prefect}"] if end.prefect else []))
         self.before = self.installed()
-        self.install(f"{wheel}[{EXTRAS}]")
+        self.install(f"{wheel}{extras}")
         self.after = self.installed()
 
     def install(self, *what: str) -> None:
@@ -59,7 +59,7 @@ class Beside:
 
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: f"mlflow-{end.mlflow}-prefect-{end.prefect}-python-{end.python}")
 def test_it_moves_nothing_and_audits(end: End, built, tmp_path: Path) -> None:
-    beside = Beside(end, built.wheel, tmp_path / "environment")
+    beside = Beside(end, built.wheel, tmp_path / "environment", extras=f"[{EXTRAS}]")
     for name in ("mlflow", "prefect"):
         assert beside.after[name] == beside.before[name]
     checkout = tmp_path / "checkout"  # what it has beside the library, which is the wheel's
@@ -73,3 +73,10 @@ def test_it_moves_nothing_and_audits(end: End, built, tmp_path: Path) -> None:
     # The program and not `python -m`: the checkout must not be imported in the wheel's place.
     options = ("-q", "-m", "not slow and not postgres", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'unit'}")
     beside.run(str(beside.scripts / "pytest"), *options, *rooms, directory=CHECKOUT)
+
+
+@pytest.mark.parametrize("mlflow", ["3.0.0", "3.17.2"])
+def test_the_wheel_alone_moves_no_package_at_all(mlflow: str, built, tmp_path: Path) -> None:
+    beside = Beside(End("3.11", mlflow, None), built.wheel, tmp_path / "environment", extras="")
+    assert beside.before.items() <= beside.after.items()
+    assert "0.1.0" in beside.run(str(beside.scripts / "registry-audit"), "--version")

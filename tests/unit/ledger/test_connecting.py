@@ -13,6 +13,7 @@ from support.ledgers import checkpointed_copy, execute, note, record, registry_a
 from registry_audit.api import audit_registry
 from registry_audit.audit.options import AuditOptions
 from registry_audit.errors import LedgerError, UsageError
+from registry_audit.ledger import connecting
 from registry_audit.ledger.connecting import open_ledger, remember
 from registry_audit.ledger.heads import known_head, memory_file
 from registry_audit.ledger.store import Ledger
@@ -299,6 +300,7 @@ def test_a_connection_that_the_server_closed_during_a_long_audit(ledger: Ledger,
 _OPEN = """
 import sys
 from registry_audit.ledger.chain import Draft, Kind
+from registry_audit.ledger import connecting
 from registry_audit.ledger.connecting import open_ledger
 ledger = open_ledger(sys.argv[1], create=True)
 ledger.append([Draft(Kind.REGISTRY, name=sys.argv[2], body={"address": None, "name": None})])
@@ -318,3 +320,10 @@ def test_many_processes_start_one_ledger(url: str, tmp_path: Path) -> None:
         assert sorted(entry.name for entry in reader.all_entries()) == ["0", "1", "2", "3"]
     ledger.verify()
     ledger.close()
+
+
+def test_postgresql_without_a_driver_is_opened_with_that_of_the_extra() -> None:
+    """Which driver SQLAlchemy takes by itself changed with 2.1."""
+    engine = connecting._engine("postgresql://127.0.0.1:1/ledger")
+    assert engine.url.drivername == "postgresql+psycopg2"
+    engine.dispose()
