@@ -13,7 +13,7 @@ from pydantic import PositiveInt
 from flows import parameters
 from flows.batch_order import whole
 from flows.final_state import AFTER, ended, refused
-from flows.parameters import Uri
+from flows.parameters import NotBlank, Uri
 from flows.sides import Side, TrackingServer, ledger_of_both, side_of
 from registry_audit.api import chosen_roles, compare_options, compared, no_baseline, servers_of
 from registry_audit.audit.copies import Role
@@ -29,7 +29,7 @@ from registry_audit.printable import printable
 from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.report.mlflow_tools import pair_words
 from registry_audit.report.view import finding_words
-from registry_audit.verdict import Severity
+from registry_audit.verdict import Severity, Verdict
 from tasks.artifacts import COMPARE_KEY, Told
 from tasks.audit_session import Job, close_job, open_session
 from tasks.compare_pair import compare_copies, judge_version
@@ -43,6 +43,7 @@ from tasks.resolve_named import resolve_named
 _DOWNLOAD = {Role.RUN_MODEL: download_run_model, Role.REG_MODEL: download_reg_model}
 
 _LIMITS = Limits()
+_FILES_NAMED = 3
 
 
 def _run_name() -> str:
@@ -66,8 +67,8 @@ def _label(server: Any) -> str:
 def compare_model_versions(
     tracking_server_1: TrackingServer,
     tracking_server_2: TrackingServer,
-    download_dir: str | None = None,
-    report_file: str | None = None,
+    download_dir: NotBlank | None = None,
+    report_file: NotBlank | None = None,
     compare_run_models: bool = True,
     compare_reg_models: bool = True,
     ledger: Uri | None = None,
@@ -192,7 +193,9 @@ def _compare(
     report_single(COMPARE_KEY, whole(_told(pair, rests_on)), whole(result.report), report_file)
     if lost is not None:
         raise lost
-    sentence = ", ".join(f"{pair.role.words}s: {_verdict(pair)}" for pair in pair.pairs)
+    one_label, two_label = (short(version.version.label) for version in pair.resolved)
+    sentence = f"{one_label} and {two_label}: "
+    sentence += ", ".join(f"{each.role.words}s: {_verdict(each)}" for each in pair.pairs)
     label_of = {finding: pair.resolved[index].version.label for index in (1, 0) for finding in pair.said_of(index)}
     if found := sorted_findings(label_of):
         sentence += f": {short(label_of[found[0]])}: {printable(finding_words(found[0]))}"
@@ -208,8 +211,17 @@ def _resolved(found: ResolvedVersion | VersionAudit) -> ResolvedVersion:
 
 
 def _verdict(pair: PairAudit) -> str:
-    words = pair_words(pair.verdict)
+    words = pair_words(pair.verdict) or _files(pair)
     return f"{pair.verdict} ({words})" if words else str(pair.verdict)
+
+
+def _files(pair: PairAudit) -> str | None:
+    """Which files differ that no rule explains; the summary has all of them."""
+    paths = [difference.path for difference in pair.comparison.unexpected] if pair.comparison else []
+    if pair.verdict is not Verdict.MISMATCH or not paths:
+        return None
+    named = ", ".join(f"'{short(path)}'" for path in paths[:_FILES_NAMED])
+    return f"{named} and {len(paths) - _FILES_NAMED:,} more" if len(paths) > _FILES_NAMED else named
 
 
 def _told(pair: VersionPair, rests_on: tuple[str, ...]) -> tuple[Told, ...]:

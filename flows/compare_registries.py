@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt
 from flows import parameters
 from flows.batch_order import whole
 from flows.final_state import AFTER, ended, refused
-from flows.parameters import Uri
+from flows.parameters import NotBlank, Uri
 from flows.sides import RegistryServer, Side, side_of
 from registry_audit.api import interrupted_migration
 from registry_audit.audit.options import DEFAULT_WORKERS
@@ -57,15 +57,15 @@ def _label(side: Any) -> Any:
 def compare_registries(
     source: RegistryServer,
     target: RegistryServer,
-    models: list[str] | None = None,
-    mapping: list[str] | None = None,
+    models: list[NotBlank] | None = None,
+    mapping: list[NotBlank] | None = None,
     one_way: bool = False,
     in_place: bool = False,
     fail_on: Severity = Severity.MEDIUM,
     quick: bool = False,
     full_every: PositiveInt | None = None,
     ledger: Uri | None = None,
-    report_dir: str | None = None,
+    report_dir: NotBlank | None = None,
     workers: Annotated[int, Field(ge=1, le=256)] | None = None,
     max_files: PositiveInt = _LIMITS.max_files,
     max_directories: PositiveInt = _LIMITS.max_directories,

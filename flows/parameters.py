@@ -28,6 +28,7 @@ def matching(pattern: str) -> Any:
 
 NotBlank = Annotated[str, matching(r"\S")]
 Name = Annotated[str, matching(r"^[a-z0-9-]+$")]  # of a block
+EnvironmentName = Annotated[str, matching(r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Reference = Annotated[str, matching(r"^.+/.+$")]  # NAME/V
 Subset = Annotated[str, matching(r"^0*[1-9][0-9]{0,5}/0*[1-9][0-9]{0,5}$")]
 Rule = Annotated[str, matching(r"^RA[0-9]{3}$")]

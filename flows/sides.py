@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows import parameters
-from flows.parameters import Name, Uri
+from flows.parameters import EnvironmentName, Name, NotBlank, Uri
 from registry_audit.audit.options import AuditOptions
 from registry_audit.cli.common_options import ledger_url
 from registry_audit.errors import UsageError
@@ -23,11 +23,11 @@ _RegistryUri = Annotated[
     Uri | None, Field(repr=False, description="Model registry, where it is not the tracking server.")
 ]
 _UsernameEnv = Annotated[
-    str | None, Field(description="Name of the worker's environment variable with the user to sign in as.")
+    EnvironmentName | None, Field(description="Name of the worker's environment variable with the user to sign in as.")
 ]
-_PasswordEnv = Annotated[str | None, Field(description="Name of the variable with the user's password.")]
+_PasswordEnv = Annotated[EnvironmentName | None, Field(description="Name of the variable with the user's password.")]
 _TokenEnv = Annotated[
-    str | None, Field(description="Name of the variable with a token, in place of user and password.")
+    EnvironmentName | None, Field(description="Name of the variable with a token, in place of user and password.")
 ]
 
 # The form refuses a side that names neither. JSON Schema has no word for it that forms do not draw, but `not`.
@@ -55,14 +55,14 @@ class TrackingServer(BaseModel):
 
     registry: _Block = None
     host: _Host = None
-    model: Annotated[str, Field(description="Registered model name.")]
-    version_or_stage: Annotated[str, Field(description="Version number, stage in any case, @alias or latest.")]
+    model: Annotated[NotBlank, Field(description="Registered model name.")]
+    version_or_stage: Annotated[NotBlank, Field(description="Version number, stage in any case, @alias or latest.")]
     native_model: Annotated[
-        str | None, Field(description="Only this file or directory inside the model, for instance model.pkl.")
+        NotBlank | None, Field(description="Only this file or directory inside the model, for instance model.pkl.")
     ] = None
     registry_uri: _RegistryUri = None
     registry_name: Annotated[
-        str | None, Field(description="What the ledger knows the registry by, whatever its address.")
+        NotBlank | None, Field(description="What the ledger knows the registry by, whatever its address.")
     ] = None
     username_env: _UsernameEnv = None
     password_env: _PasswordEnv = None

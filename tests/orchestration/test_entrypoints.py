@@ -1,6 +1,8 @@
 """What `prefect deploy --all` will register: the flows that load, with the parameters that are promised."""
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,25 @@ def test_the_parameters_are_as_pinned(entrypoint: str) -> None:
 def test_every_parameter_is_described(entrypoint: str) -> None:
     undescribed = [name for name, field in _schema(entrypoint)["properties"].items() if not field.get("description")]
     assert undescribed == []
+
+
+@pytest.mark.parametrize("entrypoint", [entrypoint for entrypoint in ENTRYPOINTS if "audit_part" not in entrypoint])
+def test_no_form_takes_a_blank(entrypoint: str) -> None:
+    schema = _schema(entrypoint)
+    models = [schema, *schema.get("definitions", {}).values()]
+    texts = {
+        name: text for model in models for name, field in model.get("properties", {}).items() for text in _texts(field)
+    }
+    assert texts
+    assert [name for name, text in texts.items() if re.search(text.get("pattern", ""), " ")] == []
+
+
+def _texts(field: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Of a field, what of it is a text that a person types."""
+    if field.get("type") == "string" and "enum" not in field:
+        yield field
+    for part in (*field.get("anyOf", ()), *([field["items"]] if "items" in field else ())):
+        yield from _texts(part)
 
 
 def test_every_option_of_an_audit_is_a_parameter() -> None:

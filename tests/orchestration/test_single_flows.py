@@ -128,8 +128,9 @@ def test_compare_findings_as_the_command_reports_them(
     run = run_flow(compare_model_versions, **servers, download_dir=str(directory), report_file=str(by_flow))
     assert run.ended_as == ("FAILED", "Findings")
     assert run.record["state"]["message"] == (
-        f"run models: equivalent, registry models: mismatch: {two.name}/1: RA001 run-registry-mismatch: 1 file differs "
-        "between the run model and the registry model: 'model.pkl'; no ledger was used, so nothing was remembered"
+        f"{one.name}/1 and {two.name}/1: run models: equivalent, registry models: mismatch ('model.pkl'): "
+        f"{two.name}/1: RA001 run-registry-mismatch: 1 file differs between the run model and the registry model: "
+        "'model.pkl'; no ledger was used, so nothing was remembered"
     )
     config = tmp_path / "config.yaml"
     config.write_text(json.dumps(servers), encoding="utf-8")
