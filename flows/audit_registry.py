@@ -80,6 +80,8 @@ def audit_registry(
     full_every: PositiveInt | None = None,
     signing_key: NotBlank | None = None,
     signing_certificate_chain: NotBlank | None = None,
+    signing_ignore_paths: list[str] | None = None,
+    signing_ignore_unsigned: bool = False,
     digest: Literal["sha256", "blake3"] = "sha256",
     audit_id: Annotated[str, matching(r"^[\w.-]{1,200}$")] | None = None,
     batch_size: PositiveInt | None = None,
@@ -124,6 +126,8 @@ def audit_registry(
         signing_key: File of a PEM public key on the machine that runs the flow, to verify the model.sig of each model
             with; else REGISTRY_AUDIT_SIGNING_KEY of the process that runs the flow.
         signing_certificate_chain: Instead of a key: file of PEM certificates that the signing one must chain to.
+        signing_ignore_paths: Files and directories in a model that need not be signed.
+        signing_ignore_unsigned: Accept files that a signature does not name: the status is then partial.
         digest: Algorithm of the digests.
         audit_id: Resume the interrupted audit with this id, which is the id of its flow run: only the rest is read.
         batch_size: Versions in one task run; by default 100, or up to 400 of a large registry audited by one process.
@@ -162,7 +166,7 @@ def audit_registry(
             liveness=liveness,
             full_every=full_every,
             accept_new=accept_new,
-            **parameters.signing(signing_key, signing_certificate_chain),
+            **parameters.signing(signing_key, signing_certificate_chain, signing_ignore_paths, signing_ignore_unsigned),
             fail_on=fail_on,
             digest=digest,
             max_files=max_files,

@@ -62,6 +62,8 @@ def check_model_version(
     download_dir: NotBlank | None = None,
     signing_key: NotBlank | None = None,
     signing_certificate_chain: NotBlank | None = None,
+    signing_ignore_paths: list[str] | None = None,
+    signing_ignore_unsigned: bool = False,
     max_files: PositiveInt = _LIMITS.max_files,
     max_directories: PositiveInt = _LIMITS.max_directories,
     max_depth: PositiveInt = _LIMITS.max_depth,
@@ -89,6 +91,8 @@ def check_model_version(
         signing_key: File of a PEM public key on the machine that runs the flow, to verify the model.sig of each model
             with; else REGISTRY_AUDIT_SIGNING_KEY of the process that runs the flow.
         signing_certificate_chain: Instead of a key: file of PEM certificates that the signing one must chain to.
+        signing_ignore_paths: Files and directories in a model that need not be signed.
+        signing_ignore_unsigned: Accept files that a signature does not name: the status is then partial.
         ledger: Database of baselines, without credentials, or none; else REGISTRY_AUDIT_LEDGER of the worker, the
             Prefect variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
         registry_name: Name of the registry in the ledger, whatever its address; by default the ledger recognises it by
@@ -114,7 +118,7 @@ def check_model_version(
                 max_requests=max_requests,
                 max_bytes_per_second=max_bytes_per_second,
             ),
-            **parameters.signing(signing_key, signing_certificate_chain),
+            **parameters.signing(signing_key, signing_certificate_chain, signing_ignore_paths, signing_ignore_unsigned),
             fail_on=fail_on,
             max_files=max_files,
             max_directories=max_directories,

@@ -107,11 +107,18 @@ def required_tracking_uri(value: str | None) -> str:
     return found
 
 
-def signing(key: str | None, certificate_chain: str | None) -> dict[str, str | None]:
-    """What signatures are verified with; where neither is given, the key of the environment."""
+def signing(
+    key: str | None, certificate_chain: str | None, ignore_paths: list[str] | None, ignore_unsigned: bool
+) -> dict[str, Any]:
+    """How signatures are verified; where neither key nor certificates are given, with the key of the environment."""
     if key is None and certificate_chain is None:
         key = os.environ.get("REGISTRY_AUDIT_SIGNING_KEY") or None
-    return {"signing_key": key, "signing_certificate_chain": certificate_chain}
+    return {
+        "signing_key": key,
+        "signing_certificate_chain": certificate_chain,
+        "signing_ignore_paths": tuple(ignore_paths or ()),
+        "signing_ignore_unsigned": ignore_unsigned,
+    }
 
 
 def this_run() -> str:

@@ -317,7 +317,7 @@ def _stamp(copy: ModelCopy | None) -> str:
 def _asked(job: Job) -> str:
     """What was asked for, of which registry, in so far as it changes what an audit says."""
     options = job.options
-    key_file = options.signing_key or options.signing_certificate_chain
+    key_file = options.signature_file
     signing = hashlib.sha256(Path(key_file).read_bytes()).hexdigest() if key_file else ""
     registry = registry_of(options.registry_uri or options.tracking_uri)
     workspace = os.environ.get("MLFLOW_WORKSPACE", "")

@@ -51,6 +51,8 @@ class AuditOptions(BaseModel):
     )  # file of a public key that signatures in models are verified with
     # Instead, file of the certificates that those of the signatures must lead to.
     signing_certificate_chain: str | None = Field(default=None, min_length=1)
+    signing_ignore_paths: tuple[str, ...] = ()  # files and directories of a model that need not be signed
+    signing_ignore_unsigned: bool = False  # no file need be signed that the signature does not name
     fail_on: Severity = Severity.MEDIUM
     digest: Literal["sha256", "blake3"] = "sha256"
     workers: PositiveInt = DEFAULT_WORKERS
@@ -74,6 +76,10 @@ class AuditOptions(BaseModel):
             raise ValueError("`full_every` only means something with `quick`")
         if self.signing_key is not None and self.signing_certificate_chain is not None:
             raise ValueError("signatures are verified with `signing_key` or `signing_certificate_chain`, not with both")
+        if (self.signing_ignore_paths or self.signing_ignore_unsigned) and self.signature_file is None:
+            raise ValueError(
+                "what need not be signed only means something with `signing_key` or `signing_certificate_chain`"
+            )
         if self.subset is not None:
             part, parts = map(int, self.subset.split("/"))
             if not 1 <= part <= parts:
@@ -96,12 +102,22 @@ class AuditOptions(BaseModel):
             max_versions=self.max_versions,
         )
 
+    @property
+    def signature_file(self) -> str | None:
+        """What signatures are verified with: the key, or the certificates."""
+        return self.signing_key or self.signing_certificate_chain
+
     def signature_verifier(self) -> SignatureVerifier | None:
         """Raises: UsageError: the key cannot be used, or the package model-signing is not installed."""
-        key, chain = self.signing_key, self.signing_certificate_chain
-        if key is None and chain is None:
+        if self.signature_file is None:
             return None
-        return SignatureVerifier(key=Path(key) if key else None, certificate_chain=Path(chain) if chain else None)
+        key, chain = self.signing_key, self.signing_certificate_chain
+        return SignatureVerifier(
+            key=Path(key) if key else None,
+            certificate_chain=Path(chain) if chain else None,
+            ignored=self.signing_ignore_paths,
+            ignores_unsigned=self.signing_ignore_unsigned,
+        )
 
     def throttle(self, around: Callable[[], AbstractContextManager[object]] = nullcontext) -> Throttle:
         """Args: around: entered for as long as a request is in flight, to keep to limits that processes share."""
@@ -120,6 +136,8 @@ class AuditOptions(BaseModel):
             "accept_new": self.accept_new,
             "signing_key": self.signing_key,
             "signing_certificate_chain": self.signing_certificate_chain,
+            "signing_ignore_paths": list(self.signing_ignore_paths),
+            "signing_ignore_unsigned": self.signing_ignore_unsigned,
             "fail_on": self.fail_on.value,
             "digest": self.digest,
             "max_files": self.max_files,

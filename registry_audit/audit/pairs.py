@@ -12,6 +12,7 @@ from registry_audit.errors import Stopped, UsageError
 from registry_audit.model.listing import Problem
 from registry_audit.printable import printable
 from registry_audit.registry.resolve import Location, ResolvedVersion
+from registry_audit.registry.storage import may_be_one
 from registry_audit.registry.translate import reason_of
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.rules import LINEAGE_MISMATCH
@@ -75,7 +76,8 @@ def _compared(
     left, right = copies
     comparison, storage = None, Storage.UNKNOWN
     if isinstance(left, ModelCopy) and isinstance(right, ModelCopy):
-        storage = Storage.SHARED if left.identity == right.identity else Storage.SEPARATE
+        unseen = Storage.UNKNOWN if may_be_one(left.identity, right.identity) else Storage.SEPARATE
+        storage = Storage.SHARED if left.identity == right.identity else unseen
         left, right, comparison = compare_copies(session, left, right, across_servers)
         storage = Storage.SHARED if comparison.linked_count else storage
     # After comparing, which may find that a file changed on disk since it was read.

@@ -26,6 +26,7 @@ from registry_audit.audit.signature_bundle import (
 )
 from registry_audit.errors import UsageError
 from registry_audit.model.digest import ALGORITHMS
+from registry_audit.model.listing import illegal_path
 from registry_audit.model.manifest import Manifest, ManifestEntry
 from registry_audit.printable import printable
 from registry_audit.verdict import SignatureStatus
@@ -38,6 +39,7 @@ _MAX_KEY_BYTES = 2**20
 _LEFT_OUT_BY_DEFAULT = tuple(map(PurePosixPath, (".git", ".gitattributes", ".github", ".gitignore")))
 _NAMED_PATHS = 3
 _Part = tuple[int, int | None, str]  # of a signed file: its first byte, the one after its last or None, the digest
+_SignedFiles = dict[str, tuple[_Part, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class SignatureView:
 class Signed:
     """What a key has signed of a model."""
 
-    files: dict[str, tuple[_Part, ...]]
+    files: _SignedFiles
     ignored: tuple[PurePosixPath, ...]  # files and directories that the signer left out
 
 
@@ -63,15 +65,32 @@ class DoesNotHoldError(Exception):
 class SignatureVerifier:
     """The key, or the root certificates, that signatures are verified with. Safe to share between threads."""
 
-    def __init__(self, *, key: Path | None = None, certificate_chain: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        key: Path | None = None,
+        certificate_chain: Path | None = None,
+        ignored: tuple[str, ...] = (),
+        ignores_unsigned: bool = False,
+    ) -> None:
         """
         Args:
             key: a public key in PEM, on the curve P-256, P-384 or P-521.
             certificate_chain: instead, the certificates in PEM that a signing certificate must lead to.
+            ignored: files and directories, relative to the model, that need not be signed. A signature that names one
+                of their files is held to it all the same.
+            ignores_unsigned: whether no file need be signed that a signature does not name.
 
         Raises:
-            UsageError: the file is no such thing, or the package model-signing is not installed.
+            UsageError: the file is no such thing, a path is none in a model, or the package model-signing is not
+                installed.
         """
+        for path in ignored:
+            if illegal_path(path.removesuffix("/")) is not None:
+                raise UsageError(
+                    f"--signing-ignore-path '{printable(path)}' is no path inside a model, such as data/cache.bin"
+                )
+        self.ignored, self.ignores_unsigned = tuple(map(PurePosixPath, ignored)), ignores_unsigned
         option = "--signing-key" if key else "--signing-certificate-chain"
         if (file := key or certificate_chain) is None:
             raise UsageError("signatures are verified with a key or a certificate chain: give one")
@@ -244,7 +263,7 @@ def judge_signature(copy: ModelCopy, verifier: SignatureVerifier | None) -> Sign
     manifest = copy.manifest
     if manifest is None:
         return SignatureView(SignatureStatus.UNVERIFIABLE, "not every file of the model was read")
-    view = beside_manifest(signed, manifest, verifier.name, copy.reading.trusted_since if copy.reading else None)
+    view = beside_manifest(signed, manifest, verifier, copy.reading.trusted_since if copy.reading else None)
     if verifier.is_key or view.status is SignatureStatus.INVALID:
         return view
     return _at_its_time(view, material, datetime.now(UTC))
@@ -269,29 +288,33 @@ def _at_its_time(view: SignatureView, material: dict[str, Any], now: datetime) -
     return view
 
 
-def beside_manifest(signed: Signed, manifest: Manifest, name: str, trusted_since: str | None = None) -> SignatureView:
+def beside_manifest(
+    signed: Signed, manifest: Manifest, verifier: SignatureVerifier, trusted_since: str | None = None
+) -> SignatureView:
     """What a key has signed beside the bytes that are there.
 
-    A file that the signer left out is never taken for verified, but the signature itself.
+    A file that the signer left out, or that is ignored, is never taken for verified, but the signature itself.
 
     Args:
-        name: of the key.
         trusted_since: when the bytes were last read in full, if not now.
     """
-    files = {entry.path: entry for entry in manifest.entries}
-    states = {path: _state(parts, files.get(path), manifest.algorithm) for path, parts in signed.files.items()}
+    files, name = {entry.path: entry for entry in manifest.entries}, verifier.name
+    named = _with_a_name(signed.files, files)
+    states = {path: _state(parts, files.get(path), manifest.algorithm) for path, parts in named.items()}
     unsigned = [path for path in files if path not in states and path != SIGNATURE]
-    by_shards = any(end is not None for parts in signed.files.values() for _, end, _ in parts)
+    by_shards = any(end is not None for parts in named.values() for _, end, _ in parts)
     left_out = {
         path
         for path in unsigned
-        if any(PurePosixPath(path).is_relative_to(ignored) for ignored in (*signed.ignored, *_LEFT_OUT_BY_DEFAULT))
+        if _is_in(path, (*signed.ignored, *_LEFT_OUT_BY_DEFAULT))
         or (by_shards and files[path].size == 0)  # an empty file has no shard
     }
+    more = [path for path in unsigned if path not in left_out]
+    ignored = {path for path in more if verifier.ignores_unsigned or _is_in(path, verifier.ignored)}
     differ = [
         *_named("was changed", "were changed", [path for path, state in states.items() if state == "changed"]),
         *_named("is missing", "are missing", [path for path, state in states.items() if state == "missing"]),
-        *_named("was added", "were added", [path for path in unsigned if path not in left_out]),
+        *_named("was added", "were added", [path for path in more if path not in ignored]),
     ]
     undecided = [path for path, state in states.items() if state == "undecided"]
     if differ:
@@ -299,12 +322,25 @@ def beside_manifest(signed: Signed, manifest: Manifest, name: str, trusted_since
     if not states:
         return SignatureView(SignatureStatus.INVALID, f"{name} has signed no file of it")
     if undecided:
-        return SignatureView(SignatureStatus.UNVERIFIABLE, _why_undecided(signed, undecided, manifest.algorithm))
-    holds = f"signed by {name}: {len(states)} of {len(states) + len(left_out)} files"
+        return SignatureView(SignatureStatus.UNVERIFIABLE, _why_undecided(named, undecided, manifest.algorithm))
+    holds = f"signed by {name}: {len(states)} of {len(states) + len(unsigned)} files"
     holds += f"; the signer left out {_some(left_out)}" if left_out else ""
+    holds += f"; not signed, and ignored as the options say: {_some(ignored)}" if ignored else ""
+    holds += "; the name of its only file is not signed" if named is not signed.files else ""
     if trusted_since is not None:
         return SignatureView(SignatureStatus.NOT_READ, f"{holds}, as they were last read in full on {trusted_since}")
-    return SignatureView(SignatureStatus.PARTIAL if left_out else SignatureStatus.VERIFIED, holds)
+    is_partial = bool(unsigned) or named is not signed.files
+    return SignatureView(SignatureStatus.PARTIAL if is_partial else SignatureStatus.VERIFIED, holds)
+
+
+def _with_a_name(signed: _SignedFiles, files: Iterable[str]) -> _SignedFiles:
+    """The signed files by their paths: a model that is a single file was signed as `.` by releases before 1.1."""
+    only = [path for path in files if path != SIGNATURE]
+    return {only[0]: signed["."]} if signed.keys() == {"."} and len(only) == 1 else signed
+
+
+def _is_in(path: str, places: Iterable[PurePosixPath]) -> bool:
+    return any(PurePosixPath(path).is_relative_to(place) for place in places)
 
 
 def _state(
@@ -320,8 +356,8 @@ def _state(
     return "same" if digest == entry.digest else "changed"
 
 
-def _why_undecided(signed: Signed, undecided: list[str], algorithm: str) -> str:
-    algorithms = {digest.partition(":")[0] for path in undecided for _, _, digest in signed.files[path]}
+def _why_undecided(signed: _SignedFiles, undecided: list[str], algorithm: str) -> str:
+    algorithms = {digest.partition(":")[0] for path in undecided for _, _, digest in signed[path]}
     if other := sorted(algorithms - {algorithm}):
         way_out = f": audit with --digest {other[0]}" if other[0] in ALGORITHMS else ""
         return f"its digests are {printable(' and '.join(other))}, those of the audit are {algorithm}{way_out}"

@@ -88,6 +88,8 @@ def command(
     registry_name: str | None,
     signing_key: str | None,
     signing_certificate_chain: str | None,
+    signing_ignore_paths: tuple[str, ...],
+    signing_ignore_unsigned: bool,
     fail_on: str,
     format: str,
     **limits: int | None,
@@ -107,7 +109,12 @@ def command(
     import_library()
     from registry_audit.api import check_model_version
 
-    signing = {"signing_key": signing_key, "signing_certificate_chain": signing_certificate_chain}
+    signing = {
+        "signing_key": signing_key,
+        "signing_certificate_chain": signing_certificate_chain,
+        "signing_ignore_paths": signing_ignore_paths,
+        "signing_ignore_unsigned": signing_ignore_unsigned,
+    }
     remembering = {"ledger": ledger_url(ledger), "registry_name": registry_name}
     where = {"tracking_uri": tracking_uri, "registry_uri": registry_uri}
     options = audit_options({**where, **remembering, **signing, "fail_on": fail_on, **limits})

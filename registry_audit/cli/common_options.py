@@ -161,6 +161,19 @@ def required_tracking_uri(tracking_uri: str | None) -> str:
 def signing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--signing-key` or `--signing-certificate-chain`; without either a signature is only reported."""
     command = click.option(
+        "--signing-ignore-unsigned-files",
+        "signing_ignore_unsigned",
+        is_flag=True,
+        help="Accept files that a signature does not name: the status is then partial.",
+    )(command)
+    command = click.option(
+        "--signing-ignore-path",
+        "signing_ignore_paths",
+        multiple=True,
+        metavar="PATH",
+        help="File or directory in the model that need not be signed; may be repeated.",
+    )(command)
+    command = click.option(
         "--signing-certificate-chain",
         metavar="FILE",
         help="Instead of a key: PEM certificates that the signing certificate must chain to.",

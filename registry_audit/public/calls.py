@@ -45,6 +45,8 @@ def check(
     download_dir: str | Path | None = None,
     signing_key: str | None = None,
     signing_certificate_chain: str | None = None,
+    signing_ignore_paths: Iterable[str] = (),
+    signing_ignore_unsigned: bool = False,
     **limits: int,
 ) -> CheckResult:
     """Check one version: are its two copies the same bytes, still there, and what was accepted?
@@ -59,6 +61,8 @@ def check(
         download_dir: directory to keep the files in; by default they are not kept.
         signing_key: file with a PEM public key to verify each `model.sig` with.
         signing_certificate_chain: instead of a key: file with PEM certificates that the signing one must chain to.
+        signing_ignore_paths: files and directories in a model that need not be signed.
+        signing_ignore_unsigned: accept files that a signature does not name; its status is then `partial`.
         limits: `max_files`, `max_bytes`, `max_version_seconds` and the others of docs/limits.md.
 
     Raises:
@@ -74,6 +78,8 @@ def check(
         fail_on=fail_on,
         signing_key=signing_key or os.environ.get("REGISTRY_AUDIT_SIGNING_KEY") or None,
         signing_certificate_chain=signing_certificate_chain,
+        signing_ignore_paths=tuple(signing_ignore_paths),
+        signing_ignore_unsigned=signing_ignore_unsigned,
         **limits,
     )
     name, selector = split_version(version)
@@ -101,13 +107,15 @@ def audit(
     digest: Literal["sha256", "blake3"] = "sha256",
     signing_key: str | None = None,
     signing_certificate_chain: str | None = None,
+    signing_ignore_paths: Iterable[str] = (),
+    signing_ignore_unsigned: bool = False,
     **limits: int,
 ) -> AuditResult:
     """Audit every version of every registered model: read its copies in full and compare them.
 
     Args:
-        tracking_uri, registry_uri, ledger, registry_name, fail_on, signing_key, signing_certificate_chain, limits: as
-            for `check`.
+        tracking_uri, registry_uri, ledger, registry_name, fail_on, limits, and all that begins with `signing_`: as for
+            `check`.
         models: names, or patterns such as `Wine-*`; by default all.
         accept_new: record a baseline for each version that was read in full and has none yet.
         filter: only versions that match this filter, in MLflow's own syntax.
@@ -144,6 +152,8 @@ def audit(
         digest=digest,
         signing_key=signing_key or os.environ.get("REGISTRY_AUDIT_SIGNING_KEY") or None,
         signing_certificate_chain=signing_certificate_chain,
+        signing_ignore_paths=tuple(signing_ignore_paths),
+        signing_ignore_unsigned=signing_ignore_unsigned,
         **limits,
     )
     report = _ReportDirectory(report_dir)

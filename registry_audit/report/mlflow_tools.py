@@ -85,7 +85,8 @@ def baseline_words(audit: VersionAudit) -> str:
 
 def pair_words(verdict: Verdict) -> str | None:
     """What has to be said of a comparison that found one storage behind two versions."""
-    return "both versions are one storage, so nothing was compared" if verdict is Verdict.SAME_STORAGE else None
+    words = "both versions are one storage, as far as can be seen, so nothing was compared"
+    return words if verdict is Verdict.SAME_STORAGE else None
 
 
 def compare_report(

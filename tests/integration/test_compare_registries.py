@@ -1,5 +1,6 @@
 """`compare-registries` between real servers: every loss is found, and a good migration is not accused."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -268,6 +269,28 @@ def test_copied_within_one_registry_is_not_moved(registry: Registry, mlflow_a: M
     assert "0 of 1 version is in the target unchanged, 1 not moved." in compared.stdout
     in_place = compare(mlflow_a.uri, mlflow_a.uri, tmp_path, "--model", name, "--map", str(mapping), "--in-place")
     assert in_place.exit_status == CLEAN
+
+
+def test_one_server_under_two_names_is_not_moved(registry: Registry, mlflow_a: MlflowServer, tmp_path: Path) -> None:
+    """Behind its proxy nobody sees where the files are: equal bytes under equal paths are no copy."""
+    name = _filled(registry, 2)
+    other_name = mlflow_a.uri.replace("127.0.0.1", "localhost")
+
+    compared = compare(mlflow_a.uri, other_name, tmp_path, "--model", name)
+
+    assert compared.exit_status == INCOMPLETE, compared.stdout
+    assert set(compared.verdicts.values()) == {"same_storage"}
+    assert "0 of 2 versions are in the target unchanged, 2 not moved." in compared.stdout
+    assert "compare the artifact destinations of the two servers" in compared.stdout
+
+    sides = [{"host": host, "model": name, "version_or_stage": "1"} for host in (mlflow_a.uri, other_name)]
+    config = tmp_path / "compare.yaml"
+    config.write_text(yaml.safe_dump({"tracking_server_1": sides[0], "tracking_server_2": sides[1]}))
+    command = [sys.executable, "-m", "registry_audit", "compare", "--config-file", str(config), "--format", "json"]
+    command += ["--download-dir", str(tmp_path / "files"), "--ledger", "none"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    report = json.loads(done.stdout)
+    assert report["Run_Model_Comparison"]["verdict"] == report["Reg_Model_Comparison"]["verdict"] == "same_storage"
 
 
 def test_a_target_that_cannot_serve_is_no_pass(

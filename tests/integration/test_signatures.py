@@ -234,6 +234,21 @@ def test_files_that_the_signer_left_out(registry: Registry, audit: Auditor, sign
     assert told(audit(registry.server.uri, *arguments)) == (FINDINGS, "invalid", {"RA014"})
 
 
+def test_files_that_need_not_be_signed(audited, registry: Registry, version: Registered) -> None:  # type: ignore[no-untyped-def]
+    """What was added is accepted where the options say so; what was signed and then changed never is."""
+    (model_of(registry, version) / "cache.bin").write_bytes(b"added later")
+    assert told(audited()) == (FINDINGS, "invalid", {"RA014"})
+    options = (("--signing-ignore-path", "cache.bin"), ("--signing-ignore-unsigned-files",))
+    for option in options:
+        done = audited(*option)
+        assert told(done) == (CLEAN, "partial", set())
+        assert "not signed, and ignored as the options say: 'cache.bin'" in done.row["signature_reason"]
+    damage.flip_byte(model_of(registry, version))
+    for option in options:
+        assert told(audited(*option)) == (FINDINGS, "invalid", {"RA014"})
+    assert audited("--signing-ignore-unsigned-files", key=None).exit_status == USAGE
+
+
 def test_a_file_of_git_is_never_taken_for_verified(audited, registry: Registry, version: Registered) -> None:  # type: ignore[no-untyped-def]
     """The package leaves those out unless told otherwise, and whoever can write may add one."""
     (model_of(registry, version) / ".gitignore").write_bytes(b"*")
