@@ -50,6 +50,7 @@ def list_baselines(
     from registry_audit.ledger.entry_bodies import Accepted, body_of
     from registry_audit.registry.version import version_key
 
+    listed = 0
     with _opened(ledger).reading() as reader:
         registries = _registries(reader, registry_uri or tracking_uri, registry_name)
         for registry in registries:
@@ -60,6 +61,9 @@ def list_baselines(
                 who = f"{entry.at}  {printable(body.by)}: {printable(body.reason)}"
                 label, where = printable(f"{entry.name}/{entry.version}"), f"[{printable(registry)}]"
                 click.echo(f"{label}  {digest}  {body.files} files  {who}  {where}")
+                listed += 1
+    if not listed:
+        click.echo("no version is accepted yet: audit with --accept-new, or use baseline accept", err=True)
 
 
 @command.command("registries", context_settings=_HELP)
@@ -382,8 +386,8 @@ def _sentence(entry: "Entry") -> str:
             said = "".join(f" (despite {printable(rule)})" for rule in despite)
             return f"{manifest or 'as gone'} by {printable(by)}: {printable(reason)}{said}"
         case Read(verdict=verdict, baseline=baseline, manifest=manifest, rules=rules):
-            found = printable(" ".join(rules))
-            return f"{printable(verdict)}, baseline {printable(str(baseline))}, {manifest or 'not read whole'} {found}"
+            found = printable("".join(f" {rule}" for rule in rules))
+            return f"{printable(verdict)}, baseline {printable(str(baseline))}, {manifest or 'not read whole'}{found}"
         case FindingOpened(rule=rule, severity=severity, path=path):
             return f"{rule} {severity} {printable(path or '')}"
         case FindingResolved(rule=rule, path=path, by=by):
