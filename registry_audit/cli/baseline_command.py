@@ -50,6 +50,7 @@ def list_baselines(
     from registry_audit.ledger.entry_bodies import Accepted, body_of
     from registry_audit.registry.version import version_key
 
+    listed = 0
     with _opened(ledger).reading() as reader:
         registries = _registries(reader, registry_uri or tracking_uri, registry_name)
         for registry in registries:
@@ -60,6 +61,9 @@ def list_baselines(
                 who = f"{entry.at}  {printable(body.by)}: {printable(body.reason)}"
                 label, where = printable(f"{entry.name}/{entry.version}"), f"[{printable(registry)}]"
                 click.echo(f"{label}  {digest}  {body.files} files  {who}  {where}")
+                listed += 1
+    if not listed:
+        click.echo("no version is accepted yet: audit with --accept-new, or use baseline accept", err=True)
 
 
 @command.command("registries", context_settings=_HELP)
@@ -306,28 +310,24 @@ def export_ledger(ledger: str | None) -> None:
 @ledger_option
 def import_ledger(file: Path, heads: tuple[str, ...], ledger: str | None) -> None:
     """Fill a new ledger from an export, after checking its chain against every known head."""
-    from registry_audit.ledger.connecting import remember
+    from registry_audit.ledger.connecting import remember, shown_ledger
     from registry_audit.ledger.heads import given_head, known_heads, must_be_in, must_hold_known
-    from registry_audit.ledger.transfer import import_lines
+    from registry_audit.ledger.transfer import fill, read_export
 
-    given = [given_head(head) for head in heads]
-    opened = _opened(ledger, restore=True)
-    held: list[int] = []
-
-    def judge(entries: list["Entry"]) -> None:
-        by_digest = {entry.digest: entry for entry in entries}
-
-        def find(digits: str) -> list["Entry"]:
-            if digits in by_digest:
-                return [by_digest[digits]]
-            return [entry for entry in entries if entry.digest.startswith(digits)]
-
-        held.extend(must_be_in(find, head).seq for head in given)
-        first = entries[0].digest if entries else None
-        held.extend([0] * must_hold_known(find, first, known_heads(), opened.url))
-
+    given, url = [given_head(head) for head in heads], shown_ledger(_url(ledger))
     with file.open(encoding="ascii", errors="replace") as lines:
-        head = import_lines(opened, lines, judge)
+        export = read_export(lines)
+    by_digest = {entry.digest: entry for entry in export.entries}
+
+    def find(digits: str) -> list["Entry"]:
+        if digits in by_digest:
+            return [by_digest[digits]]
+        return [entry for entry in export.entries if entry.digest.startswith(digits)]
+
+    held = [must_be_in(find, head).seq for head in given]
+    held += [0] * must_hold_known(find, export.entries[0].digest, known_heads(), url)
+    opened = _opened(ledger, restore=True)  # only now: a refused import leaves no empty ledger behind
+    head = fill(opened, export)
     remember(opened, head)
     click.echo(f"imported {head.seq} entries; head {head.digest}")
     against = f"{len(held)} known heads are in it" if held else "no head of it is known here, and none was given"
@@ -382,8 +382,8 @@ def _sentence(entry: "Entry") -> str:
             said = "".join(f" (despite {printable(rule)})" for rule in despite)
             return f"{manifest or 'as gone'} by {printable(by)}: {printable(reason)}{said}"
         case Read(verdict=verdict, baseline=baseline, manifest=manifest, rules=rules):
-            found = printable(" ".join(rules))
-            return f"{printable(verdict)}, baseline {printable(str(baseline))}, {manifest or 'not read whole'} {found}"
+            found = printable("".join(f" {rule}" for rule in rules))
+            return f"{printable(verdict)}, baseline {printable(str(baseline))}, {manifest or 'not read whole'}{found}"
         case FindingOpened(rule=rule, severity=severity, path=path):
             return f"{rule} {severity} {printable(path or '')}"
         case FindingResolved(rule=rule, path=path, by=by):

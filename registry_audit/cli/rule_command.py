@@ -4,6 +4,7 @@ from importlib.resources import files
 
 import click
 
+from registry_audit.closest import did_you_mean
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 from registry_audit.rules import RULES
@@ -12,14 +13,20 @@ from registry_audit.rules import RULES
 def rule_page(rule_id: str) -> str:
     """The page of one rule, in Markdown.
 
+    Args:
+        rule_id: `RA002`, or its name, `content-changed`; in any case.
+
     Raises:
         UsageError: there is no such rule.
     """
-    page = files("registry_audit") / "rule_pages" / f"{rule_id}.md"
-    known = {rule.id for rule in RULES}
-    if rule_id not in known:
-        raise UsageError(f"there is no rule '{printable(rule_id)}': the rules are {', '.join(sorted(known))}")
-    return page.read_text(encoding="utf-8")
+    known = {rule.name: rule.id for rule in RULES}
+    found = known.get(rule_id.lower(), rule_id.upper())
+    if found not in known.values():
+        close = did_you_mean(rule_id, (*known, *known.values()))
+        raise UsageError(
+            f"there is no rule '{printable(rule_id)}'{close}: the rules are {', '.join(sorted(known.values()))}"
+        )
+    return (files("registry_audit") / "rule_pages" / f"{found}.md").read_text(encoding="utf-8")
 
 
 @click.command("rule", context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,5 +38,5 @@ def command(rule_id: str | None) -> int:
             click.echo(f"{rule.id}  {rule.name:<24} {rule.severity.value:<9} {rule.meaning}")
         click.echo("\nregistry-audit rule RA002 explains one of them.")
         return 0
-    click.echo(rule_page(rule_id.upper()), nl=False)
+    click.echo(rule_page(rule_id), nl=False)
     return 0

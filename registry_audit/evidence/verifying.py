@@ -35,6 +35,7 @@ from registry_audit.model.manifest import Manifest, parse_manifest
 from registry_audit.printable import printable
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.render import rendered
+from registry_audit.report.words import count
 from registry_audit.verdict import ExitStatus
 
 _MAX_TOLD = 10
@@ -96,7 +97,9 @@ def _verify(archive: Archive, checked: Checked, certificates: Path | None, signe
     _envelope(archive, statement_content, checked, signer_key)
     _stamp(archive, statement_content, document, checked, certificates)
     if document.coverage.unverifiable:
-        checked.notes.append(f"{document.coverage.unverifiable} versions could not be verified by the audit itself")
+        checked.notes.append(
+            f"{count(document.coverage.unverifiable, 'version')} could not be verified by the audit itself"
+        )
 
 
 def _statement(content: bytes) -> dict[str, Any]:

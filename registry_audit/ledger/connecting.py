@@ -47,14 +47,14 @@ def open_ledger(url: str, *, create: bool, restore: bool = False) -> Ledger:
         cause = redact(printable(without_sign_in(cause, engine.url)))
         raise LedgerError(f"the ledger {shown} cannot be opened: {cause}. {_ELSEWHERE}") from error
     ledger = Ledger(engine, shown)
-    if restore:
-        return ledger
-    must_not_be_older(ledger)
-    if not create:
-        with ledger.reading() as reader:
-            if reader.head() is None:  # a refused import leaves the tables behind: they must not look like a memory
-                raise _nothing_there(engine, shown)
+    if not restore:
+        must_not_be_older(ledger)
     return ledger
+
+
+def shown_ledger(url: str) -> str:
+    """As a ledger of this URL calls itself, whether or not it is there."""
+    return _named(_engine(url))
 
 
 def remember(ledger: Ledger, head: Entry) -> None:
@@ -171,12 +171,8 @@ def _may_start(engine: Engine, shown: str, *, create: bool) -> None:
     if engine.dialect.name == "sqlite":
         must_not_be_in_a_model(Path(engine.url.database or "").parent, f"the ledger {shown}")
     if not create:
-        raise _nothing_there(engine, shown)
-
-
-def _nothing_there(engine: Engine, shown: str) -> LedgerError:
-    missing = NoLedgerYet if engine.dialect.name == "sqlite" else LedgerError
-    return missing(f"there is no ledger at {shown}: an audit with --accept-new starts one")
+        missing = NoLedgerYet if engine.dialect.name == "sqlite" else LedgerError
+        raise missing(f"there is no ledger at {shown}: an audit with --accept-new starts one")
 
 
 def _manual_transactions(connection: object, record: object) -> None:

@@ -5,8 +5,8 @@ JSON Lines hold the entries as they are chained, then the manifests they name.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
 
 from registry_audit.audit.signatures import SIGNATURE
 from registry_audit.errors import LedgerError, UsageError
@@ -46,14 +46,23 @@ def export_lines(ledger: Ledger) -> Iterator[str]:
     yield json.dumps({"end": last, "head": head.digest if head else None}, sort_keys=True)
 
 
-def import_lines(ledger: Ledger, lines: Iterable[str], judge: Callable[[list[Entry]], None] = lambda _: None) -> Entry:
-    """Fill an empty ledger with an export, after its chain and its manifests were checked; the head.
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A ledger that was exported, its chain and its manifests checked."""
 
-    Args:
-        judge: is shown the checked chain before anything is written, and raises if it must not be.
+    entries: list[Entry]  # at least one
+    manifests: dict[str, Manifest]  # by digest
 
+
+def import_lines(ledger: Ledger, lines: Iterable[str]) -> Entry:
+    """Fill an empty ledger with an export; the head. Raises: as `read_export` and `fill`."""
+    return fill(ledger, read_export(lines))
+
+
+def read_export(lines: Iterable[str]) -> Export:
+    """
     Raises:
-        UsageError: the ledger is not empty, or a line is not of an export.
+        UsageError: a line is not of an export.
         LedgerError: the exported chain is broken.
     """
     entries: list[Entry] = []
@@ -85,12 +94,16 @@ def import_lines(ledger: Ledger, lines: Iterable[str], judge: Callable[[list[Ent
     for entry in entries:
         if missing := sorted(manifests_named(entry) - kept.keys()):
             raise LedgerError(f"the export has lost the manifest of entry {entry.seq}: {missing[0]}")
-    judge(entries)
+    return Export(entries, kept)
+
+
+def fill(ledger: Ledger, export: Export) -> Entry:
+    """The head of a ledger that now holds an export. Raises: UsageError: the ledger is not empty."""
     with ledger.writing() as writer:
         if writer.head() is not None:
             raise UsageError("the ledger is not empty: import into a new one")
-        writer.append_verbatim(entries)
-        writer.keep_manifests(kept)
+        head = writer.append_verbatim(export.entries)
+        writer.keep_manifests(export.manifests)
     return head
 
 

@@ -154,7 +154,7 @@ def sections(document: "MigrationDocument") -> tuple[Section, ...]:
         *(_of_verdict(document, title, verdict) for title, verdict in titles),
         _of_rule(document, "Metadata that differs", "RA022"),
         _of_rule(document, "Renumbered", "RA024"),
-        Section("Found in one registry alone", lambda: _side_findings(document)),
+        Section("Findings that are not about the migration", lambda: _side_findings(document)),
         _of_verdict(document, "Not finished in the source", PairVerdict.SKIPPED),
         _of_verdict(document, "Only in the target", PairVerdict.ONLY_IN_TARGET),
         Section("How each pair was found", lambda: _pairs(document), every_pair=True),

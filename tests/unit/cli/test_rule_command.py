@@ -17,6 +17,12 @@ def test_a_rule_is_explained_in_any_case() -> None:
     assert CliRunner().invoke(command, ["ra002"]).output == rule_page("RA002")
 
 
+def test_a_rule_is_explained_by_its_name() -> None:
+    assert rule_page("content-changed") == rule_page("RA002")
+    with pytest.raises(UsageError, match="there is no rule 'content-change'; did you mean 'content-changed'"):
+        rule_page("content-change")
+
+
 @pytest.mark.parametrize("unknown", ["RA999", "../rules", "", "RA002/../RA001"])
 def test_an_unknown_rule_is_refused_with_those_there_are(unknown: str) -> None:
     with pytest.raises(UsageError, match=r"there is no rule .*RA001, RA002"):
