@@ -156,6 +156,10 @@ def test_no_run_stays_in_a_state_for_ever(
     end: tuple[str, str],
 ) -> None:
     """With the product's own triggers, under another name and in seconds instead of minutes."""
+    found = deployed.deployment("compare-registries/ad-hoc")
+    sides = {"source": {"host": "http://127.0.0.1:2"}, "target": {"host": "http://127.0.0.1:3"}}
+    route = f"deployments/{found['id']}/create_flow_run"
+    run = FlowRun(deployed, deployed.post(route, parameters=sides)["id"])  # nobody takes it: there is no worker
     with get_client(sync_client=True) as client:
         block = client.read_block_document_by_name(install_automations.OWN_BLOCK, "custom-webhook")
         every = install_automations.automations(block.id, timedelta(days=8))
@@ -170,10 +174,6 @@ def test_no_run_stays_in_a_state_for_ever(
             )
         )
     try:
-        found = deployed.deployment("compare-registries/ad-hoc")
-        sides = {"source": {"host": "http://127.0.0.1:2"}, "target": {"host": "http://127.0.0.1:3"}}
-        route = f"deployments/{found['id']}/create_flow_run"
-        run = FlowRun(deployed, deployed.post(route, parameters=sides)["id"])  # nobody takes it: there is no worker
         for state in states:
             if state == "heartbeat":
                 _send_heartbeat(run, found)
