@@ -401,7 +401,7 @@ def test_a_version_has_a_life_and_a_selection_a_past(ledger: Ledger) -> None:
 
 
 def test_what_ended_a_finding_is_told(ledger: Ledger) -> None:
-    files = {**FILES, "model.pkl": b"NOISE"}
+    files = {**LOADABLE, "model.pkl": b"NOISE"}
     changed = row(files=files)
     record(ledger, row(), accept_new=True)
     record(ledger, changed)
