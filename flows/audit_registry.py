@@ -80,7 +80,7 @@ def audit_registry(
     full_every: PositiveInt | None = None,
     signing_key: NotBlank | None = None,
     signing_certificate_chain: NotBlank | None = None,
-    signing_ignore_paths: list[str] | None = None,
+    signing_ignore_paths: list[NotBlank] | None = None,
     signing_ignore_unsigned: bool = False,
     digest: Literal["sha256", "blake3"] = "sha256",
     audit_id: Annotated[str, matching(r"^[\w.-]{1,200}$")] | None = None,

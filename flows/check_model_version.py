@@ -62,7 +62,7 @@ def check_model_version(
     download_dir: NotBlank | None = None,
     signing_key: NotBlank | None = None,
     signing_certificate_chain: NotBlank | None = None,
-    signing_ignore_paths: list[str] | None = None,
+    signing_ignore_paths: list[NotBlank] | None = None,
     signing_ignore_unsigned: bool = False,
     max_files: PositiveInt = _LIMITS.max_files,
     max_directories: PositiveInt = _LIMITS.max_directories,

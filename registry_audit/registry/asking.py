@@ -69,7 +69,7 @@ def ask_alias(connection: Connection, name: str, alias: str, label: str) -> Any:
             runs = server_version(connection) or "an older one"
             came = f"aliases came with MLflow 2.3, and the server runs {runs}"
             raise NotFound(f"could not {doing}: {came}; give the version's number") from error
-        if found.name != name:
+        if not is_of_model(connection, found, name):
             other = printable(f"{found.name}/{found.version}")[:200]
             raise CouldNotVerify(f"asked for the alias '{printable(alias)}' of {label}, the server answers {other}")
         return found

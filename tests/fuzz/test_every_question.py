@@ -25,11 +25,16 @@ FORMS: tuple[Format, ...] = ("text", "json", "html", "markdown", "csv", "junit")
 SAME = (PairVerdict.MATCH, PairVerdict.EQUIVALENT)
 
 
-def registry(*names: str) -> Answers:
-    answers = Answers()
+def registry(*names: str, experiment: str = "1") -> Answers:
+    answers = Answers(experiment=experiment)
     for name in names or ("good", "other"):
         answers.add(name)
     return answers
+
+
+def moved() -> Answers:
+    """The same models under other paths: under the same ones, both might be one storage behind two proxies."""
+    return registry(experiment="2")
 
 
 QUESTIONS = sorted(registry().json)
@@ -67,7 +72,7 @@ def damaged(data: st.DataObject) -> Answers:
 @fuzzed(6)
 @given(st.data(), st.booleans())
 def test_a_migration_with_any_json_on_one_side(data: st.DataObject, is_source: bool) -> None:
-    sides = [damaged(data), registry()]
+    sides = [damaged(data), moved()]
     document = migrated(*(sides if is_source else reversed(sides)))
     if document is not None and document.summary.complete:
         whole = [row for row in document.versions if row.verdict in SAME]
@@ -80,7 +85,7 @@ def test_a_migration_with_any_field(field: str, value: Any, is_source: bool) -> 
     """The other version is compared all the same."""
     answers = registry()
     answers.json["model-versions/search"]["model_versions"][1][field] = value
-    sides = [answers, registry()]
+    sides = [answers, moved()]
     document = migrated(*(sides if is_source else reversed(sides)))
     if document is None:
         assert "\\ud" in json.dumps(value) or field == "name"
@@ -110,7 +115,7 @@ numbers = st.lists(texts | st.sampled_from(["1", "2", "10", "abc", "xyz", "007"]
 @example(["abc"], ["xyz"])
 @example(["abc", "def"], ["\u00b2"])
 def test_a_migration_between_versions_that_are_no_numbers(source: list[str], target: list[str]) -> None:
-    sides = registry("good"), registry("good")
+    sides = registry("good"), registry("good", experiment="2")
     for answers, said in zip(sides, (source, target), strict=True):
         (version,) = answers.json["model-versions/search"]["model_versions"]
         answers.json["model-versions/search"]["model_versions"] = [version | {"version": number} for number in said]
@@ -137,10 +142,10 @@ class Moody(Answers):
 @given(st.data(), st.integers(0, 60))
 def test_a_migration_whose_target_changes_its_mind(data: st.DataObject, after: int) -> None:
     """Also while versions are matched, when requirements that differ are read once more."""
-    source, target, other = registry(), registry(), damaged(data)
+    source, target, other = moved(), registry(), damaged(data)
     for answers, content in ((source, b"numpy==1\n"), (target, b"numpy==2\n"), (other, b"numpy==2\n" * 9_999)):
         for name in ("good", "other"):
-            root = f"1/{name}/artifacts/model"
+            root = f"{answers.experiment}/{name}/artifacts/model"
             own = {path.removeprefix(f"{root}/"): body for path, body in answers.files.items() if path.startswith(root)}
             listed = answers.json[f"list {root}"]
             answers.put(root, own | {"requirements.txt": content})

@@ -25,7 +25,6 @@ from tasks.audit_session import Job
 
 from .conftest import PrefectServer
 
-LONG_AGO = datetime.now(UTC) - timedelta(hours=1)
 BATCHES = tuple((row(f"model-{number}").version, row(f"model-{number}", "2").version) for number in range(3))
 
 
@@ -46,19 +45,30 @@ def test_the_key_of_an_audit_is_made_once_and_forgotten(prefect_server: PrefectS
 @pytest.mark.parametrize(
     ("states", "is_over"),
     [
-        ((Scheduled(),), False),
-        ((Pending(),), False),
-        ((Running(), Pending()), False),
-        ((Running(),), True),  # and silent for long
-        ((Pending(timestamp=LONG_AGO),), True),  # its worker died before it began
-        ((Pending(name="Submitting", timestamp=LONG_AGO), Completed()), True),
-        ((Pending(timestamp=LONG_AGO), Scheduled(timestamp=LONG_AGO)), False),
+        (("scheduled",), False),
+        (("pending",), False),
+        (("running", "pending"), False),
+        (("running",), True),  # and silent for long
+        (("pending for an hour",), True),  # its worker died before it began
+        (("submitting for an hour", "completed"), True),
+        (("pending for an hour", "scheduled an hour ago"), False),
     ],
 )
 def test_an_audit_waits_only_for_workers_that_may_begin(
-    states: tuple[State[Any], ...], is_over: bool, monkeypatch: pytest.MonkeyPatch
+    states: tuple[str, ...], is_over: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flows.fan_out, "_read", lambda run_ids: [SimpleNamespace(state=state) for state in states])
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    state_of: dict[str, State[Any]] = {
+        "scheduled": Scheduled(),
+        "scheduled an hour ago": Scheduled(timestamp=long_ago),
+        "pending": Pending(),
+        "pending for an hour": Pending(timestamp=long_ago),
+        "submitting for an hour": Pending(name="Submitting", timestamp=long_ago),
+        "running": Running(),
+        "completed": Completed(),
+    }
+    runs = [SimpleNamespace(state=state_of[state]) for state in states]
+    monkeypatch.setattr(flows.fan_out, "_read", lambda run_ids: runs)
     job = Job(Server("http://127.0.0.1:2"), AuditOptions(tracking_uri="http://127.0.0.1:2"), "audit")
     workers = flows.fan_out.FanOut(job, len(states), lost_after_seconds=1.0)
     assert workers._nobody_is_at_it([], time.monotonic() - 2) is is_over

@@ -22,13 +22,14 @@ class Answers:
     files: dict[str, bytes] = field(default_factory=dict)  # behind the proxy
     status: dict[str, int] = field(default_factory=dict)  # other than 200
     asked: list[str] = field(default_factory=list)
+    experiment: str = "1"  # below which the proxy keeps the models
 
     def digest(self, path: str) -> str:
         return f"sha256:{hashlib.sha256(self.files[path]).hexdigest()}"
 
     def add(self, name: str, *, source: str | None = None, download_uri: str | None = None) -> str:
         """A healthy version 1 of a model, and its root behind the proxy."""
-        run_id, root = hashlib.md5(name.encode()).hexdigest(), f"1/{name}/artifacts/model"
+        run_id, root = hashlib.md5(name.encode()).hexdigest(), f"{self.experiment}/{name}/artifacts/model"
         source = f"mlflow-artifacts:/{root}" if source is None else source
         version = {"name": name, "version": "1", "source": source, "run_id": run_id, "status": "READY"}
         version |= {"current_stage": "None", "creation_timestamp": 1_700_000_000_000}
@@ -40,10 +41,11 @@ class Answers:
         self.json[f"model-versions/get {name}"] = {"model_version": version}
         uri = source if download_uri is None else download_uri
         self.json[f"model-versions/get-download-uri {name}"] = {"artifact_uri": uri}
-        info = {"run_id": run_id, "experiment_id": "1", "lifecycle_stage": "active"}
-        info["artifact_uri"] = f"mlflow-artifacts:/1/{name}/artifacts"
+        info = {"run_id": run_id, "experiment_id": self.experiment, "lifecycle_stage": "active"}
+        info["artifact_uri"] = f"mlflow-artifacts:/{self.experiment}/{name}/artifacts"
         self.json[f"runs/get {run_id}"] = {"run": {"info": info}}
-        self.json["experiments/get 1"] = {"experiment": {"experiment_id": "1", "lifecycle_stage": "active"}}
+        experiment = {"experiment_id": self.experiment, "lifecycle_stage": "active"}
+        self.json[f"experiments/get {self.experiment}"] = {"experiment": experiment}
         self.put(root, {"MLmodel": MLMODEL % run_id.encode(), "model.pkl": name.encode() * 40})
         return root
 
