@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# A file's tests share its servers, so a file stays on one core.
-ALL_CORES := --numprocesses auto --dist loadfile
+# A file's tests share its servers, so a file stays in one process; the order of the files is that of tests/conftest.py.
+ALL_CORES := --numprocesses auto --dist loadfile --no-loadscope-reorder
 STAMP := $(VENV)/.installed-from-lock
 
 .PHONY: setup demo test test-all fuzz lint docs bench bench-all lock clean

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,6 +33,22 @@ _TEST_ENVIRONMENT = {
     "NETRC": os.devnull,  # it would outrank the credentials of a URI
     "REGISTRY_AUDIT_LEDGER": "none",  # tests of the ledger name theirs
 }
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each core: half of the time a test waits for a server."""
+    return 2 * (os.cpu_count() or 1)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In parallel the files that take longest come first, or the last of them is waited for alone.
+
+    Those against a Prefect server take longest, and then those with most tests. Within a file the order stays random.
+    """
+    if hasattr(config, "workerinput"):
+        tests = Counter(item.path for item in items)
+        items.sort(key=lambda item: ("orchestration" not in item.path.parts, -tests[item.path], item.path))
 
 
 @pytest.fixture(scope="session", autouse=True)
