@@ -7,6 +7,7 @@ number, the time it was created and its run, which an address does not change.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from registry_audit.ledger.chain import Entry, Kind
 from registry_audit.ledger.entry_bodies import Accepted, Read, body_of
@@ -67,7 +68,7 @@ class OtherNames:
             for entries in (self._reader.first_of_versions, self._reader.latest_of_versions)
             for entry in entries(Kind.READING, registry)
         )
-        for entry in (*self._reader.of_kind(Kind.ACCEPTED, registry=registry), *read):
+        for entry in chain(self._reader.of_kind(Kind.ACCEPTED, registry=registry), read):
             body = body_of(entry, Read if entry.kind == Kind.READING else Accepted)
             key = entry.name, entry.version
             known = names.setdefault(hash((entry.version, body.creation_time_ms, body.run_id)), [])

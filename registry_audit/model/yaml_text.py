@@ -51,7 +51,10 @@ def read_yaml_file(file: Path) -> dict[str, Any]:
         with os.fdopen(os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise UnreadableYaml("is no regular file")
-            fields = read_yaml(stream.read(_MAX_FILE_BYTES).decode("utf-8"))
+            content = stream.read(_MAX_FILE_BYTES + 1)
+            if len(content) > _MAX_FILE_BYTES:  # its beginning alone might be read as another mapping
+                raise UnreadableYaml("is larger than 1 MiB")
+            fields = read_yaml(content.decode("utf-8"))
     except FileNotFoundError as error:
         raise UnreadableYaml("is missing") from error
     except OSError as error:
