@@ -27,7 +27,7 @@ test: setup
 
 test-all: setup
 	@$(BIN)/python -m pytest -m "not slow" $(ALL_CORES)
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -m slow $(ALL_CORES)
 
 # Some minutes of hostile input; FUZZ_FACTOR=1000 takes hours. What fails is kept in .fuzz and tried first next time.
 fuzz: setup

@@ -35,6 +35,12 @@ def exit_status(recorded: RecordedAudit) -> int:
     return outcome_of(recorded.audits, Severity.MEDIUM).exit_status
 
 
+@pytest.fixture(autouse=True)
+def one_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests may run across midnight: for them it stays the day on which they were collected."""
+    on(TODAY, monkeypatch)
+
+
 @pytest.fixture
 def ledger(sqlite_ledger: Ledger) -> Ledger:
     return sqlite_ledger
@@ -66,11 +72,13 @@ def test_a_waived_finding_is_shown_and_does_not_fail(changed: Ledger) -> None:
 
 def test_a_new_waiver_is_told_by_the_next_audit_alone(changed: Ledger) -> None:
     do_waive(changed)
+    with changed.reading() as reader:
+        (given,) = reader.of_kind(Kind.WAIVED)
     recorded = record(changed, row(files=CHANGED))
     (told,) = recorded.resolved
     assert (told.rule, told.by) == (
         "RA002",
-        f"a waiver, which me gave on {TODAY} until {TOMORROW}: known; it is still there",
+        f"a waiver, which me gave on {given.at[:10]} until {TOMORROW}: known; it is still there",
     )
     (finding,) = [f for audit in recorded.audits for f in audit.findings]
     assert (finding.new, finding.waiver is not None) == (False, True)
