@@ -53,6 +53,7 @@ def _run_name() -> str:
     persist_result=False,
     **AFTER,
 )
+@parameters.described
 def accept_baseline(
     versions: Annotated[list[Reference], Field(json_schema_extra={"minItems": 1})],
     reason: NotBlank,
@@ -78,17 +79,10 @@ def accept_baseline(
         reason: Why these bytes are the right ones.
         by: Who asks for it. Who approves it answers for it.
         dry_run: Only say what would be accepted.
-        registry: Name of a block Registry Audit, which holds server, sign-in, ledger and limits of one registry.
         despite: Rules, for instance RA004, whose findings of severity high or critical do not keep a version from being
             accepted.
         suspend: End the process while the run waits; a worker takes it up once it is approved. For approvals of hours.
         approval_hours: How long it waits for the approval; by default 1, or 72 where it is suspended.
-        tracking_uri: Tracking server, without credentials; else MLFLOW_TRACKING_URI of the worker, else the Prefect
-            variable registry_audit_tracking_uri.
-        registry_uri: Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of the worker, else
-            the Prefect variable registry_audit_registry_uri.
-        registry_name: Name of the registry in the ledger, whatever its address; by default the ledger recognises it by
-            its versions.
         ledger: Database of baselines, without credentials; else REGISTRY_AUDIT_LEDGER of the worker, the Prefect
             variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
     """

@@ -62,6 +62,7 @@ def _run_name() -> str:
     persist_result=False,
     **AFTER,
 )
+@parameters.described
 def audit_registry(
     registry: Name | None = None,
     models: list[NotBlank] | None = None,
@@ -104,47 +105,11 @@ def audit_registry(
     itself is wrong.
 
     Args:
-        registry: Name of a block Registry Audit, which holds server, sign-in, ledger and limits of one registry.
-        models: Only models of these names; * and ? are wildcards.
-        quick: Skip models whose fingerprint has not changed since the last full read.
-        accept_new: Record a baseline for each version that was read in full and has none yet.
-        fail_on: Lowest severity of a finding that makes the run end as Findings.
-        report_dir: Directory for audit.json, audit.html, audit.md and junit.xml, on the machine that runs the flow.
-        tracking_uri: Tracking server, without credentials; else MLFLOW_TRACKING_URI of the worker, else the Prefect
-            variable registry_audit_tracking_uri.
-        registry_uri: Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of the worker, else
-            the Prefect variable registry_audit_registry_uri.
-        registry_name: Name of the registry in the ledger, whatever its address; by default the ledger recognises it by
-            its versions.
-        ledger: Database of baselines, without credentials, or none; else REGISTRY_AUDIT_LEDGER of the worker, the
-            Prefect variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
-        filter: Only versions that match this filter, in MLflow's own syntax.
-        latest: Only this many newest versions of each model.
-        subset: n/t, only part n of t. The parts are stable, so t runs cover everything.
-        liveness: Only check that each model is still there and read no file. Such a run never ends as Completed.
-        full_every: With quick, read in full whatever was last read in full more than this many days ago.
-        signing_key: File of a PEM public key on the machine that runs the flow, to verify the model.sig of each model
-            with; else REGISTRY_AUDIT_SIGNING_KEY of the process that runs the flow.
-        signing_certificate_chain: Instead of a key: file of PEM certificates that the signing one must chain to.
-        signing_ignore_paths: Files and directories in a model that need not be signed.
-        signing_ignore_unsigned: Accept files that a signature does not name: the status is then partial.
-        digest: Algorithm of the digests.
-        audit_id: Resume the interrupted audit with this id, which is the id of its flow run: only the rest is read.
         batch_size: Versions in one task run; by default 100, or up to 400 of a large registry audited by one process.
         dask_scheduler: Address of a Dask scheduler, whose workers then audit the batches; else
             REGISTRY_AUDIT_DASK_SCHEDULER of the process that runs the flow.
         fan_out: So many runs of the deployment audit-part/worker audit the batches, on any workers of its pool; needs a
             ledger in PostgreSQL.
-        workers: How many versions to read at once; by default 8.
-        max_files: Maximum number of files in a model.
-        max_directories: Maximum number of directories in a model; what a symlink leads to counts again.
-        max_depth: Maximum depth of directories in a model.
-        max_bytes: Maximum size of a model, in bytes.
-        max_version_seconds: Maximum time for one step of a version.
-        max_listing_seconds: Maximum time for listing the registry.
-        max_versions: Maximum number of versions in a registry.
-        max_requests: Maximum number of concurrent requests to servers, from this process.
-        max_bytes_per_second: Maximum bytes per second read from servers, by this process.
     """
     try:
         options = checked_options(

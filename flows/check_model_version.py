@@ -49,6 +49,7 @@ def _run_name() -> str:
     persist_result=False,
     **AFTER,
 )
+@parameters.described
 def check_model_version(
     model: NotBlank,
     version_or_stage: NotBlank,
@@ -80,31 +81,6 @@ def check_model_version(
     Args:
         model: Registered model name.
         version_or_stage: Version number, stage in any case, @alias or latest.
-        registry: Name of a block Registry Audit, which holds server, sign-in, ledger and limits of one registry.
-        tracking_uri: Tracking server, without credentials; else MLFLOW_TRACKING_URI of the worker, else the Prefect
-            variable registry_audit_tracking_uri.
-        registry_uri: Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of the worker, else
-            the Prefect variable registry_audit_registry_uri.
-        download_dir: Directory on the machine that runs the flow where the files stay, as run_model/... and
-            reg_model/...; by default they do not stay.
-        report_file: File for the report as JSON, on that machine.
-        signing_key: File of a PEM public key on the machine that runs the flow, to verify the model.sig of each model
-            with; else REGISTRY_AUDIT_SIGNING_KEY of the process that runs the flow.
-        signing_certificate_chain: Instead of a key: file of PEM certificates that the signing one must chain to.
-        signing_ignore_paths: Files and directories in a model that need not be signed.
-        signing_ignore_unsigned: Accept files that a signature does not name: the status is then partial.
-        ledger: Database of baselines, without credentials, or none; else REGISTRY_AUDIT_LEDGER of the worker, the
-            Prefect variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
-        registry_name: Name of the registry in the ledger, whatever its address; by default the ledger recognises it by
-            its versions.
-        fail_on: Lowest severity of a finding that makes the run end as Findings.
-        max_files: Maximum number of files in a model.
-        max_directories: Maximum number of directories in a model; what a symlink leads to counts again.
-        max_depth: Maximum depth of directories in a model.
-        max_bytes: Maximum size of a model, in bytes.
-        max_version_seconds: Maximum time for one step of a version.
-        max_requests: Maximum number of concurrent requests to servers, from this process.
-        max_bytes_per_second: Maximum bytes per second read from servers, by this process.
     """
     try:
         parse_selector(version_or_stage)

@@ -1,8 +1,5 @@
 """`compare-model-versions`: do two versions, on one or two tracking servers, wrap the same model?"""
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +61,7 @@ def _label(server: Any) -> str:
     persist_result=False,
     **AFTER,
 )
+@parameters.described
 def compare_model_versions(
     tracking_server_1: TrackingServer,
     tracking_server_2: TrackingServer,
@@ -90,21 +88,11 @@ def compare_model_versions(
         tracking_server_1: Which version, on which server, and the names of the variables to sign in with; a block
             Registry Audit can take the place of the server.
         tracking_server_2: The same for the other version.
-        download_dir: Directory where the files stay, on the machine that runs the flow; by default they do not stay.
-        report_file: File for the report as JSON, on that machine.
         compare_run_models: Compare the run models.
         compare_reg_models: Compare the registry models.
         ledger: Database of baselines, without credentials, or none; else that of the block, or REGISTRY_AUDIT_LEDGER of
             the worker, the Prefect variable registry_audit_ledger or the Secret block registry-audit-ledger; else a
             file of its user.
-        fail_on: Lowest severity of a finding that makes the run end as Findings.
-        max_files: Maximum number of files in a model.
-        max_directories: Maximum number of directories in a model; what a symlink leads to counts again.
-        max_depth: Maximum depth of directories in a model.
-        max_bytes: Maximum size of a model, in bytes.
-        max_version_seconds: Maximum time for one step of a version.
-        max_requests: Maximum number of concurrent requests to servers, from this process.
-        max_bytes_per_second: Maximum bytes per second read from servers, by this process.
     """
     try:
         one, two = (side_of(s, f"tracking_server_{n}") for n, s in enumerate((tracking_server_1, tracking_server_2), 1))
@@ -122,8 +110,8 @@ def compare_model_versions(
             "max_requests": max_requests,
             "max_bytes_per_second": max_bytes_per_second,
         }
-        with _directory(parameters.path(download_dir)) as directory:
-            return _compare(sides, roles, directory, file, ledger_of_both(ledger, sides), fail_on, limits)
+        kept_in = parameters.path(download_dir)
+        return _compare(sides, roles, kept_in, file, ledger_of_both(ledger, sides), fail_on, limits)
     except AuditError as error:
         return refused(error)
 
@@ -131,7 +119,7 @@ def compare_model_versions(
 def _compare(
     sides: tuple[Side, Side],
     roles: tuple[Role, ...],
-    download_dir: Path,
+    download_dir: Path | None,
     report_file: Path | None,
     ledger: str | None,
     fail_on: Severity,
@@ -146,7 +134,8 @@ def _compare(
     servers = sides[0].signed_in(asked[0]), sides[1].signed_in(asked[1])
     memory, options = compare_options(config, servers, ledger, fail_on, limits)
     opened = memory.ledger
-    prepare_download_dir(download_dir)
+    if download_dir is not None:
+        prepare_download_dir(download_dir)
     one, two = config.servers
     jobs = tuple(
         Job(server, side.limited(of_side, limits), f"{parameters.this_run()}-{n}", registry=side.block)
@@ -159,12 +148,11 @@ def _compare(
         ]
         first, second = (_resolved(future.result()[0]) for future in resolving)
         resolved = (first, second)
-        empty_download_dir(download_dir, *resolved)
+        if download_dir is not None:
+            empty_download_dir(download_dir, *resolved)
         downloads = [
             {
-                role: _DOWNLOAD[role].submit(
-                    job, whole((version,)), kept_path(download_dir, role, version, f"server_{n}")
-                )
+                role: _DOWNLOAD[role].submit(job, whole((version,)), _place(download_dir, role, version, n))
                 for role in roles
             }
             for n, (job, version) in enumerate(zip(jobs, resolved, strict=True), 1)
@@ -251,10 +239,5 @@ def _told(pair: VersionPair, rests_on: tuple[str, ...]) -> tuple[Told, ...]:
     return (*compared, *versions)
 
 
-@contextmanager
-def _directory(download_dir: Path | None) -> Iterator[Path]:
-    if download_dir is not None:
-        yield download_dir
-        return
-    with tempfile.TemporaryDirectory(prefix="registry-audit-") as scratch:
-        yield Path(scratch)
+def _place(download_dir: Path | None, role: Role, version: ResolvedVersion, number: int) -> Path | None:
+    return None if download_dir is None else kept_path(download_dir, role, version, f"server_{number}")

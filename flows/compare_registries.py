@@ -54,6 +54,7 @@ def _label(side: Any) -> Any:
     persist_result=False,
     **AFTER,
 )
+@parameters.described
 def compare_registries(
     source: RegistryServer,
     target: RegistryServer,
@@ -91,20 +92,11 @@ def compare_registries(
             `stage:Production -> @champion`.
         one_way: Only ask whether all of the source is in the target.
         in_place: The files were meant to stay in place: a shared storage is not an error.
-        fail_on: Lowest severity of a finding that makes the run end as Findings.
         quick: Do not read what an unchanged fingerprint says that an audit of the registry has read.
-        full_every: With quick, read in full what was last read more than so many days ago.
         ledger: Database of those audits, without credentials; else REGISTRY_AUDIT_LEDGER of the worker, the Prefect
             variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
         report_dir: Directory for migration.json and its renderings, on the machine that runs the flow.
         workers: How many versions of each registry to read at once; else those of its block, else 8.
-        max_files: Maximum number of files in a model.
-        max_directories: Maximum number of directories in a model; what a symlink leads to counts again.
-        max_depth: Maximum depth of directories in a model.
-        max_bytes: Maximum size of a model, in bytes.
-        max_version_seconds: Maximum time for one step of a version.
-        max_listing_seconds: Maximum time for listing a registry.
-        max_versions: Maximum number of versions in a registry.
         max_requests: Maximum number of concurrent requests to each server, from this process.
         max_bytes_per_second: Maximum bytes per second read from each server, by this process.
     """

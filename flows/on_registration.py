@@ -28,7 +28,7 @@ from starlette.routing import Route
 
 from registry_audit.cli import boundary
 from registry_audit.cli.boundary import import_library
-from registry_audit.cli.common_options import required_tracking_uri, server_options
+from registry_audit.cli.common_options import SERVER, required_tracking_uri, with_options
 from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.printable import printable
 from registry_audit.redact import redact
@@ -239,7 +239,7 @@ def serve(server: Callable[[], uvicorn.Server], has_secret: bool) -> None:
 @command.command("register")
 @click.option("--url", required=True, metavar="URL", help="Of the receiver, as the MLflow server reaches it.")
 @click.option("--secret-block", metavar="NAME", help=f"A Prefect Secret block, instead of {SECRET}.")
-@server_options
+@with_options(*SERVER)
 def register(url: str, secret_block: str | None, tracking_uri: str | None, registry_uri: str | None) -> None:
     """Ask the MLflow server to send each new version to the receiver, and have it send a test.
 

@@ -1,18 +1,23 @@
 """Parameters that several flows have. Prefect stores what a flow run is started with: no place for a secret."""
 
+import inspect
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from registry_audit.cli.common_options import ledger_url
+from registry_audit.cli.common_options import ROWS, ledger_url
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 from tasks.configured import LEDGER, REGISTRY_URI, TRACKING_URI, configured_uri
 from tasks.registry_block import options_of_block
+
+Described = TypeVar("Described", bound=Callable[..., Any])
 
 URIS = {"tracking_uri": TRACKING_URI, "registry_uri": REGISTRY_URI, "ledger": LEDGER}
 
@@ -32,6 +37,16 @@ EnvironmentName = Annotated[str, matching(r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Reference = Annotated[str, matching(r"^.+/.+$")]  # NAME/V
 Subset = Annotated[str, matching(r"^0*[1-9][0-9]{0,5}/0*[1-9][0-9]{0,5}$")]
 Rule = Annotated[str, matching(r"^RA[0-9]{3}$")]
+
+
+def described(flow: Described) -> Described:
+    """What the form says of each parameter, in the flow's docstring: as it does itself, else as the commands do."""
+    said = inspect.getdoc(flow) or ""
+    own = re.findall(r"^    (\w+): ", said, re.MULTILINE)
+    others = [name for name in inspect.signature(flow).parameters if name not in own]
+    lines = [f"    {name}: {ROWS[name].flow_help or ROWS[name].help}" for name in others]
+    flow.__doc__ = "\n".join([said if own else f"{said}\n\nArgs:", *lines])
+    return flow
 
 
 def uri(value: str | None, variable: str) -> str | None:

@@ -311,7 +311,7 @@ def pull_model(
 
 def compare_model_versions(
     config: CompareConfig,
-    download_dir: Path,
+    download_dir: Path | None = None,
     *,
     compare_run_models: bool = True,
     compare_reg_models: bool = True,
@@ -323,6 +323,7 @@ def compare_model_versions(
     """Compare two versions, on one or two tracking servers, and each with its baseline.
 
     Args:
+        download_dir: where the files stay; by default they do not stay.
         ledger: URL of the database of baselines; by default the one that the commands use, and None for no memory.
         limits: fields of `AuditOptions` that begin with `max_`; they hold for each version.
         on_interruption: told of what was found out of the two, where the ledger is lost or broken meanwhile.

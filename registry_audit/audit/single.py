@@ -119,20 +119,24 @@ def compare_versions(
     sessions: tuple[Session, Session],
     resolved: tuple[ResolvedVersion, ResolvedVersion],
     roles: tuple[Role, ...],
-    download_dir: Path,
+    download_dir: Path | None,
     native_models: tuple[str | None, str | None] = (None, None),
 ) -> VersionPair:
     """Compare two resolved versions, each read through its own server.
 
+    Args:
+        download_dir: where the files stay, as `run_model/server_1/NAME` and so on; None keeps none.
+
     Raises:
         UsageError: the download directory holds something else, or neither model holds its native model.
     """
-    prepare_download_dir(download_dir)
-    empty_download_dir(download_dir, *resolved)
+    if download_dir is not None:
+        prepare_download_dir(download_dir)
+        empty_download_dir(download_dir, *resolved)
     pairs, copies = [], (dict[Role, Copy](), dict[Role, Copy]())
     for role in roles:
         for n, (session, version) in enumerate(zip(sessions, resolved, strict=True), 1):
-            kept = kept_path(download_dir, role, version, f"server_{n}")
+            kept = None if download_dir is None else kept_path(download_dir, role, version, f"server_{n}")
             copies[n - 1][role] = _fetched(session, role, version, kept)
         both = copies[0][role], copies[1][role]
         pairs.append(compare_pair(sessions[0], role, resolved, both, native_models))
@@ -155,7 +159,7 @@ def judge_by_itself(session: Session, resolved: ResolvedVersion, copies: Mapping
     return in_a_row(resolved.version, lambda: judge_one_copy(resolved, only))
 
 
-def _fetched(session: Session, role: Role, version: ResolvedVersion, keep_in: Path) -> Copy:
+def _fetched(session: Session, role: Role, version: ResolvedVersion, keep_in: Path | None) -> Copy:
     location = location_of(version, role)
     try:
         return in_time(session, lambda: fetch(session, role, location, keep_in=keep_in), deadline=session.deadline())

@@ -9,17 +9,14 @@ import click
 
 from registry_audit.cli.boundary import import_library
 from registry_audit.cli.common_options import (
+    LIMITS,
+    LISTING_LIMITS,
+    SERVER,
+    SIGNING,
     audit_options,
-    fail_on_option,
-    format_option,
-    ledger_option,
     ledger_url,
-    limit_options,
-    listing_limit_options,
-    registry_name_option,
     required_tracking_uri,
-    server_options,
-    signing_options,
+    with_options,
 )
 from registry_audit.cli.progress import Progress
 from registry_audit.cli.report_output import WorkDirectory, exit_status_of, must_be_writable, resumable, show_and_write
@@ -50,60 +47,16 @@ def audit_command(run: Run) -> click.Command:
         epilog="Exit status: 0 complete and clean, 1 findings, 2 usage, 3 something could not be verified or nothing "
         "was audited, 130 interrupted (1 wins over 3).",
     )
-    @server_options
-    @click.option(
-        "--model", "models", multiple=True, metavar="GLOB", help="Only models whose name matches; may be repeated."
+    @with_options(
+        *SERVER,
+        *("models", "filter", "latest", "fail_on", "report_dir", "ledger", "registry_name"),
+        *SIGNING,
+        *("accept_new", "quick", "liveness", "full_every", "subset", "digest", "workers", "audit_id"),
+        *LIMITS,
+        *LISTING_LIMITS,
+        *("quiet", "verbose", "format"),
+        format="What to print on stdout; json is the audit.json of --report-dir.",
     )
-    @click.option("--filter", metavar="FILTER", help="Only versions that match this filter, in MLflow's own syntax.")
-    @click.option("--latest", type=click.IntRange(1), metavar="N", help="Only the N newest versions of each model.")
-    @fail_on_option
-    @click.option(
-        "--report-dir",
-        type=click.Path(path_type=Path, file_okay=False),
-        metavar="DIR",
-        help="Write audit.json, audit.html, audit.md and junit.xml there.",
-    )
-    @ledger_option
-    @registry_name_option
-    @signing_options
-    @click.option(
-        "--accept-new", is_flag=True, help="Record a baseline for each version that was read in full and has none yet."
-    )
-    @click.option(
-        "--quick", is_flag=True, help="Skip models whose fingerprint has not changed since the last full read."
-    )
-    @click.option(
-        "--liveness",
-        is_flag=True,
-        help="Only check that each model is still there; read no file. Never ends with status 0.",
-    )
-    @click.option(
-        "--full-every",
-        type=click.IntRange(1),
-        metavar="DAYS",
-        help="With --quick: read in full what was last read longer ago.",
-    )
-    @click.option("--subset", metavar="n/t", help="Only part n of t. The parts are stable: t runs cover everything.")
-    @click.option(
-        "--digest",
-        type=click.Choice(["sha256", "blake3"]),
-        default="sha256",
-        show_default=True,
-        help="Which digest to take of each file.",
-    )
-    @click.option(
-        "--workers",
-        type=click.IntRange(1, 256),
-        default=8,
-        show_default=True,
-        help="How many versions to read at once.",
-    )
-    @click.option("--audit-id", metavar="ID", help="Resume the interrupted audit with this id: only the rest is read.")
-    @limit_options
-    @listing_limit_options
-    @click.option("--quiet", is_flag=True, help="No progress on stderr.")
-    @click.option("-v", "--verbose", is_flag=True, help="List every version, not only those with a finding.")
-    @format_option("the audit.json of --report-dir")
     @submittable("audit-registry", translate=_of_flow, check=_check)
     def command(
         report_dir: Path | None,

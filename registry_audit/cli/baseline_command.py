@@ -7,11 +7,10 @@ import click
 
 from registry_audit.cli.boundary import Group
 from registry_audit.cli.common_options import (
-    ledger_option,
+    SERVER,
     ledger_url,
-    registry_name_option,
     required_tracking_uri,
-    server_options,
+    with_options,
 )
 from registry_audit.cli.submit.option import submittable
 from registry_audit.errors import UsageError
@@ -39,9 +38,7 @@ def command() -> None:
 
 
 @command.command("list", context_settings=_HELP)
-@server_options
-@registry_name_option
-@ledger_option
+@with_options(*SERVER, "registry_name", "ledger")
 def list_baselines(
     ledger: str | None, tracking_uri: str | None, registry_uri: str | None, registry_name: str | None
 ) -> None:
@@ -67,7 +64,7 @@ def list_baselines(
 
 
 @command.command("registries", context_settings=_HELP)
-@ledger_option
+@with_options("ledger")
 def list_registries(ledger: str | None) -> None:
     """List the registries in the ledger, with their names and the addresses they were audited under."""
     from registry_audit.ledger.identity import known_registries
@@ -85,7 +82,7 @@ def list_registries(ledger: str | None) -> None:
 @click.argument("registry", metavar="REGISTRY")
 @click.option("--name", metavar="NAME", help="The new name.")
 @click.option("--address", metavar="URI", help="A new address under which it can be reached.")
-@ledger_option
+@with_options("ledger")
 def name_registry(registry: str, name: str | None, address: str | None, ledger: str | None) -> None:
     """Give a registry in the ledger a name or another address. REGISTRY is its name or address so far."""
     from registry_audit.ledger.connecting import remember
@@ -107,9 +104,7 @@ def name_registry(registry: str, name: str | None, address: str | None, ledger: 
 @command.command("show", context_settings=_HELP)
 @click.argument("version", metavar="NAME/V")
 @click.option("--format", type=click.Choice(["text", "sha256sum", "model-signing"]), default="text", show_default=True)
-@server_options
-@registry_name_option
-@ledger_option
+@with_options(*SERVER, "registry_name", "ledger")
 def show_baseline(
     version: str,
     format: str,
@@ -164,9 +159,7 @@ def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
     help="Accept in spite of a high or critical finding of this rule; may be repeated.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be accepted.")
-@server_options
-@registry_name_option
-@ledger_option
+@with_options(*SERVER, "registry_name", "ledger")
 @submittable("accept-baseline", translate=_of_flow)
 def accept_baseline(
     versions: tuple[str, ...],
@@ -216,9 +209,7 @@ def accept_baseline(
 @click.option("--reason", required=True, metavar="TEXT", help="Why the finding is acceptable for now.")
 @click.option("--until", required=True, metavar="YYYY-MM-DD", help="Last day of the waiver (UTC).")
 @click.option("--by", metavar="NAME", help="Who answers for it. [default: user@host]")
-@server_options
-@registry_name_option
-@ledger_option
+@with_options(*SERVER, "registry_name", "ledger")
 def waive_finding(
     version: str,
     rule: str,
@@ -249,9 +240,7 @@ def waive_finding(
 
 @command.command("history", context_settings=_HELP)
 @click.argument("version", metavar="NAME/V")
-@server_options
-@registry_name_option
-@ledger_option
+@with_options(*SERVER, "registry_name", "ledger")
 def show_history(
     version: str, ledger: str | None, tracking_uri: str | None, registry_uri: str | None, registry_name: str | None
 ) -> None:
@@ -270,7 +259,7 @@ def show_history(
 
 @command.command("verify", context_settings=_HELP)
 @_HEAD
-@ledger_option
+@with_options("ledger")
 def verify_ledger(heads: tuple[str, ...], ledger: str | None) -> None:
     """Recompute the chain and every manifest. Ends with 4 if anything was changed, removed or added."""
     from registry_audit.ledger.chain import Kind, clock_note
@@ -295,7 +284,7 @@ def verify_ledger(heads: tuple[str, ...], ledger: str | None) -> None:
 
 
 @command.command("export", context_settings=_HELP)
-@ledger_option
+@with_options("ledger")
 def export_ledger(ledger: str | None) -> None:
     """Print the whole ledger as JSON Lines."""
     from registry_audit.ledger.transfer import export_lines
@@ -307,7 +296,7 @@ def export_ledger(ledger: str | None) -> None:
 @command.command("import", context_settings=_HELP)
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @_HEAD
-@ledger_option
+@with_options("ledger")
 def import_ledger(file: Path, heads: tuple[str, ...], ledger: str | None) -> None:
     """Fill a new ledger from an export, after checking its chain against every known head."""
     from registry_audit.ledger.connecting import remember, shown_ledger

@@ -9,19 +9,15 @@ import click
 
 from registry_audit.cli.boundary import import_library
 from registry_audit.cli.common_options import (
+    LIMITS,
+    SERVER,
+    SIGNING,
     audit_options,
-    fail_on_option,
-    format_option,
-    ledger_option,
     ledger_url,
-    limit_options,
-    registry_name_option,
     required_tracking_uri,
-    server_options,
-    signing_options,
+    with_options,
 )
 from registry_audit.cli.single_commands import (
-    report_file_option,
     show_details,
     show_fact,
     show_report,
@@ -61,21 +57,14 @@ def _wanted(version: str | None, model: str | None, version_or_stage: str | None
 @click.argument("version", metavar="[NAME/V | NAME@ALIAS]", required=False)
 @click.option("--model", metavar="NAME", help="Registered model name.")
 @click.option("--version-or-stage", metavar="V", help="Version number, stage in any case, @alias or latest.")
-@click.option(
-    "--download-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Keep the files there, as DIR/run_model/... and DIR/reg_model/...",
+@with_options(
+    *("download_dir", "report_file", "format", "fail_on"),
+    *SERVER,
+    *("ledger", "registry_name"),
+    format="What to print on stdout; json is the file of --report-file.",
 )
-@report_file_option
-@format_option("the file of --report-file")
-@fail_on_option
-@server_options
-@ledger_option
-@registry_name_option
 @submittable("check-model-version", translate=_of_flow)
-@signing_options
-@limit_options
+@with_options(*SIGNING, *LIMITS)
 def command(
     version: str | None,
     model: str | None,

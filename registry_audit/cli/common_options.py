@@ -1,6 +1,12 @@
-"""Options that several commands have: server, ledger, limits, keys; and what was typed, as the options of an audit."""
+"""One row for each option that audits and comparisons share: how it is typed, what it takes, what it does.
 
-from collections.abc import Callable
+The commands make their options from it, and the flows what they say of their parameters of the same names. Below it:
+what was typed, as the options of an audit.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,6 +15,211 @@ from registry_audit.errors import UsageError
 
 if TYPE_CHECKING:
     from registry_audit.audit.options import AuditOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    help: str
+    flow_help: str | None = None  # where the worker's machine or the form makes it another sentence
+    typed: tuple[str, ...] = ()  # by default `--` and the parameter's name, with dashes
+    given: Mapping[str, Any] = field(default_factory=dict)  # to click.option
+
+
+def _value(metavar: str, help: str, flow_help: str | None = None, *typed: str, **given: Any) -> Row:
+    return Row(help, flow_help, typed, {"metavar": metavar, **given})
+
+
+def _count(help: str, flow_help: str | None = None, *, metavar: str = "N") -> Row:
+    return Row(help, flow_help, (), {"metavar": metavar, "type": click.IntRange(1)})
+
+
+def _flag(help: str, flow_help: str | None = None, *typed: str) -> Row:
+    return Row(help, flow_help, typed, {"is_flag": True})
+
+
+def _choice(default: str, others: tuple[str, ...], help: str, flow_help: str | None = None) -> Row:
+    return Row(help, flow_help, (), {"type": click.Choice(others), "default": default, "show_default": True})
+
+
+_DIRECTORY = click.Path(path_type=Path, file_okay=False)
+_FILE = click.Path(path_type=Path)
+
+SERVER = ("tracking_uri", "registry_uri")
+SIGNING = ("signing_key", "signing_certificate_chain", "signing_ignore_paths", "signing_ignore_unsigned")
+# How much one model may make a command do; without them the limits of docs/limits.md hold.
+LIMITS = (
+    "max_files",
+    "max_directories",
+    "max_depth",
+    "max_bytes",
+    "max_version_seconds",
+    "max_requests",
+    "max_bytes_per_second",
+)
+LISTING_LIMITS = ("max_listing_seconds", "max_versions")
+
+ROWS = {
+    "tracking_uri": _value(
+        "URI",
+        "Tracking server: http(s)://..., sqlite:///..., postgresql://..., databricks. [env: MLFLOW_TRACKING_URI]",
+        "Tracking server, without credentials; else MLFLOW_TRACKING_URI of the worker, else the Prefect variable "
+        "registry_audit_tracking_uri.",
+        envvar="MLFLOW_TRACKING_URI",
+    ),
+    "registry_uri": _value(
+        "URI",
+        "Model registry, where it is not the tracking server. [env: MLFLOW_REGISTRY_URI]",
+        "Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of the worker, else the Prefect "
+        "variable registry_audit_registry_uri.",
+        envvar="MLFLOW_REGISTRY_URI",
+    ),
+    "registry": Row("Name of a block Registry Audit, which holds server, sign-in, ledger and limits of one registry."),
+    "registry_name": _value(
+        "NAME",
+        "Name of the registry in the ledger, whatever its address. [default: recognised by its versions]",
+        "Name of the registry in the ledger, whatever its address; by default the ledger recognises it by its "
+        "versions.",
+    ),
+    "ledger": _value(
+        "URL",
+        "Database of baselines: sqlite:///PATH, postgresql://..., or none. [env: REGISTRY_AUDIT_LEDGER; default: a "
+        "file in the user's data directory]",
+        "Database of baselines, without credentials, or none; else REGISTRY_AUDIT_LEDGER of the worker, the Prefect "
+        "variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.",
+        envvar="REGISTRY_AUDIT_LEDGER",
+    ),
+    "models": _value(
+        "GLOB",
+        "Only models whose name matches; may be repeated.",
+        "Only models of these names; * and ? are wildcards.",
+        "--model",
+        multiple=True,
+    ),
+    "filter": _value("FILTER", "Only versions that match this filter, in MLflow's own syntax."),
+    "latest": _count("Only the N newest versions of each model.", "Only this many newest versions of each model."),
+    "subset": _value(
+        "n/t",
+        "Only part n of t. The parts are stable: t runs cover everything.",
+        "n/t, only part n of t. The parts are stable, so t runs cover everything.",
+    ),
+    "accept_new": _flag("Record a baseline for each version that was read in full and has none yet."),
+    "quick": _flag("Skip models whose fingerprint has not changed since the last full read."),
+    "full_every": _count(
+        "With --quick: read in full what was last read longer ago.",
+        "With quick, read in full whatever was last read in full more than this many days ago.",
+        metavar="DAYS",
+    ),
+    "liveness": _flag(
+        "Only check that each model is still there; read no file. Never ends with status 0.",
+        "Only check that each model is still there and read no file. Such a run never ends as Completed.",
+    ),
+    "fail_on": _choice(
+        "medium",
+        ("low", "medium", "high", "critical"),
+        "Lowest severity of a finding that makes the exit status 1.",
+        "Lowest severity of a finding that makes the run end as Findings.",
+    ),
+    "digest": _choice("sha256", ("sha256", "blake3"), "Which digest to take of each file."),
+    "workers": Row(
+        "How many versions to read at once.",
+        "How many versions to read at once; by default 8.",
+        (),
+        {"type": click.IntRange(1, 256), "default": 8, "show_default": True},
+    ),
+    "audit_id": _value(
+        "ID",
+        "Resume the interrupted audit with this id: only the rest is read.",
+        "Resume the interrupted audit with this id, which is the id of its flow run: only the rest is read.",
+    ),
+    "report_dir": _value(
+        "DIR",
+        "Write audit.json, audit.html, audit.md and junit.xml there.",
+        "Directory for audit.json, audit.html, audit.md and junit.xml, on the machine that runs the flow.",
+        type=_DIRECTORY,
+    ),
+    "report_file": _value(
+        "FILE",
+        "Write the report as JSON; - is stdout.",
+        "File for the report as JSON, on the machine that runs the flow.",
+        type=_FILE,
+    ),
+    "download_dir": _value(
+        "DIR",
+        "Keep the files there, as DIR/run_model/... and DIR/reg_model/...",
+        "Directory on the machine that runs the flow where the files stay, as run_model/... and reg_model/...; by "
+        "default they do not stay.",
+        type=_DIRECTORY,
+    ),
+    "signing_key": _value(
+        "FILE",
+        "PEM public key to verify the model.sig of each model with. [env: REGISTRY_AUDIT_SIGNING_KEY]",
+        "File of a PEM public key on the machine that runs the flow, to verify the model.sig of each model with; else "
+        "REGISTRY_AUDIT_SIGNING_KEY of the process that runs the flow.",
+        envvar="REGISTRY_AUDIT_SIGNING_KEY",
+    ),
+    "signing_certificate_chain": _value(
+        "FILE",
+        "Instead of a key: PEM certificates that the signing certificate must chain to.",
+        "Instead of a key: file of PEM certificates that the signing one must chain to.",
+    ),
+    "signing_ignore_paths": _value(
+        "PATH",
+        "File or directory in the model that need not be signed; may be repeated.",
+        "Files and directories in a model that need not be signed.",
+        "--signing-ignore-path",
+        multiple=True,
+    ),
+    "signing_ignore_unsigned": _flag(
+        "Accept files that a signature does not name: the status is then partial.",
+        None,
+        "--signing-ignore-unsigned-files",
+    ),
+    "max_files": _count("Maximum number of files in a model."),
+    "max_directories": _count(
+        "Maximum number of directories in a model.",
+        "Maximum number of directories in a model; what a symlink leads to counts again.",
+    ),
+    "max_depth": _count("Maximum depth of directories in a model."),
+    "max_bytes": _count("Maximum size of a model, in bytes."),
+    "max_version_seconds": _count("Maximum time for one version, in seconds."),
+    "max_listing_seconds": _count("Maximum time for listing a registry, in seconds."),
+    "max_versions": _count("Maximum number of versions in a registry."),
+    "max_requests": _count(
+        "Maximum number of concurrent requests to servers.",
+        "Maximum number of concurrent requests to servers, from this process.",
+    ),
+    "max_bytes_per_second": _count(
+        "Maximum bytes per second read from servers.", "Maximum bytes per second read from servers, by this process."
+    ),
+    "registry_names": _value(
+        "NAME",
+        "Name of the registry in the ledger, whatever its address. Give it twice for two registries: first for "
+        "tracking_server_1. [default: registry_name in the configuration, else recognised by its versions]",
+        None,
+        "--registry-name",
+        multiple=True,
+    ),
+    "format": _choice("text", ("text", "json"), "What to print on stdout."),
+    "quiet": _flag("No progress on stderr."),
+    "verbose": _flag("List every version, not only those with a finding.", None, "-v", "--verbose"),
+}
+
+
+def with_options(*names: str, **said: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options of these names, in the order in which `--help` shows them.
+
+    Args:
+        said: the help of those of which this command says something else.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for name in reversed(names):
+            row = ROWS[name]
+            typed = row.typed or (f"--{name.replace('_', '-')}",)
+            command = click.option(*typed, name, help=said.get(name, row.help), **row.given)(command)
+        return command
+
+    return decorate
 
 
 def audit_options(chosen: dict[str, Any]) -> "AuditOptions":
@@ -25,43 +236,7 @@ def audit_options(chosen: dict[str, Any]) -> "AuditOptions":
         raise UsageError(problem_of(error, lambda name: f"--{name.replace('_', '-')}")) from None
 
 
-def fail_on_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--fail-on",
-        type=click.Choice(["low", "medium", "high", "critical"]),
-        default="medium",
-        show_default=True,
-        help="Lowest severity of a finding that makes the exit status 1.",
-    )(command)
-
-
-def format_option(json_is: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """
-    Args:
-        json_is: the file that json on stdout is the same as.
-    """
-    return click.option(
-        "--format",
-        type=click.Choice(["text", "json"]),
-        default="text",
-        show_default=True,
-        help=f"What to print on stdout; json is {json_is}.",
-    )
-
-
-# Which ledger a command uses.
-
 _NONE = "none"
-
-
-def ledger_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--ledger",
-        envvar="REGISTRY_AUDIT_LEDGER",
-        metavar="URL",
-        help="Database of baselines: sqlite:///PATH, postgresql://..., or none. [env: REGISTRY_AUDIT_LEDGER; "
-        "default: a file in the user's data directory]",
-    )(command)
 
 
 def ledger_url(given: str | None) -> str | None:
@@ -75,112 +250,8 @@ def ledger_url(given: str | None) -> str | None:
     return default_ledger_url()
 
 
-# How much one model may make a command do.
-
-_LIMITS = (
-    ("--max-files", "Maximum number of files in a model."),
-    ("--max-directories", "Maximum number of directories in a model."),
-    ("--max-depth", "Maximum depth of directories in a model."),
-    ("--max-bytes", "Maximum size of a model, in bytes."),
-    ("--max-version-seconds", "Maximum time for one version, in seconds."),
-    ("--max-requests", "Maximum number of concurrent requests to servers."),
-    ("--max-bytes-per-second", "Maximum bytes per second read from servers."),
-)
-
-_OF_A_LISTING = (
-    ("--max-listing-seconds", "Maximum time for listing a registry, in seconds."),
-    ("--max-versions", "Maximum number of versions in a registry."),
-)
-
-
-def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The limits that hold for the reading of one version; without them those of docs/limits.md."""
-    return _with(_LIMITS, command)
-
-
-def listing_limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The limits that hold for the listing of a registry."""
-    return _with(_OF_A_LISTING, command)
-
-
-def _with(limits: tuple[tuple[str, str], ...], command: Callable[..., Any]) -> Callable[..., Any]:
-    for option, text in reversed(limits):
-        command = click.option(option, type=click.IntRange(1), metavar="N", help=text)(command)
-    return command
-
-
-# Which server a command asks.
-
-
-def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--tracking-uri` and `--registry-uri`, with MLflow's own environment variables behind them."""
-    command = click.option(
-        "--registry-uri",
-        envvar="MLFLOW_REGISTRY_URI",
-        metavar="URI",
-        help="Model registry, where it is not the tracking server. [env: MLFLOW_REGISTRY_URI]",
-    )(command)
-    return click.option(
-        "--tracking-uri",
-        envvar="MLFLOW_TRACKING_URI",
-        metavar="URI",
-        help="Tracking server: http(s)://..., sqlite:///..., postgresql://..., databricks. [env: MLFLOW_TRACKING_URI]",
-    )(command)
-
-
-def registry_name_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--registry-name",
-        metavar="NAME",
-        help="Name of the registry in the ledger, whatever its address. [default: recognised by its versions]",
-    )(command)
-
-
-def registry_names_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Of a command that asks two servers."""
-    return click.option(
-        "--registry-name",
-        "registry_names",
-        multiple=True,
-        metavar="NAME",
-        help="Name of the registry in the ledger, whatever its address. Give it twice for two registries: first for "
-        "tracking_server_1. [default: registry_name in the configuration, else recognised by its versions]",
-    )(command)
-
-
 def required_tracking_uri(tracking_uri: str | None) -> str:
     """Raises: UsageError: there is none; MLflow would then make a fresh, empty registry of its own."""
     if not tracking_uri:
         raise UsageError("which tracking server? Give --tracking-uri or set MLFLOW_TRACKING_URI")
     return tracking_uri
-
-
-# Which key signatures in models are verified with.
-
-
-def signing_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--signing-key` or `--signing-certificate-chain`; without either a signature is only reported."""
-    command = click.option(
-        "--signing-ignore-unsigned-files",
-        "signing_ignore_unsigned",
-        is_flag=True,
-        help="Accept files that a signature does not name: the status is then partial.",
-    )(command)
-    command = click.option(
-        "--signing-ignore-path",
-        "signing_ignore_paths",
-        multiple=True,
-        metavar="PATH",
-        help="File or directory in the model that need not be signed; may be repeated.",
-    )(command)
-    command = click.option(
-        "--signing-certificate-chain",
-        metavar="FILE",
-        help="Instead of a key: PEM certificates that the signing certificate must chain to.",
-    )(command)
-    return click.option(
-        "--signing-key",
-        envvar="REGISTRY_AUDIT_SIGNING_KEY",
-        metavar="FILE",
-        help="PEM public key to verify the model.sig of each model with. [env: REGISTRY_AUDIT_SIGNING_KEY]",
-    )(command)

@@ -4,24 +4,14 @@ import os
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from registry_audit.cli.boundary import import_library
-from registry_audit.cli.common_options import (
-    fail_on_option,
-    format_option,
-    ledger_option,
-    ledger_url,
-    limit_options,
-    registry_names_option,
-    required_tracking_uri,
-)
+from registry_audit.cli.common_options import LIMITS, ledger_url, required_tracking_uri, with_options
 from registry_audit.cli.report_output import must_be_writable
 from registry_audit.cli.single_commands import (
-    report_file_option,
     rules_of,
     show_details,
     show_fact,
@@ -89,15 +79,11 @@ def _sendable(server: ServerConfig, config_file: Path) -> dict[str, str]:
     metavar="FILE",
     help="YAML file that names two versions, for instance of two servers, in place of NAME/V NAME/V.",
 )
-@click.option(
-    "--download-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Keep the files there, as DIR/run_model/server_N/... and DIR/reg_model/server_N/...",
+@with_options(
+    *("download_dir", "report_file", "format", "fail_on"),
+    download_dir="Keep the files there, as DIR/run_model/server_N/... and DIR/reg_model/server_N/...",
+    format="What to print on stdout; json is the file of --report-file.",
 )
-@report_file_option
-@format_option("the file of --report-file")
-@fail_on_option
 @click.option(
     "--compare-run-models/--skip-compare-run-models", default=True, help="Compare the run models. [default: yes]"
 )
@@ -108,10 +94,9 @@ def _sendable(server: ServerConfig, config_file: Path) -> dict[str, str]:
 @click.option(
     "--registry-uri", metavar="URI", help="Their model registry, where it is elsewhere. [env: MLFLOW_REGISTRY_URI]"
 )
-@ledger_option
-@registry_names_option
+@with_options("ledger", "registry_names")
 @click.option("--verbose", is_flag=True, help="Also show the configuration and both versions.")
-@limit_options
+@with_options(*LIMITS)
 @submittable("compare-model-versions", translate=_of_flow)
 def command(
     versions: tuple[str, ...],
@@ -154,18 +139,17 @@ def command(
         tell = _show if as_mlflow_tools else partial(_tell, config=config)
         show_report(compared.report, report_file, None if as_json else partial(tell, compared, verbose=verbose))
 
-    with TemporaryDirectory() as scratch:
-        compared = compare_model_versions(
-            config,
-            download_dir or Path(scratch),
-            compare_run_models=compare_run_models,
-            compare_reg_models=compare_reg_models,
-            ledger=ledger_url(ledger),
-            fail_on=Severity(fail_on),
-            limits=limits,
-            on_interruption=show,
-        )
-        show(compared)
+    compared = compare_model_versions(
+        config,
+        download_dir,
+        compare_run_models=compare_run_models,
+        compare_reg_models=compare_reg_models,
+        ledger=ledger_url(ledger),
+        fail_on=Severity(fail_on),
+        limits=limits,
+        on_interruption=show,
+    )
+    show(compared)
     return int(compared.outcome.exit_status)
 
 

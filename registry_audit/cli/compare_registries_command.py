@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from registry_audit.cli.boundary import import_library
-from registry_audit.cli.common_options import (
-    fail_on_option,
-    format_option,
-    ledger_option,
-    ledger_url,
-    limit_options,
-    listing_limit_options,
-)
+from registry_audit.cli.common_options import LIMITS, LISTING_LIMITS, ledger_url, with_options
 from registry_audit.cli.report_output import WorkDirectory, exit_status_of, must_be_writable, resumable, show_and_write
 from registry_audit.cli.submit.option import submittable, there
 from registry_audit.errors import UsageError
@@ -72,13 +65,7 @@ def _sendable(server: Server, config_file: Path) -> dict[str, str]:
     metavar="FILE",
     help="YAML file with source and target.",
 )
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    metavar="GLOB",
-    help="Only models of the source whose name matches; may be repeated.",
-)
+@with_options("models", models="Only models of the source whose name matches; may be repeated.")
 @click.option(
     "--map",
     "map_file",
@@ -90,28 +77,18 @@ def _sendable(server: Server, config_file: Path) -> dict[str, str]:
 @click.option(
     "--in-place", is_flag=True, help="The files were meant to stay in place: a shared storage is not an error."
 )
-@fail_on_option
-@click.option("--quick", is_flag=True, help="Do not read what an unchanged fingerprint says that an audit has read.")
-@click.option("--full-every", type=click.IntRange(1), metavar="DAYS", help="With --quick: read in full when older.")
-@ledger_option
-@click.option(
-    "--report-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Write migration.json, .html, .md, .csv and junit.xml there.",
+@with_options(
+    *("fail_on", "quick", "full_every", "ledger", "report_dir", "format", "workers", "audit_id"),
+    *LIMITS,
+    *LISTING_LIMITS,
+    "quiet",
+    quick="Do not read what an unchanged fingerprint says that an audit has read.",
+    full_every="With --quick: read in full when older.",
+    report_dir="Write migration.json, .html, .md, .csv and junit.xml there.",
+    format="What to print on stdout; json is the migration.json of --report-dir.",
+    workers="How many versions to read at once, on each side.",
+    audit_id="Resume the interrupted comparison with this id: only the rest is read.",
 )
-@format_option("the migration.json of --report-dir")
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 256),
-    default=8,
-    show_default=True,
-    help="How many versions to read at once, on each side.",
-)
-@click.option("--audit-id", metavar="ID", help="Resume the interrupted comparison with this id: only the rest is read.")
-@limit_options
-@listing_limit_options
-@click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @submittable("compare-registries", translate=_of_flow)
 def command(
     config_file: Path,

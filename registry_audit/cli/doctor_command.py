@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from registry_audit.cli.boundary import import_library
-from registry_audit.cli.common_options import ledger_option, ledger_url, required_tracking_uri, server_options
+from registry_audit.cli.common_options import SERVER, ledger_url, required_tracking_uri, with_options
 from registry_audit.errors import AuditError, CouldNotVerify, NotFound, UsageError
 from registry_audit.printable import printable
 from registry_audit.verdict import ExitStatus
@@ -34,8 +34,7 @@ class Finding:
 
 
 @click.command("doctor", context_settings={"help_option_names": ["-h", "--help"]})
-@server_options
-@ledger_option
+@with_options(*SERVER, "ledger")
 def command(tracking_uri: str | None, registry_uri: str | None, ledger: str | None) -> int:
     """Tell in seconds whether server, stores, ledger and Prefect can be reached. Nothing is written.
 

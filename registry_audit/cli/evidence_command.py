@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from registry_audit.cli.boundary import Group
-from registry_audit.cli.common_options import ledger_option, ledger_url
+from registry_audit.cli.common_options import ledger_url, with_options
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 
@@ -47,7 +47,7 @@ def command() -> None:
     metavar="FILE",
     help="Sign the pack's statement with this private key in PEM, in a DSSE envelope.",
 )
-@ledger_option
+@with_options("ledger")
 def pack(audit_json: Path, output: Path, timestamp_url: str | None, sign_with: Path | None, ledger: str | None) -> int:
     """Pack the report, the list of files of every version, and the ledger's entries up to the audit."""
     from registry_audit.evidence.pack import make_pack, must_not_exist_as_directory

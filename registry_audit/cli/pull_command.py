@@ -7,13 +7,12 @@ import click
 
 from registry_audit.cli.boundary import import_library
 from registry_audit.cli.common_options import (
+    LIMITS,
+    SERVER,
     audit_options,
-    ledger_option,
     ledger_url,
-    limit_options,
-    registry_name_option,
     required_tracking_uri,
-    server_options,
+    with_options,
 )
 from registry_audit.cli.progress import ByteProgress
 from registry_audit.printable import printable
@@ -29,11 +28,7 @@ from registry_audit.refs import parse_selector, split_version
     metavar="DIR",
     help="Where the files go: a new or an empty directory.",
 )
-@server_options
-@ledger_option
-@registry_name_option
-@limit_options
-@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@with_options(*SERVER, "ledger", "registry_name", *LIMITS, "quiet")
 def command(
     version: str, output: Path, tracking_uri: str | None, ledger: str | None, quiet: bool, **chosen: Any
 ) -> int:

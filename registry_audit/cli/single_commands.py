@@ -21,12 +21,6 @@ if TYPE_CHECKING:
 _STDOUT = Path("-")
 
 
-def report_file_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--report-file", type=click.Path(path_type=Path), metavar="FILE", help="Write the report as JSON; - is stdout."
-    )(command)
-
-
 def where_to(report_file: Path | None, format: str) -> tuple[Path | None, bool]:
     """The file to write, and whether stdout gets the JSON instead of the text.
 

@@ -191,16 +191,15 @@ def compare(
     calm_mlflow()
     servers = {f"tracking_server_{n}": _server(each, tracking_uri) for n, each in enumerate((one, two), 1)}
     config = parse_compare_config(yaml.safe_dump(servers), "the arguments")
-    with tempfile.TemporaryDirectory() as scratch:
-        compared = api.compare_model_versions(
-            config,
-            Path(download_dir or scratch),
-            compare_run_models=compare_run_models,
-            compare_reg_models=compare_reg_models,
-            ledger=None if ledger == NO_LEDGER else ledger,
-            fail_on=_severity(fail_on),
-            limits=limits,
-        )
+    compared = api.compare_model_versions(
+        config,
+        None if download_dir is None else Path(download_dir),
+        compare_run_models=compare_run_models,
+        compare_reg_models=compare_reg_models,
+        ledger=None if ledger == NO_LEDGER else ledger,
+        fail_on=_severity(fail_on),
+        limits=limits,
+    )
     return CompareResult(compared)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from support.auditing import Audited, Auditor
 from support.faulty_proxy import DOWNLOADS, Exchange, FaultyProxy, faulty_proxy
 from support.ledgers import tamper
@@ -42,6 +43,12 @@ def two(mlflow_a: MlflowServer, proxy_a: FaultyProxy) -> Iterator[tuple[Register
     proxy_a.fault(hang, path=DOWNLOADS.rstrip(".") + f".*{second.run_id}")
     yield first, second
     over.set()
+
+
+@pytest.fixture
+def proxy_b(mlflow_b: MlflowServer) -> Iterator[FaultyProxy]:
+    with faulty_proxy(mlflow_b.uri) as proxy:
+        yield proxy
 
 
 def hangs(proxy: FaultyProxy) -> None:
@@ -334,6 +341,7 @@ def test_a_comparison_of_registries_that_is_interrupted(
     mlflow_a: MlflowServer,
     mlflow_b: MlflowServer,
     proxy_a: FaultyProxy,
+    proxy_b: FaultyProxy,
     two: tuple[Registered, Registered],
     tmp_path: Path,
 ) -> None:
@@ -341,7 +349,7 @@ def test_a_comparison_of_registries_that_is_interrupted(
     for version in two:
         Migrator(mlflow_a, mlflow_b).migrate(version.name)
     config, report = tmp_path / "migration.yaml", tmp_path / "migration"
-    config.write_text(f"source: {{host: '{proxy_a.uri}'}}\ntarget: {{host: '{mlflow_b.uri}'}}\n")
+    config.write_text(f"source: {{host: '{proxy_a.uri}'}}\ntarget: {{host: '{proxy_b.uri}'}}\n")
     names = [argument for version in two for argument in ("--model", version.name)]
     command = ["compare-registries", "--config-file", str(config), "--report-dir", str(report), "--workers", "1"]
     process = subprocess.Popen(
@@ -353,6 +361,12 @@ def test_a_comparison_of_registries_that_is_interrupted(
     )
     try:
         hangs(proxy_a)
+        copied = MlflowClient(mlflow_b.uri, mlflow_b.uri).get_model_version(two[1].name, "1").run_id
+        wait_until(
+            lambda: any(copied in r.target and re.search(DOWNLOADS, r.target) for r in proxy_b.requests),
+            timeout_seconds=60,
+            what="the first model of the target has not been read",
+        )
         process.send_signal(signal.SIGTERM)
         stdout, stderr = process.communicate(timeout=60)
     finally:
@@ -377,7 +391,7 @@ def test_a_comparison_of_registries_that_is_interrupted(
     proxy_a.clear()
 
     def again(source: str) -> "subprocess.CompletedProcess[str]":
-        config.write_text(f"source: {{host: '{source}'}}\ntarget: {{host: '{mlflow_b.uri}'}}\n")
+        config.write_text(f"source: {{host: '{source}'}}\ntarget: {{host: '{proxy_b.uri}'}}\n")
         return subprocess.run(
             [sys.executable, "-m", "registry_audit", *command, "--quiet", *names, "--audit-id", audit_id],
             env={**os.environ, "REGISTRY_AUDIT_CACHE_DIR": str(tmp_path / "cache")},
