@@ -2,8 +2,8 @@
 
 import pytest
 
-from registry_audit.audit.options import checked_options
-from registry_audit.cli.common_options import audit_options
+from registry_audit.audit.options import AuditOptions, checked_options
+from registry_audit.cli.common_options import ROWS, audit_options
 from registry_audit.errors import UsageError
 
 
@@ -38,3 +38,12 @@ def test_options_are_named_as_they_are_written(chosen: dict[str, object], typed:
     with pytest.raises(UsageError) as refused:
         checked_options(**given)
     assert refused.value.message.replace("`", "").startswith(in_python.replace("`", ""))
+
+
+@pytest.mark.parametrize("name", sorted(AuditOptions.model_fields))
+def test_a_command_and_python_have_one_default(name: str) -> None:
+    field, row = AuditOptions.model_fields[name], ROWS[name]
+    if (shown := row.given.get("default")) is not None:
+        assert shown == field.default
+    else:
+        assert "default" not in row.given
