@@ -43,7 +43,9 @@ class Comparison:
     differences: tuple[Difference, ...]  # sorted by path
     compared_by: ComparedBy
     compared_count: int  # files that were on both sides and read on both
-    linked_count: int = 0  # files of the left copy that are files of the right one under other names (hard links)
+    linked_count: int = (
+        0  # files of the left copy that are files of the right one under other names (hard links or a mount)
+    )
     not_compared: tuple[str, ...] = ()  # sorted paths that one of the two sides could not be asked about
 
     @property

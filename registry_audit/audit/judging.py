@@ -298,7 +298,7 @@ def _linked(comparison: Comparison | None) -> str | None:
     if comparison is None or not comparison.linked_count:
         return None
     count = comparison.linked_count
-    return f"{count} files are one file under two names (hard links): these are not two copies"
+    return f"{count} files are one file under two names (hard links or a mount): these are not two copies"
 
 
 def _storage(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Comparison | None) -> Storage:

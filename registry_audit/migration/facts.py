@@ -38,7 +38,7 @@ class VersionFacts:
     mlmodel: str | None  # text of its root MLmodel; undecodable bytes as lone surrogates
     content: str | None  # equal for two versions that differ by no more than a migration explains; None: not known
     meta_is_mlflows: bool = False  # whether its root registered_model_meta says no more than MLflow writes there
-    places: tuple[str, ...] = ()  # device and inode of each of its files, where they are on this machine
+    places: tuple[str, ...] = ()  # which file each of its files is (see `inode`), where they are on this machine
     inner: tuple[Inner, ...] = ()  # only where the root holds no MLmodel
     retryable: bool = False
 

@@ -32,6 +32,7 @@ from registry_audit.registry.version import Key, RegisteredVersion
 from registry_audit.registry.versions import RegisteredModel, find_version, list_models, list_versions
 from registry_audit.spool import Spool
 from registry_audit.stores.base import Store
+from registry_audit.stores.local import inode
 from registry_audit.stores.store_for_location import open_store
 
 _MAX_INNER = 8  # models that a run's directory may hold
@@ -265,7 +266,7 @@ def _places(copy: Copy | None) -> tuple[str, ...]:
     """Files of one inode are one file: a directory of hard links is no copy."""
     if not isinstance(copy, ModelCopy) or not copy.identity.is_directory:
         return ()
-    return tuple(":".join(file.change_token.split(":")[:2]) for file in copy.listing.files if file.change_token)
+    return tuple(inode(file) for file in copy.listing.files if file.change_token)
 
 
 def _inner(session: Session, copy: ModelCopy) -> tuple[Inner, ...]:

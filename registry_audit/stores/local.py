@@ -216,13 +216,17 @@ def _marker(status: os.stat_result) -> str:
 
 
 def inode(file: ListedFile) -> str:
-    """Device and inode of a local file: one file under two names has the same."""
-    return ":".join(file.change_token.split(":")[:2])
+    """Inode and both times of a local file: one file has the same under every name (a hard link) and in every mount.
+
+    Not its device, which is another one where a file system is mounted twice, or below an overlay. Two files that share
+    all three would have been written in one nanosecond.
+    """
+    return file.change_token.partition(":")[2]
 
 
 def same_file(first: ListedFile, second: ListedFile) -> bool:
-    """Whether two local files are one file under two names (a hard link): equal without being a second copy."""
-    return bool(first.change_token) and first.change_token.split(":")[:2] == second.change_token.split(":")[:2]
+    """Whether two local files are one file under two names: equal without being a second copy."""
+    return bool(first.change_token) and inode(first) == inode(second)
 
 
 def _must_be(file: ListedFile, descriptor: int, otherwise: str) -> None:

@@ -3,6 +3,8 @@
 import os
 import pickle
 import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -199,14 +201,39 @@ def test_empty_directory_more(server: MlflowServer, audit: Auditor) -> None:
     _says_mismatch(audit(server.uri, "--model", version.name), "data/empty")
 
 
+@pytest.fixture
+def overlay(tmp_path: Path) -> Iterator[Callable[[Path, Path], None]]:
+    """Mounts the first directory at the second, below a layer of changes, as containers do."""
+    mounted = list[Path]()
+
+    def mount(lower: Path, place: Path) -> None:
+        layers = [tmp_path / "changes", tmp_path / "work"]
+        for directory in (*layers, place):
+            directory.mkdir()
+        named = f"lowerdir={lower},upperdir={layers[0]},workdir={layers[1]}"
+        command = ["mount", "-t", "overlay", "overlay", "-o", named, str(place)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"an overlay cannot be mounted here: {done.stderr.strip()}")
+        mounted.append(place)
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", str(place)], check=True)
+
+
 @pytest.mark.parametrize("server", [LOCAL], indirect=True)
-@pytest.mark.parametrize("way", ["symlink", "hard links"])
-def test_one_storage_under_two_names(server: MlflowServer, audit: Auditor, way: str) -> None:
+@pytest.mark.parametrize("way", ["symlink", "hard links", "overlay"])
+def test_one_storage_under_two_names(
+    server: MlflowServer, audit: Auditor, way: str, overlay: Callable[[Path, Path], None]
+) -> None:
     version = Registry(server).add(separate=True)
     run_model, reg_model = (server.artifacts.path(place) for place in (version.run_location, version.reg_location))
     shutil.rmtree(reg_model)
     if way == "symlink":
         reg_model.symlink_to(run_model)
+    elif way == "overlay":
+        overlay(run_model, reg_model)
     else:
         shutil.copytree(run_model, reg_model, copy_function=os.link)
     audited = audit(server.uri, "--model", version.name)

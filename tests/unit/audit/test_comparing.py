@@ -2,6 +2,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,24 @@ def test_a_hard_link_is_one_file_under_two_names(make_copy, tmp_path: Path) -> N
     assert not compare(
         make_copy(tmp_path / "a"), make_copy(tmp_path / "b"), within_one_registry, by="bytes"
     ).linked_count
+
+
+def test_a_file_seen_through_two_mounts_is_one_file(make_copy, tmp_path: Path) -> None:
+    """There the device is another one. What is copied has another inode, or another time of change."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "MLmodel").write_text("x")
+
+    def through_another_mount(copy: ModelCopy) -> ModelCopy:
+        (file,) = copy.listing.files
+        device, rest = file.change_token.split(":", 1)
+        moved = replace(file, change_token=f"{int(device) + 1}:{rest}")
+        return replace(copy, listing=replace(copy.listing, files=(moved,)), identity=make_copy(tmp_path / "b").identity)
+
+    one = make_copy(tmp_path / "a")
+    assert compare(one, through_another_mount(one), within_one_registry, by="bytes").linked_count == 1
+    copied = through_another_mount(make_copy(tmp_path / "b"))
+    assert compare(one, copied, within_one_registry, by="bytes").linked_count == 0
 
 
 def test_an_empty_directory_on_one_side_is_a_difference(make_copy, tmp_path: Path) -> None:
