@@ -283,17 +283,19 @@ _UNTOLD = frozenset(
 
 
 def times_tell(directory: str, mounts: str | None = None) -> bool:
-    """Whether an overwrite in this directory surely moves the change time of the file.
+    """Whether an overwrite in this directory, or in what is mounted below it, surely moves the change time of the file.
 
     Args:
         directory: absolute, without symlinks.
         mounts: text of `/proc/self/mountinfo`; this machine's unless given. Where there is none, times are believed.
     """
-    chosen = ("", "")
+    chosen, kinds = ("", ""), list[str]()
     for place, kind in _parsed(_this_machines() if mounts is None else mounts):
         if len(place) >= len(chosen[0]) and (directory == place or directory.startswith(place.rstrip("/") + "/")):
             chosen = (place, kind)
-    return chosen[1] not in _UNTOLD and not chosen[1].startswith("fuse")
+        elif place.startswith(directory.rstrip("/") + "/"):
+            kinds.append(kind)
+    return not any(kind in _UNTOLD or kind.startswith("fuse") for kind in (chosen[1], *kinds))
 
 
 def _this_machines() -> str:

@@ -21,6 +21,9 @@ not a mount
         ("/dev/shm/disk/models", True),
         ("/srv/a b/models", False),
         ("/srv/bucket/models", False),
+        ("/srv", False),  # a part of it is on a network
+        ("/srv/a", True),
+        ("/", False),
     ],
 )
 def test_whether_times_tell(directory: str, tells: bool) -> None:
