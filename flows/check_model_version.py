@@ -123,7 +123,8 @@ def _check(
     try:
         batch = resolve_named(job, model, version_or_stage)
         if download_dir is not None:
-            empty_download_dir(download_dir, *(one for one in batch if isinstance(one, ResolvedVersion)))
+            found = (one for one in batch if isinstance(one, ResolvedVersion))
+            empty_download_dir(download_dir, (open_session(job),), *found)
         run_models = download_run_model.submit(job, whole(batch), _place(download_dir, Role.RUN_MODEL, batch[0]))
         reg_models = download_reg_model.submit(job, whole(batch), _place(download_dir, Role.REG_MODEL, batch[0]))
         (audit,) = compare(job, whole(batch), whole(run_models), whole(reg_models))

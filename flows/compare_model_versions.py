@@ -149,7 +149,7 @@ def _compare(
         first, second = (_resolved(future.result()[0]) for future in resolving)
         resolved = (first, second)
         if download_dir is not None:
-            empty_download_dir(download_dir, *resolved)
+            empty_download_dir(download_dir, map(open_session, jobs), *resolved)
         downloads = [
             {
                 role: _DOWNLOAD[role].submit(job, whole((version,)), _place(download_dir, role, version, n))

@@ -20,6 +20,9 @@ _SECRET_PARAMETER = re.compile(
     r"(?i)(?P<key>(?<![\w\-])(?:(?=[\w\-]*?(?:signature|token|password|passwd|pwd|secret|credential|access_?key|api[_-]?key"
     r"|odbc_connect))[\w\-]+|(?:[\w\-]*-)?sig)=)[^&\s;]+"
 )
+# What HTTP libraries say before they repeat a header that cannot be sent, as a token with a line break, or an address
+# that cannot be read, as that of a proxy with a slash in its password.
+_REPEATED = re.compile(r"(?is)\b(?P<said>(?:invalid|illegal|in) header value(?=:?\s+b?['\"])|failed to parse:).*")
 _AUTHORIZATION = re.compile(r"(?i)\b(?P<kind>basic|bearer)\s+[A-Za-z0-9._~+/=\-]{8,}")
 
 # What stands alone before `@` is the container of an Azure store, or a Databricks profile: neither is a secret.
@@ -43,6 +46,8 @@ def redact(text: str) -> str:
         text = _USERINFO.sub(_userinfo, text)
     if "=" in text:
         text = _SECRET_PARAMETER.sub(r"\g<key>***", text)
+    if "header value" in text or "Failed to parse:" in text:
+        text = _REPEATED.sub(r"\g<said> ***", text)
     return _AUTHORIZATION.sub(r"\g<kind> ***", text) if text.split(maxsplit=1) != [text] else text
 
 
@@ -65,6 +70,17 @@ def redact_location(location: str) -> str:
         elif not at and "@" in rest and _NO_PORT.search(authority):
             place = f"{scheme[0]}***@{rest.rpartition('@')[2]}"
     return redact(place) + ("?***" if question else "")
+
+
+def redact_endpoint(url: str) -> str:
+    """What may be shown of the address of a service: not its query, and nothing that stands before an `@`.
+
+    A slash in a password ends the host, so that the rest of the password is a path to every parser.
+    """
+    place, question, _ = url.partition("?")
+    scheme, separator, rest = place.partition("://") if "://" in place else ("", "", place)
+    _, at, host = rest.rpartition("@")
+    return redact(f"{scheme}{separator}{'***@' if at else ''}{host if at else rest}") + ("?***" if question else "")
 
 
 def remember_secrets(address: str) -> None:

@@ -1,7 +1,8 @@
 """One version, or one pair of versions, from what a person typed to what is said of it."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,13 +22,15 @@ from registry_audit.audit.pipeline import (
 from registry_audit.audit.session import Session
 from registry_audit.audit.time_limits import in_time
 from registry_audit.deadline import OutOfTime
-from registry_audit.errors import UsageError
+from registry_audit.errors import CouldNotVerify, UsageError
+from registry_audit.model.mlmodel import must_not_be_in_a_model
 from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.refs import Selector, parse_selector
 from registry_audit.registry.resolve import ResolvedVersion
+from registry_audit.registry.storage import StorageIdentity, storage_identity
 from registry_audit.registry.version import RegisteredVersion
-from registry_audit.registry.versions import find_version
+from registry_audit.registry.versions import find_version, recorded_sources
 from registry_audit.verdict import Storage
 
 _MARKER = ".registry-audit-downloads"
@@ -95,7 +98,7 @@ def check_version(session: Session, model: str, version_or_stage: str, download_
 
 def _audited_and_kept(session: Session, version: RegisteredVersion, download_dir: Path) -> VersionAudit:
     resolved = must_resolve(session, version)
-    empty_download_dir(download_dir, resolved)
+    empty_download_dir(download_dir, (session,), resolved)
     run = download_run_model(session, resolved, kept_path(download_dir, Role.RUN_MODEL, resolved))
     reg = download_reg_model(session, resolved, kept_path(download_dir, Role.REG_MODEL, resolved))
     return compare_version(session, resolved, run, reg)
@@ -132,7 +135,7 @@ def compare_versions(
     """
     if download_dir is not None:
         prepare_download_dir(download_dir)
-        empty_download_dir(download_dir, *resolved)
+        empty_download_dir(download_dir, sessions, *resolved)
     pairs, copies = [], (dict[Role, Copy](), dict[Role, Copy]())
     for role in roles:
         for n, (session, version) in enumerate(zip(sessions, resolved, strict=True), 1):
@@ -184,9 +187,10 @@ def prepare_download_dir(download_dir: Path) -> None:
     """Make it, or see that what is in it may be replaced.
 
     Raises:
-        UsageError: there are directories of those names that this program did not make.
+        UsageError: it is in a model, or there are directories of those names that this program did not make.
     """
     try:
+        must_not_be_in_a_model(download_dir.resolve(), f"--download-dir {download_dir}")
         download_dir.mkdir(parents=True, exist_ok=True)
         stale = _earlier_downloads(download_dir)
         if stale and not (download_dir / _MARKER).is_file():
@@ -196,30 +200,61 @@ def prepare_download_dir(download_dir: Path) -> None:
         raise UsageError(f"--download-dir {download_dir} cannot be written: {error.strerror}") from error
 
 
-def empty_download_dir(download_dir: Path, *versions: ResolvedVersion) -> None:
+def empty_download_dir(download_dir: Path, sessions: Iterable[Session], *versions: ResolvedVersion) -> None:
     """Leave no file of an earlier download behind: a stale one would be compared as if it were new.
 
     Args:
+        sessions: of the registries that are asked. One may have a version that was registered from an earlier download.
         versions: that will be downloaded.
 
     Raises:
-        UsageError: it is in the model of one of these versions, or that is an earlier download, registered since.
+        UsageError: it is in the model of one of these versions, or an earlier download is a registered model now.
     """
     here = download_dir.resolve()
-    places = [here / role.value for role in Role]
     for storage in (s for v in versions for location in (v.run_model, v.reg_model) for s in location.storages):
-        model = Path(storage.path)
-        if storage.is_directory and (here.is_relative_to(model) or any(map(model.is_relative_to, places))):
+        if (storage.is_directory and here.is_relative_to(storage.path)) or _is_earlier_download(here, storage):
             raise UsageError(
                 f"--download-dir {download_dir} is where {printable(storage.path)} is kept, the model itself: give "
                 "another directory"
             )
+    stale = _earlier_downloads(download_dir)
+    for session in sessions if stale else ():
+        if (label := _registered_from(session, download_dir)) is not None:
+            raise UsageError(
+                f"--download-dir {download_dir} holds the model of {printable(label)}, which was registered from an "
+                "earlier download: give another directory"
+            )
     try:
         (download_dir / _MARKER).touch()
-        for path in _earlier_downloads(download_dir):
+        for path in stale:
             shutil.rmtree(path)
     except OSError as error:
         raise UsageError(f"--download-dir {download_dir} cannot be written: {error.strerror}") from error
+
+
+def _is_earlier_download(here: Path, storage: StorageIdentity) -> bool:
+    return storage.is_directory and any(Path(storage.path).is_relative_to(here / role.value) for role in Role)
+
+
+def _registered_from(session: Session, download_dir: Path) -> str | None:
+    """The first version of the registry whose source is an earlier download.
+
+    Raises: UsageError: the registry does not say.
+    """
+    connection, here = session.connection, download_dir.resolve()
+    if connection.copies_models:  # where a version was registered from, nothing is kept any more
+        return None
+    try:
+        for label, source in recorded_sources(connection):
+            with suppress(CouldNotVerify):  # it is read from nowhere on this machine
+                if _is_earlier_download(here, storage_identity(source, connection.tracking_uri)):
+                    return label
+    except (CouldNotVerify, UsageError) as error:
+        raise UsageError(
+            f"--download-dir {download_dir} holds an earlier download, and it cannot be seen whether a model was "
+            f"registered from it ({error.message}): give another directory"
+        ) from error
+    return None
 
 
 def _earlier_downloads(download_dir: Path) -> list[Path]:

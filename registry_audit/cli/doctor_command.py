@@ -150,7 +150,7 @@ def _ledger(url: str | None) -> Finding:
 def _prefect() -> Finding:
     import requests
 
-    from registry_audit.redact import redact
+    from registry_audit.redact import redact_endpoint
 
     url = os.environ.get("PREFECT_API_URL")
     if not url:
@@ -158,10 +158,10 @@ def _prefect() -> Finding:
     try:
         answer = requests.get(f"{url.rstrip('/')}/health", timeout=5)
     except requests.RequestException as error:
-        return Finding("prefect", f"{redact(url)}: {type(error).__name__}", ExitStatus.INCOMPLETE)
+        return Finding("prefect", f"{redact_endpoint(url)}: {type(error).__name__}", ExitStatus.INCOMPLETE)
     if answer.status_code != requests.codes.ok:
-        return Finding("prefect", f"{redact(url)} answered {answer.status_code}", ExitStatus.INCOMPLETE)
-    return Finding("prefect", f"{redact(url)} is healthy")
+        return Finding("prefect", f"{redact_endpoint(url)} answered {answer.status_code}", ExitStatus.INCOMPLETE)
+    return Finding("prefect", f"{redact_endpoint(url)} is healthy")
 
 
 def _failed(what: str, error: AuditError, label: str = "") -> Finding:

@@ -7,7 +7,7 @@ from typing import Any
 
 from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.printable import printable
-from registry_audit.redact import redact
+from registry_audit.redact import redact_endpoint
 
 _MAX_BYTES = 1 << 20
 _SECONDS = 30
@@ -23,7 +23,7 @@ def request_stamp(statement: bytes, url: str) -> bytes:
     client = _client()
     import requests
 
-    shown = printable(redact(url))
+    shown = printable(redact_endpoint(url))
     if not url.startswith(("http://", "https://")):
         raise UsageError(f"--timestamp-url {shown}: give an http(s) address")
     request = client.TimestampRequestBuilder().data(statement).nonce(nonce=True).build()

@@ -16,6 +16,7 @@ from urllib.parse import urljoin
 
 from requests import PreparedRequest, Session
 from requests.adapters import HTTPAdapter
+from requests.exceptions import RequestException
 from requests.utils import select_proxy
 from urllib3 import Timeout
 from urllib3 import exceptions as urllib3
@@ -23,7 +24,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager, ProxyManager
 from urllib3.response import BaseHTTPResponse
 
-from registry_audit.errors import AuditError, CouldNotVerify, Transient
+from registry_audit.errors import AuditError, CouldNotVerify, Transient, UsageError
 from registry_audit.net.origin import Origin, host_of, may_carry_credentials, origin_of, without_credentials
 from registry_audit.net.retry import FIRST_PAUSE_SECONDS
 from registry_audit.net.throttle import REFUSALS, Permit, Throttle, retry_after_seconds, sent_now
@@ -41,6 +42,11 @@ _REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux alone has it, and alone needs it
 _WRAPPED_AT_MOST = 10
+_NOT_SENT = (
+    "a token, a name or a password in the environment holds a character that no HTTP header can carry, for instance a "
+    "line break at its end"
+)
+_NO_PROXY_URL = "the proxy that the environment names for it (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) is no URL"
 NOTHING_LISTENS = "nothing listens there; is the port right, and does the server run?"
 
 
@@ -170,10 +176,13 @@ class Connections:
             settings: Any = session.merge_environment_settings(url, {}, None, tls.verify, tls.client_cert)
         proxies, request = settings["proxies"], PreparedRequest()
         request.url = f"{url.partition('://')[0]}://{urlsplit(url).netloc.rpartition('@')[2]}/"
-        pool: Any = self._adapter.get_connection_with_tls_context(
-            request, settings["verify"], proxies, settings["cert"]
-        )
         proxy = select_proxy(url, proxies) or ""
+        try:
+            pool: Any = self._adapter.get_connection_with_tls_context(
+                request, settings["verify"], proxies, settings["cert"]
+            )
+        except (RequestException, urllib3.HTTPError):  # whose text may hold a part of the proxy's password
+            raise ValueError(_NO_PROXY_URL if proxy else f"{host_of(url)} is no host") from None
         through_http_proxy = proxy.lower().startswith("http") and key[0].scheme == "http"
         headers = self._adapter.proxy_headers(proxy) if through_http_proxy else {}
         whole = request.url.removesuffix("/") if through_http_proxy else ""
@@ -208,7 +217,9 @@ class Route:
             target: path and query.
             as_stored: whether the body is an object of a bucket, and an encoding a part of its content.
 
-        Raises: as `HttpSession.request`.
+        Raises:
+            UsageError: a header cannot be sent.
+            AuditError: as `HttpSession.request`.
         """
         try:
             with permit.sending():
@@ -226,8 +237,10 @@ class Route:
                 )
         except AuditError:
             raise
-        except (urllib3.LocationValueError, ValueError) as error:
-            raise CouldNotVerify(f"could not {doing}: {_first_line(error)}") from error
+        except urllib3.LocationValueError as error:
+            raise CouldNotVerify(f"could not {doing}: {self.host} is no host that can be looked up") from error
+        except ValueError as error:  # its text repeats the header, and so the token in it
+            raise UsageError(f"could not {doing}: {_NOT_SENT}") from error
         except (urllib3.HTTPError, OSError) as error:
             permit.must_be_in_time()
             if (no_tls := _tls_problem(error)) is not None:  # another try would end the same way

@@ -58,7 +58,7 @@ def place_for(output: Path) -> Iterator[Place]:
         must_not_be_in_a_model(output, f"--output {output}")
         made = [parent for parent in output.parents if not parent.exists()]
         output.parent.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:  # of which the last is a NUL byte
         raise UsageError(f"--output {output} cannot be made: {getattr(error, 'strerror', error)}") from error
     prefix = f".{output.name[:_NAME_CHARACTERS]}{_MARK}"
     _remove_stale(output.parent, prefix)
@@ -92,13 +92,15 @@ def _must_be_free(output: Path) -> None:
 def _scratch(parent: Path, prefix: str) -> Iterator[Path]:
     """A directory of this process alone, locked for as long as it is used."""
     while True:
+        descriptor = None
         try:
             scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-            descriptor = os.open(scratch, os.O_RDONLY)
-        except FileNotFoundError:  # taken for a stale one by another process before it was locked
-            continue
+            with contextlib.suppress(FileNotFoundError):
+                descriptor = os.open(scratch, os.O_RDONLY)
         except OSError as error:
             raise UsageError(f"--output: {parent} cannot be written: {error.strerror}") from error
+        if descriptor is None:  # taken for a stale one by another process before it was locked
+            continue
         _lock(descriptor, wait=True)
         if scratch.exists():
             break

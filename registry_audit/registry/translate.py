@@ -15,7 +15,7 @@ from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Refused,
 from registry_audit.net.http import unreachable
 from registry_audit.net.throttle import REFUSALS, retry_after_seconds
 from registry_audit.printable import printable
-from registry_audit.redact import redact
+from registry_audit.redact import redact, redact_endpoint
 
 if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
@@ -187,7 +187,7 @@ def s3_endpoint() -> str:
     """The variable that says where S3 is, and what it holds; empty where that is left to AWS."""
     for name in _ENDPOINTS:
         if name in os.environ:
-            return f"{name} is {printable(redact(os.environ[name]))[:200] or 'empty'}"
+            return f"{name} is {printable(redact_endpoint(os.environ[name]))[:200] or 'empty'}"
     return ""
 
 

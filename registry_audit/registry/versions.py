@@ -218,6 +218,17 @@ def _denied_notes(denied: dict[str, str]) -> Iterator[str]:
         yield f"'{printable(first)}'{others} may not be looked into, and versions of it may be missing here: {why}"
 
 
+def recorded_sources(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Label and source of every version of every registered model, those that a prompt's tag hides included.
+
+    Raises:
+        UsageError: the server refuses the credentials.
+        CouldNotVerify: the server cannot be read.
+    """
+    for version in chain(search_versions(connection, None), hidden_versions(connection).models):
+        yield f"{version.name}/{version.version}", _text(version.source) or ""
+
+
 def find_version(connection: Connection, name: str, selector: Selector) -> RegisteredVersion:
     """The one version that a person asked for.
 

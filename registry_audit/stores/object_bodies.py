@@ -21,7 +21,7 @@ from registry_audit.errors import AuditError, BodyEndedEarly, CouldNotVerify, No
 from registry_audit.net.throttle import REFUSALS
 from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
-from registry_audit.redact import redact
+from registry_audit.redact import redact, redact_endpoint
 from registry_audit.registry.translate import is_foreign
 
 RETRIES: Mapping[str, Any] = {"max_retries": 0}
@@ -105,7 +105,7 @@ def must_be_endpoint(url: str | None, said_by: str) -> None:
     except ValueError:
         usable = False
     if not usable or re.search(r"\s", url):
-        shown = printable(redact(url))
+        shown = printable(redact_endpoint(url))
         raise UsageError(
             f"{said_by} is '{shown}': it must be a URL that begins with http:// or https://, or not be set"
         )

@@ -13,7 +13,7 @@ from support.servers import MlflowServer
 
 from registry_audit.cli import compare_command
 
-CLEAN, FINDINGS = 0, 1
+CLEAN, FINDINGS, USAGE = 0, 1, 2
 
 
 def migrated(a: MlflowServer, b: MlflowServer) -> tuple[Registered, Registered]:
@@ -173,6 +173,39 @@ def test_json_on_stdout_is_the_file(
     assert without_time(audit.command("compare", *places, *as_json).stdout) == without_time(file.read_text())
 
 
+@pytest.mark.parametrize("inside", ["run_model", "reg_model"])
+def test_a_download_that_another_version_was_registered_from_stays(
+    mlflow_local: MlflowServer, audit: Auditor, tmp_path: Path, inside: str
+) -> None:
+    registry, kept = Registry(mlflow_local), tmp_path / "kept"
+    at = ("--tracking-uri", mlflow_local.uri, "--ledger", "none", "--download-dir", str(kept))
+    first, other = registry.add(), registry.add(seed=1)
+    assert audit.command("check", f"{first.name}/1", *at).exit_status == CLEAN
+    assert audit.command("check", f"{first.name}/1", *at).exit_status == CLEAN  # nobody has registered it yet
+    (model,) = (kept / inside).iterdir()
+    (tmp_path / "link").symlink_to(model)
+    registry.client.create_model_version(first.name, (tmp_path / "link").as_uri())
+    before = {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()}
+    for name in (first.name, other.name):
+        refused = audit.command("check", f"{name}/1", *at)
+        assert refused.exit_status != CLEAN
+        assert f"the model of {first.name}/2, which was registered from an earlier download" in refused.stdout
+    assert {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()} == before
+
+
+def test_no_download_is_put_into_another_versions_model(
+    mlflow_local: MlflowServer, audit: Auditor, tmp_path: Path
+) -> None:
+    registry = Registry(mlflow_local)
+    first, other = registry.add(), registry.add(seed=1)
+    inside = Path(first.run_location.removeprefix("file://")) / "data" / "new"
+    at = ("--tracking-uri", mlflow_local.uri, "--ledger", "none", "--download-dir", str(inside))
+    refused = audit.command("check", f"{other.name}/1", *at)
+    assert refused.exit_status == USAGE
+    assert "is in a model" in refused.stderr
+    assert not inside.exists()
+
+
 @pytest.mark.parametrize("inside", ["run_model", "reg_model", ""], ids=["download", "other download", "the model"])
 def test_a_model_that_was_registered_from_a_download_is_not_emptied(
     mlflow_local: MlflowServer, audit: Auditor, tmp_path: Path, inside: str
@@ -186,7 +219,8 @@ def test_a_model_that_was_registered_from_a_download_is_not_emptied(
     before = {path: path.read_bytes() for path in model.rglob("*") if path.is_file()}
     refused = audit.command("check", f"{first.name}/{again.version}", *at, str(kept if inside else model / "data"))
     assert refused.exit_status != CLEAN
-    assert "the model itself: give another directory" in refused.stdout + refused.stderr
+    expected = "the model itself: give another directory" if inside else "is in a model"
+    assert expected in refused.stdout + refused.stderr
     assert {path: path.read_bytes() for path in model.rglob("*") if path.is_file()} == before
     elsewhere = audit.command("check", f"{first.name}/{again.version}", *at, str(tmp_path / "elsewhere"))
     assert elsewhere.exit_status == CLEAN, elsewhere.stderr

@@ -1,6 +1,6 @@
 import pytest
 
-from registry_audit.redact import redact, redact_location
+from registry_audit.redact import redact, redact_endpoint, redact_location
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,10 @@ from registry_audit.redact import redact, redact_location
         ("https://b.blob/x?sig=abc&se=1", "https://b.blob/x?sig=***&se=1"),
         ("s3://b/k?X-Amz-Signature=00ff&X-Amz-Credential=AK", "s3://b/k?X-Amz-Signature=***&X-Amz-Credential=***"),
         ("Authorization: Bearer abcdefghijk", "Authorization: Bearer ***"),
+        ("could not ask: Invalid header value b'Bearer s3cr3t!t$k\\n'", "could not ask: Invalid header value ***"),
+        ("return character(s) in header value: 'TOKEN\n'", "return character(s) in header value ***"),
+        ("Failed to parse: 'u:s3cr3t' is not a valid host or port", "Failed to parse: ***"),
+        ("s3://bucket/an invalid header value/m", "s3://bucket/an invalid header value/m"),
         ("s3://bucket/design=good/m and design=evil", "s3://bucket/design=good/m and design=evil"),
         ("dbfs://profile@databricks/x", "dbfs://profile@databricks/x"),
         ("postgresql+psycopg2://audit@db/ledger", "postgresql+psycopg2://***@db/ledger"),
@@ -48,6 +52,22 @@ def test_credentials_go_and_the_rest_stays(text: str, shown: str) -> None:
 )
 def test_a_location_is_shown_as_the_place_that_it_leads_to(location: str, shown: str) -> None:
     assert redact_location(location) == shown
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "shown"),
+    [
+        ("http://minio:9000", "http://minio:9000"),
+        ("http://u:a/s3cr3t@minio:9000", "http://***@minio:9000"),
+        ("http://u:1/s3cr3t@minio:9000/x", "http://***@minio:9000/x"),
+        ("u:s3cr3t@minio:9000", "***@minio:9000"),
+        ("http://u:s3://cr3t@minio", "http://***@minio"),
+        ("https://minio/x?sig=s3cr3t", "https://minio/x?***"),
+        ("minio:9000", "minio:9000"),
+    ],
+)
+def test_an_endpoint_is_shown_without_what_stands_before_its_host(endpoint: str, shown: str) -> None:
+    assert redact_endpoint(endpoint) == shown
 
 
 @pytest.mark.parametrize("unit", ["a", "a-", "token", "token-", "sig=", "a://", "://", "@", "a@", "basic ", "=", "-"])

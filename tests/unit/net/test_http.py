@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support.strangers import self_signed, stranger
 
-from registry_audit.errors import CouldNotVerify, Refused, Stopped, Transient
+from registry_audit.errors import CouldNotVerify, Refused, Stopped, Transient, UsageError
 from registry_audit.net.http import HttpSession
 from registry_audit.net.origin import NOBODY, Origin, origin_of
 from registry_audit.net.rest import Rest
@@ -168,6 +168,29 @@ def test_redirects_end(http: HttpSession, servers: tuple[Server, Server]) -> Non
 def test_what_cannot_be_asked_says_so(http: HttpSession, url: str) -> None:
     with pytest.raises(CouldNotVerify, match="could not ask"):
         get(http, url, NOBODY)
+
+
+@pytest.mark.parametrize("token", ["s3cr3t!\n", "a\r\nX: s3cr3t", "s3cr3t\u20ac"])
+def test_a_header_that_cannot_be_sent_is_not_shown(
+    http: HttpSession, servers: tuple[Server, Server], token: str
+) -> None:
+    headers, trusted = {"Authorization": f"Bearer {token}"}, origin_of(servers[0].url)
+    asked = http.request("GET", servers[0].url, headers=headers, trusted=trusted, doing="ask")
+    with pytest.raises(UsageError, match="no HTTP header can carry") as raised, asked:
+        pass
+    assert "s3cr3t" not in str(raised.value)
+    assert servers[0].seen == []
+
+
+@pytest.mark.parametrize("proxy", ["http://alice:s3/cr3t@127.0.0.1:9", "http://alice:s3cr3t@[bad", "alice:s3#cr3t@h"])
+def test_nothing_is_shown_of_a_proxy_that_is_no_url(
+    http: HttpSession, proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    with pytest.raises(CouldNotVerify, match="the proxy that the environment names") as raised:
+        get(http, "http://models.invalid/")
+    assert "s3" not in str(raised.value)
+    assert "alice" not in str(raised.value)
 
 
 def rest(http: HttpSession, server: Server) -> Rest:
