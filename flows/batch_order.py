@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from prefect import Task, get_run_logger
 from prefect.futures import PrefectFuture
@@ -25,6 +25,7 @@ from tasks.result_storage import SignedResults, kept
 IN_FLIGHT = 2  # batches; what their versions list and read is held in memory
 TASKS_PER_BATCH = 4
 
+_Item = TypeVar("_Item")
 Batch = tuple[RegisteredVersion, ...]
 
 
@@ -122,7 +123,7 @@ def audited_rows(
         yield running.popleft().rows()
 
 
-def batches_of(versions: Iterable[RegisteredVersion], size: int) -> Iterator[Batch]:
+def batches_of(versions: Iterable[_Item], size: int) -> Iterator[tuple[_Item, ...]]:
     remaining = iter(versions)
     while batch := tuple(islice(remaining, size)):
         yield batch

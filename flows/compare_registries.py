@@ -1,21 +1,26 @@
 """`compare-registries`: is all of one registry in another, unchanged?"""
 
+from collections import deque
+from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
 from prefect import State, flow, get_run_logger, runtime
+from prefect.futures import PrefectFuture
 from pydantic import Field, PositiveInt
 
 from flows import parameters
-from flows.batch_order import whole
+from flows.batch_order import IN_FLIGHT, batches_of, whole
 from flows.final_state import AFTER, ended, refused
 from flows.parameters import NotBlank, Uri
 from flows.sides import RegistryServer, Side, side_of
 from registry_audit.api import interrupted_migration
 from registry_audit.audit.options import DEFAULT_WORKERS
-from registry_audit.audit.workdir import WorkDirectory
+from registry_audit.audit.runner import SERVER_AWAY_SECONDS
+from registry_audit.audit.workdir import WorkDirectory, now
 from registry_audit.cli.common_options import ledger_url
 from registry_audit.cli.report_output import must_be_writable
 from registry_audit.errors import AuditError
@@ -32,8 +37,9 @@ from tasks.audit_session import Job, close_job, open_session
 from tasks.configured import LEDGER, TRACKING_URI, configured_uri
 from tasks.migration import list_registry, match, read_registry, report_migration
 from tasks.policy import short_address
-from tasks.result_storage import life_of
+from tasks.result_storage import SignedResults, kept, life_of, opened_results
 
+_BATCH = 100  # versions in one task run
 _LIMITS = Limits()
 
 
@@ -150,28 +156,30 @@ def _compare(
     with ExitStack() as held:
         for directory_of_side, job in zip(work, jobs, strict=True):
             held.enter_context(directory_of_side.held(registry_of(job.server.registry_uri or job.server.tracking_uri)))
-        document = _compared(jobs, options, at_once, directory)
+        results = opened_results()
+        document = _compared(jobs, options, at_once, directory, results)
     report_migration(whole(document), directory)
     # Whoever tries an incomplete comparison again, today, reads only what could not be read.
     if document.outcome.exit_status != ExitStatus.INCOMPLETE:
         for directory_of_side in work:
             directory_of_side.remove()
+            if results is not None:
+                results.forget(directory_of_side.audit_id)
     return ended(document.outcome.exit_status, f"{headline(document)}: {document.summary.sentence}")
 
 
 def _compared(
-    jobs: tuple[Job, ...], options: MigrationOptions, at_once: list[int], directory: Path | None
+    jobs: tuple[Job, ...],
+    options: MigrationOptions,
+    at_once: list[int],
+    directory: Path | None,
+    results: SignedResults | None,
 ) -> MigrationDocument:
     both: Both | None = None
     try:
         listing = [list_registry.submit(job, side) for job, side in zip(jobs, SIDES, strict=True)]
         both = begin_both((listing[0].result(), listing[1].result()), options)
-        reading = [
-            read_registry.submit(job, side, whole(into), workers)
-            for job, side, into, workers in zip(jobs, SIDES, (both.source, both.target), at_once, strict=True)
-        ]
-        for future in reading:
-            future.result()
+        _read(jobs, both, at_once, results)
         return match(jobs, whole(both), whole(options))  # type: ignore[arg-type]
     except BaseException as error:
         if both is not None and directory is not None:
@@ -180,6 +188,46 @@ def _compared(
     finally:
         for job in jobs:
             close_job(job)
+
+
+def _read(jobs: tuple[Job, ...], both: Both, at_once: list[int], results: SignedResults | None) -> None:
+    """Both registries, a batch of each at a time; what broke off, and may pass by itself, once more at the end."""
+    step = read_registry if results is None else kept(read_registry, results, "facts")
+    began_at, sides = now(), list(zip(jobs, SIDES, (both.source, both.target), at_once, strict=True))
+    retryable, earlier = tuple(list[int]() for _ in sides), list[str]()
+
+    def submitted(index: int, positions: Sequence[int]) -> PrefectFuture[Any]:
+        job, side, into, workers = sides[index]
+        batch = tuple(into.versions[position] for position in positions)
+        return step.submit(job, side, whole(batch), whole(positions), whole(into), workers)
+
+    def take(index: int, positions: Sequence[int], future: PrefectFuture[Any]) -> None:
+        into = sides[index][2]
+        for position, facts in zip(positions, future.result(), strict=True):
+            if not into.has(position):  # it was kept by the run that this one goes on with
+                into.put(position, facts)
+            if facts.audit.read_at is not None and facts.audit.read_at < began_at:
+                earlier.append(facts.audit.read_at)
+            if facts.retryable:
+                retryable[index].append(position)
+
+    rounds = zip_longest(*(batches_of(range(into.count), _BATCH) for _, _, into, _ in sides), fillvalue=())
+    running = deque[list[tuple[int, Sequence[int], PrefectFuture[Any]]]]()
+    while True:
+        for batches in islice(rounds, IN_FLIGHT - len(running)):
+            running.append(
+                [(n, positions, submitted(n, positions)) for n, positions in enumerate(batches) if positions]
+            )
+        if not running:
+            break
+        for reading in running.popleft():
+            take(*reading)
+    for index, (job, *_) in enumerate(sides):
+        again = retryable[index][:]
+        if again and open_session(job).wait_for_server(SERVER_AWAY_SECONDS):
+            take(index, again, submitted(index, again))
+    if earlier:
+        get_run_logger().info("%d versions were read before this run, from %s on", len(earlier), min(earlier))
 
 
 def _report_what_was_done(

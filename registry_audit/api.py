@@ -25,7 +25,7 @@ from registry_audit.ledger.connecting import open_ledger, remember
 from registry_audit.ledger.identity import registry_key, versions_to_recognise
 from registry_audit.ledger.memory import TrustedReadings
 from registry_audit.ledger.one_version import one_digest, pair_remembered, remembered, with_digest_of
-from registry_audit.ledger.record import begin, finish
+from registry_audit.ledger.record import Tell, begin, finish
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.vanished import absent_versions
 from registry_audit.migration.both import Both, Sessions, begin_both, list_both, reached, read_both
@@ -148,12 +148,15 @@ def conclude_audit(
     audit_id: str,
     session: Session,
     directory: Path | None = None,
+    *,
+    tell: Tell | None = None,
 ) -> AuditDocument:
     """The report of an audit, its rows put beside the ledger and recorded there, if there is one.
 
     Args:
         rows: one for each version of the scope, in its order.
         directory: for the report's rows, where there are more than memory should hold.
+        tell: see `finish`.
 
     Raises:
         LedgerError: the ledger cannot be read or written; nothing was recorded.
@@ -168,7 +171,7 @@ def conclude_audit(
     registry = scope.registry
     with within(session.listing_deadline()):
         hidden = not_confirmed_gone(session.connection, absent_versions(ledger, registry, scope, options))
-    recorded = finish(ledger, scope, options, audit_id, rows, builder.add, hidden)
+    recorded = finish(ledger, scope, options, audit_id, rows, builder.add, hidden, tell)
     remember(ledger, recorded.head)
     return builder.document(recorded=recorded, ledger_url=ledger.url)
 

@@ -4,7 +4,7 @@ Names and labels are a contract (docs/prefect-events.md); add, never rename.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import chain
@@ -13,8 +13,9 @@ from typing import Any
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.events import emit_event
 
+from registry_audit.ledger.memory import FindingKey
 from registry_audit.net.uris import urlsplit
-from registry_audit.printable import printable
+from registry_audit.printable import printable, storable
 from registry_audit.redact import redact
 from registry_audit.report.document import AuditDocument, FindingRow, VersionRow
 from registry_audit.report.view import lede
@@ -47,11 +48,13 @@ class _Told:
     path: str | None
     message: str
     first_seen: str | None
+    is_late: bool = False  # a check or a command found it before, and it is told now
 
     @property
     def sentence(self) -> str:
         where = f"{_short(self.name)}/{self.version}"
-        return f"{self.severity} {self.rule} {where}: {_text(self.message)}"
+        since = f" (first seen {self.first_seen}, not told before)" if self.is_late else ""
+        return f"{self.severity} {self.rule} {where}: {_text(self.message)}{since}"
 
     @property
     def order(self) -> tuple[bool, int, str, str, str]:
@@ -63,25 +66,30 @@ class _Told:
 _RANKS = {"low": 0, "medium": 1, "high": 2, "critical": 3}
 
 
-def tell(document: AuditDocument, audit_id: str) -> None:
+def tell(document: AuditDocument, audit_id: str, untold: Collection[FindingKey] = ()) -> None:
     """One event for the audit, and one for each finding that is new or resolved: the worst of them, at most 300.
 
-    Waived findings and those known before are only counted. Never fails the audit, nor holds it.
+    Waived findings and those told before are only counted. Never fails the audit, nor holds it.
+
+    Args:
+        untold: findings that a check or a command has found before, and that no audit has told yet: new to whoever is
+            told.
     """
+    late = frozenset(untold)
 
     def emit(client: SyncPrefectClient) -> None:
         client.api_version()  # Prefect drops events in silence where its server is away
-        _emit(document, audit_id)
+        _emit(document, audit_id, late)
 
     send("events", "the events of the audit could not be sent", emit)
 
 
-def _emit(document: AuditDocument, audit_id: str) -> None:
+def _emit(document: AuditDocument, audit_id: str, late: frozenset[FindingKey]) -> None:
     registry = _Registry(document.registry.registry_uri)
     related = [registry.related(), _audit_resource(audit_id)]
     # One pass over the versions, and only what will be sent is kept.
     counted = _Counted()
-    told = nsmallest(FINDING_LIMIT, counted.each(_told(document)), key=lambda one: one.order)
+    told = nsmallest(FINDING_LIMIT, counted.each(_told(document, late)), key=lambda one: one.order)
     emit_event(
         AUDIT_FINISHED,
         resource=registry.resource() | _labels(document, counted),
@@ -115,8 +123,13 @@ class _Counted:
         return sum(self.by_event.values())
 
 
-def _told(document: AuditDocument) -> Iterator[_Told]:
-    there = (_standing(row, finding) for row in document.versions for finding in row.findings if _is_told(finding))
+def _told(document: AuditDocument, late: frozenset[FindingKey]) -> Iterator[_Told]:
+    there = (
+        _standing(row, finding)
+        for row in document.versions
+        for finding in row.findings
+        if finding.waived is None and (finding.new is not False or _key(row, finding) in late)
+    )
     gone = (
         _Told(FINDING_RESOLVED, None, r.rule, r.name, r.version, r.path, "no longer found", r.first_seen)
         for r in document.resolved
@@ -124,8 +137,8 @@ def _told(document: AuditDocument) -> Iterator[_Told]:
     return chain(there, gone)
 
 
-def _is_told(finding: FindingRow) -> bool:
-    return finding.waived is None and finding.new is not False
+def _key(row: VersionRow, finding: FindingRow) -> FindingKey:
+    return storable(row.name), row.version, finding.rule, finding.path or ""
 
 
 def _standing(row: VersionRow, finding: FindingRow) -> _Told:
@@ -138,6 +151,7 @@ def _standing(row: VersionRow, finding: FindingRow) -> _Told:
         finding.path,
         finding.message,
         finding.first_seen,
+        is_late=finding.new is False,
     )
 
 

@@ -1,6 +1,6 @@
 """The steps of `compare-registries`: list and read each registry, then compare them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +9,24 @@ from prefect import get_run_logger, task
 from registry_audit.api import conclude_migration
 from registry_audit.errors import UsageError
 from registry_audit.migration.both import Both
+from registry_audit.migration.facts import VersionFacts
 from registry_audit.migration.registries_config import MigrationOptions, SideName
 from registry_audit.migration.registry_reading import Listed, Side, fill_side
 from registry_audit.migration.registry_reading import list_registry as list_side
+from registry_audit.registry.version import RegisteredVersion
 from registry_audit.report.migration.registries_document import MigrationDocument
 from registry_audit.report.write import write_report
 from tasks.artifacts import publish_migration
 from tasks.audit_session import Job, open_session
-from tasks.policy import RETRIED, UNCACHED, presentable, short_address
+from tasks.policy import RETRIED, UNCACHED, presentable, short_address, span
+from tasks.result_storage import if_settled
 
 
 def _named(step: str) -> Callable[..., str]:
     def name(parameters: dict[str, Any]) -> str:
         server = parameters["job"].server
-        return f"{step} · {parameters['side']} {short_address(server.registry_uri or server.tracking_uri)}"
+        registry = f"{step} · {parameters['side']} {short_address(server.registry_uri or server.tracking_uri)}"
+        return f"{registry} · {span(parameters['batch'])}" if "batch" in parameters else registry
 
     return name
 
@@ -41,13 +45,17 @@ def list_registry(job: Job, side: SideName) -> Listed:
 
 @task(name="read-registry", task_run_name=_named("read-registry"), **RETRIED)
 @presentable
-def read_registry(job: Job, side: SideName, into: Side, workers: int) -> None:
-    """Read every chosen version of one registry. One that cannot be read is a row with its reason.
+def read_registry(
+    job: Job, side: SideName, batch: tuple[RegisteredVersion, ...], positions: Sequence[int], into: Side, workers: int
+) -> tuple[VersionFacts, ...]:
+    """Read some versions of one registry. One that cannot be read is a row with its reason.
 
     Args:
+        positions: of the batch in that registry.
         into: takes what is read. The flow holds it, too, and has it where reading is broken off.
     """
-    fill_side(open_session(job), into, workers=workers)
+    fill_side(open_session(job), into, workers=workers, positions=positions)
+    return if_settled(tuple(into.at(position) for position in positions))
 
 
 @task(name="match", task_run_name="match", **RETRIED)

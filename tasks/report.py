@@ -8,6 +8,7 @@ from registry_audit.api import conclude_audit, ledger_of
 from registry_audit.audit.rows import Rows
 from registry_audit.audit.scope import Scope
 from registry_audit.errors import UsageError
+from registry_audit.ledger.memory import FindingKey
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.write import write_report
 from tasks.artifacts import publish
@@ -29,9 +30,12 @@ def report(job: Job, scope: Scope, rows: Rows, report_dir: Path | None) -> Audit
         LedgerError: the ledger cannot be read or written; nothing was recorded.
     """
     options, session = job.options, open_session(job)
-    document = conclude_audit(ledger_of(options), options, scope, rows, job.audit_id, session, work_directory(job))
+    ledger, untold = ledger_of(options), list[FindingKey]()
+    document = conclude_audit(
+        ledger, options, scope, rows, job.audit_id, session, work_directory(job), tell=untold.extend
+    )
     publish(document)
-    tell(document, job.audit_id)
+    tell(document, job.audit_id, untold)
     if report_dir is not None:
         try:
             written = write_report(document, report_dir)

@@ -40,6 +40,7 @@ from registry_audit.audit.rows import Codec
 from registry_audit.audit.workdir import KEPT_FOR, Seal, cache_directory, code_digest, own_seal
 from registry_audit.errors import UsageError
 from registry_audit.ledger.record import registry_of
+from registry_audit.migration.facts import VersionFacts
 from registry_audit.registry.listed import encode_version
 from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.registry.translate import reason_of
@@ -53,11 +54,12 @@ _DIGEST_CHARACTERS = 40
 _ENDED = (STATE_NAMES[ExitStatus.CLEAN], STATE_NAMES[ExitStatus.FINDINGS])
 
 _telling = threading.Lock()
-_Settled = TypeVar("_Settled", bound=Sequence[Resolved | Copy | None])
+_Settled = TypeVar("_Settled", bound=Sequence[Resolved | Copy | VersionFacts | None])
 _KINDS: dict[str, Codec[Any]] = {
     "resolved": Codec(tuple[ResolvedVersion, ...]),
     "copies": Codec(tuple[ModelCopy | None, ...]),
     "rows": Codec(tuple[VersionAudit, ...]),
+    "facts": Codec(tuple[VersionFacts, ...]),
 }
 
 
@@ -260,11 +262,14 @@ def if_settled(results: _Settled) -> _Settled:
     return results
 
 
-def _is_settled(result: Resolved | Copy | None) -> bool:
+def _is_settled(result: Resolved | Copy | VersionFacts | None) -> bool:
     """Whether it was looked at whole, and nothing broke off."""
     match result:
         case None:
             return True
+        case VersionFacts():
+            # Inodes tell one file from another on one machine, for as long as its file systems stay mounted.
+            return _is_settled(result.audit) and not result.retryable and not result.places
         case VersionAudit():
             return result.verdict is not Verdict.UNVERIFIABLE and not result.retryable
         case ResolvedVersion():

@@ -54,8 +54,9 @@ def each_version(
     late: Callable[[RegisteredVersion, str], _Row],
     workers: int,
     on_done: Callable[[_Row], None] = lambda row: None,
+    once: bool = False,
 ) -> None:
-    """The step of every version; what broke off, and may pass by itself, once more at the end.
+    """The step of every version; what broke off, and may pass by itself, once more at the end unless told `once`.
 
     Args:
         keep: told of each row with its position among the versions, from any thread and in any order.
@@ -80,7 +81,7 @@ def each_version(
 
     work: Work[tuple[int, RegisteredVersion], _Row] = Work(audit, done, too_late)
     each_in_time(session, work, _prefetched(session, versions), session.threads(workers), workers)
-    if retryable and session.wait_for_server(SERVER_AWAY_SECONDS):
+    if retryable and not once and session.wait_for_server(SERVER_AWAY_SECONDS):
         again = [(position, versions[position]) for position in sorted(retryable)]
         each_in_time(session, replace(work, keep=done_again), again, session.threads(workers), workers)
 

@@ -26,6 +26,9 @@ _Texts = Annotated[tuple[str, ...], Field(strict=False)]
 StorageRead = tuple[str, str, Digest, str | None]
 _Storages = Annotated[tuple[Annotated[StorageRead, Field(strict=False)], ...], Field(strict=False)]
 
+# Name, version, rule, and path or "".
+_Findings = Annotated[tuple[Annotated[tuple[str, str, _Rule, str], Field(strict=False)], ...], Field(strict=False)]
+
 
 class Body(BaseModel):
     """The body of one kind of entry."""
@@ -63,6 +66,14 @@ class AuditFinished(Body):
     listed: int
     baselines: StatedBaselines | None = None
     findings: dict[Grade, int] | None = None  # by severity, those that nobody answers for
+    # Findings that others have found and told nobody of (a check, a command), and that this audit tells. None: it tells
+    # nobody of anything. Where it was not recorded, by an older release, the audit is taken to have told.
+    told: _Findings | None = None
+
+    @property
+    def tells(self) -> bool:
+        """Whether people were told of what the audit found."""
+        return self.told is not None or "told" not in self.model_fields_set
 
 
 class _OfVersion(Body):

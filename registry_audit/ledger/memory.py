@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,6 +12,7 @@ from registry_audit.audit.judging import Finding, Waiver
 from registry_audit.ledger.chain import TIME_FORMAT, Entry, Kind
 from registry_audit.ledger.entry_bodies import (
     Accepted,
+    AuditFinished,
     FindingOpened,
     FindingResolved,
     Read,
@@ -118,6 +119,7 @@ class Memory:
 
     baselines: dict[Key, Baseline] = field(default_factory=dict)
     open_findings: dict[FindingKey, OpenFinding] = field(default_factory=dict)
+    untold: set[FindingKey] = field(default_factory=set)  # of the open ones, those that no audit has told people of
     waivers: dict[FindingKey, GivenWaiver] = field(default_factory=dict)
     last_readings: dict[Key, LastReading] = field(default_factory=dict)
     known_bytes: dict[Key, tuple[KnownBytes, ...]] = field(default_factory=dict)  # of versions without a baseline
@@ -178,14 +180,24 @@ def baseline_of(entry: Entry) -> Baseline:
 
 def load_findings(reader: LedgerReader, registry: str) -> Memory:
     """Open findings, waivers and the audit before; of no version a baseline yet."""
-    memory = Memory()
-    for entry in reader.of_kind(Kind.FINDING_OPENED, Kind.FINDING_RESOLVED, Kind.WAIVED, registry=registry):
+    memory, opened_by = Memory(), defaultdict[str, list[FindingKey]](list)
+    kinds = Kind.FINDING_OPENED, Kind.FINDING_RESOLVED, Kind.WAIVED, Kind.AUDIT_FINISHED
+    for entry in reader.of_kind(*kinds, registry=registry):
         match any_body_of(entry):
             case FindingOpened(rule=rule, path=path, severity=severity):
-                opened = OpenFinding(entry.at, Severity(severity))
-                memory.open_findings[entry.name, entry.version, rule, path or ""] = opened
+                key = entry.name, entry.version, rule, path or ""
+                memory.open_findings[key] = OpenFinding(entry.at, Severity(severity))
+                memory.untold.add(key)
+                opened_by[entry.audit_id].append(key)
             case FindingResolved(rule=rule, path=path):
-                memory.open_findings.pop((entry.name, entry.version, rule, path or ""), None)
+                key = entry.name, entry.version, rule, path or ""
+                memory.open_findings.pop(key, None)
+                memory.untold.discard(key)
+            case AuditFinished() as finished:
+                memory.previous_audit = entry
+                opened = opened_by.pop(entry.audit_id, [])
+                if finished.tells:
+                    memory.untold.difference_update(opened, finished.told or ())
             case Waived() as waived:
                 memory.waivers[entry.name, entry.version, waived.rule, waived.path or ""] = GivenWaiver(
                     Waiver(waived.by, waived.reason, waived.until),
@@ -196,8 +208,6 @@ def load_findings(reader: LedgerReader, registry: str) -> Memory:
                 )
             case _:
                 pass
-    for entry in reader.of_kind(Kind.AUDIT_FINISHED, registry=registry):
-        memory.previous_audit = entry
     return memory
 
 

@@ -9,7 +9,7 @@ import getpass
 import heapq
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from types import MappingProxyType
@@ -32,7 +32,7 @@ from registry_audit.ledger.audit_entries import (
 from registry_audit.ledger.chain import Draft, Entry, Kind, clock_note
 from registry_audit.ledger.entry_bodies import Accepted, AuditFinished, AuditStarted, FindingResolved, Grade, body_of
 from registry_audit.ledger.identity import recognise
-from registry_audit.ledger.memory import Key, Memory
+from registry_audit.ledger.memory import FindingKey, Key, Memory, finding_key
 from registry_audit.ledger.store import Ledger, LedgerReader, LedgerWriter
 from registry_audit.ledger.vanished import Expected, absent_keys
 from registry_audit.ledger.version_history import PastAudit, counted, lives, past_audits, with_drafts
@@ -45,6 +45,7 @@ from registry_audit.verdict import BaselineStatus
 _AT_ONCE = 250  # rows
 
 Keep = Callable[[VersionAudit], None]
+Tell = Callable[[Collection[FindingKey]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ def finish(
     audits: Iterable[VersionAudit],
     keep: Keep,
     hidden: Mapping[Key, str] = MappingProxyType({}),
+    tell: Tell | None = None,
 ) -> Recorded:
     """Assess every row beside the ledger, and record the audit.
 
@@ -124,15 +126,17 @@ def finish(
         audits: sorted by name, then number.
         keep: told of every row as it was assessed, and of every version that vanished, in that same order.
         hidden: versions with a baseline that were not listed and are not known to be gone, and why.
+        tell: given by who tells people of what is new: is told, once it is recorded, of the findings that are not new
+            and that nobody was told of, since only a check or a command has found them.
 
     Raises:
         LedgerError: the ledger cannot be read or written.
     """
     registry = scope.registry
     with ledger.writing(again=True) as writer:
-        finishing = _Finishing(writer, registry, scope, options, audit_id, keep, hidden)
+        finishing = _Finishing(writer, registry, scope, options, audit_id, keep, hidden, tells=tell is not None)
         head = writer.append(finishing.drafts(audits))
-        return Recorded(
+        recorded = Recorded(
             resolved=finishing.resolved,
             head=head,
             audit_id=audit_id,
@@ -140,6 +144,9 @@ def finish(
             accepted_count=finishing.accepted_count,
             past=past_audits(writer, registry, audit_id),
         )
+    if tell is not None:
+        tell(finishing.untold)
+    return recorded
 
 
 def who() -> str:
@@ -162,13 +169,17 @@ class _Finishing:
         audit_id: str,
         keep: Keep,
         hidden: Mapping[Key, str],
+        *,
+        tells: bool,
     ) -> None:
         self._writer, self._registry, self._scope, self._options = writer, registry, scope, options
         self._audit_id, self._keep, self._who = audit_id, keep, who()
         self._expected = Expected(scope, options)
         self._beside = Beside(writer, registry, scope.versions, hidden)
+        self._tells = tells
         self.accepted_count = 0
         self.resolved: tuple[Resolved, ...] = ()
+        self.untold: list[FindingKey] = []  # that this audit is the first to tell, and not the first to find
 
     @property
     def memory(self) -> Memory:
@@ -182,7 +193,10 @@ class _Finishing:
             self._keep(replace(row, life=with_drafts(row.life, drafts, self._writer.at)))
             resolving.show(row)
             outcome.add(row)
-            findings.update(finding.severity.value for finding in row.findings if finding.waiver is None)
+            standing = [finding for finding in row.findings if finding.waiver is None]
+            findings.update(finding.severity.value for finding in standing)
+            keys = (finding_key(row.version, finding) for finding in standing if not finding.new)
+            self.untold += (key for key in keys if key in self.memory.untold)
             yield from drafts
         gone_now = resolving.resolved(self._expected)
         self.resolved = (*gone_now, *resolving.waived)
@@ -196,6 +210,7 @@ class _Finishing:
             listed=self._scope.listed_count,
             baselines=self._writer.baselines(),
             findings=counted(findings),
+            told=tuple(self.untold) if self._tells else None,
         )
         yield finished.draft(self._registry, audit_id=self._audit_id)
 

@@ -193,6 +193,9 @@ class Side:
     def at(self, position: int) -> VersionFacts:
         return self._facts.at(position)
 
+    def has(self, position: int) -> bool:
+        return self._facts.has(position)
+
     def is_read(self, name: str) -> bool:
         """Whether every version of a model was read."""
         return all(self._facts.has(position) for position in self.positions(name))
@@ -222,9 +225,18 @@ def read_side(
 
 
 def fill_side(
-    session: Session, side: Side, *, workers: int, on_done: Callable[[VersionFacts], None] = lambda facts: None
+    session: Session,
+    side: Side,
+    *,
+    workers: int,
+    on_done: Callable[[VersionFacts], None] = lambda facts: None,
+    positions: Sequence[int] | None = None,
 ) -> None:
-    """The same into a side that its caller holds, and still has where reading is broken off."""
+    """The same into a side that its caller holds, and still has where reading is broken off.
+
+    Args:
+        positions: of the versions to read, by a caller that tries again itself what broke off; None reads them all.
+    """
     listed = side.listed
 
     def step(session: Session, version: RegisteredVersion) -> VersionFacts:
@@ -237,7 +249,12 @@ def fill_side(
     def late(version: RegisteredVersion, reason: str) -> VersionFacts:
         return _facts(session, AuditedVersion(unresolvable(version, reason)))
 
-    each_version(session, side.versions, step, side.put, late=late, workers=workers, on_done=on_done)
+    def keep(index: int, facts: VersionFacts) -> None:
+        side.put(index if positions is None else positions[index], facts)
+
+    versions = side.versions if positions is None else [side.versions[position] for position in positions]
+    once = positions is not None
+    each_version(session, versions, step, keep, late=late, workers=workers, on_done=on_done, once=once)
 
 
 def _facts(session: Session, audited: AuditedVersion) -> VersionFacts:

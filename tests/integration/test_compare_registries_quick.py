@@ -74,7 +74,10 @@ def told(compared: Compared) -> list[Any]:
     """All that the report says of each version, but for when it was read."""
     rows = []
     for row in compared.rows.values():
-        sides = [{**side, "last_read_at": None} if (side := row[name]) else None for name in ("source", "target")]
+        sides = [
+            {**side, "read_at": None, "last_read_at": None} if (side := row[name]) else None
+            for name in ("source", "target")
+        ]
         rows.append({**row, "source": sides[0], "target": sides[1]})
     return rows
 

@@ -10,6 +10,7 @@ from support.processes import wait_until
 from support.registry import Registered, Registry
 
 from flows.audit_registry import audit_registry
+from flows.check_model_version import check_model_version
 from tasks import events as product_events
 
 from .conftest import FlowRun, RunFlow
@@ -91,6 +92,35 @@ def test_new_known_and_resolved(run_flow: RunFlow, registry: Registry, ledger: s
     assert audit["resource"]["registry-audit.outcome"] == "clean"
     assert (gone["event"], gone["payload"]["rule"]) == (RESOLVED, "RA004")
     assert gone["resource"]["prefect.resource.id"] == found["resource"]["prefect.resource.id"]
+
+
+def test_what_a_check_saw_first_is_new_to_whom_audits_tell(run_flow: RunFlow, registry: Registry, ledger: str) -> None:
+    version = registry.add()
+    _audit(run_flow, registry, version.name, ledger, accept_new=True)
+    registry.client.delete_run(version.run_id)
+    asked = {"tracking_uri": registry.server.uri, "model": version.name, "version_or_stage": "1", "ledger": ledger}
+    assert run_flow(check_model_version, **asked).ended_as == ("FAILED", "Findings")
+
+    audit, found = events_of(_audit(run_flow, registry, version.name, ledger), 2)
+    assert audit["resource"]["registry-audit.new-findings"] == "yes"
+    assert audit["payload"]["headline"] == "1 new finding"
+    (worst,) = audit["payload"]["worst"]
+    assert worst.endswith(f"(first seen {found['payload']['first_seen']}, not told before)")
+    assert (found["event"], found["payload"]["rule"]) == (NEW, "RA004")
+    assert audit["payload"]["changes"]["known"] == 1, "the report says what the ledger knows"
+
+    (audit,) = events_of(_audit(run_flow, registry, version.name, ledger), 1)
+    assert audit["resource"]["registry-audit.new-findings"] == "no"
+
+
+def test_what_an_audit_on_registration_told_is_known(run_flow: RunFlow, registry: Registry, ledger: str) -> None:
+    version = registry.add()
+    registry.client.delete_run(version.run_id)
+    on_registration = {"filter": f"name = '{version.name}'", "tracking_uri": registry.server.uri, "ledger": ledger}
+    audit, found = events_of(run_flow(audit_registry, **on_registration, accept_new=True), 2)
+    assert (audit["resource"]["registry-audit.new-findings"], found["event"]) == ("yes", NEW)
+    (audit,) = events_of(_audit(run_flow, registry, version.name, ledger), 1)
+    assert audit["resource"]["registry-audit.new-findings"] == "no"
 
 
 def test_without_a_ledger_nothing_is_called_new(run_flow: RunFlow, registry: Registry) -> None:

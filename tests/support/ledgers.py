@@ -19,7 +19,7 @@ from registry_audit.audit.scope import Scope
 from registry_audit.ledger.audit_entries import Resolved
 from registry_audit.ledger.chain import Draft, Entry
 from registry_audit.ledger.entry_bodies import RegistryNamed
-from registry_audit.ledger.record import Recorded, begin, finish, registry_of
+from registry_audit.ledger.record import Recorded, Tell, begin, finish, registry_of
 from registry_audit.ledger.schema import entries
 from registry_audit.ledger.store import Ledger
 from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
@@ -146,14 +146,19 @@ class RecordedAudit:
 
 
 def record(
-    ledger: Ledger, *rows: VersionAudit, audit_id: str = "audit", scope: Scope | None = None, **chosen: object
+    ledger: Ledger,
+    *rows: VersionAudit,
+    audit_id: str = "audit",
+    scope: Scope | None = None,
+    tell: Tell | None = None,
+    **chosen: object,
 ) -> RecordedAudit:
     """One whole audit that saw these rows, in the ledger."""
     opts, scope = options(**chosen), scope or scope_of(*rows)
     scope, _ = begin(ledger, scope, opts, audit_id)
     assessed: list[VersionAudit] = []
     ordered = sorted(rows, key=lambda row: row.version.key)
-    recorded = finish(ledger, scope, opts, audit_id, ordered, assessed.append)
+    recorded = finish(ledger, scope, opts, audit_id, ordered, assessed.append, tell=tell)
     return RecordedAudit(tuple(assessed), recorded)
 
 

@@ -63,6 +63,7 @@ class MigrationBuilder:
         self._found = self._incomplete = False
         self._proxied = 0
         self._bytes = [0, 0]
+        self._first_read: list[str | None] = [None, None]
         self._trusted: tuple[list[str], list[str]] = [], []  # when what was not read now was last read in full
         self._storages: tuple[set[int], set[int]] = set(), set()
 
@@ -77,6 +78,8 @@ class MigrationBuilder:
         for index, facts in enumerate((row.source, row.target)):
             if facts is not None and (trusted := _trusted_since(facts)) is not None:
                 self._trusted[index].append(trusted)
+            if facts is not None and (read_at := _read_at(facts)) is not None:
+                self._first_read[index] = min(read_at, self._first_read[index] or read_at)
             for copy in (facts.audit.run_model, facts.audit.reg_model) if facts else ():
                 if copy is not None and hash(copy.identity) not in self._storages[index]:
                     self._storages[index].add(hash(copy.identity))
@@ -130,8 +133,8 @@ class MigrationBuilder:
                 behind_proxy=self._proxied,
             ),
             coverage=MigrationCoverage(
-                source=self._coverage(both.source, len(both.models[0]), self._bytes[0], self._trusted[0]),
-                target=self._coverage(both.target, len(both.models[1]), self._bytes[1], self._trusted[1]),
+                source=self._coverage(both.source, len(both.models[0]), 0),
+                target=self._coverage(both.target, len(both.models[1]), 1),
             ),
             models=tuple(self._models),
             versions=RowFile(self._rows),
@@ -160,13 +163,13 @@ class MigrationBuilder:
             return MigrationOutcome(exit_status=int(ExitStatus.INCOMPLETE), state="incomplete")
         return MigrationOutcome(exit_status=int(ExitStatus.CLEAN), state="clean")
 
-    @staticmethod
-    def _coverage(side: Side, models: int, bytes_read: int, trusted: list[str]) -> SideCoverage:
-        listed = side.listed
+    def _coverage(self, side: Side, models: int, index: int) -> SideCoverage:
+        listed, trusted = side.listed, self._trusted[index]
         return SideCoverage(
             models=models,
             versions=side.count,
-            bytes_read=bytes_read,
+            bytes_read=self._bytes[index],
+            first_read_at=self._first_read[index],
             not_read=len(trusted),
             oldest_reading=min(trusted, default=None),
             prompts=None if listed.prompts is None else len(listed.prompts),
@@ -197,6 +200,10 @@ def _trusted_since(facts: VersionFacts) -> str | None:
     return min((copy.trusted_since for copy in copies if copy and copy.trusted_since), default=None)
 
 
+def _read_at(facts: VersionFacts) -> str | None:
+    return f"{facts.audit.read_at[:19]}Z" if facts.audit.read_at else None
+
+
 def _side_row(facts: VersionFacts | None) -> SideRow | None:
     if facts is None:
         return None
@@ -213,6 +220,7 @@ def _side_row(facts: VersionFacts | None) -> SideRow | None:
         manifest_digest=copy.manifest_digest if copy else None,
         files=copy.file_count if copy else None,
         bytes=copy.listed_bytes if copy else None,
+        read_at=_read_at(facts),
         last_read_at=_trusted_since(facts),
     )
 

@@ -31,6 +31,7 @@ class SideRow(_Row):
     manifest_digest: str | None  # None where not every byte was read
     files: int | None
     bytes: int | None
+    read_at: str | None = None  # UTC; when its bytes were read: before the run itself where that was interrupted
     last_read_at: str | None = None  # UTC; not read now: its fingerprint is that of a full reading at this time
 
 
@@ -91,6 +92,7 @@ class SideCoverage(_Row):
     models: int  # registered models that were compared
     versions: int
     bytes_read: int
+    first_read_at: str | None = None  # UTC; when the first of its versions was read: see SideRow.read_at
     not_read: int = 0  # versions whose unchanged fingerprint stood for their bytes (`--quick`)
     oldest_reading: str | None = None  # UTC; the oldest of the full readings that stood for them
     prompts: int | None  # counted, not compared; None where the registry does not say

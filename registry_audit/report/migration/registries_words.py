@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from registry_audit.migration.pair_judging import PairVerdict
 from registry_audit.migration.pairing import How
 from registry_audit.report.view import fails
-from registry_audit.report.words import bytes_words, count
+from registry_audit.report.words import bytes_words, count, moment_words
 from registry_audit.verdict import Severity
 
 if TYPE_CHECKING:
@@ -262,7 +262,8 @@ def _prompts(source: "SideCoverage", target: "SideCoverage") -> str:
 
 def coverage_words(covered: "SideCoverage") -> str:
     models, versions = count(covered.models, "model"), count(covered.versions, "version")
-    return f"{versions} of {models}, {bytes_words(covered.bytes_read)} read"
+    since = f" from {moment_words(covered.first_read_at)} on" if covered.first_read_at else ""
+    return f"{versions} of {models}, {bytes_words(covered.bytes_read)} read{since}"
 
 
 def side_words(side: "SideRow | None") -> str:

@@ -22,7 +22,13 @@ _LEDGER = 4
 _DIGEST = manifest_of(FILES).digest()
 SOUND: dict[Kind, dict[str, Any]] = {
     Kind.AUDIT_STARTED: {"options": {}, "listed": 1, "selected": 1},
-    Kind.AUDIT_FINISHED: {"exit_status": 0, "verdicts": {"match": 1}, "listed": 1, "baselines": None},
+    Kind.AUDIT_FINISHED: {
+        "exit_status": 0,
+        "verdicts": {"match": 1},
+        "listed": 1,
+        "baselines": None,
+        "told": [["m", "1", "RA013", "x"]],
+    },
     Kind.READING: {
         "verdict": "match",
         "baseline": "unchanged",
@@ -62,7 +68,7 @@ SOUND: dict[Kind, dict[str, Any]] = {
 }
 OPTIONAL = {
     *("baselines", "run_manifest", "storages", "differences", "rules", "creation_time_ms", "run_id", "files", "bytes"),
-    *("source", "despite", "paths"),
+    *("source", "despite", "paths", "told"),
     ("by", Kind.FINDING_RESOLVED),
     ("manifest", Kind.WAIVED),
 }

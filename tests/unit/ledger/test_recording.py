@@ -1,6 +1,7 @@
 """What audits leave in a ledger, and what the next one makes of it."""
 
 import json
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,9 +21,10 @@ from support.ledgers import (
 
 from registry_audit.audit.outcome import outcome_of
 from registry_audit.errors import UsageError
-from registry_audit.ledger.audit_entries import ON_FIRST_SIGHT
+from registry_audit.ledger.audit_entries import ON_FIRST_SIGHT, subject_of
 from registry_audit.ledger.chain import Draft, Entry, Kind
-from registry_audit.ledger.memory import TrustedReadings, load_memory
+from registry_audit.ledger.entry_bodies import AuditFinished, FindingOpened, Waived
+from registry_audit.ledger.memory import FindingKey, TrustedReadings, load_memory
 from registry_audit.ledger.record import begin, registry_of, who
 from registry_audit.ledger.store import Ledger
 from registry_audit.model.listing import Problem
@@ -369,6 +371,68 @@ def test_the_ending_is_in_the_ledger(ledger: Ledger) -> None:
     assert finished["exit_status"] == outcome_of(recorded.audits, Severity.MEDIUM).exit_status == 1
     assert finished["verdicts"]["same_storage"] == 1
     assert recorded.head.kind == Kind.AUDIT_FINISHED
+
+
+def test_what_others_found_is_told_once(ledger: Ledger) -> None:
+    """By the first audit that tells people; of a check or a command only who asked knows."""
+    record(ledger, row(), accept_new=True)
+    changed = row(files=CHANGED)
+    (found,) = record(ledger, changed, audit_id="check").audits
+    assert [finding.new for finding in found.findings] == [True]
+    told: list[list[FindingKey]] = []
+    for night in ("one", "two"):
+        (audit,) = record(ledger, changed, audit_id=night, tell=lambda keys: told.append(list(keys))).audits
+        assert [finding.new for finding in audit.findings] == [False], "the report says what the ledger knows"
+        record(ledger, changed, audit_id=f"check {night}")
+    assert told == [[("wine", "1", "RA002", "")], []]
+
+
+def test_what_an_audit_told_is_untold_again_only_once_it_has_ended(ledger: Ledger) -> None:
+    told: list[list[FindingKey]] = []
+
+    def tell(keys: Collection[FindingKey]) -> None:
+        told.append(list(keys))
+
+    record(ledger, row(), accept_new=True)
+    record(ledger, row(files=CHANGED), audit_id="one", tell=tell)  # new: the report says so
+    record(ledger, row(files=CHANGED), audit_id="two", tell=tell)
+    record(ledger, row(), audit_id="check")
+    record(ledger, row(files=CHANGED), audit_id="check again")
+    record(ledger, row(files=CHANGED), audit_id="three", tell=tell)
+    assert told == [[], [], [("wine", "1", "RA002", "")]]
+
+
+def test_what_an_older_release_has_found_was_told(ledger: Ledger) -> None:
+    """It did not record who tells: an update is no reason to tell everything once more."""
+    record(ledger, row(), accept_new=True)
+    ledger.append(
+        [
+            FindingOpened(rule="RA002", path=None, severity="critical").draft(REGISTRY, "wine", "1", "old"),
+            AuditFinished(exit_status=1, verdicts={}, listed=1).draft(REGISTRY, audit_id="old"),
+        ]
+    )
+    told: list[FindingKey] = []
+    (audit,) = record(ledger, row(files=CHANGED), tell=told.extend).audits
+    assert [finding.new for finding in audit.findings] == [False]
+    assert told == []
+
+
+def test_a_waived_finding_is_told_once_its_waiver_no_longer_holds(ledger: Ledger) -> None:
+    record(ledger, row(), accept_new=True)
+    (found,) = record(ledger, row(files=CHANGED), audit_id="check").audits
+    assert found.reg_model is not None
+    digest = found.reg_model.manifest_digest
+    waived = Waived(
+        rule="RA002", path=None, by="me", reason="known", until="2999-12-31",
+        run_manifest=digest, manifest=digest, differences=subject_of(found).differences, paths=(),
+    )  # fmt: skip
+    ledger.append([waived.draft(REGISTRY, "wine", "1")])
+    told: list[FindingKey] = []
+    (audit,) = record(ledger, row(files=CHANGED), audit_id="one", tell=told.extend).audits
+    assert audit.findings[0].waiver is not None
+    assert told == []
+    record(ledger, row(files=AGAIN), audit_id="two", tell=told.extend)
+    assert told == [("wine", "1", "RA002", "")]
 
 
 def test_a_report_tells_which_baselines_its_own_audit_accepted(ledger: Ledger) -> None:
