@@ -180,6 +180,7 @@ def accept_baseline(
     from registry_audit.ledger.accept import accept, prepare
     from registry_audit.ledger.connecting import remember
     from registry_audit.ledger.record import algorithm_of, who
+    from registry_audit.report.words import count
 
     opened = _opened(ledger)
     with opened.reading() as reader:
@@ -190,7 +191,8 @@ def accept_baseline(
     with open_session(options) as session:
         prepared = prepare(session, opened, registry, versions, by=by, reason=reason, despite=despite)
     for acceptance in prepared:
-        files = f"{len(acceptance.changed_paths)} changed files" if acceptance.kind == "changed" else acceptance.kind
+        changed = count(len(acceptance.changed_paths), "changed file")
+        files = changed if acceptance.kind == "changed" else acceptance.kind
         digest = acceptance.digest or "as gone"
         done = "would accept" if dry_run else "accepted"
         click.echo(f"{done} {printable(acceptance.name)}/{acceptance.version}  {digest}  {files}")

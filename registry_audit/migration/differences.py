@@ -149,7 +149,7 @@ def _listed(aliases: set[str]) -> str:
 
 def _run_words(state: RunState) -> str:
     return {
-        RunState.ACTIVE: "there",
+        RunState.ACTIVE: "active",
         RunState.DELETED: "in the trash",
         RunState.MISSING: "gone",
         RunState.NONE: "none",

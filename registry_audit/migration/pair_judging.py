@@ -12,7 +12,7 @@ from registry_audit.migration.pairing import How, Pair
 from registry_audit.model.listing import Problem
 from registry_audit.printable import printable
 from registry_audit.registry.storage import MODELS, StorageIdentity, may_be_one
-from registry_audit.verdict import Verdict
+from registry_audit.verdict import Severity, Verdict
 
 # Findings on one side that bear on whether its bytes can be vouched for. What else an audit says of a registry (a run
 # in the trash, another run in MLmodel) is no matter of the migration unless it differs between the two.
@@ -184,14 +184,26 @@ def judge_extra(target: VersionFacts, pair: Pair) -> PairRow:
 
 
 def _findings(of_pair: tuple[Finding, ...], **sides: VersionFacts) -> tuple[Finding, ...]:
-    """What is said of the pair first, then what an audit of each side says of its bytes."""
-    of_sides = (
-        replace(finding, message=f"in the {side}: {finding.message}")
-        for side, facts in sides.items()
-        for finding in facts.audit.findings
-        if finding.rule in _OF_BYTES
+    """What is said of the pair first, then what an audit of each side says of its bytes.
+
+    What both sides have alike is one finding. Its severity is the higher of the two: an alias on one side raises it.
+    """
+    of_sides: dict[Finding, tuple[list[str], list[Severity]]] = {}
+    for side, facts in sides.items():
+        for finding in facts.audit.findings:
+            if finding.rule in _OF_BYTES:
+                found_in, severities = of_sides.setdefault(replace(finding, severity=Severity.LOW), ([], []))
+                found_in.append(side)
+                severities.append(finding.severity)
+    merged = (
+        replace(
+            finding,
+            severity=max(severities, key=lambda severity: severity.rank),
+            message=f"in the {' and in the '.join(dict.fromkeys(found_in))}: {finding.message}",
+        )
+        for finding, (found_in, severities) in of_sides.items()
     )
-    return (*of_pair, *sorted_findings(of_sides))
+    return (*of_pair, *sorted_findings(merged))
 
 
 def _how_they_differ(label: str, unexplained: list[FileDifference]) -> str:

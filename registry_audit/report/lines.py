@@ -1,12 +1,13 @@
 """One line for one version, in the manner of `rclone check --combined`."""
 
+from collections import Counter
+
 from registry_audit.audit.comparing import Difference, Kind
 from registry_audit.printable import printable
 from registry_audit.report.document import BaselineDifferenceRow, DifferenceRow, VersionRow
-from registry_audit.report.overview import is_clean, is_uncompared, is_vanished
+from registry_audit.report.overview import is_clean, is_missing, is_uncompared, is_vanished
 from registry_audit.report.view import (
     accepted_words,
-    is_missing,
     side_words,
     signature_words,
     version_id,
@@ -19,7 +20,7 @@ CHANGED_SYMBOL = VERDICT_WORDS[Verdict.MISMATCH].symbol
 
 LEGEND = """\
 = match         two separate copies, the same bytes
-@ same storage  both names lead to the same files; nothing was compared
+@ same storage  both names lead to the same files: there is no second copy to compare
 ~ equivalent    differs only where a named rule explains it
 * mismatch      the two copies differ, or the bytes differ from the baseline
 ? unverifiable  something could not be read: neither a pass nor proof of damage
@@ -54,9 +55,10 @@ def version_line(row: VersionRow) -> str:
 
 
 def _why(row: VersionRow) -> str:
-    findings = ", ".join(
+    found = Counter(
         f"{finding.rule} {finding.severity}{' (waived)' if finding.waived else ''}" for finding in row.findings
     )
+    findings = ", ".join(f"{words} ({number} times)" if number > 1 else words for words, number in found.items())
     reason = row.reason or ""
     if row.verdict not in (Verdict.UNVERIFIABLE, Verdict.SKIPPED) or not reason:
         return findings or reason

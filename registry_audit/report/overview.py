@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from registry_audit.registry.version import version_key as by_number
-from registry_audit.rules import UNVERIFIABLE
+from registry_audit.rules import MODEL_MISSING, UNVERIFIABLE
 from registry_audit.verdict import BaselineStatus, Severity, Verdict
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ Changed = tuple["VersionRow", "BaselineDifferenceRow"]
 @dataclass(slots=True)
 class Overview:
     standing: Counter[Severity] = field(default_factory=Counter)  # findings that nobody answers for
-    failing: Counter[Severity] = field(default_factory=Counter)  # of those, the ones that may fail an audit
-    failing_versions: Counter[Severity] = field(default_factory=Counter)  # by their worst such finding
+    standing_versions: Counter[Severity] = field(default_factory=Counter)  # by their worst such finding
     waived: Counter[Severity] = field(default_factory=Counter)
     new_count: int = 0  # findings, waived ones included; None of them without a ledger
     known_count: int = 0
     vanished_count: int = 0
+    missing_count: int = 0  # unverifiable versions that have no model to read: see `is_missing`
     with_baseline_count: int = 0
     uncompared_count: int = 0  # see `is_uncompared`
     as_accepted_count: int = 0  # versions that were read now, and hold the bytes of their baseline
@@ -77,6 +77,11 @@ def overview_of(document: "AuditDocument") -> Overview:
 def is_vanished(row: "VersionRow") -> bool:
     """A version that was accepted and is no longer in the registry: a row of the report, not of the listing."""
     return row.baseline is BaselineStatus.VANISHED and row.verdict is Verdict.SKIPPED
+
+
+def is_missing(row: "VersionRow") -> bool:
+    """A version that claims to be loadable and has nothing behind it."""
+    return row.status == "READY" and any(finding.rule == MODEL_MISSING.id for finding in row.findings)
 
 
 def is_clean(row: "VersionRow") -> bool:
@@ -155,12 +160,12 @@ def _count(row: "VersionRow", overview: Overview) -> None:
         return
     for finding in row.findings:
         (overview.standing if finding.waived is None else overview.waived)[finding.severity] += 1
-        overview.failing[finding.severity] += may_fail(finding)
         overview.new_count += finding.new is True
         overview.known_count += finding.new is False
-    failing = [finding.severity for finding in row.findings if may_fail(finding)]
-    if failing:
-        overview.failing_versions[max(failing, key=lambda severity: severity.rank)] += 1
+    overview.missing_count += row.verdict is Verdict.UNVERIFIABLE and is_missing(row)
+    standing = [finding.severity for finding in row.findings if finding.waived is None]
+    if standing:
+        overview.standing_versions[max(standing, key=lambda severity: severity.rank)] += 1
 
 
 def _keep(kept: list[_T], one: _T) -> None:

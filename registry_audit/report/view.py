@@ -16,7 +16,7 @@ from registry_audit.report.words import (
     moment_words,
     short_digest,
 )
-from registry_audit.rules import CONTENT_CHANGED, MODEL_MISSING, RULE_BY_ID
+from registry_audit.rules import CONTENT_CHANGED, RULE_BY_ID
 from registry_audit.verdict import BaselineStatus, Severity, SignatureStatus
 
 DEFAULT_FAIL_ON = Severity.MEDIUM
@@ -195,11 +195,6 @@ def fails(finding: FindingRow, threshold: Severity) -> bool:
     return may_fail(finding) and finding.severity.rank >= threshold.rank
 
 
-def is_missing(row: VersionRow) -> bool:
-    """A version that claims to be loadable and has nothing behind it."""
-    return row.status == "READY" and any(finding.rule == MODEL_MISSING.id for finding in row.findings)
-
-
 def lede(document: AuditDocument) -> str:
     """The result in one to three sentences, with its denominator. It agrees with `registry_audit.audit.outcome`."""
     coverage, threshold, overview = document.coverage, fail_on(document), overview_of(document)
@@ -208,14 +203,11 @@ def lede(document: AuditDocument) -> str:
     if coverage.not_reached:
         unreached = count(coverage.not_reached, "version was", "versions were")
         sentences.append(f"The audit did not come to its end: {unreached} not reached.")
-    unverified = (
-        f"{count(coverage.unverifiable, 'version')} of {coverage.listed:,} could not be verified: "
-        "neither a pass nor proof of damage."
-    )
+    unverified = _unverified(coverage.unverifiable, overview.missing_count, coverage.listed)
     match document.outcome.state:
         case "findings":
-            failing, versions = _from(threshold, overview.failing), _from(threshold, overview.failing_versions)
-            found = f"{count(failing, 'finding')} at severity {threshold} or above, in {count(versions, 'version')}."
+            standing, versions = _from(threshold, overview.standing), _from(threshold, overview.standing_versions)
+            found = f"{count(standing, 'finding')} at severity {threshold} or above, in {count(versions, 'version')}."
             sentences += [found, unverified] if coverage.unverifiable else [found]
         case "incomplete":
             if coverage.only_listed and not coverage.audited:
@@ -258,6 +250,17 @@ def finding_words(finding: Found, message: str | None = None) -> str:
 
 def _from(threshold: Severity, counted: Counter[Severity]) -> int:
     return sum(number for severity, number in counted.items() if severity.rank >= threshold.rank)
+
+
+def _unverified(number: int, missing: int, listed: int) -> str:
+    """How many versions could not be verified. A missing model is damage, so it is not called "no proof" of it."""
+    head = f"{count(number, 'version')} of {listed:,} could not be verified"
+    if not missing:
+        return f"{head}: neither a pass nor proof of damage."
+    if missing == number:
+        return f"{head}: {'its model is' if number == 1 else 'their models are'} missing."
+    models = "the model of 1 is" if missing == 1 else f"the models of {missing:,} are"
+    return f"{head}: {models} missing, and {number - missing:,} could not be read: neither a pass nor proof of damage."
 
 
 def _as_accepted(document: AuditDocument) -> list[str]:
@@ -307,7 +310,7 @@ def limits(document: AuditDocument) -> tuple[str, ...]:
     uncompared = overview_of(document).uncompared_count
     if uncompared:
         kept = count(uncompared, "version is", "versions are")
-        why = "with no baseline yet" if has_ledger(document) else "and there was no ledger"
+        why = "with no baseline before this audit" if has_ledger(document) else "and there was no ledger"
         sentences.append(
             f"{kept} kept in one storage only, {why}: nothing was compared. An overwrite after registration shows only "
             "against a baseline."

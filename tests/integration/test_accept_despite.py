@@ -43,7 +43,7 @@ def test_a_finding_that_is_there(registry: Registry, audit: Auditor, ledger: str
     assert accept(registry, version, ledger, "--despite", "RA999").exit_status == USAGE
 
     done = accept(registry, version, ledger, "--despite", "RA007")
-    assert (done.exit_status, done.stdout.splitlines()[0].endswith("1 changed files")) == (CLEAN, True)
+    assert (done.exit_status, done.stdout.splitlines()[0].endswith("  1 changed file")) == (CLEAN, True)
     history = registry_audit("baseline", "history", f"{version.name}/1", "--ledger", ledger)
     assert "looked at (despite RA007)" in history.stdout
     later = audit(registry.server.uri, *at)

@@ -50,7 +50,7 @@ _FOUND_BY: dict[How, str] = {
     How.CONTENT_SAME_NUMBER: "same content, same number",
     How.CONTENT: "same content, another number",
     How.ONE_DIRECTORY_DOWN: "same content, one directory down",
-    How.SHARED_FILES: "most of its bytes, and no other version shares as many",
+    How.SHARED_FILES: "they share most of their bytes, and no other version shares as many",
     How.NUMBER_ONLY: "same number only",
 }
 _ABOUT_PAIRS = frozenset({"RA020", "RA021", "RA022", "RA023", "RA024"})
@@ -200,10 +200,10 @@ def _of_rule(document: "MigrationDocument", title: str, rule: str) -> Section:
 
 
 def _side_findings(document: "MigrationDocument") -> Iterator[Item]:
-    told = (PairVerdict.MISSING, PairVerdict.MISMATCH, PairVerdict.UNVERIFIABLE, PairVerdict.ONLY_IN_TARGET)
+    passed = (PairVerdict.MATCH, PairVerdict.EQUIVALENT)  # the sections of the other verdicts tell all findings
     for row in document.versions:
         findings = tuple(finding for finding in row.findings if finding.rule not in _ABOUT_PAIRS)
-        if findings and row.verdict not in told:
+        if findings and row.verdict in passed:
             yield Item(SYMBOLS[row.verdict], label_of(row), findings)
 
 

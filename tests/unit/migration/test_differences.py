@@ -164,8 +164,8 @@ def test_lines_of_requirements() -> None:
         ("description", {"description": "a\nb"}, {"description": "a"}, ("a\nb", "a")),
         ("aliases", {"aliases": ("blue", "green")}, {"aliases": ("blue",)}, ("blue, green", "blue")),
         ("stage", {"stage": "Production"}, {"stage": "Archived"}, ("Production", "Archived")),
-        ("run", {"run": RunState.ACTIVE}, {"run": RunState.DELETED}, ("there", "in the trash")),
-        ("run", {"run": RunState.ACTIVE}, {"run": RunState.MISSING}, ("there", "gone")),
+        ("run", {"run": RunState.ACTIVE}, {"run": RunState.DELETED}, ("active", "in the trash")),
+        ("run", {"run": RunState.ACTIVE}, {"run": RunState.MISSING}, ("active", "gone")),
         ("run", {"run": RunState.DELETED}, {"run": RunState.NONE}, ("in the trash", "none")),
     ],
 )

@@ -245,3 +245,25 @@ def test_what_is_raised_over_one_pair_is_its_row(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("registry_audit.migration.differences._explained", broken)
     found = compared(versions, there)
     assert (found.verdicts, found.exit_status) == ({"Wine/1": "unverifiable", "Wine/2": "match"}, 3)
+
+
+def test_what_both_sides_have_alike_is_one_finding() -> None:
+    source = [facts(version=1, gone=True, storage="a", aliases=("champion",)), facts(version=2, gone=True, storage="b")]
+    target = [facts(version=1, gone=True, storage="c"), facts(version=2, unread="denied", storage="d")]
+    found = compared(source, target)
+    what = "the storage of the run model holds no MLmodel at its root"
+    told = {(one.rule, one.severity, one.message) for one in found.rows["Wine/1"].findings if one.rule != "RA022"}
+    assert told == {("RA003", Severity.CRITICAL, f"in the source and in the target: {what}")}
+    assert {(one.rule, one.message) for one in found.rows["Wine/2"].findings} == {
+        ("RA003", f"in the source: {what}"), ("RA009", "in the target: denied"),
+    }  # fmt: skip
+    assert found.document.summary.findings["RA003"] == 2
+
+
+def test_of_two_severities_the_higher_one_is_told() -> None:
+    """An alias in the target alone."""
+    source, target = facts(unread="denied", storage="a"), facts(unread="denied", storage="b", aliases=("champion",))
+    told = [one for one in compared([source], [target]).rows["Wine/1"].findings if one.rule == "RA009"]
+    assert [(one.severity, one.message) for one in told] == [
+        (Severity.HIGH, "in the source and in the target: denied"),
+    ]

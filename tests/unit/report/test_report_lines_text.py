@@ -36,6 +36,8 @@ def test_what_is_wrong_stands_after_a_tab(make_version: Callable[..., Any], make
     assert version_line(denied) == "? Wine/4\tdenied"
     found = (make_finding("RA002", "changed"), make_finding("RA004", "deleted"))
     assert version_line(make_version("Wine", "4", findings=found)) == "= Wine/4\tRA002 critical, RA004 high"
+    found = (make_finding("RA007", "a is missing"), make_finding("RA004", "deleted"), make_finding("RA007", "b is"))
+    assert version_line(make_version("Wine", "4", findings=found)) == "= Wine/4\tRA007 high (2 times), RA004 high"
 
 
 def test_a_ready_version_without_a_model_is_marked(
@@ -305,3 +307,28 @@ def test_the_legend_of_a_terminal_explains_the_signs_that_are_shown(
     text = "".join(as_text.chunks(denied, brief=True))
     assert "? unverifiable" in text
     assert "= match" not in text
+
+
+def test_the_first_sentence_counts_what_the_list_shows(
+    make_document: Callable[..., AuditDocument], make_version: Callable[..., Any], make_finding: Callable[..., Any]
+) -> None:
+    """RA009 has an exit status of its own, and is listed like any other finding."""
+    changed = make_version("Wine", "1", findings=(make_finding("RA002", "changed"),))
+    denied, gone = make_finding("RA009", "denied"), make_finding("RA003", "gone")
+    unread = [make_version("Wine", n, Verdict.UNVERIFIABLE, findings=(denied,)) for n in ("2", "3")]
+    missing = [make_version("Wine", n, Verdict.UNVERIFIABLE, findings=(gone,)) for n in ("4", "5")]
+    document = make_document([changed, *unread])
+    assert lede(document) == (
+        "3 findings at severity medium or above, in 3 versions. "
+        "2 versions of 3 could not be verified: neither a pass nor proof of damage."
+    )
+    assert len(document.versions) == render(document, "html").count("<article")
+    assert lede(make_document([*unread[:1], *missing])).endswith(
+        "3 versions of 3 could not be verified: the models of 2 are missing, and 1 could not be read: "
+        "neither a pass nor proof of damage."
+    )
+    assert lede(make_document([*unread, *missing[:1]])).endswith(
+        "the model of 1 is missing, and 2 could not be read: neither a pass nor proof of damage."
+    )
+    assert lede(make_document(missing)).endswith("2 versions of 2 could not be verified: their models are missing.")
+    assert lede(make_document(missing[:1])).endswith("1 version of 1 could not be verified: its model is missing.")

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,7 +13,9 @@ from markdown_it import MarkdownIt
 from support.pages import Page
 from support.two_registries import Compared, compared, down, facts, model
 
+from registry_audit.audit.judging import findings_of
 from registry_audit.errors import UsageError
+from registry_audit.model.listing import Problem
 from registry_audit.printable import printable
 from registry_audit.registry.runs import RunState
 from registry_audit.report.migration.registries_document import MigrationDocument
@@ -132,6 +135,19 @@ def test_every_row_is_told_to_people(sample: MigrationDocument, form: Format) ->
         "deleting the source destroys them",
     ):
         assert said in text, said
+
+
+@pytest.mark.parametrize("verdict", ["same_storage", "skipped"])
+def test_a_finding_is_told_in_one_section(verdict: str) -> None:
+    """Also of a pair that was not moved, or whose registration is not finished."""
+    status = "PENDING_REGISTRATION" if verdict == "skipped" else "READY"
+    short = [Problem("RA007", "'model.pkl' is named by MLmodel and missing")]
+    source, target = (facts("Wine", 1, model("w"), storage="s", status=status) for _ in range(2))
+    damaged = replace(source, audit=replace(source.audit, findings=findings_of(source.version, short)))
+    document = compared([damaged], [target]).document
+    assert [row.verdict for row in document.versions] == [verdict]
+    for form, told in (("text", "RA007 model-incomplete"), ("markdown", "RA007 model"), ("html", "<article")):
+        assert render(document, form).count(told) == 1, form  # type: ignore[arg-type]
 
 
 def test_no_name_is_markdown(hostile: MigrationDocument) -> None:
