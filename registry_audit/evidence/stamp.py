@@ -41,16 +41,34 @@ def request_stamp(statement: bytes, url: str) -> bytes:
         raise CouldNotVerify(f"the time-stamp authority {shown} does not answer: {type(error).__name__}") from None
     if answer.status_code != 200 or len(content) > _MAX_BYTES:
         raise CouldNotVerify(f"the time-stamp authority {shown} answered with status {answer.status_code}")
-    response = _decoded(content)
-    if response is None or not _is_granted(response):
-        raise CouldNotVerify(f"the time-stamp authority {shown} did not grant a time-stamp")
-    if _imprint(response) != _digest(response, statement) or response.tst_info.nonce != request.nonce:
-        raise CouldNotVerify(f"the time-stamp authority {shown} answered for something else")
+    try:
+        granted = _granted(content, statement, "its answer")
+    except StampDoesNotHold as error:
+        raise CouldNotVerify(f"the time-stamp authority {shown} gave no time-stamp: {error}") from None
+    if granted.tst_info.nonce != request.nonce:
+        raise CouldNotVerify(f"the time-stamp authority {shown} answered another request")
     return bytes(content)
 
 
 class StampDoesNotHold(Exception):
     """The time-stamp is not one of this statement, or not one of this authority; the message says which."""
+
+
+class _Granted:
+    """A response with a time-stamp, for the verifier of rfc3161-client, which takes the status `granted` alone.
+
+    RFC 3161, 2.4.2: a token is also present with `grantedWithMods`. The status is not signed: the token is what counts.
+    """
+
+    status = 0
+
+    def __init__(self, response: Any) -> None:
+        """Raises: ValueError: there is no token, or it is malformed."""
+        self.tst_info, self.signed_data = response.tst_info, response.signed_data
+        self._token: bytes = response.time_stamp_token()
+
+    def time_stamp_token(self) -> bytes:
+        return self._token
 
 
 def time_of(stamp: bytes, statement: bytes) -> datetime:
@@ -60,12 +78,7 @@ def time_of(stamp: bytes, statement: bytes) -> datetime:
         StampDoesNotHold: it is no granted time-stamp, or of something else.
         UsageError: rfc3161-client is not installed.
     """
-    response = _decoded(stamp)
-    if response is None or not _is_granted(response):
-        raise StampDoesNotHold("statement.tsr is no granted time-stamp")
-    if _imprint(response) != _digest(response, statement):
-        raise StampDoesNotHold("statement.tsr is a time-stamp of something else than statement.json")
-    made: datetime = response.tst_info.gen_time
+    made: datetime = _granted(stamp, statement).tst_info.gen_time
     return made.astimezone(UTC)
 
 
@@ -92,7 +105,7 @@ def must_be_signed_by(stamp: bytes, statement: bytes, certificates: Path) -> Non
         else:
             builder = builder.add_intermediate_certificate(certificate)
     try:
-        builder.build().verify_message(_decoded(stamp), statement)
+        builder.build().verify_message(_granted(stamp, statement), statement)
     except Exception as error:
         raise StampDoesNotHold(
             f"statement.tsr is not made by an authority of {certificates}: {printable(str(error))}"
@@ -109,22 +122,29 @@ def _client() -> Any:
     return rfc3161_client
 
 
-def _decoded(stamp: bytes) -> Any:
+def _granted(stamp: bytes, statement: bytes, called: str = "statement.tsr") -> _Granted:
+    """What a pack is made with, and nothing else, holds when it is checked.
+
+    Raises:
+        StampDoesNotHold: it is no granted time-stamp, of something else, or without its signer's certificate.
+    """
+    client = _client()
     try:
-        return _client().decode_timestamp_response(stamp)
+        response = client.decode_timestamp_response(stamp)
+        if client.PKIStatus(response.status) not in (client.PKIStatus.GRANTED, client.PKIStatus.GRANTED_WITH_MODS):
+            raise StampDoesNotHold(f"{called} is no granted time-stamp")
+        granted = _Granted(response)
+        imprint = granted.tst_info.message_imprint
+        is_complete = granted.signed_data.certificates and len(granted.signed_data.signer_infos) == 1
     except ValueError:
-        return None
+        raise StampDoesNotHold(f"{called} is no granted time-stamp") from None
+    if bytes(imprint.message) != _digest(imprint.hash_algorithm.dotted_string, statement):
+        raise StampDoesNotHold(f"{called} is a time-stamp of something else than statement.json")
+    if not is_complete:
+        raise StampDoesNotHold(f"{called} lacks the certificate of whoever signed it")
+    return granted
 
 
-def _is_granted(response: Any) -> bool:
-    return int(response.status) in (0, 1)
-
-
-def _imprint(response: Any) -> bytes:
-    return bytes(response.tst_info.message_imprint.message)
-
-
-def _digest(response: Any, statement: bytes) -> bytes:
-    oid = response.tst_info.message_imprint.hash_algorithm.dotted_string
+def _digest(oid: str, statement: bytes) -> bytes:
     names = {"2.16.840.1.101.3.4.2.1": "sha256", "2.16.840.1.101.3.4.2.2": "sha384", "2.16.840.1.101.3.4.2.3": "sha512"}
     return hashlib.new(names[oid], statement).digest() if oid in names else b""

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 from support import two_registries
 from support.registry import Registry
 from support.servers import sqlite_store
-from support.timestamps import Authority, timestamp_authority
+from support.timestamps import Authority, timestamp_authority, unasked_for_a_certificate, with_status
 
 from registry_audit.evidence.statement import make_statement, statement_bytes
 from registry_audit.evidence.verifying import verify_pack
@@ -278,6 +278,38 @@ def test_a_stamp_of_something_else_or_of_another_authority(
         restamped = made.pack(tmp_path / "again.zip", "--timestamp-url", second.url)
     done = made.run("verify", str(restamped), "--tsa-certificates", str(authority.certificates))
     assert (done.returncode, "not made by an authority of" in done.stdout) == (BROKEN, True)
+
+
+@pytest.mark.parametrize("status", [0, 1], ids=["granted", "grantedWithMods"])
+def test_a_stamp_that_a_pack_is_made_with_holds(made: Made, tmp_path: Path, status: int) -> None:
+    with timestamp_authority(tmp_path / "tsa", answer=lambda response: with_status(response, status)) as authority:
+        pack = made.pack(tmp_path / "pack.zip", "--timestamp-url", authority.url)
+    done = made.run("verify", str(pack), "--tsa-certificates", str(authority.certificates))
+    assert (done.returncode, "the authority says that the statement existed at" in done.stdout) == (CLEAN, True)
+    assert _by_a_stranger(pack, tmp_path / "unpacked", authority).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"answer": lambda response: with_status(response, 2)}, "its answer is no granted time-stamp"),
+        (
+            {"answer": lambda response: response.replace(b"\x18\x0f", b"\x18\x0e", 1)},
+            "its answer is no granted time-stamp",
+        ),
+        ({"answer": lambda response: b"0\x050\x03\x02\x01\x00"}, "its answer is no granted time-stamp"),
+        ({"read": unasked_for_a_certificate}, "its answer lacks the certificate of whoever signed it"),
+    ],
+    ids=["rejected", "malformed", "no-token", "no-certificate"],
+)
+def test_a_stamp_that_would_not_hold_makes_no_pack(
+    made: Made, tmp_path: Path, changes: dict[str, Callable[[bytes], bytes]], said: str
+) -> None:
+    output = tmp_path / "pack.zip"
+    with timestamp_authority(tmp_path / "tsa", **changes) as authority:
+        done = made.run(str(made.report), "-o", str(output), "--ledger", made.ledger, "--timestamp-url", authority.url)
+    assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (NOT_CHECKED, True, False), done.stderr
+    assert not output.exists()
 
 
 def _remade(

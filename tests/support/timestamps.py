@@ -2,7 +2,7 @@
 
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +25,8 @@ tsa_name = no
 ess_cert_id_chain = no
 ess_cert_id_alg = sha256
 """
+_GRANTED = b"\x02\x01\x00"  # in DER; the first such number of an answer is its status
+_CERTIFICATE_WANTED = b"\x01\x01\xff"  # at the end of a query
 _EXTENSIONS = "[ext]\nextendedKeyUsage = critical,timeStamping\nkeyUsage = critical,digitalSignature\n"
 
 
@@ -41,8 +43,32 @@ class Authority:
         _reply(self.directory, query, response)
 
 
+def with_status(response: bytes, status: int) -> bytes:
+    """The answer with another status of RFC 3161, 2.4.2, which nobody signs."""
+    return response.replace(_GRANTED, _GRANTED[:2] + bytes([status]), 1)
+
+
+def unasked_for_a_certificate(query: bytes) -> bytes:
+    """The query without the wish for the authority's certificate, as an authority reads it that ignores the wish."""
+    assert query.endswith(_CERTIFICATE_WANTED)
+    return query[:-1] + b"\0"
+
+
+def _as_it_is(content: bytes) -> bytes:
+    return content
+
+
 @contextmanager
-def timestamp_authority(directory: Path) -> Iterator[Authority]:
+def timestamp_authority(
+    directory: Path,
+    *,
+    answer: Callable[[bytes], bytes] = _as_it_is,
+    read: Callable[[bytes], bytes] = _as_it_is,
+) -> Iterator[Authority]:
+    """
+    Args:
+        answer: changes what it answers; `read` what it is asked.
+    """
     directory.mkdir()
     (directory / "ts.cnf").write_text(_CONFIG.format(directory=directory))
     (directory / "ext.cnf").write_text(_EXTENSIONS)
@@ -60,9 +86,9 @@ def timestamp_authority(directory: Path) -> Iterator[Authority]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             query, response = directory / "query.tsq", directory / "response.tsr"
-            query.write_bytes(self.rfile.read(int(self.headers["Content-Length"])))
+            query.write_bytes(read(self.rfile.read(int(self.headers["Content-Length"]))))
             _reply(directory, query, response)
-            content = response.read_bytes()
+            content = answer(response.read_bytes())
             self.send_response(200)
             self.send_header("Content-Type", "application/timestamp-reply")
             self.send_header("Content-Length", str(len(content)))
