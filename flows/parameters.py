@@ -14,7 +14,7 @@ from registry_audit.cli.common_options import ROWS, ledger_url
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 from registry_audit.redact import redact
-from tasks.configured import LEDGER, REGISTRY_URI, TRACKING_URI, configured_uri
+from tasks.configured import LEDGER, REGISTRY_URI, TRACKING_URI, configured_registry_uri, configured_uri
 from tasks.registry_block import options_of_block
 
 Described = TypeVar("Described", bound=Callable[..., Any])
@@ -94,9 +94,10 @@ def of_registry(
     """
     asked_limits = {name: value for name, value in limits.items() if value is not None}
     if registry is None:
+        server = required_tracking_uri(tracking_uri)
         return {
-            "tracking_uri": required_tracking_uri(tracking_uri),
-            "registry_uri": uri(registry_uri, REGISTRY_URI),
+            "tracking_uri": server,
+            "registry_uri": uri(registry_uri, REGISTRY_URI) if registry_uri else configured_registry_uri(server),
             "registry_name": registry_name,
             "ledger": ledger_url(uri(ledger, LEDGER)),
         } | asked_limits

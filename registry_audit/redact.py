@@ -20,9 +20,13 @@ _SECRET_PARAMETER = re.compile(
     r"(?i)(?P<key>(?<![\w\-])(?:(?=[\w\-]*?(?:signature|token|password|passwd|pwd|secret|credential|access_?key|api[_-]?key"
     r"|odbc_connect))[\w\-]+|(?:[\w\-]*-)?sig)=)[^&\s;]+"
 )
-# What HTTP libraries say before they repeat a header that cannot be sent, as a token with a line break, or an address
-# that cannot be read, as that of a proxy with a slash in its password.
-_REPEATED = re.compile(r"(?is)\b(?P<said>(?:invalid|illegal|in) header value(?=:?\s+b?['\"])|failed to parse:).*")
+# What libraries say before they repeat a header that cannot be sent, as a token with a line break, or an address that
+# cannot be read, as that of a proxy with a slash in its password.
+_REPEATED = re.compile(
+    r"(?is)\b(?P<said>(?:invalid|illegal|in) header value(?=:?\s+b?['\"])|failed to parse:"
+    r"|port could not be cast to integer value as).*"
+)
+_BEFORE_REPEATED = ("header value", "Failed to parse:", "Port could not be cast")
 _AUTHORIZATION = re.compile(r"(?i)\b(?P<kind>basic|bearer)\s+[A-Za-z0-9._~+/=\-]{8,}")
 
 # What stands alone before `@` is the container of an Azure store, or a Databricks profile: neither is a secret.
@@ -46,7 +50,7 @@ def redact(text: str) -> str:
         text = _USERINFO.sub(_userinfo, text)
     if "=" in text:
         text = _SECRET_PARAMETER.sub(r"\g<key>***", text)
-    if "header value" in text or "Failed to parse:" in text:
+    if any(said in text for said in _BEFORE_REPEATED):
         text = _REPEATED.sub(r"\g<said> ***", text)
     return _AUTHORIZATION.sub(r"\g<kind> ***", text) if text.split(maxsplit=1) != [text] else text
 

@@ -13,6 +13,7 @@ from prefect.variables import Variable
 
 from registry_audit.errors import Transient, UsageError
 from registry_audit.redact import redact
+from registry_audit.registry.address import registry_beside
 
 TRACKING_URI, REGISTRY_URI, LEDGER = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "REGISTRY_AUDIT_LEDGER"
 
@@ -54,6 +55,15 @@ def configured_uri(name: str) -> str | None:
             f"known, change them, and keep the URI in the Secret block {block}"
         )
     return value or _secret(block)
+
+
+def configured_registry_uri(tracking_uri: str) -> str | None:
+    """The model registry of a tracking server, where that is the one which is configured.
+
+    Raises: as `configured_uri`.
+    """
+    registry_uri = configured_uri(REGISTRY_URI)
+    return registry_uri and registry_beside(tracking_uri, configured_uri(TRACKING_URI), registry_uri)
 
 
 def sign_in() -> None:

@@ -13,7 +13,7 @@ from registry_audit.errors import UsageError
 from registry_audit.pulling.verified_download import Pulled
 from registry_audit.refs import split_version
 from tasks.audit_session import sign_in_for
-from tasks.configured import LEDGER, REGISTRY_URI, TRACKING_URI, configured_uri
+from tasks.configured import LEDGER, TRACKING_URI, configured_registry_uri, configured_uri
 from tasks.policy import RETRIED, presentable, short
 from tasks.registry_block import options_of_block, signed_in
 
@@ -53,12 +53,13 @@ def pull_model(
     """
     import_library()
     if registry is None:
-        held: dict[str, Any] = {
-            "tracking_uri": tracking_uri or configured_uri(TRACKING_URI),
-            "registry_uri": registry_uri or configured_uri(REGISTRY_URI),
-        }
-        if held["tracking_uri"] is None:
+        server = tracking_uri or configured_uri(TRACKING_URI)
+        if server is None:
             raise UsageError(f"which tracking server? Give tracking_uri, or set {TRACKING_URI} where the flow runs")
+        held: dict[str, Any] = {
+            "tracking_uri": server,
+            "registry_uri": registry_uri or configured_registry_uri(server),
+        }
     elif tracking_uri or registry_uri:
         raise UsageError("give registry, or tracking_uri and registry_uri, not both")
     else:

@@ -190,7 +190,7 @@ def prepare_download_dir(download_dir: Path) -> None:
         UsageError: it is in a model, or there are directories of those names that this program did not make.
     """
     try:
-        must_not_be_in_a_model(download_dir.resolve(), f"--download-dir {download_dir}")
+        must_not_be_in_a_model(download_dir, f"--download-dir {download_dir}")
         download_dir.mkdir(parents=True, exist_ok=True)
         stale = _earlier_downloads(download_dir)
         if stale and not (download_dir / _MARKER).is_file():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from registry_audit.errors import UsageError
 
@@ -39,6 +40,21 @@ def _flag(help: str, flow_help: str | None = None, *typed: str) -> Row:
 
 def _choice(default: str, others: tuple[str, ...], help: str, flow_help: str | None = None) -> Row:
     return Row(help, flow_help, (), {"type": click.Choice(others), "default": default, "show_default": True})
+
+
+def _of_the_same_server(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """A registry that the environment names is that of the server which the environment names."""
+    typed = context.params.get("tracking_uri")  # what was typed is processed first
+    is_typed = context.get_parameter_source(parameter.name or "") is not ParameterSource.ENVIRONMENT
+    if not value or not typed or is_typed:
+        return value
+    from registry_audit.registry.address import registry_of_environment
+
+    found = registry_of_environment(typed)
+    if found is None:
+        message = "MLFLOW_REGISTRY_URI is not used: it belongs to the server that MLFLOW_TRACKING_URI names"
+        click.echo(f"{message}. --registry-uri names another registry", err=True)
+    return found
 
 
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
@@ -72,6 +88,7 @@ ROWS = {
         "Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of the worker, else the Prefect "
         "variable registry_audit_registry_uri.",
         envvar="MLFLOW_REGISTRY_URI",
+        callback=_of_the_same_server,
     ),
     "registry": Row("Name of a block Registry Audit, which holds server, sign-in, ledger and limits of one registry."),
     "registry_name": _value(

@@ -169,8 +169,10 @@ def _config(
     for _, selector in named:
         parse_selector(selector)
     # Not read by click: with --submit they would be those of this terminal, and a file names its own servers.
+    from registry_audit.registry.address import registry_of_environment
+
     host = required_tracking_uri(tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"))
-    registry_uri = registry_uri or os.environ.get("MLFLOW_REGISTRY_URI") or None
+    registry_uri = registry_uri or registry_of_environment(host)
     one, two = (ServerConfig(host, model, selector, registry_uri=registry_uri) for model, selector in named)
     return CompareConfig(one, two)
 

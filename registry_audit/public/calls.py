@@ -22,6 +22,7 @@ from registry_audit.public.migrated import MigrationResult
 from registry_audit.public.results import AuditResult, CheckResult, CompareResult
 from registry_audit.pulling.verified_download import Pulled
 from registry_audit.refs import split_version
+from registry_audit.registry.address import registry_of_environment
 from registry_audit.registry.connection import calm_mlflow
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.migration.registries_document import MigrationDocument
@@ -54,7 +55,8 @@ def check(
     Args:
         version: `Wine/3`, `Wine@champion`, `Wine/production` or `Wine/latest`.
         tracking_uri: the MLflow server; by default `MLFLOW_TRACKING_URI`, which `mlflow.set_tracking_uri` sets.
-        registry_uri: the model registry, if it is another server; by default `MLFLOW_REGISTRY_URI`.
+        registry_uri: the model registry, if it is another server; by default `MLFLOW_REGISTRY_URI`, unless
+            `MLFLOW_TRACKING_URI` names another tracking server.
         ledger: URL of the database of baselines; by default that of the commands. With None nothing is remembered.
         registry_name: name of the registry in the ledger, whatever its address.
         fail_on: lowest severity of a finding that makes the result not clean.
@@ -326,9 +328,10 @@ class _ReportDirectory:
 
 def _options(tracking_uri: str | None, registry_uri: str | None, ledger: str | None, **chosen: Any) -> AuditOptions:
     calm_mlflow()
+    found = _tracking_uri(tracking_uri)
     return checked_options(
-        tracking_uri=_tracking_uri(tracking_uri),
-        registry_uri=registry_uri or os.environ.get("MLFLOW_REGISTRY_URI") or None,
+        tracking_uri=found,
+        registry_uri=registry_uri or registry_of_environment(found),
         ledger=_ledger_url(ledger),
         **chosen,
     )
@@ -358,5 +361,5 @@ def _server(version: Version, tracking_uri: str | None) -> dict[str, str]:
         return dict(version)
     name, selector = split_version(version)
     server = {"host": _tracking_uri(tracking_uri), "model": name, "version_or_stage": selector}
-    registry_uri = os.environ.get("MLFLOW_REGISTRY_URI")
+    registry_uri = registry_of_environment(server["host"])
     return server | ({"registry_uri": registry_uri} if registry_uri else {})

@@ -142,6 +142,29 @@ def registry_identity(address: Address, workspace: str | None) -> str:
     return f"{address.identity}#workspace={workspace}"
 
 
+def registry_beside(
+    tracking_uri: str, configured_tracking_uri: str | None, configured_registry_uri: str | None
+) -> str | None:
+    """The model registry that the environment, or another configuration, names for a tracking server.
+
+    Both of its addresses belong together: where it names another tracking server, its registry is that one's.
+
+    Args:
+        tracking_uri: the server that is asked.
+        configured_tracking_uri: what `MLFLOW_TRACKING_URI` says, or who configured it in its place.
+        configured_registry_uri: what `MLFLOW_REGISTRY_URI` says, likewise.
+    """
+    owner = (configured_tracking_uri or "").strip()
+    if not owner or shown_identity(owner) == shown_identity(tracking_uri):
+        return configured_registry_uri or None
+    return None
+
+
+def registry_of_environment(tracking_uri: str) -> str | None:
+    """The model registry that MLflow's own variables name for a tracking server."""
+    return registry_beside(tracking_uri, os.environ.get("MLFLOW_TRACKING_URI"), os.environ.get("MLFLOW_REGISTRY_URI"))
+
+
 def are_two_registries(one: str, other: str) -> bool:
     """Whether two identities are surely two registries, whatever they hold.
 

@@ -9,6 +9,7 @@ from support.auditing import Auditor
 from support.registry import Registered, Registry
 from support.servers import MlflowServer
 
+import registry_audit as ra
 from registry_audit.api import audit_registry
 from registry_audit.audit.options import AuditOptions
 from registry_audit.report.document import AuditDocument
@@ -81,9 +82,15 @@ def test_in_processes_of_their_own_they_say_the_same(twins: Twins, audit: Audito
 
 def test_the_environment_names_the_other_server(twins: Twins, audit: Auditor, monkeypatch: pytest.MonkeyPatch) -> None:
     for here, other in ((twins.a, twins.b), (twins.b, twins.a)):
-        environment = {"MLFLOW_TRACKING_URI": other.server.uri, "MLFLOW_REGISTRY_URI": ""}
+        environment = {"MLFLOW_TRACKING_URI": other.server.uri, "MLFLOW_REGISTRY_URI": other.server.uri}
         audited = audit.program(here.server.uri, "--model", twins.name, environment=environment)
         assert tuple(row["run_model"]["manifest_digest"] for row in audited.rows) == here.digests
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        compared = ra.compare(f"{twins.name}/1", f"{twins.name}/2", here.server.uri, ledger=None).versions
+        checked = ra.check(f"{twins.name}/3", here.server.uri, ledger=None).versions
+        found = tuple(row.run_model and row.run_model.manifest_digest for row in (*compared, *checked))
+        assert found == here.digests
 
 
 def test_many_audits_of_both_at_once(twins: Twins) -> None:

@@ -19,6 +19,7 @@ from registry_audit.redact import redact, redact_endpoint, redact_location
         ("could not ask: Invalid header value b'Bearer s3cr3t!t$k\\n'", "could not ask: Invalid header value ***"),
         ("return character(s) in header value: 'TOKEN\n'", "return character(s) in header value ***"),
         ("Failed to parse: 'u:s3cr3t' is not a valid host or port", "Failed to parse: ***"),
+        ("(Port could not be cast to integer value as 's3cr3t')", "(Port could not be cast to integer value as ***"),
         ("s3://bucket/an invalid header value/m", "s3://bucket/an invalid header value/m"),
         ("s3://bucket/design=good/m and design=evil", "s3://bucket/design=good/m and design=evil"),
         ("dbfs://profile@databricks/x", "dbfs://profile@databricks/x"),

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from registry_audit.errors import UsageError
 from registry_audit.redact import redact
-from registry_audit.registry.address import AddressKind, has_workspaces, parse_address, registry_identity, shown_address
+from registry_audit.registry.address import (
+    AddressKind,
+    has_workspaces,
+    parse_address,
+    registry_beside,
+    registry_identity,
+    shown_address,
+)
 
 SAME = [
     ("http://h/mlflow", "http://h/mlflow/"),
@@ -82,6 +89,27 @@ def test_an_identity_is_an_address_of_itself() -> None:
 def test_the_workspace_is_part_of_a_server(workspace: str | None, ends: str) -> None:
     assert registry_identity(parse_address("http://h:5000"), workspace) == f"http://h:5000{ends}"
     assert registry_identity(parse_address("databricks://p"), workspace) == "databricks://p"
+
+
+@pytest.mark.parametrize(
+    ("asked", "owner", "found"),
+    [
+        ("http://a:5000", "http://a:5000", "http://r"),
+        ("http://A.:5000/", " http://a:5000", "http://r"),
+        ("http://a:5000", None, "http://r"),
+        ("http://a:5000", "", "http://r"),
+        ("http://a:5000", "http://b:5000", None),
+        ("http://a:5000", "http://a:5001", None),
+        ("http://a:5000", "databricks", None),
+        ("databricks", "databricks://DEFAULT", "http://r"),
+        ("databricks://one", "databricks://two", None),
+    ],
+)
+def test_a_configured_registry_is_that_of_the_configured_server(
+    asked: str, owner: str | None, found: str | None
+) -> None:
+    assert registry_beside(asked, owner, "http://r") == found
+    assert registry_beside(asked, owner, None) is None
 
 
 def test_a_database_has_workspaces_where_mlflow_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
