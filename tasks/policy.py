@@ -28,6 +28,9 @@ _DELAY_SECONDS = 10  # a number: the UI shows a list of delays as "NaNs"
 UNCACHED: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
+_NEVER_RAN = "Finished in state NotReady"  # after a step that failed, and has said why
+
+
 class _NoDefect(logging.Filter):
     """An error of ours says how a step ended, and shows in how its run ends. Prefect logs it as it logs a defect."""
 
@@ -41,7 +44,8 @@ class _NoDefect(logging.Filter):
             self._task_run_ids.add(str(context.task_run.id))
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if getattr(record, "task_run_id", None) in self._task_run_ids and record.levelno == logging.ERROR:
+        is_ours = getattr(record, "task_run_id", None) in self._task_run_ids
+        if record.levelno == logging.ERROR and (is_ours or str(record.msg).startswith(_NEVER_RAN)):
             record.exc_info, record.levelno, record.levelname = None, logging.WARNING, "WARNING"
         return True
 

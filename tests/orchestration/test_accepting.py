@@ -164,6 +164,8 @@ def test_submit_says_that_it_waits_and_how_to_approve(
         stdout, _ = follower.communicate(timeout=240)
     assert (follower.returncode, "Traceback" in said.read_text()) == (0, False), said.read_text()
     assert b"accepted 1 version, as bob approved" in stdout
+    asked = "asks to accept 1 version\\: retrained"  # the run's own Markdown, escaped once
+    assert [line for line in said.read_text().splitlines() if line.startswith("## ") and line.endswith(asked)]
 
 
 def test_no_ledger_and_no_version(run_flow: RunFlow, registry: Registry, tmp_path: Path) -> None:

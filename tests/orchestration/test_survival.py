@@ -43,6 +43,7 @@ def test_cancelling_stops_the_downloads(
         never.set()
     document = json.loads((report / "audit.json").read_text())
     assert (document["outcome"]["exit_status"], document["coverage"]["not_reached"]) == (130, 1)
+    assert run.errors == []
     left = [path for path in scratch.rglob("*") if path.is_file()]
     assert left == [], "scratch files"
 

@@ -115,9 +115,9 @@ def show_result(server: PrefectServer, run_id: str, state: RunState) -> None:
     results = [row for row in server.artifacts(run_id) if str(row.get("key")).endswith(_RESULTS)]
     for row in results:
         for line in str(row.get("data")).splitlines():
-            click.echo(line if line.isprintable() else printable(line))
+            click.echo(_shown(line))
     if not results:
-        click.echo(printable(redact(f"{state.name}: {state.message}" if state.message else state.name)))
+        click.echo(_shown(redact(f"{state.name}: {state.message}" if state.message else state.name)))
 
 
 def exit_status_of(state: RunState) -> ExitStatus:
@@ -140,7 +140,7 @@ def reason_of(state: RunState) -> str | None:
         "FAILED": "the run failed for a reason that is not in the registry",
     }
     why = what.get(state.type, "the run ended in a state that is none of an audit's")
-    return printable(redact(f"{why}: {' '.join((state.message or state.name).split())}"))
+    return _shown(redact(f"{why}: {' '.join((state.message or state.name).split())}"))
 
 
 def _before(time: str) -> str | None:
@@ -149,4 +149,9 @@ def _before(time: str) -> str | None:
 
 
 def _say(line: str) -> None:
-    click.echo(printable(redact(line)), err=True)
+    click.echo(_shown(redact(line)), err=True)
+
+
+def _shown(line: str) -> str:
+    """What the run says is printable already; doubling its backslashes once more would change names and Markdown."""
+    return line if line.isprintable() else printable(line)
