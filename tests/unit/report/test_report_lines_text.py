@@ -332,3 +332,6 @@ def test_the_first_sentence_counts_what_the_list_shows(
     )
     assert lede(make_document(missing)).endswith("2 versions of 2 could not be verified: their models are missing.")
     assert lede(make_document(missing[:1])).endswith("1 version of 1 could not be verified: its model is missing.")
+    chosen = make_document(missing)
+    coverage = chosen.coverage.model_copy(update={"listed": 21, "not_sampled": 19})
+    assert "2 versions of 2 could not" in lede(chosen.model_copy(update={"coverage": coverage}))
