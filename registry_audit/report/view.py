@@ -262,9 +262,10 @@ def _unverified(number: int, missing: int, asked: int) -> str:
     if not missing:
         return f"{head}: neither a pass nor proof of damage."
     if missing == number:
-        return f"{head}: {'its model is' if number == 1 else 'their models are'} missing."
-    models = "the model of 1 is" if missing == 1 else f"the models of {missing:,} are"
-    return f"{head}: {models} missing, and {number - missing:,} could not be read: neither a pass nor proof of damage."
+        return f"{head}: {'it has' if number == 1 else 'they have'} no model."
+    have = "has" if missing == 1 else "have"
+    others = "the other is" if number - missing == 1 else "the others are"
+    return f"{head}: {missing:,} of them {have} no model, {others} neither a pass nor proof of damage."
 
 
 def _as_accepted(document: AuditDocument) -> list[str]:
