@@ -66,6 +66,9 @@ def split_version(text: str) -> tuple[str, str]:
     Raises:
         UsageError: there is no version in it.
     """
+    if not isinstance(text, str):
+        # Python's own callers: a number alone does not say of which model.
+        raise UsageError(f"{text!r} is no version: write 'NAME/V' or 'NAME@ALIAS', for instance 'Wine/3'")
     given, text = text, text.removeprefix("models:/")
     at, slash = text.rfind("@"), text.rfind("/")
     name, selector = (text[:at], text[at:]) if at > slash + 1 else (text[:slash], text[slash + 1 :])

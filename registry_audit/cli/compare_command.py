@@ -215,12 +215,16 @@ def _tell(compared: "Compared", config: CompareConfig, *, verbose: bool) -> None
     rules = rules_of(finding for row in rows for finding in row.findings)
     head = f"{words.symbol} {names[0]} and {names[1]}: {words.label.lower()}{f'; {rules}' if rules else ''}"
     show_line(printable(head))
+    told: tuple[Difference, ...] = ()
     for each in pair.pairs:
-        reason = each.reason or pair_words(each.verdict)
+        differences = each.comparison.differences if each.comparison else ()
+        told_before = bool(differences) and differences == told  # mostly: one storage is behind both copies
+        reason = each.reason or ("the same differences" if told_before else pair_words(each.verdict))
         label = VERDICT_WORDS[each.verdict].label.lower()
         show_fact(f"{each.role.words.capitalize()}s", f"{label}{f': {reason}' if reason else ''}")
-        for difference in each.comparison.differences if each.comparison else ():
+        for difference in () if told_before else differences:
             show_line(f"    {_difference_line(difference, names)}")
+        told = differences
     for name, row, note in zip(names, rows, notes, strict=True):
         show_line(printable(f"  {name}: {note}"))
         for finding in row.findings:

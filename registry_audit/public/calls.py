@@ -72,6 +72,7 @@ def check(
         CouldNotVerify: the server cannot be reached.
         LedgerError: the ledger is unusable.
     """
+    name, selector = split_version(version)
     options = _options(
         tracking_uri,
         registry_uri,
@@ -84,7 +85,6 @@ def check(
         signing_ignore_unsigned=signing_ignore_unsigned,
         **limits,
     )
-    name, selector = split_version(version)
     kept = Path(download_dir) if download_dir is not None else None
     return CheckResult(api.check_model_version(options, name, selector, download_dir=kept))
 
@@ -296,8 +296,8 @@ def pull(
         UsageError: there is no such version, or the output is not empty.
         LedgerError: the ledger is unusable.
     """
-    options = _options(tracking_uri, registry_uri, ledger, registry_name=registry_name, **limits)
     name, selector = split_version(version)
+    options = _options(tracking_uri, registry_uri, ledger, registry_name=registry_name, **limits)
     return api.pull_model(options, name, selector, Path(output))
 
 

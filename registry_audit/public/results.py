@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from registry_audit.api import Checked, Compared
+from registry_audit.audit.comparing import Difference, Kind
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 from registry_audit.report import as_text
@@ -16,7 +17,7 @@ from registry_audit.report.build_document import version_row
 from registry_audit.report.document import AuditDocument, FindingRow, VersionRow
 from registry_audit.report.lines import symbol
 from registry_audit.report.overview import is_clean
-from registry_audit.report.view import lede
+from registry_audit.report.view import lede, side_words
 from registry_audit.report.words import BASELINE_WORDS, VERDICT_WORDS
 from registry_audit.report.write import write_report
 from registry_audit.verdict import Verdict
@@ -80,14 +81,7 @@ class Ended(ABC):
             f"<p><b style='color:{_COLOURS[self.state]}'>{self.state.capitalize()}</b> "
             f"(exit status {self.exit_status}). {escaped(self.sentence)}</p>"
         )
-        titles, rows = self._table()
-        shown = list(islice(rows, _SHOWN + 1))
-        if not shown:
-            return head
-        body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in shown[:_SHOWN])
-        more = "<p>and more: <code>to_pandas()</code> has all of them.</p>" if len(shown) > _SHOWN else ""
-        heads = "".join(f"<th style='{_CELL}'>{title}</th>" for title in titles)
-        return f"{head}<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>{more}"
+        return f"{head}{_html_table(*self._table(), 'to_pandas()')}"
 
     @abstractmethod
     def _table(self) -> tuple[tuple[str, ...], Iterator[tuple[str, ...]]]:
@@ -200,6 +194,29 @@ class CompareResult(Result):
         said = ", ".join(f"{pair.role.words}s: {_label(pair.verdict)}" for pair in self._compared.pair.pairs)
         return f"{one} and {two}: {said}."
 
+    def _repr_html_(self) -> str:
+        return f"{super()._repr_html_()}{_html_table(*self._files(), 'report')}"
+
+    def _files(self) -> tuple[tuple[str, ...], Iterator[tuple[str, ...]]]:
+        """The files that differ. One that differs alike in the run models and the registry models is one row."""
+        found: dict[Difference, list[str]] = {}
+        for pair in self._compared.pair.pairs:
+            for difference in pair.comparison.differences if pair.comparison else ():
+                found.setdefault(difference, []).append(f"{pair.role.words}s")
+        rows = (
+            (
+                escaped(
+                    f"{difference.path} (expected: {difference.expected_by})"
+                    if difference.expected_by
+                    else difference.path
+                ),
+                *(escaped(_side_words(difference, side)) for side in (0, 1)),
+                escaped(" and ".join(where)),
+            )
+            for difference, where in found.items()
+        )
+        return ("File", *(escaped(f"{row.name}/{row.version}") for row in self._rows), "Differs in the"), rows
+
 
 _VERSION_COLUMNS = (
     *("name", "version", "status", "stage", "aliases", "verdict", "reason", "baseline", "files", "bytes", "manifest"),
@@ -264,6 +281,25 @@ def html_findings(findings: Sequence[FindingRow]) -> str:
         f"{' (waived)' if finding.waived else ''}: {escaped(finding.message)}"
         for finding in findings
     )
+
+
+def _side_words(difference: Difference, side: int) -> str:
+    if difference.kind is Kind.TYPE:
+        return "not the same kind of entry"
+    if difference.kind is (Kind.ONLY_RIGHT, Kind.ONLY_LEFT)[side]:
+        return "not there"
+    return side_words(difference.sizes[side], difference.digests[side])
+
+
+def _html_table(titles: Sequence[str], rows: Iterator[tuple[str, ...]], whole: str) -> str:
+    """The first rows as HTML; nothing where there are none. `whole` is where all of them are."""
+    shown = list(islice(rows, _SHOWN + 1))
+    if not shown:
+        return ""
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in shown[:_SHOWN])
+    more = f"<p>and more: <code>{whole}</code> has all of them.</p>" if len(shown) > _SHOWN else ""
+    heads = "".join(f"<th style='{_CELL}'>{title}</th>" for title in titles)
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>{more}"
 
 
 def _cell(content: str) -> str:

@@ -1,5 +1,6 @@
 """A registry model, downloaded and compared with its accepted baseline while it comes in."""
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -87,7 +88,7 @@ def accepted_for(
             gone = "was accepted as gone" if baseline is not None else "has no baseline"
             raise NoBaseline(
                 f"{label} {gone} in the ledger {ledger.url}: audit it, look at the report, then accept it with "
-                f"registry-audit baseline accept {label}"
+                f"registry-audit baseline accept {shlex.quote(label)} --reason TEXT"
             )
         if not baseline.is_of(version):
             raise NoBaseline(

@@ -209,16 +209,19 @@ def chart_of(history: Sequence[PastAudit]) -> ChartView | None:
             parts += [(severity.value, f"{top:.2f}", f"{height:.2f}")] if height else []
         covered = _LOW * min(1, past.audited / past.listed) if past.listed else 0
         bottom = _TALL + 6 + _LOW
-        title = f"{past.at[:10]}: {found_words(past)}, {past.audited:,} of {count(past.listed, 'version')} audited"
+        title = f"{past.at[:10]}: {_past_words(past)}"
         covering = (f"{bottom - covered:.2f}", f"{covered:.2f}")
         points.append(PointView(past.at[:10], title, str(number * _STEP), tuple(parts), covering))
     first, last = history[0], history[-1]
     sentence = (
-        f"{len(history)} audits of this selection since {first.at[:10]}: "
-        f"from {found_words(first)} to {found_words(last)}; "
-        f"from {first.audited:,} of {first.listed:,} to {last.audited:,} of {count(last.listed, 'version')} audited."
+        f"{len(history)} audits of this selection since {first.at[:10]}. "
+        f"The first: {_past_words(first)}. The last: {_past_words(last)}."
     )
     return ChartView(len(history) * _STEP - 4, tuple(points), sentence)
+
+
+def _past_words(past: PastAudit) -> str:
+    return f"{found_words(past)}, {past.audited:,} of {count(past.listed, 'version')} audited"
 
 
 def found_words(past: PastAudit) -> str:

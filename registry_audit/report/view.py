@@ -203,7 +203,7 @@ def lede(document: AuditDocument) -> str:
     if coverage.not_reached:
         unreached = count(coverage.not_reached, "version was", "versions were")
         sentences.append(f"The audit did not come to its end: {unreached} not reached.")
-    unverified = _unverified(coverage.unverifiable, overview.missing_count, coverage.listed)
+    unverified = _unverified(coverage.unverifiable, overview.missing_count, coverage.listed - coverage.not_sampled)
     match document.outcome.state:
         case "findings":
             standing, versions = _from(threshold, overview.standing), _from(threshold, overview.standing_versions)
@@ -252,15 +252,20 @@ def _from(threshold: Severity, counted: Counter[Severity]) -> int:
     return sum(number for severity, number in counted.items() if severity.rank >= threshold.rank)
 
 
-def _unverified(number: int, missing: int, listed: int) -> str:
-    """How many versions could not be verified. A missing model is damage, so it is not called "no proof" of it."""
-    head = f"{count(number, 'version')} of {listed:,} could not be verified"
+def _unverified(number: int, missing: int, asked: int) -> str:
+    """How many versions could not be verified. A missing model is damage, so it is not called "no proof" of it.
+
+    Args:
+        asked: how many versions were to be audited, without those that an option left out.
+    """
+    head = f"{count(number, 'version')} of {asked:,} could not be verified"
     if not missing:
         return f"{head}: neither a pass nor proof of damage."
     if missing == number:
-        return f"{head}: {'its model is' if number == 1 else 'their models are'} missing."
-    models = "the model of 1 is" if missing == 1 else f"the models of {missing:,} are"
-    return f"{head}: {models} missing, and {number - missing:,} could not be read: neither a pass nor proof of damage."
+        return f"{head}: {'it has' if number == 1 else 'they have'} no model."
+    have = "has" if missing == 1 else "have"
+    others = "the other is" if number - missing == 1 else "the others are"
+    return f"{head}: {missing:,} of them {have} no model, {others} neither a pass nor proof of damage."
 
 
 def _as_accepted(document: AuditDocument) -> list[str]:

@@ -167,10 +167,10 @@ def test_what_mlflow_itself_writes_into_a_model_is_told_and_passes(accepted: Acc
 
 
 def test_without_a_baseline(registry: Registry, accepted: Accepted) -> None:
-    other = registry.add(seed=4)
+    other = registry.add(registry.new_name("a model"), seed=4)
     done = accepted.pull(version=f"{other.name}/1")
     assert (done.exit_status, "has no baseline" in done.stderr) == (INCOMPLETE, True)
-    assert f"baseline accept {other.name}/1" in done.stderr
+    assert done.stderr.endswith(f"registry-audit baseline accept '{other.name}/1' --reason TEXT\n")
     accepted.must_have_left_nothing()
 
 

@@ -159,7 +159,11 @@ def test_tables(wine: Registered, server: MlflowServer) -> None:
         audited.to_pandas("finding")  # type: ignore[arg-type]
     pair = ra.compare("Wine/1", "Wine/2")
     assert list(pair.to_pandas()["version"]) == ["1", "2"]
-    assert "RA002" in pair._repr_html_()
+    shown = pair._repr_html_()
+    assert "RA002" in shown
+    # One storage is behind both copies of either version: a file that differs is one row.
+    assert shown.count(">model.pkl</td>") == 1
+    assert "<td style='text-align:left;vertical-align:top'>run models and registry models</td>" in shown
 
 
 def test_hostile_names_are_shown_and_not_rendered(server: MlflowServer) -> None:
@@ -177,6 +181,11 @@ def test_hostile_names_are_shown_and_not_rendered(server: MlflowServer) -> None:
 def test_errors_are_of_one_line_and_name_the_argument(wine: Registered, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ra.NotFound, match="has no version 9"):
         ra.check("Wine/9")
+    for call in (lambda: ra.check("Wine", 1), lambda: ra.pull("Wine", "x", 1)):  # type: ignore[arg-type]
+        with pytest.raises(ra.UsageError, match=r"^'Wine' is no version: write NAME/V"):
+            call()
+    with pytest.raises(ra.UsageError, match=r"^1 is no version: write 'NAME/V'"):
+        ra.check(1)  # type: ignore[arg-type]
     with pytest.raises(ra.UsageError, match="there is no option max_fils; did you mean 'max_files'"):
         ra.check("Wine/1", max_fils=3)
     with pytest.raises(ra.UsageError, match=r"^fail_on: "):

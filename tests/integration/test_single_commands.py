@@ -112,7 +112,8 @@ def test_two_versions_that_are_named_are_told_in_sentences(
     assert lines[0].startswith(f"* {names[0]} and {names[1]}: mismatch")
     assert lines[1] == "  Run models      mismatch"
     assert any(line.startswith("    + ") and line.endswith(f"  only in {names[1]}") for line in lines)
-    assert any(line.startswith("    * model.pkl  ") and " -> " in line for line in lines)
+    assert len([line for line in lines if line.startswith("    * model.pkl  ") and " -> " in line]) == 1
+    assert "  Registry models mismatch: the same differences" in lines
     assert lines[-1] == "  Result          Findings (exit status 1)"
     same = audit.command("compare", names[0], names[0], "--tracking-uri", mlflow_local.uri)
     assert (same.exit_status, same.stdout.count("nothing was compared")) == (CLEAN, 2), same.stdout

@@ -200,7 +200,9 @@ def test_the_last_audits_are_a_chart_and_a_table(with_ledger: AuditDocument) -> 
         ),
     ]  # fmt: skip
     text = re.sub(r"\s+", " ", Page(render(with_ledger.model_copy(update={"history": tuple(past)}), "html")).text)
-    assert "2 audits of this selection since 2025-03-12: from findings not recorded to 3 findings; from 8 of 8" in text
+    first = "The first: findings not recorded, 8 of 8 versions audited."
+    assert f"2 audits of this selection since 2025-03-12. {first} The last: 3 findings" in text
+    assert "The last: 3 findings, 6 of 9 versions audited. The upper bars are the findings, the lower ones" in text
     assert "2025-03-13 06:00 UTC3 findings6 of 931" in text
 
 

@@ -324,11 +324,14 @@ def test_the_first_sentence_counts_what_the_list_shows(
     )
     assert len(document.versions) == render(document, "html").count("<article")
     assert lede(make_document([*unread[:1], *missing])).endswith(
-        "3 versions of 3 could not be verified: the models of 2 are missing, and 1 could not be read: "
-        "neither a pass nor proof of damage."
+        "3 versions of 3 could not be verified: "
+        "2 of them have no model, the other is neither a pass nor proof of damage."
     )
     assert lede(make_document([*unread, *missing[:1]])).endswith(
-        "the model of 1 is missing, and 2 could not be read: neither a pass nor proof of damage."
+        "could not be verified: 1 of them has no model, the others are neither a pass nor proof of damage."
     )
-    assert lede(make_document(missing)).endswith("2 versions of 2 could not be verified: their models are missing.")
-    assert lede(make_document(missing[:1])).endswith("1 version of 1 could not be verified: its model is missing.")
+    assert lede(make_document(missing)).endswith("2 versions of 2 could not be verified: they have no model.")
+    assert lede(make_document(missing[:1])).endswith("1 version of 1 could not be verified: it has no model.")
+    chosen = make_document(missing)
+    coverage = chosen.coverage.model_copy(update={"listed": 21, "not_sampled": 19})
+    assert "2 versions of 2 could not" in lede(chosen.model_copy(update={"coverage": coverage}))
