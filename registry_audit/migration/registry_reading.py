@@ -29,7 +29,7 @@ from registry_audit.registry.prompts import list_prompts
 from registry_audit.registry.runs import RunState
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.version import Key, RegisteredVersion
-from registry_audit.registry.versions import RegisteredModel, find_version, list_models, list_versions
+from registry_audit.registry.versions import RegisteredModel, find_version, list_models, list_versions, models_by_name
 from registry_audit.spool import Spool
 from registry_audit.stores.base import Store
 from registry_audit.stores.local import inode
@@ -42,6 +42,7 @@ _BY_DIRECTORIES = (
     "MLflow cannot list this file store, because a file in it is damaged: the directories of its versions were listed, "
     "and what it says of registered models was not compared"
 )
+_NOT_DESCRIBED = "these registered models could not be asked for, and what is said of them was not compared: {}"
 
 
 @dataclass(slots=True)
@@ -91,6 +92,10 @@ def _list_registry(session: Session) -> Listed:
     if unlisted:
         more = (RegisteredVersion(one.name, one.version, UNLISTED, None, (), None, "") for one in unlisted)
         versions = sorted((*listing.versions, *more), key=lambda version: version.key)
+    unlisted_models = {version.name for version in listing.versions} - models.keys()
+    more_models, failed = models_by_name(connection, sorted(unlisted_models))
+    models |= {model.name: model for model in more_models}
+    notes = (*listing.notes, _NOT_DESCRIBED.format(", ".join(map(printable, failed[:10])))) if failed else listing.notes
     return Listed(
         connection.tracking_uri,
         connection.registry_uri,
@@ -98,8 +103,8 @@ def _list_registry(session: Session) -> Listed:
         versions,
         models,
         tuple(sorted(listing.prompts)) if _tells_prompts(connection) else None,
-        listing.whole,
-        listing.notes,
+        listing.whole and not failed,
+        notes,
         {(one.name, one.version): one.reason for one in unlisted},
     )
 

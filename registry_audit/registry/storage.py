@@ -176,7 +176,22 @@ def comparable(first: StorageIdentity, second: StorageIdentity) -> bool:
         return (first.endpoint, first.container) == (second.endpoint, second.container)
     if first.kind == second.kind == S3 and first.container != second.container:
         return not any(_S3_ALIAS.search(storage.container) for storage in (first, second))
+    if _is_one_by_two_protocols(first, second) or _is_one_by_two_protocols(second, first):
+        return False
     return not {PROXY, SEVERAL} & {first.kind, second.kind} and {first.kind, second.kind} != {DIRECTORY, DBFS}
+
+
+def _is_one_by_two_protocols(first: StorageIdentity, second: StorageIdentity) -> bool:
+    """Whether two addresses may lead to one bucket, or to one directory of one machine."""
+    if first.kind == S3:  # clouds answer to S3's protocol, too, at the endpoint that the environment names
+        spoken = bool(first.endpoint) and second.kind in ("gs", "r2", "b2") and first.container == second.container
+        return spoken or (second.kind in ("s3a", "s3n") and first.container == second.endpoint)
+    if first.kind == DBFS:  # a bucket is mounted there, or behind a volume
+        return second.kind in _BUCKETS and first.path.startswith(("mnt/", "Volumes/"))
+    if first.kind in _HOSTS:  # a machine has several names, and may be this one
+        places = [(one.kind, one.endpoint, one.container) for one in (first, second)]
+        return second.kind in {*_HOSTS, DIRECTORY} and places[0] != places[1]
+    return False
 
 
 def may_be_one(first: StorageIdentity, second: StorageIdentity) -> bool:

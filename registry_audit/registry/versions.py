@@ -34,6 +34,8 @@ from registry_audit.spool import Spool
 _MAX_PASSES = 5
 _STATUSES = ("READY", "PENDING_REGISTRATION", "FAILED_REGISTRATION")  # mlflow.entities.ModelVersionStatus
 _SUGGESTED_FROM = 2_000  # names
+_MOST_LEFT_OUT = 100  # versions asked for one by one, because a listing that should show them does not
+_LEFT_OUT_SHOWN = 3
 _NO_TIME = 2**53  # milliseconds
 
 
@@ -81,10 +83,17 @@ def list_versions(
         notes.append(f"the registry kept changing while it was listed; {len(gone)} versions were seen in all")
     if count := gone.missing_from(keys):
         notes.append(f"{count} versions were deleted while the registry was listed")
+    left_out = _left_out(connection, models.newest, keys) if filter_string is None else []
+    if left_out:
+        notes.append(
+            f"the registry's list of versions leaves out {', '.join(left_out)}, which its registered models name: it "
+            "was cut short, and other versions may be missing, too"
+        )
     prompts = frozenset(prompt.name for prompt in hidden.prompts)
     notes += _hidden_notes(hidden, prompts, only_prompts=len(keys) == 0)
     notes += _denied_notes(denied)
-    return RegistryListing(versions, keys, tuple(notes), stable and hidden.whole and not denied, prompts)
+    whole = stable and hidden.whole and not denied and not left_out
+    return RegistryListing(versions, keys, tuple(notes), whole, prompts)
 
 
 def _pass(
@@ -130,9 +139,12 @@ class _Models:
         """
         self._connection = connection
         self._names, self._aliases = KeySet(), dict[Key, list[str]]()
+        self.newest = KeySet()  # versions that the models name: a list of all versions has them
         self._orphaned: dict[str, bool] = {}
         for model in chain(search_models(connection, filter_string if connection.is_uc else None), tagged):
             self._names.add((model.name, ""))
+            for key in _named_by(model):
+                self.newest.add(key)
             try:
                 aliases = dict(model.aliases or {})
             except NotFound:
@@ -163,6 +175,32 @@ class _Models:
             except AuditError:
                 self._orphaned[name] = False  # resolving the version will say what is wrong
         return self._orphaned[name]
+
+
+def _named_by(model: Any) -> Iterator[Key]:
+    """The newest version of each stage, where the registry names it with its model."""
+    return ((model.name, str(version.version)) for version in getattr(model, "latest_versions", None) or ())
+
+
+def _left_out(connection: Connection, newest: KeySet, keys: KeySet) -> list[str]:
+    """Some versions that are there and that the list of all versions does not show.
+
+    A server, or what stands before it, that drops the rest of a list says the same in every pass.
+    """
+    found = list[str]()
+    if not newest.missing_from(keys):
+        return found
+    named = (key for model in search_models(connection) for key in _named_by(model))
+    for name, version in islice((key for key in named if key in newest and key not in keys), _MOST_LEFT_OUT):
+        label = f"{printable(name)}/{printable(version)}"
+        try:
+            if not is_prompt(retried(partial(ask_version, connection, name, version, label))):
+                found.append(label)
+        except AuditError:
+            continue  # deleted meanwhile, or nothing shows that it is there
+        if len(found) >= _LEFT_OUT_SHOWN:
+            break
+    return found
 
 
 class _Repeated:
@@ -310,10 +348,36 @@ def list_models(connection: Connection) -> Iterator[RegisteredModel]:
     """
     for model in search_models(connection):
         try:
-            tags = tuple(sorted((str(key), str(value)) for key, value in dict(model.tags or {}).items()))
+            described = _described(model)
         except (NotFound, Denied):
             continue  # deleted meanwhile, or denied, which the list of versions says
-        yield RegisteredModel(model.name, model.description or None, tags)
+        yield described
+
+
+def models_by_name(connection: Connection, names: Iterable[str]) -> tuple[list[RegisteredModel], list[str]]:
+    """Registered models that `list_models` does not show although they have versions, each asked for by its name.
+
+    A prompt's tag hides a model from MLflow's lists, and a list may be cut short.
+
+    Returns:
+        What was found, and the names of those that could not be asked for.
+    """
+    found, failed = list[RegisteredModel](), list[str]()
+    for name in names:
+        try:
+            model = retried(partial(ask_model, connection, name, f"model '{printable(name)}'"))
+        except NotFound:
+            continue  # its versions are there and it is not, which is said of each of them
+        except AuditError:
+            failed.append(name)
+        else:
+            found.append(_described(model))
+    return found, failed
+
+
+def _described(model: Any) -> RegisteredModel:
+    tags = tuple(sorted((str(key), str(value)) for key, value in dict(model.tags or {}).items()))
+    return RegisteredModel(model.name, model.description or None, tags)
 
 
 def not_confirmed_gone(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:

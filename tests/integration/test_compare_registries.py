@@ -203,6 +203,27 @@ def test_metadata_that_was_left_behind(registry: Registry, migrator: Migrator, t
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("hidden", ["source", "target"])
+def test_what_is_said_of_a_model_that_mlflow_hides_is_compared(tmp_path: Path, hidden: str) -> None:
+    """A prompt's tag takes a registered model out of MLflow's lists, not out of the registry."""
+    registries = {}
+    for side in ("source", "target"):
+        (tmp_path / side).mkdir()
+        registries[side] = registry = Registry(sqlite_store(tmp_path / side))
+        registry.client.create_registered_model("Wine", {"owner": "ours"}, "red" if side == "source" else None)
+        registry.add("Wine", seed=1)
+    registries[hidden].client.set_registered_model_tag("Wine", "mlflow.prompt.is_prompt", "true")
+
+    compared = compare(*(registries[side].server.uri for side in ("source", "target")), tmp_path)
+
+    assert compared.verdicts == {"Wine/1": "equivalent"}
+    (model,) = compared.document["models"]
+    assert [finding["message"] for finding in model["findings"]] == [
+        "description: red in the source, none in the target"
+    ]
+    assert compared.exit_status == FINDINGS
+
+
 def test_names_stages_and_versions_are_mapped(registry: Registry, migrator: Migrator, tmp_path: Path) -> None:
     name = _filled(registry, 2)
     registry.change_row(name, "1", current_stage="Production")

@@ -5,11 +5,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
 from registry_audit.audit.judging import unresolvable
 from registry_audit.audit.rows import decode_row, encode_row
 from registry_audit.errors import CouldNotVerify
 from registry_audit.registry.listed import KeySet, decode_version, encode_version
+from registry_audit.registry.prompts import TAG, TEXT_TAG
 from registry_audit.registry.versions import RegistryListing, list_versions
 from registry_audit.spool import IN_MEMORY
 
@@ -142,6 +145,54 @@ def test_sets_of_versions() -> None:
     )
     two.update(one)
     assert one == two
+
+
+class Cut(Paging):
+    """A registry of four versions, whose list of versions lacks the end, and whose models name their newest."""
+
+    newest = (("a", "2"), ("b", "2"))
+
+    def __init__(self, there: Sequence[Key], **of_newest: Any) -> None:
+        super().__init__(lambda asked: [("a", 1), ("a", 2), ("b", 1)])
+        self._there, self._of_newest = there, of_newest
+
+    @property
+    def registry(self) -> "Cut":
+        return self
+
+    def search_registered_models(self, filter_string: str | None = None, **_: Any) -> Page:  # type: ignore[override]
+        models = [
+            SimpleNamespace(name=name, aliases={}, latest_versions=[_row(name, int(number))])
+            for name, number in self.newest
+        ]
+        return Page([] if filter_string else models, None)
+
+    def get_model_version(self, name: str, version: str) -> Any:
+        if (name, int(version)) not in self._there:
+            raise MlflowException("gone", RESOURCE_DOES_NOT_EXIST)
+        return SimpleNamespace(**_row(name, int(version)).__dict__ | self._of_newest)
+
+
+def test_a_list_that_lacks_what_a_model_names_was_cut_short() -> None:
+    listing = listed(Cut([("b", 2)]))
+    assert not listing.whole
+    (note,) = listing.notes
+    assert note.startswith("the registry's list of versions leaves out b/2, which its registered models name")
+
+
+@pytest.mark.parametrize(
+    ("there", "of_newest"),
+    [
+        ([], {}),
+        ([("b", 2)], {"tags": {TAG: "true", TEXT_TAG: "Hello"}, "source": "dummy-source"}),
+    ],
+    ids=["deleted-meanwhile", "prompt"],
+)
+def test_what_is_no_version_any_more_or_a_prompt_cuts_no_list_short(
+    there: Sequence[Key], of_newest: dict[str, Any]
+) -> None:
+    listing = listed(Cut(there, **of_newest))
+    assert (listing.whole, listing.notes) == (True, ())
 
 
 class Saying(Paging):

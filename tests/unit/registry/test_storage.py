@@ -14,6 +14,7 @@ from registry_audit.registry.storage import (
     Surroundings,
     comparable,
     is_sent_elsewhere,
+    may_be_one,
     storage_identity,
 )
 
@@ -263,10 +264,49 @@ def test_behind_a_proxy_nothing_is_surely_elsewhere() -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("s3://bucket/m", "s3://point-0123456789abcdef-s3alias/m"), ("dbfs:/Volumes/a/b/c/m", "/Volumes/a/b/c/m")],
+    [
+        ("s3://bucket/m", "s3://point-0123456789abcdef-s3alias/m"),
+        ("s3://bucket/m", "s3a://bucket/m"),
+        ("dbfs:/Volumes/a/b/c/m", "/Volumes/a/b/c/m"),
+        ("dbfs:/mnt/lake/1/m", "s3://lake/1/m"),
+        ("dbfs:/Volumes/main/ml/lake/1/m", "gs://lake/1/m"),
+        ("dbfs:/mnt/lake/1/m", "abfss://lake@account.dfs.core.windows.net/1/m"),
+        ("sftp://storage/srv/1/m", "/srv/1/m"),
+        ("sftp://storage/srv/1/m", "sftp://10.0.0.7/srv/1/m"),
+        ("hdfs://namenode/1/m", "hdfs://nameservice/1/m"),
+    ],
 )
 def test_one_store_may_have_two_names(one: str, other: str) -> None:
-    assert not comparable(at(one), at(other))
+    for first, second in ((one, other), (other, one)):
+        assert not comparable(at(first), at(second))
+        assert may_be_one(at(first), at(second))
+
+
+def test_a_bucket_may_be_read_by_two_protocols(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Google's storage, Cloudflare's and Backblaze's answer to S3's protocol, too."""
+    spoken = "gs://bucket/m", "r2://bucket@0123.r2.cloudflarestorage.com/m", "b2://bucket@s3.eu-1.backblazeb2.com/m"
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    for variable in ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(variable, raising=False)
+    assert all(comparable(at("s3://bucket/m"), at(other)) for other in spoken)  # Amazon's own
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://storage.googleapis.com")
+    assert not any(comparable(at("s3://bucket/m"), at(other)) for other in spoken)
+    assert comparable(at("s3://other/m"), at("gs://bucket/m"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("dbfs:/databricks/mlflow-tracking/1/m", "s3://lake/databricks/mlflow-tracking/1/m"),
+        ("s3://bucket/1/m", "gs://bucket/1/m"),
+        ("sftp://storage/srv/1/m", "sftp://storage/srv/2/m"),
+        ("sftp://storage/srv/1/m", "s3://bucket/srv/1/m"),
+    ],
+)
+def test_other_stores_are_two(one: str, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    assert comparable(at(one), at(other))
+    assert comparable(at(other), at(one))
 
 
 SECRETS = [
