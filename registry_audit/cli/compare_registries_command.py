@@ -81,13 +81,14 @@ def _sendable(server: Server, config_file: Path) -> dict[str, str]:
     *("fail_on", "quick", "full_every", "ledger", "report_dir", "format", "workers", "audit_id"),
     *LIMITS,
     *LISTING_LIMITS,
-    "quiet",
+    *("quiet", "verbose"),
     quick="Do not read what an unchanged fingerprint says that an audit has read.",
     full_every="With --quick: read in full when older.",
     report_dir="Write migration.json, .html, .md, .csv and junit.xml there.",
     format="What to print on stdout; json is the migration.json of --report-dir.",
     workers="How many versions to read at once, on each side.",
     audit_id="Resume the interrupted comparison with this id: only the rest is read.",
+    verbose="List every pair and how it was found, however many there are.",
 )
 @submittable("compare-registries", translate=_of_flow)
 def command(
@@ -105,6 +106,7 @@ def command(
     workers: int,
     audit_id: str | None,
     quiet: bool,
+    verbose: bool,
     **limits: int | None,
 ) -> int:
     """Prove a migration: is every version of one registry in another, unchanged?
@@ -122,9 +124,10 @@ def command(
 
     trust = (quick, full_every, ledger_url(ledger))
     options = MigrationOptions(models, names, one_way, in_place, Severity(fail_on), workers, limits, *trust)
+    show = partial(_show, report_dir=report_dir, format=format, verbose=verbose)
     with work.held(_identity(config)):
-        document = _compared(config, options, work, quiet, lambda partly: _show(partly, report_dir, format))
-        is_written = _show(document, report_dir, format)
+        document = _compared(config, options, work, quiet, show)
+        is_written = show(document)
         return exit_status_of(work, document.outcome.exit_status, is_written=is_written)
 
 
@@ -168,9 +171,11 @@ def _compared(
         )
 
 
-def _show(document: "MigrationDocument", report_dir: Path | None, format: str) -> bool:
+def _show(document: "MigrationDocument", *, report_dir: Path | None, format: str, verbose: bool) -> bool:
     """Print the report and write its files; whether they are written."""
-    from registry_audit.report.render import rendered
+    from registry_audit.report.migration import registries_as_json, registries_as_text
     from registry_audit.report.write import write_report
 
-    return show_and_write(rendered(document, format), report_dir, partial(write_report, document))  # type: ignore[arg-type]
+    is_json = format == "json"
+    chunks = registries_as_json.chunks(document) if is_json else registries_as_text.chunks(document, brief=not verbose)
+    return show_and_write(chunks, report_dir, partial(write_report, document))

@@ -45,7 +45,7 @@ WORDS: dict[PairVerdict, tuple[str, str]] = {
     PairVerdict.ONLY_IN_TARGET: ("only there", "in the target, without a counterpart in the source"),
 }
 LEGEND = tuple(f"{SYMBOLS[verdict]} {label:<14}  {what}" for verdict, (label, what) in WORDS.items())
-_FOUND_BY: dict[How, str] = {
+FOUND_BY: dict[How, str] = {
     How.MAP: "named in the map",
     How.CONTENT_SAME_NUMBER: "same content, same number",
     How.CONTENT: "same content, another number",
@@ -120,9 +120,9 @@ def found_words(row: "PairedRow") -> str:
     if row.found_by is None:
         return ""
     if row.told_apart_by is None:
-        return _FOUND_BY[row.found_by]
+        return FOUND_BY[row.found_by]
     among = f"1 of {row.candidates} with this content" if row.candidates > 1 else "several in the source have it"
-    return f"{_FOUND_BY[row.found_by]} ({among}, told apart by {row.told_apart_by})"
+    return f"{FOUND_BY[row.found_by]} ({among}, told apart by {row.told_apart_by})"
 
 
 def difference_words(found: "FileRow") -> str:
