@@ -15,17 +15,20 @@ same.
 
     sha256sum --quiet --strict -c SHA256SUMS
     python3 -I - <<'END'
-    import hashlib, json, os
+    import hashlib, json, os, re
     text = open("statement.json").read()
     statement = json.loads(text)
     assert json.dumps(statement, indent=2, sort_keys=True) == text.rstrip(), "statement.json says something twice"
     sums = open("SHA256SUMS", "rb").read()
     named = statement["predicate"]["pack"]["digest"]["sha256"]
     assert named == hashlib.sha256(sums).hexdigest(), "statement.json is of another pack"
-    listed = [line[66:] for line in sums.decode("ascii").splitlines()]
+    *lines, rest = sums.decode("ascii").split(chr(10))
+    is_plain = not rest and all(re.fullmatch("[0-9a-f]{64}  [a-zA-Z0-9./-]+", line) for line in lines)
+    assert is_plain, "SHA256SUMS is not written as sha256sum does it"
+    listed = [line[66:] for line in lines]
     found = [os.path.relpath(os.path.join(where, name)) for where, _, names in os.walk(".") for name in names]
     beside = {"SHA256SUMS", "statement.json", "statement.tsr", "statement.dsse.json"}
-    yours = {"tsa-ca.pem", "signer.pem", "signed.bin", "signature.bin"}
+    yours = {"signed.bin", "signature.bin"}
     more = set(found) - set(listed) - beside - yours
     assert len(set(listed)) == len(listed) and not more, "files that no list names: %s" % sorted(more)
     known = {"CHECK.txt", "audit.html", "audit.json", "ledger.jsonl", "manifests", "listings"}
@@ -34,8 +37,8 @@ same.
     print("the statement covers every file of the pack")
     END
 
-2. The pack has a list of files for every version in the statement, with the digest that the statement names, and its
-   file in listings/ lists the same.
+2. The pack has a list of files for every version in the statement, and no other, with the digest that the statement
+   names, and its file in listings/ lists the same.
 
     python3 -I - <<'END'
     import hashlib, json, os
@@ -49,21 +52,26 @@ same.
             return line.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
             return line.encode("utf-8", "replace")
-    checked = 0
+    checked, wanted = 0, set()
     for subject in json.load(open("statement.json"))["subject"]:
         for algorithm, value in subject["digest"].items():
             if subject["name"] == "ledger head":
                 continue
             name = algorithm + "-" + value
             path = os.path.join("manifests", name + ".txt")
+            wanted.add(path)
             text = open(path, "rb").read()
             if algorithm == "sha256":
                 assert hashlib.sha256(text).hexdigest() == value, path + " was changed"
+                wanted.add(os.path.join("listings", name + ".sha256"))
                 listing = open(os.path.join("listings", name + ".sha256"), "rb").read()
                 assert listing == b"".join(map(line_of, text.decode("ascii").splitlines())), "not the list of " + path
                 checked += 1
             else:
                 print("not checked here, for its digest is " + algorithm + ": " + path)
+    folders = filter(os.path.isdir, ("manifests", "listings"))
+    more = {os.path.join(folder, name) for folder in folders for name in os.listdir(folder)} - wanted
+    assert not more, "lists of files of no version: %s" % sorted(more)
     print(checked, "lists of files have the digests that the statement names")
     END
 
@@ -74,8 +82,9 @@ same.
     import hashlib, json
     names = ("seq", "at", "kind", "registry", "name", "version", "audit_id", "body", "previous")
     previous, seq = "0" * 64, 0
-    for line in open("ledger.jsonl", encoding="ascii"):
+    for line in open("ledger.jsonl", encoding="ascii", newline=""):
         entry = json.loads(line)
+        assert json.dumps(entry, sort_keys=True) + chr(10) == line, "a line says something else, or twice"
         digest = hashlib.sha256(json.dumps([entry[name] for name in names]).encode("ascii")).hexdigest()
         assert entry["seq"] == seq + 1 and entry["previous"] == previous, "entry %d does not follow" % entry["seq"]
         assert entry["digest"] == digest, "entry %d was changed" % entry["seq"]
@@ -90,12 +99,13 @@ same.
    say anything else, audit.json counts.
 
     python3 -I - <<'END'
-    import json
+    import hashlib, json
     def once(pairs):
         assert len(dict(pairs)) == len(pairs), "audit.json says something twice"
         return dict(pairs)
     report = json.load(open("audit.json", encoding="utf-8"), object_pairs_hook=once)
-    predicate, subjects = (json.load(open("statement.json"))[key] for key in ("predicate", "subject"))
+    statement = json.load(open("statement.json"))
+    predicate, subjects = statement["predicate"], statement["subject"]
     recorded, registries, entry = {}, set(), None
     for entry in map(json.loads, open("ledger.jsonl", encoding="ascii")):
         if entry["audit_id"] == report["ledger"]["audit_id"]:
@@ -131,6 +141,17 @@ same.
     assert not recorded, "the report leaves out %s" % sorted(recorded)
     named = {(one["name"], kind + ":" + value) for one in subjects for kind, value in one["digest"].items()}
     assert named == due, "the statement names other digests than the report"
+    is_plain = len(subjects) == len(due) and all(set(one) == {"name", "digest"} for one in subjects)
+    said = set(statement) == {"_type", "subject", "predicateType", "predicate"} and set(predicate) == set(
+        "verifier timeVerified resourceUri policy inputs pack verificationResult coverage notRead summary".split()
+    )
+    assert is_plain and said, "the statement says more than the report"
+    kinds = "https://in-toto.io/Statement/v1", "urn:mlflow-registry-audit:verification-summary:v1"
+    assert (statement["_type"], statement["predicateType"]) == kinds, "statement.json is of another kind"
+    inputs = [{"name": "audit.json", "digest": {"sha256": hashlib.sha256(open("audit.json", "rb").read()).hexdigest()}}]
+    version = {"mlflow-registry-audit": report["tool"]["version"]}
+    verifier = {"id": "urn:mlflow-registry-audit", "version": version}
+    assert (predicate["inputs"], predicate["verifier"]) == (inputs, verifier), "the statement is of another report"
     told = {key: report[key] for key in ("options", "coverage", "summary")}
     told.update(timeVerified=report["generated_at"], resourceUri=report["registry"]["registry_uri"], notRead=unread)
     for key, value in told.items():
@@ -152,10 +173,10 @@ same.
 
 STAMPED = """
 {step}. A time-stamp authority signed the digest of statement.json. Get the authority's root certificate from the
-   authority, not from whoever gave you this pack, and save it as tsa-ca.pem. The second command shows the time that
-   was signed.
+   authority, not from whoever gave you this pack, and save it as tsa-ca.pem in the directory above this one, where no
+   file of the pack can take its place. The second command shows the time that was signed.
 
-    openssl ts -verify -data statement.json -in statement.tsr -CAfile tsa-ca.pem
+    openssl ts -verify -data statement.json -in statement.tsr -CAfile ../tsa-ca.pem
     openssl ts -reply -in statement.tsr -text
 """
 
@@ -165,7 +186,7 @@ NOT_STAMPED = """
 
 SIGNED = """
 {step}. Somebody signed statement.json. Get their public key from them, not from whoever gave you this pack, and save it
-   as signer.pem.
+   as signer.pem in the directory above this one, where no file of the pack can take its place.
 
     python3 -I - <<'END'
     import base64, json

@@ -13,9 +13,9 @@ from registry_audit.printable import printable
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 # What openssl verifies each with, by the scheme's name in securesystemslib.
 COMMANDS = {
-    "ecdsa-sha2-nistp256": "openssl dgst -sha256 -verify signer.pem -signature signature.bin signed.bin",
-    "ecdsa-sha2-nistp384": "openssl dgst -sha384 -verify signer.pem -signature signature.bin signed.bin",
-    "ed25519": "openssl pkeyutl -verify -pubin -inkey signer.pem -rawin -in signed.bin -sigfile signature.bin",
+    "ecdsa-sha2-nistp256": "openssl dgst -sha256 -verify ../signer.pem -signature signature.bin signed.bin",
+    "ecdsa-sha2-nistp384": "openssl dgst -sha384 -verify ../signer.pem -signature signature.bin signed.bin",
+    "ed25519": "openssl pkeyutl -verify -pubin -inkey ../signer.pem -rawin -in signed.bin -sigfile signature.bin",
 }
 _KINDS = "on the curve P-256 or P-384, or of Ed25519"
 

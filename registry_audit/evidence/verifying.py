@@ -128,6 +128,8 @@ def _sums(archive: Archive, statement: dict[str, Any], checked: Checked) -> None
     for line in content.decode("ascii", "replace").splitlines():
         digest, _, name = line.partition("  ")
         listed[name] = digest
+    if content != "".join(f"{digest}  {name}\n" for name, digest in sorted(listed.items())).encode("utf-8"):
+        raise Broken("SHA256SUMS is not written as such a list is")
     if listed.keys() != archive.infos.keys() - {SUMS, STATEMENT, STAMP, ENVELOPE}:
         raise Broken("SHA256SUMS names other files than the pack holds")
     for name, digest in listed.items():
@@ -148,13 +150,14 @@ def _sums(archive: Archive, statement: dict[str, Any], checked: Checked) -> None
 def _report(archive: Archive, statement: dict[str, Any], checked: Checked) -> AuditDocument:
     content = archive.read(REPORT)
     try:
-        document = AuditDocument.model_validate(json.loads(content, object_pairs_hook=once))
+        # Decoded here: `json` takes bytes in other encodings, too, which not every reader does.
+        document = AuditDocument.model_validate(json.loads(content.decode("utf-8"), object_pairs_hook=once))
     except (ValidationError, ValueError, RecursionError):
         raise Broken("audit.json is no audit report") from None
     head = document.ledger.head if document.ledger else ""
     sums = hashlib.sha256(archive.read(SUMS)).hexdigest()
     expected = make_statement(document, head, hashlib.sha256(content).hexdigest(), sums)
-    different = sorted(_differing(statement, expected))
+    different = sorted(_differing(statement, expected, is_own=document.tool.version == __version__))
     if different:
         checked.broken.append(f"statement.json and audit.json do not agree on: {', '.join(different)}")
     else:
@@ -185,12 +188,16 @@ def _html(archive: Archive, document: AuditDocument, checked: Checked) -> None:
         )
 
 
-def _differing(statement: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:
-    """Names of what the statement says otherwise; the rules are those of the release that made it."""
+def _differing(statement: dict[str, Any], expected: dict[str, Any], *, is_own: bool) -> Iterator[str]:
+    """Names of what the statement says otherwise; the rules are those of the release that made it.
+
+    Args:
+        is_own: whether that is this release.
+    """
     said, due = statement["predicate"], expected["predicate"]
     policy = said.get("policy")
     rules = policy.get("rules") if isinstance(policy, dict) else None
-    if isinstance(rules, list) and all(isinstance(rule, str) for rule in rules):
+    if not is_own and isinstance(rules, list) and all(isinstance(rule, str) for rule in rules):
         due["policy"]["rules"] = rules
     yield from (printable(key) for key in said.keys() | due.keys() if said.get(key) != due.get(key))
     yield from (
@@ -252,8 +259,10 @@ def _manifests(
 ) -> None:
     wanted = {digest for row in document.versions for _, digest in subjects_of(row)}
     before = len(checked.broken)
-    present = {name for name in archive.infos if name.startswith("manifests/")}
-    if present != {f"manifests/{digest.replace(':', '-')}.txt" for digest in wanted}:
+    present = {name for name in archive.infos if name.startswith(("manifests/", "listings/"))}
+    names = {digest.replace(":", "-") for digest in wanted}
+    listings = {f"listings/{name}.sha256" for name in names if name.startswith("sha256-")}
+    if present - listings != {f"manifests/{name}.txt" for name in names}:
         checked.broken.append("the lists of files are not those of the versions of the report")
         return
     sizes = {

@@ -167,9 +167,9 @@ def _by_a_stranger(
     directory.mkdir()
     subprocess.run(["/usr/bin/env", "python3", "-m", "zipfile", "-e", str(pack), str(directory)], check=True)
     if authority is not None:
-        (directory / "tsa-ca.pem").write_bytes(authority.certificates.read_bytes())
+        (directory.parent / "tsa-ca.pem").write_bytes(authority.certificates.read_bytes())
     if signer is not None:
-        shutil.copy(signer, directory / "signer.pem")
+        shutil.copy(signer, directory.parent / "signer.pem")
     script = _commands((directory / "CHECK.txt").read_text())
     return subprocess.run(
         ["bash"], input=script, capture_output=True, text=True, check=False, cwd=directory,
@@ -534,6 +534,18 @@ def _said_twice(files: dict[str, bytes]) -> None:
     files["audit.json"] = files["audit.json"].replace(b"{", b'{"versions": [],', 1)
 
 
+def _listing_more(files: dict[str, bytes]) -> None:
+    files[f"listings/sha256-{'0' * 64}.sha256"] = hashlib.sha256(b"other").hexdigest().encode() + b"  model.pkl\n"
+
+
+def _entry_twice(files: dict[str, bytes]) -> None:
+    files["ledger.jsonl"] = files["ledger.jsonl"].replace(b'"name": ', b'"name": "Other", "name": ', 1)
+
+
+def _with_a_mark(files: dict[str, bytes]) -> None:
+    files["audit.json"] = "\ufeff".encode() + files["audit.json"]
+
+
 MADE_ANEW: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
     "subjects": (_other_statement(_subjects_swapped), "other digests than the report"),
     "coverage": (_other_statement(lambda s: s["predicate"]["coverage"].update(listed=900)), "another coverage"),
@@ -546,6 +558,15 @@ MADE_ANEW: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
     "listing": (_other_listing, "not the list of"),
     "module": (_own_module, "files that no pack holds"),
     "twice": (_said_twice, "says something twice"),
+    "listing-more": (_listing_more, "lists of files of no version"),
+    "entry-twice": (_entry_twice, "a line says something else, or twice"),
+    "byte-order-mark": (_with_a_mark, "BOM"),
+    "more": (_other_statement(lambda s: s["predicate"].update(slsaResult="LEVEL_3")), "says more than the report"),
+    "subject-twice": (_other_statement(lambda s: s["subject"].append(s["subject"][-1])), "says more than the report"),
+    "subject-more": (_other_statement(lambda s: s["subject"][1].update(uri="urn:x")), "says more than the report"),
+    "kind": (_other_statement(lambda s: s.update(predicateType="urn:x")), "of another kind"),
+    "verifier": (_other_statement(lambda s: s["predicate"]["verifier"].update(id="urn:x")), "of another report"),
+    "inputs": (_other_statement(lambda s: s["predicate"].update(inputs=[])), "of another report"),
 }
 
 
@@ -560,6 +581,30 @@ def test_a_stranger_finds_what_was_made_anew(damaged: Path, tmp_path: Path, kind
     done = _by_a_stranger(pack, tmp_path / "unpacked", None)
     assert (done.returncode != 0, said in done.stderr, "imported" in done.stdout) == (True, True, False), done.stderr
     assert verify_pack(pack).exit_status == BROKEN
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda sums: sums + sums.splitlines(keepends=True)[0],
+        lambda sums: sums.replace(b"  ", b" *"),
+        lambda sums: sums.replace(b"\n", b"\r\n"),
+        lambda sums: sums.rstrip(b"\n"),
+        lambda sums: b"# sums\n" + sums,
+        lambda sums: b"".join(line[:64].upper() + line[64:] for line in sums.splitlines(keepends=True)),
+    ],
+    ids=["twice", "binary", "crlf", "no-end", "comment", "capitals"],
+)
+def test_sums_that_are_written_otherwise(damaged: Path, tmp_path: Path, written: Callable[[bytes], bytes]) -> None:
+    """What one reader takes for a list of these files, and another perhaps not."""
+    with zipfile.ZipFile(damaged) as archive:
+        files = {info.filename: archive.read(info) for info in archive.infolist()}
+    files["SHA256SUMS"] = written(files["SHA256SUMS"])
+    digest = hashlib.sha256(files["SHA256SUMS"]).hexdigest()
+    _other_statement(lambda s: s["predicate"]["pack"]["digest"].update(sha256=digest))(files)
+    pack = _rewritten(damaged, tmp_path / "sums.zip", lambda name, _: files[name])
+    assert verify_pack(pack).exit_status == BROKEN
+    assert _by_a_stranger(pack, tmp_path / "unpacked", None).returncode != 0
 
 
 def test_an_earlier_audit_under_the_newest_head(made: Made, damaged: Path, tmp_path: Path) -> None:
@@ -610,11 +655,11 @@ def test_packs_are_not_mixed(made: Made, damaged: Path, tmp_path: Path) -> None:
 
 
 def test_a_stranger_finds_what_was_added(stamped: Path, authority: Authority, tmp_path: Path) -> None:
-    for name in ("manifests/more.txt", "README.txt", "AUDIT.JSON"):
+    for name in ("manifests/more.txt", "README.txt", "AUDIT.JSON", "tsa-ca.pem", "signer.pem"):
         added = _rewritten(stamped, tmp_path / "added.zip", lambda _, data: data)
         with zipfile.ZipFile(added, "a") as archive:
             archive.writestr(name, "not of the pack")
-        done = _by_a_stranger(added, tmp_path / name.replace("/", "-"), authority)
+        done = _by_a_stranger(added, tmp_path / f"unpacked-{name.replace('/', '-')}", authority)
         assert (done.returncode != 0, "files that no list names" in done.stderr) == (True, True)
         assert verify_pack(added).exit_status == BROKEN
 
@@ -741,6 +786,7 @@ def _statement_with(change: Callable[[dict[str, Any]], None]) -> Callable[[str, 
     ("change", "said"),
     [
         (lambda s: s["predicate"]["policy"]["options"].update(models=["W*"]), "policy"),
+        (lambda s: s["predicate"]["policy"].update(rules=[]), "policy"),
         (lambda s: s["predicate"].update(notRead=["Wine/9"]), "notRead"),
         (lambda s: s["predicate"].update(slsaResult="LEVEL_3"), "slsaResult"),
         (lambda s: s["predicate"]["verifier"].update(id="urn:somebody-else"), "verifier"),
