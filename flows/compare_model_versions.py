@@ -152,7 +152,9 @@ def _compare(
             empty_download_dir(download_dir, map(open_session, jobs), *resolved)
         downloads = [
             {
-                role: _DOWNLOAD[role].submit(job, whole((version,)), _place(download_dir, role, version, n))
+                role: _DOWNLOAD[role].submit(
+                    job, whole((version,)), _place(download_dir, role, version, n), by_itself=True
+                )
                 for role in roles
             }
             for n, (job, version) in enumerate(zip(jobs, resolved, strict=True), 1)

@@ -18,16 +18,17 @@ from tasks.result_storage import if_settled
 @task(name="download-reg-model", task_run_name=named_after("download-reg-model", "resolved"), **RETRIED)
 @presentable
 def download_reg_model(
-    job: Job, resolved: tuple[Resolved, ...], keep_in: Path | None = None
+    job: Job, resolved: tuple[Resolved, ...], keep_in: Path | None = None, by_itself: bool = False
 ) -> tuple[Copy | None, ...]:
     """The copy of each version, in their order; None where it is the run model's storage, which is read only once.
 
     Args:
         keep_in: where the files of the only version stay; None streams them, or reads them in place.
+        by_itself: read it in any case: it is to be compared with another version's.
     """
 
     def read(session: Session, item: Resolved) -> Copy | None:
-        return None if isinstance(item, VersionAudit) else download(session, item, keep_in)
+        return None if isinstance(item, VersionAudit) else download(session, item, keep_in, by_itself=by_itself)
 
     return if_settled(each(job, read, resolved, failed=_failed))
 

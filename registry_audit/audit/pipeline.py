@@ -121,31 +121,36 @@ def in_a_row(version: RegisteredVersion, step: Callable[[], _Result]) -> _Result
         return unresolvable(version, reason_of(error), retryable=isinstance(error, Transient))
 
 
-def download_run_model(session: Session, resolved: ResolvedVersion, keep_in: Path | None = None) -> Copy:
+def download_run_model(
+    session: Session, resolved: ResolvedVersion, keep_in: Path | None = None, *, by_itself: bool = False
+) -> Copy:
     """The run model, read; or only listed, where both copies are on local disk and will be read together.
 
     Args:
         keep_in: a directory to leave the files in; it is emptied first.
+        by_itself: read it in any case: it is to be compared with another version's.
     """
     return fetch(
         session,
         Role.RUN_MODEL,
         resolved.run_model,
         keep_in=keep_in,
-        only_listed=not keep_in and _local_pair(resolved),
+        only_listed=not keep_in and not by_itself and _local_pair(resolved),
     )
 
 
-def download_reg_model(session: Session, resolved: ResolvedVersion, keep_in: Path | None = None) -> Copy | None:
+def download_reg_model(
+    session: Session, resolved: ResolvedVersion, keep_in: Path | None = None, *, by_itself: bool = False
+) -> Copy | None:
     """The registry model, likewise; None where it is the run model's storage, which is read only once."""
-    if resolved.storage is Storage.SHARED and keep_in is None:
+    if resolved.storage is Storage.SHARED and keep_in is None and not by_itself:
         return None
     return fetch(
         session,
         Role.REG_MODEL,
         resolved.reg_model,
         keep_in=keep_in,
-        only_listed=not keep_in and _local_pair(resolved),
+        only_listed=not keep_in and not by_itself and _local_pair(resolved),
     )
 
 

@@ -139,6 +139,23 @@ def test_compare_findings_as_the_command_reports_them(
     assert _json(by_flow) == _json(by_command)
 
 
+@pytest.mark.parametrize("roles", [{}, {"compare_run_models": False}], ids=["both", "registry models"])
+def test_versions_of_one_storage_each_are_compared_where_no_file_stays(
+    run_flow: RunFlow, program: Program, registry: Registry, tmp_path: Path, roles: dict[str, bool]
+) -> None:
+    one, two = registry.add(), registry.add()
+    servers = {"tracking_server_1": _server(registry, one), "tracking_server_2": _server(registry, two)}
+    by_flow, by_command = tmp_path / "flow.json", tmp_path / "command.json"
+    run = run_flow(compare_model_versions, **servers, **roles, report_file=str(by_flow))
+    assert run.ended_as == ("COMPLETED", "Completed"), run.log
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps(servers), encoding="utf-8")
+    skipped = ("--skip-compare-run-models",) if roles else ()
+    options = ("--config-file", str(config), "--report-file", str(by_command), *skipped)
+    assert program("-m", "registry_audit", "compare", *options).exit_status == 0
+    assert _json(by_flow) == _json(by_command)
+
+
 def test_both_flows_remember(run_flow: RunFlow, registry: Registry, tmp_path: Path) -> None:
     """What was accepted shows in the state and on the page; and comparing accepts nothing."""
     ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
