@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any
 
-from prefect import State, flow, get_run_logger, runtime
+from prefect import State, flow, get_client, get_run_logger, runtime
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run, suspend_flow_run
 from prefect.input import RunInput
+from prefect.states import Running
 from pydantic import Field
 
 from flows import parameters
@@ -139,11 +140,24 @@ def _approved(
                 wait_for_input=form, timeout=hours * _HOUR_SECONDS, poll_interval=_LOOK_EVERY_SECONDS, key="approval"
             )
     except FlowPauseTimeout:
+        _leave_expired_pause()
         raise UsageError(f"nobody approved it within {count(hours, 'hour')}: nothing was accepted") from None
     except RuntimeError as error:  # Prefect's word for: only runs of deployments can be suspended
         raise UsageError(f"the run cannot wait for an approval: {printable(str(error))}") from None
     get_run_logger().info("approved by %s: %s", short(approval.name), short(approval.reason))
     return approval
+
+
+def _leave_expired_pause() -> None:
+    """Else the run could not say how it ends: a server turns every state that follows an expired pause into its Failed.
+
+    It does that itself after some seconds, and then Refused may follow.
+    """
+    run_id = runtime.flow_run.id
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(run_id).state
+        if state and state.is_paused():
+            client.set_flow_run_state(run_id, Running(), force=True)
 
 
 def _digests(approval: Approval) -> dict[str, str]:

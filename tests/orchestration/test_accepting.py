@@ -120,6 +120,7 @@ def test_nobody_approves(
     run_flow: RunFlow, overwritten: tuple[Registered, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flows.accept_baseline._HOUR_SECONDS", 1)
+    monkeypatch.setattr("flows.accept_baseline._LOOK_EVERY_SECONDS", 0.1)  # before the server looks for expired pauses
     run = run_flow(accept_baseline, **overwritten[1], dry_run=False)
     assert run.ended_as == REFUSED
     assert "nobody approved it within 1 hour: nothing was accepted" in run.record["state"]["message"]
