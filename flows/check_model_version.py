@@ -155,6 +155,4 @@ def _check(
 
 
 def _place(download_dir: Path | None, role: Role, resolved: ResolvedVersion | VersionAudit) -> Path | None:
-    if download_dir is None or isinstance(resolved, VersionAudit):
-        return None
-    return kept_path(download_dir, role, resolved)
+    return None if isinstance(resolved, VersionAudit) else kept_path(download_dir, role, resolved)

@@ -153,7 +153,7 @@ def _compare(
         downloads = [
             {
                 role: _DOWNLOAD[role].submit(
-                    job, whole((version,)), _place(download_dir, role, version, n), by_itself=True
+                    job, whole((version,)), kept_path(download_dir, role, version, f"server_{n}"), by_itself=True
                 )
                 for role in roles
             }
@@ -239,7 +239,3 @@ def _told(pair: VersionPair, rests_on: tuple[str, ...]) -> tuple[Told, ...]:
         for index, (row, note) in enumerate(zip(pair.versions, rests_on, strict=True))
     ]
     return (*compared, *versions)
-
-
-def _place(download_dir: Path | None, role: Role, version: ResolvedVersion, number: int) -> Path | None:
-    return None if download_dir is None else kept_path(download_dir, role, version, f"server_{number}")

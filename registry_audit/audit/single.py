@@ -139,7 +139,7 @@ def compare_versions(
     pairs, copies = [], (dict[Role, Copy](), dict[Role, Copy]())
     for role in roles:
         for n, (session, version) in enumerate(zip(sessions, resolved, strict=True), 1):
-            kept = None if download_dir is None else kept_path(download_dir, role, version, f"server_{n}")
+            kept = kept_path(download_dir, role, version, f"server_{n}")
             copies[n - 1][role] = _fetched(session, role, version, kept)
         both = copies[0][role], copies[1][role]
         pairs.append(compare_pair(sessions[0], role, resolved, both, native_models))
@@ -170,11 +170,13 @@ def _fetched(session: Session, role: Role, version: ResolvedVersion, keep_in: Pa
         return CopyFailure(role, location, error.message)
 
 
-def kept_path(download_dir: Path, role: Role, resolved: ResolvedVersion, server: str = "") -> Path:
+def kept_path(download_dir: Path | None, role: Role, resolved: ResolvedVersion, server: str = "") -> Path | None:
     """Where a copy's files stay: `DIR/run_model[/server_1]/NAME`, NAME being the last part of its location.
 
-    The name comes from the server: anything that is no plain file name becomes `model`.
+    The name comes from the server: anything that is no plain file name becomes `model`. Without a directory none stays.
     """
+    if download_dir is None:
+        return None
     location = location_of(resolved, role)
     root = location.roots[-1] if location.roots else ""
     # What is reached by a version's name has a location of its own all the same.
