@@ -26,6 +26,7 @@ from support.servers import MlflowServer
 from registry_audit.audit.copies import Copy, ModelCopy
 from registry_audit.audit.pipeline import AuditedVersion, audit_with_copies
 from registry_audit.audit.session import Session
+from registry_audit.model.limits import Limits
 from registry_audit.registry.connection import Server
 from registry_audit.registry.versions import list_versions
 from registry_audit.verdict import Verdict
@@ -49,7 +50,8 @@ class Bench:
         return name
 
     def audit(self, name: str) -> list[AuditedVersion]:
-        session = Session(Server(self.registry.server.uri))
+        # A text may lead to all that other tests have put on this server or this disk.
+        session = Session(Server(self.registry.server.uri), limits=Limits(max_directories=500))
         try:
             versions = list(list_versions(session.connection, f"name = '{name}'", max_versions=100_000).versions)
             with ThreadPoolExecutor(8) as pool:
