@@ -39,7 +39,7 @@ class KeptReadings:
             weakref.finalize(self, self._file.close)
             self._index(self._file)
         except OSError as error:
-            message = f"the audit's working directory {directory} is not writable: {error.strerror}"
+            message = f"the audit's working directory {directory} is not writable: {error.strerror or error}"
             raise UsageError(message) from error
 
     def get(self, key: str) -> Readings | None:

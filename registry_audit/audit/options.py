@@ -19,6 +19,7 @@ from registry_audit.model.limits import Limits
 from registry_audit.net.throttle import Throttle
 from registry_audit.registry.connection import Server
 from registry_audit.registry.listed import ListedVersions
+from registry_audit.registry.version import number_of
 from registry_audit.verdict import Severity
 
 DEFAULT_WORKERS = 8
@@ -192,12 +193,13 @@ _Placed = tuple[int, str, str]  # index, name, version
 
 
 def _latest(versions: list[_Placed], count: int) -> list[_Placed]:
+    """The newest of each name; and what has no number, since nobody can say how new it is."""
     rank: dict[str, int] = {}
     kept = []
     for placed in reversed(versions):
-        name = placed[1]
+        _, name, version = placed
         rank[name] = rank.get(name, 0) + 1
-        if rank[name] <= count:
+        if rank[name] <= count or number_of(version) is None:
             kept.append(placed)
     return kept[::-1]
 

@@ -15,6 +15,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from typing import IO
 
 from registry_audit.errors import UsageError
 from registry_audit.home import home_directory
@@ -162,10 +163,10 @@ class WorkDirectory:
         self._must_be_of(registry)
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = (self.path / _LOCK).open("a", encoding="ascii")
+            lock = _opened_lock(self.path)
         except OSError as error:
             message = (
-                f"the audit's working directory {self.path} is not writable: {error.strerror}. Set "
+                f"the audit's working directory {self.path} is not writable: {error.strerror or error}. Set "
                 "REGISTRY_AUDIT_CACHE_DIR to a directory that is"
             )
             raise UsageError(message) from error
@@ -211,12 +212,16 @@ class WorkDirectory:
         oldest = time.time() - KEPT_FOR.total_seconds()
         with contextlib.suppress(OSError):
             for other in self.path.parent.iterdir():
-                if other != self.path and _last_written(other) < oldest:
-                    _remove_unless_held(other)
+                with contextlib.suppress(OSError):  # what lies there and is no audit's keeps nothing else
+                    if other != self.path and _last_written(other) < oldest:
+                        _remove_unless_held(other)
 
     def _must_be_of(self, registry: str) -> None:
+        file = self.path / _REGISTRY
         try:
-            other = (self.path / _REGISTRY).read_text(encoding="utf-8", errors="surrogatepass")
+            if not file.is_file():  # a named pipe would be waited for
+                return
+            other = file.read_text(encoding="utf-8", errors="surrogatepass")
         except OSError:
             return
         except ValueError as error:
@@ -240,12 +245,21 @@ def cache_directory() -> Path:
     return user_cache_path("registry-audit")
 
 
+def _opened_lock(directory: Path) -> IO[str]:
+    """Raises: OSError: it cannot be opened, or is a named pipe, on which others would wait for ever."""
+
+    def opener(path: str, flags: int) -> int:
+        return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o600)
+
+    return open(directory / _LOCK, "a", encoding="ascii", opener=opener)
+
+
 def _last_written(directory: Path) -> float:
     return max(path.stat().st_mtime for path in (directory, *directory.rglob("*")))
 
 
 def _remove_unless_held(directory: Path) -> None:
-    with (directory / _LOCK).open("a", encoding="ascii") as lock:
+    with _opened_lock(directory) as lock:
         if _locked(lock.fileno()):
             shutil.rmtree(directory, ignore_errors=True)
 

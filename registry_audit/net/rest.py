@@ -6,6 +6,7 @@ for minutes where nothing answers, and their tries can be neither counted nor st
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -271,13 +272,29 @@ def entries_of(answer: Mapping[str, Any], key: str, doing: str) -> list[dict[str
 def _object(answer: Answer, doing: str) -> dict[str, Any]:
     body = answer.body(doing, _MAX_ANSWER_BYTES)
     try:
-        found = json.loads(body)
+        found = json.loads(body, object_pairs_hook=_each_key_once)
+    except _KeyTwice as error:
+        raise CouldNotVerify(
+            f"could not {doing}: the answer says '{printable(str(error))[:80]}' twice of one thing, and readers differ "
+            "in which of the two they take"
+        ) from error
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise Transient(f"could not {doing}: the answer is no JSON object: is it a login page?")
     if b"\\ud" in body.lower() and not _is_text(json.dumps(found, ensure_ascii=False)):
         raise CouldNotVerify(f"could not {doing}: the answer holds half a character")
+    return found
+
+
+class _KeyTwice(Exception):
+    """Of an object; its text is the key."""
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _KeyTwice(next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1))
     return found
 
 

@@ -125,14 +125,16 @@ def _model_by_model(connection: Connection, max_count: int, denied: dict[str, st
             denied[model.name] = error.message
 
 
-def search_models(connection: Connection, filter_string: str | None = None) -> Iterator[Any]:
+def search_models(
+    connection: Connection, filter_string: str | None = None, max_count: int = Limits().max_versions
+) -> Iterator[Any]:
     if connection.is_uc and filter_string is not None:
         yield connection.registry.get_registered_model(name_in(filter_string))
         return
     size = 100 if connection.is_uc else _MODELS_PAGE_SIZE
     filtered = {} if filter_string is None else {"filter_string": filter_string}
     search = connection.client.search_registered_models
-    yield from pages(search, Limits().max_versions, max_results=size, **filtered)
+    yield from pages(search, max_count, max_results=size, **filtered)
 
 
 def first_versions(connection: Connection, count: int) -> list[Any]:

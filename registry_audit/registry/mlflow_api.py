@@ -62,7 +62,7 @@ class Tracking:
         doing = "list the experiments"
         body = {"view_type": "ALL", "max_results": max_results} | ({"page_token": page_token} if page_token else {})
         answer = self._rest.ask(f"{_API}/experiments/search", body, doing=doing)
-        return Found(map(_experiment, entries_of(answer, "experiments", doing)), _next_page(answer))
+        return Found(map(_experiment, entries_of(answer, "experiments", doing)), _next_page(answer, doing))
 
     def search_logged_models(
         self, experiment_ids: list[str], filter_string: str | None = None, page_token: str | None = None
@@ -72,7 +72,7 @@ class Tracking:
         body = {key: value for key, value in wanted.items() if value is not None}
         answer = self._rest.ask(f"{_API}/logged-models/search", body, doing=doing)
         found = (_logged_model(model, doing) for model in entries_of(answer, "models", doing))
-        return Found(found, _next_page(answer))
+        return Found(found, _next_page(answer, doing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class Registry:
         query = {"filter": filter_string, "max_results": max_results, "page_token": page_token}
         doing = "list the registered models"
         answer = self.rest.get(f"{_API}/registered-models/search", query, doing=doing)
-        return Found(map(model_entity, entries_of(answer, "registered_models", doing)), _next_page(answer))
+        return Found(map(model_entity, entries_of(answer, "registered_models", doing)), _next_page(answer, doing))
 
     def search_model_versions(
         self,
@@ -144,7 +144,7 @@ class Registry:
         }
         doing = "list the model versions"
         answer = self.rest.get(f"{_API}/model-versions/search", query, doing=doing)
-        return Found(map(version_entity, entries_of(answer, "model_versions", doing)), _next_page(answer))
+        return Found(map(version_entity, entries_of(answer, "model_versions", doing)), _next_page(answer, doing))
 
     def get_registered_model(self, name: str) -> "RegisteredModel":
         doing = f"find model '{printable(name)}'"
@@ -290,5 +290,9 @@ def _experiment(found: Mapping[str, Any]) -> Experiment:
     return Experiment(*(text_of(found, part) for part in parts))
 
 
-def _next_page(answer: Mapping[str, Any]) -> str | None:
-    return text_of(answer, "next_page_token") or None
+def _next_page(answer: Mapping[str, Any], doing: str) -> str | None:
+    """Raises: CouldNotVerify: what should name the next page is no name: the list goes on, and nobody can follow."""
+    token = text_of(answer, "next_page_token")
+    if not token and answer.get("next_page_token") not in (None, ""):
+        raise CouldNotVerify(f"could not {doing}: the server names a next page that nobody can ask for")
+    return token or None

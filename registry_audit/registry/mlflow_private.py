@@ -5,6 +5,7 @@
 
 import time
 from collections.abc import Iterable
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -106,14 +107,15 @@ def where_served(store: Any, names: Iterable[str], versions: Iterable[int]) -> l
 
 
 def matching(versions: Iterable[Any], filter_string: str) -> list[Any]:
-    """Those of MLflow's version entities that its own `filter_string` chooses. Their `version` becomes a number."""
+    """Those of MLflow's version entities that its own `filter_string` chooses."""
     from mlflow.utils.search_utils import SearchModelVersionUtils
 
-    comparable = list(versions)
+    given = list(versions)
+    comparable = [copy(version) for version in given]
     for version in comparable:
-        version._version = int(version.version)  # over HTTP it is a text
-    found: list[Any] = SearchModelVersionUtils.filter(comparable, filter_string)
-    return found
+        version._version = number_of(str(version.version)) or 0  # over HTTP it is a text, and of any server any text
+    chosen = {id(version) for version in SearchModelVersionUtils.filter(comparable, filter_string)}
+    return [version for version, compared in zip(given, comparable, strict=True) if id(compared) in chosen]
 
 
 def all_tags(version: Any) -> dict[str, str]:

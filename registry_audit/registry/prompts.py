@@ -7,18 +7,19 @@ nothing: a prompt is what has a prompt's text and one of the sources that MLflow
 
 from collections import defaultdict
 from collections.abc import Iterator
-from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Transient, UsageError
+from registry_audit.model.limits import Limits
 from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.registry.asking import ask_model, ask_version, name_filter, search_models, search_versions
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.mlflow_private import all_tags, matching
 from registry_audit.registry.translate import translated
+from registry_audit.registry.version import number_of, version_key
 
 TAG = "mlflow.prompt.is_prompt"
 TEXT_TAG = "mlflow.prompt.text"
@@ -58,13 +59,17 @@ def list_prompts(connection: Connection) -> Iterator[str]:
     return (str(model.name) for model in search_models(connection, _TAGGED))
 
 
-def hidden_models(connection: Connection) -> tuple[Any, ...]:
+def hidden_models(connection: Connection, max_count: int = Limits().max_versions) -> tuple[Any, ...]:
     """Registered models that carry the tag; what is asked for their aliases."""
-    return tuple(_tagged(search_models(connection, _TAGGED))) if _knows_prompts(connection) else ()
+    return tuple(_tagged(search_models(connection, _TAGGED, max_count))) if _knows_prompts(connection) else ()
 
 
 def hidden_versions(
-    connection: Connection, filter_string: str | None = None, models: tuple[Any, ...] = (), name: str | None = None
+    connection: Connection,
+    filter_string: str | None = None,
+    models: tuple[Any, ...] = (),
+    name: str | None = None,
+    max_count: int = Limits().max_versions,
 ) -> Hidden:
     """Every version of a name of which some version carries the tag.
 
@@ -78,11 +83,11 @@ def hidden_versions(
     """
     if not _knows_prompts(connection) or TAG in (filter_string or ""):
         return Hidden()
-    by_name: dict[str, dict[int, Any]] = defaultdict(dict)
+    by_name: dict[str, list[Any]] = defaultdict(list)  # whatever a server calls their numbers, and how often
     named = None if name is None else name_filter(name)
-    for version in _tagged(search_versions(connection, f"{_TAGGED} AND {named}" if named else _TAGGED)):
+    for version in _tagged(search_versions(connection, f"{_TAGGED} AND {named}" if named else _TAGGED, max_count)):
         if name in (None, version.name):
-            by_name[version.name][int(version.version)] = version
+            by_name[version.name].append(version)
     newest = {model.name: _newest(model) for model in models}
     asked, whole = 0, True
     for found, known in by_name.items():
@@ -93,12 +98,13 @@ def hidden_versions(
         except UsageError:
             whole = False
             continue
-        for number in sorted(set(range(1, min(count, 10**6) + 1)) - known.keys()):
+        listed = {number_of(str(version.version)) for version in known}
+        for number in sorted(set(range(1, min(count, 10**6) + 1)) - listed):
             asked += 1
             if asked > _MOST_ASKED:
                 return _sorted_out(by_name, filter_string, whole=False)
             try:
-                known[number] = retried(partial(ask_version, connection, found, str(number), label))
+                known.append(retried(partial(ask_version, connection, found, str(number), label)))
             except NotFound:
                 continue
             except Transient:
@@ -108,8 +114,9 @@ def hidden_versions(
     return _sorted_out(by_name, filter_string, whole=whole)
 
 
-def _sorted_out(by_name: dict[str, dict[int, Any]], filter_string: str | None, *, whole: bool) -> Hidden:
-    everything = [known[number] for _, known in sorted(by_name.items()) for number in sorted(known)]
+def _sorted_out(by_name: dict[str, list[Any]], filter_string: str | None, *, whole: bool) -> Hidden:
+    found = (version for versions in by_name.values() for version in versions)
+    everything = sorted(found, key=lambda version: version_key(version.name, str(version.version)))
     chosen = _filtered(everything, filter_string)
     return Hidden(
         models=tuple(version for version in chosen if not is_prompt(version)),
@@ -122,7 +129,7 @@ def _filtered(versions: list[Any], filter_string: str | None) -> list[Any]:
     if filter_string is None or not versions:
         return versions
     with translated("list the registry"):
-        return matching([copy(version) for version in versions], filter_string)
+        return matching(versions, filter_string)
 
 
 def _knows_prompts(connection: Connection) -> bool:
@@ -138,4 +145,4 @@ def _tagged(search: Iterator[Any]) -> Iterator[Any]:
 
 
 def _newest(model: Any) -> int:
-    return max((int(version.version) for version in model.latest_versions or ()), default=0)
+    return max((number_of(str(version.version)) or 0 for version in model.latest_versions or ()), default=0)

@@ -67,8 +67,8 @@ def list_versions(
         UsageError: the server refuses the filter or the credentials.
         CouldNotVerify: the server cannot be read.
     """
-    tagged, denied = hidden_models(connection), dict[str, str]()
-    models = _Models(connection, filter_string, tagged, denied)
+    tagged, denied = hidden_models(connection, max_versions), dict[str, str]()
+    models = _Models(connection, filter_string, tagged, denied, max_versions)
     versions, keys, hidden = _pass(connection, filter_string, models, tagged, whole_rows, max_versions, denied)
     gone, notes, stable = KeySet(), list[str](), True
     for _ in range(_MAX_PASSES - 1):
@@ -108,7 +108,7 @@ def _pass(
     """One reading of the list; what a page repeats counts once."""
     spool, keys, repeated = version_spool(), KeySet(), _Repeated()
     last, in_order = ("", 0, ""), True
-    hidden = hidden_versions(connection, filter_string, tagged)
+    hidden = hidden_versions(connection, filter_string, tagged, max_count=max_versions)
     described = partial(_whole, connection) if whole_rows else _listed
     listed = search_versions(connection, filter_string, max_versions, denied)
     for version in map(described, chain(listed, hidden.models)):
@@ -129,7 +129,12 @@ class _Models:
     """The registered models: their aliases, which the search for versions leaves out (docs/mlflow.md section 4)."""
 
     def __init__(
-        self, connection: Connection, filter_string: str | None, tagged: tuple[Any, ...], denied: dict[str, str]
+        self,
+        connection: Connection,
+        filter_string: str | None,
+        tagged: tuple[Any, ...],
+        denied: dict[str, str],
+        max_count: int,
     ) -> None:
         """
         Args:
@@ -141,7 +146,8 @@ class _Models:
         self._names, self._aliases = KeySet(), dict[Key, list[str]]()
         self.newest = KeySet()  # versions that the models name: a list of all versions has them
         self._orphaned: dict[str, bool] = {}
-        for model in chain(search_models(connection, filter_string if connection.is_uc else None), tagged):
+        chosen = filter_string if connection.is_uc else None
+        for model in chain(search_models(connection, chosen, max_count), tagged):
             self._names.add((model.name, ""))
             for key in _named_by(model):
                 self.newest.add(key)

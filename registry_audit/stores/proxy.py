@@ -75,19 +75,20 @@ class ProxyStore:
         found = self._entries("/".join(part for part in (self._root, directory) if part))
         return [_child(entry, directory) for entry in found]
 
-    def _entries(self, path: str) -> list[Any]:
+    def _entries(self, path: str) -> list[dict[str, Any]]:
         """The proxy's list of files: `{"files": [{"path": name, "is_dir": bool, "file_size": n}]}`, `{}` for none."""
         doing = f"list '{printable(path) or '.'}'"
         return entries_of(self._rest.get(PROXY_PATH, {"path": path}, doing=doing), "files", doing)
 
 
-def _child(entry: Any, directory: str) -> Child:
-    if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
+def _child(entry: dict[str, Any], directory: str) -> Child:
+    is_directory, size = entry.get("is_dir", False), number_of(entry, "file_size")
+    has_strange_size = size is None and entry.get("file_size") is not None
+    if not isinstance(entry.get("path"), str) or not isinstance(is_directory, bool | None) or has_strange_size:
         raise CouldNotVerify("the listing is not what an MLflow server sends")
     path = f"{directory}/{entry['path']}" if directory else entry["path"]
-    is_directory = bool(entry.get("is_dir"))
     # Protobuf leaves out zeros: a file without a size is an empty file.
-    return Child(path, is_directory, None if is_directory else number_of(entry, "file_size") or 0)
+    return Child(path, bool(is_directory), None if is_directory else size or 0)
 
 
 def cannot_carry(path: str) -> str | None:

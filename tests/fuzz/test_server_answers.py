@@ -13,6 +13,7 @@ from registry_audit.api import audit_registry
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import AuditOptions
 from registry_audit.errors import AuditError
+from registry_audit.registry.prompts import TAG
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.render import Format, rendered
 
@@ -61,7 +62,21 @@ def registry() -> Answers:
     return answers
 
 
+def with_hidden() -> Answers:
+    """One of three models carries the tag of a prompt, which hides it from the ordinary lists."""
+    answers = registry()
+    answers.add("hidden")
+    for question in ("registered-models/search", "model-versions/search"):
+        ((key, entries),) = answers.json[question].items()
+        tagged = entries.pop() | {"tags": [{"key": TAG, "value": "true"}]}
+        answers.json[f"{question} of prompts"] = {key: [tagged]}
+        if key == "registered_models":
+            tagged["latest_versions"] = [{"name": "hidden", "version": "1"}]
+    return answers
+
+
 QUESTIONS = sorted(registry().json)
+HIDDEN = [question for question in sorted(with_hidden().json) if "prompts" in question or question.endswith(" hidden")]
 VERSION = sorted(registry().json["model-versions/search"]["model_versions"][0])
 
 
@@ -110,6 +125,24 @@ def test_any_field_of_a_version(field: str, value: Any) -> None:
         return
     good = [row for row in rows if row.version.label == "good/1" and row.version.doubt is None]
     assert field == "name" or [row.verdict.passes for row in good] == [True]
+
+
+@fuzzed(20)
+@given(st.sampled_from(HIDDEN), st.data())
+def test_any_json_of_what_a_prompts_tag_hides(question: str, data: st.DataObject) -> None:
+    """The other versions are audited all the same, or the audit is refused."""
+    answers = with_hidden()
+    answers.json[question] = data.draw(changed(answers.json[question]))
+    document, rows = audited(answers)
+    must_have_read(answers, rows)
+    if document is not None:
+        assert {row.version.name for row in rows if row.verdict.passes} >= {"good", "other"}
+
+
+def test_what_a_prompts_tag_hides_is_audited() -> None:
+    document, rows = audited(with_hidden())
+    assert document is not None
+    assert {row.version.name: row.verdict.passes for row in rows} == dict.fromkeys(("good", "hidden", "other"), True)
 
 
 @fuzzed(30)

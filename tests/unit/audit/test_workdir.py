@@ -107,3 +107,20 @@ def test_a_registry_that_cannot_be_read_is_refused() -> None:
     with pytest.raises(UsageError, match="does not say of which registry"), WorkDirectory("r1").held(_ONE):
         pytest.fail("it must not be entered")
     assert contents(path) == before
+
+
+@pytest.mark.timeout(10)
+def test_no_named_pipe_is_waited_for(cache: Path) -> None:
+    """Neither in this audit's directory nor in an old one's, and it keeps no other old one."""
+    here, registry, old, other = (interrupted(audit_id) for audit_id in ("here", "registry", "old", "zz"))
+    for file in (here / "running", registry / "registry", old / "running"):
+        file.unlink()
+        os.mkfifo(file)
+    os.mkfifo(cache / "audits" / "pipe")
+    two_days_ago = time.time() - 2 * 86_400
+    for path in (old, other, *old.iterdir(), *other.iterdir(), cache / "audits" / "pipe"):
+        os.utime(path, (two_days_ago, two_days_ago))
+    with pytest.raises(UsageError, match="not writable"), WorkDirectory("here").held(_ONE):
+        pytest.fail("it must not be entered")
+    with WorkDirectory("registry").held(_ONE):
+        assert not other.exists()

@@ -2,6 +2,7 @@
 
 from array import array
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.ledgers import REGISTRY_URI
@@ -47,6 +48,16 @@ def test_the_parts_are_about_equal() -> None:
     sizes = [len(part(versions, n, 4)) for n in range(1, 5)]
     assert sum(sizes) == 1_000
     assert all(200 < size < 300 for size in sizes), sizes
+
+
+@pytest.mark.parametrize("strange", ["", "abc", "1.0", "-1", "9" * 40])
+def test_a_version_of_no_number_may_be_the_latest(strange: str) -> None:
+    spool = version_spool()
+    for number in (strange, "1", "2"):
+        spool.append(RegisteredVersion("wine", number, "READY", None, (), None, ""))
+    versions = ListedVersions(spool, array("q", range(3)))
+    latest = selected(versions, AuditOptions(tracking_uri=REGISTRY_URI, latest=1))
+    assert [version.version for version in latest] == [strange, "2"]
 
 
 def test_the_parts_of_the_latest_are_the_latest() -> None:

@@ -56,6 +56,14 @@ def test_a_name_listed_twice_cannot_be_told_apart() -> None:
     assert problem.blocks
 
 
+def test_a_file_that_is_also_a_directory_is_named() -> None:
+    """A bucket holds both. A file system does not, and so MLflow cannot load the model."""
+    names = ["MLmodel", "data", "data/a.csv", "code/x/y", "code/x", "data2/a", "deep/1/2/3"]
+    problems = make_listing([ListedFile(name, 1) for name in names]).problems
+    assert [(problem.rule, problem.path) for problem in problems] == [("RA013", "code/x"), ("RA013", "data")]
+    assert all("a file and a directory" in problem.message for problem in problems)
+
+
 @given(st.permutations([ListedFile("a", 1, "x"), ListedFile("b", 2, "y"), ListedFile("c/d", 3, "z")]))
 def test_the_fingerprint_does_not_depend_on_the_order_and_covers_every_field(files: list[ListedFile]) -> None:
     listing = make_listing(files)

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 from support.strangers import self_signed, stranger
@@ -29,7 +30,7 @@ SIGNED = {"Authorization": "Bearer secret", "X-Plugin": "secret", "Cookie": "sec
 class Answers(BaseHTTPRequestHandler):
     """/body/LENGTH/GIVEN: promises so many bytes (or, with '-', does not say) and gives so many.
 
-    /packed: an object that is stored with gzip, and says so.
+    /packed: an object that is stored with gzip, and says so. /json/TEXT: that text.
 
     /to/STATUS?URL: redirects there. /status/CODES: answers each of them once, then 200. Everything else: `{}`.
     """
@@ -56,6 +57,8 @@ class Answers(BaseHTTPRequestHandler):
             else:
                 self._answer(200, body, {"Content-Length": length})
                 self.close_connection = int(length) != len(body)
+        elif first == "json":
+            self._answer(200, unquote(rest).encode(), {})
         elif first == "packed":
             self._answer(200, PACKED, {"Content-Encoding": "gzip"})
         elif first == "hang":
@@ -131,6 +134,21 @@ def test_the_encoding_of_an_object_is_a_part_of_it(http: HttpSession, servers: t
     rest = Rest(servers[1].url, lambda *_: SIGNED, http)
     with rest.signed(f"{servers[0].url}/packed", {}, doing="read") as answer:
         assert b"".join(answer.chunks()) == PACKED
+
+
+@pytest.mark.parametrize(
+    "said",
+    ['{"a": [1], "a": []}', '{"a": {"source": "x", "run_id": "r", "source": "x"}}', '{"a": [{"b": 1, "\\u0062": 2}]}'],
+)
+def test_an_answer_that_says_one_thing_twice_is_not_believed(
+    http: HttpSession, servers: tuple[Server, Server], said: str
+) -> None:
+    """MLflow's own client takes the second, others the first: what one of them audits is not what the other loads."""
+    rest = Rest(servers[0].url, lambda *_: {}, http)
+    with pytest.raises(CouldNotVerify, match="twice of one thing"):
+        rest.get(f"/json/{quote(said)}", doing="ask")
+    once = {"a": {"b": 1}, "b": 1}
+    assert rest.get(f"/json/{quote(json.dumps(once))}", doing="ask") == once
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

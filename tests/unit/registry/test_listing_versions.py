@@ -215,6 +215,31 @@ def test_what_is_no_number_is_listed_and_doubted(number: object) -> None:
     assert "no version number" in (listing.versions[0].doubt or "")
 
 
+class Hiding(Saying):
+    """A registry whose versions all carry the tag of a prompt: only a search for the tag shows them."""
+
+    @property
+    def registry(self) -> "Hiding":
+        return self
+
+    def get_registered_model(self, name: str) -> Any:
+        return SimpleNamespace(name=name, aliases={}, latest_versions=[SimpleNamespace(**said) for said in self._said])
+
+    def search_model_versions(self, filter_string: str | None = None, **_: Any) -> Page:  # type: ignore[override]
+        return Page([SimpleNamespace(**said) for said in self._said] if filter_string else [], None)
+
+
+@pytest.mark.parametrize("number", ["abc", "1.0", "\u00b2", "", "9" * 5_000, "-1", None])
+def test_what_is_no_number_is_doubted_also_where_a_prompts_tag_hides_it(number: object) -> None:
+    listing = listed(Hiding({"version": number}, {"version": "1"}))
+    assert [version.doubt is None for version in listing.versions] == [False, True]
+
+
+def test_a_hidden_version_with_two_sources_is_doubted() -> None:
+    (one,) = listed(Hiding({"version": "1", "source": "file:///m"}, {"version": "1", "source": "file:///n"})).versions
+    assert "twice" in (one.doubt or "")
+
+
 def test_one_version_with_two_sources_is_doubted() -> None:
     twice = {"version": "1", "source": "file:///m"}, {"version": "1", "source": "file:///other"}
     (one, other) = listed(Saying(*twice, {"version": "2"}, {"version": "2"})).versions
@@ -254,3 +279,21 @@ def test_a_listing_that_does_not_end_is_given_up() -> None:
 
     with pytest.raises(CouldNotVerify, match="--max-versions"):
         list_versions(Endless(lambda asked: []), max_versions=50)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("tagged", [False, True])
+@pytest.mark.parametrize("what", ["search_registered_models", "search_model_versions"])
+def test_every_list_has_its_bound(what: str, tagged: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also the list of models, and both of what carries the tag of a prompt."""
+    registry, asked = Paging(lambda asked: []), list[None]()
+
+    def endless(filter_string: str | None = None, **_: Any) -> Page:
+        if (filter_string is not None) != tagged:
+            return Page([], None)
+        asked.append(None)
+        return Page([_row("m", len(asked))], f"page {len(asked)}")
+
+    monkeypatch.setattr(registry, what, endless)
+    with pytest.raises(CouldNotVerify, match="--max-versions"):
+        list_versions(registry, max_versions=50)  # type: ignore[arg-type]
+    assert len(asked) == 51

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fuzzing import texts, values
 
+from registry_audit.errors import CouldNotVerify
 from registry_audit.registry.mlflow_api import Registry, model_entity, version_entity
 from registry_audit.registry.versions import newest_versions
 
@@ -62,6 +63,18 @@ def test_models_are_not_chosen_by_a_tag_that_servers_without_prompts_give_to_non
     server = Asked()
     Registry(server).search_registered_models(filter_string)  # type: ignore[arg-type]
     assert [query["filter"] for query in server.queries] == [filter_string]
+
+
+@pytest.mark.parametrize("token", [True, 1.5, ["x"], {"a": 1}, []], ids=str)
+def test_a_next_page_that_nobody_can_ask_for_is_no_end_of_the_list(token: object) -> None:
+    class Cut(Asked):
+        def get(self, path: str, query: Any, *, doing: str) -> dict[str, Any]:
+            return {"model_versions": [VERSION], "registered_models": [{"name": "wine"}], "next_page_token": token}
+
+    registry = Registry(Cut())  # type: ignore[arg-type]
+    for search in (registry.search_model_versions, registry.search_registered_models):
+        with pytest.raises(CouldNotVerify, match="next page"):
+            search()
 
 
 def test_what_mlflow_says_is_not_doubted() -> None:
