@@ -214,6 +214,7 @@ def test_a_dead_workspace(
         ("uc:http://127.0.0.1:1", (), "--registry-uri"),
         ("databricks://of_a_browser", (), "workspace_id"),
         ("databricks-uc://console", (), "give the address of a workspace"),
+        ("databricks://password", (), "holds a user's name or password"),
     ],
 )
 def test_what_to_do_instead(
@@ -222,9 +223,11 @@ def test_what_to_do_instead(
     test_env.register("Wine")
     with named_profiles.open("a", encoding="utf-8") as file:
         file.write(f"[of_a_browser]\nhost = {test_env.url}/?o=1234567890#mlflow\ntoken = {test_env.token}\n")
+        file.write(f"[password]\nhost = {test_env.url.replace('//', '//user:hunter2@')}\ntoken = {test_env.token}\n")
         file.write("[console]\nhost = https://accounts.cloud.databricks.invalid\ntoken = dapi\n")
     audited = audit(uri, *arguments)
     assert (audited.exit_status, says in audited.stderr) == (USAGE, True), audited.stderr
+    assert "hunter2" not in audited.everything
 
 
 def test_the_profile_chooses_among_the_workspaces_of_one_host(
