@@ -60,7 +60,7 @@ def _guard(app: Flask, service: StandIn) -> None:
             status, retry_after = refusal
             answer = _error("REQUEST_LIMIT_EXCEEDED" if status == 429 else "TEMPORARILY_UNAVAILABLE", status, "later")
             return (*answer, {"Retry-After": retry_after} if retry_after else {})
-        if request.path.startswith("/signed/") or request.path == "/.well-known/databricks-config":
+        if request.path.startswith(("/signed/", "/oidc/")) or request.path == "/.well-known/databricks-config":
             return None
         if service.open_source:
             return None
@@ -142,6 +142,18 @@ def _workspace(app: Blueprint, service: StandIn) -> None:
     @app.get("/.well-known/databricks-config")
     def config() -> Any:
         return jsonify(workspace_id=service.workspace_id, oidc_endpoint=f"{service.url}/oidc")
+
+    @app.get("/oidc/.well-known/oauth-authorization-server")
+    def oauth_endpoints() -> Any:
+        places = {name: f"{service.url}/oidc/v1/{name}" for name in ("authorize", "token")}
+        return jsonify(authorization_endpoint=places["authorize"], token_endpoint=places["token"])
+
+    @app.post("/oidc/v1/token")
+    def oauth_token() -> Any:
+        """For a service principal, whose secret is the stand-in's token here."""
+        if request.authorization is None or request.authorization.password != service.token:
+            return jsonify(error="invalid_client", error_description="Client authentication failed"), 401
+        return jsonify(access_token=service.token, token_type="Bearer", expires_in=3600)
 
     @app.get("/api/2.0/preview/scim/v2/Me")
     def me() -> Any:
