@@ -491,7 +491,7 @@ def conclude_migration(
         both.source,
         both.target,
         both.models,
-        both.names or options.names,
+        both.names,
         one_way=options.one_way,
         keep_row=builder.add,
         keep_model=builder.add_model,
@@ -514,7 +514,7 @@ def interrupted_migration(
     for session in sessions:
         session.stop()
     interrupted = Interruption.by(error, "the comparison")
-    partly = reached(both, options, interrupted.why)
+    partly = reached(both, interrupted.why)
     return conclude_migration(sessions, partly, options, directory, exit_status=interrupted.exit_status)
 
 

@@ -1,6 +1,6 @@
 """Which versions an audit covers, and what it must say of the registry as a whole."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,6 +30,7 @@ class Scope:
     workspace: str | None = None  # MLflow's workspace; None for the default one
     missing: tuple[str, ...] = ()  # models asked for by name that do not exist; perhaps the ledger knows them
     exact: frozenset[str] = frozenset()  # of `--model`: names letter by letter, and no patterns
+    own_spelling: Callable[[str], str] = str  # see `Connection.own_spelling`
     idle: tuple[str, ...] = ()  # of `--model`: what chose nothing, though all was listed
 
     @property
@@ -57,6 +58,7 @@ def list_scope(session: Session, options: AuditOptions) -> Scope:
 def _list_scope(session: Session, options: AuditOptions) -> Scope:
     connection = session.connection
     must_listen(connection)
+    options = options.model_copy(update={"models": tuple(map(connection.own_spelling, options.models))})
     server = retried(lambda: server_version(connection))
     listing = list_versions(connection, options.filter, max_versions=options.max_versions)
     names = {version.name for version in listing.versions} if options.models else set()
@@ -86,6 +88,7 @@ def _list_scope(session: Session, options: AuditOptions) -> Scope:
         missing=tuple(missing),
         listed=listing.keys,
         exact=choice.exact,
+        own_spelling=connection.own_spelling,
         idle=idle,
     )
 

@@ -117,11 +117,13 @@ def show_baseline(
     from registry_audit.ledger.accept import split_reference
     from registry_audit.ledger.chain import Kind
     from registry_audit.ledger.entry_bodies import Accepted, body_of
+    from registry_audit.ledger.identity import own_spelling
     from registry_audit.ledger.transfer import model_signing_listing, sha256sum_listing
 
     name, number = split_reference(version)
     with _opened(ledger).reading() as reader:
         registry = _one_registry(reader, registry_uri or tracking_uri, registry_name)
+        name = own_spelling(reader, registry)(name)
         accepted = reader.of_version(registry, name, number, Kind.ACCEPTED)
         body = body_of(accepted[-1], Accepted) if accepted else None
         if body is None or body.manifest is None:
@@ -227,12 +229,14 @@ def waive_finding(
     """Live with a finding until a day, or until the bytes change: it is still shown, but fails no audit."""
     from registry_audit.ledger.accept import split_reference, waive
     from registry_audit.ledger.connecting import remember
+    from registry_audit.ledger.identity import own_spelling
     from registry_audit.ledger.record import who
 
     name, number = split_reference(version)
     opened = _opened(ledger)
     with opened.reading() as reader:
         registry = _one_registry(reader, registry_uri or tracking_uri, registry_name)
+        name = own_spelling(reader, registry)(name)
     head = waive(
         opened, registry, name, number, rule, path=path, by=who() if by is None else by, reason=reason, until=until
     )
@@ -248,11 +252,12 @@ def show_history(
 ) -> None:
     """Show what was accepted for a version, and what each audit found."""
     from registry_audit.ledger.accept import split_reference
+    from registry_audit.ledger.identity import own_spelling
 
     name, number = split_reference(version)
     with _opened(ledger).reading() as reader:
         registry = _one_registry(reader, registry_uri or tracking_uri, registry_name)
-        entries = reader.of_version(registry, name, number)
+        entries = reader.of_version(registry, own_spelling(reader, registry)(name), number)
         if not entries:
             raise UsageError(f"the ledger knows nothing of {printable(version)} in {printable(registry)}")
         for entry in entries:

@@ -153,7 +153,7 @@ def _prepare(session: Session, ledger: Ledger, registry: str, reference: str, ac
         audit = check_version(session, name, selector, None)
     except NotFound:
         with ledger.reading() as reader:
-            return _gone(reader, registry, name, selector, act.by, act.reason)
+            return _gone(reader, registry, session.connection.own_spelling(name), selector, act.by, act.reason)
     version = audit.version
     manifest = audit.reg_model.manifest if audit.reg_model else None
     if manifest is None or not manifest.entries:

@@ -4,7 +4,7 @@ A ledger files everything under one key for each registry: the first address, or
 Other addresses and names of the same registry are entries of the chain that point to that key.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,6 +92,12 @@ def audited_registry(reader: LedgerReader, identity: str, name: str | None = Non
     if key is None:
         raise _unknown(known_registries(reader), name or identity)
     return key
+
+
+def own_spelling(reader: LedgerReader, registry: str) -> Callable[[str], str]:
+    """Gives the spelling of a model's name in a registry of the ledger: Unity Catalog of Databricks has no capitals."""
+    addresses = (address for known in known_registries(reader) if known.key == registry for address in known.addresses)
+    return str.lower if any(one.startswith("databricks-uc://") for one in (registry, *addresses)) else str
 
 
 def must_be_recognised(reader: LedgerReader, identity: str, name: str | None) -> bool:

@@ -20,7 +20,7 @@ class Expected:
     def __init__(self, scope: Scope, options: AuditOptions) -> None:
         self._listed = scope.listed
         self._everything_listed = options.filter is None and scope.listed_whole
-        self._choice = ModelChoice(options.models, scope.exact)
+        self._choice = ModelChoice(map(scope.own_spelling, options.models), scope.exact)
 
     def lacks(self, name: str, version: str) -> bool:
         """Whether a version should have been in the listing, and was not."""

@@ -23,7 +23,7 @@ class Both:
     source: Side
     target: Side
     models: tuple[set[str], set[str]]  # that are compared
-    names: NameMap | None = None  # in place of that of the options, where reading broke off
+    names: NameMap  # the map of the options, in the registries' own spelling
 
 
 def list_both(sessions: Sessions) -> tuple[Listed, Listed]:
@@ -43,11 +43,13 @@ def begin_both(listed: tuple[Listed, Listed], options: MigrationOptions, directo
     Raises:
         UsageError: the options name a model that is in neither registry, or map two to one.
     """
+    spellings = listed[0].own_spelling, listed[1].own_spelling
+    options = replace(options, names=options.names.spelled(*spellings), models=tuple(map(spellings[0], options.models)))
     models = chosen_models(listed[0], listed[1], options)
     source, target = (
         Side(one, chosen_versions(one, names), directory) for one, names in zip(listed, models, strict=True)
     )
-    return Both(source, target, models)
+    return Both(source, target, models, options.names)
 
 
 def read_both(
@@ -66,13 +68,13 @@ def read_both(
     _at_once(sessions, read)
 
 
-def reached(both: Both, options: MigrationOptions, why: str) -> Both:
+def reached(both: Both, why: str) -> Both:
     """The models of which everything was read, where reading broke off. Of any other nothing can be said yet.
 
     Args:
         why: the sentence that the report says of it.
     """
-    names, (sources, targets) = options.names, both.models
+    names, (sources, targets) = both.names, both.models
     mapped = {one[0] for one, _ in names.versions}, {other[0] for _, other in names.versions}
     kept_sources = {
         name for name in sources - mapped[0] if both.source.is_read(name) and both.target.is_read(names.target_of(name))
@@ -84,8 +86,7 @@ def reached(both: Both, options: MigrationOptions, why: str) -> Both:
     for side in (both.source, both.target):
         note = f"{why}: {left}, and {side.count - side.read_count} of {side.count} versions here were not read"
         side.listed = replace(side.listed, whole=False, notes=(*side.listed.notes, note))
-    only_kept = replace(names, versions=()) if names.versions else names
-    return Both(both.source, both.target, (kept_sources, kept_targets), only_kept)
+    return Both(both.source, both.target, (kept_sources, kept_targets), replace(names, versions=()))
 
 
 def _at_once(sessions: Sessions, step: Callable[[int, SideName], _Result]) -> tuple[_Result, _Result]:

@@ -1,6 +1,7 @@
 """Under which name, and where that is told under which number and alias, a model of the source is in the target."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,13 +37,25 @@ class NameMap:
     patterns: tuple[Pattern, ...] = ()
     versions: tuple[tuple[Key, Key], ...] = ()  # pairs that a person named
     stages: tuple[tuple[str, str], ...] = ()  # stage of the source, alias in the target that says the same
+    spelling_there: Callable[[str], str] = str  # see `spelled`
+
+    def spelled(self, here: Callable[[str], str], there: Callable[[str], str]) -> "NameMap":
+        """The same map for registries that keep names in a spelling of their own, as Unity Catalog has no capitals.
+
+        Args:
+            here: the spelling of the source.
+            there: the spelling of the target.
+        """
+        patterns = tuple(Pattern(here(pattern.source), there(pattern.target)) for pattern in self.patterns)
+        versions = tuple(((here(one[0]), one[1]), (there(other[0]), other[1])) for one, other in self.versions)
+        return NameMap(patterns, versions, self.stages, there)
 
     def target_of(self, name: str) -> str:
         """A name without wildcards wins over a pattern; of several patterns, the first that fits."""
         for pattern in (*self._exact(), *self.patterns):
             if (mapped := pattern.forward(name)) is not None:
-                return mapped
-        return name
+                return self.spelling_there(mapped)
+        return self.spelling_there(name)
 
     def sources_of(self, name: str) -> tuple[str, ...]:
         """The names that a model of the target may have had in the source."""

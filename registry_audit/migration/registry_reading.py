@@ -58,6 +58,7 @@ class Listed:
     whole: bool
     notes: tuple[str, ...] = ()
     reasons: dict[Key, str] = field(default_factory=dict)  # of versions that only the store's directories show
+    own_spelling: Callable[[str], str] = str  # see `Connection.own_spelling`
 
     @property
     def names(self) -> set[str]:
@@ -106,6 +107,7 @@ def _list_registry(session: Session) -> Listed:
         listing.whole and not failed,
         notes,
         {(one.name, one.version): one.reason for one in unlisted},
+        connection.own_spelling,
     )
 
 

@@ -47,6 +47,10 @@ class NoSuchRoute(CouldNotVerify):
     """The service does not offer what was asked for. Nothing is said of the thing itself."""
 
 
+class OtherAnswer(CouldNotVerify):
+    """The service answers another question than it was asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """An answer that is no success."""

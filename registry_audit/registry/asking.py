@@ -11,7 +11,7 @@ from typing import Any
 
 from registry_audit.errors import CouldNotVerify, NotFound, UsageError
 from registry_audit.model.limits import Limits
-from registry_audit.net.rest import Denied, NoSuchRoute
+from registry_audit.net.rest import Denied, NoSuchRoute, OtherAnswer
 from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.registry.connection import Connection, server_version
@@ -48,8 +48,8 @@ def ask_version(connection: Connection, name: str, version: str, label: str) -> 
 
 def is_of_model(connection: Connection, version: Any, name: str) -> bool:
     """Whether a version is one of the model that was asked for by this name."""
-    same_name = getattr(connection.registry, "same_name", str.__eq__)
-    return bool(same_name(version.name, name))
+    spelled = connection.own_spelling
+    return spelled(version.name) == spelled(name)
 
 
 def ask_alias(connection: Connection, name: str, alias: str, label: str) -> Any:
@@ -119,7 +119,7 @@ def _model_by_model(connection: Connection, max_count: int, denied: dict[str, st
                 yield version
         except NotFound:
             continue  # deleted since the models were listed
-        except Denied as error:
+        except (Denied, OtherAnswer) as error:
             if denied is None:
                 raise
             denied[model.name] = error.message

@@ -8,6 +8,7 @@ every `models:/` and `runs:/` URI is resolved here.
 import os
 import re
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any
@@ -38,6 +39,7 @@ from registry_audit.registry.mlflow_api import Registry, Tracking
 from registry_audit.registry.mlflow_private import stores_of
 from registry_audit.registry.mlflow_server import MlflowServer, stranger
 from registry_audit.registry.translate import translated
+from registry_audit.registry.workspace import Workspace
 
 _LISTENS_WITHIN_SECONDS = 3.0
 
@@ -126,11 +128,22 @@ class Connection:
 
     @property
     def is_uc(self) -> bool:
-        return urlsplit(self.registry_uri).scheme in ("uc", "databricks-uc") or self.registry_uri == "databricks-uc"
+        return self.registry_address.kind is AddressKind.UNITY_CATALOG
 
     @property
     def is_databricks(self) -> bool:
-        return self.registry_uri.split(":")[0] in ("databricks", "databricks-uc")
+        """Whether the registry is one of a Databricks workspace."""
+        return self.copies_models and isinstance(self.registry.rest, Workspace)
+
+    @property
+    def has_runs_in_databricks(self) -> bool:
+        return self.databricks is not None and self.databricks.workspace is not None
+
+    @property
+    def own_spelling(self) -> Callable[[str], str]:
+        """Gives the spelling in which the registry keeps a model's name; Unity Catalog finds it in any capitals."""
+        spelling: Callable[[str], str] = getattr(self.registry, "own_spelling", str)
+        return spelling
 
     @property
     def copies_models(self) -> bool:

@@ -53,7 +53,7 @@ class Runs:
         A search that fails costs nothing but speed: the single requests then say what is wrong.
         """
         wanted = sorted(run_ids - self._known.keys())
-        if len(wanted) < 8 or self._connection.is_databricks:
+        if len(wanted) < 8 or self._connection.has_runs_in_databricks:
             return
         try:
             with translated("search the runs"):
@@ -83,7 +83,7 @@ class Runs:
         return experiment_id if experiment_id and self._is_deleted_experiment(experiment_id) else None
 
     def _is_deleted_experiment(self, experiment_id: str) -> bool:
-        if self._connection.is_databricks:
+        if self._connection.has_runs_in_databricks:
             return False
         with self._lock:
             known = self._deleted_experiments.get(experiment_id)
@@ -146,7 +146,7 @@ class Runs:
         """
         if _NO_MODEL_NAME.search(name):
             return None  # MLflow gives no LoggedModel such a name, and its filter could not say it
-        of_run = "" if self._connection.is_databricks else f" AND source_run_id = '{run_id}'"
+        of_run = "" if self._connection.has_runs_in_databricks else f" AND source_run_id = '{run_id}'"
         token = None
         for _ in range(_MAX_PAGES):
             page = self._search_logged_models(run.experiment_id, f"name = '{name}'{of_run}", token)

@@ -6,14 +6,14 @@ raises), or emit a lineage event for each model that is read. Only questions are
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from registry_audit.errors import CouldNotVerify, NotFound, UsageError
 from registry_audit.net.http import HttpSession
-from registry_audit.net.rest import Denied, NoSuchRoute, Rest, entries_of
+from registry_audit.net.rest import Denied, NoSuchRoute, OtherAnswer, Rest, entries_of
 from registry_audit.printable import printable
 from registry_audit.refs import Alias, Selector, Stage
 from registry_audit.registry.features import asks_unity_catalog_natively
@@ -62,6 +62,8 @@ class UnityCatalog:
     """What both protocols have in common: aliases and no stages; and versions are listed model by model."""
 
     has_stages, has_aliases = False, True
+    # Databricks finds a model however its name is capitalised, and keeps it so.
+    own_spelling: Callable[[str], str] = staticmethod(str.lower)
     models_path: str
     identity: str
 
@@ -103,12 +105,11 @@ class UnityCatalog:
         entries, token = self.rest.page(
             path, {**query, "max_results": _PAGE_SIZE}, "model_versions", page_token, doing=doing
         )
-        return Found((version for version in map(self.version, entries) if self.same_name(version.name, name)), token)
-
-    @staticmethod
-    def same_name(one: str, other: str) -> bool:
-        """Databricks finds a model however its name is capitalised, and answers with the one spelling that it keeps."""
-        return one.lower() == other.lower()
+        found = Found(map(self.version, entries), token)
+        own = self.own_spelling(name)
+        if others := sorted({version.name for version in found if self.own_spelling(version.name) != own}):
+            raise OtherAnswer(f"could not {doing}: the answer is of '{printable(others[0])[:200]}'")
+        return found
 
     def versions_of(self, name: str) -> tuple[str, dict[str, str]]:
         """Path and query that list the versions of a model."""
@@ -218,13 +219,10 @@ class OpenSource(NativeDialect):
     """The open-source server. It knows no aliases, and its token is MLflow's own variable."""
 
     has_aliases = False
+    own_spelling: Callable[[str], str] = staticmethod(str)
 
     def __init__(self, host: str, identity: str, http: HttpSession) -> None:
         super().__init__(Rest(host, _open_source_token, http), identity)
-
-    @staticmethod
-    def same_name(one: str, other: str) -> bool:
-        return one == other
 
 
 UnityRegistry = MlflowDialect | NativeDialect

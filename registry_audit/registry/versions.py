@@ -149,10 +149,10 @@ class _Models:
         chosen = filter_string if connection.is_uc else None
         for model in chain(search_models(connection, chosen, max_count), tagged):
             self._names.add((model.name, ""))
-            for key in _named_by(model):
-                self.newest.add(key)
             try:
                 aliases = dict(model.aliases or {})
+                for key in _named_by(model):
+                    self.newest.add(key)
             except NotFound:
                 continue  # deleted since the models were listed
             except Denied as error:
@@ -184,8 +184,9 @@ class _Models:
 
 
 def _named_by(model: Any) -> Iterator[Key]:
-    """The newest version of each stage, where the registry names it with its model."""
-    return ((model.name, str(version.version)) for version in getattr(model, "latest_versions", None) or ())
+    """The newest version of each stage and those with an alias, where the registry names them with their model."""
+    newest = (str(version.version) for version in getattr(model, "latest_versions", None) or ())
+    return ((model.name, version) for version in chain(newest, map(str, dict(model.aliases or {}).values())))
 
 
 def _left_out(connection: Connection, newest: KeySet, keys: KeySet) -> list[str]:
@@ -196,8 +197,7 @@ def _left_out(connection: Connection, newest: KeySet, keys: KeySet) -> list[str]
     found = list[str]()
     if not newest.missing_from(keys):
         return found
-    named = (key for model in search_models(connection) for key in _named_by(model))
-    for name, version in islice((key for key in named if key in newest and key not in keys), _MOST_LEFT_OUT):
+    for name, version in islice(_named_and_missing(connection, newest, keys), _MOST_LEFT_OUT):
         label = f"{printable(name)}/{printable(version)}"
         try:
             if not is_prompt(retried(partial(ask_version, connection, name, version, label))):
@@ -207,6 +207,15 @@ def _left_out(connection: Connection, newest: KeySet, keys: KeySet) -> list[str]
         if len(found) >= _LEFT_OUT_SHOWN:
             break
     return found
+
+
+def _named_and_missing(connection: Connection, newest: KeySet, keys: KeySet) -> Iterator[Key]:
+    for model in search_models(connection):
+        try:
+            named = [key for key in _named_by(model) if key in newest and key not in keys]
+        except (NotFound, Denied):
+            continue  # deleted meanwhile, or denied, which the notes say
+        yield from dict.fromkeys(named)
 
 
 class _Repeated:
@@ -281,6 +290,7 @@ def find_version(connection: Connection, name: str, selector: Selector) -> Regis
         CouldNotVerify: denied, or the server cannot be read.
     """
     must_listen(connection)
+    name = connection.own_spelling(name)
     label = f"model '{printable(name)}'"
     if connection.databricks is not None and connection.databricks.registry is not None:
         connection.databricks.registry.must_support(selector)

@@ -1,32 +1,21 @@
-"""One Databricks workspace: which one it is, and requests to it under one profile.
+"""One Databricks workspace: which one it is, and requests to it under one profile."""
 
-The SDK's `Config` lets any `DATABRICKS_*` variable outrank the profile that was asked for, so that the token of one
-workspace would be sent to another. Where a profile is named, it alone decides here.
-"""
-
-import logging
-import os
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Transient, UsageError
 from registry_audit.net.http import HttpSession
+from registry_audit.net.origin import origin_of
 from registry_audit.net.rest import Query, Refusal, Rest
 from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
-from registry_audit.redact import redact
 from registry_audit.refs import Alias, Selector
+from registry_audit.registry.databricks_sign_in import no_credentials, not_signed_in, signed_in
 from registry_audit.registry.mlflow_api import Found, Registry, model_entity, text_of, version_entity
 
 if TYPE_CHECKING:
-    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.config import Config
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
-
-
-# Of the SDK alone: for what it asks while it signs in. Its own defaults wait for five minutes.
-_SIGN_IN_SECONDS = 5
-_SIGN_IN_TRIES_SECONDS = 2
 
 
 class Workspace(Rest):
@@ -44,15 +33,15 @@ class Workspace(Rest):
             CouldNotVerify: the workspace does not answer, or no workspace does.
         """
         self.called = f"profile {printable(profile)}" if profile else "the default credentials"
-        self.sdk = _signed_in(profile, token)
+        self.sdk = signed_in(profile, token)
         config = self.sdk.config
         if not config.host:
-            raise UsageError(_no_credentials(profile))
+            raise UsageError(no_credentials(profile))
         _must_be_of_workspace(config.host, self.called)
         # One host may serve several workspaces: the SDK and MLflow's client name theirs by one of these each.
         names = ("X-Databricks-Workspace-Id", "X-Databricks-Org-Id") if config.workspace_id else ()
         which = dict.fromkeys(names, str(config.workspace_id))
-        super().__init__(config.host, lambda *_: config.authenticate() | which, http, explain=self._explained)
+        super().__init__(config.host, lambda *_: self._authenticated(config) | which, http, explain=self._explained)
         doing = f"reach the workspace {self.host}"
         try:
             _, answered = self.first_answer("/api/2.0/preview/scim/v2/Me", doing=doing)
@@ -61,7 +50,14 @@ class Workspace(Rest):
         except CouldNotVerify as error:
             raise CouldNotVerify(f"{error.message}: is it the address of a workspace?") from error
         self.id = _plain(answered.get("X-Databricks-Org-Id") or config.workspace_id)
-        self.identity = f"{self.host.partition('://')[2].lower()}/workspace/{self.id or 'unknown'}"
+        place = str(origin_of(self.host)).partition("://")[2] + urlsplit(self.host).path
+        self.identity = f"{place}/workspace/{self.id or 'unknown'}"
+
+    def _authenticated(self, config: "Config") -> dict[str, str]:
+        try:
+            return config.authenticate()
+        except Exception as error:  # whatever a way to sign in raises
+            raise not_signed_in(error, f"could not sign in with {self.called}") from error
 
     def _explained(self, refusal: Refusal, doing: str) -> AuditError | None:
         if refusal.status == 401 or refusal.code == "UNAUTHENTICATED":
@@ -78,54 +74,14 @@ def profile_of(uri: str) -> str | None:
     return uri.strip().partition(":")[2].removeprefix("//").rstrip("/") or None
 
 
-def _signed_in(profile: str | None, token: str | None) -> "WorkspaceClient":
-    try:
-        from databricks.sdk import WorkspaceClient
-        from databricks.sdk.config import Config
-    except ImportError as error:
-        raise UsageError("Databricks needs its SDK: pip install 'mlflow-registry-audit[databricks]'") from error
-    logger = logging.getLogger("databricks.sdk")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.ERROR)  # it warns of a probe that may well fail
-
-    class OfProfile(Config):
-        @classmethod
-        def attributes(cls) -> Any:
-            """The same settings, none of which has a variable that could set it."""
-            return [SimpleNamespace(name=setting.name, env=None) for setting in Config.attributes()]
-
-    settings: dict[str, Any] = {
-        "http_timeout_seconds": _SIGN_IN_SECONDS,
-        "retry_timeout_seconds": _SIGN_IN_TRIES_SECONDS,
-        "config_file": os.environ.get("DATABRICKS_CONFIG_FILE"),
-        "databricks_cli_path": os.environ.get("DATABRICKS_CLI_PATH"),
-        "product": "mlflow-registry-audit",
-        "product_version": "0",
-    }
-    if token is not None:
-        settings |= {"token": token, "auth_type": "pat"}
-    try:
-        return WorkspaceClient(config=OfProfile(profile=profile, **settings) if profile else Config(**settings))
-    except Exception as error:  # whatever a way to sign in raises
-        short = printable(redact(str(error).partition(". Config:")[0]))[:300]
-        raise UsageError(f"{_no_credentials(profile)} ({short})") from error
-
-
-def _no_credentials(profile: str | None) -> str:
-    if profile is None:
-        return (
-            "there are no Databricks credentials for this URI: set DATABRICKS_HOST and DATABRICKS_TOKEN, "
-            "or name a profile of ~/.databrickscfg as databricks://PROFILE"
-        )
-    return (
-        f"the Databricks profile {printable(profile)} cannot be signed in with: make it with "
-        f"`databricks configure --profile {printable(profile)}`, or name another one as databricks://PROFILE"
-    )
-
-
 def _must_be_of_workspace(host: str, called: str) -> None:
-    """Raises: UsageError: it is the account's console, or a page of a workspace, as a browser shows its address."""
+    """Raises: UsageError: it is the account's console, a page of a workspace, or holds somebody's password."""
     parts = urlsplit(host)
+    if "@" in parts.netloc:
+        raise UsageError(
+            f"the host of {called} holds a user's name or password: write only "
+            f"{parts.scheme}://{printable(parts.netloc.rpartition('@')[2])}"
+        )
     if (parts.hostname or "").startswith(("accounts.", "accounts-dod.")):
         raise UsageError(
             f"{called} is for the account console {printable(host)}, which has no registry: "

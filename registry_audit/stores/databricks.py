@@ -17,7 +17,7 @@ from registry_audit.registry.mlflow_api import text_of
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.unity_catalog import UnityRegistry
 from registry_audit.registry.workspace import Workspace, WorkspaceRegistry
-from registry_audit.stores.base import Chunks, Store, whole_body
+from registry_audit.stores.base import Chunks, NotSeen, Store, whole_body
 from registry_audit.stores.bounded import Child, only_root, walk
 from registry_audit.stores.databricks_routes import (
     DbfsRoute,
@@ -38,9 +38,15 @@ class DatabricksStore:
 
     directory: Path | None = None
 
-    def __init__(self, route: Route, identity: StorageIdentity, transfers: Transfers) -> None:
+    def __init__(
+        self, route: Route, identity: StorageIdentity, transfers: Transfers, place: Route | None = None
+    ) -> None:
+        """
+        Args:
+            place: what a missing model belongs into, where that may itself be missing: a Volume, a mounted bucket.
+        """
         self.transfers, self.identity, self.route = transfers, identity, route
-        self._tells_sizes = False
+        self._place, self._tells_sizes = place, False
 
     def root_listing(self) -> Listing:
         return self._sized(only_root(self._children))
@@ -75,7 +81,16 @@ class DatabricksStore:
         except NotFound:
             if directory:
                 raise
+            self._must_see_place()
             return []
+
+    def _must_see_place(self) -> None:
+        """Raises: NotSeen: what should hold the model is not there, or may not be seen. CouldNotVerify."""
+        try:
+            if self._place is not None:
+                self._place.children("")
+        except NotFound as error:
+            raise NotSeen(f"{error.message}: it is not there, or this account may not see it") from error
 
 
 def databricks_store(connection: Connection, root: str, identity: StorageIdentity) -> Store | None:
@@ -95,7 +110,9 @@ def databricks_store(connection: Connection, root: str, identity: StorageIdentit
         workspace = services.workspace_of(identity) if services is not None else None
         if workspace is None:
             raise CouldNotVerify("dbfs: storage can only be read through a databricks tracking URI")
-        ways = [DatabricksStore(route, identity, transfers) for route in _routes(workspace, f"/{identity.path}")]
+        path = f"/{identity.path}"
+        place = _place(workspace, path)
+        ways = [DatabricksStore(route, identity, transfers, place) for route in _routes(workspace, path)]
         return (
             ways[0] if len(ways) == 1 else FallbackStore([partial(_itself, way) for way in ways], identity, transfers)
         )
@@ -124,6 +141,17 @@ def _routes(workspace: Workspace, path: str) -> tuple[Route, ...]:
             return FilesRoute(workspace, _internal(place, inside)), RunRoute(workspace, run_id, "/".join(inside))
         case _:
             return (DbfsRoute(workspace, path),)
+
+
+def _place(workspace: Workspace, path: str) -> Route | None:
+    """The Volume or the mounted bucket that a path leads into; the rest of DBFS is always there."""
+    match path.split("/"):
+        case ["", "Volumes", catalog, schema, volume, *_]:
+            return FilesRoute(workspace, f"/Volumes/{catalog}/{schema}/{volume}")
+        case ["", "mnt", mount, *_]:
+            return DbfsRoute(workspace, f"/mnt/{mount}")
+        case _:
+            return None
 
 
 def _internal(place: str, inside: list[str]) -> str:

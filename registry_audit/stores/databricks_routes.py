@@ -80,13 +80,8 @@ class FilesRoute:
 
     def _child(self, entry: Mapping[str, Any]) -> Child:
         path, is_directory = text_of(entry, "path"), entry.get("is_directory") is True
-        change_token = text_of(entry, "last_modified")
-        return Child(
-            _below(self._root, path),
-            is_directory,
-            None if is_directory else number_of(entry, "file_size"),
-            change_token if change_token.isdecimal() and not is_directory else "",
-        )
+        size = None if is_directory else number_of(entry, "file_size")
+        return Child(_below(self._root, path), is_directory, size, _change_token(entry, "last_modified"))
 
 
 class RunRoute:
@@ -179,10 +174,9 @@ class DbfsRoute:
         entries = entries_of(self._rest.get("/api/2.0/dbfs/list", {"path": path}, doing=doing), "files", doing)
         found = []
         for entry in entries:
-            is_directory, changed = entry.get("is_dir") is True, number_of(entry, "modification_time")
+            path, is_directory = text_of(entry, "path"), entry.get("is_dir") is True
             size = None if is_directory else number_of(entry, "file_size")
-            change_token = str(changed) if changed and not is_directory else ""
-            found.append(Child(_below(self._root, text_of(entry, "path")), is_directory, size, change_token))
+            found.append(Child(_below(self._root, path), is_directory, size, _change_token(entry, "modification_time")))
         return found
 
     @contextlib.contextmanager
@@ -190,6 +184,11 @@ class DbfsRoute:
         path = quote(f"/dbfs{self._root}/{file.path}")
         with self._rest.content(path, doing=f"read '{printable(file.path)}'") as answer:
             yield answer
+
+
+def _change_token(entry: Mapping[str, Any], key: str) -> str:
+    """When a file was last modified, in milliseconds; empty where that is no time."""
+    return str(number_of(entry, key) or "")
 
 
 @contextlib.contextmanager

@@ -60,7 +60,7 @@ def _guard(app: Flask, service: StandIn) -> None:
             status, retry_after = refusal
             answer = _error("REQUEST_LIMIT_EXCEEDED" if status == 429 else "TEMPORARILY_UNAVAILABLE", status, "later")
             return (*answer, {"Retry-After": retry_after} if retry_after else {})
-        if request.path.startswith("/signed/") or request.path == "/.well-known/databricks-config":
+        if request.path.startswith(("/signed/", "/oidc/")) or request.path == "/.well-known/databricks-config":
             return None
         if service.open_source:
             return None
@@ -142,6 +142,18 @@ def _workspace(app: Blueprint, service: StandIn) -> None:
     @app.get("/.well-known/databricks-config")
     def config() -> Any:
         return jsonify(workspace_id=service.workspace_id, oidc_endpoint=f"{service.url}/oidc")
+
+    @app.get("/oidc/.well-known/oauth-authorization-server")
+    def oauth_endpoints() -> Any:
+        places = {name: f"{service.url}/oidc/v1/{name}" for name in ("authorize", "token")}
+        return jsonify(authorization_endpoint=places["authorize"], token_endpoint=places["token"])
+
+    @app.post("/oidc/v1/token")
+    def oauth_token() -> Any:
+        """For a service principal, whose secret is the stand-in's token here."""
+        if request.authorization is None or request.authorization.password != service.token:
+            return jsonify(error="invalid_client", error_description="Client authentication failed"), 401
+        return jsonify(access_token=service.token, token_type="Bearer", expires_in=3600)
 
     @app.get("/api/2.0/preview/scim/v2/Me")
     def me() -> Any:
@@ -479,7 +491,7 @@ def _unity_catalog(app: Blueprint, service: StandIn) -> None:
     @app.post(f"{_LEGACY}/model-versions/generate-temporary-credentials")
     def lend() -> Any:
         body = request.get_json()
-        if _version(service, body["name"], body["version"]) is None:
+        if _version(service, body["name"].lower(), body["version"]) is None:
             return _missing("Model version")
         return jsonify(credentials=_lent(service))
 
@@ -497,6 +509,9 @@ def _lent(service: StandIn) -> dict[str, Any]:
 def _unity_catalog_native(app: Blueprint, service: StandIn) -> None:
     def gone(what: str) -> Any:
         return _error("NOT_FOUND", 404, f"{what} not found")
+
+    def kept(name: str) -> str:
+        return name if service.open_source else name.lower()  # any spelling finds a model in Databricks
 
     def aliases(name: str, number: str | None = None) -> dict[str, Any]:
         if service.open_source or _asked_for("include_aliases") != "true":
@@ -533,28 +548,32 @@ def _unity_catalog_native(app: Blueprint, service: StandIn) -> None:
 
     @app.get(f"{_NATIVE}/models/<name>")
     def model(name: str) -> Any:
+        name = kept(name)
         return jsonify(model_shown(name) | aliases(name)) if name in service.catalog else gone(f"Model {name}")
 
     @app.get(f"{_NATIVE}/models/<name>/versions")
     def versions(name: str) -> Any:
+        name = kept(name)
         if name not in service.catalog:
             return gone(f"Model {name}")
         return _page(service, [shown(version) for version in service.catalog[name]], "model_versions")
 
     @app.get(f"{_NATIVE}/models/<name>/versions/<number>")
     def version(name: str, number: str) -> Any:
+        name = kept(name)
         found = _version(service, name, number)
         return jsonify(shown(found) | aliases(name, number)) if found else gone(f"Model version {name}/{number}")
 
     @app.get(f"{_NATIVE}/models/<name>/aliases/<alias>")
     def by_alias(name: str, alias: str) -> Any:
+        name = kept(name)
         found = _version(service, name, service.aliases.get(name, {}).get(alias, ""))
         return jsonify(shown(found)) if found else gone(f"Alias {alias}")
 
     @app.post(f"{_NATIVE}/temporary-model-version-credentials")
     def lend() -> Any:
         body = request.get_json()
-        name = f"{body['catalog_name']}.{body['schema_name']}.{body['model_name']}"
+        name = kept(f"{body['catalog_name']}.{body['schema_name']}.{body['model_name']}")
         found = _version(service, name, str(body["version"]))
         if found is None:
             return gone("Model version")

@@ -188,7 +188,8 @@ def compare_two(source: Side, target: Side, mapping: str = "", **options: Any) -
         nobody, source, target, models, chosen.names,
         one_way=chosen.one_way, keep_row=builder.add, keep_model=builder.add_model,
     )  # fmt: skip
-    return Compared(builder.document(Both(source, target, models), generated_at=datetime(2026, 1, 2, tzinfo=UTC)))
+    both = Both(source, target, models, chosen.names)
+    return Compared(builder.document(both, generated_at=datetime(2026, 1, 2, tzinfo=UTC)))
 
 
 def compared(

@@ -45,6 +45,29 @@ def test_plain_dbfs(test_env: StandIn, audit: Auditor, uri: str, place: str) -> 
 
 
 @registries
+@pytest.mark.parametrize(
+    ("place", "seen", "rule"),
+    [
+        ("Volumes/main/ml/runs", True, "RA003"),
+        ("Volumes/main/ml/runs", False, "RA009"),  # of another metastore, or one that this account may not see
+        ("mnt/bucket", True, "RA003"),
+        ("mnt/bucket", False, "RA009"),  # not mounted any more
+        ("FileStore/models", False, "RA003"),
+    ],
+)
+def test_gone_needs_a_place_that_is_seen(
+    test_env: StandIn, audit: Auditor, uri: str, place: str, seen: bool, rule: str
+) -> None:
+    logged = test_env.log_model(seed=1, at=f"{place}/1/model")
+    _add(test_env, uri, logged)
+    shutil.rmtree(logged.directory if seen else test_env.files / place)
+    audited = audit(uri)
+    assert rule in audited.rules, audited.everything
+    expected = (True, FINDINGS) if rule == "RA003" else (False, INCOMPLETE)
+    assert ("RA001" in audited.rules, audited.exit_status) == expected
+
+
+@registries
 def test_what_dbfs_refuses_is_said(test_env: StandIn, audit: Auditor, uri: str) -> None:
     """The copies of the workspace's registry lie in DBFS, which lets nobody at them; only their version does."""
     _add(test_env, uri, test_env.log_model(seed=1, at="databricks/mlflow-registry/0123/models/model"))

@@ -214,6 +214,7 @@ def test_a_dead_workspace(
         ("uc:http://127.0.0.1:1", (), "--registry-uri"),
         ("databricks://of_a_browser", (), "workspace_id"),
         ("databricks-uc://console", (), "give the address of a workspace"),
+        ("databricks://password", (), "holds a user's name or password"),
     ],
 )
 def test_what_to_do_instead(
@@ -222,9 +223,11 @@ def test_what_to_do_instead(
     test_env.register("Wine")
     with named_profiles.open("a", encoding="utf-8") as file:
         file.write(f"[of_a_browser]\nhost = {test_env.url}/?o=1234567890#mlflow\ntoken = {test_env.token}\n")
+        file.write(f"[password]\nhost = {test_env.url.replace('//', '//user:hunter2@')}\ntoken = {test_env.token}\n")
         file.write("[console]\nhost = https://accounts.cloud.databricks.invalid\ntoken = dapi\n")
     audited = audit(uri, *arguments)
     assert (audited.exit_status, says in audited.stderr) == (USAGE, True), audited.stderr
+    assert "hunter2" not in audited.everything
 
 
 def test_the_profile_chooses_among_the_workspaces_of_one_host(
@@ -298,3 +301,30 @@ def test_tokens_that_a_configuration_names_are_used_for_every_question(
     places = ("--config-file", str(tmp_path / "config.yaml"), "--download-dir", str(tmp_path / "kept"))
     compared = audit.command("compare", *places, *ledger)
     assert compared.exit_status == FINDINGS, compared.stderr
+
+
+@pytest.mark.parametrize(
+    ("secret", "login_page", "status", "says"),
+    [
+        (None, False, CLEAN, ""),
+        ("another", False, USAGE, "invalid_client"),
+        (None, True, INCOMPLETE, "gives no token"),
+    ],
+    ids=["signed-in", "wrong-secret", "no-token"],
+)
+def test_a_service_principal(
+    test_env: StandIn,
+    audit: Auditor,
+    named_profiles: Path,
+    secret: str | None,
+    login_page: bool,
+    status: int,
+    says: str,
+) -> None:
+    test_env.register("Wine", seed=1)
+    test_env.faults.pages_of_html = ("/oidc/v1/token",) if login_page else ()
+    credentials = f"client_id = someone\nclient_secret = {secret or test_env.token}"
+    named_profiles.write_text(f"[principal]\nhost = {test_env.url}\n{credentials}\n", encoding="utf-8")
+    audited = audit("databricks://principal")
+    assert (audited.exit_status, says in audited.stderr) == (status, True), audited.stderr
+    assert test_env.token not in audited.everything

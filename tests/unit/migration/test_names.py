@@ -35,6 +35,28 @@ def test_a_name_is_mapped(text: str, name: str, mapped: str) -> None:
     assert name in names.sources_of(mapped)
 
 
+@pytest.mark.parametrize(
+    ("text", "name", "mapped"),
+    [
+        ("", "Main.ML.Wine", "main.ml.wine"),
+        ("* -> main.ml.*", "Wine", "main.ml.wine"),
+        ("* -> Main.ML.*", "Wine", "main.ml.wine"),
+        ("Wine -> Main.ML.Wine", "Wine", "main.ml.wine"),
+    ],
+)
+def test_unity_catalog_has_no_capitals(text: str, name: str, mapped: str) -> None:
+    assert parse_map(text, "map.txt").spelled(str, str.lower).target_of(name) == mapped
+
+
+def test_names_of_unity_catalog_are_written_in_any_capitals_on_both_sides() -> None:
+    names = parse_map("Main.ML.* -> Prod.ML.*\nMain.ML.Wine/1 -> Prod.ML.Wine/2", "map.txt").spelled(
+        str.lower, str.lower
+    )
+    assert names.target_of("main.ml.iris") == "prod.ml.iris"
+    assert names.sources_of("prod.ml.iris") == ("main.ml.iris", "prod.ml.iris")
+    assert names.versions == ((("main.ml.wine", "1"), ("prod.ml.wine", "2")),)
+
+
 @given(name=_NAME, prefix=_NAME, suffix=_NAME)
 def test_a_pattern_leads_back_to_the_name(name: str, prefix: str, suffix: str) -> None:
     names = parse_map(f"* -> {prefix}*{suffix}", "map.txt")

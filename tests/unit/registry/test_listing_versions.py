@@ -30,6 +30,7 @@ class Paging:
     """A registry that is listed by offset, a few rows a page; `rows_at` says what is there at each question."""
 
     is_uc = is_databricks = False
+    own_spelling = staticmethod(str)
     databricks = None
 
     def __init__(
@@ -152,9 +153,9 @@ class Cut(Paging):
 
     newest = (("a", "2"), ("b", "2"))
 
-    def __init__(self, there: Sequence[Key], **of_newest: Any) -> None:
+    def __init__(self, there: Sequence[Key], *, by_alias: bool = False, **of_newest: Any) -> None:
         super().__init__(lambda asked: [("a", 1), ("a", 2), ("b", 1)])
-        self._there, self._of_newest = there, of_newest
+        self._there, self._by_alias, self._of_newest = there, by_alias, of_newest
 
     @property
     def registry(self) -> "Cut":
@@ -162,7 +163,9 @@ class Cut(Paging):
 
     def search_registered_models(self, filter_string: str | None = None, **_: Any) -> Page:  # type: ignore[override]
         models = [
-            SimpleNamespace(name=name, aliases={}, latest_versions=[_row(name, int(number))])
+            SimpleNamespace(name=name, aliases={"champion": number})
+            if self._by_alias
+            else SimpleNamespace(name=name, aliases={}, latest_versions=[_row(name, int(number))])
             for name, number in self.newest
         ]
         return Page([] if filter_string else models, None)
@@ -173,8 +176,10 @@ class Cut(Paging):
         return SimpleNamespace(**_row(name, int(version)).__dict__ | self._of_newest)
 
 
-def test_a_list_that_lacks_what_a_model_names_was_cut_short() -> None:
-    listing = listed(Cut([("b", 2)]))
+@pytest.mark.parametrize("by_alias", [False, True], ids=["newest", "alias"])
+def test_a_list_that_lacks_what_a_model_names_was_cut_short(by_alias: bool) -> None:
+    """Unity Catalog names no newest version, and tells a model's aliases."""
+    listing = listed(Cut([("b", 2)], by_alias=by_alias))
     assert not listing.whole
     (note,) = listing.notes
     assert note.startswith("the registry's list of versions leaves out b/2, which its registered models name")

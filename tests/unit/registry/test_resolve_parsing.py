@@ -43,7 +43,8 @@ class FakeRegistry:
     logged: dict[str, Any] = field(default_factory=dict)  # model id -> location
     runs: dict[str, Any] = field(default_factory=dict)  # run id -> (stage, artifact URI)
     of_runs: dict[str, list[Any]] = field(default_factory=dict)  # run id -> LoggedModels
-    is_uc = is_databricks = copies_models = False
+    is_uc = is_databricks = has_runs_in_databricks = copies_models = False
+    own_spelling = staticmethod(str)
     databricks: Any = None
     identity = "http://fake"
     tracking_uri = registry_uri = "http://host"

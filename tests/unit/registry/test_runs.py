@@ -22,7 +22,7 @@ class Client:
 
 def roots(version: str | None, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     monkeypatch.setattr("registry_audit.registry.runs.server_version", lambda _: version)
-    connection: Any = SimpleNamespace(client=Client(), is_databricks=False)
+    connection: Any = SimpleNamespace(client=Client(), has_runs_in_databricks=False)
     return Runs(connection).artifact_roots("0" * 32, "model")
 
 
