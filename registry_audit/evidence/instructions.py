@@ -174,10 +174,15 @@ same.
 STAMPED = """
 {step}. A time-stamp authority signed the digest of statement.json. Get the authority's root certificate from the
    authority, not from whoever gave you this pack, and save it as tsa-ca.pem in the directory above this one, where no
-   file of the pack can take its place. The second command shows the time that was signed.
+   file of the pack can take its place. The last command shows the time that was signed. The authority must have been
+   valid at that time, not today: a certificate that has expired since is no fault of the stamp, and one that had
+   expired before is an error. Whether its key was stolen meanwhile, only the authority can say.
 
-    openssl ts -verify -data statement.json -in statement.tsr -CAfile ../tsa-ca.pem
-    openssl ts -reply -in statement.tsr -text
+    at=$(openssl ts -reply -in statement.tsr -token_out -text | python3 -I -c 'import calendar, re, sys, time
+    said = re.search("^Time stamp: (.*)$", sys.stdin.read(), re.M)[1]
+    print(calendar.timegm(time.strptime(re.sub("[.][0-9]+", "", said), "%b %d %H:%M:%S %Y GMT")))')
+    openssl ts -verify -attime "$at" -data statement.json -in statement.tsr -CAfile ../tsa-ca.pem
+    openssl ts -reply -in statement.tsr -token_out -text
 """
 
 NOT_STAMPED = """

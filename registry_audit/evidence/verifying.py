@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -350,11 +350,16 @@ def _stamp(
         )
         return
     try:
-        must_be_signed_by(stamp, statement, certificates)
+        valid_until = must_be_signed_by(stamp, statement, certificates)
     except StampDoesNotHold as error:
         checked.broken.append(str(error))
         return
     checked.holds.append(f"the authority says that the statement existed at {made:%Y-%m-%d %H:%M:%S} UTC")
+    if valid_until < datetime.now(UTC):
+        checked.notes.append(
+            f"the authority's certificate was valid when it made the time-stamp, and has expired since, on "
+            f"{valid_until:%Y-%m-%d}: ask the authority whether its key was safe until then"
+        )
     _delay(made, document, checked)
 
 

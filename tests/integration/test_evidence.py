@@ -28,6 +28,7 @@ from support.registry import Registry
 from support.servers import sqlite_store
 from support.timestamps import Authority, timestamp_authority, unasked_for_a_certificate, with_status
 
+from registry_audit.evidence.instructions import STAMPED
 from registry_audit.evidence.statement import make_statement, statement_bytes
 from registry_audit.evidence.verifying import verify_pack
 from registry_audit.report.document import AuditDocument
@@ -182,6 +183,20 @@ def test_a_stranger_checks_it(stamped: Path, authority: Authority, tmp_path: Pat
     assert done.returncode == 0, done.stderr
     for said in ("the statement covers every file", "have the digests", "lead to the head", "Time stamp:"):
         assert said in done.stdout
+
+
+@pytest.mark.parametrize(("stamp", "holds"), [("expired-since", True), ("expired-before", False), ("not-yet", False)])
+def test_a_stranger_takes_the_authority_as_it_was_then(stamp: str, holds: bool, tmp_path: Path) -> None:
+    """The stamps are golden: see `tests/unit/evidence/test_stamp.py`."""
+    pack, stamps = tmp_path / "pack", Path(__file__).parents[1] / "golden" / "stamps"
+    pack.mkdir()
+    files = {"statement.txt": "statement.json", f"{stamp}.tsr": "statement.tsr", "tsa-ca.pem": "../tsa-ca.pem"}
+    for name, place in files.items():
+        shutil.copy(stamps / name, pack / place)
+    script = _commands(STAMPED)
+    done = subprocess.run(["bash"], input=script, capture_output=True, text=True, check=False, cwd=pack)
+    assert (done.returncode == 0, "Verification: OK" in done.stdout) == (holds, holds), done.stderr
+    assert ("Time stamp: Nov 28 " in done.stdout) == holds
 
 
 def test_a_listing_checks_a_copy_of_the_model(made: Made, stamped: Path, tmp_path: Path) -> None:
