@@ -28,7 +28,7 @@ from registry_audit.ledger.one_version import one_digest, pair_remembered, remem
 from registry_audit.ledger.record import Tell, begin, finish
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.vanished import absent_versions
-from registry_audit.migration.both import Both, Sessions, begin_both, list_both, reached, read_both
+from registry_audit.migration.both import Both, Sessions, begin_both, know_other_storages, list_both, reached, read_both
 from registry_audit.migration.comparison import compare_sides
 from registry_audit.migration.facts import VersionFacts
 from registry_audit.migration.registries_config import SIDES, MigrationConfig, MigrationOptions, SideName
@@ -485,13 +485,15 @@ def conclude_migration(
     Args:
         exit_status: of a comparison that does not come to its end; else what was found decides.
     """
+    if exit_status is None:
+        know_other_storages(sessions, both, options.workers)
     builder = MigrationBuilder(options, directory=directory)
     compare_sides(
         sessions,
         both.source,
         both.target,
         both.models,
-        both.names or options.names,
+        both.names,
         one_way=options.one_way,
         keep_row=builder.add,
         keep_model=builder.add_model,
@@ -514,7 +516,7 @@ def interrupted_migration(
     for session in sessions:
         session.stop()
     interrupted = Interruption.by(error, "the comparison")
-    partly = reached(both, options, interrupted.why)
+    partly = reached(both, interrupted.why)
     return conclude_migration(sessions, partly, options, directory, exit_status=interrupted.exit_status)
 
 

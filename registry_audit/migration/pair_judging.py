@@ -179,8 +179,10 @@ def judge_extra(target: VersionFacts, pair: Pair) -> PairRow:
     if pair.candidate_count:
         message = "more versions of the target hold its bytes than of the source"
     problem = Problem("RA023", message, blocks=False)
+    if pair.reason is not None:
+        problem = Problem("RA009", f"no counterpart was found, and {pair.reason}")
     findings = _findings(findings_of(target.version, [problem]), target=target)
-    return PairRow(None, target, pair, PairVerdict.ONLY_IN_TARGET, None, findings=findings)
+    return PairRow(None, target, pair, PairVerdict.ONLY_IN_TARGET, pair.reason, findings=findings)
 
 
 def _findings(of_pair: tuple[Finding, ...], **sides: VersionFacts) -> tuple[Finding, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 from registry_audit.audit.copies import META_FILE, Copy, ModelCopy, is_written_by_mlflow
 from registry_audit.audit.judging import VersionAudit, unresolvable
@@ -23,7 +24,7 @@ from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.refs import Number
 from registry_audit.registry.address import AddressKind
-from registry_audit.registry.asking import too_many
+from registry_audit.registry.asking import finds_in_any_case, too_many
 from registry_audit.registry.connection import Connection, server_version
 from registry_audit.registry.prompts import list_prompts
 from registry_audit.registry.runs import RunState
@@ -42,6 +43,10 @@ _BY_DIRECTORIES = (
     "MLflow cannot list this file store, because a file in it is damaged: the directories of its versions were listed, "
     "and what it says of registered models was not compared"
 )
+_MODELS_CUT = (
+    "the list of registered models is not the same from its end as from its beginning: it is cut short, or changed "
+    "meanwhile"
+)
 _NOT_DESCRIBED = "these registered models could not be asked for, and what is said of them was not compared: {}"
 
 
@@ -55,9 +60,16 @@ class Listed:
     versions: Sequence[RegisteredVersion]  # sorted by name, then number
     models: dict[str, RegisteredModel]
     prompts: tuple[str, ...] | None  # names; None where the registry does not say
-    whole: bool
+    whole: bool  # whether every version of it is listed
     notes: tuple[str, ...] = ()
     reasons: dict[Key, str] = field(default_factory=dict)  # of versions that only the store's directories show
+    any_case: bool = False  # whether a model is found however its name is capitalised
+    gaps: bool = False  # whether something else of what was to be compared is not known
+
+    @property
+    def is_known(self) -> bool:
+        """Whether nothing that was to be compared is missing."""
+        return self.whole and not self.gaps
 
     @property
     def names(self) -> set[str]:
@@ -83,7 +95,8 @@ def _list_registry(session: Session) -> Listed:
         if connection.registry_address.kind is not AddressKind.DIRECTORY:
             raise
         return _by_directories(session)
-    models = {model.name: model for model in list_models(connection)}
+    models_listed, models_agree = list_models(connection)
+    models = {model.name: model for model in models_listed}
     unlisted: tuple[Unlisted, ...] = ()
     if connection.registry_address.kind is AddressKind.DIRECTORY:
         directory = Path(connection.registry_address.path)
@@ -95,7 +108,11 @@ def _list_registry(session: Session) -> Listed:
     unlisted_models = {version.name for version in listing.versions} - models.keys()
     more_models, failed = models_by_name(connection, sorted(unlisted_models))
     models |= {model.name: model for model in more_models}
-    notes = (*listing.notes, _NOT_DESCRIBED.format(", ".join(map(printable, failed[:10])))) if failed else listing.notes
+    notes = list(listing.notes)
+    if failed:
+        notes.append(_NOT_DESCRIBED.format(", ".join(map(printable, failed[:10]))))
+    if not models_agree:
+        notes.append(_MODELS_CUT)
     return Listed(
         connection.tracking_uri,
         connection.registry_uri,
@@ -103,9 +120,11 @@ def _list_registry(session: Session) -> Listed:
         versions,
         models,
         tuple(sorted(listing.prompts)) if _tells_prompts(connection) else None,
-        listing.whole and not failed,
-        notes,
+        listing.whole,
+        tuple(notes),
         {(one.name, one.version): one.reason for one in unlisted},
+        any_case=finds_in_any_case(connection),
+        gaps=bool(failed) or not models_agree,
     )
 
 
@@ -137,8 +156,9 @@ def _by_directories(session: Session) -> Listed:
         sorted(versions, key=lambda version: version.key),
         {},
         None,
-        whole=False,
+        whole=True,
         notes=(_BY_DIRECTORIES,),
+        gaps=True,
         reasons=reasons,
     )
 
@@ -147,13 +167,29 @@ class Storages:
     """Many storages, held as digests: a hundred thousand are some megabytes."""
 
     def __init__(self) -> None:
-        self._digests = set[bytes]()
+        self._digests, self._parts = set[bytes](), set[int]()
 
     def update(self, storages: Iterable[StorageIdentity]) -> None:
-        self._digests.update(map(_digest, storages))
+        for storage in storages:
+            self._digests.add(_digest(storage))
+            self._parts.update(map(hash, storage.path.split("/")))
 
     def __contains__(self, storage: object) -> bool:
         return _digest(storage) in self._digests
+
+    def may_hold(self, version: RegisteredVersion) -> bool:
+        """Whether the version may lie in one of these, by what the listing says of it. Nothing is asked for it."""
+        named = _parts_of(version.source)
+        return hash(version.run_id) in self._parts or (bool(named) and self._parts.issuperset(map(hash, named)))
+
+
+def _parts_of(source: str) -> list[str]:
+    """Parts of the path of whatever storage a source leads to: those that are known without asking."""
+    scheme, colon, path = source.rpartition(":") if "://" not in source else source.partition("://")
+    parts = [unquote(part) for part in path.split("/") if part]
+    if colon and scheme in ("runs", "models"):
+        return parts[:1]  # the run, or the LoggedModel; another version's name is in no path, but its run is
+    return parts[1:] if "://" in source else parts
 
 
 def _digest(storage: object) -> bytes:
