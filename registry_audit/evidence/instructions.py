@@ -1,5 +1,7 @@
 """`CHECK.txt`: how a stranger checks a pack. A test runs every command in it."""
 
+from registry_audit.evidence.signature import COMMANDS
+
 TEXT = """\
 How to check this evidence pack
 ===============================
@@ -215,6 +217,13 @@ whether the auditor's machine told the truth. Anybody can make a whole pack anew
 with one that you have from elsewhere, or rely on a time-stamp. Later packs of the same ledger hold that head as one of
 their entries. With a head that you know, this pack says what the ledger says that the audit found.
 """
+
+
+def all_check_texts() -> frozenset[bytes]:
+    """Whatever this release writes into a pack."""
+    return frozenset(
+        check_text(stamped=stamped, signed=signed) for stamped in (False, True) for signed in (None, *COMMANDS.values())
+    )
 
 
 def check_text(*, stamped: bool, signed: str | None) -> bytes:

@@ -29,6 +29,7 @@ from registry_audit.migration.registries_config import MigrationOptions
 from registry_audit.migration.registry_reading import Listed, Side, small_file
 from registry_audit.printable import printable
 from registry_audit.registry.listed import ListedVersions
+from registry_audit.registry.prompts import TAG as PROMPT_TAG
 from registry_audit.registry.translate import reason_of
 from registry_audit.registry.version import Key, RegisteredVersion, version_key
 from registry_audit.rules import METADATA_DIFFERS, NOT_MIGRATED, ONLY_IN_TARGET, RENUMBERED, UNVERIFIABLE, Rule
@@ -259,6 +260,8 @@ def _model_row(source: Side, target: Side, name: str, there: str, tally: _ModelT
     source_count = len(source.positions(name))
     if one is not None and other is None and not source_count:
         message = "the registered model, which has no versions, is not in the target"
+        if PROMPT_TAG in dict(one.tags):
+            message += f" (it has the tag {PROMPT_TAG}, and may be a prompt whose versions were deleted)"
         if target.listed.gaps:
             findings.append(_finding(UNVERIFIABLE, f"{message} as far as it could be listed"))
         else:

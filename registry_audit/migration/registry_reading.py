@@ -25,12 +25,18 @@ from registry_audit.printable import printable
 from registry_audit.refs import Number
 from registry_audit.registry.address import AddressKind
 from registry_audit.registry.asking import finds_in_any_case, too_many
-from registry_audit.registry.connection import Connection, server_version
-from registry_audit.registry.prompts import list_prompts
+from registry_audit.registry.connection import server_version
 from registry_audit.registry.runs import RunState
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.version import Key, RegisteredVersion
-from registry_audit.registry.versions import RegisteredModel, find_version, list_models, list_versions, models_by_name
+from registry_audit.registry.versions import (
+    RegisteredModel,
+    find_version,
+    list_models,
+    list_tagged_models,
+    list_versions,
+    models_by_name,
+)
 from registry_audit.spool import Spool
 from registry_audit.stores.base import Store
 from registry_audit.stores.local import inode
@@ -97,6 +103,9 @@ def _list_registry(session: Session) -> Listed:
         return _by_directories(session)
     models_listed, models_agree = list_models(connection)
     models = {model.name: model for model in models_listed}
+    # A prompt has versions with a text. Without any, the tag is anybody's, and the name and its tags are to be kept.
+    tagged = list_tagged_models(connection)
+    models |= {model.name: model for model in tagged or () if model.name not in listing.prompts}
     unlisted: tuple[Unlisted, ...] = ()
     if connection.registry_address.kind is AddressKind.DIRECTORY:
         directory = Path(connection.registry_address.path)
@@ -119,22 +128,13 @@ def _list_registry(session: Session) -> Listed:
         server,
         versions,
         models,
-        tuple(sorted(listing.prompts)) if _tells_prompts(connection) else None,
+        None if tagged is None else tuple(sorted(listing.prompts)),
         listing.whole,
         tuple(notes),
         {(one.name, one.version): one.reason for one in unlisted},
         any_case=finds_in_any_case(connection),
         gaps=bool(failed) or not models_agree,
     )
-
-
-def _tells_prompts(connection: Connection) -> bool:
-    """Whether the registry answers the search that shows prompts; else none were listed, and nobody knows."""
-    try:
-        next(list_prompts(connection), None)
-    except AuditError:
-        return False
-    return True
 
 
 def _by_directories(session: Session) -> Listed:

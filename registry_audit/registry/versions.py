@@ -27,7 +27,7 @@ from registry_audit.registry.asking import (
 )
 from registry_audit.registry.connection import Connection, answers, must_listen
 from registry_audit.registry.listed import KeySet, ListedVersions, version_spool
-from registry_audit.registry.prompts import TAG, Hidden, hidden_models, hidden_versions, is_prompt
+from registry_audit.registry.prompts import TAG, Hidden, hidden_models, hidden_versions, is_prompt, tagged_models
 from registry_audit.registry.version import Key, RegisteredVersion, has_storable_name, number_of
 from registry_audit.spool import Spool
 
@@ -86,7 +86,7 @@ def list_versions(
             f"the registry kept changing while it was listed, or its list is cut short; {len(gone)} versions were seen "
             "in all"
         )
-    if count := gone.missing_from(keys):
+    if stable and (count := gone.missing_from(keys)):
         notes.append(f"{count} versions were deleted while the registry was listed")
     left_out = _left_out(connection, models.newest, keys) if filter_string is None else []
     if left_out:
@@ -365,6 +365,14 @@ def list_models(connection: Connection) -> tuple[list[RegisteredModel], bool]:
         return list(found.values()), True
     again = {model.name: model for model in _models(connection, backward=True)}
     return list((again | found).values()), again.keys() == found.keys()
+
+
+def list_tagged_models(connection: Connection) -> list[RegisteredModel] | None:
+    """Registered models that carry a prompt's tag, which no list shows; None where the registry does not say."""
+    try:
+        return [_described(model) for model in tagged_models(connection)]
+    except AuditError:
+        return None
 
 
 def _models(connection: Connection, *, backward: bool = False) -> Iterator[RegisteredModel]:

