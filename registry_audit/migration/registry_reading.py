@@ -26,6 +26,7 @@ from registry_audit.refs import Number
 from registry_audit.registry.address import AddressKind
 from registry_audit.registry.asking import finds_in_any_case, too_many
 from registry_audit.registry.connection import server_version
+from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.registry.runs import RunState
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.version import Key, RegisteredVersion
@@ -174,7 +175,12 @@ class Storages:
             self._digests.add(_digest(storage))
             self._parts.update(map(hash, storage.path.split("/")))
 
+    def add_file(self, place: str) -> None:
+        """One file of a version, by what `inode` calls it."""
+        self._digests.add(_digest(place))
+
     def __contains__(self, storage: object) -> bool:
+        """Whether a storage, or a file that was added, is one of these."""
         return _digest(storage) in self._digests
 
     def may_hold(self, version: RegisteredVersion) -> bool:
@@ -221,6 +227,8 @@ class Side:
     def put(self, position: int, facts: VersionFacts) -> None:
         """Keep what was found out of one version; from any thread."""
         self.storages.update(facts.storages)
+        for place in facts.places[:1]:  # one file tells that a directory is made of links to another version's
+            self.storages.add_file(place)
         self._facts.put(position, facts)
 
     @property
@@ -308,7 +316,7 @@ def _facts(session: Session, audited: AuditedVersion) -> VersionFacts:
     meta_is_mlflows = reading is not None and is_written_by_mlflow(reading.meta, reading.mlmodel)
     return VersionFacts(
         audit=audit,
-        run=resolved.run if resolved else RunState.NONE,
+        run=_run(audit.version, resolved),
         storages=tuple(sorted({*resolved.run_model.storages, *resolved.reg_model.storages})) if resolved else (),
         manifest=manifest,
         mlmodel=mlmodel,
@@ -318,6 +326,12 @@ def _facts(session: Session, audited: AuditedVersion) -> VersionFacts:
         inner=_inner(session, copy) if copy and not copy.has_mlmodel else (),
         retryable=audit.retryable,
     )
+
+
+def _run(version: RegisteredVersion, resolved: ResolvedVersion | None) -> RunState | None:
+    """A version that names a run has one, also where it could not be asked for: then its state is not known."""
+    state = resolved.run if resolved else RunState.NONE
+    return None if version.run_id and state is RunState.NONE else state
 
 
 def _places(copy: Copy | None) -> tuple[str, ...]:

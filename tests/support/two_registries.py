@@ -55,7 +55,7 @@ def facts(
     storage: str | None = None,
     unread: str | None = None,
     gone: bool = False,
-    run: RunState = RunState.ACTIVE,
+    run: RunState | None = RunState.ACTIVE,
     places: tuple[str, ...] = (),
     **described: Any,
 ) -> VersionFacts:

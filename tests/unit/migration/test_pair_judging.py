@@ -155,6 +155,14 @@ def test_the_storage_of_another_version_of_the_source_is_not_moved_either() -> N
     assert compared(source, target).verdicts == {"Wine/1": "same_storage", "Wine/2": "match"}
 
 
+def test_links_to_the_files_of_another_version_of_the_source_are_not_moved_either() -> None:
+    source = [facts(version=1, files=model(), places=("1", "2")), facts(version=2, files=model(), places=("3", "4"))]
+    target = [facts(version=1, files=model(), places=("3", "9")), facts(version=2, files=model(), places=("5", "6"))]
+    found = compared(source, target)
+    assert found.verdicts == {"Wine/1": "same_storage", "Wine/2": "match"}
+    assert "1 of its files are the source's files under other names" in str(found.rows["Wine/1"].reason)
+
+
 def test_one_of_two_columns_that_was_forgotten_is_not_moved() -> None:
     from dataclasses import replace
 
@@ -305,3 +313,10 @@ def test_which_versions_may_lie_in_a_storage(source: str, run_id: str | None, ma
         for path in ("r1/artifacts/model", "models/m-1/artifacts")
     )
     assert storages.may_hold(facts(source=source, run_id=run_id).version) is may
+
+
+def test_a_run_that_could_not_be_asked_for_is_no_difference() -> None:
+    """A server that is lost on the way makes the comparison incomplete, and finds nothing."""
+    unread = facts(unread="the server closed the connection", run=None)
+    found = compared([facts(files=model())], [unread])
+    assert (found.exit_status, found.rules("Wine/1")) == (3, ["RA009"])
