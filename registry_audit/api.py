@@ -28,7 +28,7 @@ from registry_audit.ledger.one_version import one_digest, pair_remembered, remem
 from registry_audit.ledger.record import Tell, begin, finish
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.vanished import absent_versions
-from registry_audit.migration.both import Both, Sessions, begin_both, list_both, reached, read_both
+from registry_audit.migration.both import Both, Sessions, begin_both, know_other_storages, list_both, reached, read_both
 from registry_audit.migration.comparison import compare_sides
 from registry_audit.migration.facts import VersionFacts
 from registry_audit.migration.registries_config import SIDES, MigrationConfig, MigrationOptions, SideName
@@ -485,6 +485,8 @@ def conclude_migration(
     Args:
         exit_status: of a comparison that does not come to its end; else what was found decides.
     """
+    if exit_status is None:
+        know_other_storages(sessions, both, options.workers)
     builder = MigrationBuilder(options, directory=directory)
     compare_sides(
         sessions,

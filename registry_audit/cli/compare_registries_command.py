@@ -120,6 +120,7 @@ def command(
         must_be_writable(report_dir, "--report-dir")
     work = WorkDirectory(audit_id)
     import_library()
+    from registry_audit.migration.pair_judging import PairVerdict
     from registry_audit.migration.registries_config import MigrationOptions
 
     trust = (quick, full_every, ledger_url(ledger))
@@ -128,7 +129,8 @@ def command(
     with work.held(_identity(config)):
         document = _compared(config, options, work, quiet, show)
         is_written = show(document)
-        return exit_status_of(work, document.outcome.exit_status, is_written=is_written)
+        is_partial = bool(document.summary.verdicts[PairVerdict.UNVERIFIABLE])
+        return exit_status_of(work, document.outcome.exit_status, is_written=is_written, is_partial=is_partial)
 
 
 def _identity(config: "MigrationConfig") -> str:

@@ -103,12 +103,15 @@ def show_and_write(chunks: Iterable[str], report_dir: Path | None, write: Write)
     return failed is None
 
 
-def exit_status_of(work: WorkDirectory, status: int, *, is_written: bool) -> int:
+def exit_status_of(work: WorkDirectory, status: int, *, is_written: bool, is_partial: bool = False) -> int:
     """How the command ends. What was read is removed, unless it was incomplete and may be tried again.
 
     A report that could not be written makes it incomplete; what it found stays found.
+
+    Args:
+        is_partial: whether some of it could not be read, although something was found.
     """
-    if status == ExitStatus.INCOMPLETE and work.has_readings:
+    if (status == ExitStatus.INCOMPLETE or is_partial) and work.has_readings:
         kept = "what was read is kept for a day: to try only the rest again, give --audit-id"
         click.echo(f"{kept} {work.audit_id}", err=True)
     else:

@@ -1,5 +1,7 @@
 """`CHECK.txt`: how a stranger checks a pack. A test runs every command in it."""
 
+from registry_audit.evidence.signature import COMMANDS
+
 TEXT = """\
 How to check this evidence pack
 ===============================
@@ -174,10 +176,15 @@ same.
 STAMPED = """
 {step}. A time-stamp authority signed the digest of statement.json. Get the authority's root certificate from the
    authority, not from whoever gave you this pack, and save it as tsa-ca.pem in the directory above this one, where no
-   file of the pack can take its place. The second command shows the time that was signed.
+   file of the pack can take its place. The last command shows the time that was signed. The authority must have been
+   valid at that time, not today: a certificate that has expired since is no fault of the stamp, and one that had
+   expired before is an error. Whether its key was stolen meanwhile, only the authority can say.
 
-    openssl ts -verify -data statement.json -in statement.tsr -CAfile ../tsa-ca.pem
-    openssl ts -reply -in statement.tsr -text
+    at=$(openssl ts -reply -in statement.tsr -token_out -text | python3 -I -c 'import calendar, re, sys, time
+    said = re.search("^Time stamp: (.*)$", sys.stdin.read(), re.M)[1]
+    print(calendar.timegm(time.strptime(re.sub("[.][0-9]+", "", said), "%b %d %H:%M:%S %Y GMT")))')
+    openssl ts -verify -attime "$at" -data statement.json -in statement.tsr -CAfile ../tsa-ca.pem
+    openssl ts -reply -in statement.tsr -token_out -text
 """
 
 NOT_STAMPED = """
@@ -210,6 +217,13 @@ whether the auditor's machine told the truth. Anybody can make a whole pack anew
 with one that you have from elsewhere, or rely on a time-stamp. Later packs of the same ledger hold that head as one of
 their entries. With a head that you know, this pack says what the ledger says that the audit found.
 """
+
+
+def all_check_texts() -> frozenset[bytes]:
+    """Whatever this release writes into a pack."""
+    return frozenset(
+        check_text(stamped=stamped, signed=signed) for stamped in (False, True) for signed in (None, *COMMANDS.values())
+    )
 
 
 def check_text(*, stamped: bool, signed: str | None) -> bytes:

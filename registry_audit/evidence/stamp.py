@@ -82,8 +82,11 @@ def time_of(stamp: bytes, statement: bytes) -> datetime:
     return made.astimezone(UTC)
 
 
-def must_be_signed_by(stamp: bytes, statement: bytes, certificates: Path) -> None:
-    """Check that an authority that these certificates lead to made the stamp.
+def must_be_signed_by(stamp: bytes, statement: bytes, certificates: Path) -> datetime:
+    """Check that an authority that these certificates lead to made the stamp, and was one at that time.
+
+    Returns:
+        Until when the authority's certificate is valid, which may be over by now.
 
     Raises:
         StampDoesNotHold: it did not.
@@ -104,12 +107,38 @@ def must_be_signed_by(stamp: bytes, statement: bytes, certificates: Path) -> Non
             builder = builder.add_root_certificate(certificate)
         else:
             builder = builder.add_intermediate_certificate(certificate)
+    granted = _granted(stamp, statement)
     try:
-        builder.build().verify_message(_granted(stamp, statement), statement)
+        builder.build().verify_message(granted, statement)
+        valid_until: datetime = _certificate_of_signer(granted).not_valid_after_utc
     except Exception as error:
         raise StampDoesNotHold(
-            f"statement.tsr is not made by an authority of {certificates}: {printable(str(error))}"
+            _not_valid_then(granted)
+            or f"statement.tsr is not made by an authority of {certificates}: {printable(str(error))}"
         ) from error
+    return valid_until
+
+
+def _certificate_of_signer(granted: _Granted) -> Any:
+    """Raises: StopIteration, ValueError: it is not there, or malformed."""
+    from cryptography import x509
+
+    (signer,) = granted.signed_data.signer_infos
+    held = map(x509.load_der_x509_certificate, granted.signed_data.certificates)
+    return next(one for one in held if (one.issuer, one.serial_number) == (signer.issuer, signer.serial_number))
+
+
+def _not_valid_then(granted: _Granted) -> str | None:
+    """What is wrong with a stamp whose authority's own certificate was not valid when it was made."""
+    try:
+        certificate, made = _certificate_of_signer(granted), granted.tst_info.gen_time.astimezone(UTC)
+        began, ended = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    except Exception:  # noqa: BLE001 - hostile bytes in a foreign parser
+        return None
+    if began <= made <= ended:
+        return None
+    which = f"expired on {ended:%Y-%m-%d}" if made > ended else f"was not valid before {began:%Y-%m-%d}"
+    return f"statement.tsr does not prove its time, {made:%Y-%m-%d}: the certificate of whoever made it {which}"
 
 
 def _client() -> Any:

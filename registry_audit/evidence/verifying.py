@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from registry_audit import __version__
 from registry_audit.errors import AuditError, UsageError
 from registry_audit.evidence.archive import Archive, Broken, once
-from registry_audit.evidence.pack import CHAIN, ENVELOPE, HTML, REPORT, STAMP, STATEMENT, SUMS, chain_line
+from registry_audit.evidence.instructions import all_check_texts
+from registry_audit.evidence.pack import CHAIN, CHECK, ENVELOPE, HTML, REPORT, STAMP, STATEMENT, SUMS, chain_line
 from registry_audit.evidence.recorded import Recorded
 from registry_audit.evidence.sha256sums import sha256sum_listing
 from registry_audit.evidence.signature import SignatureDoesNotHold, must_be_signed_with
@@ -92,6 +93,7 @@ def _verify(archive: Archive, checked: Checked, certificates: Path | None, signe
     _sums(archive, statement, checked)
     document = _report(archive, statement, checked)
     _html(archive, document, checked)
+    _instructions(archive, document, checked)
     named = _chain(archive, statement, document, checked)
     _manifests(archive, statement, document, named, checked)
     _envelope(archive, statement_content, checked, signer_key)
@@ -185,6 +187,19 @@ def _html(archive: Archive, document: AuditDocument, checked: Checked) -> None:
         checked.not_checked.append(
             "whether audit.html shows what audit.json says: it was drawn by release "
             f"{printable(document.tool.version)}. Draw it anew from audit.json with `registry-audit report`"
+        )
+
+
+def _instructions(archive: Archive, document: AuditDocument, checked: Checked) -> None:
+    """People run its commands, so they must be ours."""
+    if archive.read(CHECK) in all_check_texts():
+        checked.holds.append("CHECK.txt has the commands that packs of this release have")
+    elif document.tool.version == __version__:
+        checked.broken.append("CHECK.txt has other commands than packs of this release have: do not run them")
+    else:
+        checked.not_checked.append(
+            f"the commands of CHECK.txt: they are those of release {printable(document.tool.version)}, or somebody "
+            "else's. Take them from the documentation"
         )
 
 
@@ -350,11 +365,16 @@ def _stamp(
         )
         return
     try:
-        must_be_signed_by(stamp, statement, certificates)
+        valid_until = must_be_signed_by(stamp, statement, certificates)
     except StampDoesNotHold as error:
         checked.broken.append(str(error))
         return
     checked.holds.append(f"the authority says that the statement existed at {made:%Y-%m-%d %H:%M:%S} UTC")
+    if valid_until < datetime.now(UTC):
+        checked.notes.append(
+            f"the authority's certificate was valid when it made the time-stamp, and has expired since, on "
+            f"{valid_until:%Y-%m-%d}: ask the authority whether its key was safe until then"
+        )
     _delay(made, document, checked)
 
 

@@ -6,13 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.pipeline import in_a_row, must_resolve
+from registry_audit.audit.runner import in_threads
 from registry_audit.audit.session import Session
 from registry_audit.errors import AuditError
 from registry_audit.migration.comparison import chosen_models, chosen_versions
 from registry_audit.migration.facts import VersionFacts
-from registry_audit.migration.names import NameMap
+from registry_audit.migration.names import NameMap, Spelling
 from registry_audit.migration.registries_config import SIDES, MigrationOptions, SideName
 from registry_audit.migration.registry_reading import Listed, Side, fill_side, list_registry
+from registry_audit.printable import printable
+from registry_audit.registry.resolve import ResolvedVersion
+from registry_audit.registry.version import RegisteredVersion
 
 _Result = TypeVar("_Result")
 Sessions = tuple[Session, Session]  # of the source, of the target
@@ -23,7 +29,7 @@ class Both:
     source: Side
     target: Side
     models: tuple[set[str], set[str]]  # that are compared
-    names: NameMap  # the map of the options, in the registries' own spelling
+    names: NameMap  # as both registries spell their names
 
 
 def list_both(sessions: Sessions) -> tuple[Listed, Listed]:
@@ -41,15 +47,15 @@ def begin_both(listed: tuple[Listed, Listed], options: MigrationOptions, directo
         directory: for what is kept of the versions, where that is more than memory should hold.
 
     Raises:
-        UsageError: the options name a model that is in neither registry, or map two to one.
+        UsageError: the options name a model that is in neither registry, map two to one, or say one thing twice.
     """
-    spellings = listed[0].own_spelling, listed[1].own_spelling
-    options = replace(options, names=options.names.spelled(*spellings), models=tuple(map(spellings[0], options.models)))
+    names = options.names.between(*(Spelling.of(one.names, any_case=one.any_case) for one in listed))
+    options = replace(options, names=names, models=tuple(map(names.source, options.models)))
     models = chosen_models(listed[0], listed[1], options)
     source, target = (
-        Side(one, chosen_versions(one, names), directory) for one, names in zip(listed, models, strict=True)
+        Side(one, chosen_versions(one, chosen), directory) for one, chosen in zip(listed, models, strict=True)
     )
-    return Both(source, target, models, options.names)
+    return Both(source, target, models, names)
 
 
 def read_both(
@@ -66,6 +72,43 @@ def read_both(
         fill_side(sessions[index], sides[index], workers=options.workers, on_done=lambda facts: on_done(side, facts))
 
     _at_once(sessions, read)
+
+
+def know_other_storages(sessions: Sessions, both: Both, workers: int) -> None:
+    """Find out where versions of the source lie that are not compared, if a version of the target may lie there.
+
+    What is served from any storage of the source was not moved. Versions that say nothing of such a storage are not
+    asked for.
+    """
+    source, session = both.source, sessions[0]
+    others = [
+        version
+        for version in source.listed.versions
+        if version.name not in both.models[0] and both.target.storages.may_hold(version)
+    ]
+
+    def resolved(version: RegisteredVersion) -> ResolvedVersion | str:
+        found = in_a_row(version, lambda: must_resolve(session, version))
+        return found.reason or "" if isinstance(found, VersionAudit) else found
+
+    unknown = dict[str, str]()
+    found = in_threads(session, resolved, others, workers=workers, late=lambda _, why: why.message)
+    for version, one in zip(others, found, strict=True):
+        if isinstance(one, str):
+            unknown[version.label] = one
+            continue
+        for location in (one.run_model, one.reg_model):
+            source.storages.update(location.storages)
+            if location.unknown is not None:
+                unknown[version.label] = location.unknown
+    if unknown:
+        (label, why), more = min(unknown.items()), len(unknown) - 1
+        others_too = f", nor of {more} more" if more else ""
+        note = (
+            f"nobody could say where {printable(label)} is stored, which is not compared{others_too}, and so whether a "
+            f"version of the target is served from there: {why}"
+        )
+        source.listed = replace(source.listed, gaps=True, notes=(*source.listed.notes, note))
 
 
 def reached(both: Both, why: str) -> Both:
@@ -85,8 +128,9 @@ def reached(both: Both, why: str) -> Both:
     left = f"{len(sources) - len(kept_sources)} of {len(sources)} models of the source were not reached"
     for side in (both.source, both.target):
         note = f"{why}: {left}, and {side.count - side.read_count} of {side.count} versions here were not read"
-        side.listed = replace(side.listed, whole=False, notes=(*side.listed.notes, note))
-    return Both(both.source, both.target, (kept_sources, kept_targets), replace(names, versions=()))
+        side.listed = replace(side.listed, gaps=True, notes=(*side.listed.notes, note))
+    only_kept = replace(names, versions=()) if names.versions else names
+    return Both(both.source, both.target, (kept_sources, kept_targets), only_kept)
 
 
 def _at_once(sessions: Sessions, step: Callable[[int, SideName], _Result]) -> tuple[_Result, _Result]:

@@ -29,9 +29,10 @@ from registry_audit.migration.registries_config import MigrationOptions
 from registry_audit.migration.registry_reading import Listed, Side, small_file
 from registry_audit.printable import printable
 from registry_audit.registry.listed import ListedVersions
+from registry_audit.registry.prompts import TAG as PROMPT_TAG
 from registry_audit.registry.translate import reason_of
 from registry_audit.registry.version import Key, RegisteredVersion, version_key
-from registry_audit.rules import METADATA_DIFFERS, NOT_MIGRATED, ONLY_IN_TARGET, RENUMBERED, Rule
+from registry_audit.rules import METADATA_DIFFERS, NOT_MIGRATED, ONLY_IN_TARGET, RENUMBERED, UNVERIFIABLE, Rule
 
 _MAX_PAIRS_SHOWN, _MAX_IN_ORDER = 12, 50
 
@@ -194,6 +195,7 @@ def _rows(
         (candidate_of(position, target.at(position)) for position in others),
         own,
         (lambda position: telling_files(source.at(position)), lambda position: telling_files(target.at(position))),
+        (source.listed.whole, target.listed.whole),
     )
     for pair in pairs:
         if pair.source is not None and pair.target is not None:
@@ -257,7 +259,13 @@ def _model_row(source: Side, target: Side, name: str, there: str, tally: _ModelT
     one, other = source.listed.models.get(name), target.listed.models.get(there)
     source_count = len(source.positions(name))
     if one is not None and other is None and not source_count:
-        findings.append(_finding(NOT_MIGRATED, "the registered model, which has no versions, is not in the target"))
+        message = "the registered model, which has no versions, is not in the target"
+        if PROMPT_TAG in dict(one.tags):
+            message += f" (it has the tag {PROMPT_TAG}, and may be a prompt whose versions were deleted)"
+        if target.listed.gaps:
+            findings.append(_finding(UNVERIFIABLE, f"{message} as far as it could be listed"))
+        else:
+            findings.append(_finding(NOT_MIGRATED, message))
     if one is not None and other is not None:
         fields = model_differences(one, other)
     fields = (*fields, *_order(tally))

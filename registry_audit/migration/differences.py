@@ -125,7 +125,7 @@ def metadata_differences(source: VersionFacts, target: VersionFacts, names: Name
         found.append(FieldDifference("stage", one.stage or "none", other.stage or "none"))
     if one.status != other.status and one.status != UNLISTED:
         found.append(FieldDifference("status", one.status, other.status))
-    if source.run != target.run and source.run is not RunState.NONE:
+    if None not in (source.run, target.run) and source.run not in (target.run, RunState.NONE):
         found.append(FieldDifference("run", _run_words(source.run), _run_words(target.run)))
     return tuple(found)
 
@@ -147,8 +147,9 @@ def _listed(aliases: set[str]) -> str:
     return ", ".join(sorted(aliases)) or "none"
 
 
-def _run_words(state: RunState) -> str:
+def _run_words(state: RunState | None) -> str:
     return {
+        None: "not known",
         RunState.ACTIVE: "active",
         RunState.DELETED: "in the trash",
         RunState.MISSING: "gone",

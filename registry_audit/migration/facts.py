@@ -32,7 +32,7 @@ class Inner:
 @dataclass(frozen=True, slots=True)
 class VersionFacts:
     audit: VersionAudit
-    run: RunState
+    run: RunState | None  # None where nobody could say what became of it
     storages: tuple[StorageIdentity, ...]  # sorted, every one behind it
     manifest: Manifest | None  # of the registry model; None where it was not read whole
     mlmodel: str | None  # text of its root MLmodel; undecodable bytes as lone surrogates

@@ -1,8 +1,8 @@
 """Under which name, and where that is told under which number and alias, a model of the source is in the target."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from registry_audit.compare_config import read_text
@@ -23,11 +23,30 @@ class Pattern:
     source: str
     target: str
 
-    def forward(self, name: str) -> str | None:
-        return _rewritten(self.source, self.target, name)
+    def forward(self, name: str, *, any_case: bool) -> str | None:
+        return _rewritten(self.source, self.target, name, any_case=any_case)
 
-    def backward(self, name: str) -> str | None:
-        return _rewritten(self.target, self.source, name)
+    def backward(self, name: str, *, any_case: bool) -> str | None:
+        return _rewritten(self.target, self.source, name, any_case=any_case)
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """How one registry spells its names. Unity Catalog finds a model however its name is capitalised."""
+
+    kept: Mapping[str, str] | None = None  # its names, by the same in small letters; None where capitals count
+
+    @staticmethod
+    def of(names: Iterable[str], *, any_case: bool) -> "Spelling":
+        return Spelling({name.lower(): name for name in names} if any_case else None)
+
+    @property
+    def any_case(self) -> bool:
+        return self.kept is not None
+
+    def __call__(self, name: str) -> str:
+        """The name as the registry has it; in small letters where it has none such."""
+        return name if self.kept is None else self.kept.get(name.lower(), name.lower())
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,30 +56,33 @@ class NameMap:
     patterns: tuple[Pattern, ...] = ()
     versions: tuple[tuple[Key, Key], ...] = ()  # pairs that a person named
     stages: tuple[tuple[str, str], ...] = ()  # stage of the source, alias in the target that says the same
-    spelling_there: Callable[[str], str] = str  # see `spelled`
+    source: Spelling = Spelling()
+    target: Spelling = Spelling()
 
-    def spelled(self, here: Callable[[str], str], there: Callable[[str], str]) -> "NameMap":
-        """The same map for registries that keep names in a spelling of their own, as Unity Catalog has no capitals.
+    def between(self, source: Spelling, target: Spelling) -> "NameMap":
+        """The same map between two registries that were listed.
 
-        Args:
-            here: the spelling of the source.
-            there: the spelling of the target.
+        Raises:
+            UsageError: two lines say the same where capitals do not count.
         """
-        patterns = tuple(Pattern(here(pattern.source), there(pattern.target)) for pattern in self.patterns)
-        versions = tuple(((here(one[0]), one[1]), (there(other[0]), other[1])) for one, other in self.versions)
-        return NameMap(patterns, versions, self.stages, there)
+        _must_be_said_once((pattern.source for pattern in self.patterns), source)
+        for keys, spelling in zip(zip(*self.versions, strict=True), (source, target), strict=False):
+            _must_be_said_once((f"{name}/{number}" for name, number in keys), spelling)
+        versions = tuple(((source(one[0]), one[1]), (target(other[0]), other[1])) for one, other in self.versions)
+        return replace(self, versions=versions, source=source, target=target)
 
     def target_of(self, name: str) -> str:
         """A name without wildcards wins over a pattern; of several patterns, the first that fits."""
         for pattern in (*self._exact(), *self.patterns):
-            if (mapped := pattern.forward(name)) is not None:
-                return self.spelling_there(mapped)
-        return self.spelling_there(name)
+            if (mapped := pattern.forward(name, any_case=self.source.any_case)) is not None:
+                return self.target(mapped)
+        return self.target(name)
 
     def sources_of(self, name: str) -> tuple[str, ...]:
         """The names that a model of the target may have had in the source."""
-        candidates = [found for pattern in self.patterns if (found := pattern.backward(name)) is not None]
-        return tuple(dict.fromkeys(found for found in (*candidates, name) if self.target_of(found) == name))
+        led = (pattern.backward(name, any_case=self.target.any_case) for pattern in self.patterns)
+        candidates = [self.source(found) for found in (*led, name) if found is not None]
+        return tuple(dict.fromkeys(found for found in candidates if self.target_of(found) == name))
 
     def alias_of_stage(self, stage: str | None) -> str | None:
         return dict(self.stages).get(stage or "")
@@ -138,10 +160,22 @@ def _alias(text: str, where: str) -> str:
     return text[1:]
 
 
-def _rewritten(pattern: str, other: str, name: str) -> str | None:
+def _must_be_said_once(texts: Iterable[str], spelling: Callable[[str], str]) -> None:
+    seen = dict[str, str]()
+    for text in texts:
+        first = seen.setdefault(spelling(text), text)
+        if first is not text:
+            raise UsageError(
+                f"the map says '{printable(first)}' and '{printable(text)}', and this registry knows no capitals: "
+                "leave out one of them"
+            )
+
+
+def _rewritten(pattern: str, other: str, name: str, *, any_case: bool) -> str | None:
     if "*" not in pattern:
-        return other if name == pattern else None
-    found = re.fullmatch("(.*)".join(map(re.escape, pattern.split("*"))), name, re.DOTALL)
+        return other if name == pattern or (any_case and name.lower() == pattern.lower()) else None
+    flags = re.DOTALL | (re.IGNORECASE if any_case else re.NOFLAG)
+    found = re.fullmatch("(.*)".join(map(re.escape, pattern.split("*"))), name, flags)
     if found is None:
         return None
     pieces = other.split("*")

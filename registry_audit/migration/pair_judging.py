@@ -50,12 +50,12 @@ class PairRow:
 
 
 def judge_pair(
-    source: VersionFacts, target: VersionFacts, pair: Pair, names: NameMap, of_source: Container[StorageIdentity]
+    source: VersionFacts, target: VersionFacts, pair: Pair, names: NameMap, of_source: Container[StorageIdentity | str]
 ) -> PairRow:
     """Bytes first, then what differs in metadata.
 
     Args:
-        of_source: every storage that holds a version of the source.
+        of_source: every storage that holds a version of the source, and a file of each on this machine.
     """
     files: tuple[FileDifference, ...] = ()
     if source.manifest is not None and target.manifest is not None and source.content and target.content:
@@ -86,7 +86,7 @@ def _bytes(
     target: VersionFacts,
     pair: Pair,
     files: tuple[FileDifference, ...],
-    of_source: Container[StorageIdentity],
+    of_source: Container[StorageIdentity | str],
 ) -> tuple[list[Problem], PairVerdict, str | None]:
     label = printable(target.version.label)
     if pair.how is How.ONE_DIRECTORY_DOWN and pair.inner is not None:
@@ -120,7 +120,7 @@ def _bytes(
     return [], PairVerdict.EQUIVALENT if files else PairVerdict.MATCH, None
 
 
-def _shared(source: VersionFacts, target: VersionFacts, of_source: Container[StorageIdentity]) -> str | None:
+def _shared(source: VersionFacts, target: VersionFacts, of_source: Container[StorageIdentity | str]) -> str | None:
     """Why the target has no copy of its own, if so: equal bytes then say nothing, for nothing was compared."""
     path = f"{target.version.name}/{target.version.version}"
     # A registry that copies serves its copy, wherever the version's source leads to.
@@ -130,7 +130,8 @@ def _shared(source: VersionFacts, target: VersionFacts, of_source: Container[Sto
     if both:
         which = "it is" if len(both) == len(served) else "one of its two locations is"
         return f"not moved: in the target {which} still served from the source's storage, {printable(both[0].shown)}"
-    linked = set(source.places) & set(target.places)
+    of_one = set(source.places)
+    linked = {place for place in target.places if place in of_one or place in of_source}
     if linked:
         which = "the target's files are" if len(linked) == len(target.places) else f"{len(linked)} of its files are"
         return f"not moved: {which} the source's files under other names (hard links or a mount)"
@@ -179,8 +180,10 @@ def judge_extra(target: VersionFacts, pair: Pair) -> PairRow:
     if pair.candidate_count:
         message = "more versions of the target hold its bytes than of the source"
     problem = Problem("RA023", message, blocks=False)
+    if pair.reason is not None:
+        problem = Problem("RA009", f"no counterpart was found, and {pair.reason}")
     findings = _findings(findings_of(target.version, [problem]), target=target)
-    return PairRow(None, target, pair, PairVerdict.ONLY_IN_TARGET, None, findings=findings)
+    return PairRow(None, target, pair, PairVerdict.ONLY_IN_TARGET, pair.reason, findings=findings)
 
 
 def _findings(of_pair: tuple[Finding, ...], **sides: VersionFacts) -> tuple[Finding, ...]:

@@ -20,6 +20,7 @@ from registry_audit.model.mlmodel import MLMODEL
 _DESCRIBING = REQUIREMENTS | {MLMODEL, META_FILE}
 _MAX_TELLING_FILES = 100  # of one version, the largest
 _MAX_HOLDERS = 8  # a file that more versions hold tells none of them from the others
+_NOT_LISTED = "the {} could not be listed whole: its counterpart may be among what is missing there"
 _NUMBERS_CHANGED = "numbers of this model changed, so its counterpart may be another version"
 
 
@@ -98,6 +99,7 @@ def pair_versions(
     target: Iterable[Candidate],
     mapped: dict[int, int | None] | None = None,
     files_of: tuple[Callable[[int], Files], Callable[[int], Files]] | None = None,
+    listed_whole: tuple[bool, bool] = (True, True),
 ) -> list[Pair]:
     """Pairs and what is left over, each version once: the source's in order of number, then what is only in the target.
 
@@ -105,6 +107,7 @@ def pair_versions(
         source, target: the versions of one model under its two names.
         mapped: pairs that a person named, as positions; None for one that is not in the target.
         files_of: the files of a position of each side, asked for only where its content has no counterpart.
+        listed_whole: whether each registry was; else what is left over may have a counterpart that was not listed.
     """
     mapped = mapped or {}
     ones, others = list(source), list(target)
@@ -129,9 +132,13 @@ def pair_versions(
             right.pop(found.target)
     unread = sum(other.unknown for other in right.values())
     for one in left.values():
-        reason = _why_not_missing(one, unread, has_candidates=bool(right))
+        reason = _NOT_LISTED.format("target") if not listed_whole[1] else None
+        reason = reason or _why_not_missing(one, unread, has_candidates=bool(right))
         pairs.append(Pair(one.position, None, candidate_count=_holding(contents[1], one), reason=reason))
-    pairs += (Pair(None, at, candidate_count=_holding(contents[0], other)) for at, other in right.items())
+    why_extra = None if listed_whole[0] else _NOT_LISTED.format("source")
+    pairs += (
+        Pair(None, at, candidate_count=_holding(contents[0], other), reason=why_extra) for at, other in right.items()
+    )
     return sorted(pairs, key=lambda pair: (pair.source is None, pair.source or 0, pair.target or 0))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 from registry_audit.audit.copies import META_FILE, Copy, ModelCopy, is_written_by_mlflow
 from registry_audit.audit.judging import VersionAudit, unresolvable
@@ -23,13 +24,20 @@ from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.refs import Number
 from registry_audit.registry.address import AddressKind
-from registry_audit.registry.asking import too_many
-from registry_audit.registry.connection import Connection, server_version
-from registry_audit.registry.prompts import list_prompts
+from registry_audit.registry.asking import finds_in_any_case, too_many
+from registry_audit.registry.connection import server_version
+from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.registry.runs import RunState
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.version import Key, RegisteredVersion
-from registry_audit.registry.versions import RegisteredModel, find_version, list_models, list_versions, models_by_name
+from registry_audit.registry.versions import (
+    RegisteredModel,
+    find_version,
+    list_models,
+    list_tagged_models,
+    list_versions,
+    models_by_name,
+)
 from registry_audit.spool import Spool
 from registry_audit.stores.base import Store
 from registry_audit.stores.local import inode
@@ -41,6 +49,10 @@ _FACTS_IN_MEMORY = 50  # versions, each with the list of its files
 _BY_DIRECTORIES = (
     "MLflow cannot list this file store, because a file in it is damaged: the directories of its versions were listed, "
     "and what it says of registered models was not compared"
+)
+_MODELS_CUT = (
+    "the list of registered models is not the same from its end as from its beginning: it is cut short, or changed "
+    "meanwhile"
 )
 _NOT_DESCRIBED = "these registered models could not be asked for, and what is said of them was not compared: {}"
 
@@ -55,10 +67,16 @@ class Listed:
     versions: Sequence[RegisteredVersion]  # sorted by name, then number
     models: dict[str, RegisteredModel]
     prompts: tuple[str, ...] | None  # names; None where the registry does not say
-    whole: bool
+    whole: bool  # whether every version of it is listed
     notes: tuple[str, ...] = ()
     reasons: dict[Key, str] = field(default_factory=dict)  # of versions that only the store's directories show
-    own_spelling: Callable[[str], str] = str  # see `Connection.own_spelling`
+    any_case: bool = False  # whether a model is found however its name is capitalised
+    gaps: bool = False  # whether something else of what was to be compared is not known
+
+    @property
+    def is_known(self) -> bool:
+        """Whether nothing that was to be compared is missing."""
+        return self.whole and not self.gaps
 
     @property
     def names(self) -> set[str]:
@@ -84,7 +102,11 @@ def _list_registry(session: Session) -> Listed:
         if connection.registry_address.kind is not AddressKind.DIRECTORY:
             raise
         return _by_directories(session)
-    models = {model.name: model for model in list_models(connection)}
+    models_listed, models_agree = list_models(connection)
+    models = {model.name: model for model in models_listed}
+    # A prompt has versions with a text. Without any, the tag is anybody's, and the name and its tags are to be kept.
+    tagged = list_tagged_models(connection)
+    models |= {model.name: model for model in tagged or () if model.name not in listing.prompts}
     unlisted: tuple[Unlisted, ...] = ()
     if connection.registry_address.kind is AddressKind.DIRECTORY:
         directory = Path(connection.registry_address.path)
@@ -96,28 +118,24 @@ def _list_registry(session: Session) -> Listed:
     unlisted_models = {version.name for version in listing.versions} - models.keys()
     more_models, failed = models_by_name(connection, sorted(unlisted_models))
     models |= {model.name: model for model in more_models}
-    notes = (*listing.notes, _NOT_DESCRIBED.format(", ".join(map(printable, failed[:10])))) if failed else listing.notes
+    notes = list(listing.notes)
+    if failed:
+        notes.append(_NOT_DESCRIBED.format(", ".join(map(printable, failed[:10]))))
+    if not models_agree:
+        notes.append(_MODELS_CUT)
     return Listed(
         connection.tracking_uri,
         connection.registry_uri,
         server,
         versions,
         models,
-        tuple(sorted(listing.prompts)) if _tells_prompts(connection) else None,
-        listing.whole and not failed,
-        notes,
+        None if tagged is None else tuple(sorted(listing.prompts)),
+        listing.whole,
+        tuple(notes),
         {(one.name, one.version): one.reason for one in unlisted},
-        connection.own_spelling,
+        any_case=finds_in_any_case(connection),
+        gaps=bool(failed) or not models_agree,
     )
-
-
-def _tells_prompts(connection: Connection) -> bool:
-    """Whether the registry answers the search that shows prompts; else none were listed, and nobody knows."""
-    try:
-        next(list_prompts(connection), None)
-    except AuditError:
-        return False
-    return True
 
 
 def _by_directories(session: Session) -> Listed:
@@ -139,8 +157,9 @@ def _by_directories(session: Session) -> Listed:
         sorted(versions, key=lambda version: version.key),
         {},
         None,
-        whole=False,
+        whole=True,
         notes=(_BY_DIRECTORIES,),
+        gaps=True,
         reasons=reasons,
     )
 
@@ -149,13 +168,34 @@ class Storages:
     """Many storages, held as digests: a hundred thousand are some megabytes."""
 
     def __init__(self) -> None:
-        self._digests = set[bytes]()
+        self._digests, self._parts = set[bytes](), set[int]()
 
     def update(self, storages: Iterable[StorageIdentity]) -> None:
-        self._digests.update(map(_digest, storages))
+        for storage in storages:
+            self._digests.add(_digest(storage))
+            self._parts.update(map(hash, storage.path.split("/")))
+
+    def add_file(self, place: str) -> None:
+        """One file of a version, by what `inode` calls it."""
+        self._digests.add(_digest(place))
 
     def __contains__(self, storage: object) -> bool:
+        """Whether a storage, or a file that was added, is one of these."""
         return _digest(storage) in self._digests
+
+    def may_hold(self, version: RegisteredVersion) -> bool:
+        """Whether the version may lie in one of these, by what the listing says of it. Nothing is asked for it."""
+        named = _parts_of(version.source)
+        return hash(version.run_id) in self._parts or (bool(named) and self._parts.issuperset(map(hash, named)))
+
+
+def _parts_of(source: str) -> list[str]:
+    """Parts of the path of whatever storage a source leads to: those that are known without asking."""
+    scheme, colon, path = source.rpartition(":") if "://" not in source else source.partition("://")
+    parts = [unquote(part) for part in path.split("/") if part]
+    if colon and scheme in ("runs", "models"):
+        return parts[:1]  # the run, or the LoggedModel; another version's name is in no path, but its run is
+    return parts[1:] if "://" in source else parts
 
 
 def _digest(storage: object) -> bytes:
@@ -187,6 +227,8 @@ class Side:
     def put(self, position: int, facts: VersionFacts) -> None:
         """Keep what was found out of one version; from any thread."""
         self.storages.update(facts.storages)
+        for place in facts.places[:1]:  # one file tells that a directory is made of links to another version's
+            self.storages.add_file(place)
         self._facts.put(position, facts)
 
     @property
@@ -274,7 +316,7 @@ def _facts(session: Session, audited: AuditedVersion) -> VersionFacts:
     meta_is_mlflows = reading is not None and is_written_by_mlflow(reading.meta, reading.mlmodel)
     return VersionFacts(
         audit=audit,
-        run=resolved.run if resolved else RunState.NONE,
+        run=_run(audit.version, resolved),
         storages=tuple(sorted({*resolved.run_model.storages, *resolved.reg_model.storages})) if resolved else (),
         manifest=manifest,
         mlmodel=mlmodel,
@@ -284,6 +326,12 @@ def _facts(session: Session, audited: AuditedVersion) -> VersionFacts:
         inner=_inner(session, copy) if copy and not copy.has_mlmodel else (),
         retryable=audit.retryable,
     )
+
+
+def _run(version: RegisteredVersion, resolved: ResolvedVersion | None) -> RunState | None:
+    """A version that names a run has one, also where it could not be asked for: then its state is not known."""
+    state = resolved.run if resolved else RunState.NONE
+    return None if version.run_id and state is RunState.NONE else state
 
 
 def _places(copy: Copy | None) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ _PAGE_SIZE = 1_000
 _MODELS_PAGE_SIZE = 250  # MLflow reads the newest versions of each with it
 # MLflow's default order moves when anything is updated during the scan, which loses rows (docs/mlflow.md section 4).
 _STABLE_ORDER = ["name ASC", "version_number ASC"]
+_BACKWARD = ["name DESC", "version_number DESC"]
 
 
 def is_refused_name(name: str) -> bool:
@@ -50,6 +51,11 @@ def is_of_model(connection: Connection, version: Any, name: str) -> bool:
     """Whether a version is one of the model that was asked for by this name."""
     spelled = connection.own_spelling
     return spelled(version.name) == spelled(name)
+
+
+def finds_in_any_case(connection: Connection) -> bool:
+    """Whether the registry finds a model however its name is capitalised."""
+    return connection.own_spelling("A") == connection.own_spelling("a")
 
 
 def ask_alias(connection: Connection, name: str, alias: str, label: str) -> Any:
@@ -95,15 +101,18 @@ def search_versions(
     filter_string: str | None,
     max_count: int = Limits().max_versions,
     denied: dict[str, str] | None = None,
+    *,
+    backward: bool = False,
 ) -> Iterator[Any]:
     """
     Args:
+        backward: list the last version first, where the registry has an order to ask for.
         denied: takes the models whose versions may not be listed, and why; without it they are raised for.
     """
     if connection.is_uc and filter_string is None:
         yield from _model_by_model(connection, max_count, denied)
         return
-    order = {} if connection.is_uc else {"order_by": _STABLE_ORDER}
+    order = {} if connection.is_uc else {"order_by": _BACKWARD if backward else _STABLE_ORDER}
     yield from pages(
         connection.client.search_model_versions, max_count, filter_string=filter_string, max_results=_PAGE_SIZE, **order
     )
@@ -126,13 +135,23 @@ def _model_by_model(connection: Connection, max_count: int, denied: dict[str, st
 
 
 def search_models(
-    connection: Connection, filter_string: str | None = None, max_count: int = Limits().max_versions
+    connection: Connection,
+    filter_string: str | None = None,
+    max_count: int = Limits().max_versions,
+    *,
+    backward: bool = False,
 ) -> Iterator[Any]:
+    """
+    Args:
+        backward: list the last model first; for registries that have an order to ask for.
+    """
     if connection.is_uc and filter_string is not None:
         yield connection.registry.get_registered_model(name_in(filter_string))
         return
     size = 100 if connection.is_uc else _MODELS_PAGE_SIZE
-    filtered = {} if filter_string is None else {"filter_string": filter_string}
+    filtered: dict[str, Any] = {} if filter_string is None else {"filter_string": filter_string}
+    if backward:
+        filtered["order_by"] = _BACKWARD[:1]
     search = connection.client.search_registered_models
     yield from pages(search, max_count, max_results=size, **filtered)
 

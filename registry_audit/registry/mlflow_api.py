@@ -118,13 +118,22 @@ class Registry:
         self.rest = rest
 
     def search_registered_models(
-        self, filter_string: str | None = None, max_results: int = _PAGE_SIZE, page_token: str | None = None
+        self,
+        filter_string: str | None = None,
+        max_results: int = _PAGE_SIZE,
+        order_by: list[str] | None = None,
+        page_token: str | None = None,
     ) -> Found:
         """Prompts only where the filter asks for them: a server that knows prompts leaves them out by itself.
 
         MLflow's client also sends a filter on their tag. Servers before 2.21 then find only models that carry the tag.
         """
-        query = {"filter": filter_string, "max_results": max_results, "page_token": page_token}
+        query: Query = {
+            "filter": filter_string,
+            "max_results": max_results,
+            "order_by": order_by,
+            "page_token": page_token,
+        }
         doing = "list the registered models"
         answer = self.rest.get(f"{_API}/registered-models/search", query, doing=doing)
         return Found(map(model_entity, entries_of(answer, "registered_models", doing)), _next_page(answer, doing))

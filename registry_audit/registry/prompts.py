@@ -48,15 +48,15 @@ def is_prompt(version: Any) -> bool:
     )
 
 
-def list_prompts(connection: Connection) -> Iterator[str]:
-    """The names of the prompts: they are kept as registered models, and no other listing shows them.
+def tagged_models(connection: Connection) -> Iterator[Any]:
+    """Registered models that carry the tag, which no other listing shows: prompts, and what anybody gave the tag to.
 
     Raises:
         AuditError: the registry knows no prompts, or cannot be read.
     """
     if not _knows_prompts(connection):
         raise CouldNotVerify("this registry does not keep prompts among its registered models")
-    return (str(model.name) for model in search_models(connection, _TAGGED))
+    return search_models(connection, _TAGGED)
 
 
 def hidden_models(connection: Connection, max_count: int = Limits().max_versions) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 import sys
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
@@ -27,7 +27,7 @@ from registry_audit.registry.asking import (
 )
 from registry_audit.registry.connection import Connection, answers, must_listen
 from registry_audit.registry.listed import KeySet, ListedVersions, version_spool
-from registry_audit.registry.prompts import TAG, Hidden, hidden_models, hidden_versions, is_prompt
+from registry_audit.registry.prompts import TAG, Hidden, hidden_models, hidden_versions, is_prompt, tagged_models
 from registry_audit.registry.version import Key, RegisteredVersion, has_storable_name, number_of
 from registry_audit.spool import Spool
 
@@ -60,8 +60,9 @@ def list_versions(
     Args:
         whole_rows: keep tags, description and all else that an audit does not need.
 
-    Paging is by offset, so a deletion or an insertion meanwhile loses or repeats rows. The list is therefore
-    read until two passes agree on the names, at most five times; what any pass saw stays in, and the notes say so.
+    Paging is by offset, so a deletion or an insertion meanwhile loses or repeats rows. The list is therefore read until
+    two passes agree on the names, at most five times, and the notes say what only some of them saw. Every other pass
+    begins at the end: pages that something on the way cuts short then lack other rows.
 
     Raises:
         UsageError: the server refuses the filter or the credentials.
@@ -69,19 +70,23 @@ def list_versions(
     """
     tagged, denied = hidden_models(connection, max_versions), dict[str, str]()
     models = _Models(connection, filter_string, tagged, denied, max_versions)
-    versions, keys, hidden = _pass(connection, filter_string, models, tagged, whole_rows, max_versions, denied)
+    listed = partial(_pass, connection, filter_string, models, tagged, whole_rows, max_versions, denied)
+    versions, keys, hidden = listed(backward=True)
     gone, notes, stable = KeySet(), list[str](), True
-    for _ in range(_MAX_PASSES - 1):
+    for number in range(1, _MAX_PASSES):
         before = keys
-        versions, keys, hidden = _pass(connection, filter_string, models, tagged, whole_rows, max_versions, denied)
+        versions, keys, hidden = listed(backward=number % 2 == 0)
         if keys == before:
             break
         gone.update(before)
     else:
         stable = False
         gone.update(keys)
-        notes.append(f"the registry kept changing while it was listed; {len(gone)} versions were seen in all")
-    if count := gone.missing_from(keys):
+        notes.append(
+            f"the registry kept changing while it was listed, or its list is cut short; {len(gone)} versions were seen "
+            "in all"
+        )
+    if stable and (count := gone.missing_from(keys)):
         notes.append(f"{count} versions were deleted while the registry was listed")
     left_out = _left_out(connection, models.newest, keys) if filter_string is None else []
     if left_out:
@@ -104,25 +109,31 @@ def _pass(
     whole_rows: bool,
     max_versions: int,
     denied: dict[str, str],
+    *,
+    backward: bool,
 ) -> tuple[ListedVersions, KeySet, Hidden]:
     """One reading of the list; what a page repeats counts once."""
     spool, keys, repeated = version_spool(), KeySet(), _Repeated()
-    last, in_order = ("", 0, ""), True
+    last: tuple[str, int, str] | None = None
+    rising = falling = True
     hidden = hidden_versions(connection, filter_string, tagged, max_count=max_versions)
     described = partial(_whole, connection) if whole_rows else _listed
-    listed = search_versions(connection, filter_string, max_versions, denied)
+    listed = search_versions(connection, filter_string, max_versions, denied, backward=backward)
     for version in map(described, chain(listed, hidden.models)):
         if not keys.add((version.name, version.version)):
             repeated.add(version)
         else:
-            in_order &= last < version.key
+            rising &= last is None or last < version.key
+            falling &= last is None or last > version.key
             last = version.key
             spool.append(models.completed(version))
     repeated.doubt_in(spool)
-    positions = range(len(spool))
-    # A database has an order of its own for letters.
-    sorted_positions = positions if in_order else sorted(positions, key=lambda position: spool.at(position).key)
-    return ListedVersions(spool, array("q", sorted_positions)), keys, hidden
+    positions: Sequence[int] = range(len(spool))
+    if falling:
+        positions = positions[::-1]
+    elif not rising:  # a database has an order of its own for letters
+        positions = sorted(positions, key=lambda position: spool.at(position).key)
+    return ListedVersions(spool, array("q", positions)), keys, hidden
 
 
 class _Models:
@@ -150,16 +161,17 @@ class _Models:
         for model in chain(search_models(connection, chosen, max_count), tagged):
             self._names.add((model.name, ""))
             try:
-                aliases = dict(model.aliases or {})
+                self._keep_aliases(model)
                 for key in _named_by(model):
                     self.newest.add(key)
             except NotFound:
                 continue  # deleted since the models were listed
             except Denied as error:
                 denied[model.name] = error.message
-                continue
-            for alias, version in aliases.items():
-                self._aliases.setdefault((model.name, str(version)), []).append(alias)
+
+    def _keep_aliases(self, model: Any) -> None:
+        for alias, version in dict(model.aliases or {}).items():
+            self._aliases.setdefault((model.name, str(version)), []).append(alias)
 
     def completed(self, version: RegisteredVersion) -> RegisteredVersion:
         """With its aliases. A version whose registered model's row was lost is listed, and MLflow cannot serve it."""
@@ -174,7 +186,7 @@ class _Models:
         """Asked for by name: the model may be newer than the list, or a filter of the server's may hide it."""
         if name not in self._orphaned:
             try:
-                retried(partial(ask_model, self._connection, name, f"model '{printable(name)}'"))
+                self._keep_aliases(retried(partial(ask_model, self._connection, name, f"model '{printable(name)}'")))
                 self._orphaned[name] = False
             except NotFound:
                 self._orphaned[name] = True
@@ -356,13 +368,31 @@ class RegisteredModel:
     tags: tuple[tuple[str, str], ...]  # sorted
 
 
-def list_models(connection: Connection) -> Iterator[RegisteredModel]:
-    """Every registered model, prompts excluded.
+def list_models(connection: Connection) -> tuple[list[RegisteredModel], bool]:
+    """Every registered model, prompts excluded; and whether the list is the same from its end as from its beginning.
+
+    It is not where it changes meanwhile, or where something on the way cuts its pages short.
 
     Raises:
         CouldNotVerify: the server cannot be read.
     """
-    for model in search_models(connection):
+    found = {model.name: model for model in _models(connection)}
+    if connection.is_uc or connection.is_databricks:  # which have no order to ask for
+        return list(found.values()), True
+    again = {model.name: model for model in _models(connection, backward=True)}
+    return list((again | found).values()), again.keys() == found.keys()
+
+
+def list_tagged_models(connection: Connection) -> list[RegisteredModel] | None:
+    """Registered models that carry a prompt's tag, which no list shows; None where the registry does not say."""
+    try:
+        return [_described(model) for model in tagged_models(connection)]
+    except AuditError:
+        return None
+
+
+def _models(connection: Connection, *, backward: bool = False) -> Iterator[RegisteredModel]:
+    for model in search_models(connection, backward=backward):
         try:
             described = _described(model)
         except (NotFound, Denied):

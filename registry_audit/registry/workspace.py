@@ -124,7 +124,11 @@ class WorkspaceRegistry(Registry):
             )
 
     def search_registered_models(
-        self, filter_string: str | None = None, max_results: int = _PAGE_SIZE, page_token: str | None = None
+        self,
+        filter_string: str | None = None,
+        max_results: int = _PAGE_SIZE,
+        order_by: list[str] | None = None,
+        page_token: str | None = None,
     ) -> Found:
         path, doing = f"{_API}/registered-models/search", "list the registered models"
         query: Query = {"filter": filter_string, "max_results": _PAGE_SIZE}

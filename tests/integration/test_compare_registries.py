@@ -292,6 +292,45 @@ def test_copied_within_one_registry_is_not_moved(registry: Registry, mlflow_a: M
     assert in_place.exit_status == CLEAN
 
 
+@pytest.mark.parametrize("kind", ["runs", "absolute", "logged"])
+def test_the_storage_of_a_model_that_is_not_compared_is_not_moved_either(tmp_path: Path, kind: str) -> None:
+    """With `--model` the other models of the source are not read, and a target may be served from theirs."""
+    stores = [sqlite_store(tmp_path / name) for name in ("source", "target") if (tmp_path / name).mkdir() is None]
+    source, target = map(Registry, stores)
+    logged = source.log_logged_model(seed=1) if kind == "logged" else source.log_run_model(seed=1)
+    source.add("Other", logged=logged)
+    if kind == "runs":
+        source.change_row("Other", "1", source=f"runs:/{logged.run_id}/model")
+    source.add("Wine", logged=source.log_run_model(seed=1))
+    target.register("Wine", logged.location)
+
+    compared = compare(stores[0].uri, stores[1].uri, tmp_path, "--model", "Wine", "--fail-on", "high")
+
+    assert compared.verdicts == {"Wine/1": "same_storage"}, compared.stdout
+    assert compared.exit_status == INCOMPLETE
+
+
+def test_a_model_without_versions_that_has_the_tag_of_a_prompt_is_compared(tmp_path: Path) -> None:
+    """No list of MLflow's shows it, and anybody may set the tag. A prompt has versions with a text."""
+    stores = [sqlite_store(tmp_path / name) for name in ("source", "target") if (tmp_path / name).mkdir() is None]
+    source, target = map(Registry, stores)
+    for registry in (source, target):
+        registry.add("Wine", seed=1)
+    source.client.create_registered_model("Lost")
+    for registry, said in ((source, "before"), (target, "after")):
+        registry.client.create_registered_model("Kept", description=said)
+        registry.client.register_prompt("prompt", "Say {{ it }}")
+    for registry, name in ((source, "Lost"), (source, "Kept"), (target, "Kept")):
+        registry.client.set_registered_model_tag(name, "mlflow.prompt.is_prompt", "true")
+
+    compared = compare(stores[0].uri, stores[1].uri, tmp_path)
+
+    found = {row["source"]: [finding["rule"] for finding in row["findings"]] for row in compared.document["models"]}
+    assert found == {"Wine": [], "Lost": ["RA020"], "Kept": ["RA022"]}, compared.stdout
+    assert compared.exit_status == FINDINGS
+    assert "1 in the source, 1 in the target" in compared.stdout
+
+
 def test_one_server_under_two_names_is_not_moved(registry: Registry, mlflow_a: MlflowServer, tmp_path: Path) -> None:
     """Behind its proxy nobody sees where the files are: equal bytes under equal paths are no copy."""
     name = _filled(registry, 2)

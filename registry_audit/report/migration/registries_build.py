@@ -144,7 +144,7 @@ class MigrationBuilder:
         arrived = [PairVerdict.MATCH, PairVerdict.EQUIVALENT, PairVerdict.SKIPPED, PairVerdict.ONLY_IN_TARGET]
         if self._options.in_place:
             arrived.append(PairVerdict.NOT_MOVED)
-        whole = both.source.listed.whole and both.target.listed.whole
+        whole = both.source.listed.is_known and both.target.listed.is_known
         is_lost = self._rules[NOT_MIGRATED.id] > 0  # perhaps a model without versions, of which no row says so
         all_arrived = all(verdict in arrived for verdict, count in self._verdicts.items() if count)
         return whole and not is_lost and self._compared > 0 and all_arrived
@@ -156,7 +156,7 @@ class MigrationBuilder:
         return passing + (self._verdicts[PairVerdict.NOT_MOVED] if self._options.in_place else 0)
 
     def _outcome(self, both: Both) -> MigrationOutcome:
-        whole = both.source.listed.whole and both.target.listed.whole
+        whole = both.source.listed.is_known and both.target.listed.is_known
         if self._found:
             return MigrationOutcome(exit_status=int(ExitStatus.FINDINGS), state="findings")
         if self._incomplete or not whole or not self._compared:
@@ -173,7 +173,7 @@ class MigrationBuilder:
             not_read=len(trusted),
             oldest_reading=min(trusted, default=None),
             prompts=None if listed.prompts is None else len(listed.prompts),
-            listed_whole=listed.whole,
+            listed_whole=listed.is_known,
             notes=listed.notes,
         )
 

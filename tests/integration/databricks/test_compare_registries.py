@@ -68,6 +68,16 @@ def test_from_the_workspace_to_unity_catalog(
     assert len(set(catalog.paths(containing="/fs/files/Models/main/ml/wine/"))) == 3 * 7
 
 
+def test_a_pattern_leads_to_the_catalog_in_any_case(
+    test_env: StandIn, prod_env: StandIn, compared: Callable[..., Compared]
+) -> None:
+    """The workspace says Wine, and Unity Catalog keeps main.ml.wine."""
+    _migrated(test_env, prod_env, 2)
+    found = compared({"host": CATALOG}, names="* -> main.ML.*")
+    assert {row["found_by"] for row in found.rows.values()} == {"same_number"}, found.stdout
+    assert set(found.verdicts) == {"Wine/1", "Wine/2"}
+
+
 def test_a_target_whose_runs_are_elsewhere_is_read_all_the_same(
     test_env: StandIn, prod_env: StandIn, compared: Callable[..., Compared]
 ) -> None:

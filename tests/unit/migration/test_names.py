@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.two_registries import compared, facts, model
+from support.two_registries import compare_two, compared, facts, model, side
 
 from registry_audit.errors import NotFound, UsageError
 from registry_audit.migration.names import load_map, parse_map
@@ -61,6 +61,49 @@ def test_names_of_unity_catalog_are_written_in_any_capitals_on_both_sides() -> N
 def test_a_pattern_leads_back_to_the_name(name: str, prefix: str, suffix: str) -> None:
     names = parse_map(f"* -> {prefix}*{suffix}", "map.txt")
     assert names.sources_of(names.target_of(name)) == (name,)
+
+
+@pytest.mark.parametrize("line", ["* -> main.ml.*", "Wine -> Main.ML.Wine", "* -> MAIN.ml.*", "W* -> main.ml.w*"])
+@pytest.mark.parametrize("kept", ["main.ml.wine", "main.ml.Wine"])
+def test_unity_catalog_finds_a_name_in_any_case(line: str, kept: str) -> None:
+    """It keeps one spelling of its own, whatever the map says."""
+    source, target = side([facts("Wine", 1, model())]), side([facts(kept, 1, model())], any_case=True)
+    found = compare_two(source, target, line)
+    assert (found.pairs, found.verdicts) == ({"Wine/1": f"{kept}/1"}, {"Wine/1": "match"})
+    assert [row.target for row in found.document.models] == [kept]
+
+
+def test_a_map_from_unity_catalog_is_read_in_any_case() -> None:
+    files = model()
+    source = side([facts("main.ml.wine", n, model(str(n))) for n in (1, 2)], any_case=True)
+    target = side([facts("Wine", 1, files), facts("Wine", 2, model("2"))])
+    found = compare_two(source, target, "Main.ML.Wine -> Wine\nmain.ml.WINE/1 -> Wine/1")
+    assert found.pairs == {"main.ml.wine/1": "Wine/1", "main.ml.wine/2": "Wine/2"}
+    assert found.rows["main.ml.wine/1"].found_by == "map"
+
+
+def test_capitals_count_where_the_registry_counts_them() -> None:
+    found = compare_two(side([facts("Wine", 1, model())]), side([facts("wine", 1, model())]))
+    assert found.verdicts == {"Wine/1": "missing", "+wine/1": "only_in_target"}
+
+
+def test_two_models_that_differ_in_capitals_would_be_one() -> None:
+    source = side([facts("Wine", 1, model()), facts("wine", 1, model())])
+    with pytest.raises(UsageError, match=r"'Wine' and 'wine' are both mapped to 'main\.ml\.wine'"):
+        compare_two(source, side([], any_case=True), "* -> main.ml.*")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "main.ml.Wine -> a\nmain.ml.wine -> b",
+        "main.ml.Wine/1 -> a/1\nmain.ml.wine/1 -> a/2",
+    ],
+)
+def test_two_lines_for_one_name_are_refused(lines: str) -> None:
+    source = side([facts("main.ml.wine", 1, model())], any_case=True)
+    with pytest.raises(UsageError, match="leave out one of them"):
+        compare_two(source, side([facts("a", 1, model())]), lines)
 
 
 @given(st.lists(st.tuples(_NAME, _NAME), max_size=4, unique_by=lambda pair: pair[0]))

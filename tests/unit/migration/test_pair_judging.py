@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from support.two_registries import compare_two, compared, down, facts, model, side
 
 from registry_audit.migration.facts import VersionFacts
+from registry_audit.migration.registry_reading import Storages
 from registry_audit.registry.storage import storage_identity
 from registry_audit.registry.versions import RegisteredModel
 from registry_audit.report.migration.registries_words import SYMBOLS, headline
@@ -154,6 +155,14 @@ def test_the_storage_of_another_version_of_the_source_is_not_moved_either() -> N
     assert compared(source, target).verdicts == {"Wine/1": "same_storage", "Wine/2": "match"}
 
 
+def test_links_to_the_files_of_another_version_of_the_source_are_not_moved_either() -> None:
+    source = [facts(version=1, files=model(), places=("1", "2")), facts(version=2, files=model(), places=("3", "4"))]
+    target = [facts(version=1, files=model(), places=("3", "9")), facts(version=2, files=model(), places=("5", "6"))]
+    found = compared(source, target)
+    assert found.verdicts == {"Wine/1": "same_storage", "Wine/2": "match"}
+    assert "1 of its files are the source's files under other names" in str(found.rows["Wine/1"].reason)
+
+
 def test_one_of_two_columns_that_was_forgotten_is_not_moved() -> None:
     from dataclasses import replace
 
@@ -267,3 +276,47 @@ def test_of_two_severities_the_higher_one_is_told() -> None:
     assert [(one.severity, one.message) for one in told] == [
         (Severity.HIGH, "in the source and in the target: denied"),
     ]
+
+
+def test_of_a_registry_that_is_not_listed_whole_nothing_is_called_missing() -> None:
+    one, two, other = facts(version=1, files=model()), facts(version=2, files=model("b")), facts(files=model())
+    found = compare_two(side([one, two]), side([other], whole=False))
+    assert found.verdicts == {"Wine/1": "match", "Wine/2": "unverifiable"}
+    assert "the target could not be listed whole" in str(found.rows["Wine/2"].reason)
+    assert (found.exit_status, found.rules("Wine/2")) == (3, ["RA009"])
+    found = compare_two(side([other], whole=False), side([one, two]))
+    assert (found.exit_status, found.rules("+Wine/2")) == (3, ["RA009"])
+
+
+@pytest.mark.parametrize(
+    ("source", "run_id", "may"),
+    [
+        ("runs:/r1/model", None, True),
+        ("runs:/r2/model", None, False),
+        ("runs:/r2/model", "r1", True),
+        ("models:/m-1", None, True),
+        ("models:/m-2", None, False),
+        ("models:/Wine/1", None, False),
+        ("models:/Wine/1", "r1", True),
+        ("s3://bucket/1/r1/artifacts/model", None, True),
+        ("mlflow-artifacts:/1/r1/artifacts/model", None, True),
+        ("/store/1/r1/artifacts/model", None, True),
+        ("file:///store/1/r%31/artifacts/model", None, True),
+        ("s3://bucket/1/r2/artifacts/model", None, False),
+        ("", None, False),
+    ],
+)
+def test_which_versions_may_lie_in_a_storage(source: str, run_id: str | None, may: bool) -> None:
+    storages = Storages()
+    storages.update(
+        storage_identity(f"/store/1/{path}", "http://any:5000")
+        for path in ("r1/artifacts/model", "models/m-1/artifacts")
+    )
+    assert storages.may_hold(facts(source=source, run_id=run_id).version) is may
+
+
+def test_a_run_that_could_not_be_asked_for_is_no_difference() -> None:
+    """A server that is lost on the way makes the comparison incomplete, and finds nothing."""
+    unread = facts(unread="the server closed the connection", run=None)
+    found = compared([facts(files=model())], [unread])
+    assert (found.exit_status, found.rules("Wine/1")) == (3, ["RA009"])

@@ -57,6 +57,7 @@ class Paging:
         if filter_string is not None:
             return Page([], None)
         rows, start = self._rows_at(self.asked), int(page_token or 0)
+        rows = rows[::-1] if order_by[0].endswith("DESC") else rows
         self.asked += 1
         end = start + PAGE
         return Page([_row(*key) for key in rows[start:end]], str(end) if end < len(rows) else None)
@@ -76,6 +77,41 @@ def listed(registry: Paging) -> RegistryListing:
 
 def keys(listing: RegistryListing) -> list[Key]:
     return [(version.name, int(version.version)) for version in listing.versions]
+
+
+class CutShort(Paging):
+    """What stands before the registry shortens its pages, in every pass in the same way."""
+
+    def __init__(self, names: Sequence[Key], cut: Callable[[Page], Page]) -> None:
+        super().__init__(lambda asked: names)
+        self._cut = cut
+
+    def search_model_versions(self, *arguments: Any, **named: Any) -> Page:
+        return self._cut(super().search_model_versions(*arguments, **named))
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda page: Page(page[:-1], page.token),
+        lambda page: Page(page[1:], page.token),
+        lambda page: Page(page, None),
+        lambda page: Page(page[:3], page.token),
+    ],
+    ids=["last-row", "first-row", "no-token", "short"],
+)
+def test_pages_that_are_cut_short_are_noticed(cut: Callable[[Page], Page]) -> None:
+    listing = listed(CutShort([("m", n) for n in range(1, 3 * PAGE + 6)], cut))
+    assert not listing.whole
+    assert "or its list is cut short" in listing.notes[0]
+
+
+def test_a_model_that_the_list_of_models_leaves_out_keeps_its_aliases() -> None:
+    registry = Paging(lambda asked: [("m", 1)])
+    registry.registry = SimpleNamespace(  # type: ignore[attr-defined]
+        get_registered_model=lambda name: SimpleNamespace(name=name, aliases={"champion": "1"})
+    )
+    assert [version.aliases for version in listed(registry).versions] == [("champion",)]
 
 
 @pytest.mark.parametrize("count", [0, 1, PAGE, PAGE + 1, IN_MEMORY + 3])
@@ -102,10 +138,13 @@ def test_rows_that_a_page_repeats_count_once() -> None:
 
 
 def test_a_row_lost_between_two_pages_is_found_by_the_next_pass() -> None:
-    """A version before it is deleted after the first page: all that follows moves up by one, and one is skipped."""
+    """A version of the first page is deleted after it: all that follows moves up by one, and one is skipped.
+
+    The first pass begins at the end.
+    """
     rows = [("m", n) for n in range(1, 20)]
-    listing = listed(Paging(lambda asked: rows if asked == 0 else rows[1:]))
-    assert keys(listing) == rows[1:]
+    listing = listed(Paging(lambda asked: rows if asked == 0 else rows[:-1]))
+    assert keys(listing) == rows[:-1]
     assert listing.whole
     assert listing.notes == ("1 versions were deleted while the registry was listed",)
 
@@ -114,7 +153,9 @@ def test_a_registry_that_never_holds_still_says_so() -> None:
     listing = listed(Paging(lambda asked: [("m", n) for n in range(1, 5 + asked)]))
     assert not listing.whole
     seen = len(listing.keys)
-    assert listing.notes == (f"the registry kept changing while it was listed; {seen} versions were seen in all",)
+    assert listing.notes == (
+        f"the registry kept changing while it was listed, or its list is cut short; {seen} versions were seen in all",
+    )
     assert keys(listing) == [("m", n) for n in range(1, seen + 1)]
 
 
