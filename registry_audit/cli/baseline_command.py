@@ -127,7 +127,8 @@ def show_baseline(
         accepted = reader.of_version(registry, name, number, Kind.ACCEPTED)
         body = body_of(accepted[-1], Accepted) if accepted else None
         if body is None or body.manifest is None:
-            raise UsageError(f"{printable(version)} has no baseline in the ledger")
+            close = _meant(reader, registry, name)
+            raise UsageError(f"{printable(version)} has no baseline in the ledger{close}")
         manifest = reader.manifest(body.manifest)
     if format == "sha256sum":
         click.echo(sha256sum_listing(manifest), nl=False)
@@ -259,9 +260,18 @@ def show_history(
         registry = _one_registry(reader, registry_uri or tracking_uri, registry_name)
         entries = reader.of_version(registry, own_spelling(reader, registry)(name), number)
         if not entries:
-            raise UsageError(f"the ledger knows nothing of {printable(version)} in {printable(registry)}")
+            close = _meant(reader, registry, name)
+            raise UsageError(f"the ledger knows nothing of {printable(version)} in {printable(registry)}{close}")
         for entry in entries:
-            click.echo(f"{entry.at}  {entry.kind:<16}  {_sentence(entry)}")
+            click.echo(f"{entry.at}  {entry.kind:<16}  {_sentence(entry)}".rstrip())
+
+
+def _meant(reader: "LedgerReader", registry: str, name: str) -> str:
+    from registry_audit.closest import did_you_mean
+    from registry_audit.ledger.chain import Kind
+
+    names = {entry.name for entry in reader.of_kind(Kind.ACCEPTED, registry=registry)}
+    return "" if name in names else did_you_mean(name, sorted(names))
 
 
 @command.command("verify", context_settings=_HELP)

@@ -42,13 +42,17 @@ def command(tracking_uri: str | None, registry_uri: str | None, ledger: str | No
     """
     uri = required_tracking_uri(tracking_uri)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    patience = os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     import_library()
     worst = ExitStatus.CLEAN
     for finding in _examine(uri, registry_uri, ledger_url(ledger)):
         sign = {ExitStatus.CLEAN: "ok", ExitStatus.USAGE: "wrong"}.get(finding.status, "no answer")
         click.echo(f"{sign:<9}  {finding.what:<9}  {printable(finding.said)}")
         worst = max(worst, finding.status)
+    if worst is ExitStatus.INCOMPLETE:
+        click.echo(
+            f"Each answer may take {patience} seconds here; MLFLOW_HTTP_REQUEST_TIMEOUT=60 allows more.", err=True
+        )
     return int(worst)
 
 
@@ -128,7 +132,10 @@ def _kind(roots: tuple[str, ...]) -> str:
     if not roots:
         raise CouldNotVerify("its location leads nowhere")
     scheme, colon, rest = roots[0].partition(":")
-    return f"{scheme}://{rest.lstrip('/').partition('/')[0]}" if colon and "/" not in scheme else "a directory"
+    if not colon or "/" in scheme:
+        return "a directory"
+    # `mlflow-artifacts:/1/...` names no host: its first part is an experiment, and each of them is in the same store.
+    return f"{scheme}://{rest[2:].partition('/')[0]}" if rest.startswith("//") else f"{scheme}:"
 
 
 def _ledger(url: str | None) -> Finding:

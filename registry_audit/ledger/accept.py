@@ -151,9 +151,12 @@ def _prepare(session: Session, ledger: Ledger, registry: str, reference: str, ac
     name, selector = split_reference(reference)
     try:
         audit = check_version(session, name, selector, None)
-    except NotFound:
+    except NotFound as error:
         with ledger.reading() as reader:
-            return _gone(reader, registry, session.connection.own_spelling(name), selector, act.by, act.reason)
+            name = session.connection.own_spelling(name)
+            if _accepted(reader, registry, name, selector) is None:
+                raise error from error.__cause__  # it knows what may have been meant
+            return _gone(reader, registry, name, selector, act.by, act.reason)
     version = audit.version
     manifest = audit.reg_model.manifest if audit.reg_model else None
     if manifest is None or not manifest.entries:
@@ -177,8 +180,6 @@ def _prepare(session: Session, ledger: Ledger, registry: str, reference: str, ac
 
 def _gone(reader: LedgerReader, registry: str, name: str, version: str, by: str, reason: str) -> Acceptance:
     label = f"{printable(name)}/{printable(version)}"
-    if _accepted(reader, registry, name, version) is None:
-        raise NotFound(f"there is no version {label}, and no baseline of one")
     # The server that was asked just now may be another one: an audit looked at all that it lists.
     if (storable(name), version, "RA011", "") not in load_findings(reader, registry).open_findings:
         raise UsageError(f"no audit has found that {label} is gone: audit it, look at the report, then accept")

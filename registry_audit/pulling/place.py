@@ -39,7 +39,7 @@ class Place:
             self.files.rename(self.output)
         except OSError as error:
             if self.output.exists():
-                raise UsageError(f"--output {self.output} was filled by somebody else meanwhile") from error
+                raise UsageError(f"{self.output} was filled by somebody else meanwhile") from error
             raise CouldNotVerify(f"the files cannot be kept in {self.output}: {error.strerror}") from error
         with contextlib.suppress(OSError):  # the name may be lost with the machine's power, never half a model
             _flush(self.output.parent)
@@ -55,11 +55,11 @@ def place_for(output: Path) -> Iterator[Place]:
     try:
         output = output.resolve()
         _must_be_free(output)
-        must_not_be_in_a_model(output, f"--output {output}")
+        must_not_be_in_a_model(output, str(output))
         made = [parent for parent in output.parents if not parent.exists()]
         output.parent.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError, ValueError) as error:  # of which the last is a NUL byte
-        raise UsageError(f"--output {output} cannot be made: {getattr(error, 'strerror', error)}") from error
+        raise UsageError(f"{output} cannot be made: {getattr(error, 'strerror', error)}") from error
     prefix = f".{output.name[:_NAME_CHARACTERS]}{_MARK}"
     _remove_stale(output.parent, prefix)
     try:
@@ -77,15 +77,13 @@ def _must_be_free(output: Path) -> None:
     try:
         with os.scandir(output) as entries:
             if any(entries):
-                raise UsageError(
-                    f"--output {output} is not empty: name an empty directory, or one that does not exist yet"
-                )
+                raise UsageError(f"{output} is not empty: name an empty directory, or one that does not exist yet")
     except FileNotFoundError:
         return
     except NotADirectoryError as error:
-        raise UsageError(f"--output {output} is a file: name a directory") from error
+        raise UsageError(f"{output} is a file: name a directory") from error
     if os.path.ismount(output):
-        raise UsageError(f"--output {output} is a mount point, which cannot be replaced: name a directory in it")
+        raise UsageError(f"{output} is a mount point, which cannot be replaced: name a directory in it")
 
 
 @contextlib.contextmanager
@@ -98,7 +96,7 @@ def _scratch(parent: Path, prefix: str) -> Iterator[Path]:
             with contextlib.suppress(FileNotFoundError):
                 descriptor = os.open(scratch, os.O_RDONLY)
         except OSError as error:
-            raise UsageError(f"--output: {parent} cannot be written: {error.strerror}") from error
+            raise UsageError(f"{parent} cannot be written: {error.strerror}") from error
         if descriptor is None:  # taken for a stale one by another process before it was locked
             continue
         _lock(descriptor, wait=True)

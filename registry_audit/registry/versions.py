@@ -325,9 +325,10 @@ def find_version(connection: Connection, name: str, selector: Selector) -> Regis
                 if alias in aliases:
                     gone = f"version {printable(str(aliases[alias]))}, which is not there"
                     raise NotFound(f"the alias '@{printable(alias)}' of {label} stands for {gone}") from error
-                known = ", ".join(f"@{printable(known)}" for known in sorted(aliases)) or "none"
+                shown = ", ".join(f"@{printable(known)}" for known in sorted(aliases))
+                known = f"its aliases are {shown}" if aliases else "it has none"
                 close = did_you_mean(alias, aliases, sign="@")
-                raise NotFound(f"{label} has no alias '@{printable(alias)}': its aliases are {known}{close}") from error
+                raise NotFound(f"{label} has no alias '@{printable(alias)}': {known}{close}") from error
         case Latest():
             found = max(_of_model(connection, name, label), key=_number)
         case Stage(stage):
@@ -501,6 +502,8 @@ def _there_is(connection: Connection, name: str) -> str:
     numbers = sorted(filter(None, map(_number, _all_of_model(connection, name))))
     if not numbers:
         return "it has no versions"
+    if len(numbers) == 1:
+        return f"its only version is {numbers[0]}"
     return f"its versions are {', '.join(map(str, numbers[-10:]))}" + (" (the last ten)" if len(numbers) > 10 else "")
 
 

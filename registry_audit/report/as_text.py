@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from registry_audit.printable import printable
+from registry_audit.report.commands import Command, command_to_end
 from registry_audit.report.document import AuditDocument, FindingRow, VersionRow
 from registry_audit.report.lines import LEGEND, baseline_lines, difference_line, version_line
 from registry_audit.report.overview import PlacedFinding, is_clean, overview_of
@@ -77,21 +78,22 @@ def _findings(document: AuditDocument) -> list[str]:
     findings, waived = split_waived(placed_findings(document))
     if not findings:
         return ["No findings but the waived ones." if waived else "No findings."]
-    lines = ["Findings", *(line for placed in findings for line in ("", *_finding(placed)))]
+    lines = ["Findings", *(line for placed in findings for line in ("", *_finding(document, placed)))]
     return [*lines, "", *_indented([untold])] if (untold := untold_words(document)) else lines
 
 
 def _waived(document: AuditDocument) -> list[str]:
     _, waived = split_waived(placed_findings(document))
     title = "Waived findings: shown, but they do not fail the audit until the day named or until the bytes change"
-    return [title, *(line for placed in waived for line in ("", *_finding(placed)))] if waived else []
+    return [title, *(line for placed in waived for line in ("", *_finding(document, placed)))] if waived else []
 
 
-def _finding(placed: PlacedFinding) -> list[str]:
-    return finding_lines(placed.version, placed.finding)
+def _finding(document: AuditDocument, placed: PlacedFinding) -> list[str]:
+    row, finding = placed.version, placed.finding
+    return finding_lines(row, finding, command_to_end(document, row, finding))
 
 
-def finding_lines(row: VersionRow, finding: FindingRow) -> list[str]:
+def finding_lines(row: VersionRow, finding: FindingRow, command: Command | None = None) -> list[str]:
     """Severity, rule and version; what was found; what to do. Indented, so that they stand below a heading."""
     where = version_id(row) + ("" if finding.path is None else f": {finding.path}")
     life = f"  ({life_words(finding)})" if life_words(finding) else ""
@@ -99,6 +101,8 @@ def finding_lines(row: VersionRow, finding: FindingRow) -> list[str]:
     told = [message_of(row, finding), f"To do: {finding.remedy}"]
     if finding.waived is not None:
         told.insert(1, f"W{waiver_words(finding.waived)[1:]}")
+    if command is not None:
+        told.append(f"{command.what}: {command.text}")
     return _indented([printable(head), *(f"          {printable(text)}" for text in told)])
 
 

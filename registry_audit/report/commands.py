@@ -8,6 +8,7 @@ from registry_audit.report.document import AuditDocument, FindingRow, VersionRow
 from registry_audit.report.view import version_id
 from registry_audit.rules import CONTENT_CHANGED, RUN_DELETED, RUN_REGISTRY_MISMATCH, VERSION_VANISHED
 
+_ACCEPT_CHANGE, _ACCEPT_GONE = "Accept the change", "Accept that it is gone"
 _FILL_IN = "''"  # an empty reason is refused, so nobody accepts anything by only pasting
 
 
@@ -36,7 +37,7 @@ def commands_of(document: AuditDocument, row: VersionRow, finding: FindingRow) -
     memory = document.ledger is not None
     if memory and finding.waived is None and finding.rule in (CONTENT_CHANGED.id, VERSION_VANISHED.id):
         commands.append(Command("See what was accepted", f"registry-audit baseline history {version}{server}"))
-        what = "Accept that it is gone" if finding.rule == VERSION_VANISHED.id else "Accept the change"
+        what = _ACCEPT_GONE if finding.rule == VERSION_VANISHED.id else _ACCEPT_CHANGE
         accept = f"registry-audit baseline accept {version} --reason {_FILL_IN}{server}"
         commands.insert(0, Command(what, accept))
     else:
@@ -49,6 +50,12 @@ def commands_of(document: AuditDocument, row: VersionRow, finding: FindingRow) -
         commands.append(Command("Live with it for a while", waive))
     commands.append(Command("Read about the rule", f"registry-audit rule {shlex.quote(finding.rule)}"))
     return tuple(command for command in commands if printable(command.text) == command.text)
+
+
+def command_to_end(document: AuditDocument, row: VersionRow, finding: FindingRow) -> Command | None:
+    """The command that ends the finding where its bytes, or its absence, are as somebody wanted them."""
+    possible = commands_of(document, row, finding)
+    return next((command for command in possible if command.what in (_ACCEPT_CHANGE, _ACCEPT_GONE)), None)
 
 
 def _server(document: AuditDocument) -> str:

@@ -145,14 +145,27 @@ def changes_words(document: AuditDocument) -> str:
     if changes.since is None:
         found = f"{changes.new:,} new" if changes.new else "No findings"
         return f"{found}: the first audit of this registry in this ledger."
-    counts = f"{changes.new:,} new, {changes.known:,} known, {changes.resolved:,} resolved"
+    counts = f"{changes.new:,} new, {changes.known:,} known, {changes.resolved:,} {resolved_label(document)}"
     return f"{counts} since the audit of {moment_words(changes.since)}."
 
 
 def resolved_title(document: AuditDocument) -> str:
-    """The heading of the findings that are no more."""
-    since = document.changes.since if document.changes else None
-    return f"Resolved since the audit of {moment_words(since)}" if since else "Resolved"
+    """The heading of the findings that are no more, or that somebody has waived since."""
+    since, label = document.changes.since if document.changes else None, resolved_label(document).capitalize()
+    return f"{label} since the audit of {moment_words(since)}" if since else label
+
+
+def resolved_label(document: AuditDocument) -> str:
+    """`resolved`, or `resolved or waived`: what was waived since the audit before is still there, and known."""
+    ended = {(gone.name, gone.version, gone.rule, gone.path) for gone in document.resolved}
+    versions = {key[:2] for key in ended}
+    there = (
+        (row.name, row.version, finding.rule, finding.path)
+        for row in document.versions
+        if (row.name, row.version) in versions
+        for finding in row.findings
+    )
+    return "resolved" if ended.isdisjoint(there) else "resolved or waived"
 
 
 def resolved_words(gone: ResolvedRow) -> str:

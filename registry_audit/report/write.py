@@ -88,7 +88,10 @@ def json_of(path: Path) -> Any:
     except OSError as error:
         raise UsageError(f"{shown}: cannot be read: {error.strerror or type(error).__name__}") from error
     except json.JSONDecodeError as error:
-        raise UsageError(f"{shown}: not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from error
+        beside = path.with_name("audit.json")
+        hint = f"; the report that is read is {printable(str(beside))}" if path != beside and beside.is_file() else ""
+        where = f"line {error.lineno}, column {error.colno}: {error.msg}"
+        raise UsageError(f"{shown}: not JSON: {where}{hint}") from error
     except (ValueError, RecursionError) as error:  # not text, a number of thousands of digits, nested without end
         raise UsageError(f"{shown}: not JSON that can be read") from error
 

@@ -129,7 +129,13 @@ def test_accepting_needs_an_audit_a_version_and_a_reason(registry: Registry, aud
     audit(registry.server.uri, "--model", other.name, "--ledger", ledger, "--accept-new")
     never = accept(registry, ledger, reference)
     assert (never.exit_status, "was never audited" in never.stderr) == (USAGE, True)
-    assert accept(registry, ledger, f"{version.name}/99").exit_status == USAGE
+    number = accept(registry, ledger, f"{version.name}/99")
+    assert (number.exit_status, f"its only version is {version.version}" in number.stderr) == (USAGE, True)
+    misspelt = accept(registry, ledger, f"{version.name}x/1")
+    assert (misspelt.exit_status, f"did you mean '{version.name}'?" in misspelt.stderr) == (USAGE, True)
+    for command in ("show", "history"):
+        told = baseline(command, f"{other.name}x/1", "--tracking-uri", registry.server.uri, ledger=ledger)
+        assert (told.exit_status, f"did you mean '{other.name}'?" in told.stderr) == (USAGE, True)
     assert accept(registry, ledger, version.name).exit_status == USAGE
     assert accept(registry, ledger, reference, reason="  ").exit_status == USAGE
 

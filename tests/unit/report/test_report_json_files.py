@@ -165,3 +165,19 @@ def test_no_report_replaces_a_database(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="is a database"):
             write()
     assert database.read_bytes() == before
+
+
+def test_a_page_in_the_reports_place_leads_to_the_report_beside_it(tmp_path: Path) -> None:
+    page, report = tmp_path / "audit.html", tmp_path / "audit.json"
+    page.write_text("<!doctype html>")
+    with pytest.raises(UsageError) as alone:
+        load_report(page)
+    assert "audit.json" not in alone.value.message
+    report.write_text("{}")
+    with pytest.raises(UsageError) as beside:
+        load_report(page)
+    assert beside.value.message.endswith(f"the report that is read is {report}")
+    report.write_text("{")
+    with pytest.raises(UsageError) as itself:
+        load_report(report)
+    assert "the report that is read" not in itself.value.message

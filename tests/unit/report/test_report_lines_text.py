@@ -118,6 +118,29 @@ def test_findings_have_a_life(with_ledger: AuditDocument) -> None:
     assert "1 critical, 1 high, 1 medium, 2 waived" in text
 
 
+def test_what_was_waived_since_is_not_called_resolved(with_ledger: AuditDocument) -> None:
+    row, finding = next((row, found) for row in with_ledger.versions for found in row.findings if found.waived)
+    there = {"name": row.name, "version": row.version, "rule": finding.rule, "path": finding.path}
+    waived = with_ledger.resolved[0].model_copy(update={**there, "by": "a waiver, which somebody gave"})
+    document = with_ledger.model_copy(update={"resolved": (*with_ledger.resolved[:1], waived)})
+    text = render(document, "text")
+    assert "2 resolved or waived since the audit of 2025-03-13 06:00 UTC" in text
+    assert "2 resolved or waived since the audit of" in render(document, "html")
+    assert "\nResolved or waived since the audit of 2025-03-13 06:00 UTC\n" in text
+
+
+def test_a_finding_that_can_be_accepted_names_the_command(with_ledger: AuditDocument) -> None:
+    lines = [line.strip() for line in render(with_ledger, "text").splitlines()]
+    accept = "registry-audit baseline accept {} --reason '' --tracking-uri https://mlflow.example.com"
+    assert f"Accept the change: {accept.format('churn-classifier/2')}" in lines
+    assert f"Accept that it is gone: {accept.format('search-ranker/1')}" in lines
+    assert sum("baseline accept" in line for line in lines) == 2  # not where the baseline is not what is wrong
+
+
+def test_without_a_ledger_there_is_nothing_to_accept(with_ledger: AuditDocument) -> None:
+    assert "baseline accept" not in render(with_ledger.model_copy(update={"ledger": None}), "text")
+
+
 def test_the_first_audit_says_that_it_is_the_first(with_ledger: AuditDocument) -> None:
     assert with_ledger.changes is not None
     for new, words in ((25, "25 new"), (0, "No findings")):
