@@ -5,6 +5,7 @@ process-wide server even when told another one (docs/mlflow.md section 3), so ev
 every `models:/` and `runs:/` URI is resolved here.
 """
 
+import logging
 import os
 import re
 import socket
@@ -37,7 +38,7 @@ from registry_audit.registry.databricks_clients import Databricks, Joined, addre
 from registry_audit.registry.mlflow_api import Registry, Tracking
 from registry_audit.registry.mlflow_private import stores_of
 from registry_audit.registry.mlflow_server import MlflowServer, stranger
-from registry_audit.registry.translate import translated
+from registry_audit.registry.translate import refused_to_open, translated
 
 _LISTENS_WITHIN_SECONDS = 3.0
 
@@ -218,6 +219,10 @@ def _of_database(address: Address) -> tuple[Any, Any]:
             f"MLflow {VERSION} cannot open {address.shown} with the {package} that is installed beside it: "
             "pip install 'mlflow-registry-audit[mlflow]' brings one that it can"
         ) from error
+    except Exception as error:
+        if (why := refused_to_open(error)) is None:
+            raise
+        raise UsageError(f"{address.shown} {why}") from error
 
 
 def _of_plugin(address: Address) -> tuple[Any, Any]:
@@ -299,6 +304,8 @@ def calm_mlflow() -> None:
         "GIT_PYTHON_REFRESH": "quiet",
     }.items():
         os.environ.setdefault(name, value)
+    # It prints the stack of each error of a database before it raises it, and what is raised becomes a sentence.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def _with_basic_auth(server: Server, address: Address) -> str:
