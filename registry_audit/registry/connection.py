@@ -278,6 +278,14 @@ def server_version(connection: Connection) -> str | None:
     return connection.server.version()
 
 
+def unasked_workspaces(connection: Connection) -> list[str]:
+    """Workspaces of the server that are not looked into although nobody chose the default one."""
+    registry = connection.registry.rest if connection.registry_address.kind is AddressKind.SERVER else None
+    if not isinstance(registry, MlflowServer) or os.environ.get("MLFLOW_WORKSPACE", "").strip():
+        return []
+    return registry.other_workspaces()
+
+
 def answers(connection: Connection) -> bool:
     """Whether the tracking server is there; a database always is."""
     try:

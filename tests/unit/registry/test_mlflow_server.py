@@ -12,7 +12,7 @@ from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.net.http import HttpSession
 from registry_audit.net.throttle import Throttle
 from registry_audit.registry.asking import ask_alias, ask_version
-from registry_audit.registry.connection import Connection, Server
+from registry_audit.registry.connection import Connection, Server, unasked_workspaces
 from registry_audit.registry.mlflow_api import Registry
 from registry_audit.registry.mlflow_server import MlflowServer
 
@@ -23,7 +23,7 @@ class Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server: Any = self.server
         server.asked.append((self.path.partition("?")[0], self.headers.get("X-MLFLOW-WORKSPACE")))
-        is_info = self.path.endswith("/server-info")
+        is_info = self.path.endswith(server.answers_info_at)
         unknown = server.is_elsewhere or (is_info and server.info is None)
         self.send_response(404 if unknown else 500 if is_info and "error_code" in server.info else 200)
         self.end_headers()
@@ -36,7 +36,7 @@ class Answers(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Any]:
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    server.asked, server.info, server.is_elsewhere = [], None, False
+    server.asked, server.info, server.is_elsewhere, server.answers_info_at = [], None, False, "/server-info"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -95,3 +95,24 @@ def test_what_is_no_address_of_a_registry_says_what_to_write(uri: str, says: str
     with pytest.raises(UsageError) as refused:
         Connection(Server(uri))
     assert says in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("answer", "names"),
+    [
+        ({"workspaces": [{"name": "team-b"}, {"name": "default"}, {"name": "team-a"}]}, ["team-a", "team-b"]),
+        ({}, []),
+        ({"workspaces": "nonsense"}, []),
+        (DISABLED, []),
+        (None, []),
+    ],
+)
+def test_workspaces_that_nobody_named_are_told_of(
+    server: Any, answer: Any, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.info, server.answers_info_at = answer, "/workspaces"
+    connection = Connection(Server(f"http://127.0.0.1:{server.server_port}"))
+    assert unasked_workspaces(connection) == names
+    monkeypatch.setenv("MLFLOW_WORKSPACE", "default")
+    assert unasked_workspaces(connection) == []
+    assert len(server.asked) == 1
