@@ -81,7 +81,11 @@ def _list_scope(session: Session, options: AuditOptions) -> Scope:
         workspace=connection.workspace,
         mlflow_server=server,
         listed_count=len(listing.versions),
-        notes=(*_of_workspaces(connection, server), *listing.notes, *(_why_idle(text, choice, listing) for text in idle)),
+        notes=(
+            *_of_workspaces(connection, server),
+            *listing.notes,
+            *(_why_idle(text, choice, listing) for text in idle),
+        ),
         listed_whole=listing.whole,
         missing=tuple(missing),
         listed=listing.keys,
@@ -99,10 +103,8 @@ def _of_workspaces(connection: Connection, server: str | None) -> tuple[str, ...
     if not others:
         return ()
     shown = ", ".join(map(printable, others[:5])) + (", ..." if len(others) > 5 else "")
-    return (
-        f"only the default workspace was audited; the server has {len(others)} more ({shown}): name one with "
-        "MLFLOW_WORKSPACE",
-    )
+    more = f"the server has {len(others)} more ({shown})"
+    return (f"only the default workspace was audited; {more}: name one with MLFLOW_WORKSPACE",)
 
 
 def _is_model(connection: Connection, text: str) -> bool:

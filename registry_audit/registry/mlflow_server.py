@@ -7,6 +7,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlunsplit
 
+from urllib3.exceptions import ReadTimeoutError
+
 from registry_audit.errors import AuditError, Stopped, Transient, UsageError
 from registry_audit.net.http import HttpSession, Tls
 from registry_audit.net.origin import origin_of
@@ -24,6 +26,7 @@ _SIGN_IN_OF_ITS_OWN = (
     "give username and password, or token, where its address is configured: what the environment holds is for another "
     "server"
 )
+_FIRST_ANSWER_SECONDS = 10.0
 _MAX_VERSION_BYTES = 40  # of what a server says its MLflow is
 
 
@@ -89,12 +92,22 @@ class MlflowServer(Rest):
         return stranger(endpoint, self.http)
 
     def version(self) -> str | None:
-        """The MLflow that it runs; None where it does not say. Raises: Transient: it does not answer."""
+        """The MLflow that it runs; None where it does not say.
+
+        Every command asks for it first. What listens at a wrong port may never answer, so this question is given
+        seconds where others are given a minute.
+
+        Raises:
+            Transient: it does not answer.
+        """
         doing = f"reach the tracking server {self.host}"
         try:
-            with self.content("/version", doing=doing) as answer:
+            with self.content("/version", doing=doing, answer_seconds=_FIRST_ANSWER_SECONDS) as answer:
                 body = answer.body(doing, _MAX_VERSION_BYTES)
-        except (Transient, Stopped):
+        except Transient as error:
+            error.given_up = isinstance(error.__cause__, ReadTimeoutError)
+            raise
+        except Stopped:
             raise
         except NoSuchRoute:
             return "1.x" if self._is_before_2() else None

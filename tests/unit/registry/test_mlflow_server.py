@@ -1,20 +1,24 @@
 """A workspace is asked for only where there are workspaces; a wrong address says what to write in its place."""
 
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from registry_audit.errors import CouldNotVerify, UsageError
+from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.net.http import HttpSession
 from registry_audit.net.throttle import Throttle
+from registry_audit.refs import Number
 from registry_audit.registry.asking import ask_alias, ask_version
 from registry_audit.registry.connection import Connection, Server, unasked_workspaces
 from registry_audit.registry.mlflow_api import Registry
 from registry_audit.registry.mlflow_server import MlflowServer
+from registry_audit.registry.versions import find_version
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -116,3 +120,13 @@ def test_workspaces_that_nobody_named_are_told_of(
     monkeypatch.setenv("MLFLOW_WORKSPACE", "default")
     assert unasked_workspaces(connection) == []
     assert len(server.asked) == 1
+
+
+def test_a_port_that_never_answers_is_left_after_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_audit.registry.mlflow_server._FIRST_ANSWER_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        connection = Connection(Server(f"http://127.0.0.1:{mute.getsockname()[1]}"))
+        began = time.monotonic()
+        with pytest.raises(Transient, match=r"could not reach the tracking server .*: it does not answer in time"):
+            find_version(connection, "Wine", Number("1"))
+    assert time.monotonic() - began < 30
