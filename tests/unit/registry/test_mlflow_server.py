@@ -12,6 +12,7 @@ import pytest
 
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.net.http import HttpSession
+from registry_audit.net.origin import NOBODY
 from registry_audit.net.throttle import Throttle
 from registry_audit.refs import Number
 from registry_audit.registry.asking import ask_alias, ask_version
@@ -91,7 +92,8 @@ def test_an_address_without_the_path_of_mlflow_is_not_taken_for_an_old_server(se
     [
         ("htp://localhost:5000", "MLflow reads no registry at htp:; did you mean 'http'"),
         ("s3://bucket/mlflow", "MLflow reads no registry at s3:"),
-        ("mlflow.example", "or http:// before the name of a server"),
+        ("mlflow.example", "or write http:// before the name of a server"),
+        ("//mlflow.example:5000", "or write http:// before the name of a server"),
         (__file__, f"is a file: for an SQLite database write sqlite:///{__file__}"),
     ],
 )
@@ -130,3 +132,15 @@ def test_a_port_that_never_answers_is_left_after_seconds(monkeypatch: pytest.Mon
         with pytest.raises(Transient, match=r"could not reach the tracking server .*: it does not answer in time"):
             find_version(connection, "Wine", Number("1"))
     assert time.monotonic() - began < 30
+
+
+def test_what_cannot_be_reached_is_named() -> None:
+    """It may be another address than the tracking server's."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    http = HttpSession(Throttle(max_requests=1))
+    with (
+        pytest.raises(Transient, match=f"{address}: nothing listens there"),
+        http.request("GET", address, headers={}, trusted=NOBODY, doing="find version 1"),
+    ):
+        pass
