@@ -10,7 +10,7 @@ from registry_audit.audit.time_limits import in_time
 from registry_audit.errors import AuditError, NotFound, Transient
 from registry_audit.net.retry import retried
 from registry_audit.printable import printable
-from registry_audit.registry.connection import Connection, must_listen, server_version
+from registry_audit.registry.connection import Connection, must_listen, server_version, unasked_workspaces
 from registry_audit.registry.version import Key, RegisteredVersion
 from registry_audit.registry.versions import RegistryListing, list_versions, require_model
 
@@ -83,7 +83,11 @@ def _list_scope(session: Session, options: AuditOptions) -> Scope:
         workspace=connection.workspace,
         mlflow_server=server,
         listed_count=len(listing.versions),
-        notes=(*listing.notes, *(_why_idle(text, choice, listing) for text in idle)),
+        notes=(
+            *_of_workspaces(connection, server),
+            *listing.notes,
+            *(_why_idle(text, choice, listing) for text in idle),
+        ),
         listed_whole=listing.whole,
         missing=tuple(missing),
         listed=listing.keys,
@@ -91,6 +95,19 @@ def _list_scope(session: Session, options: AuditOptions) -> Scope:
         own_spelling=connection.own_spelling,
         idle=idle,
     )
+
+
+def _of_workspaces(connection: Connection, server: str | None) -> tuple[str, ...]:
+    """
+    Args:
+        server: which MLflow it runs; workspaces came with 3.10.
+    """
+    others = unasked_workspaces(connection) if (server or "").startswith("3.") else []
+    if not others:
+        return ()
+    shown = ", ".join(map(printable, others[:5])) + (", ..." if len(others) > 5 else "")
+    more = f"the server has {len(others)} more ({shown})"
+    return (f"only the default workspace was audited; {more}: name one with MLFLOW_WORKSPACE",)
 
 
 def _is_model(connection: Connection, text: str) -> bool:

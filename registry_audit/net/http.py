@@ -247,7 +247,11 @@ class Route:
                 raise CouldNotVerify(f"could not {doing}: {self.host} {no_tls}") from error
             ended = isinstance(error, urllib3.ProtocolError)
             how = "closed the connection without an answer" if ended else f"does not answer ({type(error).__name__})"
-            why = unreachable(error) or f"{self.host} {how}"
+            why = unreachable(error)
+            if why is None:
+                why = f"{self.host} {how}"
+            elif self.host not in doing:
+                why = f"{self.host}: {why}"
             raise Transient(f"could not {doing}: {why}") from error
         try:
             yield Answer(raw, permit, as_stored=as_stored)

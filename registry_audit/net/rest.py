@@ -153,9 +153,11 @@ class Rest:
         raise CouldNotVerify(f"could not {doing}: the pages of the answer lead in a circle")
 
     @contextlib.contextmanager
-    def content(self, path: str, query: Query | None = None, *, doing: str) -> Iterator[Answer]:
+    def content(
+        self, path: str, query: Query | None = None, *, doing: str, answer_seconds: float | None = None
+    ) -> Iterator[Answer]:
         """A body that is still to come. One try. Raises: as `get`."""
-        with self._answered("GET", path, query, None, doing) as answer:
+        with self._answered("GET", path, query, None, doing, answer_seconds) as answer:
             yield answer
 
     @contextlib.contextmanager

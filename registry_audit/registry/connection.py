@@ -5,6 +5,7 @@ process-wide server even when told another one (docs/mlflow.md section 3), so ev
 every `models:/` and `runs:/` URI is resolved here.
 """
 
+import logging
 import os
 import re
 import socket
@@ -38,7 +39,7 @@ from registry_audit.registry.databricks_clients import Databricks, Joined, addre
 from registry_audit.registry.mlflow_api import Registry, Tracking
 from registry_audit.registry.mlflow_private import stores_of
 from registry_audit.registry.mlflow_server import MlflowServer, stranger
-from registry_audit.registry.translate import translated
+from registry_audit.registry.translate import refused_to_open, translated
 from registry_audit.registry.workspace import Workspace
 
 _LISTENS_WITHIN_SECONDS = 3.0
@@ -231,6 +232,10 @@ def _of_database(address: Address) -> tuple[Any, Any]:
             f"MLflow {VERSION} cannot open {address.shown} with the {package} that is installed beside it: "
             "pip install 'mlflow-registry-audit[mlflow]' brings one that it can"
         ) from error
+    except Exception as error:
+        if (why := refused_to_open(error)) is None:
+            raise
+        raise UsageError(f"{address.shown} {why}") from error
 
 
 def _of_plugin(address: Address) -> tuple[Any, Any]:
@@ -286,6 +291,14 @@ def server_version(connection: Connection) -> str | None:
     return connection.server.version()
 
 
+def unasked_workspaces(connection: Connection) -> list[str]:
+    """Workspaces of the server that are not looked into although nobody chose the default one."""
+    registry = connection.registry.rest if connection.registry_address.kind is AddressKind.SERVER else None
+    if not isinstance(registry, MlflowServer) or os.environ.get("MLFLOW_WORKSPACE", "").strip():
+        return []
+    return registry.other_workspaces()
+
+
 def answers(connection: Connection) -> bool:
     """Whether the tracking server is there; a database always is."""
     try:
@@ -312,6 +325,8 @@ def calm_mlflow() -> None:
         "GIT_PYTHON_REFRESH": "quiet",
     }.items():
         os.environ.setdefault(name, value)
+    # It prints the stack of each error of a database before it raises it, and what is raised becomes a sentence.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def _with_basic_auth(server: Server, address: Address) -> str:

@@ -192,7 +192,8 @@ def _must_be_whole_file_store(address: Address) -> None:
         raise UsageError(f"{address.shown} is a file: for an SQLite database write sqlite:///{address.shown}")
     if not root.is_dir():
         # Whoever forgot the scheme of a server typed no path.
-        server = "" if address.uri.startswith(("/", ".", "file:")) else ", or http:// before the name of a server"
+        is_path = address.uri.startswith(("/", ".", "file:")) and not address.uri.startswith("//")
+        server = "" if is_path else ", or write http:// before the name of a server"
         raise UsageError(f"there is no directory {address.shown}: check --tracking-uri{server}")
     if not (root / "models").is_dir():
         raise UsageError(

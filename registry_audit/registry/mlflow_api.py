@@ -94,6 +94,7 @@ class LoggedModel:
     artifact_location: str
     creation_timestamp: int | None
     source_run_id: str
+    experiment_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +276,13 @@ def number_of(entry: Mapping[str, Any], key: str) -> int | None:
 def _logged_model(model: Mapping[str, Any], doing: str) -> LoggedModel:
     info = _part(model, "info", doing)
     created = number_of(info, "creation_timestamp_ms")
-    return LoggedModel(text_of(info, "name"), text_of(info, "artifact_uri"), created, text_of(info, "source_run_id"))
+    return LoggedModel(
+        text_of(info, "name"),
+        text_of(info, "artifact_uri"),
+        created,
+        text_of(info, "source_run_id"),
+        text_of(info, "experiment_id"),
+    )
 
 
 def _part(answer: Mapping[str, Any], key: str, doing: str) -> dict[str, Any]:

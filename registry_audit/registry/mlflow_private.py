@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from registry_audit.model.yaml_text import UnreadableYaml, read_yaml_file
+from registry_audit.printable import printable
 from registry_audit.registry.version import number_of
 
 _META, _BEING_WRITTEN_SECONDS = "meta.yaml", 0.1
@@ -47,6 +48,8 @@ def _read_by_ourselves(registry: Any) -> None:
     def version_of(directory: str) -> Any:
         try:
             meta = _meta_in(directory)
+            _must_be_of(Path(directory), meta)
+            meta["version"] = int(meta["version"])  # a text beside numbers could not be sorted
             meta["tags"] = registry._get_model_version_tags_from_dir(directory)
             meta["aliases"] = registry._get_model_version_aliases(directory)
             return FileModelVersion.from_dictionary(meta)
@@ -55,7 +58,7 @@ def _read_by_ourselves(registry: Any) -> None:
             number = place.name.removeprefix("version-")
             return FileModelVersion(
                 name=place.parent.name,
-                version=number if number_of(number) else "0",
+                version=int(number) if number_of(number) else 0,
                 creation_timestamp=None,
                 status=f"its meta.yaml {error}" if isinstance(error, UnreadableYaml) else type(error).__name__,
             )
@@ -79,6 +82,16 @@ def _meta_in(directory: str) -> dict[str, Any]:
     except UnreadableYaml:
         time.sleep(_BEING_WRITTEN_SECONDS)
         return read_yaml_file(Path(directory, _META))
+
+
+def _must_be_of(place: Path, meta: dict[str, Any]) -> None:
+    """MLflow serves a version by its directory, and lists it by its `meta.yaml`: where they differ it hides the first.
+
+    Raises: UnreadableYaml: it is that of another version.
+    """
+    named = f"{meta.get('name')}/version-{meta.get('version')}"
+    if named != f"{place.parent.name}/{place.name}":
+        raise UnreadableYaml(f"is that of {printable(named)[:200]}")
 
 
 def where_served(store: Any, names: Iterable[str], versions: Iterable[int]) -> list[tuple[str, str, str]]:

@@ -7,20 +7,26 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlunsplit
 
+from urllib3.exceptions import ReadTimeoutError
+
 from registry_audit.errors import AuditError, Stopped, Transient, UsageError
 from registry_audit.net.http import HttpSession, Tls
 from registry_audit.net.origin import origin_of
-from registry_audit.net.rest import Denied, NoSuchRoute, Refusal, Rest
+from registry_audit.net.rest import Denied, NoSuchRoute, Refusal, Rest, entries_of
 from registry_audit.net.uris import urlsplit
+from registry_audit.registry.address import DEFAULT_WORKSPACE
+from registry_audit.registry.mlflow_api import text_of
 
 _WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
 _NO_HOST = "http://none.invalid"
 _SERVER_INFO = "/api/3.0/mlflow/server-info"
+_WORKSPACES = "/api/3.0/mlflow/workspaces"
 _SIGN_IN = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
 _SIGN_IN_OF_ITS_OWN = (
     "give username and password, or token, where its address is configured: what the environment holds is for another "
     "server"
 )
+_FIRST_ANSWER_SECONDS = 10.0
 _MAX_VERSION_BYTES = 40  # of what a server says its MLflow is
 
 
@@ -86,12 +92,22 @@ class MlflowServer(Rest):
         return stranger(endpoint, self.http)
 
     def version(self) -> str | None:
-        """The MLflow that it runs; None where it does not say. Raises: Transient: it does not answer."""
+        """The MLflow that it runs; None where it does not say.
+
+        Every command asks for it first. What listens at a wrong port may never answer, so this question is given
+        seconds where others are given a minute.
+
+        Raises:
+            Transient: it does not answer.
+        """
         doing = f"reach the tracking server {self.host}"
         try:
-            with self.content("/version", doing=doing) as answer:
+            with self.content("/version", doing=doing, answer_seconds=_FIRST_ANSWER_SECONDS) as answer:
                 body = answer.body(doing, _MAX_VERSION_BYTES)
-        except (Transient, Stopped):
+        except Transient as error:
+            error.given_up = isinstance(error.__cause__, ReadTimeoutError)
+            raise
+        except Stopped:
             raise
         except NoSuchRoute:
             return "1.x" if self._is_before_2() else None
@@ -121,6 +137,17 @@ class MlflowServer(Rest):
                 "--enable-workspaces, or unset MLFLOW_WORKSPACE"
             )
         self._knows_workspaces = True
+
+    def other_workspaces(self) -> list[str]:
+        """Those besides the default one that this user may see, sorted; none where the server does not say."""
+        doing = "list the workspaces"
+        try:
+            found = entries_of(self.get(_WORKSPACES, doing=doing), "workspaces", doing)
+        except Stopped:
+            raise
+        except AuditError:  # it has none, or is older, or denies it
+            return []
+        return sorted({text_of(workspace, "name") for workspace in found} - {"", DEFAULT_WORKSPACE})
 
     def _signed(self, method: str, url: str, body: bytes | None) -> Mapping[str, str]:
         from mlflow.tracking.request_header.registry import resolve_request_headers

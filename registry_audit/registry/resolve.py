@@ -5,7 +5,10 @@ process-wide one (docs/mlflow.md section 0, trap 2). Names are never put into a 
 cannot carry every legal name in one.
 """
 
-from dataclasses import dataclass
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -38,6 +41,7 @@ from registry_audit.verdict import Storage
 _MAX_CHAIN = 20
 # Source: mlflow.tracking._model_registry.client and mlflow.store.artifact.utils.models, _upload_artifacts_to_databricks
 _UPLOADED = "dbfs:/databricks/mlflow/tmp-external-source/"
+_DIRECTORY_OF_RUN = re.compile(r"(?P<directory>.*/(?P<run_id>[0-9a-f]{32})/artifacts)(/|$)")
 
 
 class Lost(StrEnum):
@@ -115,11 +119,10 @@ def resolve_version(
     if elsewhere:
         if run_model.unknown != elsewhere:
             problems.append(Problem("RA009", elsewhere))
-    elif version.run_id:
+    else:
         try:
-            run = runs.state(version.run_id)
-            if experiment := runs.deleted_experiment(version.run_id):
-                problems.append(_experiment_deleted(experiment))
+            run = runs.state(version.run_id) if version.run_id else run
+            problems += _in_the_trash(recorded)
         except Transient:
             raise
         except (CouldNotVerify, UsageError) as error:
@@ -127,6 +130,21 @@ def resolve_version(
     return ResolvedVersion(
         version, run_model, reg_model, _storage(connection, run_model, reg_model), run, tuple(problems)
     )
+
+
+def _in_the_trash(recorded: "_Recorded") -> Iterator[Problem]:
+    """What holds the files and is deleted, whether or not the version names it as its run."""
+    runs, others = recorded.runs, list(recorded.other_runs)
+    named = [recorded.run_id] if recorded.run_id else []
+    of_runs = {run_id: runs.deleted_experiment(run_id) for run_id in (*named, *others)}
+    of_models = [experiment for experiment in recorded.experiments if runs.is_deleted_experiment(experiment)]
+    yield from map(_experiment_deleted, dict.fromkeys(filter(None, (*of_runs.values(), *of_models))))
+    for run_id in others:
+        if of_runs[run_id] is None and runs.state(run_id) is RunState.DELETED:
+            shown = printable(run_id)
+            remedy = f"Restore it before the next `mlflow gc`: mlflow runs restore --run-id {shlex.quote(shown)}"
+            message = f"the run {shown}, which holds its files, is in the trash"
+            yield Problem("RA004", message, blocks=False, remedy=remedy)
 
 
 def _experiment_deleted(experiment_id: str) -> Problem:
@@ -174,6 +192,12 @@ class _Recorded:
 
     runs: Runs
     run_id: str | None
+    other_runs: dict[str, None] = field(default_factory=dict)  # that the locations lead into
+    experiments: dict[str, None] = field(default_factory=dict)  # of the LoggedModels that they lead to
+
+    def leads_into(self, run_id: str) -> None:
+        if run_id != self.run_id:
+            self.other_runs[run_id] = None
 
     def confirms(self, directory: StorageIdentity) -> bool:
         """Whether a directory is the one that the run itself is recorded to have, or lies in it."""
@@ -231,7 +255,7 @@ def _follow(connection: Connection, uri: str, recorded: _Recorded) -> Location:
                 if model.alias:
                     model = _of_alias(connection, model)
                 registry = connection.registry_of(model.name)
-                following = _next_of_model(connection, registry, model)
+                following = _next_of_model(connection, registry, model, recorded)
                 if model.name and connection.copies_models and _is_remote(following):
                     return _copy_of_registry(registry, uri, model.name, model.version, through_version=True)
                 current = following
@@ -240,8 +264,10 @@ def _follow(connection: Connection, uri: str, recorded: _Recorded) -> Location:
                 message = f"{_shown(current)} no longer exists"
                 return Location(uri, lost=lost, through_version=through_version, message=message)
         elif scheme == "runs":
+            run_id, path = _split_runs(current)
             try:
-                roots = recorded.runs.artifact_roots(*_split_runs(current))
+                roots = recorded.runs.artifact_roots(run_id, path)
+                recorded.leads_into(run_id)
             except NotFound:
                 return Location(uri, lost=Lost.RUN, message=f"{_shown(current)} no longer exists")
             return _located(connection, uri, roots, through_version, recorded)
@@ -255,7 +281,24 @@ def _located(
     if connection.databricks is not None and connection.databricks.workspace is not None:
         roots = tuple(f"dbfs:{root}" if root.startswith("/Volumes/") else root for root in roots)
     storages = tuple(_storage_of(root, _surroundings(connection, root), recorded) for root in roots)
+    for root in roots:
+        _look_for_its_run(connection, root, recorded)
     return Location(uri, roots, storages, recorded.run_id, through_version)
+
+
+def _look_for_its_run(connection: Connection, root: str, recorded: _Recorded) -> None:
+    """A plain path into the directory of a run that the version does not name, or that it names another one beside."""
+    found = _DIRECTORY_OF_RUN.match(root)
+    if found is None or connection.is_databricks or found["run_id"] in (recorded.run_id, *recorded.other_runs):
+        return
+    try:
+        own = recorded.runs.own_directory(found["run_id"])
+    except Transient:
+        raise
+    except (CouldNotVerify, UsageError):  # nobody named that run, and it may be another server's
+        return
+    if own == found["directory"]:
+        recorded.leads_into(found["run_id"])
 
 
 def _surroundings(connection: Connection, root: str) -> Surroundings:
@@ -334,11 +377,14 @@ def _of_alias(connection: Connection, model: _ModelUri) -> _ModelUri:
     return _ModelUri(name=model.name, version=str(found.version))
 
 
-def _next_of_model(connection: Connection, registry: Any, model: _ModelUri) -> str:
+def _next_of_model(connection: Connection, registry: Any, model: _ModelUri, recorded: _Recorded) -> str:
     """One step along `models:/m-ID` or `models:/NAME/VERSION`."""
     if model.model_id:
         with translated(f"find the LoggedModel {printable(model.model_id)}"):
-            return str(connection.client.get_logged_model(model.model_id).artifact_location)
+            found = connection.client.get_logged_model(model.model_id)
+        if found.experiment_id:
+            recorded.experiments[str(found.experiment_id)] = None
+        return str(found.artifact_location)
     with translated(f"find version {printable(model.version)} of model '{printable(model.name)}'"):
         return str(registry.get_model_version_download_uri(model.name, model.version) or "")
 

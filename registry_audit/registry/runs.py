@@ -80,9 +80,10 @@ class Runs:
             Transient: the server does not answer. Who may not see an experiment is not told.
         """
         experiment_id = self._get(run_id).experiment_id
-        return experiment_id if experiment_id and self._is_deleted_experiment(experiment_id) else None
+        return experiment_id if experiment_id and self.is_deleted_experiment(experiment_id) else None
 
-    def _is_deleted_experiment(self, experiment_id: str) -> bool:
+    def is_deleted_experiment(self, experiment_id: str) -> bool:
+        """See `deleted_experiment`."""
         if self._connection.has_runs_in_databricks:
             return False
         with self._lock:

@@ -5,6 +5,7 @@ MLflow's codes and texts are in docs/mlflow.md section 2: over HTTP a `RestExcep
 """
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ _DENIED = {"PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
 _BAD_CREDENTIALS = {"UNAUTHENTICATED"}
 _WRONG_REQUEST = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST", "FEATURE_DISABLED"}
 _MAX_CAUSES = 20
+_WRITES = re.compile(r"read.?only (database|transaction)", re.IGNORECASE)  # SQLite, PostgreSQL, MySQL
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -121,6 +123,23 @@ def _explain_mlflow(error: "MlflowException", doing: str, short: str) -> AuditEr
         return UsageError(f"could not {doing}: {short}")
     # MLflow reports an unreachable server and its 5xx alike as INTERNAL_ERROR.
     return Transient(f"could not {doing}: {short}")
+
+
+def refused_to_open(error: BaseException) -> str | None:
+    """Why MLflow opens a database that can be read only by writing to it, or not at all; None of any other error.
+
+    It makes the default experiment where that is missing, and tries to whenever there may be workspaces.
+    """
+    from mlflow.exceptions import MlflowException
+
+    if not isinstance(error, MlflowException):
+        return None
+    by_http = "audit through the MLflow server that owns it, by its http address"
+    if error.error_code == "INVALID_STATE":
+        return f"holds several workspaces: {by_http}, and name one with MLFLOW_WORKSPACE"
+    if _WRITES.search(str(error)):
+        return f"cannot be opened by MLflow without writing to it, and an audit writes nothing: {by_http}"
+    return None
 
 
 def _is_status_only(error: "MlflowException") -> bool:

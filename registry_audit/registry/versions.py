@@ -25,7 +25,7 @@ from registry_audit.registry.asking import (
     search_models,
     search_versions,
 )
-from registry_audit.registry.connection import Connection, answers, must_listen
+from registry_audit.registry.connection import Connection, answers, must_listen, server_version
 from registry_audit.registry.listed import KeySet, ListedVersions, version_spool
 from registry_audit.registry.prompts import TAG, Hidden, hidden_models, hidden_versions, is_prompt, tagged_models
 from registry_audit.registry.version import Key, RegisteredVersion, has_storable_name, number_of
@@ -302,6 +302,7 @@ def find_version(connection: Connection, name: str, selector: Selector) -> Regis
         CouldNotVerify: denied, or the server cannot be read.
     """
     must_listen(connection)
+    retried(partial(server_version, connection))  # or a wrong port that never answers is waited for for minutes
     name = connection.own_spelling(name)
     label = f"model '{printable(name)}'"
     if connection.databricks is not None and connection.databricks.registry is not None:

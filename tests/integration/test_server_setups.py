@@ -63,6 +63,9 @@ def test_each_workspace_is_a_registry(
         for team in ("team-a", "team-b"):
             monkeypatch.setenv("MLFLOW_WORKSPACE", team)
             second[team] = audit(server.uri, *ledger)
+        monkeypatch.delenv("MLFLOW_WORKSPACE")
+        unnamed = audit(server.uri, *ledger)
     assert [audited.exit_status for audited in second.values()] == [CLEAN, FINDINGS]
     assert (second["team-a"].rules, second["team-b"].rules) == (set(), {"RA002"})
     assert [audited.document["registry"]["workspace"] for audited in second.values()] == ["team-a", "team-b"]
+    assert "only the default workspace was audited; the server has 2 more (team-a, team-b)" in str(unnamed.document)

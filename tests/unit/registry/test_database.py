@@ -3,8 +3,10 @@
 import os
 import sqlite3
 import sys
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
@@ -238,3 +240,25 @@ def test_a_workspace_that_selects_nothing_is_not_named(database: Path, monkeypat
     """A database is read without workspaces unless MLflow is told otherwise, and the report must say what was read."""
     monkeypatch.setenv("MLFLOW_WORKSPACE", "team-a")
     assert connect(Server(f"sqlite:///{database}")).workspace is None
+
+
+@pytest.mark.parametrize(
+    ("change", "enabled", "says"),
+    [
+        ("UPDATE experiments SET workspace = 'team-a' WHERE experiment_id <> 0", "false", "holds several workspaces"),
+        ("UPDATE experiments SET workspace = 'default'", "true", "without writing to it"),
+        ("DELETE FROM experiments WHERE experiment_id = 0", "false", "without writing to it"),
+    ],
+    ids=["several workspaces", "workspaces are on", "no default experiment"],
+)
+def test_what_mlflow_opens_only_by_writing_is_refused_in_one_sentence(
+    database: Path, change: str, enabled: str, says: str, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute(change)
+        connection.commit()
+    monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", enabled)
+    before = files_in(database.parent)
+    with pytest.raises(UsageError, match=f"{says}.*audit through the MLflow server that owns it"):
+        connect(Server(f"sqlite:///{database}"))
+    assert (files_in(database.parent), capfd.readouterr().err) == (before, "")

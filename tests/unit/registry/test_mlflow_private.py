@@ -109,6 +109,26 @@ def test_one_file_that_cannot_be_read_costs_one_version(
     assert (listed["bad"] is None) == (whose == "models/bad")
 
 
+@pytest.mark.parametrize("key", ["name", "version"])
+def test_a_version_that_gives_itself_out_as_another_one_is_not_hidden_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """MLflow lists it by what its `meta.yaml` says, and serves it by its directory."""
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    client = MlflowClient(str(tmp_path), str(tmp_path))
+    for name in ("bad", "good"):
+        client.create_registered_model(name)
+        client.create_model_version(name, str(tmp_path / "model"))
+    client.create_model_version("bad", str(tmp_path / "model"))
+    (meta,) = (tmp_path / "models" / "bad").rglob("version-2/meta.yaml")
+    said = {"name": "good", "version": 1}
+    lines = meta.read_text(encoding="utf-8").splitlines()
+    meta.write_text("\n".join(f"{key}: {said[key]}" if line.startswith(f"{key}:") else line for line in lines))
+    listed = {version.label: version.doubt for version in list_versions(connect(Server(str(tmp_path)))).versions}
+    assert (listed.keys(), listed["bad/1"], listed["good/1"]) == ({"bad/1", "bad/2", "good/1"}, None, None)
+    assert "its meta.yaml is that of " in (listed["bad/2"] or "")
+
+
 def _version(client: Any) -> dict[str, Any]:
     found = dict(client.get_model_version("wine", "1"))
     (listed,) = client.search_model_versions("name = 'wine'")

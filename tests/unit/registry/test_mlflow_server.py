@@ -1,20 +1,25 @@
 """A workspace is asked for only where there are workspaces; a wrong address says what to write in its place."""
 
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from registry_audit.errors import CouldNotVerify, UsageError
+from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.net.http import HttpSession
+from registry_audit.net.origin import NOBODY
 from registry_audit.net.throttle import Throttle
+from registry_audit.refs import Number
 from registry_audit.registry.asking import ask_alias, ask_version
-from registry_audit.registry.connection import Connection, Server
+from registry_audit.registry.connection import Connection, Server, unasked_workspaces
 from registry_audit.registry.mlflow_api import Registry
 from registry_audit.registry.mlflow_server import MlflowServer
+from registry_audit.registry.versions import find_version
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -23,7 +28,7 @@ class Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server: Any = self.server
         server.asked.append((self.path.partition("?")[0], self.headers.get("X-MLFLOW-WORKSPACE")))
-        is_info = self.path.endswith("/server-info")
+        is_info = self.path.endswith(server.answers_info_at)
         unknown = server.is_elsewhere or (is_info and server.info is None)
         self.send_response(404 if unknown else 500 if is_info and "error_code" in server.info else 200)
         self.end_headers()
@@ -36,7 +41,7 @@ class Answers(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Any]:
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    server.asked, server.info, server.is_elsewhere = [], None, False
+    server.asked, server.info, server.is_elsewhere, server.answers_info_at = [], None, False, "/server-info"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -87,7 +92,8 @@ def test_an_address_without_the_path_of_mlflow_is_not_taken_for_an_old_server(se
     [
         ("htp://localhost:5000", "MLflow reads no registry at htp:; did you mean 'http'"),
         ("s3://bucket/mlflow", "MLflow reads no registry at s3:"),
-        ("mlflow.example", "or http:// before the name of a server"),
+        ("mlflow.example", "or write http:// before the name of a server"),
+        ("//mlflow.example:5000", "or write http:// before the name of a server"),
         (__file__, f"is a file: for an SQLite database write sqlite:///{__file__}"),
     ],
 )
@@ -95,3 +101,46 @@ def test_what_is_no_address_of_a_registry_says_what_to_write(uri: str, says: str
     with pytest.raises(UsageError) as refused:
         Connection(Server(uri))
     assert says in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("answer", "names"),
+    [
+        ({"workspaces": [{"name": "team-b"}, {"name": "default"}, {"name": "team-a"}]}, ["team-a", "team-b"]),
+        ({}, []),
+        ({"workspaces": "nonsense"}, []),
+        (DISABLED, []),
+        (None, []),
+    ],
+)
+def test_workspaces_that_nobody_named_are_told_of(
+    server: Any, answer: Any, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.info, server.answers_info_at = answer, "/workspaces"
+    connection = Connection(Server(f"http://127.0.0.1:{server.server_port}"))
+    assert unasked_workspaces(connection) == names
+    monkeypatch.setenv("MLFLOW_WORKSPACE", "default")
+    assert unasked_workspaces(connection) == []
+    assert len(server.asked) == 1
+
+
+def test_a_port_that_never_answers_is_left_after_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_audit.registry.mlflow_server._FIRST_ANSWER_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        connection = Connection(Server(f"http://127.0.0.1:{mute.getsockname()[1]}"))
+        began = time.monotonic()
+        with pytest.raises(Transient, match=r"could not reach the tracking server .*: it does not answer in time"):
+            find_version(connection, "Wine", Number("1"))
+    assert time.monotonic() - began < 30
+
+
+def test_what_cannot_be_reached_is_named() -> None:
+    """It may be another address than the tracking server's."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    http = HttpSession(Throttle(max_requests=1))
+    with (
+        pytest.raises(Transient, match=f"{address}: nothing listens there"),
+        http.request("GET", address, headers={}, trusted=NOBODY, doing="find version 1"),
+    ):
+        pass

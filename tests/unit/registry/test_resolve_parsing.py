@@ -43,6 +43,7 @@ class FakeRegistry:
     logged: dict[str, Any] = field(default_factory=dict)  # model id -> location
     runs: dict[str, Any] = field(default_factory=dict)  # run id -> (stage, artifact URI)
     of_runs: dict[str, list[Any]] = field(default_factory=dict)  # run id -> LoggedModels
+    deleted_experiments: frozenset[str] = frozenset()
     is_uc = is_databricks = has_runs_in_databricks = copies_models = False
     own_spelling = staticmethod(str)
     databricks: Any = None
@@ -69,7 +70,11 @@ class FakeRegistry:
         return SimpleNamespace(version=given(self.aliases, (name, alias)))
 
     def get_logged_model(self, model_id: str) -> Any:
-        return SimpleNamespace(artifact_location=given(self.logged, model_id))
+        return SimpleNamespace(artifact_location=given(self.logged, model_id), experiment_id="2")
+
+    def get_experiment(self, experiment_id: str) -> Any:
+        is_deleted = experiment_id in self.deleted_experiments
+        return SimpleNamespace(lifecycle_stage="deleted" if is_deleted else "active")
 
     def get_run(self, run_id: str) -> Any:
         stage, uri = given(self.runs, run_id)
@@ -301,3 +306,53 @@ def test_where_the_registry_copies_only_its_own_repository_may_read_the_copy() -
         ("models:/Wine/3",),
     )
     assert resolved.storage is Storage.SEPARATE
+
+
+RUN, OTHER_RUN = "a" * 32, "b" * 32
+OF_RUN = f"mlflow-artifacts:/1/{RUN}/artifacts"
+
+
+@pytest.mark.parametrize("named", [None, OTHER_RUN])
+@pytest.mark.parametrize(
+    ("source", "download"),
+    [
+        (f"runs:/{RUN}/model", None),
+        (f"{OF_RUN}/model", None),
+        ("models:/Beer/1", f"runs:/{RUN}/model"),
+        ("mlflow-artifacts:/moved/model", f"{OF_RUN}/model"),
+    ],
+)
+def test_a_run_in_the_trash_that_holds_the_files_is_found_whichever_run_the_version_names(
+    source: str, download: str | None, named: str | None
+) -> None:
+    registry = FakeRegistry(
+        runs={RUN: ("deleted", OF_RUN), OTHER_RUN: ("active", "mlflow-artifacts:/1/other/artifacts")},
+        downloads={("Beer", "1"): f"runs:/{RUN}/model"},
+    )
+    (problem,) = resolve(registry, source, download, named).problems
+    assert (problem.rule, problem.blocks) == ("RA004", False)
+    assert problem.remedy.endswith(f"mlflow runs restore --run-id {RUN}")
+
+
+@pytest.mark.parametrize("named", [None, OTHER_RUN])
+@pytest.mark.parametrize(
+    ("source", "experiment"), [(f"models:/{ID}", "2"), (f"runs:/{RUN}/model", "1"), (f"{OF_RUN}/model", "1")]
+)
+def test_so_is_the_experiment_of_what_holds_them(source: str, experiment: str, named: str | None) -> None:
+    registry = FakeRegistry(
+        runs={RUN: ("deleted", OF_RUN), OTHER_RUN: ("active", "mlflow-artifacts:/3/other/artifacts")},
+        logged={ID: "mlflow-artifacts:/2/models/x/artifacts"},
+        deleted_experiments=frozenset({experiment}),
+    )
+    (problem,) = resolve(registry, source, run_id=named).problems
+    assert (problem.rule, f"--experiment-id {experiment}" in problem.remedy) == ("RA004", True)
+
+
+@pytest.mark.parametrize(
+    "of_run",
+    [gone("run"), CouldNotVerify("denied"), ("deleted", "mlflow-artifacts:/elsewhere")],
+    ids=["of another server", "denied", "with another directory"],
+)
+def test_a_run_that_only_a_path_names_changes_nothing_unless_it_is_its_directory(of_run: Any) -> None:
+    resolved = resolve(FakeRegistry(runs={RUN: of_run}), f"{OF_RUN}/model")
+    assert (resolved.problems, resolved.run_model.roots) == ((), (f"{OF_RUN}/model",))
