@@ -34,6 +34,7 @@ from registry_audit.registry.address import shown_address
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.interrupted import interrupted_report
 from registry_audit.report.view import result_words
+from registry_audit.report.words import count
 from registry_audit.report.write import write_report
 from registry_audit.verdict import ExitStatus, Severity
 from tasks.artifacts import Progress
@@ -188,8 +189,11 @@ def _audit(
                 earlier.append(row.read_at)
             if row.retryable:
                 retryable.append(position)
+        if retryable:
+            broken_off = count(len(retryable), "version")
+            log.info("%s broke off: waiting up to %d s for the server", broken_off, SERVER_AWAY_SECONDS)
         if retryable and open_session(job).wait_for_server(SERVER_AWAY_SECONDS):
-            log.info("%d versions broke off: once more", len(retryable))
+            log.info("it answers: once more")
             again = [scope.versions[position] for position in retryable]
             for position, row in zip(retryable, executor.rows(job, again, lambda done: None), strict=True):
                 rows.put(position, row)
