@@ -12,16 +12,16 @@ from typing import Annotated, Any, Literal
 
 from prefect import State, flow, get_run_logger, runtime
 from prefect.task_runners import ThreadPoolTaskRunner
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from flows import parameters
 from flows.batch_order import IN_FLIGHT, TASKS_PER_BATCH, Steps, whole
 from flows.executors import DASK_SCHEDULER, Executor
 from flows.final_state import AFTER, ended, refused
-from flows.parameters import Name, NotBlank, Subset, Uri, matching
+from flows.parameters import AuditId, Name, NotBlank, Subset, Uri, matching
 from flows.registry_lock import must_be_alone_at, only_audit_of
 from registry_audit.api import ledger_of
-from registry_audit.audit.options import AuditOptions, checked_options
+from registry_audit.audit.options import AuditOptions, Count, Days, Seconds, checked_options
 from registry_audit.audit.rows import Rows, row_spool
 from registry_audit.audit.runner import SERVER_AWAY_SECONDS
 from registry_audit.audit.scope import Scope, nothing_listed
@@ -31,8 +31,10 @@ from registry_audit.errors import AuditError, UsageError
 from registry_audit.ledger.record import registry_of
 from registry_audit.model.limits import Limits
 from registry_audit.registry.address import shown_address
+from registry_audit.report.document import AuditDocument
 from registry_audit.report.interrupted import interrupted_report
 from registry_audit.report.view import result_words
+from registry_audit.report.words import count
 from registry_audit.report.write import write_report
 from registry_audit.verdict import ExitStatus, Severity
 from tasks.artifacts import Progress
@@ -75,29 +77,29 @@ def audit_registry(
     registry_name: NotBlank | None = None,
     ledger: Uri | None = None,
     filter: NotBlank | None = None,
-    latest: PositiveInt | None = None,
+    latest: Count | None = None,
     subset: Subset | None = None,
     liveness: bool = False,
-    full_every: PositiveInt | None = None,
+    full_every: Days | None = None,
     signing_key: NotBlank | None = None,
     signing_certificate_chain: NotBlank | None = None,
     signing_ignore_paths: list[NotBlank] | None = None,
     signing_ignore_unsigned: bool = False,
     digest: Literal["sha256", "blake3"] = "sha256",
-    audit_id: Annotated[str, matching(r"^[\w.-]{1,200}$")] | None = None,
-    batch_size: PositiveInt | None = None,
-    dask_scheduler: Annotated[str, matching(r"^[a-z]+://\S+$")] | None = None,
+    audit_id: AuditId | None = None,
+    batch_size: Count | None = None,
+    dask_scheduler: Annotated[str, matching(r"[a-z]+://\S+$", "an address as tcp://HOST:8786")] | None = None,
     fan_out: Annotated[int, Field(ge=1, le=256)] | None = None,
     workers: Annotated[int, Field(ge=1, le=256)] | None = None,
-    max_files: PositiveInt = _LIMITS.max_files,
-    max_directories: PositiveInt = _LIMITS.max_directories,
-    max_depth: PositiveInt = _LIMITS.max_depth,
-    max_bytes: PositiveInt = _LIMITS.max_bytes,
-    max_version_seconds: PositiveInt = _LIMITS.max_version_seconds,
-    max_listing_seconds: PositiveInt = _LIMITS.max_listing_seconds,
-    max_versions: PositiveInt = _LIMITS.max_versions,
-    max_requests: PositiveInt | None = None,
-    max_bytes_per_second: PositiveInt | None = None,
+    max_files: Count = _LIMITS.max_files,
+    max_directories: Count = _LIMITS.max_directories,
+    max_depth: Count = _LIMITS.max_depth,
+    max_bytes: Count = _LIMITS.max_bytes,
+    max_version_seconds: Seconds = _LIMITS.max_version_seconds,
+    max_listing_seconds: Seconds = _LIMITS.max_listing_seconds,
+    max_versions: Count = _LIMITS.max_versions,
+    max_requests: Count | None = None,
+    max_bytes_per_second: Count | None = None,
 ) -> State[Any]:
     """Audit every version of every registered model, or those that are asked for.
 
@@ -151,14 +153,20 @@ def audit_registry(
             must_be_alone_at(work)
             held.enter_context(alone)
             shared = held.enter_context(executor.share(options))
-            return _audit(shared, work, parameters.path(report_dir), executor, registry)
+            document = _audit(shared, work, parameters.path(report_dir), executor, registry)
+            # Its slot first, while it is known whose it is: a run that is killed from here on does not wait for itself.
+            held.close()
+            # Whoever tries an incomplete audit again, today, reads only what could not be verified.
+            if document.outcome.exit_status != ExitStatus.INCOMPLETE:
+                work.remove()
     except AuditError as error:
         return refused(error)
+    return ended(document.outcome.exit_status, result_words(document))
 
 
 def _audit(
     options: AuditOptions, work: WorkDirectory, directory: Path | None, executor: Executor, registry: str | None
-) -> State[Any]:
+) -> AuditDocument:
     log, listeners, began_at = get_run_logger(), listeners_of(work.audit_id), now()
     if directory is not None:
         must_be_writable(directory, "report_dir")
@@ -181,8 +189,11 @@ def _audit(
                 earlier.append(row.read_at)
             if row.retryable:
                 retryable.append(position)
+        if retryable:
+            broken_off = count(len(retryable), "version")
+            log.info("%s broke off: waiting up to %d s for the server", broken_off, SERVER_AWAY_SECONDS)
         if retryable and open_session(job).wait_for_server(SERVER_AWAY_SECONDS):
-            log.info("%d versions broke off: once more", len(retryable))
+            log.info("it answers: once more")
             again = [scope.versions[position] for position in retryable]
             for position, row in zip(retryable, executor.rows(job, again, lambda done: None), strict=True):
                 rows.put(position, row)
@@ -197,12 +208,9 @@ def _audit(
     if earlier:
         log.info("%d versions were read before this run, from %s on", len(earlier), min(earlier))
     listeners.reported(document)
-    # Whoever tries an incomplete audit again, today, reads only what could not be verified.
-    if document.outcome.exit_status != ExitStatus.INCOMPLETE:
-        work.remove()
-        if results is not None:
-            results.forget(work.audit_id)
-    return ended(document.outcome.exit_status, result_words(document))
+    if results is not None and document.outcome.exit_status != ExitStatus.INCOMPLETE:
+        results.forget(work.audit_id)
+    return document
 
 
 def _report_what_was_done(job: Job, scope: Scope, rows: Rows, error: BaseException, directory: Path | None) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect import State, flow, runtime
-from pydantic import PositiveInt
 
 from flows import parameters
 from flows.batch_order import whole
@@ -14,7 +13,7 @@ from flows.parameters import Name, NotBlank, Uri
 from registry_audit.api import checked, memory_of, no_baseline
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit
-from registry_audit.audit.options import checked_options
+from registry_audit.audit.options import Count, Seconds, checked_options
 from registry_audit.audit.single import empty_download_dir, kept_path, prepare_download_dir
 from registry_audit.cli.report_output import must_take_file
 from registry_audit.errors import AuditError, LedgerError
@@ -65,13 +64,13 @@ def check_model_version(
     signing_certificate_chain: NotBlank | None = None,
     signing_ignore_paths: list[NotBlank] | None = None,
     signing_ignore_unsigned: bool = False,
-    max_files: PositiveInt = _LIMITS.max_files,
-    max_directories: PositiveInt = _LIMITS.max_directories,
-    max_depth: PositiveInt = _LIMITS.max_depth,
-    max_bytes: PositiveInt = _LIMITS.max_bytes,
-    max_version_seconds: PositiveInt = _LIMITS.max_version_seconds,
-    max_requests: PositiveInt | None = None,
-    max_bytes_per_second: PositiveInt | None = None,
+    max_files: Count = _LIMITS.max_files,
+    max_directories: Count = _LIMITS.max_directories,
+    max_depth: Count = _LIMITS.max_depth,
+    max_bytes: Count = _LIMITS.max_bytes,
+    max_version_seconds: Seconds = _LIMITS.max_version_seconds,
+    max_requests: Count | None = None,
+    max_bytes_per_second: Count | None = None,
 ) -> State[Any]:
     """Check that a version's run model and registry model are the same bytes, and that both are still there.
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import yaml
 from prefect import State, flow, runtime
-from pydantic import PositiveInt
 
 from flows import parameters
 from flows.batch_order import whole
@@ -15,6 +14,7 @@ from flows.sides import Side, TrackingServer, ledger_of_both, side_of
 from registry_audit.api import chosen_roles, compare_options, compared, no_baseline, servers_of
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit, sorted_findings
+from registry_audit.audit.options import Count, Seconds
 from registry_audit.audit.pairs import PairAudit
 from registry_audit.audit.single import VersionPair, empty_download_dir, kept_path, prepare_download_dir
 from registry_audit.cli.report_output import must_take_file
@@ -71,13 +71,13 @@ def compare_model_versions(
     compare_reg_models: bool = True,
     ledger: Uri | None = None,
     fail_on: Severity = Severity.MEDIUM,
-    max_files: PositiveInt = _LIMITS.max_files,
-    max_directories: PositiveInt = _LIMITS.max_directories,
-    max_depth: PositiveInt = _LIMITS.max_depth,
-    max_bytes: PositiveInt = _LIMITS.max_bytes,
-    max_version_seconds: PositiveInt = _LIMITS.max_version_seconds,
-    max_requests: PositiveInt | None = None,
-    max_bytes_per_second: PositiveInt | None = None,
+    max_files: Count = _LIMITS.max_files,
+    max_directories: Count = _LIMITS.max_directories,
+    max_depth: Count = _LIMITS.max_depth,
+    max_bytes: Count = _LIMITS.max_bytes,
+    max_version_seconds: Seconds = _LIMITS.max_version_seconds,
+    max_requests: Count | None = None,
+    max_bytes_per_second: Count | None = None,
 ) -> State[Any]:
     """Compare two model versions, on one or two tracking servers: their run models and their registry models.
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import yaml
 from prefect import State, flow, get_run_logger, runtime
 from prefect.futures import PrefectFuture
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from flows import parameters
 from flows.batch_order import IN_FLIGHT, batches_of, whole
@@ -18,7 +18,7 @@ from flows.final_state import AFTER, ended, refused
 from flows.parameters import NotBlank, Uri
 from flows.sides import RegistryServer, Side, side_of
 from registry_audit.api import interrupted_migration
-from registry_audit.audit.options import DEFAULT_WORKERS
+from registry_audit.audit.options import DEFAULT_WORKERS, Count, Days, Seconds
 from registry_audit.audit.runner import SERVER_AWAY_SECONDS
 from registry_audit.audit.workdir import WorkDirectory, now
 from registry_audit.cli.common_options import ledger_url
@@ -70,19 +70,19 @@ def compare_registries(
     in_place: bool = False,
     fail_on: Severity = Severity.MEDIUM,
     quick: bool = False,
-    full_every: PositiveInt | None = None,
+    full_every: Days | None = None,
     ledger: Uri | None = None,
     report_dir: NotBlank | None = None,
     workers: Annotated[int, Field(ge=1, le=256)] | None = None,
-    max_files: PositiveInt = _LIMITS.max_files,
-    max_directories: PositiveInt = _LIMITS.max_directories,
-    max_depth: PositiveInt = _LIMITS.max_depth,
-    max_bytes: PositiveInt = _LIMITS.max_bytes,
-    max_version_seconds: PositiveInt = _LIMITS.max_version_seconds,
-    max_listing_seconds: PositiveInt = _LIMITS.max_listing_seconds,
-    max_versions: PositiveInt = _LIMITS.max_versions,
-    max_requests: PositiveInt | None = None,
-    max_bytes_per_second: PositiveInt | None = None,
+    max_files: Count = _LIMITS.max_files,
+    max_directories: Count = _LIMITS.max_directories,
+    max_depth: Count = _LIMITS.max_depth,
+    max_bytes: Count = _LIMITS.max_bytes,
+    max_version_seconds: Seconds = _LIMITS.max_version_seconds,
+    max_listing_seconds: Seconds = _LIMITS.max_listing_seconds,
+    max_versions: Count = _LIMITS.max_versions,
+    max_requests: Count | None = None,
+    max_bytes_per_second: Count | None = None,
 ) -> State[Any]:
     """Compare every version of one registry with its counterpart in another, found by its bytes.
 

@@ -21,22 +21,34 @@ Described = TypeVar("Described", bound=Callable[..., Any])
 
 URIS = {"tracking_uri": TRACKING_URI, "registry_uri": REGISTRY_URI, "ledger": LEDGER}
 
-# In the schema of a deployment, so that the Prefect server refuses a password before it stores it. Not a pydantic
-# `pattern`: its message would quote the password.
-Uri = Annotated[str, Field(json_schema_extra={"pattern": r"^(?!.*://[^/]*:[^/]*@).*\S"})]
+# n/t with n from 1 to t: n has fewer digits than t, or is t, or is smaller at the first digit in which they differ.
+_FEWER = "|".join(rf"[1-9]\d{{{more}}}/0*[1-9]\d{{{more + 1},}}" for more in range(5))
+_AS_MANY = "|".join(rf"[1-9]\d{{{more}}}/0*[1-9]\d{{{more}}}$" for more in range(6))
+_SMALLER = "|".join(rf"{digit}\d*/0*\2[{digit + 1}-9]\d*" for digit in range(9))
+_PART = rf"(?=[0-9]{{1,6}}/[0-9]{{1,6}}$)0*(?:{_FEWER}|([1-9]\d*)/0*\1|(?={_AS_MANY})([1-9]\d*|)(?:{_SMALLER}))$"
 
 
-def matching(pattern: str) -> Any:
-    """The form and the server refuse what does not match; the flow itself says so in its own words."""
-    return Field(json_schema_extra={"pattern": pattern})
+def matching(pattern: str, words: str) -> Any:
+    """The form and the server refuse what does not match; the flow itself says so in its own words.
+
+    Not a pydantic `pattern`, whose message would quote a password.
+
+    Args:
+        words: what is asked for, of letters, spaces and commas. All that the server says of a value it refuses is the
+            pattern, so the pattern begins with them, as a condition that no value breaks.
+    """
+    return Field(json_schema_extra={"pattern": f"^(?!{words}:$)(?:{pattern})"})
 
 
-NotBlank = Annotated[str, matching(r"\S")]
-Name = Annotated[str, matching(r"^[a-z0-9-]+$")]  # of a block
-EnvironmentName = Annotated[str, matching(r"^[A-Za-z_][A-Za-z0-9_]*$")]
-Reference = Annotated[str, matching(r"^.+/.+$")]  # NAME/V
-Subset = Annotated[str, matching(r"^0*[1-9][0-9]{0,5}/0*[1-9][0-9]{0,5}$")]
-Rule = Annotated[str, matching(r"^RA[0-9]{3}$")]
+# In the schema of a deployment, so that the Prefect server refuses a password before it stores it.
+Uri = Annotated[str, matching(r"(?!.*://[^/]*:[^/]*@).*\S", "an address without a password")]
+NotBlank = Annotated[str, matching(r"\s*\S", "not blank")]
+Name = Annotated[str, matching(r"[a-z0-9-]+$", "the name of a block, of small letters, digits and dashes")]
+EnvironmentName = Annotated[str, matching(r"[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable")]
+Reference = Annotated[str, matching(r".+/.+$", "NAME/VERSION")]
+Subset = Annotated[str, matching(_PART, "n/t with n from 1 to t")]
+Rule = Annotated[str, matching(r"RA[0-9]{3}$", "a rule, as RA002")]
+AuditId = Annotated[str, matching(r"[A-Za-z0-9_-]{1,100}$", "an id, of letters, digits and dashes")]
 
 
 def described(flow: Described) -> Described:

@@ -130,7 +130,10 @@ class _Slot:
     def wait(self, client: SyncPrefectClient, tell: Callable[[str], None]) -> None:
         if self._take_over(client) or self._take(client):
             return
-        said = f"another audit of this registry is running (global concurrency limit {self._limit})"
+        said = (
+            "another audit of this registry is running, or was killed within the last two minutes (global concurrency "
+            f"limit {self._limit})"
+        )
         get_run_logger().info("waiting: %s", said)
         tell(said)
         self._show(client, Running(name="Waiting", message=said))
@@ -149,10 +152,11 @@ class _Slot:
                 log.warning("the slot of %s could not be renewed: %s", self._limit, type(error).__name__)
 
     def give_back(self) -> None:
-        with suppress(httpx.HTTPError), quick_client() as client:  # else it is free once the lease has run out
+        # Else it is free once the lease has run out, or taken over by who goes on with this audit before that.
+        with suppress(httpx.HTTPError), quick_client() as client:
             if self._lease is not None:
                 client.release_concurrency_slots_with_lease(self._lease)
-        self._file.unlink(missing_ok=True)
+            self._file.unlink(missing_ok=True)
 
     def _take(self, client: SyncPrefectClient) -> bool:
         """Whether the slot is ours now. Without an answer of the server it is not."""

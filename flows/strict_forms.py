@@ -1,8 +1,9 @@
-"""The Prefect server refuses parameters whose names a deployment does not have.
+"""The Prefect server refuses parameters whose names a deployment does not have, and says why it refuses a value.
 
 What `prefect deploy` tells the server of a flow's parameters allows any other name: a run with a mistyped one would be
-accepted, wait for a worker, and fail there. `python -m flows.strict_forms` ends that for the deployments of
-prefect.yaml, until they are deployed anew; deploy.sh does both.
+accepted, wait for a worker, and fail there. And of a value that may be left out the form only says that it "is not
+valid under any of the given schemas". `python -m flows.strict_forms` ends both for the deployments of prefect.yaml,
+until they are deployed anew; deploy.sh does that too.
 """
 
 import sys
@@ -22,6 +23,9 @@ from registry_audit.cli import boundary
 from registry_audit.errors import CouldNotVerify, UsageError
 
 PROJECT = Path(__file__).parents[1] / "prefect.yaml"
+
+_NONE = {"type": "null"}
+_BOUNDS = ("pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")  # each of texts or numbers only
 
 
 @click.command("strict-forms", context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,8 +47,31 @@ def listed_deployments() -> Iterator[dict[str, Any]]:
 
 def refuse_unknown_names(client: SyncPrefectClient, deployment_id: UUID) -> None:
     schema = client.read_deployment(deployment_id).parameter_openapi_schema
-    strict: dict[str, Any] = {**(schema or {}), "additionalProperties": False}
-    client.update_deployment(deployment_id, DeploymentUpdate(parameter_openapi_schema=strict))
+    client.update_deployment(deployment_id, DeploymentUpdate(parameter_openapi_schema=strict(schema or {})))
+
+
+def strict(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a form that takes the same values, no other names, and says what is wrong with a value."""
+    fields = {name: _outspoken(field) for name, field in schema.get("properties", {}).items()}
+    return {**schema, "properties": fields, "additionalProperties": False}
+
+
+def _outspoken(field: dict[str, Any]) -> dict[str, Any]:
+    """The bounds of a field that may be left out stand beside its type, not inside: there they are not named."""
+    given = [option for option in field.get("anyOf", []) if option != _NONE]
+    if len(given) != 1 or len(given) == len(field["anyOf"]):
+        return field
+    moved, kept = _without_bounds(given[0])
+    if "items" in kept:
+        of_items, kept["items"] = _without_bounds(kept["items"])
+        moved |= {"items": of_items} if of_items else {}
+    return {**field, "anyOf": [kept, _NONE], **moved}
+
+
+def _without_bounds(part: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The bounds of a part of a schema, and the rest of it."""
+    bounds = {name: value for name, value in part.items() if name in _BOUNDS}
+    return bounds, {name: value for name, value in part.items() if name not in _BOUNDS}
 
 
 def _id_of(client: SyncPrefectClient, name: str) -> UUID:

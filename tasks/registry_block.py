@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from prefect.blocks.core import Block
-from pydantic import Field, PositiveInt, SecretStr
+from pydantic import Field, SecretStr
 
+from registry_audit.audit.options import Count
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 from registry_audit.redact import redact
@@ -34,11 +35,9 @@ class RegistryAudit(Block):
     password: SecretStr | None = Field(default=None, description="The user's password.")
     token: SecretStr | None = Field(default=None, description="To sign in with a token, in place of both.")
     ledger: SecretStr | None = Field(default=None, description="Database of baselines; its URL may hold a password.")
-    workers: PositiveInt | None = Field(default=None, description="Versions at once.")
-    max_requests: PositiveInt | None = Field(
-        default=None, description="Maximum number of concurrent requests to servers."
-    )
-    max_bytes_per_second: PositiveInt | None = Field(default=None, description="Most bytes read in a second.")
+    workers: Count | None = Field(default=None, description="Versions at once.")
+    max_requests: Count | None = Field(default=None, description="Maximum number of concurrent requests to servers.")
+    max_bytes_per_second: Count | None = Field(default=None, description="Most bytes read in a second.")
 
 
 def registry_block(name: str) -> RegistryAudit:

@@ -6,16 +6,16 @@ from collections.abc import Callable, Container, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from registry_audit.audit.signatures import SignatureVerifier
 from registry_audit.closest import did_you_mean
 from registry_audit.compare_config import MAX_REGISTRY_NAME
 from registry_audit.errors import UsageError
 from registry_audit.home import usual_ledger_url
-from registry_audit.model.limits import Limits
+from registry_audit.model.limits import MOST, MOST_DAYS, MOST_SECONDS, Limits
 from registry_audit.net.throttle import Throttle
 from registry_audit.registry.connection import Server
 from registry_audit.registry.listed import ListedVersions
@@ -25,6 +25,10 @@ from registry_audit.verdict import Severity
 DEFAULT_WORKERS = 8
 _SUBSET = "`subset` is n/t with n from 1 to t, for instance 2/7"
 WILDCARDS = frozenset("*?[")
+
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Seconds = Annotated[int, Field(ge=1, le=MOST_SECONDS)]
+Days = Annotated[int, Field(ge=1, le=MOST_DAYS)]
 
 
 class AuditOptions(BaseModel):
@@ -39,11 +43,11 @@ class AuditOptions(BaseModel):
     )  # what a ledger is to know it by
     models: tuple[str, ...] = ()  # names, or glob patterns on the name, case-sensitive; none means all
     filter: str | None = None  # MLflow's own filter for search_model_versions
-    latest: PositiveInt | None = None  # only so many highest versions of each model
+    latest: Count | None = None  # only so many highest versions of each model
     subset: str | None = Field(default=None, pattern=r"^[0-9]{1,6}/[0-9]{1,6}$")  # "n/t": the n-th part of t
     quick: bool = False  # trust what an unchanged fingerprint says of bytes that were read before
     liveness: bool = False  # read no byte: say only what listings tell
-    full_every: PositiveInt | None = None  # days after which `quick` reads in full all the same
+    full_every: Days | None = None  # days after which `quick` reads in full all the same
     accept_new: bool = False
     # SQLAlchemy URL; by default the one that the commands use, and None for no memory.
     ledger: str | None = Field(default_factory=usual_ledger_url, repr=False)
@@ -56,16 +60,16 @@ class AuditOptions(BaseModel):
     signing_ignore_unsigned: bool = False  # no file need be signed that the signature does not name
     fail_on: Severity = Severity.MEDIUM
     digest: Literal["sha256", "blake3"] = "sha256"
-    workers: PositiveInt = DEFAULT_WORKERS
-    max_files: PositiveInt = Limits().max_files
-    max_directories: PositiveInt = Limits().max_directories
-    max_depth: PositiveInt = Limits().max_depth
-    max_bytes: PositiveInt = Limits().max_bytes
-    max_version_seconds: PositiveInt = Limits().max_version_seconds
-    max_listing_seconds: PositiveInt = Limits().max_listing_seconds
-    max_versions: PositiveInt = Limits().max_versions
-    max_requests: PositiveInt | None = None  # in flight from one process, to all servers together
-    max_bytes_per_second: PositiveInt | None = None  # from servers, read by one process
+    workers: Count = DEFAULT_WORKERS
+    max_files: Count = Limits().max_files
+    max_directories: Count = Limits().max_directories
+    max_depth: Count = Limits().max_depth
+    max_bytes: Count = Limits().max_bytes
+    max_version_seconds: Seconds = Limits().max_version_seconds
+    max_listing_seconds: Seconds = Limits().max_listing_seconds
+    max_versions: Count = Limits().max_versions
+    max_requests: Count | None = None  # in flight from one process, to all servers together
+    max_bytes_per_second: Count | None = None  # from servers, read by one process
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> "AuditOptions":

@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+# What may be asked for at the most. Anything above means a typing error, and further up sums of times overflow.
+MOST = 10**15
+MOST_SECONDS = 10**9
+MOST_DAYS = 36_500
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

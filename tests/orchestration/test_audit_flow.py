@@ -194,6 +194,7 @@ def test_what_stays_unreachable_is_a_row(
     run = _audit(run_flow, registry, *versions, report_dir=str(tmp_path))
     assert run.ended_as == ("FAILED", "Incomplete")
     assert len(tries) == 8, "four tries of the task, and as many once more at the end of the audit"
+    assert "1 version broke off: waiting up to 180 s for the server" in run.log
     verdicts = {row["version"]: row["verdict"] for row in _report(tmp_path)["versions"]}
     assert verdicts == {"1": "same_storage", "2": "unverifiable", "3": "same_storage"}
 

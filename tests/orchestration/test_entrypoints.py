@@ -8,10 +8,16 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools.validation import ValidationError, validate
 
-from registry_audit.audit.options import AuditOptions
+from flows.audit_registry import audit_registry
+from flows.strict_forms import strict
+from registry_audit.audit.options import AuditOptions, checked_options
+from registry_audit.errors import UsageError
 
 HERE = Path(__file__).parent
 PROJECT: dict[str, Any] = yaml.safe_load((HERE.parents[1] / "prefect.yaml").read_text(encoding="utf-8"))
@@ -63,6 +69,63 @@ def _texts(field: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield field
     for part in (*field.get("anyOf", ()), *([field["items"]] if "items" in field else ())):
         yield from _texts(part)
+
+
+_FORM = strict(parameter_schema(audit_registry).model_dump())
+
+_PARTS = st.integers(0, 1_100_000)
+_PARTS_OF = st.tuples(_PARTS, _PARTS | st.integers(0, 12)) | st.integers(0, 120).flatmap(
+    lambda n: st.tuples(st.just(n), st.integers(max(0, n - 2), n + 2))
+)
+
+
+@given(_PARTS_OF, st.sampled_from(["", "0", "00"]), st.sampled_from(["", "0", "00"]))
+def test_the_form_takes_the_subsets_that_an_audit_takes(numbers: tuple[int, int], before: str, after: str) -> None:
+    subset = f"{before}{numbers[0]}/{after}{numbers[1]}"
+    assert (not validate({"subset": subset}, _FORM)) == _is_taken(subset=subset)
+
+
+@pytest.mark.parametrize(
+    ("given_value", "said"),
+    [
+        ({"subset": "9/7"}, "n/t with n from 1 to t"),
+        ({"models": ["Wine", " "]}, "not blank"),
+        ({"report_dir": ""}, "not blank"),
+        ({"registry": "My Block"}, "the name of a block"),
+        ({"audit_id": "a.b"}, "an id, of letters"),
+        ({"tracking_uri": "http://bob:pw@host"}, "an address without a password"),
+        ({"latest": -1}, "-1 is less than the minimum of 1"),
+        ({"latest": 10**30}, "is greater than the maximum of"),
+        ({"full_every": 10**6, "quick": True}, "is greater than the maximum of 36500"),
+        ({"max_version_seconds": 10**400}, "is greater than the maximum of 1000000000"),
+        ({"modles": ["Wine"]}, "'modles' was unexpected"),
+    ],
+)
+def test_the_form_says_what_is_wrong(given_value: dict[str, Any], said: str) -> None:
+    (error,) = validate(given_value, _FORM)
+    for message in (error.message, *(within.message for within in error.context or ())):
+        assert "any of the given schemas" not in message
+    assert said in error.message
+    with pytest.raises(ValidationError, match=re.escape(said)):
+        validate(given_value, _FORM, raise_on_error=True)
+
+
+@pytest.mark.parametrize("entrypoint", ENTRYPOINTS)
+def test_a_form_takes_none_for_what_may_be_left_out(entrypoint: str) -> None:
+    schema = _schema(entrypoint)
+    left_out = {
+        name: None for name, field in schema["properties"].items() if {"type": "null"} in field.get("anyOf", ())
+    }
+    form = strict(schema)
+    assert validate(left_out, {**form, "required": []}) == []
+
+
+def _is_taken(**options: Any) -> bool:
+    try:
+        checked_options(tracking_uri="http://host", **options)
+    except UsageError:
+        return False
+    return True
 
 
 def test_every_option_of_an_audit_is_a_parameter() -> None:

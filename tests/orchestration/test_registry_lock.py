@@ -12,6 +12,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from support.processes import free_port, wait_until
 from support.registry import Registry
 
+from flows import audit_registry as flow_module
 from flows import registry_lock
 from flows.audit_registry import audit_registry
 from flows.registry_lock import LEASE_SECONDS, limit_name
@@ -101,6 +102,32 @@ def test_another_registry_does_not_wait(run_flow: RunFlow, registry: Registry, m
     assert run_flow(
         audit_registry, tracking_uri=registry.server.uri, models=[version.name], ledger="none"
     ).ended_as == ("COMPLETED", "Completed")
+
+
+def test_its_slot_is_free_before_a_run_says_how_it_ended(
+    prefect_server: PrefectServer, run_flow: RunFlow, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is killed in between, and tried again, would wait for itself."""
+    version, taken = registry.add(separate=True), []
+    ended = flow_module.ended
+
+    def noted(*arguments: Any) -> Any:
+        taken.append(_limit(prefect_server, registry.server.uri)["active_slots"])
+        return ended(*arguments)
+
+    monkeypatch.setattr(flow_module, "ended", noted)
+    run = run_flow(audit_registry, tracking_uri=registry.server.uri, models=[version.name], ledger="none")
+    assert run.ended_as == ("COMPLETED", "Completed")
+    assert taken == [0]
+
+
+def test_a_slot_that_could_not_be_given_back_is_taken_over(tmp_path: Path) -> None:
+    slot = registry_lock._Slot("limit", tmp_path / "lease", uuid.uuid4())
+    slot._lease = uuid.uuid4()
+    (tmp_path / "lease").write_text(str(slot._lease), encoding="ascii")
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):
+        slot.give_back()
+    assert (tmp_path / "lease").read_text(encoding="ascii") == str(slot._lease)
 
 
 @pytest.mark.slow
