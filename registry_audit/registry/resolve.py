@@ -289,7 +289,7 @@ def _located(
 def _look_for_its_run(connection: Connection, root: str, recorded: _Recorded) -> None:
     """A plain path into the directory of a run that the version does not name, or that it names another one beside."""
     found = _DIRECTORY_OF_RUN.match(root)
-    if found is None or connection.is_databricks or found["run_id"] in (recorded.run_id, *recorded.other_runs):
+    if found is None or connection.has_runs_in_databricks or found["run_id"] in (recorded.run_id, *recorded.other_runs):
         return
     try:
         own = recorded.runs.own_directory(found["run_id"])
