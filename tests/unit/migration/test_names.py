@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from support.two_registries import compare_two, compared, facts, model, side
 
 from registry_audit.errors import NotFound, UsageError
-from registry_audit.migration.names import load_map, parse_map
+from registry_audit.migration.names import Spelling, load_map, parse_map
 
+_ANY_CASE = Spelling.of((), any_case=True)
 _NAME = st.text("abAB.- *é", min_size=1, max_size=8).filter(lambda text: "*" not in text and text == text.strip())
 
 
@@ -45,13 +46,12 @@ def test_a_name_is_mapped(text: str, name: str, mapped: str) -> None:
     ],
 )
 def test_unity_catalog_has_no_capitals(text: str, name: str, mapped: str) -> None:
-    assert parse_map(text, "map.txt").spelled(str, str.lower).target_of(name) == mapped
+    assert parse_map(text, "map.txt").between(Spelling(), _ANY_CASE).target_of(name) == mapped
 
 
 def test_names_of_unity_catalog_are_written_in_any_capitals_on_both_sides() -> None:
-    names = parse_map("Main.ML.* -> Prod.ML.*\nMain.ML.Wine/1 -> Prod.ML.Wine/2", "map.txt").spelled(
-        str.lower, str.lower
-    )
+    lines = "Main.ML.* -> Prod.ML.*\nMain.ML.Wine/1 -> Prod.ML.Wine/2"
+    names = parse_map(lines, "map.txt").between(_ANY_CASE, _ANY_CASE)
     assert names.target_of("main.ml.iris") == "prod.ml.iris"
     assert names.sources_of("prod.ml.iris") == ("main.ml.iris", "prod.ml.iris")
     assert names.versions == ((("main.ml.wine", "1"), ("prod.ml.wine", "2")),)
