@@ -85,7 +85,9 @@ def audit_before_and_after_damage(
     assert rows_of(first) == whole, first.stderr
     aliases = {row["version"]: row["aliases"] for row in first.rows if row["name"] == "Staged"}
     assert aliases == {"1": ["champion"] if old.release.number >= (2, 3) else [], "2": []}
-    models = {model.name: model.description for model in list_models(connect(Server(server.uri)))}
+    listed, is_whole = list_models(connect(Server(server.uri)))
+    assert is_whole
+    models = {model.name: model.description for model in listed}
     assert models == dict.fromkeys(row.partition("/")[0] for row in rows(old)) | {"No-Versions": "none yet"}
     old.damage(server)
     before = everything_in(server.db_uri)
