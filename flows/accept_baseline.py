@@ -149,9 +149,9 @@ def _approved(
 
 
 def _leave_expired_pause() -> None:
-    """Else the run could not say how it ends: a server turns every state that follows an expired pause into its Failed.
+    """Let the run end as Refused.
 
-    It does that itself after some seconds, and then Refused may follow.
+    While a run is Paused and its time is over, the Prefect server takes no end of it but a Failed of its own.
     """
     run_id = runtime.flow_run.id
     with get_client(sync_client=True) as client:

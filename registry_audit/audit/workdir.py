@@ -212,7 +212,7 @@ class WorkDirectory:
         oldest = time.time() - KEPT_FOR.total_seconds()
         with contextlib.suppress(OSError):
             for other in self.path.parent.iterdir():
-                with contextlib.suppress(OSError):  # what lies there and is no audit's keeps nothing else
+                with contextlib.suppress(OSError):  # one that is no audit's keeps no other from being swept
                     if other != self.path and _last_written(other) < oldest:
                         _remove_unless_held(other)
 

@@ -103,10 +103,10 @@ def know_other_storages(sessions: Sessions, both: Both, workers: int) -> None:
                 unknown[version.label] = location.unknown
     if unknown:
         (label, why), more = min(unknown.items()), len(unknown) - 1
-        others_too = f", nor of {more} more" if more else ""
+        others_too = f" and {more} more" if more else ""
         note = (
-            f"nobody could say where {printable(label)} is stored, which is not compared{others_too}, and so whether a "
-            f"version of the target is served from there: {why}"
+            f"the storage of {printable(label)}{others_too} of the source, not compared here, is not known, and a "
+            f"version of the target may be served from it: {why}"
         )
         source.listed = replace(source.listed, gaps=True, notes=(*source.listed.notes, note))
 

@@ -186,13 +186,15 @@ class Storages:
     def may_hold(self, version: RegisteredVersion) -> bool:
         """Whether the version may lie in one of these, by what the listing says of it. Nothing is asked for it."""
         named = _parts_of(version.source)
+        if ".." in named:  # a path that is not in its shortest form says nothing
+            return True
         return hash(version.run_id) in self._parts or (bool(named) and self._parts.issuperset(map(hash, named)))
 
 
 def _parts_of(source: str) -> list[str]:
     """Parts of the path of whatever storage a source leads to: those that are known without asking."""
     scheme, colon, path = source.rpartition(":") if "://" not in source else source.partition("://")
-    parts = [unquote(part) for part in path.split("/") if part]
+    parts = [part for part in map(unquote, path.split("/")) if part not in ("", ".")]
     if colon and scheme in ("runs", "models"):
         return parts[:1]  # the run, or the LoggedModel; another version's name is in no path, but its run is
     return parts[1:] if "://" in source else parts

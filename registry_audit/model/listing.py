@@ -90,7 +90,7 @@ def make_listing(
             found.append(Problem("RA009", f"'{printable(file.path)}' is listed twice", file.path))
         by_path[file.path] = file
     found += _collisions(by_path)
-    found += _both(by_path)
+    found += _files_that_are_directories(by_path)
     return Listing(
         files=tuple(by_path[path] for path in sorted(by_path)),
         empty_directories=tuple(sorted(empty_directories or ())),
@@ -144,13 +144,15 @@ def _collisions(paths: dict[str, ListedFile]) -> list[Problem]:
     ]
 
 
-def _both(paths: dict[str, ListedFile]) -> list[Problem]:
-    """Names of files in which other files lie. A bucket holds both; no file system does, so MLflow cannot load it."""
+def _files_that_are_directories(paths: dict[str, ListedFile]) -> list[Problem]:
+    """A bucket may hold `data` and `data/x`. No file system does, so MLflow cannot load such a model."""
     above = {path.rpartition("/")[0] for path in paths}
     for directory in list(above):
         above.update(itself_and_above(directory))
     return [
-        Problem("RA013", f"'{printable(path)}' is a file and a directory: no file system holds both", path, False)
+        Problem(
+            "RA013", f"'{printable(path)}' is a file and a directory: no file system holds both", path, blocks=False
+        )
         for path in sorted(above & paths.keys())
     ]
 

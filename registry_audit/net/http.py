@@ -229,7 +229,7 @@ class Route:
                     body=body,
                     headers={"Accept-Encoding": "identity", "Accept": "*/*", **headers, **self.headers},
                     retries=False,
-                    timeout=Timeout(connect=_CONNECT_SECONDS, read=answer_seconds or _read_seconds()),
+                    timeout=Timeout(connect=_CONNECT_SECONDS, read=_read_seconds(answer_seconds)),
                     redirect=False,
                     assert_same_host=False,
                     preload_content=False,
@@ -289,7 +289,7 @@ class HttpSession:
             trusted: the one origin that is sent credentials, wherever a redirect leads.
             doing: completes "could not ...".
             redirects: whether they are followed.
-            answer_seconds: between two arrivals; None for what MLFLOW_HTTP_REQUEST_TIMEOUT says, or a minute.
+            answer_seconds: the longest wait between two arrivals, where MLFLOW_HTTP_REQUEST_TIMEOUT does not say less.
             as_stored: whether the body is an object of a bucket, and an encoding a part of its content.
 
         Raises:
@@ -453,9 +453,10 @@ def _target(url: str) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _read_seconds() -> float:
+def _read_seconds(at_most: float | None) -> float:
     text = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "")
-    return float(text) if text.isascii() and text.isdecimal() and int(text) else _READ_SECONDS
+    said = float(text) if text.isascii() and text.isdecimal() and int(text) else _READ_SECONDS
+    return said if at_most is None else min(said, at_most)
 
 
 def _first_line(error: BaseException) -> str:

@@ -24,7 +24,7 @@ from registry_audit.redact import redact
 Query = Mapping[str, str | int | list[str] | None]
 Sign = Callable[[str, str, bytes | None], Mapping[str, str]]  # method, URL, body -> headers
 
-_FIRST_ANSWER_SECONDS = 10.0  # and a second try, for a service that nobody has heard of yet
+FIRST_ANSWER_SECONDS = 10.0  # for a service that nobody has heard of yet, which may never answer
 _MAX_ANSWER_BYTES = 128 << 20
 _MAX_ERROR_BYTES = 1 << 16
 _MAX_EMPTY_PAGES = 1_000
@@ -112,7 +112,7 @@ class Rest:
         def ask() -> tuple[dict[str, Any], Mapping[str, str]]:
             tried.append(None)
             try:
-                return self._asked_once("GET", path, None, None, doing, _FIRST_ANSWER_SECONDS)
+                return self._asked_once("GET", path, None, None, doing, FIRST_ANSWER_SECONDS)
             except Transient as error:
                 error.given_up = len(tried) > 1 and not isinstance(error, Refused)
                 raise

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from registry_audit.deadline import carried, current
@@ -53,9 +53,12 @@ class Errand(Generic[_Result]):
         """Let who waits for it go on without it."""
         self._answers.put(None)
 
-    def wait(self) -> tuple[_Result] | None:
-        """What the call gave; None where it was left behind. Raises what the call raised."""
-        answer = self._answers.get()
+    def wait(self, seconds: float | None = None) -> tuple[_Result] | None:
+        """What the call gave; None where it was left behind, or takes longer. Raises what the call raised."""
+        try:
+            answer = self._answers.get(timeout=seconds)
+        except Empty:
+            return None
         if isinstance(answer, BaseException):
             raise answer
         return answer

@@ -8,16 +8,15 @@ import configparser
 import logging
 import os
 import re
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from registry_audit.closest import did_you_mean
 from registry_audit.errors import AuditError, Transient, UsageError
 from registry_audit.net.http import unreachable
+from registry_audit.net.threads import Helpers
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 
@@ -35,6 +34,8 @@ _NO_WAY = "cannot configure default credentials"  # what the SDK says where no w
 _NO_TOKEN_CAME = re.compile(r"unknown: unknown|b['\"]|Not supported yet")  # likewise of a service that gives tokens
 
 _Result = TypeVar("_Result")
+
+_HELPERS = Helpers("sign-in")
 
 
 def signed_in(profile: str | None, token: str | None) -> "WorkspaceClient":
@@ -83,21 +84,9 @@ def signed_in(profile: str | None, token: str | None) -> "WorkspaceClient":
 
 def _in_time(call: Callable[[], _Result]) -> _Result:
     """What a call gives that nothing can break off. Raises: Transient: it does not come back."""
-    answers = SimpleQueue[tuple[_Result] | BaseException]()
-
-    def attempt() -> None:
-        try:
-            answers.put((call(),))
-        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that asked
-            answers.put(error)
-
-    threading.Thread(target=attempt, name="sign-in", daemon=True).start()
-    try:
-        answer = answers.get(timeout=_SIGN_IN_AT_MOST_SECONDS)
-    except Empty:
-        raise Transient(f"signing in took longer than {_SIGN_IN_AT_MOST_SECONDS:g} seconds") from None
-    if isinstance(answer, BaseException):
-        raise answer
+    answer = _HELPERS.begin(call).wait(_SIGN_IN_AT_MOST_SECONDS)
+    if answer is None:
+        raise Transient(f"signing in took longer than {_SIGN_IN_AT_MOST_SECONDS:g} seconds")
     return answer[0]
 
 

@@ -12,7 +12,7 @@ from urllib3.exceptions import ReadTimeoutError
 from registry_audit.errors import AuditError, Stopped, Transient, UsageError
 from registry_audit.net.http import HttpSession, Tls
 from registry_audit.net.origin import origin_of
-from registry_audit.net.rest import Denied, NoSuchRoute, Refusal, Rest, entries_of
+from registry_audit.net.rest import FIRST_ANSWER_SECONDS, Denied, NoSuchRoute, Refusal, Rest, entries_of
 from registry_audit.net.uris import urlsplit
 from registry_audit.registry.address import DEFAULT_WORKSPACE
 from registry_audit.registry.mlflow_api import text_of
@@ -26,7 +26,6 @@ _SIGN_IN_OF_ITS_OWN = (
     "give username and password, or token, where its address is configured: what the environment holds is for another "
     "server"
 )
-_FIRST_ANSWER_SECONDS = 10.0
 _MAX_VERSION_BYTES = 40  # of what a server says its MLflow is
 
 
@@ -102,7 +101,7 @@ class MlflowServer(Rest):
         """
         doing = f"reach the tracking server {self.host}"
         try:
-            with self.content("/version", doing=doing, answer_seconds=_FIRST_ANSWER_SECONDS) as answer:
+            with self.content("/version", doing=doing, answer_seconds=FIRST_ANSWER_SECONDS) as answer:
                 body = answer.body(doing, _MAX_VERSION_BYTES)
         except Transient as error:
             error.given_up = isinstance(error.__cause__, ReadTimeoutError)

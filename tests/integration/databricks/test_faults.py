@@ -308,7 +308,7 @@ def test_a_workspace_that_does_not_answer(
     test_env: StandIn, audit: Auditor, monkeypatch: pytest.MonkeyPatch, hangs: str
 ) -> None:
     """It takes connections and says nothing: one sentence, after as many seconds as we say."""
-    monkeypatch.setattr("registry_audit.net.rest._FIRST_ANSWER_SECONDS", 1)
+    monkeypatch.setattr("registry_audit.net.rest.FIRST_ANSWER_SECONDS", 1)
     monkeypatch.setattr("registry_audit.registry.databricks_sign_in._SIGN_IN_SECONDS", 1)
     _add(test_env, WORKSPACE, seed=1)
     test_env.faults.hangs = (hangs,)

@@ -302,6 +302,7 @@ def test_of_a_registry_that_is_not_listed_whole_nothing_is_called_missing() -> N
         ("mlflow-artifacts:/1/r1/artifacts/model", None, True),
         ("/store/1/r1/artifacts/model", None, True),
         ("file:///store/1/r%31/artifacts/model", None, True),
+        ("/store/1/r2/../r1/./artifacts/model", None, True),
         ("s3://bucket/1/r2/artifacts/model", None, False),
         ("", None, False),
     ],

@@ -125,7 +125,7 @@ def test_workspaces_that_nobody_named_are_told_of(
 
 
 def test_a_port_that_never_answers_is_left_after_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("registry_audit.registry.mlflow_server._FIRST_ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("registry_audit.registry.mlflow_server.FIRST_ANSWER_SECONDS", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         connection = Connection(Server(f"http://127.0.0.1:{mute.getsockname()[1]}"))
         began = time.monotonic()
