@@ -3,6 +3,7 @@
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
@@ -488,15 +489,20 @@ def _model_must_exist(connection: Connection, name: str, label: str) -> Any:
         return ask_model(connection, name, label)
     except NotFound as error:
         there = f"there is no registered {label} in {_shown(connection)}"
-        raise NotFound(f"{there}{did_you_mean(name, _some_names(connection))}") from error
+        raise NotFound(f"{there}{did_you_mean(name, _names_like(connection, name))}") from error
 
 
-def _some_names(connection: Connection) -> list[str]:
+def _names_like(connection: Connection, name: str) -> list[str]:
     """Names to suggest; none where they cannot be listed, since that is not what was asked."""
-    try:
-        return [model.name for model in islice(search_models(connection), _SUGGESTED_FROM)]
-    except AuditError:
-        return []
+    filters: list[str | None] = [None]
+    if not connection.is_uc and not {"'", '"'} & set(name):
+        # Of a registry with more names than are looked at here, those that begin alike come first.
+        filters.insert(0, f"name ILIKE '{name[: 2 * len(name) // 3]}%'")
+    found: list[str] = []
+    for filter_string in filters:
+        with suppress(AuditError):
+            found += [model.name for model in islice(search_models(connection, filter_string), _SUGGESTED_FROM)]
+    return found
 
 
 def _there_is(connection: Connection, name: str) -> str:

@@ -4,8 +4,10 @@ import inspect
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +195,16 @@ def test_errors_are_of_one_line_and_name_the_argument(wine: Registered, monkeypa
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with pytest.raises(ra.UsageError, match="set MLFLOW_TRACKING_URI"):
         ra.audit()
+
+
+def test_a_name_is_suggested_from_a_registry_of_any_size(server: MlflowServer) -> None:
+    """2,500 names come before it in the registry's own order."""
+    Registry(server).add("Wine-quality")
+    with closing(sqlite3.connect(server.uri.removeprefix("sqlite:///"))) as database, database:
+        rows = [(f"a{number:04}",) for number in range(2_500)]
+        database.executemany("INSERT INTO registered_models (name) VALUES (?)", rows)
+    with pytest.raises(ra.NotFound, match="did you mean 'Wine-quality'"):
+        ra.check("wine-qualty/1")
 
 
 def test_importing_is_light_and_the_names_are_there() -> None:
