@@ -201,7 +201,7 @@ def test_a_name_is_suggested_from_a_registry_of_any_size(server: MlflowServer) -
     """2,500 names come before it in the registry's own order."""
     Registry(server).add("Wine-quality")
     with closing(sqlite3.connect(server.uri.removeprefix("sqlite:///"))) as database, database:
-        rows = [(f"a{number:04}",) for number in range(2_500)]
+        rows = [(f"A{number:04}",) for number in range(2_500)]
         database.executemany("INSERT INTO registered_models (name) VALUES (?)", rows)
     with pytest.raises(ra.NotFound, match="did you mean 'Wine-quality'"):
         ra.check("wine-qualty/1")
