@@ -3,12 +3,13 @@
 import contextlib
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from support.loopback import HttpServer, Quiet, serving
 
 _API, _PROXY = "/api/2.0/mlflow/", "/api/2.0/mlflow-artifacts/artifacts"
 MLMODEL = b"flavors: {python_function: {model_path: model.pkl, loader_module: x}}\nrun_id: %s\n"
@@ -84,7 +85,7 @@ class Answers:
 def answering(answers: Answers) -> Iterator[str]:
     """The address of a server that gives these answers."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answering(Quiet, BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -97,16 +98,6 @@ def answering(answers: Answers) -> Iterator[str]:
 
         do_POST = do_GET  # noqa: N815 - as the base class calls it
 
-        def log_message(self, format: str, *arguments: Any) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    server = HttpServer(("127.0.0.1", 0), Answering)
+    with serving(server):
         yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

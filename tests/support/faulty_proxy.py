@@ -22,6 +22,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from support.loopback import Quiet
+
 # Regular expressions for `path`; they are searched in the request's target, query included.
 LISTINGS = r"/mlflow-artifacts/artifacts(\?|$)"
 DOWNLOADS = r"/mlflow-artifacts/artifacts/."
@@ -181,7 +183,7 @@ class Exchange:
         os.close(connection.detach())
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Quiet, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # head and body are two writes; together with delayed ACKs that costs 40 ms
     server: "_Server"
@@ -201,9 +203,6 @@ class _Handler(BaseHTTPRequestHandler):
                 exchange.send(exchange.forward())
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815  # names of the base class
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """The requests are recorded; stderr is the tests'."""
 
 
 class _Server(ThreadingHTTPServer):

@@ -1,10 +1,11 @@
 """A loopback HTTP server that keeps what is posted to it."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from support.loopback import HttpServer, Quiet, serving
 
 
 @dataclass(slots=True)
@@ -15,7 +16,7 @@ class Listener:
 
 @contextmanager
 def listener() -> Iterator[Listener]:
-    class Handler(BaseHTTPRequestHandler):
+    class Keeping(Quiet, BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
             found.bodies.append(self.rfile.read(length).decode())
@@ -23,15 +24,7 @@ def listener() -> Iterator[Listener]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        found = Listener(f"http://127.0.0.1:{server.server_port}/")
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield found
-        finally:
-            server.shutdown()
-            thread.join()
+    server = HttpServer(("127.0.0.1", 0), Keeping)
+    found = Listener(f"http://127.0.0.1:{server.server_port}/")
+    with serving(server):
+        yield found

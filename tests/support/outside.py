@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -21,6 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from support.loopback import HttpServer, Quiet, serving
 
 _SECONDS = 30
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "proxy-connection"})
@@ -79,23 +81,16 @@ def outside(directory: Path) -> Iterator[Outside]:
     authority = _Authority(directory)
     found = Outside("", directory)
 
-    class Handler(_Handler):
+    class OfThisWorld(_Handler):
         world, certificates = found, authority
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = HttpServer(("127.0.0.1", 0), OfThisWorld)
     found.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield found
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Quiet, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     world: Outside
     certificates: "_Authority"
@@ -159,9 +154,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _backend(self) -> str | None:
         return next((url for end, url in self.world.backends.items() if self.host.endswith(end)), None)
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        return
 
 
 class _Authority:

@@ -3,15 +3,16 @@
 import base64
 import json
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from support.loopback import HttpServer, Quiet, serving
 
 SECRET = "s3cr3t-0f-th3-aud1t0r"
 USER = f"user-{SECRET}"
@@ -86,7 +87,7 @@ def stranger(
         certificate: a file with a key and a certificate. The server then speaks TLS, and takes it of a client, too.
     """
 
-    class Handler(BaseHTTPRequestHandler):
+    class Hearing(Quiet, BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def handle_any(self) -> None:
@@ -107,26 +108,17 @@ def stranger(
 
         do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_CONNECT = handle_any  # noqa: N815
 
-        def log_message(self, *_: object) -> None:
-            return
-
-    with ThreadingHTTPServer((address, 0), Handler) as server:
-        server.daemon_threads = True
-        if certificate is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate)
-            context.load_verify_locations(certificate)
-            context.verify_mode = ssl.CERT_OPTIONAL
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        scheme = "http" if certificate is None else "https"
-        found = Stranger(f"{scheme}://{address}:{server.server_port}", reply=reply)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        try:
-            yield found
-        finally:
-            server.shutdown()
-            thread.join()
+    server = HttpServer((address, 0), Hearing)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        context.load_verify_locations(certificate)
+        context.verify_mode = ssl.CERT_OPTIONAL
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    scheme = "http" if certificate is None else "https"
+    found = Stranger(f"{scheme}://{address}:{server.server_port}", reply=reply)
+    with serving(server):
+        yield found
 
 
 def self_signed(directory: Path) -> Path:

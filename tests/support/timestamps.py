@@ -1,12 +1,13 @@
 """A time-stamp authority of our own: `openssl ts` behind HTTP."""
 
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+
+from support.loopback import HttpServer, Quiet, serving
 
 _CONFIG = """
 [tsa]
@@ -83,7 +84,7 @@ def timestamp_authority(
              f"{directory}/ca.key", "-CAcreateserial", "-days", "30", "-extfile", f"{directory}/ext.cnf",
              "-extensions", "ext", "-out", f"{directory}/tsa.pem")  # fmt: skip
 
-    class Handler(BaseHTTPRequestHandler):
+    class Stamping(Quiet, BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             query, response = directory / "query.tsq", directory / "response.tsr"
             query.write_bytes(read(self.rfile.read(int(self.headers["Content-Length"]))))
@@ -95,18 +96,9 @@ def timestamp_authority(
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, *arguments: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield Authority(f"http://127.0.0.1:{server.server_address[1]}/", directory / "ca.pem", directory)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    server = HttpServer(("127.0.0.1", 0), Stamping)
+    with serving(server):
+        yield Authority(f"http://127.0.0.1:{server.server_port}/", directory / "ca.pem", directory)
 
 
 def _reply(directory: Path, query: Path, response: Path) -> None:

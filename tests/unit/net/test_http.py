@@ -6,13 +6,14 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
+from support.loopback import HttpServer, Quiet, serving
 from support.strangers import self_signed, stranger
 
 from registry_audit.errors import CouldNotVerify, Refused, Stopped, Transient, UsageError
@@ -27,7 +28,7 @@ PACKED = gzip.compress(CONTENT, mtime=0)
 SIGNED = {"Authorization": "Bearer secret", "X-Plugin": "secret", "Cookie": "secret", "Accept": "a/b"}
 
 
-class Answers(BaseHTTPRequestHandler):
+class Answers(Quiet, BaseHTTPRequestHandler):
     """/body/LENGTH/GIVEN: promises so many bytes (or, with '-', does not say) and gives so many.
 
     /packed: an object that is stored with gzip, and says so. /json/TEXT: that text.
@@ -77,29 +78,22 @@ class Answers(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: Any) -> None:
-        return
 
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
+class Site(HttpServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
         self.seen, self.lock = list[tuple[str, str, dict[str, str]]](), threading.Lock()
         self.hanging, self.over = threading.Event(), threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
-        Thread(target=self.serve_forever, daemon=True).start()
 
 
 @pytest.fixture
-def servers() -> Iterator[tuple[Server, Server]]:
-    pair = Server(), Server()
-    yield pair
-    for server in pair:
-        server.over.set()
-        server.shutdown()
-        server.server_close()
+def servers() -> Iterator[tuple[Site, Site]]:
+    one, other = Site(), Site()
+    with serving(one), serving(other):
+        yield one, other
+        for server in (one, other):
+            server.over.set()
 
 
 @pytest.fixture
@@ -115,19 +109,19 @@ def get(http: HttpSession, url: str, trusted: Origin | None = None, **more: Any)
 
 @pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20])
 @pytest.mark.parametrize("said", [True, False], ids=["length", "chunked"])
-def test_a_body_comes_whole(http: HttpSession, servers: tuple[Server, Server], size: int, said: bool) -> None:
+def test_a_body_comes_whole(http: HttpSession, servers: tuple[Site, Site], size: int, said: bool) -> None:
     for _ in range(3):
         assert get(http, f"{servers[0].url}/body/{size if said else '-'}/{size}") == (200, CONTENT[:size])
 
 
 @pytest.mark.parametrize("given", [0, 1, 1 << 20, (1 << 20) + 1])
-def test_a_body_that_ends_early_is_an_error(http: HttpSession, servers: tuple[Server, Server], given: int) -> None:
+def test_a_body_that_ends_early_is_an_error(http: HttpSession, servers: tuple[Site, Site], given: int) -> None:
     with pytest.raises(Exception, match=r"(?i)incomplete"):
         get(http, f"{servers[0].url}/body/{(1 << 20) + 2}/{given}")
     assert get(http, f"{servers[0].url}/body/7/7") == (200, CONTENT[:7])
 
 
-def test_the_encoding_of_an_object_is_a_part_of_it(http: HttpSession, servers: tuple[Server, Server]) -> None:
+def test_the_encoding_of_an_object_is_a_part_of_it(http: HttpSession, servers: tuple[Site, Site]) -> None:
     """A gateway may encode an answer; a bucket says how what it keeps is encoded."""
     assert get(http, f"{servers[0].url}/packed") == (200, CONTENT)
     assert get(http, f"{servers[0].url}/packed", as_stored=True) == (200, PACKED)
@@ -141,7 +135,7 @@ def test_the_encoding_of_an_object_is_a_part_of_it(http: HttpSession, servers: t
     ['{"a": [1], "a": []}', '{"a": {"source": "x", "run_id": "r", "source": "x"}}', '{"a": [{"b": 1, "\\u0062": 2}]}'],
 )
 def test_an_answer_that_says_one_thing_twice_is_not_believed(
-    http: HttpSession, servers: tuple[Server, Server], said: str
+    http: HttpSession, servers: tuple[Site, Site], said: str
 ) -> None:
     """MLflow's own client takes the second, others the first: what one of them audits is not what the other loads."""
     rest = Rest(servers[0].url, lambda *_: {}, http)
@@ -153,7 +147,7 @@ def test_an_answer_that_says_one_thing_twice_is_not_believed(
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_to_a_stranger_says_nothing_of_us(
-    http: HttpSession, servers: tuple[Server, Server], status: int
+    http: HttpSession, servers: tuple[Site, Site], status: int
 ) -> None:
     ours, theirs = servers
     assert get(http, f"{ours.url}/to/{status}?{theirs.url}/x") == (200, b"{}")
@@ -164,19 +158,19 @@ def test_a_redirect_to_a_stranger_says_nothing_of_us(
     assert all(headers["Authorization"] == "Bearer secret" for _, _, headers in ours.seen)
 
 
-def test_nobody_is_trusted_where_no_credentials_were_given(http: HttpSession, servers: tuple[Server, Server]) -> None:
+def test_nobody_is_trusted_where_no_credentials_were_given(http: HttpSession, servers: tuple[Site, Site]) -> None:
     get(http, f"{servers[0].url}/x", NOBODY)
     ((_, _, headers),) = servers[0].seen
     assert "secret" not in json.dumps(headers)
 
 
-def test_a_redirect_is_followed_only_where_it_may_be(http: HttpSession, servers: tuple[Server, Server]) -> None:
+def test_a_redirect_is_followed_only_where_it_may_be(http: HttpSession, servers: tuple[Site, Site]) -> None:
     url = f"{servers[0].url}/to/302?{servers[1].url}/x"
     assert get(http, url, redirects=False)[0] == 302
     assert servers[1].seen == []
 
 
-def test_redirects_end(http: HttpSession, servers: tuple[Server, Server]) -> None:
+def test_redirects_end(http: HttpSession, servers: tuple[Site, Site]) -> None:
     url = f"{servers[0].url}/to/302?/to/302?/to/302?/to/302?/to/302?/to/302?/to/302?/x"
     with pytest.raises(CouldNotVerify, match="redirects without end"):
         get(http, url)
@@ -189,9 +183,7 @@ def test_what_cannot_be_asked_says_so(http: HttpSession, url: str) -> None:
 
 
 @pytest.mark.parametrize("token", ["s3cr3t!\n", "a\r\nX: s3cr3t", "s3cr3t\u20ac"])
-def test_a_header_that_cannot_be_sent_is_not_shown(
-    http: HttpSession, servers: tuple[Server, Server], token: str
-) -> None:
+def test_a_header_that_cannot_be_sent_is_not_shown(http: HttpSession, servers: tuple[Site, Site], token: str) -> None:
     headers, trusted = {"Authorization": f"Bearer {token}"}, origin_of(servers[0].url)
     asked = http.request("GET", servers[0].url, headers=headers, trusted=trusted, doing="ask")
     with pytest.raises(UsageError, match="no HTTP header can carry") as raised, asked:
@@ -211,7 +203,7 @@ def test_nothing_is_shown_of_a_proxy_that_is_no_url(
     assert "alice" not in str(raised.value)
 
 
-def rest(http: HttpSession, server: Server) -> Rest:
+def rest(http: HttpSession, server: Site) -> Rest:
     return Rest(server.url, lambda *_: {}, http)
 
 
@@ -222,7 +214,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_pauses")
 def test_a_question_is_tried_again_as_often_as_said_and_no_oftener(
-    http: HttpSession, servers: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
+    http: HttpSession, servers: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for retries in ("0", "1", "3", "nonsense"):
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", retries)
@@ -236,7 +228,7 @@ def test_a_question_is_tried_again_as_often_as_said_and_no_oftener(
 @pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_server_that_names_a_time_is_asked_more_often(
-    http: HttpSession, servers: tuple[Server, Server], status: int
+    http: HttpSession, servers: tuple[Site, Site], status: int
 ) -> None:
     assert rest(http, servers[0]).get(f"/status/{','.join([str(status)] * 7)}", doing="ask") == {}
     servers[0].seen.clear()
@@ -245,7 +237,7 @@ def test_a_server_that_names_a_time_is_asked_more_often(
     assert len(servers[0].seen) == 8
 
 
-def test_stopping_ends_the_wait_for_an_answer(http: HttpSession, servers: tuple[Server, Server]) -> None:
+def test_stopping_ends_the_wait_for_an_answer(http: HttpSession, servers: tuple[Site, Site]) -> None:
     ended = list[BaseException]()
 
     def ask() -> None:
@@ -264,7 +256,7 @@ def test_stopping_ends_the_wait_for_an_answer(http: HttpSession, servers: tuple[
     assert [type(error) for error in ended] == [Stopped]
 
 
-def test_a_server_without_tls_is_told_from_one_that_is_down(http: HttpSession, servers: tuple[Server, Server]) -> None:
+def test_a_server_without_tls_is_told_from_one_that_is_down(http: HttpSession, servers: tuple[Site, Site]) -> None:
     """No other try would change it, so that it is no passing trouble."""
     with pytest.raises(CouldNotVerify, match="speaks no TLS: should the address begin with http://") as refused:
         get(http, servers[0].url.replace("http:", "https:"))

@@ -2,13 +2,13 @@
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
+from support.loopback import HttpServer, Quiet, serving
 
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.net.http import HttpSession
@@ -22,7 +22,7 @@ from registry_audit.registry.mlflow_server import MlflowServer
 from registry_audit.registry.versions import find_version
 
 
-class Answers(BaseHTTPRequestHandler):
+class Answers(Quiet, BaseHTTPRequestHandler):
     """A server that says of itself what the test lets it say; every other answer is an empty one."""
 
     def do_GET(self) -> None:
@@ -34,18 +34,13 @@ class Answers(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(json.dumps(server.info if is_info and server.info is not None else {}).encode())
 
-    def log_message(self, *_: Any) -> None:
-        return
-
 
 @pytest.fixture
 def server() -> Iterator[Any]:
-    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    server: Any = HttpServer(("127.0.0.1", 0), Answers)
     server.asked, server.info, server.is_elsewhere, server.answers_info_at = [], None, False, "/server-info"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(server):
+        yield server
 
 
 def registry(server: Any, workspace: str | None) -> Registry:
