@@ -10,7 +10,7 @@ from typing import Any
 
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit
-from registry_audit.audit.options import AuditOptions
+from registry_audit.audit.options import AuditOptions, checked_options
 from registry_audit.audit.outcome import Outcome, outcome_of
 from registry_audit.audit.rows import Rows, row_spool
 from registry_audit.audit.runner import audit_versions
@@ -28,7 +28,16 @@ from registry_audit.ledger.one_version import one_digest, pair_remembered, remem
 from registry_audit.ledger.record import Tell, begin, finish
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.vanished import absent_versions
-from registry_audit.migration.both import Both, Sessions, begin_both, know_other_storages, list_both, reached, read_both
+from registry_audit.migration.both import (
+    Both,
+    Sessions,
+    begin_both,
+    know_hidden_models,
+    know_other_storages,
+    list_both,
+    reached,
+    read_both,
+)
 from registry_audit.migration.comparison import compare_sides
 from registry_audit.migration.facts import VersionFacts
 from registry_audit.migration.registries_config import SIDES, MigrationConfig, MigrationOptions, SideName
@@ -382,18 +391,18 @@ def compare_options(
         servers: see `servers_of`.
 
     Raises:
-        UsageError: the two registries have baselines of different digests.
+        UsageError: a limit is unknown or no positive number, or the two registries have baselines of different digests.
         LedgerError: the ledger is unusable.
     """
     url = usual_ledger_url() if ledger == USUAL_LEDGER else ledger
     one, two = (
-        AuditOptions(
+        checked_options(
             tracking_uri=server.host,
             registry_uri=server.registry_uri,
             registry_name=server.registry_name,
             ledger=url,
             fail_on=fail_on,
-            **{name: bound for name, bound in limits.items() if bound is not None},  # type: ignore[arg-type]
+            **{name: bound for name, bound in limits.items() if bound is not None},
         )
         for server in config.servers
     )
@@ -414,7 +423,7 @@ def compared(
         note: why there were no baselines to compare with, where they were looked for.
     """
     beside = [replace(row, findings=pair.beside_the_pairs(index)) for index, row in enumerate(pair.versions)]
-    return Compared(pair, compare_report(pair, config, uris, note), outcome_of([*pair.pairs, *beside], fail_on))
+    return Compared(pair, compare_report(pair, config, uris, note), outcome_of(pair.pairs, fail_on, beside=beside))
 
 
 def compare_registries(
@@ -486,6 +495,7 @@ def conclude_migration(
         exit_status: of a comparison that does not come to its end; else what was found decides.
     """
     if exit_status is None:
+        know_hidden_models(sessions, both, options)
         know_other_storages(sessions, both, options.workers)
     builder = MigrationBuilder(options, directory=directory)
     compare_sides(

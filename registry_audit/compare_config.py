@@ -17,6 +17,7 @@ from registry_audit.refs import Selector, parse_selector
 
 MAX_REGISTRY_NAME = 200  # characters
 _SERVER_KEYS = {"tracking_server_1": 0, "tracking_server_01": 0, "tracking_server_2": 1, "tracking_server_02": 1}
+_NULL = "tag:yaml.org,2002:null"
 _REQUIRED = ("host", "model", "version_or_stage")
 _OPTIONAL = ("native_model", "registry_uri", "registry_name", "username_env", "password_env", "token_env")
 
@@ -140,10 +141,7 @@ def _server(node: yaml.Node, key: str, line: int, name: str) -> ServerConfig:
         if field_name not in (*_REQUIRED, *_OPTIONAL):
             known = _list((*_REQUIRED, *_OPTIONAL))
             raise UsageError(f"{name}, line {value_line}: unknown key '{printable(field_name)}'; known are {known}")
-        if not isinstance(value, yaml.ScalarNode) or not value.value.strip():
-            raise UsageError(f"{name}, line {value_line}: {field_name} needs a text")
-        # The text as written: a version 010 or 1e3 is what the person wrote, not what YAML makes of it.
-        values[field_name] = value.value.strip()
+        values[field_name] = text_of(value, f"{name}, line {value_line}: {field_name}")
     for required in _REQUIRED:
         if required not in values:
             raise UsageError(f"{name}, line {line}: {key} has no {required}")
@@ -157,6 +155,21 @@ def _server(node: yaml.Node, key: str, line: int, name: str) -> ServerConfig:
     except UsageError as error:
         raise UsageError(f"{name}, line {line}: {key}: version_or_stage: {error.message}") from error
     return server
+
+
+def text_of(node: yaml.Node, where: str) -> str:
+    """The text as written: a version 010 or 1e3 is what the person wrote, not what YAML makes of it.
+
+    Blanks count within quotes, as they do in the name of a model.
+
+    Raises:
+        UsageError: it is none, or is empty, or YAML's word for nothing.
+    """
+    if not isinstance(node, yaml.ScalarNode) or not node.value.strip():
+        raise UsageError(f"{where} needs a text")
+    if node.tag == _NULL:
+        raise UsageError(f"{where} is {node.value}, which is YAML for nothing: leave the line out, or quote a name")
+    return str(node.value) if node.style in ("'", '"') else str(node.value).strip()
 
 
 def _must_be_registry_name(text: str, where: str) -> None:

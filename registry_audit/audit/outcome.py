@@ -40,11 +40,15 @@ class OutcomeTally:
 
     def add(self, audit: Judged) -> None:
         self.verdicts[audit.verdict] += 1
+        self.weigh(audit)
+
+    def weigh(self, audit: Judged) -> None:
+        """Count what is said of it, and not that it was audited."""
         self._incomplete |= audit.verdict is Verdict.UNVERIFIABLE
         if audit.verdict is Verdict.MISMATCH or audit.all_findings:
-            self._weigh(audit)
+            self._weigh_findings(audit)
 
-    def _weigh(self, audit: Judged) -> None:
+    def _weigh_findings(self, audit: Judged) -> None:
         """RA009 alone never makes 1: inability is incompleteness, whatever its severity."""
         standing = [finding for finding in audit.all_findings if finding.waiver is None]
         waived = {finding.rule for finding in audit.all_findings if finding.waiver is not None}
@@ -62,8 +66,16 @@ class OutcomeTally:
         return Outcome(ExitStatus.CLEAN)
 
 
-def outcome_of(audits: Iterable[Judged], fail_on: Severity, *, listed_whole: bool = True) -> Outcome:
+def outcome_of(
+    audits: Iterable[Judged], fail_on: Severity, *, beside: Iterable[Judged] = (), listed_whole: bool = True
+) -> Outcome:
+    """
+    Args:
+        beside: what else was looked at: its findings count, and it takes the place of nothing that was not audited.
+    """
     tally = OutcomeTally(fail_on)
     for audit in audits:
         tally.add(audit)
+    for audit in beside:
+        tally.weigh(audit)
     return tally.outcome(listed_whole=listed_whole)

@@ -84,7 +84,7 @@ def _list_scope(session: Session, options: AuditOptions) -> Scope:
         mlflow_server=server,
         listed_count=len(listing.versions),
         notes=(
-            *_of_workspaces(connection, server),
+            *notes_on_workspaces(connection, server, "audited"),
             *listing.notes,
             *(_why_idle(text, choice, listing) for text in idle),
         ),
@@ -97,9 +97,11 @@ def _list_scope(session: Session, options: AuditOptions) -> Scope:
     )
 
 
-def _of_workspaces(connection: Connection, server: str | None) -> tuple[str, ...]:
-    """
+def notes_on_workspaces(connection: Connection, server: str | None, done: str) -> tuple[str, ...]:
+    """What was left out of a server with workspaces where none was named.
+
     Args:
+        done: what was done with the default one.
         server: which MLflow it runs; workspaces came with 3.10.
     """
     others = unasked_workspaces(connection) if (server or "").startswith("3.") else []
@@ -107,7 +109,7 @@ def _of_workspaces(connection: Connection, server: str | None) -> tuple[str, ...
         return ()
     shown = ", ".join(map(printable, others[:5])) + (", ..." if len(others) > 5 else "")
     more = f"the server has {len(others)} more ({shown})"
-    return (f"only the default workspace was audited; {more}: name one with MLFLOW_WORKSPACE",)
+    return (f"only the default workspace was {done}; {more}: name one with MLFLOW_WORKSPACE",)
 
 
 def _is_model(connection: Connection, text: str) -> bool:

@@ -1,8 +1,10 @@
 """Both registries at once, each within its own limits."""
 
+import secrets
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,7 +12,8 @@ from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.pipeline import in_a_row, must_resolve
 from registry_audit.audit.runner import in_threads
 from registry_audit.audit.session import Session
-from registry_audit.errors import AuditError
+from registry_audit.audit.time_limits import in_time
+from registry_audit.errors import AuditError, CouldNotVerify
 from registry_audit.migration.comparison import chosen_models, chosen_versions
 from registry_audit.migration.facts import VersionFacts
 from registry_audit.migration.names import NameMap, Spelling
@@ -19,8 +22,10 @@ from registry_audit.migration.registry_reading import Listed, Side, fill_side, l
 from registry_audit.printable import printable
 from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.registry.version import RegisteredVersion
+from registry_audit.registry.versions import models_by_name
 
 _Result = TypeVar("_Result")
+_MOST_ASKED, _MOST_NAMED = 1_000, 10  # models
 Sessions = tuple[Session, Session]  # of the source, of the target
 
 
@@ -109,6 +114,51 @@ def know_other_storages(sessions: Sessions, both: Both, workers: int) -> None:
             f"version of the target may be served from it: {why}"
         )
         source.listed = replace(source.listed, gaps=True, notes=(*source.listed.notes, note))
+
+
+def know_hidden_models(sessions: Sessions, both: Both, options: MigrationOptions) -> None:
+    """Ask each registry by name for the models that only the other one lists.
+
+    A model that this user may not see is left out of every listing without a word; asked for, it is denied.
+    """
+    names, models = both.names, both.models
+    led_from = {one for there in models[1] for one in names.sources_of(there)}
+    if not options.models:
+        led_from |= {one for there in both.target.listed.names for one in names.sources_of(there)}
+    leads_to = {names.target_of(name) for name in models[0]}
+    leads_to |= {other[0] for one, other in names.versions if one[0] in models[0]}
+    _note_hidden(sessions[0], both.source, led_from, _is_there)
+    # What is denied where everything is that this user may not see is not known to be missing, but nor to be there.
+    _note_hidden(sessions[1], both.target, leads_to, _may_be_there)
+
+
+def _note_hidden(
+    session: Session, side: Side, names: set[str], hidden_of: Callable[[Session, list[str]], set[str]]
+) -> None:
+    unlisted = sorted(names - side.listed.names - set(side.listed.prompts or ()))[:_MOST_ASKED]
+    if not unlisted:
+        return
+    try:
+        hidden = sorted(in_time(session, partial(hidden_of, session, unlisted), deadline=session.listing_deadline()))
+    except CouldNotVerify:
+        hidden = unlisted
+    if hidden:
+        shown = ", ".join(map(printable, hidden[:_MOST_NAMED])) + (", ..." if len(hidden) > _MOST_NAMED else "")
+        note = f"these registered models are not listed and not known to be missing, perhaps denied: {shown}"
+        notes = (*side.listed.notes, note)
+        side.listed = replace(side.listed, gaps=True, hidden=frozenset(hidden), notes=notes)
+
+
+def _may_be_there(session: Session, names: list[str]) -> set[str]:
+    found, failed = models_by_name(session.connection, names)
+    return {*failed, *(model.name for model in found)}
+
+
+def _is_there(session: Session, names: list[str]) -> set[str]:
+    """Without those that are denied as a name is denied that nobody has: that says nothing."""
+    hidden = _may_be_there(session, names)
+    strangers = {f"{name}_{secrets.token_hex(8)}": name for name in sorted(hidden)}
+    return hidden - {strangers[name] for name in models_by_name(session.connection, strangers)[1]}
 
 
 def reached(both: Both, why: str) -> Both:

@@ -58,7 +58,8 @@ def chosen_models(source: Listed, target: Listed, options: MigrationOptions) -> 
             registry, or a version that the map names is not in the source.
     """
     names = options.names
-    candidates = source.names | {one for name in target.names for one in names.sources_of(name)}
+    only_there = () if options.one_way else target.names
+    candidates = source.names | {one for name in only_there for one in names.sources_of(name)}
     choice = ModelChoice(options.models, candidates)
     sources = {name for name in source.names if name in choice}
     owners: dict[str, str] = {}
@@ -78,7 +79,8 @@ def chosen_models(source: Listed, target: Listed, options: MigrationOptions) -> 
 
     targets = {name for name in target.names if name in counterparts or is_asked_for(name)}
     for text in choice.without_any(candidates):
-        raise NotFound(f"there is no registered model '{printable(text)}' in the source, nor in the target")
+        where = "in the source" if options.one_way else "in the source, nor in the target"
+        raise NotFound(f"there is no registered model '{printable(text)}' {where}")
     _must_be_listed(source, {one for one, _ in names.versions})
     return sources, targets
 
@@ -190,12 +192,13 @@ def _rows(
     ones = source.positions(name) if name is not None else range(0)
     others = [position for position in target.positions(there) if position not in mapped.targets]
     own = {position: mapped.sources[position] for position in ones if position in mapped.sources}
+    leads_to = {there, *(other[0] for one, other in names.versions if one[0] == name)}
     pairs = pair_versions(
         (candidate_of(position, source.at(position)) for position in ones),
         (candidate_of(position, target.at(position)) for position in others),
         own,
         (lambda position: telling_files(source.at(position)), lambda position: telling_files(target.at(position))),
-        (source.listed.whole, target.listed.whole),
+        (source.listed.shows(names.sources_of(there)), target.listed.shows(leads_to)),
     )
     for pair in pairs:
         if pair.source is not None and pair.target is not None:

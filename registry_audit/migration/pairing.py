@@ -1,7 +1,8 @@
 """Which version of the target is which version of the source. Bytes decide; a number alone never does.
 
 Migration tools number versions anew: gaps close, and a model of ten or more versions arrives in the order of its
-numbers read as text (1, 10, 11, 2, ...). Nothing here is guessed, and how each pair was found is part of the result.
+numbers read as text (1, 10, 11, 2, ...). Only a row that was copied keeps its number with its time of creation and its
+run. Nothing here is guessed, and how each pair was found is part of the result.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ _DESCRIBING = REQUIREMENTS | {MLMODEL, META_FILE}
 _MAX_TELLING_FILES = 100  # of one version, the largest
 _MAX_HOLDERS = 8  # a file that more versions hold tells none of them from the others
 _NOT_LISTED = "the {} could not be listed whole: its counterpart may be among what is missing there"
+_EXCHANGED = "another version of the target holds its bytes: were they exchanged?"
 _NUMBERS_CHANGED = "numbers of this model changed, so its counterpart may be another version"
 
 
@@ -28,6 +30,7 @@ class How(StrEnum):
     """How a pair was found; in the order in which it is tried."""
 
     MAP = "map"  # a person named it
+    SAME_ROW = "same_row"  # the same number, time of creation and run, as in a copied database; other content
     CONTENT_SAME_NUMBER = "same_number"  # the same content under the same number
     CONTENT = "content"  # the same content under another number
     ONE_DIRECTORY_DOWN = "one_directory_down"  # the same content, below the root of the target's version
@@ -48,6 +51,7 @@ class Candidate:
     inner: tuple[Inner, ...]
     unknown: bool  # whether it may hold any content, because it could not be read
     name: str = ""
+    birth: Hashable = None  # time of creation and run, which only a copied row shares; None where no time is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ def candidate_of(position: int, facts: VersionFacts) -> Candidate:
         inner=facts.inner,
         unknown=facts.content is None and not facts.inner and not facts.is_gone,
         name=version.name,
+        birth=(version.creation_time_ms, version.run_id) if version.creation_time_ms else None,
     )
 
 
@@ -115,7 +120,8 @@ def pair_versions(
     taken = {position for position in mapped.values() if position is not None}
     left = {one.position: one for one in ones if one.position not in mapped}
     right = {other.position: other for other in others if other.position not in taken}
-    pairs = [Pair(one, two, How.MAP) for one, two in mapped.items()]
+    cut = None if listed_whole[1] else _NOT_LISTED.format("target")
+    pairs = [Pair(one, two, How.MAP, reason=cut if two is None else None) for one, two in mapped.items()]
 
     def by_shared_files(ones: list[Candidate], others: list[Candidate]) -> Iterator[Pair]:
         return _by_shared_files(ones, others, *files_of) if files_of else iter(())
@@ -123,7 +129,7 @@ def pair_versions(
     def by_number(ones: list[Candidate], others: list[Candidate]) -> Iterator[Pair]:
         return _by_number(ones, others, _NUMBERS_CHANGED if any(p.how is How.CONTENT for p in pairs) else None)
 
-    for step in (_by_content, _one_directory_down, by_shared_files, by_number):
+    for step in (_by_row, _by_content, _one_directory_down, by_shared_files, by_number):
         for found in list(step(list(left.values()), list(right.values()))):
             assert found.source is not None
             assert found.target is not None
@@ -132,14 +138,30 @@ def pair_versions(
             right.pop(found.target)
     unread = sum(other.unknown for other in right.values())
     for one in left.values():
-        reason = _NOT_LISTED.format("target") if not listed_whole[1] else None
-        reason = reason or _why_not_missing(one, unread, has_candidates=bool(right))
+        reason = cut or _why_not_missing(one, unread, has_candidates=bool(right))
         pairs.append(Pair(one.position, None, candidate_count=_holding(contents[1], one), reason=reason))
     why_extra = None if listed_whole[0] else _NOT_LISTED.format("source")
     pairs += (
         Pair(None, at, candidate_count=_holding(contents[0], other), reason=why_extra) for at, other in right.items()
     )
     return sorted(pairs, key=lambda pair: (pair.source is None, pair.source or 0, pair.target or 0))
+
+
+def _by_row(source: list[Candidate], target: list[Candidate]) -> Iterator[Pair]:
+    """Versions of one row: one version, whatever its bytes. If two of them exchanged theirs, none was renumbered.
+
+    Where several versions were created at one moment, that tells none of them from the others.
+    """
+    births = Counter(one.birth for one in source), Counter(other.birth for other in target)
+    rows, holders = {(other.birth, other.number): other for other in target}, Counter(one.content for one in target)
+    for one in source:
+        other = rows.get((one.birth, one.number))
+        if one.birth is None or other is None or max(count[one.birth] for count in births) > 1:
+            continue
+        is_same, held = one.content is not None and one.content == other.content, _holding(holders, one)
+        down = next(_one_directory_down([one], [other]), None)
+        how, doubt = (How.CONTENT_SAME_NUMBER, None) if is_same else (How.SAME_ROW, _EXCHANGED if held else None)
+        yield down or Pair(one.position, other.position, how, held, reason=doubt)
 
 
 def _by_content(source: list[Candidate], target: list[Candidate]) -> Iterator[Pair]:

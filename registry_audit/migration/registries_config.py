@@ -8,7 +8,7 @@ from typing import Any, Literal
 import yaml
 
 from registry_audit.audit.options import DEFAULT_WORKERS, AuditOptions, checked_options
-from registry_audit.compare_config import mapping_of, pairs_of, read_text
+from registry_audit.compare_config import mapping_of, pairs_of, read_text, text_of
 from registry_audit.errors import UsageError
 from registry_audit.migration.facts import RULE_VERSIONS
 from registry_audit.migration.names import NameMap
@@ -63,9 +63,7 @@ def _server(node: yaml.Node, key: str, line: int, name: str) -> Server:
         if field_name not in _KEYS:
             known = ", ".join(_KEYS)
             raise UsageError(f"{name}, line {value_line}: unknown key '{printable(field_name)}'; known are {known}")
-        if not isinstance(value, yaml.ScalarNode) or not value.value.strip():
-            raise UsageError(f"{name}, line {value_line}: {field_name} needs a text")
-        values[field_name] = value.value.strip()
+        values[field_name] = text_of(value, f"{name}, line {value_line}: {field_name}")
     if "host" not in values:
         raise UsageError(f"{name}, line {line}: {key} has no host")
     if ("username_env" in values) != ("password_env" in values):

@@ -11,6 +11,7 @@ from registry_audit.audit.copies import META_FILE, Copy, ModelCopy, is_written_b
 from registry_audit.audit.judging import VersionAudit, unresolvable
 from registry_audit.audit.pipeline import AuditedVersion, audit_with_copies, in_a_row, must_resolve
 from registry_audit.audit.runner import each_version
+from registry_audit.audit.scope import notes_on_workspaces
 from registry_audit.audit.session import Session
 from registry_audit.audit.time_limits import in_time
 from registry_audit.errors import AuditError, CouldNotVerify
@@ -72,6 +73,11 @@ class Listed:
     reasons: dict[Key, str] = field(default_factory=dict)  # of versions that only the store's directories show
     any_case: bool = False  # whether a model is found however its name is capitalised
     gaps: bool = False  # whether something else of what was to be compared is not known
+    hidden: frozenset[str] = frozenset()  # models that are not listed, and that asking by name did not show to be gone
+
+    def shows(self, names: Iterable[str]) -> bool:
+        """Whether every version of models of these names is listed, if there are any."""
+        return self.whole and self.hidden.isdisjoint(names)
 
     @property
     def is_known(self) -> bool:
@@ -118,7 +124,7 @@ def _list_registry(session: Session) -> Listed:
     unlisted_models = {version.name for version in listing.versions} - models.keys()
     more_models, failed = models_by_name(connection, sorted(unlisted_models))
     models |= {model.name: model for model in more_models}
-    notes = list(listing.notes)
+    notes = [*notes_on_workspaces(connection, server, "compared"), *listing.notes]
     if failed:
         notes.append(_NOT_DESCRIBED.format(", ".join(map(printable, failed[:10]))))
     if not models_agree:

@@ -246,7 +246,7 @@ def compare_registries(
     """
     calm_mlflow()
     servers = {
-        side: dict(given) if isinstance(given, Mapping) else {"host": given}
+        side: _keys(given) if isinstance(given, Mapping) else {"host": str(given)}
         for side, given in (("source", source), ("target", target))
     }
     if workers < 1:
@@ -356,9 +356,14 @@ def _tracking_uri(given: str | None) -> str:
     return found
 
 
+def _keys(given: Mapping[str, Any]) -> dict[str, str]:
+    """As a configuration file has them. What is None there is not given."""
+    return {str(key): str(value) for key, value in given.items() if value is not None}
+
+
 def _server(version: Version, tracking_uri: str | None) -> dict[str, str]:
     if isinstance(version, Mapping):
-        return dict(version)
+        return _keys(version)
     name, selector = split_version(version)
     server = {"host": _tracking_uri(tracking_uri), "model": name, "version_or_stage": selector}
     registry_uri = registry_of_environment(server["host"])

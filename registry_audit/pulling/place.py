@@ -1,6 +1,7 @@
 """A directory that appears whole or not at all."""
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -38,7 +39,7 @@ class Place:
                 raise CouldNotVerify(f"{self.files} does not hold the files that were written to it")
             self.files.rename(self.output)
         except OSError as error:
-            if self.output.exists():
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise UsageError(f"{self.output} was filled by somebody else meanwhile") from error
             raise CouldNotVerify(f"the files cannot be kept in {self.output}: {error.strerror}") from error
         with contextlib.suppress(OSError):  # the name may be lost with the machine's power, never half a model
@@ -82,6 +83,8 @@ def _must_be_free(output: Path) -> None:
         return
     except NotADirectoryError as error:
         raise UsageError(f"{output} is a file: name a directory") from error
+    if output.samefile(os.curdir):
+        raise UsageError(f"{output} is the current directory, which would be replaced: name a directory in it")
     if os.path.ismount(output):
         raise UsageError(f"{output} is a mount point, which cannot be replaced: name a directory in it")
 

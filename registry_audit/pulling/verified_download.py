@@ -29,7 +29,7 @@ from registry_audit.ledger.memory import Baseline, Memory, learn
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.vanished import Renamed
 from registry_audit.model.listing import ListedFile, Listing, illegal_path, make_listing
-from registry_audit.model.manifest import Manifest, manifest_of
+from registry_audit.model.manifest import Manifest, ManifestEntry, manifest_of
 from registry_audit.net.retry import retried
 from registry_audit.printable import printable, storable
 from registry_audit.pulling.place import Place, place_for
@@ -175,7 +175,10 @@ def pull_version(
     selector = parse_selector(version_or_stage)
     pull = _Pull(session, ledger, registry_name, model, selector, on_begin)
     with place_for(output) as place:
-        return in_time(session, partial(pull.into, place), deadline=session.deadline())
+        pulled, entries = in_time(session, partial(pull.into, place), deadline=session.deadline())
+        # Not in the thread that reads, which goes on for a while after an interruption: then nothing may appear.
+        place.publish(entries)
+    return pulled
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +190,8 @@ class _Pull:
     selector: Selector
     on_begin: Callable[[int], None]
 
-    def into(self, place: Place) -> Pulled:
+    def into(self, place: Place) -> tuple[Pulled, tuple[ManifestEntry, ...]]:
+        """What was pulled, and each of its files; they lie in the place, and are not published yet."""
         version = self._find()
         accepted = self._accepted(version)
         resolved = retried(partial(must_resolve, self.session, version))
@@ -196,8 +200,7 @@ class _Pull:
         _must_hold(resolved, copy, accepted, differences)
         self._must_still_be(version, accepted)
         entries = copy.reading.entries if copy.reading else ()
-        place.publish(entries)
-        return Pulled(
+        pulled = Pulled(
             name=version.name,
             version=version.version,
             path=place.output,
@@ -209,6 +212,7 @@ class _Pull:
             reason=accepted.baseline.reason,
             expected=differences,
         )
+        return pulled, entries
 
     def _find(self) -> RegisteredVersion:
         return retried(partial(find_version, self.session.connection, self.model, self.selector))

@@ -411,14 +411,16 @@ def models_by_name(connection: Connection, names: Iterable[str]) -> tuple[list[R
     Returns:
         What was found, and the names of those that could not be asked for.
     """
-    found, failed = list[RegisteredModel](), list[str]()
-    for name in names:
+    found, failed, left = list[RegisteredModel](), list[str](), iter(names)
+    for name in left:
         try:
             model = retried(partial(ask_model, connection, name, f"model '{printable(name)}'"))
         except NotFound:
             continue  # its versions are there and it is not, which is said of each of them
-        except AuditError:
+        except AuditError as error:
             failed.append(name)
+            if isinstance(error, Transient) and not answers(connection):  # nor is it asked again for thousands of them
+                failed += left
         else:
             found.append(_described(model))
     return found, failed

@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from support.auditing import Audited, Auditor
+from support.migrating import compare
 from support.registry import Registered, Registry
-from support.servers import MlflowServer
+from support.servers import MlflowServer, sqlite_store
 
-CLEAN, USAGE, INCOMPLETE = 0, 2, 3
+CLEAN, FINDINGS, USAGE, INCOMPLETE = 0, 1, 2, 3
 USER, PASSWORD = "auditor", "s3cret/pass word@1"
 WRONG = "not-the-p@ssword"
 ENVIRONMENT: Mapping[str, str] = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
@@ -112,3 +114,31 @@ def test_two_users_in_one_process(mlflow_auth: MlflowServer, registry: Registry,
         assert audit(second, "--model", mine.name).exit_status == INCOMPLETE
         assert audit(second, "--model", theirs.name).exit_status == CLEAN
         assert audit(first, "--model", theirs.name).exit_status == INCOMPLETE
+
+
+@pytest.mark.parametrize("denied_by", ["target", "source"])
+def test_a_denied_model_is_not_called_missing(
+    mlflow_auth: MlflowServer, registry: Registry, tmp_path: Path, denied_by: str
+) -> None:
+    """It is in both registries, and no listing of one of them shows it to this user."""
+    seen, denied, lost = (registry.new_name(kind) for kind in ("seen", "denied", "lost"))
+    other = Registry(sqlite_store(tmp_path))
+    for seed, name in enumerate((seen, denied), 1):
+        registry.add(name, seed=seed)
+        other.add(name, seed=seed)
+    mlflow_auth.deny("registered_model", denied, USER)
+    uris = other.server.uri, mlflow_auth.uri_as(USER, PASSWORD)
+    source, target = uris if denied_by == "target" else uris[::-1]
+
+    compared = compare(source, target, tmp_path, "--model", seen, "--model", denied)
+
+    assert compared.exit_status == INCOMPLETE, compared.stdout
+    verdict = "unverifiable" if denied_by == "target" else "only_in_target"
+    assert compared.verdicts == {f"{seen}/1": "equivalent", f"{denied}/1": verdict}
+    assert compared.rules == {"RA009"}
+    assert f"not known to be missing, perhaps denied: {denied}" in compared.stdout
+    if denied_by == "target":
+        other.add(lost, seed=3)
+        compared = compare(source, target, tmp_path, *(f"--model={name}" for name in (seen, denied, lost)))
+        assert (compared.exit_status, compared.verdicts[f"{lost}/1"]) == (FINDINGS, "missing")
+        assert compared.verdicts[f"{denied}/1"] == "unverifiable"

@@ -17,7 +17,7 @@ from registry_audit.compare_config import parse_compare_config
 from registry_audit.ledger.chain import Kind
 from registry_audit.ledger.connecting import open_ledger
 
-CLEAN, FINDINGS, USAGE, LEDGER = 0, 1, 2, 4
+CLEAN, FINDINGS, USAGE, INCOMPLETE, LEDGER = 0, 1, 2, 3, 4
 NOTHING = "no ledger was used, so nothing was remembered"
 
 
@@ -128,6 +128,14 @@ def test_one_role_of_separate_copies(desk: Desk, skipped: str) -> None:
     # Half a reading is not recorded: it would stand before the last whole one.
     label = f"{separate.name}/{separate.version}"
     assert desk.entries(Kind.READING).count(label) == readings.count(label)
+
+
+def test_a_version_that_is_not_finished_is_compared_with_nothing(desk: Desk) -> None:
+    desk.registry.change_row(desk.two.name, desk.two.version, status="PENDING_REGISTRATION")
+    for ledger in (desk.ledger, "none"):
+        compared = desk.compare("--ledger", ledger)
+        assert desk.report["Comparison_Summary"] == {"run_model": False, "reg_model": False}
+        assert compared.exit_status == INCOMPLETE, compared.stdout
 
 
 def test_it_records_what_it_read_and_accepts_nothing(desk: Desk) -> None:

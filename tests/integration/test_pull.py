@@ -340,6 +340,27 @@ def test_an_interruption_leaves_nothing(accepted: Accepted, stopped: "subprocess
     accepted.must_have_left_nothing()
 
 
+_INTERRUPTED_AT_THE_RENAME = """
+import os, runpy, signal, sys
+
+def interrupt(event, arguments):
+    if event == "os.rename" and str(arguments[1]) == sys.argv[0]:
+        os.kill(os.getpid(), signal.SIGINT)
+
+sys.addaudithook(interrupt)
+sys.argv.pop(0)
+runpy.run_module("registry_audit", alter_sys=False, run_name="__main__")
+"""
+
+
+def test_nothing_appears_after_an_interruption(accepted: Accepted) -> None:
+    """It comes when all was read and the directory is about to get its name: no other thread may give it to it."""
+    command = [sys.executable, "-c", _INTERRUPTED_AT_THE_RENAME, str(accepted.output.resolve()), *accepted.arguments()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert (done.returncode, "interrupted" in done.stderr) == (130, True), done.stderr
+    accepted.must_have_left_nothing()
+
+
 def test_a_disk_that_takes_no_more(accepted: Accepted) -> None:
     def small() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, resource.RLIM_INFINITY))

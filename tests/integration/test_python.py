@@ -180,6 +180,16 @@ def test_hostile_names_are_shown_and_not_rendered(server: MlflowServer) -> None:
         assert "<img" not in shown
 
 
+def test_what_is_none_in_a_mapping_is_not_given(wine: Registered, server: MlflowServer) -> None:
+    """YAML's word for nothing would be the name of a registry, or its address."""
+    nothing: Any = {"registry_uri": None, "registry_name": None, "token_env": None}
+    named: Any = {"host": server.uri, "model": "Wine", "version_or_stage": 1}
+    assert ra.compare(named | nothing, named).exit_status == 0
+    assert ra.compare("Wine/1", named | nothing | {"registry_name": "prod"}, ledger=None).exit_status == 0
+    result = ra.compare_registries({"host": server.uri, **nothing}, server.uri, in_place=True)  # type: ignore[arg-type]
+    assert {str(row.verdict) for row in result.versions} == {"same_storage"}
+
+
 def test_errors_are_of_one_line_and_name_the_argument(wine: Registered, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ra.NotFound, match="has no version 9"):
         ra.check("Wine/9")
@@ -190,6 +200,10 @@ def test_errors_are_of_one_line_and_name_the_argument(wine: Registered, monkeypa
         ra.check(1)  # type: ignore[arg-type]
     with pytest.raises(ra.UsageError, match="there is no option max_fils; did you mean 'max_files'"):
         ra.check("Wine/1", max_fils=3)
+    with pytest.raises(ra.UsageError, match="there is no option max_fils; did you mean 'max_files'"):
+        ra.compare("Wine/1", "Wine/2", max_fils=3)
+    with pytest.raises(ra.UsageError, match=r"^max_files: "):
+        ra.compare("Wine/1", "Wine/2", max_files=0)
     with pytest.raises(ra.UsageError, match=r"^fail_on: "):
         ra.audit(fail_on="worst")  # type: ignore[arg-type]
     monkeypatch.delenv("MLFLOW_TRACKING_URI")

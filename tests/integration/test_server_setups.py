@@ -6,6 +6,7 @@ import pytest
 from mlflow import MlflowClient
 from support import damage
 from support.auditing import Auditor
+from support.migrating import compare
 from support.registry import Registry
 from support.servers import mlflow_server
 
@@ -65,7 +66,9 @@ def test_each_workspace_is_a_registry(
             second[team] = audit(server.uri, *ledger)
         monkeypatch.delenv("MLFLOW_WORKSPACE")
         unnamed = audit(server.uri, *ledger)
+        compared = compare(server.uri, server.uri, tmp_path)
     assert [audited.exit_status for audited in second.values()] == [CLEAN, FINDINGS]
     assert (second["team-a"].rules, second["team-b"].rules) == (set(), {"RA002"})
     assert [audited.document["registry"]["workspace"] for audited in second.values()] == ["team-a", "team-b"]
     assert "only the default workspace was audited; the server has 2 more (team-a, team-b)" in str(unnamed.document)
+    assert "only the default workspace was compared; the server has 2 more (team-a, team-b)" in compared.stdout

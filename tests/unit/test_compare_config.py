@@ -23,6 +23,13 @@ def test_both_spellings_of_the_servers_and_texts_as_written() -> None:
     assert (one.native_model, two.native_model) == (None, "model.pkl")
 
 
+def test_a_quoted_text_is_that_text() -> None:
+    """A model may be called so."""
+    for model in ("null", " Wine"):
+        config = parse_compare_config(GOOD.replace("model: Wine\n", f'model: "{model}"\n'), "c.yaml")
+        assert config.tracking_server_1.model == model
+
+
 def test_a_secret_in_it_is_never_shown() -> None:
     config = parse_compare_config(GOOD, "c.yaml")
     assert "s3cret" not in repr(config)
@@ -40,6 +47,8 @@ def test_a_secret_in_it_is_never_shown() -> None:
         (("  model: Wine\n", ""), "line 1: tracking_server_1 has no model"),
         (("host: databricks://prod", "host: [a]"), "line 6: host needs a text"),
         (("host: databricks://prod", "host:"), "line 6: host needs a text"),
+        (("native_model: model.pkl", "registry_uri: null"), "line 9: registry_uri is null, which is YAML for nothing"),
+        (("native_model: model.pkl", "registry_name: ~"), "line 9: registry_name is ~, which is YAML for nothing"),
         (("version_or_stage: 010", "version_or_stage: newest"), "'newest' names no version"),
         (("model: Wine\n", "model: Wine\n  password_env: P\n"), "needs both of username_env and password_env"),
         (("tracking_server_02:", "tracking_server_02: {"), "not YAML"),

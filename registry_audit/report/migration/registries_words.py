@@ -47,6 +47,7 @@ WORDS: dict[PairVerdict, tuple[str, str]] = {
 LEGEND = tuple(f"{SYMBOLS[verdict]} {label:<14}  {what}" for verdict, (label, what) in WORDS.items())
 FOUND_BY: dict[How, str] = {
     How.MAP: "named in the map",
+    How.SAME_ROW: "same number, time of creation and run",
     How.CONTENT_SAME_NUMBER: "same content, same number",
     How.CONTENT: "same content, another number",
     How.ONE_DIRECTORY_DOWN: "same content, one directory down",

@@ -74,6 +74,14 @@ def test_a_difference_is_a_finding_whatever_the_threshold(fail_on: Severity) -> 
     assert outcome_of([row(Verdict.MISMATCH)], fail_on).exit_status is ExitStatus.FINDINGS
 
 
+def test_what_was_looked_at_besides_takes_the_place_of_nothing() -> None:
+    """Of two versions of which one is not finished nothing was compared, although the other one could be read."""
+    assert outcome_of([SKIPPED], MEDIUM, beside=[CLEAN, SKIPPED]).exit_status is ExitStatus.INCOMPLETE
+    assert outcome_of([CLEAN], MEDIUM, beside=[SKIPPED, SKIPPED]).exit_status is ExitStatus.CLEAN
+    assert outcome_of([CLEAN], MEDIUM, beside=[UNVERIFIABLE]).exit_status is ExitStatus.INCOMPLETE
+    assert outcome_of([CLEAN], MEDIUM, beside=[DIFFERENT]).exit_status is ExitStatus.FINDINGS
+
+
 def test_a_registry_that_was_not_listed_whole_is_not_clean() -> None:
     assert outcome_of([CLEAN], MEDIUM, listed_whole=False).exit_status is ExitStatus.INCOMPLETE
     assert outcome_of([DIFFERENT], MEDIUM, listed_whole=False).exit_status is ExitStatus.FINDINGS

@@ -166,10 +166,18 @@ def test_models_are_chosen_by_their_names_in_the_source() -> None:
     assert one.verdicts == {"Wine/1": "match"}
     some = compared(source, target, "* -> ml.*", models=("R*", "W*"))
     assert some.verdicts == {"Wine/1": "match", "+ml.Rum/1": "only_in_target"}
-    with pytest.raises(NotFound, match="no registered model 'Whisky' in the source, nor in the target"):
+    with pytest.raises(NotFound, match=r"no registered model 'Whisky' in the source, nor in the target"):
         compared(source, target, models=("Whisky",))
     mapped = compared(source, target, "Wine -> ml.Wine\nBeer -> ml.Beer", one_way=True)
     assert mapped.verdicts == {"Wine/1": "match", "Beer/1": "match"}
+
+
+def test_one_way_a_name_that_only_the_target_has_chooses_nothing() -> None:
+    source, target = [facts("Beer", files=model())], [facts("Beer", files=model()), facts("Wine", files=model())]
+    assert compared(source, target, models=("Beer", "W*")).verdicts == {"Beer/1": "match", "+Wine/1": "only_in_target"}
+    for name in ("Wine", "W*"):
+        with pytest.raises(NotFound, match=r"no registered model 'W.*' in the source$"):
+            compared(source, target, models=("Beer", name), one_way=True)
 
 
 def test_a_name_with_wildcards_in_it_is_that_model() -> None:

@@ -1,11 +1,12 @@
 """Which version is which: by bytes, never by a number alone, and never by a guess."""
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.two_registries import compared, down, facts, model
+from support.two_registries import compare_two, compared, down, facts, model, side
 
 from registry_audit.migration.facts import VersionFacts
 
@@ -139,12 +140,53 @@ def test_the_same_number_is_no_pair_while_the_content_is_elsewhere() -> None:
 def test_swapped_numbers_are_said_once_for_the_model() -> None:
     models = _models(2)
     source = [facts(version=number, files=models[number], creation_time_ms=number) for number in (1, 2)]
-    target = [facts(version=3 - number, files=models[number], creation_time_ms=3 - number) for number in (1, 2)]
+    new = {"run_id": "r2"}
+    target = [facts(version=3 - number, files=models[number], creation_time_ms=3 - number, **new) for number in (1, 2)]
     found = compared(source, target)
     assert set(found.verdicts.values()) == {"match"}
     told = {finding.rule: finding.message for finding in found.models["Wine"].findings}
     assert told["RA024"] == "2 of 2 renumbered: 1 -> 2, 2 -> 1"
     assert "order of creation: 1, 2 in the source, 2, 1 in the target" in told["RA022"]
+
+
+ROWS = {number: {"version": number, "creation_time_ms": 1_000 + number, "run_id": f"r{number}"} for number in (1, 2, 3)}
+
+
+def test_rows_that_were_copied_are_no_other_versions_whatever_their_bytes() -> None:
+    """A copied database keeps numbers, times and runs: what changed places there is contents, and not numbers."""
+    models = _models(3)
+    source = [facts(**ROWS[number], files=models[number]) for number in ROWS]
+    target = [facts(**ROWS[number], files=models[holds]) for number, holds in ((1, 2), (2, 1), (3, 3))]
+    found = compared(source, target, fail_on="critical")
+    assert found.pairs == {f"Wine/{number}": f"Wine/{number}" for number in ROWS}
+    assert found.verdicts == {"Wine/1": "mismatch", "Wine/2": "mismatch", "Wine/3": "match"}
+    assert [row.found_by for row in found.rows.values()] == ["same_row", "same_row", "same_number"]
+    assert (found.rules("Wine/1"), found.exit_status) == (["RA021"], 1)
+    assert found.rows["Wine/1"].reason == "another version of the target holds its bytes: were they exchanged?"
+    assert found.models["Wine"].renumbered == ()
+
+
+@pytest.mark.parametrize("same", [{"creation_time_ms": 7}, {"run_id": "new"}, {"creation_time_ms": None}])
+def test_without_its_time_and_run_a_number_is_no_row(same: dict[str, Any]) -> None:
+    """A time that several versions share tells none of them from the others."""
+    models = _models(2)
+    before = {} if "run_id" in same else same | {"run_id": "new"}
+    source = [facts(**ROWS[number] | before, files=models[number]) for number in (1, 2)]
+    target = [facts(**ROWS[3 - number] | same | {"run_id": "new"}, files=models[number]) for number in (1, 2)]
+    assert compared(source, target).pairs == {"Wine/1": "Wine/2", "Wine/2": "Wine/1"}
+
+
+def test_twins_of_copied_rows_are_not_told_apart_by_their_tags() -> None:
+    source = [facts(**ROWS[number], files=model(), description=f"of {number}") for number in (1, 2)]
+    target = [facts(**ROWS[number], files=model(), description=f"of {3 - number}") for number in (1, 2)]
+    found = compared(source, target)
+    assert found.pairs == {"Wine/1": "Wine/1", "Wine/2": "Wine/2"}
+    assert {(row.candidates, row.told_apart_by) for row in found.rows.values()} == {(2, None)}
+
+
+def test_a_copied_row_that_arrived_one_directory_down() -> None:
+    row = compared([facts(**ROWS[1], files=model())], [facts(**ROWS[1], files=down(model()))]).rows["Wine/1"]
+    assert (row.verdict, row.found_by) == ("mismatch", "one_directory_down")
 
 
 def test_versions_of_one_moment_have_no_order_to_lose() -> None:
@@ -232,6 +274,13 @@ def test_a_version_that_the_map_names_and_the_target_lacks_is_missing() -> None:
     row = found.rows["Wine/1"]
     assert (row.verdict, row.findings[0].rule) == ("missing", "RA020")
     assert row.findings[0].message == "the version that the map names for it is not in the target"
+
+
+def test_it_is_not_called_missing_where_the_target_could_not_be_listed_whole() -> None:
+    source, cut = side([facts(files=model())]), side([facts(version=2, files=model())], whole=False)
+    found = compare_two(source, cut, "Wine/1 -> Wine/7")
+    assert (found.verdicts["Wine/1"], found.exit_status) == ("unverifiable", 3)
+    assert "could not be listed whole" in str(found.rows["Wine/1"].reason)
 
 
 @pytest.mark.parametrize(("mine", "theirs"), [(1, 1), (1, 4), (2, 1)])
