@@ -1,7 +1,8 @@
 """Which credentials a request may carry: those of the server they were given for, and no other.
 
 An origin is scheme, host and port. A location that a registrant chose, a redirect, a proxy on another host, another
-port, or http in place of https is another origin; a request there says nothing of who asks.
+port, or http in place of https is another origin; a request there says nothing of who asks. Only from http to https of
+the same host, both at their usual ports, do credentials go along.
 """
 
 import ipaddress
@@ -82,11 +83,18 @@ def _is_loopback(host: str) -> bool:
 
 
 def may_carry_credentials(url: str, trusted: Origin) -> bool:
-    """Whether a request to this URL may say who asks."""
+    """Whether a request to this URL may say who asks.
+
+    A host that was trusted without TLS, and sends us to its own https, is that host. Requests and MLflow's client have
+    the same exception (`requests.Session.should_strip_auth`).
+    """
     try:
-        return trusted != NOBODY and origin_of(url) == trusted
+        origin = origin_of(url)
     except ValueError:
         return False
+    with_tls = replace(trusted, scheme="https", port=_PORTS["https"])
+    has_moved_to_tls = trusted == replace(trusted, scheme="http", port=_PORTS["http"]) and origin == with_tls
+    return trusted != NOBODY and (origin == trusted or has_moved_to_tls)
 
 
 def without_credentials(headers: Mapping[str, str]) -> dict[str, str]:

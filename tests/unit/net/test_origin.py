@@ -35,6 +35,21 @@ def test_another_scheme_host_or_port_is_another_one(url: str) -> None:
     assert not may_carry_credentials(url, OURS)
 
 
+@pytest.mark.parametrize(
+    ("ours", "url", "may"),
+    [
+        ("http://tracking.example", "https://tracking.example/x", True),
+        ("http://tracking.example:80", "https://tracking.example:443/x", True),
+        ("http://tracking.example", "https://tracking.example:8443/x", False),
+        ("http://tracking.example:5000", "https://tracking.example/x", False),
+        ("http://tracking.example", "https://login.example/x", False),
+        ("http://tracking.example:443", "https://tracking.example:80/x", False),
+    ],
+)
+def test_a_host_that_moves_to_its_own_https_stays_that_host(ours: str, url: str, may: bool) -> None:
+    assert may_carry_credentials(url, origin_of(ours)) is may
+
+
 @pytest.mark.parametrize("url", ["", "https://tracking.example"])
 def test_nobody_gets_none(url: str) -> None:
     assert not may_carry_credentials(url, NOBODY)
