@@ -25,7 +25,14 @@ from urllib3.poolmanager import PoolManager, ProxyManager
 from urllib3.response import BaseHTTPResponse
 
 from registry_audit.errors import AuditError, CouldNotVerify, Transient, UsageError
-from registry_audit.net.origin import Origin, host_of, may_carry_credentials, origin_of, without_credentials
+from registry_audit.net.origin import (
+    Origin,
+    host_of,
+    may_carry_credentials,
+    origin_of,
+    trusted_after,
+    without_credentials,
+)
 from registry_audit.net.retry import FIRST_PAUSE_SECONDS
 from registry_audit.net.throttle import REFUSALS, Permit, Throttle, retry_after_seconds, sent_now
 from registry_audit.net.uris import urlsplit
@@ -68,6 +75,7 @@ class Answer:
         """
         self._raw, self._permit, self._as_stored = raw, permit, as_stored
         self.status, self.headers = raw.status, raw.headers
+        self.moved_to = ""  # the host that it comes from, where a redirect led to one that is told no credentials
         shutdown = getattr(raw, "shutdown", None)  # urllib3 from 2.3 on
         if shutdown is not None:
             permit.abort_with(shutdown)
@@ -298,7 +306,7 @@ class HttpSession:
             Stopped: the audit is being stopped.
         """
         with self.throttle.permit(_host(url, doing)) as permit:
-            for _ in range(_REDIRECTS + 1):
+            for is_moved in (False, *(True,) * _REDIRECTS):
                 sent, shown = headers, tls
                 if not may_carry_credentials(url, trusted):
                     sent, shown = without_credentials(headers), Tls(tls.verify)
@@ -319,13 +327,18 @@ class HttpSession:
                 with asked as answer:
                     location = answer.headers.get("Location") if redirects and answer.status in REDIRECTS else None
                     if location is None:
+                        if is_moved and not may_carry_credentials(url, trusted):
+                            answer.moved_to = host_of(url)
                         if answer.status in REFUSALS:
                             advised = retry_after_seconds(answer.headers.get("Retry-After"))
                             permit.refused(FIRST_PAUSE_SECONDS if advised is None else advised)
                         yield answer
                         return
-                url = urljoin(url, location)
-                if answer.status not in (307, 308) and method != "GET":
+                location = urljoin(url, location)
+                url, trusted = location, trusted_after(trusted, url, location)
+                # Browsers ask with GET then, and servers that moved to https mean the question as it was.
+                is_same = answer.status in (301, 302) and may_carry_credentials(url, trusted)
+                if answer.status not in (307, 308) and method != "GET" and not is_same:
                     method, body = "GET", None
             raise CouldNotVerify(f"could not {doing}: {host_of(url)} redirects without end")
 

@@ -1,7 +1,8 @@
 """Which credentials a request may carry: those of the server they were given for, and no other.
 
 An origin is scheme, host and port. A location that a registrant chose, a redirect, a proxy on another host, another
-port, or http in place of https is another origin; a request there says nothing of who asks.
+port, or http in place of https is another origin; a request there says nothing of who asks. Only where a server itself
+sends us from its http to its https, both at their usual ports, do credentials go along.
 """
 
 import ipaddress
@@ -87,6 +88,17 @@ def may_carry_credentials(url: str, trusted: Origin) -> bool:
         return trusted != NOBODY and origin_of(url) == trusted
     except ValueError:
         return False
+
+
+def trusted_after(trusted: Origin, url: str, location: str) -> Origin:
+    """Whom to trust after a redirect from `url` to `location`: as before, or the https of the host that redirected.
+
+    Requests and MLflow's own client make the same exception (`requests.Session.should_strip_auth`).
+    """
+    if trusted != replace(trusted, scheme="http", port=_PORTS["http"]) or not may_carry_credentials(url, trusted):
+        return trusted
+    with_tls = replace(trusted, scheme="https", port=_PORTS["https"])
+    return with_tls if may_carry_credentials(location, with_tls) else trusted
 
 
 def without_credentials(headers: Mapping[str, str]) -> dict[str, str]:

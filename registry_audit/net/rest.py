@@ -225,6 +225,12 @@ class Rest:
                 # A token may be renewed while the request that carries the old one is under way.
                 if answer.status == 401 and not is_last and self._signed_in(method, url, content, doing) != headers:
                     continue
+                if answer.moved_to and _wants_sign_in(answer):
+                    both = f"{host_of(self.host)} redirects to {printable(answer.moved_to)}"
+                    raise UsageError(
+                        f"could not {doing}: {both}, which wants a sign-in and is told none: if that is the server, "
+                        "give its address; else give credentials that the first one accepts"
+                    )
                 if answer.status != 200:
                     raise self._refused(_refusal(answer, self.host), doing)
                 yield answer
@@ -241,6 +247,12 @@ class Rest:
 
     def _refused(self, refusal: Refusal, doing: str) -> AuditError:
         return self._explain(refusal, doing) or explained(refusal, doing)
+
+
+def _wants_sign_in(answer: Answer) -> bool:
+    """A refusal, or a page for people in place of JSON or a file."""
+    is_page = str(answer.headers.get("Content-Type") or "").strip().lower().startswith("text/html")
+    return answer.status in (401, 403) or (answer.status == 200 and is_page)
 
 
 def explained(refusal: Refusal, doing: str) -> AuditError:

@@ -251,7 +251,8 @@ def _database(uri: str) -> Address:
         )
     if not url.host and url.query:
         # The whole connection may stand in one parameter (odbc_connect, host of a socket): shown not at all.
-        identity = f"{backend}:///{database}#{_digest(repr(_selecting(url.query)))}"
+        selecting = _selecting(_of_environment(backend) | dict(url.query))
+        identity = f"{backend}:///{database}#{_digest(repr(selecting))}"
         return Address(AddressKind.DATABASE, uri, printable(f"{backend}:///{database}"), identity)
     if "@" in f"{url.host}{database}":
         raise UsageError(f"the address {backend}://... has an @ behind its host: percent-encode user and password")
@@ -260,9 +261,15 @@ def _database(uri: str) -> Address:
     shown_port = f":{url.port}" if url.port else ""
     shown = printable(f"{backend}://{url.host or ''}{shown_port}/{database}")
     # `options=-csearch_path=team_a` selects another registry in the same database.
-    selecting = _selecting(url.query)
+    selecting = _selecting(_of_environment(backend) | dict(url.query))
     more = f"#{_digest(repr(selecting))}" if selecting else ""
     return Address(AddressKind.DATABASE, uri, shown, f"{backend}://{host}{f':{port}' if port else ''}/{database}{more}")
+
+
+def _of_environment(backend: str) -> dict[str, object]:
+    """What the driver of PostgreSQL takes from the environment where the address does not say it."""
+    said = {"options": os.environ.get("PGOPTIONS"), "service": os.environ.get("PGSERVICE")}
+    return {name: value for name, value in said.items() if value and backend == "postgresql"}
 
 
 def _selecting(query: Mapping[str, object]) -> list[tuple[str, str]]:

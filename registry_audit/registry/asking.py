@@ -159,10 +159,12 @@ def search_models(
 def first_versions(connection: Connection, count: int) -> list[Any]:
     """One page of the server's own order, for a first look."""
     if connection.is_uc:
-        models = _page(connection.client.search_registered_models, max_results=1)
-        filters = [name_filter(model.name) for model in models]
-        pages = (_page(connection.client.search_model_versions, filter_string=chosen) for chosen in filters)
-        return [version for page in pages for version in page]
+        found = list[Any]()
+        for model in _page(connection.client.search_registered_models, max_results=1):
+            found += _page(connection.client.search_model_versions, filter_string=name_filter(model.name))
+            if len(found) >= count:
+                break
+        return found
     return list(_page(connection.client.search_model_versions, max_results=count))
 
 

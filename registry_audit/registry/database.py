@@ -6,6 +6,8 @@ store. It also migrates a database that an older MLflow owns, and the owner then
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,12 +18,18 @@ from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.printable import printable
 from registry_audit.redact import without_sign_in
 from registry_audit.registry.address import Address, AddressKind
+from registry_audit.registry.translate import way_out_of_database
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection
 
 _READ_ONLY_POSTGRES = "-c default_transaction_read_only=on"
 _READ_ONLY_MYSQL = "SET SESSION TRANSACTION READ ONLY"
+# A migration or a backup may hold a lock for hours; by default both databases wait for it without end.
+_LOCK_SECONDS = 20
+_CONNECT_SECONDS = "10"
+# MLflow's own variables for its connections: ours must be encrypted as those are.
+_MYSQL_TLS = {name: f"MLFLOW_MYSQL_{name.upper()}" for name in ("ssl_ca", "ssl_cert", "ssl_key")}
 _WAL = 2  # bytes 18 and 19 of an SQLite file: its journal is a write-ahead log (https://sqlite.org/fileformat2.html)
 
 
@@ -40,15 +48,16 @@ def read_only(address: Address) -> str:
         return address.uri
     if address.kind is not AddressKind.DATABASE:
         return address.uri
-    url = _read_only_url(address)
-    _must_be_registry_of_this_mlflow(url, address.shown)
-    return url.render_as_string(hide_password=False)
-
-
-def _read_only_url(address: Address) -> "URL":
     from sqlalchemy import make_url
 
     url = make_url(address.uri)
+    with _explained(url, address.shown):
+        url = _read_only_url(address, url)
+        _must_be_registry_of_this_mlflow(url, address.shown)
+    return url.render_as_string(hide_password=False)
+
+
+def _read_only_url(address: Address, url: "URL") -> "URL":
     match url.get_backend_name():
         case "sqlite":
             return _read_only_sqlite(url)
@@ -57,19 +66,47 @@ def _read_only_url(address: Address) -> "URL":
                 raise UsageError(
                     f"{address.shown} cannot be opened read-only with that driver: use postgresql+psycopg2"
                 )
-            options = " ".join(filter(None, (str(url.query.get("options", "")), _READ_ONLY_POSTGRES)))
-            return url.update_query_dict({"options": options})
+            lock = f"-c lock_timeout={_LOCK_SECONDS}s"
+            options = " ".join(filter(None, (lock, _own_options(url), _READ_ONLY_POSTGRES)))
+            query = {"connect_timeout": os.environ.get("PGCONNECT_TIMEOUT") or _CONNECT_SECONDS, **url.query}
+            # A server that can be written to is still wanted; a session that can is what we do not have.
+            if query.get("target_session_attrs", os.environ.get("PGTARGETSESSIONATTRS")) == "read-write":
+                query["target_session_attrs"] = "primary"
+            return url.set(query={**query, "options": options})
         case "mysql" | "mariadb":
             if "init_command" in url.query:
                 raise UsageError(
                     f"{address.shown}: leave init_command out of the address, it is what makes it read-only"
                 )
-            return url.update_query_dict({"init_command": _READ_ONLY_MYSQL})
+            query = {name: os.environ[said] for name, said in _MYSQL_TLS.items() if os.environ.get(said)}
+            if url.get_driver_name() in ("pymysql", "mysqldb"):  # which know it, and it bounds the wait for a lock
+                query["read_timeout"] = str(3 * _LOCK_SECONDS)
+            return url.set(query={**query, **url.query, "init_command": _READ_ONLY_MYSQL})
         case backend:
             raise UsageError(
                 f"a database of the kind {printable(backend)} cannot be opened read-only: "
                 "audit through the MLflow server that owns it, by its http address"
             )
+
+
+def _own_options(url: "URL") -> str:
+    """What the address, a service file or the environment asks for: a schema, perhaps, and so another registry.
+
+    What is written into the address takes the place of all others, and they would be lost.
+    Source: https://www.postgresql.org/docs/current/libpq-envars.html, libpq-pgservice.html.
+    """
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    if "options" in url.query:
+        return str(url.query["options"])
+    if "service" not in url.query and "PGSERVICE" not in os.environ:
+        return os.environ.get("PGOPTIONS", "")
+    connection = create_engine(url, poolclass=NullPool).raw_connection()
+    try:
+        return connection.driver_connection.info.options or ""  # type: ignore[union-attr]
+    finally:
+        connection.close()
 
 
 def _read_only_sqlite(url: "URL") -> "URL":
@@ -104,23 +141,31 @@ def _has_write_ahead_log(path: Path) -> bool:
         raise UsageError(f"{printable(str(path))} cannot be read: {error.strerror}") from error
 
 
-def _must_be_registry_of_this_mlflow(url: "URL", shown: str) -> None:
-    from sqlalchemy import create_engine
+@contextmanager
+def _explained(url: "URL", shown: str) -> Iterator[None]:
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-    from sqlalchemy.pool import NullPool
 
     try:
-        with create_engine(url, poolclass=NullPool).connect() as connection:
-            _must_refuse_writes(connection, shown)
-            _check_schema(connection, shown)
+        yield
     except ModuleNotFoundError as error:
         raise UsageError(f"the driver for {shown} is not installed: {_extra(url, error.name)}") from error
     except SQLAlchemyError as error:
         cause = (str(getattr(error, "orig", None) or error).strip().splitlines() or [""])[0]
         message = f"could not read the database {shown}: {printable(without_sign_in(cause, url))}"
+        if way_out := way_out_of_database(cause):
+            raise CouldNotVerify(f"{message}; {way_out}") from error
         if url.get_backend_name() == "sqlite" and isinstance(error, DBAPIError):
             raise UsageError(message) from error
         raise CouldNotVerify(message) from error
+
+
+def _must_be_registry_of_this_mlflow(url: "URL", shown: str) -> None:
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    with create_engine(url, poolclass=NullPool).connect() as connection:
+        _must_refuse_writes(connection, shown)
+        _check_schema(connection, shown)
 
 
 def _must_refuse_writes(connection: "Connection", shown: str) -> None:

@@ -120,14 +120,19 @@ def where_served(store: Any, names: Iterable[str], versions: Iterable[int]) -> l
 
 
 def matching(versions: Iterable[Any], filter_string: str) -> list[Any]:
-    """Those of MLflow's version entities that its own `filter_string` chooses."""
+    """Those of MLflow's version entities that its own `filter_string` chooses.
+
+    One without a number is chosen where it would be with the lowest or the highest: it must be told of.
+    """
     from mlflow.utils.search_utils import SearchModelVersionUtils
 
     given = list(versions)
     comparable = [copy(version) for version in given]
-    for version in comparable:
-        version._version = number_of(str(version.version)) or 0  # over HTTP it is a text, and of any server any text
-    chosen = {id(version) for version in SearchModelVersionUtils.filter(comparable, filter_string)}
+    numbers, chosen = [number_of(str(version.version)) for version in given], set[int]()
+    for unnumbered in (0, 2**53):
+        for version, number in zip(comparable, numbers, strict=True):
+            version._version = number or unnumbered  # over HTTP it is a text, and of any server any text
+        chosen |= {id(version) for version in SearchModelVersionUtils.filter(comparable, filter_string)}
     return [version for version, compared in zip(given, comparable, strict=True) if id(compared) in chosen]
 
 

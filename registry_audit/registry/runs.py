@@ -165,6 +165,8 @@ class Runs:
                 return self._connection.client.search_logged_models(
                     [experiment_id], filter_string=filter_string, page_token=token
                 )
+        except NotFound as error:  # nothing was found, and nothing is said of the run
+            raise CouldNotVerify(error.message) from error
         except NoSuchRoute as error:
             # Servers before 3.0 know neither LoggedModels nor this route: the run's directory is the whole answer.
             if self._is_before_logged_models():

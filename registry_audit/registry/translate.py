@@ -27,6 +27,22 @@ _BAD_CREDENTIALS = {"UNAUTHENTICATED"}
 _WRONG_REQUEST = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST", "FEATURE_DISABLED"}
 _MAX_CAUSES = 20
 _WRITES = re.compile(r"read.?only (database|transaction)", re.IGNORECASE)  # SQLite, PostgreSQL, MySQL
+# What the drivers of databases say, and what then helps.
+_OF_DATABASES = (
+    (
+        re.compile("attempt to write a readonly database"),
+        "a crash left a journal beside it: start the MLflow server that owns it once, or audit through that server",
+    ),
+    (
+        re.compile("database is locked|lock timeout|[Ll]ock wait timeout|timed out"),
+        "does another program hold a lock on it, as a migration does? Audit again when that is done",
+    ),
+    (re.compile("permission denied for|command denied to"), "grant its user SELECT on all tables of MLflow"),
+    (
+        re.compile("unsupported startup parameter"),
+        "connect without the proxy between, or audit through the MLflow server that owns it, by its http address",
+    ),
+)
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -109,7 +125,9 @@ def explain(error: BaseException, doing: str) -> AuditError:
 
 
 def _explain_mlflow(error: "MlflowException", doing: str, short: str) -> AuditError:
-    code = error.error_code
+    code, cause = error.error_code, error.__cause__
+    if cause is not None and type(cause).__module__.startswith("sqlalchemy."):
+        return _explain_database(cause, doing, short)
     if code in _MISSING and not _is_status_only(error):
         return NotFound(f"could not {doing}: {short}")
     if code in _BAD_CREDENTIALS:
@@ -123,6 +141,22 @@ def _explain_mlflow(error: "MlflowException", doing: str, short: str) -> AuditEr
         return UsageError(f"could not {doing}: {short}")
     # MLflow reports an unreachable server and its 5xx alike as INTERNAL_ERROR.
     return Transient(f"could not {doing}: {short}")
+
+
+def _explain_database(cause: BaseException, doing: str, short: str) -> AuditError:
+    """To MLflow whatever a database refuses is a bad request, missing privileges too; nobody asked for anything bad."""
+    from sqlalchemy.exc import DataError, OperationalError
+
+    way_out = way_out_of_database(short)
+    message = f"could not {doing}: {short}" + (f"; {way_out}" if way_out else "")
+    if isinstance(cause, DataError):  # a number that is larger than any version's
+        return UsageError(message)
+    return Transient(message) if isinstance(cause, OperationalError) else CouldNotVerify(message)
+
+
+def way_out_of_database(said: str) -> str:
+    """What helps where a database cannot be read, by its driver's words; empty where nothing is known."""
+    return next((way_out for words, way_out in _OF_DATABASES if words.search(said)), "")
 
 
 def refused_to_open(error: BaseException) -> str | None:

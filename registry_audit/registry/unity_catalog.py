@@ -6,14 +6,14 @@ raises), or emit a lineage event for each model that is read. Only questions are
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from registry_audit.errors import CouldNotVerify, NotFound, UsageError
+from registry_audit.errors import AuditError, CouldNotVerify, NotFound, UsageError
 from registry_audit.net.http import HttpSession
-from registry_audit.net.rest import Denied, NoSuchRoute, OtherAnswer, Rest, entries_of
+from registry_audit.net.rest import Denied, NoSuchRoute, OtherAnswer, Query, Refusal, Rest, entries_of
 from registry_audit.printable import printable
 from registry_audit.refs import Alias, Selector, Stage
 from registry_audit.registry.features import asks_unity_catalog_natively
@@ -222,7 +222,25 @@ class OpenSource(NativeDialect):
     own_spelling: Callable[[str], str] = staticmethod(str)
 
     def __init__(self, host: str, identity: str, http: HttpSession) -> None:
-        super().__init__(Rest(host, _open_source_token, http), identity)
+        super().__init__(Rest(host, _open_source_token, http, explain=_open_source_refusal, redirects=True), identity)
+
+    def search_registered_models(self, page_token: str | None = None, **_: object) -> Found:
+        """All of them at once, schema by schema, which every release can list to its end.
+
+        Before 0.7 the server names pages of the whole metastore that it does not accept itself.
+        Source: https://github.com/unitycatalog/unitycatalog/issues/1718.
+        """
+        return Found((UnityModel(self, entry, whole=False) for entry in self._models()), None)
+
+    def _models(self) -> Iterator[Mapping[str, Any]]:
+        for catalog in self._every("catalogs", "catalogs"):
+            of_catalog = {"catalog_name": text_of(catalog, "name")}
+            for schema in self._every("schemas", "schemas", **of_catalog):
+                yield from self._every("models", "registered_models", **of_catalog, schema_name=text_of(schema, "name"))
+
+    def _every(self, what: str, key: str, **of: str) -> Iterator[dict[str, Any]]:
+        query: Query = {**of, "max_results": _PAGE_SIZE}
+        return self.rest.pages(f"{_NATIVE}/{what}", query, key, doing=f"list the {what}")
 
 
 UnityRegistry = MlflowDialect | NativeDialect
@@ -248,6 +266,17 @@ def metastore_of(workspace: Workspace) -> str:
 def _open_source_token(*_: object) -> dict[str, str]:
     token = os.environ.get("MLFLOW_UC_OSS_TOKEN")
     return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _open_source_refusal(refusal: Refusal, doing: str) -> AuditError | None:
+    if refusal.status == 401 or refusal.code == "UNAUTHENTICATED":
+        return UsageError(
+            f"could not {doing}: {refusal.host} refuses the token: set MLFLOW_UC_OSS_TOKEN to a valid one"
+        )
+    if refusal.status == 404 and not refusal.code:
+        address = "is it the address of a Unity Catalog server, as uc:http://HOST:8080?"
+        return NoSuchRoute(f"could not {doing}: {refusal.host} does not offer it (404); {address}")
+    return None
 
 
 def _native_version(entry: Mapping[str, Any]) -> "ModelVersion":

@@ -232,7 +232,7 @@ def _named_and_missing(connection: Connection, newest: KeySet, keys: KeySet) -> 
 
 
 class _Repeated:
-    """Versions that one listing names several times: paging does that, but a version has one source."""
+    """Versions that one listing names several times: paging does that, but a version has one source and one status."""
 
     def __init__(self) -> None:
         self._said: dict[Key, object] = {}
@@ -248,7 +248,7 @@ class _Repeated:
             key = version.name, version.version
             self._compare(version, self._said.get(key, _what_is_said(version)))
             if key in self._doubted:
-                spool.put(position, replace(version, doubt="the registry lists it twice, with different sources"))
+                spool.put(position, replace(version, doubt="the registry lists it twice, and differently"))
 
     def _compare(self, version: RegisteredVersion, said: object) -> None:
         if said != _what_is_said(version):
@@ -256,7 +256,7 @@ class _Repeated:
 
 
 def _what_is_said(version: RegisteredVersion) -> object:
-    return version.source, version.run_id, version.creation_time_ms
+    return version.source, version.run_id, version.creation_time_ms, version.status
 
 
 def _hidden_notes(hidden: Hidden, prompts: frozenset[str], *, only_prompts: bool) -> Iterator[str]:

@@ -62,7 +62,7 @@ def _guard(app: Flask, service: StandIn) -> None:
             return (*answer, {"Retry-After": retry_after} if retry_after else {})
         if request.path.startswith(("/signed/", "/oidc/")) or request.path == "/.well-known/databricks-config":
             return None
-        if service.open_source:
+        if service.open_source and not service.faults.token_refused:
             return None
         if service.faults.token_refused_from is not None and service.faults.token_refused_from in request.path:
             service.faults.token_refused = True
@@ -541,9 +541,30 @@ def _unity_catalog_native(app: Blueprint, service: StandIn) -> None:
         catalog, schema, model = name.split(".")
         return {"name": model, "catalog_name": catalog, "schema_name": schema, "full_name": name, "created_at": 1}
 
+    def listed() -> list[str]:
+        return [name for name in sorted(service.catalog) if not _is_unlisted(service, name)]
+
+    @app.get(f"{_NATIVE}/catalogs")
+    def catalogs() -> Any:
+        names = sorted({name.split(".")[0] for name in listed()})
+        return _page(service, [{"name": name} for name in names], "catalogs")
+
+    @app.get(f"{_NATIVE}/schemas")
+    def schemas() -> Any:
+        catalog = _asked_for("catalog_name")
+        names = sorted({name.split(".")[1] for name in listed() if name.startswith(f"{catalog}.")})
+        return _page(service, [{"name": name, "catalog_name": catalog} for name in names], "schemas")
+
     @app.get(f"{_NATIVE}/models")
     def models() -> Any:
-        names = [name for name in sorted(service.catalog) if not _is_unlisted(service, name)]
+        catalog, schema, token = (_asked_for(key) for key in ("catalog_name", "schema_name", "page_token"))
+        if bool(catalog) != bool(schema):
+            return _error(
+                "INVALID_ARGUMENT", 400, "Cannot specify one of catalog and schema for list registered models."
+            )
+        if service.open_source and token and not catalog:  # https://github.com/unitycatalog/unitycatalog/issues/1718
+            return _error("INVALID_ARGUMENT", 400, f"Invalid UUID string: {token}")
+        names = [name for name in listed() if not catalog or name.startswith(f"{catalog}.{schema}.")]
         return _page(service, [model_shown(name) for name in names], "registered_models")
 
     @app.get(f"{_NATIVE}/models/<name>")

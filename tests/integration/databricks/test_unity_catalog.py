@@ -55,3 +55,39 @@ def test_open_source(mlflow_a: MlflowServer, open_catalog: StandIn, audit: Audit
     audited = audit(mlflow_a.uri, "--registry-uri", f"uc:{open_catalog.url}")
     assert [row["verdict"] for row in audited.rows] == ["match", "mismatch"], audited.stderr
     assert audited.exit_status == FINDINGS
+
+
+@pytest.fixture
+def registered_in_schemas(mlflow_a: MlflowServer, open_catalog: StandIn) -> list[str]:
+    """One model in each of several schemas, and several in one."""
+    logged, names = Registry(mlflow_a).log_run_model(seed=1), ["main.ml.iris", NAME, "main.raw.wine", "other.ml.wine"]
+    for name in names:
+        version = open_catalog.register_in_catalog(name)
+        open_catalog.catalog[name][-1] |= {"run_id": logged.run_id, "source": logged.source}
+        with mlflow_a.artifacts.edit(logged.location) as directory:
+            shutil.rmtree(version.reg)
+            shutil.copytree(directory, version.reg)
+    return names
+
+
+def test_open_source_is_listed_to_its_end(
+    mlflow_a: MlflowServer, open_catalog: StandIn, audit: Auditor, registered_in_schemas: list[str]
+) -> None:
+    """Before 0.7 it names pages of the whole metastore that it does not accept itself."""
+    open_catalog.faults.page_size = 1
+    audited = audit(mlflow_a.uri, "--registry-uri", f"uc:{open_catalog.url}")
+    assert [row["name"] for row in audited.rows] == registered_in_schemas, audited.stderr
+    assert (audited.exit_status, {row["verdict"] for row in audited.rows}) == (CLEAN, {"match"}), audited.stderr
+
+
+def test_open_source_says_what_to_do_about_a_refusal(
+    mlflow_a: MlflowServer, open_catalog: StandIn, audit: Auditor, registered_in_schemas: list[str]
+) -> None:
+    asked = ("audit", "--tracking-uri", mlflow_a.uri, "--ledger", "none", "--registry-uri")
+    open_catalog.faults.token_refused = True
+    refused = audit.command(*asked, f"uc:{open_catalog.url}")
+    assert (refused.exit_status, "set MLFLOW_UC_OSS_TOKEN" in refused.stderr) == (USAGE, True), refused.stderr
+    open_catalog.faults.token_refused = False
+    open_catalog.faults.pages_of_html = ("/",)
+    elsewhere = audit.command(*asked, f"uc:{open_catalog.url}")
+    assert (elsewhere.exit_status, "uc:http://HOST:8080?" in elsewhere.stderr) == (INCOMPLETE, True), elsewhere.stderr

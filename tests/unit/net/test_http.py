@@ -40,6 +40,7 @@ class Answers(Quiet, BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         server: Any = self.server
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
         with server.lock:
             server.seen.append((self.command, self.path, dict(self.headers)))
             asked = sum(path == self.path for _, path, _ in server.seen)
@@ -62,12 +63,16 @@ class Answers(Quiet, BaseHTTPRequestHandler):
             self._answer(200, unquote(rest).encode(), {})
         elif first == "packed":
             self._answer(200, PACKED, {"Content-Encoding": "gzip"})
+        elif first == "page":
+            self._answer(200, b"<html>Sign in</html>", {"Content-Type": "text/html; charset=utf-8"})
         elif first == "hang":
             server.hanging.set()
             server.over.wait(20)
             self.close_connection = True
         else:
             self._answer(200, b"{}", {})
+
+    do_POST = do_GET  # noqa: N815 - as the base class calls it
 
     def _answer(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         self.send_response(status)
@@ -156,6 +161,35 @@ def test_a_redirect_to_a_stranger_says_nothing_of_us(
     for _, path, headers in theirs.seen:
         assert "secret" not in json.dumps(headers), path
     assert all(headers["Authorization"] == "Bearer secret" for _, _, headers in ours.seen)
+
+
+@pytest.mark.parametrize(
+    ("status", "asked"), [(301, "POST"), (302, "POST"), (303, "GET"), (307, "POST"), (308, "POST")]
+)
+def test_a_question_that_is_sent_to_another_address_of_the_server_stays_that_question(
+    http: HttpSession, servers: tuple[Site, Site], status: int, asked: str
+) -> None:
+    """And no stranger is told what was asked, unless the server insists."""
+    methods = []
+    for to in servers:
+        url = f"{servers[0].url}/to/{status}?{to.url}/x"
+        with http.request("POST", url, headers=SIGNED, trusted=origin_of(url), doing="ask", body=b"{}") as answer:
+            assert answer.status == 200
+        methods.append(to.seen[-1][0])
+    assert methods == [asked, "POST" if status in (307, 308) else "GET"]
+
+
+@pytest.mark.parametrize("page", ["page", "status/401,401,401,401", "status/403,403,403,403"])
+def test_a_redirect_to_a_sign_in_names_both_addresses(http: HttpSession, servers: tuple[Site, Site], page: str) -> None:
+    ours, theirs = servers
+    asked = Rest(ours.url, lambda *_: SIGNED, http, redirects=True)
+    both = f"could not ask: {ours.url} redirects to {theirs.url}, which wants a sign-in and is told none: "
+    with pytest.raises(UsageError, match=both):
+        asked.get(f"/to/302?{theirs.url}/{page}", doing="ask")
+    with pytest.raises(UsageError, match=both), asked.content(f"/to/302?{theirs.url}/{page}", doing="ask"):
+        pass
+    with asked.content(f"/to/302?{ours.url}/page", doing="ask") as answer:  # a file of the server's own
+        assert answer.body("ask") == b"<html>Sign in</html>"
 
 
 def test_nobody_is_trusted_where_no_credentials_were_given(http: HttpSession, servers: tuple[Site, Site]) -> None:

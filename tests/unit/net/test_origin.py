@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_audit.net.origin import NOBODY, is_one_machine, may_carry_credentials, origin_of, without_credentials
+from registry_audit.net.origin import (
+    NOBODY,
+    is_one_machine,
+    may_carry_credentials,
+    origin_of,
+    trusted_after,
+    without_credentials,
+)
 
 OURS = origin_of("https://Tracking.example/base")
 
@@ -33,6 +40,24 @@ def test_one_server_is_one_origin_however_it_is_spelled(url: str) -> None:
 )
 def test_another_scheme_host_or_port_is_another_one(url: str) -> None:
     assert not may_carry_credentials(url, OURS)
+
+
+@pytest.mark.parametrize(
+    ("ours", "location", "may"),
+    [
+        ("http://tracking.example", "https://tracking.example/x", True),
+        ("http://tracking.example:80", "https://tracking.example:443/x", True),
+        ("http://tracking.example", "https://tracking.example:8443/x", False),
+        ("http://tracking.example:5000", "https://tracking.example/x", False),
+        ("http://tracking.example", "https://login.example/x", False),
+        ("http://tracking.example:443", "https://tracking.example:80/x", False),
+    ],
+)
+def test_a_host_that_redirects_to_its_own_https_stays_that_host(ours: str, location: str, may: bool) -> None:
+    trusted = origin_of(ours)
+    assert not may_carry_credentials(location, trusted)  # unless it was the server that sent us there
+    assert may_carry_credentials(location, trusted_after(trusted, f"{ours}/x", location)) is may
+    assert trusted_after(trusted, "http://login.example/x", location) == trusted
 
 
 @pytest.mark.parametrize("url", ["", "https://tracking.example"])

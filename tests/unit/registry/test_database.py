@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 from support.databases import OLD_RELEASES, old_database
 
-from registry_audit.errors import UsageError
+from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.registry.address import parse_address
 from registry_audit.registry.connection import Server, connect
 from registry_audit.registry.database import read_only
@@ -190,6 +190,31 @@ def test_a_log_that_a_crash_left_behind_is_not_skipped(with_log: Path) -> None:
     with pytest.raises(UsageError, match="a crash left behind"):
         connect(Server(f"sqlite:///{with_log}"))
     assert files_in(with_log.parent) == before
+
+
+def test_a_journal_that_a_crash_left_behind_is_said_with_a_way_out(database: Path, tmp_path: Path) -> None:
+    """SQLite undoes what was half written before it reads anything, and cannot where it may not write."""
+    crashed = tmp_path / "crashed"
+    crashed.mkdir()
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA cache_size = 1")  # so that changes reach the file before they are committed
+        connection.execute("BEGIN IMMEDIATE")
+        for table in ("experiments", "registered_models", "model_versions"):
+            connection.execute(f"CREATE TABLE half_{table} AS SELECT randomblob(99999) FROM {table}")
+        for file in database.parent.iterdir():
+            (crashed / file.name).write_bytes(file.read_bytes())
+    before = files_in(crashed)
+    assert "mlflow.db-journal" in before
+    with pytest.raises(CouldNotVerify, match="a crash left a journal beside it: start the MLflow server that owns it"):
+        connect(Server(f"sqlite:///{crashed / database.name}"))
+    assert files_in(crashed) == before
+
+
+def test_a_database_that_is_being_written_is_said_with_a_way_out(database: Path) -> None:
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(CouldNotVerify, match="database is locked; does another program hold a lock"):
+            connect(Server(f"sqlite:///{database}"))
 
 
 @pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x.db?uri=true"])

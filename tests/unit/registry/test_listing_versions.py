@@ -137,6 +137,27 @@ def test_rows_that_a_page_repeats_count_once() -> None:
     assert len(listing.keys) == len(rows)
 
 
+class TwoStatuses(Paging):
+    """It lists one version twice in a page, with another status each time."""
+
+    statuses = ("READY", "FAILED_REGISTRATION")
+
+    def search_model_versions(self, *arguments: Any, **named: Any) -> Page:
+        page = super().search_model_versions(*arguments, **named)
+        for row, status in zip([row for row in page if row.version == 1], self.statuses, strict=False):
+            row.status = status
+        return page
+
+
+@pytest.mark.parametrize("statuses", [TwoStatuses.statuses, TwoStatuses.statuses[::-1]], ids="-then-".join)
+def test_a_version_that_is_listed_with_two_statuses_is_doubted(statuses: tuple[str, str]) -> None:
+    """By one of them it would be skipped, and its bytes go unread."""
+    registry = TwoStatuses(lambda asked: [("m", 1), ("m", 2), ("m", 1)])
+    registry.statuses = statuses
+    doubts = [version.doubt for version in listed(registry).versions]
+    assert doubts == ["the registry lists it twice, and differently", None]
+
+
 def test_a_row_lost_between_two_pages_is_found_by_the_next_pass() -> None:
     """A version of the first page is deleted after it: all that follows moves up by one, and one is skipped.
 

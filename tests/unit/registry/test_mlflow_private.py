@@ -15,6 +15,7 @@ from mlflow.store.model_registry.file_store import FileStore
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
 from registry_audit.registry.connection import Server, connect
+from registry_audit.registry.mlflow_api import version_entity
 from registry_audit.registry.versions import list_versions
 
 PRODUCT = Path(__file__).parents[3]
@@ -136,3 +137,19 @@ def _version(client: Any) -> dict[str, Any]:
         key: found[key] for key in ("name", "version", "source")
     }
     return {key: value for key, value in found.items() if key not in ("metrics", "params")}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "filter_string"),
+    [
+        ({"3", "x"}, "version_number > 0"),
+        ({"3", "x"}, "version_number <= 3"),
+        ({"3"}, "version_number = 3"),
+        (set(), "name = 'beer'"),
+    ],
+)
+def test_a_version_without_a_number_does_not_drop_out_by_one(chosen: set[str], filter_string: str) -> None:
+    from registry_audit.registry.mlflow_private import matching
+
+    versions = [version_entity({"name": "wine", "version": number}) for number in ("3", "x")]
+    assert {version.version for version in matching(versions, filter_string)} == chosen

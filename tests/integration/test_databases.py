@@ -1,0 +1,162 @@
+"""Databases that an audit opens itself: the registry that the address means, read-only, and no wait without an end."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from mlflow import MlflowClient
+from sqlalchemy.pool import NullPool
+from support.mariadb import mariadb_database
+from support.postgres import postgres_database
+
+from registry_audit.errors import CouldNotVerify
+from registry_audit.registry.address import parse_address
+from registry_audit.registry.connection import Server, connect
+from registry_audit.registry.versions import list_versions
+
+TEAM = "-csearch_path=team_a"
+
+
+def filled(url: str, name: str) -> str:
+    client = MlflowClient(url, url)
+    client.create_registered_model(name)
+    client.create_model_version(name, "/nowhere/model")
+    return url
+
+
+@contextmanager
+def connected(url: str) -> Iterator[sqlalchemy.Connection]:
+    with sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as connection:
+        yield connection
+
+
+def execute(url: str, *statements: str) -> None:
+    with connected(url) as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    """A registry in its schema `public`, another one in `team_a`."""
+    with postgres_database() as url:
+        execute(filled(url, "of-all"), "CREATE SCHEMA team_a")
+        filled(f"{url}?options={TEAM}", "of-team-a")
+        yield url
+
+
+@pytest.fixture(scope="module")
+def mariadb() -> Iterator[str]:
+    with mariadb_database() as url:
+        yield filled(url, "of-all")
+
+
+def models_in(uri: str) -> list[str]:
+    return [version.name for version in list_versions(connect(Server(uri))).versions]
+
+
+def in_address(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    return f"{url}?options={TEAM}"
+
+
+def in_environment(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("PGOPTIONS", TEAM)
+    return url
+
+
+def in_service_file(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    known = sqlalchemy.make_url(url)
+    told = {"host": known.host, "port": known.port, "user": known.username, "dbname": known.database, "options": TEAM}
+    service = tmp_path / "pg_service.conf"
+    service.write_text("[team]\n" + "".join(f"{key}={value}\n" for key, value in told.items()), encoding="utf-8")
+    monkeypatch.setenv("PGSERVICEFILE", str(service))
+    return f"{url.partition('://')[0]}://?service=team"
+
+
+def in_named_service(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    in_service_file(url, tmp_path, monkeypatch)
+    monkeypatch.setenv("PGSERVICE", "team")
+    return url
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
+@pytest.mark.parametrize("said", [in_address, in_environment, in_service_file, in_named_service])
+def test_the_schema_is_the_one_that_was_asked_for(
+    postgres: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: Callable[[str, Path, pytest.MonkeyPatch], str],
+    driver: str,
+) -> None:
+    """As every program finds it that is given the same address, in the same environment."""
+    if driver == "psycopg":
+        pytest.importorskip("psycopg")
+    postgres = postgres.replace("psycopg2", driver)
+    of_all = parse_address(postgres).identity
+    assert models_in(postgres) == ["of-all"]
+    uri = said(postgres, tmp_path, monkeypatch)
+    with connected(uri) as other:
+        assert other.exec_driver_sql("SELECT name FROM registered_models").scalars().all() == ["of-team-a"]
+    assert models_in(uri) == ["of-team-a"]
+    assert parse_address(uri).identity != of_all
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("wanted", ["read-write", "primary", "any"])
+def test_a_server_that_can_be_written_to_may_be_asked_for(postgres: str, wanted: str) -> None:
+    assert models_in(f"{postgres}?target_session_attrs={wanted}") == ["of-all"]
+
+
+LOCKS = {
+    "postgres": ("BEGIN", "LOCK TABLE experiments, registered_models IN ACCESS EXCLUSIVE MODE", "ROLLBACK"),
+    "mariadb": ("SELECT 1", "LOCK TABLES experiments WRITE, registered_models WRITE", "UNLOCK TABLES"),
+}
+
+
+@pytest.mark.parametrize("kind", [pytest.param("postgres", marks=pytest.mark.postgres), "mariadb"])
+def test_a_lock_is_not_waited_for_without_end(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    url = request.getfixturevalue(kind)
+    monkeypatch.setattr("registry_audit.registry.database._LOCK_SECONDS", 1)
+    before, lock, after = LOCKS[kind]
+    already = connect(Server(url))
+    with connected(url) as other:
+        other.exec_driver_sql(before)
+        other.exec_driver_sql(lock)
+        for ask in (lambda: connect(Server(url)), lambda: list_versions(already)):
+            with pytest.raises(CouldNotVerify, match="does another program hold a lock on it"):
+                ask()
+        other.exec_driver_sql(after)
+    assert models_in(url) == ["of-all"]
+
+
+@contextmanager
+def reader(url: str, denied: str) -> Iterator[str]:
+    """The address for a user who may read every table but one."""
+    tables = sqlalchemy.inspect(sqlalchemy.create_engine(url, poolclass=NullPool)).get_table_names()
+    allowed = [table for table in tables if table != denied]
+    known, name = sqlalchemy.make_url(url), f"registry_audit_{secrets.token_hex(6)}"
+    if known.get_backend_name() == "postgresql":
+        execute(url, f"CREATE ROLE {name} LOGIN", *(f"GRANT SELECT ON {table} TO {name}" for table in allowed))
+        drop = (f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+    else:
+        user = f"{name}@'%%'"
+        execute(url, f"CREATE USER {user}", *(f"GRANT SELECT ON `{table}` TO {user}" for table in allowed))
+        drop = (f"DROP USER {user}",)
+    try:
+        yield known.set(username=name).render_as_string(hide_password=False)
+    finally:
+        execute(url, *drop)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("denied", ["experiments", "model_version_tags", "registered_model_tags"])
+def test_a_privilege_that_is_missing_is_named_and_is_no_bad_request(postgres: str, denied: str) -> None:
+    said = f"permission denied for table {denied}; grant its user SELECT"
+    with reader(postgres, denied) as uri, pytest.raises(CouldNotVerify, match=said):
+        models_in(uri)
