@@ -13,7 +13,7 @@ from registry_audit.audit.signatures import SIGNATURE
 from registry_audit.model.listing import ListedFile
 from registry_audit.model.mlmodel import MLMODEL
 from registry_audit.stores.base import Store
-from registry_audit.stores.local import LocalStore, times_tell
+from registry_audit.stores.local import times_tell
 
 
 def trusted_reading(session: Session, store: Store, copy: ModelCopy) -> Reading | None:
@@ -22,7 +22,8 @@ def trusted_reading(session: Session, store: Store, copy: ModelCopy) -> Reading 
     # A listing without ETags or times would look the same after an overwrite of the same size.
     if not listing.tells_changes or any(problem.blocks for problem in listing.problems):
         return None
-    if isinstance(store, LocalStore) and store.directory is not None and not times_tell(str(store.directory)):
+    # Every directory that it may be read from, whichever stores stand before it.
+    if not all(times_tell(storage.path) for storage in copy.location.storages if storage.is_directory):
         return None
     found = session.trusted(copy.identity.key, listing.fingerprint())
     if found is None:

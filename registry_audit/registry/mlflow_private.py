@@ -1,4 +1,4 @@
-"""What MLflow has and does not promise: every private name of another library that the product uses is here.
+"""What MLflow and others have and do not promise: every private name of another library that we use is here.
 
 `tests/unit/registry/test_mlflow_private.py` fails when one of them is gone, and when another module uses one.
 """
@@ -144,3 +144,10 @@ def all_tags(version: Any) -> dict[str, str]:
 def fetch_file(repository: Any, path: str, to: Path) -> None:
     """One file of an artifact repository. MLflow's public way first lists the directory that the file is in."""
     repository._download_file(path, str(to))
+
+
+def google_client(session: Any, **named: Any) -> Any:
+    """A client of Google Cloud Storage that sends its requests by this session; its `_http` is said to be private."""
+    from google.cloud import storage
+
+    return storage.Client(_http=session, **named)

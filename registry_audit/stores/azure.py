@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
+from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact_location
 from registry_audit.registry.translate import translated
@@ -29,6 +31,7 @@ _SCOPE = "https://storage.azure.com/.default"
 _REST_VERSION = "2023-11-03"  # as obstore sends it
 _RENEWED_BEFORE = timedelta(minutes=5)
 _SAS_HOLDS, _CLOCKS_DIFFER = timedelta(hours=1), timedelta(minutes=15)
+_BLOB_HOST = re.compile(r"([a-z0-9-]+)\.([a-z0-9]+\.)?blob\.")
 _CONNECTION_STRING, _ACCESS_KEY, _SAS = (
     "AZURE_STORAGE_CONNECTION_STRING",
     "AZURE_STORAGE_ACCESS_KEY",
@@ -125,15 +128,25 @@ def _of_connection_string(text: str, account: str, url: str) -> AzureAccess:
     """Raises: UsageError: it is for another account, to which a location must not lead, or holds no credentials."""
     parts = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
     known = {name.lower(): value for name, value in parts.items()}
-    named, endpoint = known.get("accountname"), known.get("blobendpoint")
-    if named is not None and named != account:
-        raise UsageError(f"{_CONNECTION_STRING} is for the account {printable(named)}, not for {printable(account)}")
+    endpoint = known.get("blobendpoint")
     must_be_endpoint(endpoint, f"BlobEndpoint in {_CONNECTION_STRING}")
+    named = known.get("accountname") or _account_of(endpoint or "")
+    if not named:
+        raise UsageError(f"{_CONNECTION_STRING} does not say which account it is for: add AccountName=NAME to it")
+    if named != account:
+        raise UsageError(f"{_CONNECTION_STRING} is for the account {printable(named)}, not for {printable(account)}")
     url = (endpoint or url).rstrip("/")
     key, sas = known.get("accountkey"), known.get("sharedaccesssignature")
     if not key and not sas:
         raise UsageError(f"{_CONNECTION_STRING} holds neither AccountKey nor SharedAccessSignature")
     return AzureAccess(url, account, access_key=key or None, sas_token=None if key else (sas or "").removeprefix("?"))
+
+
+def _account_of(endpoint: str) -> str:
+    """Of an address of Azure's own, or one with the account in its path; empty where a domain of one's own hides it."""
+    parts = urlsplit(endpoint)
+    found = _BLOB_HOST.match(parts.hostname or "")
+    return found[1].removesuffix("-secondary") if found else parts.path.strip("/").partition("/")[0]
 
 
 class AzureContainer:

@@ -21,7 +21,6 @@ class FallbackStore:
     """The first of several stores that holds the model. Lists before it reads."""
 
     directory: Path | None = None
-    tried_again_on = Transient  # a file of it: the chosen store may be a bucket
 
     def __init__(self, ways: Sequence[Callable[[], Store]], identity: StorageIdentity, transfers: Transfers) -> None:
         """

@@ -13,6 +13,7 @@ from typing import Any
 
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.printable import printable
+from registry_audit.registry.mlflow_private import google_client
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import CHUNK_BYTES
 from registry_audit.stores.object_bodies import (
@@ -113,7 +114,6 @@ class GcsBucket:
     def __init__(self, name: str, access: GcsAccess) -> None:
         from google.auth.credentials import AnonymousCredentials
         from google.auth.transport.requests import AuthorizedSession
-        from google.cloud import storage
 
         from registry_audit.net.http import BoundedAdapter
 
@@ -125,10 +125,10 @@ class GcsBucket:
             session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
             for scheme in ("https://", "http://"):
                 session.mount(scheme, BoundedAdapter())
-            self._client = storage.Client(
+            self._client = google_client(
+                session,
                 project=access.project or "<none>",
                 credentials=credentials,
-                _http=session,
                 client_options={"api_endpoint": access.endpoint} if access.endpoint else None,
             )
 

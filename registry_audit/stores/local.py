@@ -274,12 +274,10 @@ def _holds_anything(directory: Path, besides: str = "") -> bool:
         return False
 
 
-# File systems on which the bytes of a file can change while its times stay as they are.
-
-# Writes through mmap move no time on tmpfs; on the others another machine's writes arrive late, or by its own clock.
-_UNTOLD = frozenset(
-    {"tmpfs", "ramfs", "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "glusterfs", "vfat"}
-)
+# File systems of one machine, on which no bytes of a file change while its times stay as they are. On all others they
+# may: writes through mmap move no time on tmpfs, exFAT keeps no change time, an image can be replaced by another one
+# with the same times, and what another machine writes (NFS, Lustre, GPFS, virtiofs) arrives late, or by its own clock.
+_TELLING = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "jfs", "overlay"})
 
 
 def times_tell(directory: str, mounts: str | None = None) -> bool:
@@ -289,13 +287,13 @@ def times_tell(directory: str, mounts: str | None = None) -> bool:
         directory: absolute, without symlinks.
         mounts: text of `/proc/self/mountinfo`; this machine's unless given. Where there is none, times are believed.
     """
-    chosen, kinds = ("", ""), list[str]()
+    chosen, kinds = ("", ""), list[str]()  # what it lies in, and what lies in it
     for place, kind in _parsed(_this_machines() if mounts is None else mounts):
         if len(place) >= len(chosen[0]) and (directory == place or directory.startswith(place.rstrip("/") + "/")):
             chosen = (place, kind)
         elif place.startswith(directory.rstrip("/") + "/"):
             kinds.append(kind)
-    return not any(kind in _UNTOLD or kind.startswith("fuse") for kind in (chosen[1], *kinds))
+    return {chosen[1], *kinds} <= _TELLING | {""}
 
 
 def _this_machines() -> str:

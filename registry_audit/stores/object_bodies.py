@@ -45,6 +45,7 @@ CHUNK_BYTES = 256 << 10
 _NOT_CARRIED = re.compile(r"[\x00-\x1f\x7f]")
 _STATUS = re.compile(r"\b(?:status code|status): (\d{3})\b")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
+_ARCHIVED = ("InvalidObjectState", "BlobArchived")  # S3's and Azure's word
 # What a request may die of that the next one may not, in the words of obstore's errors.
 _PASSING = re.compile(r"kind: (Timeout|Connect|Interrupted|Request|Decode|Unknown)\b")
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
@@ -205,10 +206,15 @@ def _explained(error: BaseException, doing: str) -> AuditError:
     if isinstance(error, exceptions.PermissionDeniedError):
         status = 403
     if status is not None:
-        return error_of_status(status, doing, code=f" ({found[1]})" if (found := _CODE.search(text)) else "")
+        return error_of_status(status, doing, code=code_in(text))
     if kind := _PASSING.search(text):
         return BodyEndedEarly(f"could not {doing}: the connection failed or broke off ({kind[1]})")
     return CouldNotVerify(f"could not {doing}: {first}")
+
+
+def code_in(answer: str) -> str:
+    """A store's own word for what is wrong; empty where its answer says none."""
+    return found[1] if (found := _CODE.search(answer)) else ""
 
 
 def error_of_status(status: int, doing: str, *, retry_after: float | None = None, code: str = "") -> AuditError:
@@ -217,23 +223,26 @@ def error_of_status(status: int, doing: str, *, retry_after: float | None = None
     Args:
         doing: completes "could not ...".
         retry_after: seconds, where the answer names them.
-        code: the store's own word for it, in brackets.
+        code: the store's own word for it.
     """
+    said = f"{status} {code}".rstrip()
+    if code in _ARCHIVED:
+        return CouldNotVerify(f"could not {doing}: it was moved to an archive tier ({said}); restore it there first")
     match status:
         case 401:
-            return UsageError(f"could not {doing}: the store refuses the credentials (401)")
+            return UsageError(f"could not {doing}: the store refuses the credentials ({said})")
         case 403:
-            return CouldNotVerify(f"could not {doing}: permission denied (403)")
+            return CouldNotVerify(f"could not {doing}: permission denied ({said})")
         case 404:
-            return NotFound(f"could not {doing}: not found (404)")
+            return NotFound(f"could not {doing}: not found ({said})")
         case 412:
             return ObjectChanged()
         case _ if status in REFUSALS:
-            return Refused(f"could not {doing}: the store answered {status}", retry_after)
+            return Refused(f"could not {doing}: the store answered {said}", retry_after)
         case _ if status in _TRANSIENT_STATUS:
-            return BodyEndedEarly(f"could not {doing}: the store answered {status}")
+            return BodyEndedEarly(f"could not {doing}: the store answered {said}")
         case _:
-            return CouldNotVerify(f"could not {doing}: the store answered {status}{code}")
+            return CouldNotVerify(f"could not {doing}: the store answered {said}")
 
 
 _first_used_by: list[int] = []

@@ -71,12 +71,12 @@ class Bucket(Protocol):
         """
         ...
 
-    def bodies(self) -> Bodies | SignedBodies:
-        """What reads the objects. Asked for after a page was listed."""
+    def bodies(self) -> Bodies | SignedBodies | None:
+        """What reads the objects; None where only `body` can. Asked for after a page was listed."""
         ...
 
     def body(self, key: str, etag: str) -> Generator[bytes, None, None]:
-        """An object whose name obstore cannot carry, by at most `CHUNK_BYTES`; it must still have this ETag, if given.
+        """An object by the SDK, in chunks of at most `CHUNK_BYTES`; it must still have this ETag, if given.
 
         Raises:
             AuditError: whatever went wrong.
@@ -113,7 +113,9 @@ class ObjectStore:
                 unsafe.append(path)
                 problems.append(Problem("RA013", f"'{printable(path)}' {reason}", path))
             else:
-                files.append(ListedFile(path, entry.size, f"{entry.etag}:{entry.modified}"))
+                # A time alone, to the second, tells no change.
+                token = f"{entry.etag}:{entry.modified}" if entry.etag else ""
+                files.append(ListedFile(path, entry.size, token))
         return make_listing(files, unsafe=unsafe, problems=problems)
 
     def read(self, file: ListedFile, where: Where | None = None) -> Chunks:

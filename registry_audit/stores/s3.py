@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
@@ -40,6 +41,7 @@ _CONNECTIONS = 64  # kept open: more than requests are ever under way
 _CREDENTIALS_HOLD = timedelta(minutes=5)
 _CONDITION_FAILED = 412
 _REGION = "x-amz-bucket-region"
+_SIGNED_FOR = re.compile(r"Credential=\S+/\d{8}/([^/\s]+)/s3/aws4_request")
 
 
 @dataclass(frozen=True)
@@ -215,16 +217,21 @@ class S3Bucket:
             self._client = access.client()
         self.address, self.host = f"s3://{printable(name)}", str(self._client.meta.endpoint_url)
         self._name, self._access = name, access
-        self._region: str | None = None  # as the bucket says itself
+        self._region: str | None = None  # of the bucket, once boto3 has found it
         self._bodies: Bodies | SignedBodies | None = None
         self._lock = threading.Lock()
         self._owner = {"ExpectedBucketOwner": access.expected_owner} if access.expected_owner else {}
+        self._client.meta.events.register_last("request-created.s3", self._note_region)
+
+    def _note_region(self, request: Any, **_: Any) -> None:
+        """The last request is the one that was answered: boto3 asks again where a store names another region."""
+        if found := _SIGNED_FOR.search(str(request.headers.get("Authorization", ""))):
+            self._region = found[1]
 
     @property
     def _lister(self) -> SignedBodies | None:
-        """What lists this bucket in boto3's place. S3's directory buckets have signatures of their own."""
-        bodies = self._bodies
-        return bodies if isinstance(bodies, SignedBodies) and not self._name.endswith("--x-s3") else None
+        """What lists this bucket in boto3's place."""
+        return self._bodies if isinstance(self._bodies, SignedBodies) else None
 
     @property
     def breaks_off(self) -> bool:
@@ -254,7 +261,8 @@ class S3Bucket:
         """A bucket's first page at least: boto3 finds its region, and explains what is wrong with it."""
         named = {"".join(map(str.capitalize, name.split("-"))): value for name, value in given.items()}
         answer: dict[str, Any] = self._client.list_objects_v2(Bucket=self._name, **named, **self._owner)
-        self._region = answer["ResponseMetadata"]["HTTPHeaders"].get(_REGION) or self._region
+        if self._is_public:  # signed for no region
+            self._region = answer["ResponseMetadata"]["HTTPHeaders"].get(_REGION) or self._region
         return answer
 
     def _by_ourselves(self, lister: SignedBodies, given: Mapping[str, str], doing: str) -> dict[str, Any]:
@@ -268,7 +276,10 @@ class S3Bucket:
             must_be_ok(answer, doing)
             return listing_of(answer.body(doing))
 
-    def bodies(self) -> Bodies | SignedBodies:
+    def bodies(self) -> Bodies | SignedBodies | None:
+        # Directory buckets have signatures of their own, and so have stores that want another version of them.
+        if self._name.endswith("--x-s3") or not (self._is_public or self._access.signature_version == "s3v4"):
+            return None
         with self._lock:
             if self._bodies is None:
                 by_obstore = self._is_public or (
@@ -323,7 +334,7 @@ class S3Bucket:
     def _place(self) -> tuple[str, bool, str]:
         """Where boto3 sends a request for an object of this bucket, whether the bucket is in the host, the region."""
         access, client = self._access, self._client
-        if self._region and access.endpoint is None and urlsplit(self.host).netloc.endswith(("amazonaws.com", ".cn")):
+        if self._region and self._region != client.meta.region_name:
             client = access.client(self._region)  # boto3 follows a bucket to its region, others do not
         with translated(f"open {self.address}"):
             url = client.generate_presigned_url("get_object", Params={"Bucket": self._name, "Key": "-"})

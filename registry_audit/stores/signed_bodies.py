@@ -5,20 +5,21 @@ broken off by itself: no other thread has to make it.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
-from registry_audit.errors import BodyEndedEarly, CouldNotVerify
+from registry_audit.errors import AuditError, BodyEndedEarly, CouldNotVerify
 from registry_audit.net.http import REDIRECTS, Answer, Connections, Route, Tls
 from registry_audit.net.throttle import Permit, retry_after_seconds
 from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.stores.base import whole_body
-from registry_audit.stores.object_bodies import ObjectChanged, error_of_status
+from registry_audit.stores.object_bodies import ObjectChanged, code_in, error_of_status
 
 _OK, _NOT_FOUND = 200, 404
+_MAX_ERROR_BYTES = 1 << 16
 
 # For path and query of a request and the headers that it has already: the same two as they are to be sent.
 Sign = Callable[[str, Mapping[str, str]], tuple[str, Mapping[str, str]]]
@@ -102,5 +103,7 @@ class SignedBodies:
 def must_be_ok(answer: Answer, doing: str) -> None:
     """Raises: AuditError: its status is another one than 200."""
     if answer.status != _OK:
-        advised = retry_after_seconds(answer.headers.get("Retry-After"))
-        raise error_of_status(answer.status, doing, retry_after=advised)
+        advised, said = retry_after_seconds(answer.headers.get("Retry-After")), b""
+        with suppress(AuditError):  # the status says enough
+            said = answer.body(doing, _MAX_ERROR_BYTES)
+        raise error_of_status(answer.status, doing, retry_after=advised, code=code_in(said.decode(errors="replace")))

@@ -523,6 +523,70 @@ def test_an_endpoint_that_is_no_url(monkeypatch: pytest.MonkeyPatch, variable: s
         open_at("s3://bucket/a")
 
 
+@pytest.mark.parametrize("by_obstore", [False, True], ids=["by our own connections", "by obstore"])
+def test_a_store_that_names_another_region_than_the_environment(
+    clouds: Callable[[str], Cloud], monkeypatch: pytest.MonkeyPatch, by_obstore: bool
+) -> None:
+    """boto3 signs for the region that the store names, as MinIO and Garage do; so must what reads the objects."""
+    monkeypatch.setattr("registry_audit.stores.s3.may_hold_credentials", lambda endpoint: by_obstore)
+    cloud = clouds("moto")
+
+    def only_for_its_region(exchange: Exchange) -> None:
+        if "/eu-west-9/s3/" in exchange.handler.headers["Authorization"]:
+            exchange.send(exchange.forward())
+        else:
+            said = b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-9</Region></Error>"
+            exchange.send(Response(400, said, (("Content-Type", "application/xml"),)))
+
+    with faulty_proxy(cloud.url) as proxy:
+        for name, value in cloud.environment(proxy.uri).items():
+            monkeypatch.setenv(name, value)
+        proxy.fault(only_for_its_region)
+        home = secrets.token_hex(6)
+        cloud.put(f"{home}/MLmodel", b"x")
+        store = open_at(cloud.uri(home))
+        for _ in ("the first page", "a later one"):
+            assert [b"".join(store.read(file)) for file in store.listing(Limits()).files] == [b"x"]
+
+
+def test_a_store_that_wants_another_version_of_signatures(
+    clouds: Callable[[str], Cloud], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """boto3 alone makes them."""
+    cloud = clouds("moto")
+    with faulty_proxy(cloud.url) as proxy:
+        for name, value in cloud.environment(proxy.uri).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("MLFLOW_EXPERIMENTAL_S3_SIGNATURE_VERSION", "s3")
+        home = secrets.token_hex(6)
+        cloud.put(f"{home}/MLmodel", b"x" * LARGE)
+        store = open_at(cloud.uri(home))
+        assert [b"".join(store.read(file)) for file in store.listing(Limits()).files] == [b"x" * LARGE]
+        assert store.listing(Limits()).files
+        signed = [
+            {name.lower(): value for name, value in request.headers.items()}["authorization"]
+            for request in proxy.requests
+        ]
+        assert len(signed) == 3
+        assert all(line.startswith("AWS test-access-key:") for line in signed)
+
+
+@pytest.mark.parametrize(
+    ("status", "word", "message"),
+    [
+        (403, "InvalidObjectState", "moved to an archive tier .* restore it"),
+        (403, "RequestTimeTooSkewed", "permission denied .403 RequestTimeTooSkewed."),
+    ],
+)
+def test_a_stores_own_word_for_a_refusal_is_told(model: Model, status: int, word: str, message: str) -> None:
+    said = f"<?xml version='1.0'?><Error><Code>{word}</Code><Message>no</Message></Error>".encode()
+    answer = Response(status, said, (("Content-Type", "application/xml"),))
+    model.proxy.fault(lambda exchange: exchange.send(answer), path=route("data/7"))
+    reading = model.read()
+    assert problems(reading) == [("RA009", "data/7")]
+    assert re.search(message, reading.problems[0].message)
+
+
 def test_a_profile_of_boto3_is_used(
     clouds: Callable[[str], Cloud], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

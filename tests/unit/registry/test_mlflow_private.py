@@ -1,6 +1,7 @@
 """The private names of other libraries: all in one module, all still there; and what the file store is kept from."""
 
 import ast
+import inspect
 import os
 import shutil
 from collections.abc import Iterator
@@ -21,12 +22,13 @@ from registry_audit.registry.versions import list_versions
 PRODUCT = Path(__file__).parents[3]
 ROOMS = ("registry_audit", "tasks", "flows", "deployments")
 THE_ONE_MODULE = PRODUCT / "registry_audit" / "registry" / "mlflow_private.py"
-PUBLIC_THOUGH_UNDERSCORED = {"_replace", "_fields", "_asdict", "_exit"}  # of named tuples, SQLAlchemy's URL, and os
+# Of named tuples, SQLAlchemy's URL, and os; and Prefect's way to call a block from code that is not async.
+PUBLIC_THOUGH_UNDERSCORED = {"_replace", "_fields", "_asdict", "_exit", "_sync"}
 HAS_WORKSPACES = pytest.mark.skipif(not hasattr(mlflow, "set_workspace"), reason="this MLflow has no workspaces")
 
 
 def _private_names(file: Path) -> Iterator[str]:
-    """Attributes with an underscore that are asked of something else than `self` and its like."""
+    """Names with an underscore: attributes of something else than `self` and its like, imports, and keywords."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
             of = ast.unparse(node.value)
@@ -35,6 +37,11 @@ def _private_names(file: Path) -> Iterator[str]:
                 and node.attr not in PUBLIC_THOUGH_UNDERSCORED
             ):
                 yield f"{of}.{node.attr}"
+        if isinstance(node, ast.Call) and ast.unparse(node.func) != "replace":  # of our own dataclasses
+            for keyword in node.keywords:
+                name = keyword.arg or ""
+                if name.startswith("_") and name not in PUBLIC_THOUGH_UNDERSCORED:
+                    yield f"{ast.unparse(node.func)}({name}=)"
         if isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith("registry_audit"):
             for part in (*node.module.split("."), *(alias.name for alias in node.names)):
                 if part.startswith("_") and not part.startswith("__"):
@@ -61,6 +68,11 @@ def test_no_other_module_uses_private_names_of_other_libraries() -> None:
 )
 def test_mlflow_has_what_is_used(owner: type, name: str) -> None:
     assert callable(getattr(owner, name))
+
+
+def test_google_cloud_storage_has_what_is_used() -> None:
+    client = pytest.importorskip("google.cloud.storage").Client
+    assert "_http" in inspect.signature(client).parameters
 
 
 def test_it_asks_no_other_server_and_says_what_mlflow_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,3 +51,16 @@ def test_a_listing_without_end_is_given_up(
     with pytest.raises(CouldNotVerify, match=option):
         store.listing(LIMITS) if way == "listing" else store.root_listing()
     assert bucket.pages <= 21
+
+
+@pytest.mark.parametrize(("etag", "tells"), [("e", True), ("", False)])
+def test_an_object_without_an_etag_tells_no_change(etag: str, tells: bool) -> None:
+    """A time to the second stays the same when an object is overwritten twice within one."""
+
+    class OnePage(EndlessBucket):
+        def page(self, prefix: str, token: str | None, *, directly: bool) -> Page:
+            return Page([Entry("m/MLmodel", 1, etag, "2026-11-27 10:00:00+00:00")], None)
+
+    bucket = OnePage(lambda page: ())
+    store = ObjectStore(bucket, storage_identity("s3://b/m", "sqlite://"), Transfers())  # type: ignore[arg-type]
+    assert store.listing(LIMITS).tells_changes is tells

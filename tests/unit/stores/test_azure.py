@@ -1,0 +1,56 @@
+"""Whose blobs the environment leads to: those of the account that a location names, or none."""
+
+import pytest
+
+from registry_audit.errors import UsageError
+from registry_audit.stores.azure import azure_environment
+
+HOST, SAS = "wines.core.windows.net", "SharedAccessSignature=sv=2022&sig=x"
+OWN = "https://wines.blob.core.windows.net"
+
+
+@pytest.fixture(autouse=True)
+def installed() -> None:
+    pytest.importorskip("azure.storage.blob")
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        (f"AccountName=wines;{SAS}", OWN),
+        ("DefaultEndpointsProtocol=https;AccountName=wines;AccountKey=a2V5;EndpointSuffix=core.windows.net", OWN),
+        (f"BlobEndpoint={OWN}/;{SAS}", OWN),
+        (f"BlobEndpoint=https://wines-secondary.blob.core.windows.net;{SAS}", None),
+        (f"BlobEndpoint=https://wines.z01.blob.storage.azure.net;{SAS}", None),
+        (f"BlobEndpoint=http://127.0.0.1:10000/wines;{SAS}", None),
+        (f"BlobEndpoint=https://blobs.example.com;AccountName=wines;{SAS}", None),
+    ],
+)
+def test_a_connection_string_for_the_account_of_the_location(
+    text: str, url: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", text)
+    access = azure_environment(HOST)
+    assert access.account == "wines"
+    assert access.url == url or (url is None and access.url in text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"AccountName=beers;{SAS}", "for the account beers, not for wines"),
+        (f"BlobEndpoint=https://beers.blob.core.windows.net/;{SAS}", "for the account beers, not for wines"),
+        (f"BlobEndpoint=http://127.0.0.1:10000/beers;{SAS}", "for the account beers, not for wines"),
+        (f"BlobEndpoint=https://blobs.example.com;{SAS}", "add AccountName=NAME"),
+        (SAS, "add AccountName=NAME"),
+        (f"AccountName=;{SAS}", "add AccountName=NAME"),
+        (f"BlobEndpoint=wines;{SAS}", "must be a URL"),
+    ],
+)
+def test_a_connection_string_for_another_account_or_nobody_knows_which(
+    text: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow would read the location of one account in another one."""
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", text)
+    with pytest.raises(UsageError, match=message):
+        azure_environment(HOST)
