@@ -40,7 +40,7 @@ def test_a_secret_in_it_is_never_shown() -> None:
         (("  model: Wine\n", ""), "line 1: tracking_server_1 has no model"),
         (("host: databricks://prod", "host: [a]"), "line 6: host needs a text"),
         (("host: databricks://prod", "host:"), "line 6: host needs a text"),
-        (("version_or_stage: 010", "version_or_stage: newest"), "'newest' names no version"),
+        (("version_or_stage: 010", "version_or_stage: newest"), "'newest' is not a version"),
         (("model: Wine\n", "model: Wine\n  password_env: P\n"), "needs both of username_env and password_env"),
         (("tracking_server_02:", "tracking_server_02: {"), "not YAML"),
     ],
