@@ -339,6 +339,10 @@ def test_of_many_findings_the_page_holds_the_first(open_report: Open, many_findi
     assert len(driver.find_elements(By.TAG_NAME, "article")) == 200
     assert driver.find_element(By.ID, "showing").text == f"{total:,} findings, 1,800 versions"
     assert driver.execute_script("return document.querySelectorAll('*').length") < 20_000
+    severities = driver.execute_script(
+        "return [...document.querySelectorAll('article')].map((a) => a.dataset.severity)"
+    )
+    assert set(severities) == {"critical"}, "the worst ones"
     last = next(row for row in reversed(many_findings.versions) if row.findings)
     search(driver, f"{last.name}/{last.version}")
     assert set(shown(driver, "article h4")) == {f"{last.name}/{last.version}"}, "a search finds what is not in the page"

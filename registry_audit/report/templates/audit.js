@@ -198,8 +198,11 @@
   const byNumber = [...articles].sort((one, other) => one.id.slice("finding-".length) - other.id.slice("finding-".length));
   const severityGroup = (severity) => make("section", { class: "group", "data-group": severity },
     make("h3", {}, make("span", { class: `severity ${severity}` }, severity)));
+  const place = new Map(articles.map((article, i) => [article, i]));
+  // Given the worst first, so that of many the worst are in the page, whatever they are grouped by.
   const drawFindings = (found) => {
     const severe = chosen("group") === "severity";
+    if (!severe) found.sort((one, other) => place.get(one) - place.get(other));
     const sections = new Map(severe ? [] : byModel.map((section) => [section.dataset.group, section]));
     const drawn = new Map();
     for (const article of found) {
@@ -228,7 +231,7 @@
         && (!lives.size || lives.has(finding.life))))
       && (!text || matches(indexed(version, versionIndex))));
     shown = sorted(found, chosen("sort"));
-    const findings = (chosen("group") === "severity" ? byNumber : articles).filter((article) => {
+    const findings = byNumber.filter((article) => {
       const { model, version, severity, life } = article.dataset;
       const its = versionOf.get(keyOf(model, version));
       return !filtered || ((its ? fits(its) : !Object.values(wanted).some(Boolean))
@@ -311,7 +314,7 @@
   // Paper has no filter that a reader could see, so all findings are printed; the versions only where that is asked.
   let ofPaper = false;
   addEventListener("beforeprint", () => {
-    drawFindings(chosen("group") === "severity" ? byNumber : articles);
+    drawFindings([...byNumber]);
     ofPaper = byId("print-versions").checked;
     document.body.classList.toggle("all", ofPaper);
     if (ofPaper) rows.replaceChildren(...versions.flatMap((version) => rowsOf(version, true)));
