@@ -161,7 +161,7 @@ def _leave_expired_pause() -> None:
 
 
 def _digests(approval: Approval) -> dict[str, str]:
-    """Of each version that was approved, what was approved of it."""
+    """The digest that was approved for each approved version."""
     if not approval.versions:
         raise UsageError("no version was approved: nothing was accepted")
     return {reference: digest for reference, _, digest in (line.rpartition(" ") for line in approval.versions)}

@@ -18,7 +18,7 @@ from flows import parameters
 from flows.batch_order import IN_FLIGHT, TASKS_PER_BATCH, Steps, whole
 from flows.executors import DASK_SCHEDULER, Executor
 from flows.final_state import AFTER, ended, refused
-from flows.parameters import AuditId, Name, NotBlank, Subset, Uri, matching
+from flows.parameters import AuditId, Name, NotBlank, Subset, Texts, Uri, matching
 from flows.registry_lock import must_be_alone_at, only_audit_of
 from registry_audit.api import ledger_of
 from registry_audit.audit.options import AuditOptions, Count, Days, Seconds, checked_options
@@ -53,7 +53,7 @@ def _run_name() -> str:
     uri = given.get("tracking_uri") or os.environ.get("MLFLOW_TRACKING_URI")
     where = given.get("registry") or (short_address(uri) if uri else "the worker's registry")
     name = f"{runtime.deployment.name or 'audit'} {where}"
-    return f"{name}: {short(', '.join(given['models']))}" if given.get("models") else name
+    return f"{name}: {short(', '.join(parameters.as_list(given['models'])))}" if given.get("models") else name
 
 
 @flow(
@@ -67,7 +67,7 @@ def _run_name() -> str:
 @parameters.described
 def audit_registry(
     registry: Name | None = None,
-    models: list[NotBlank] | None = None,
+    models: Texts | None = None,
     quick: bool = False,
     accept_new: bool = False,
     fail_on: Severity = Severity.MEDIUM,
@@ -83,7 +83,7 @@ def audit_registry(
     full_every: Days | None = None,
     signing_key: NotBlank | None = None,
     signing_certificate_chain: NotBlank | None = None,
-    signing_ignore_paths: list[NotBlank] | None = None,
+    signing_ignore_paths: Texts | None = None,
     signing_ignore_unsigned: bool = False,
     digest: Literal["sha256", "blake3"] = "sha256",
     audit_id: AuditId | None = None,
@@ -214,7 +214,7 @@ def _audit(
 
 
 def _report_what_was_done(job: Job, scope: Scope, rows: Rows, error: BaseException, directory: Path | None) -> None:
-    """Of a run that was cancelled, ended or broken off. Prefect is not asked for anything: it may be what is away."""
+    """Report what an interrupted run had done. Prefect is not called: it may be what cannot be reached."""
     close_job(job)
     ledger = None
     with suppress(AuditError):

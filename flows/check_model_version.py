@@ -9,7 +9,7 @@ from prefect import State, flow, runtime
 from flows import parameters
 from flows.batch_order import whole
 from flows.final_state import AFTER, ended, refused
-from flows.parameters import Name, NotBlank, Uri
+from flows.parameters import Name, NotBlank, Texts, Uri
 from registry_audit.api import checked, memory_of, no_baseline
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit
@@ -62,7 +62,7 @@ def check_model_version(
     download_dir: NotBlank | None = None,
     signing_key: NotBlank | None = None,
     signing_certificate_chain: NotBlank | None = None,
-    signing_ignore_paths: list[NotBlank] | None = None,
+    signing_ignore_paths: Texts | None = None,
     signing_ignore_unsigned: bool = False,
     max_files: Count = _LIMITS.max_files,
     max_directories: Count = _LIMITS.max_directories,

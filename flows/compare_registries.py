@@ -15,7 +15,7 @@ from pydantic import Field
 from flows import parameters
 from flows.batch_order import IN_FLIGHT, batches_of, whole
 from flows.final_state import AFTER, ended, refused
-from flows.parameters import NotBlank, Uri
+from flows.parameters import NotBlank, Texts, Uri
 from flows.sides import RegistryServer, Side, side_of
 from registry_audit.api import interrupted_migration
 from registry_audit.audit.options import DEFAULT_WORKERS, Count, Days, Seconds
@@ -64,7 +64,7 @@ def _label(side: Any) -> Any:
 def compare_registries(
     source: RegistryServer,
     target: RegistryServer,
-    models: list[NotBlank] | None = None,
+    models: Texts | None = None,
     mapping: list[NotBlank] | None = None,
     one_way: bool = False,
     in_place: bool = False,
@@ -233,7 +233,7 @@ def _read(jobs: tuple[Job, ...], both: Both, at_once: list[int], results: Signed
 def _report_what_was_done(
     jobs: tuple[Job, ...], both: Both, options: MigrationOptions, error: BaseException, directory: Path
 ) -> None:
-    """Of a run that was cancelled, ended or broken off. Prefect is not asked for anything: it may be what is away."""
+    """Report what an interrupted run had done. Prefect is not called: it may be what cannot be reached."""
     sessions = open_session(jobs[0]), open_session(jobs[1])
     try:
         write_report(interrupted_migration(sessions, both, options, error), directory)

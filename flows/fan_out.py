@@ -151,7 +151,7 @@ def _holds_secret(value: object) -> bool:
 
 
 def _read(run_ids: list[Any]) -> list[FlowRun]:
-    """Those that are still there: a run that somebody deleted is at nothing.
+    """The runs that still exist. A run that somebody deleted is not working.
 
     Raises:
         Transient: the Prefect server does not answer.

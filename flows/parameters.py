@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from prefect.runtime import flow_run
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from registry_audit.cli.common_options import ROWS, ledger_url
 from registry_audit.errors import UsageError
@@ -40,9 +40,15 @@ def matching(pattern: str, words: str) -> Any:
     return Field(json_schema_extra={"pattern": f"^(?!{words}:$)(?:{pattern})"})
 
 
+def as_list(given: Any) -> Any:
+    """A single text as a list of one, which is how somebody who calls a flow from Python may give it."""
+    return [given] if isinstance(given, str) else given
+
+
 # In the schema of a deployment, so that the Prefect server refuses a password before it stores it.
 Uri = Annotated[str, matching(r"(?!.*://[^/]*:[^/]*@).*\S", "an address without a password")]
 NotBlank = Annotated[str, matching(r"\s*\S", "not blank")]
+Texts = Annotated[list[NotBlank], BeforeValidator(as_list)]
 Name = Annotated[str, matching(r"[a-z0-9-]+$", "the name of a block, of small letters, digits and dashes")]
 EnvironmentName = Annotated[str, matching(r"[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable")]
 Reference = Annotated[str, matching(r".+/.+$", "NAME/VERSION")]

@@ -90,7 +90,7 @@ def must_be_alone_at(work: WorkDirectory) -> None:
         if is_same and (mine is None or start < mine):
             raise UsageError(
                 f"the audit {work.audit_id} is running as the flow run {printable(run.name)}: wait for its end. If its "
-                "machine died, Prefect says so within two minutes. Nothing of it was touched"
+                "machine died, Prefect says so within two minutes. Nothing was changed"
             )
     with suppress(OSError):
         file.write_text(own, encoding="ascii")

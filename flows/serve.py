@@ -63,7 +63,7 @@ def _serve(limit: int) -> None:
 
 
 def deployments() -> Iterator[RunnerDeployment]:
-    """Those of prefect.yaml, without its work pool."""
+    """The deployments of prefect.yaml, without its work pool."""
     for given in listed_deployments():
         flow: Flow[..., Any] = load_flow_from_entrypoint(given["entrypoint"], use_placeholder_flow=False)
         made: Any = flow.to_deployment(

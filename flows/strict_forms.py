@@ -41,7 +41,7 @@ def command() -> None:
 
 
 def listed_deployments() -> Iterator[dict[str, Any]]:
-    """Those of prefect.yaml."""
+    """The deployments of prefect.yaml."""
     yield from yaml.safe_load(PROJECT.read_text(encoding="utf-8"))["deployments"]
 
 

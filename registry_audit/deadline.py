@@ -22,7 +22,7 @@ class OutOfTime(CouldNotVerify):
 
 
 class Deadline:
-    """Of one version's steps, or of one listing of the registry."""
+    """The time limit for one version's steps, or for one listing of the registry."""
 
     def __init__(self, seconds: float, option: str) -> None:
         """
@@ -69,7 +69,7 @@ def within(deadline: Deadline | None) -> Iterator[None]:
 
 
 def carried(call: Callable[_P, _R]) -> Callable[_P, _R]:
-    """The same call for another thread: it keeps the deadline of this one."""
+    """Wrap a call for another thread, so that it keeps the deadline of this thread."""
     deadline = _current.get()
     return call if deadline is None else partial(_called, deadline, call)
 

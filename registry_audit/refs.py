@@ -53,7 +53,7 @@ def parse_selector(text: str) -> Selector:
         if text.lower() == stage.lower():
             return Stage(stage)
     raise UsageError(
-        f"'{printable(text)}' names no version: give a version number, a stage ({', '.join(STAGES).lower()}), "
+        f"'{printable(text)}' is not a version: give a version number, a stage ({', '.join(STAGES).lower()}), "
         "@alias (with the @) or latest"
     )
 
@@ -68,12 +68,12 @@ def split_version(text: str) -> tuple[str, str]:
     """
     if not isinstance(text, str):
         # Python's own callers: a number alone does not say of which model.
-        raise UsageError(f"{text!r} is no version: write 'NAME/V' or 'NAME@ALIAS', for instance 'Wine/3'")
+        raise UsageError(f"{text!r} is not a version: write 'NAME/V' or 'NAME@ALIAS', for instance 'Wine/3'")
     given, text = text, text.removeprefix("models:/")
     at, slash = text.rfind("@"), text.rfind("/")
     name, selector = (text[:at], text[at:]) if at > slash + 1 else (text[:slash], text[slash + 1 :])
     if max(at, slash) < 1 or not name or len(selector) < 1 or selector == "@":
         raise UsageError(
-            f"'{printable(given)}' is no version: write NAME/V or NAME@ALIAS, for instance Wine/3 or Wine@champion"
+            f"'{printable(given)}' is not a version: write NAME/V or NAME@ALIAS, for instance Wine/3 or Wine@champion"
         )
     return name, selector

@@ -91,7 +91,7 @@ def publish(document: AuditDocument) -> None:
 
 
 def publish_single(key: str, told: tuple[Told, ...]) -> None:
-    """The same of one check or comparison."""
+    """The artifacts of one check or comparison: a summary and a table of its findings."""
     findings = tuple(dict.fromkeys(found for one in told for found in one.findings))
     said = told[0].note or told[0].reason
     description = f"{told[0].verdict}: {markdown(told[0].title)}{f': {markdown(said)}' if said else ''}"

@@ -120,7 +120,7 @@ def short(text: str) -> str:
 
 
 def short_address(uri: str) -> str:
-    """Of a server, without its scheme where everybody knows it."""
+    """The address of a server, without http:// or https://."""
     return short(shown_address(uri)).removeprefix("http://").removeprefix("https://")
 
 

@@ -79,9 +79,7 @@ def lineage_problems(version: RegisteredVersion, copies: list[ModelCopy]) -> lis
 
 
 # Two locations of equal files, one of them behind a server's proxy, may be one storage twice.
-_UNSEEN = (
-    "one of the two locations is behind a proxy, or may be a second name of the other: perhaps these are not two copies"
-)
+_UNSEEN = "one of the two locations is behind a proxy, or may be a second name of the other: they may be one copy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,7 +369,7 @@ def _copy_problems(copy: ModelCopy, ready: bool) -> list[Problem]:
 
 
 def model_missing(copy: ModelCopy) -> Problem:
-    """Of a copy whose listing holds no MLmodel that could say anything."""
+    """The problem of a copy without an MLmodel, or with an empty one."""
     empty = any(file.path == MLMODEL for file in copy.listing.files)
     missing = "holds an empty MLmodel" if empty else "holds no MLmodel at its root"
     what = missing if copy.listing.files else "is gone or empty"

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from registry_audit.audit.signatures import SignatureVerifier
 from registry_audit.closest import did_you_mean
@@ -29,6 +29,8 @@ WILDCARDS = frozenset("*?[")
 Count = Annotated[int, Field(ge=1, le=MOST)]
 Seconds = Annotated[int, Field(ge=1, le=MOST_SECONDS)]
 Days = Annotated[int, Field(ge=1, le=MOST_DAYS)]
+# One text is a list of one: its letters are never meant.
+Texts = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
 
 
 class AuditOptions(BaseModel):
@@ -41,7 +43,7 @@ class AuditOptions(BaseModel):
     registry_name: str | None = Field(
         default=None, min_length=1, max_length=MAX_REGISTRY_NAME
     )  # what a ledger is to know it by
-    models: tuple[str, ...] = ()  # names, or glob patterns on the name, case-sensitive; none means all
+    models: Texts = ()  # names, or glob patterns on the name, case-sensitive; none means all
     filter: str | None = None  # MLflow's own filter for search_model_versions
     latest: Count | None = None  # only so many highest versions of each model
     subset: str | None = Field(default=None, pattern=r"^[0-9]{1,6}/[0-9]{1,6}$")  # "n/t": the n-th part of t
@@ -56,7 +58,7 @@ class AuditOptions(BaseModel):
     )  # file of a public key that signatures in models are verified with
     # Instead, file of the certificates that those of the signatures must lead to.
     signing_certificate_chain: str | None = Field(default=None, min_length=1)
-    signing_ignore_paths: tuple[str, ...] = ()  # files and directories of a model that need not be signed
+    signing_ignore_paths: Texts = ()  # files and directories of a model that need not be signed
     signing_ignore_unsigned: bool = False  # no file need be signed that the signature does not name
     fail_on: Severity = Severity.MEDIUM
     digest: Literal["sha256", "blake3"] = "sha256"
@@ -76,14 +78,14 @@ class AuditOptions(BaseModel):
         if self.ledger is None and (self.quick or self.accept_new):
             raise ValueError("`quick` and `accept_new` need a ledger")
         if self.liveness and (self.quick or self.accept_new):
-            raise ValueError("`liveness` reads nothing: it goes neither with `quick` nor with `accept_new`")
+            raise ValueError("`liveness` reads no file, so it cannot be used with `quick` or `accept_new`")
         if self.full_every is not None and not self.quick:
-            raise ValueError("`full_every` only means something with `quick`")
+            raise ValueError("`full_every` needs `quick`")
         if self.signing_key is not None and self.signing_certificate_chain is not None:
-            raise ValueError("signatures are verified with `signing_key` or `signing_certificate_chain`, not with both")
+            raise ValueError("give `signing_key` or `signing_certificate_chain`, not both")
         if (self.signing_ignore_paths or self.signing_ignore_unsigned) and self.signature_file is None:
             raise ValueError(
-                "what need not be signed only means something with `signing_key` or `signing_certificate_chain`"
+                "`signing_ignore_paths` and `signing_ignore_unsigned` need `signing_key` or `signing_certificate_chain`"
             )
         if self.subset is not None:
             part, parts = map(int, self.subset.split("/"))
@@ -239,6 +241,8 @@ def problem_of(error: ValidationError, spelled: Callable[[str], str] = str) -> s
             return f"there is no option {spelled(name)}{did_you_mean(name, AuditOptions.model_fields)}"
         case "string_pattern_mismatch":
             said = _SUBSET
+        case "tuple_type":
+            said = f"{spelled(name)}: give one text or a list of texts"
         case _:
             said = str(first["msg"]).removeprefix("Value error, ")
             said = f"{spelled(name)}: {said}" if name else said

@@ -101,7 +101,7 @@ def must_resolve(session: Session, version: RegisteredVersion) -> ResolvedVersio
 
 
 def resolve(session: Session, version: RegisteredVersion) -> Resolved:
-    """The same, or the row of a version that cannot be resolved."""
+    """Resolve a version; for one that cannot be resolved, return its row."""
     return in_a_row(version, lambda: must_resolve(session, version))
 
 
@@ -155,7 +155,7 @@ def download_reg_model(
 
 
 def download_both(session: Session, resolved: ResolvedVersion) -> tuple[Copy, Copy | None]:
-    """The same two; where both are streamed they are read together, which digests equal bytes only once."""
+    """Download both copies. If both are streamed they are read together, so that equal bytes are digested once."""
     if resolved.storage is Storage.SHARED or session.only_list or _local_pair(resolved):
         return download_run_model(session, resolved), download_reg_model(session, resolved)
     run = list_copy(session, Role.RUN_MODEL, resolved.run_model)
@@ -221,7 +221,7 @@ def audit_version(session: Session, version: RegisteredVersion) -> VersionAudit:
 
 
 def audit_with_copies(session: Session, version: RegisteredVersion) -> AuditedVersion:
-    """The same for a caller that wants more of the copies than a row keeps."""
+    """Audit one version for a caller that needs more of the copies than a row keeps."""
     began = time.monotonic()
     resolved = resolve(session, version)
     found: AuditedVersion | VersionAudit = (

@@ -31,7 +31,7 @@ Pulse = Callable[[int], None]  # told of every so many bytes read; may raise to 
 
 
 class Collected:
-    """Of one copy."""
+    """What threads collect while they read one copy."""
 
     def __init__(self, algorithm: str, pulse: Pulse) -> None:
         self.algorithm, self.pulse = algorithm, pulse

@@ -40,7 +40,7 @@ class Scope:
 
 
 def nothing_listed(options: AuditOptions) -> Scope:
-    """Of an audit that has not listed anything yet."""
+    """The scope of an audit that has not listed anything yet."""
     registry_uri = options.registry_uri or options.tracking_uri
     return Scope((), options.tracking_uri, registry_uri, None, 0, listed_whole=False)
 
@@ -126,10 +126,10 @@ def _is_model(connection: Connection, text: str) -> bool:
 
 
 def _why_idle(text: str, choice: ModelChoice, listing: RegistryListing) -> str:
-    asked = f"--model '{printable(text)}' chose nothing"
+    asked = f"--model '{printable(text)}' matches no version"
     prompts = ModelChoice((text,), listing.prompts)
     if any(name in prompts for name in listing.prompts):
-        return f"{asked}: what is called so are prompts, and a prompt holds no model to audit"
+        return f"{asked}: only prompts have such a name, and a prompt has no model to audit"
     if text in choice.exact:
         return f"{asked}: the model has no version" + ("" if listing.whole else " that was listed")
-    return f"{asked}: no model is called so"
+    return f"{asked}: no model has such a name"

@@ -40,7 +40,7 @@ class Trusted(Protocol):
 
 
 class NothingTrusted:
-    """Of every audit but a quick one."""
+    """Trusts no earlier reading. Readings are trusted only in a quick audit."""
 
     def prefetch(self, keys: Iterable[tuple[str, str]]) -> None:
         return

@@ -107,7 +107,7 @@ class SignatureVerifier:
             raise UsageError(f"{option} {printable(str(file))} cannot be read: {why}") from error
         if b"PRIVATE KEY" in content:
             raise UsageError(
-                f"{option} {printable(str(file))} holds a private key, which no audit needs: give the public"
+                f"{option} {printable(str(file))} holds a private key, which no audit needs: give the public key"
             )
         # What is checked here must be what is trusted hours later, whatever becomes of the file.
         self._content, self.is_key = content, key is not None

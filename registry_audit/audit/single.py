@@ -197,7 +197,9 @@ def prepare_download_dir(download_dir: Path) -> None:
         stale = _earlier_downloads(download_dir)
         if stale and not (download_dir / _MARKER).is_file():
             names = " and ".join(str(path) for path in stale)
-            raise UsageError(f"--download-dir: {names} is not of our making: remove it or give another directory")
+            raise UsageError(
+                f"--download-dir: {names} was not made by an earlier download: remove it or give another directory"
+            )
     except OSError as error:
         raise UsageError(f"--download-dir {download_dir} cannot be written: {error.strerror}") from error
 

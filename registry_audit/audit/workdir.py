@@ -174,7 +174,7 @@ class WorkDirectory:
             if not _locked(lock.fileno()):
                 raise UsageError(
                     f"the audit {self.audit_id} is running in another process: wait for its end, or give another "
-                    "--audit-id. Nothing of it was touched"
+                    "--audit-id. Nothing was changed"
                 )
             _held.add(self.path)
             try:
@@ -194,13 +194,13 @@ class WorkDirectory:
 
     @property
     def has_readings(self) -> bool:
-        """Of one registry, or of either of the two that are compared."""
+        """Whether anything was read: of one registry, or of either of the two that are compared."""
         with contextlib.suppress(OSError):
             return any(readings.stat().st_size > 0 for readings in self.path.rglob(READINGS))
         return False
 
     def leave(self) -> None:
-        """Of an audit that did not come to its end: everything stays, unless it has only begun and read nothing."""
+        """Keep the directory of an interrupted audit, unless the audit is new and has read nothing."""
         if not self._is_resumed and not self.has_readings:
             self.remove()
 
@@ -226,12 +226,12 @@ class WorkDirectory:
             return
         except ValueError as error:
             raise UsageError(
-                f"the audit {self.audit_id} does not say of which registry it is: give another id"
+                f"the audit {self.audit_id} does not say which registry it is of: give another id"
             ) from error
         if other != registry:
             raise UsageError(
                 f"the audit {self.audit_id} is of the registry {printable(other)}, and {printable(registry)} is "
-                "another address: resume it with the address it was started with. Nothing of it was touched"
+                "another address: resume it with the address it was started with. Nothing was changed"
             )
 
 

@@ -142,7 +142,7 @@ def show_baseline(
 
 
 def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
-    """Who accepts is who typed it, not the worker; and the flow would only try."""
+    """Name who typed the command, not the worker; and accept, because the flow's default is a dry run."""
     from registry_audit.ledger.accept import split_reference
     from registry_audit.ledger.record import who
 
@@ -227,7 +227,7 @@ def waive_finding(
     registry_uri: str | None,
     registry_name: str | None,
 ) -> None:
-    """Live with a finding until a day, or until the bytes change: it is still shown, but fails no audit."""
+    """Tolerate a finding until a day, or until the bytes change: it is still shown, but fails no audit."""
     from registry_audit.ledger.accept import split_reference, waive
     from registry_audit.ledger.connecting import remember
     from registry_audit.ledger.identity import own_spelling
@@ -336,10 +336,10 @@ def import_ledger(file: Path, heads: tuple[str, ...], ledger: str | None) -> Non
     head = fill(opened, export)
     remember(opened, head)
     click.echo(f"imported {head.seq} entries; head {head.digest}")
-    against = f"{len(held)} known heads are in it" if held else "no head of it is known here, and none was given"
+    against = f"{len(held)} known heads are in it" if held else "it was not checked against any known head"
     click.echo(
-        f"{against}. It ends on {head.at}: what may have been written after that cannot be known from it; hold it "
-        "against your newest report with baseline verify --head audit.json",
+        f"{against}. The export ends on {head.at} and cannot show what was recorded later: check it with your newest "
+        "report, with baseline verify --head audit.json",
         err=True,
     )
 
@@ -389,7 +389,7 @@ def _sentence(entry: "Entry") -> str:
             return f"{manifest or 'as gone'} by {printable(by)}: {printable(reason)}{said}"
         case Read(verdict=verdict, baseline=baseline, manifest=manifest, rules=rules):
             found = printable("".join(f" {rule}" for rule in rules))
-            return f"{printable(verdict)}, baseline {printable(str(baseline))}, {manifest or 'not read whole'}{found}"
+            return f"{printable(verdict)}, baseline {printable(str(baseline))}, {manifest or 'not read in full'}{found}"
         case FindingOpened(rule=rule, severity=severity, path=path):
             return f"{rule} {severity} {printable(path or '')}"
         case FindingResolved(rule=rule, path=path, by=by):

@@ -54,7 +54,7 @@ def run(command: click.Command, prog_name: str, arguments: Sequence[str] | None 
         if _is_interruption(error):
             return _say(prog_name, "interrupted", ExitStatus.INTERRUPTED)
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            return _say(prog_name, f"what it has to say cannot be written: {error.strerror}", ExitStatus.INCOMPLETE)
+            return _say(prog_name, f"the output cannot be written: {error.strerror}", ExitStatus.INCOMPLETE)
         return _say(prog_name, reason_of(error), ExitStatus.INCOMPLETE)
     return int(result or 0)
 

@@ -1,6 +1,5 @@
 """`check-model-version` and `registry-audit check`."""
 
-import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,7 @@ from registry_audit.refs import parse_selector, split_version
 
 if TYPE_CHECKING:
     from registry_audit.api import Checked
+    from registry_audit.report.commands import Target
 
 
 def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
@@ -91,12 +91,14 @@ def command(
     Exit status: 0 the same, 1 different or damaged, 2 usage, 3 could not be verified.
     """
     tracking_uri = required_tracking_uri(tracking_uri)
-    show_text = _show if version is None else _tell
+    is_for_people = version is not None
     model, version_or_stage = _wanted(version, model, version_or_stage)
     report_file, as_json = where_to(report_file, format)
 
     import_library()
     from registry_audit.api import check_model_version
+    from registry_audit.registry.address import active_workspace
+    from registry_audit.report.commands import Target
 
     signing = {
         "signing_key": signing_key,
@@ -108,8 +110,11 @@ def command(
     where = {"tracking_uri": tracking_uri, "registry_uri": registry_uri}
     options = audit_options({**where, **remembering, **signing, "fail_on": fail_on, **limits})
 
+    target = Target.at(tracking_uri, registry_uri, active_workspace(), options.ledger)
+
     def show(checked: "Checked") -> None:
-        show_report(checked.report, report_file, None if as_json else partial(show_text, checked))
+        show_text = partial(_tell, checked, target) if is_for_people else partial(_show, checked)
+        show_report(checked.report, report_file, None if as_json else show_text)
 
     checked = check_model_version(
         options,
@@ -134,13 +139,14 @@ def _show(checked: "Checked") -> None:
     click.echo(f"Equals: {audit.verdict.passes}")
 
 
-def _tell(checked: "Checked") -> None:
+def _tell(checked: "Checked", target: "Target") -> None:
     """Print a line for the version, what is wrong with it, and what the answer rests on."""
+    from registry_audit.report.commands import command_to_accept
     from registry_audit.report.words import count
     from registry_audit.verdict import Storage
 
     audit, note = checked.audit, checked.report["note"]
-    show_row(audit)
+    show_row(audit, target)
     copies = [("Run model", audit.run_model), ("Registry model", audit.reg_model)]
     if audit.storage is Storage.SHARED and audit.reg_model is not None:
         copies = [("Files", audit.reg_model)]  # both names lead to them
@@ -150,9 +156,9 @@ def _tell(checked: "Checked") -> None:
             show_fact(label, f"{redact_location(copy.uri)}: {count(copy.file_count, 'file')}{digest}")
     show_fact("Baseline", note)
     is_new = audit.baseline is not None and audit.baseline.accepted_at is None
-    if is_new and audit.verdict.passes and not audit.findings:
-        version = shlex.quote(f"{audit.version.name}/{audit.version.version}")
-        show_fact("", f"to accept these bytes: registry-audit baseline accept {version} --reason TEXT")
+    command = command_to_accept(target, f"{audit.version.name}/{audit.version.version}")
+    if is_new and audit.verdict.passes and not audit.findings and command:
+        show_fact("", f"To accept these bytes: {command}")
     if audit.signature is not None:
         show_fact("Signature", f"{audit.signature.status.value} ({audit.signature.reason})")
     show_result(checked.outcome)

@@ -136,7 +136,7 @@ def command(
     from registry_audit.verdict import Severity
 
     def show(compared: "Compared") -> None:
-        tell = _show if as_mlflow_tools else partial(_tell, config=config)
+        tell = _show if as_mlflow_tools else partial(_tell, config=config, ledger=ledger_url(ledger))
         show_report(compared.report, report_file, None if as_json else partial(tell, compared, verbose=verbose))
 
     compared = compare_model_versions(
@@ -193,11 +193,12 @@ def _show(compared: "Compared", *, verbose: bool) -> None:
     show_section("Comparison_Summary", report["Comparison_Summary"])
 
 
-def _tell(compared: "Compared", config: CompareConfig, *, verbose: bool) -> None:
+def _tell(compared: "Compared", config: CompareConfig, *, ledger: str | None, verbose: bool) -> None:
     """Print whether the versions are the same, where they differ, and what there is to say of each by itself."""
-    from registry_audit.registry.address import shown_address
+    from registry_audit.registry.address import active_workspace, shown_address
     from registry_audit.report.as_text import finding_lines
     from registry_audit.report.build_document import version_row
+    from registry_audit.report.commands import Target, command_to_end
     from registry_audit.report.mlflow_tools import pair_words
     from registry_audit.report.view import version_id
     from registry_audit.report.words import VERDICT_WORDS
@@ -225,10 +226,11 @@ def _tell(compared: "Compared", config: CompareConfig, *, verbose: bool) -> None
         for difference in () if told_before else differences:
             show_line(f"    {_difference_line(difference, names)}")
         told = differences
-    for name, row, note in zip(names, rows, notes, strict=True):
+    for name, row, note, server in zip(names, rows, notes, config.servers, strict=True):
         show_line(printable(f"  {name}: {note}"))
+        target = Target.at(server.host, server.registry_uri, active_workspace(), ledger)
         for finding in row.findings:
-            for line in finding_lines(row, finding):
+            for line in finding_lines(row, finding, command_to_end(target, row, finding)):
                 show_line(f"  {line}")
     show_result(compared.outcome)
 

@@ -134,7 +134,7 @@ def command(
 
 
 def _identity(config: "MigrationConfig") -> str:
-    """Of both registries: what was read of two others is not taken up."""
+    """Identity of both registries, so that readings of two others are not reused."""
     from registry_audit.ledger.record import registry_of
 
     one, two = (registry_of(server.registry_uri or server.tracking_uri) for server in (config.source, config.target))

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 _ALIASES_SINCE = (2, 3)
 _LOGGED_MODELS_SINCE = (3, 0)
+_SIGNS = {
+    ExitStatus.CLEAN: "ok",
+    ExitStatus.USAGE: "wrong",
+    ExitStatus.INCOMPLETE: "no answer",
+    ExitStatus.LEDGER: "unusable",
+}
 _STORES_LOOKED_AT = 5  # of different kinds, from the newest versions
 
 
@@ -38,7 +44,8 @@ class Finding:
 def command(tracking_uri: str | None, registry_uri: str | None, ledger: str | None) -> int:
     """Tell in seconds whether server, stores, ledger and Prefect can be reached. Nothing is written.
 
-    Exit status: 0 all of it can be reached, 2 something is set wrongly, 3 something does not answer.
+    Exit status: 0 all of it can be reached, 2 something is set wrongly, 3 something does not answer, 4 the ledger
+    cannot be used.
     """
     uri = required_tracking_uri(tracking_uri)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -46,7 +53,7 @@ def command(tracking_uri: str | None, registry_uri: str | None, ledger: str | No
     import_library()
     worst = ExitStatus.CLEAN
     for finding in _examine(uri, registry_uri, ledger_url(ledger)):
-        sign = {ExitStatus.CLEAN: "ok", ExitStatus.USAGE: "wrong"}.get(finding.status, "no answer")
+        sign = _SIGNS[finding.status]
         click.echo(f"{sign:<9}  {finding.what:<9}  {printable(finding.said)}")
         worst = max(worst, finding.status)
     if worst is ExitStatus.INCOMPLETE:
@@ -82,7 +89,8 @@ def _server(connection: "Connection", began: float) -> Iterator[Finding]:
         yield _failed("server", error)
         return
     took = f"{(time.monotonic() - began) * 1000:,.0f} ms"
-    unknown = "no MLflow server in between" if connection.server is None else "it does not say which MLflow it runs"
+    without = "read directly, without an MLflow server"
+    unknown = without if connection.server is None else "it does not say which MLflow it runs"
     runs = f"MLflow {version}" if version else unknown
     workspace = f", workspace {connection.workspace}" if connection.workspace else ""
     yield Finding("server", f"{connection.registry_address.shown}{workspace}: {runs}, {took}")
@@ -150,7 +158,7 @@ def _ledger(url: str | None) -> Finding:
     except AuditError as error:
         if url == default_ledger_url() and "there is no ledger" in error.message:
             return Finding("ledger", "not begun yet: an audit with --accept-new starts one")
-        return Finding("ledger", error.message, ExitStatus.LEDGER)
+        return Finding("ledger", error.message, error.exit_status)
     return Finding("ledger", f"{opened.url}: {head.seq if head else 0:,} entries")
 
 

@@ -62,7 +62,8 @@ def pack(audit_json: Path, output: Path, timestamp_url: str | None, sign_with: P
     with closing(open_ledger(url, create=False)) as opened:
         document = make_pack(audit_json, opened, output, timestamp_url=timestamp_url, signer=signer)
     versions = f"{len(document.versions)} version{'' if len(document.versions) == 1 else 's'}"
-    click.echo(f"wrote {printable(str(output))}: evidence for {versions} of {document.registry.registry_uri}", err=True)
+    registry = printable(document.registry.registry_uri)
+    click.echo(f"wrote {printable(str(output))}: evidence for {versions} of {registry}", err=True)
     return 0
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from registry_audit.audit.comparing import Comparison
     from registry_audit.audit.judging import Finding, VersionAudit
     from registry_audit.audit.outcome import Outcome
+    from registry_audit.report.commands import Target
     from registry_audit.report.document import FindingRow
 
 
@@ -96,10 +97,11 @@ def show_findings(findings: "tuple[Finding, ...]", server: str | None = None) ->
 # The answer in sentences, as `audit` tells a version.
 
 
-def show_row(audit: "VersionAudit") -> None:
-    """A line for the version, then what differs and what is wrong with it."""
+def show_row(audit: "VersionAudit", target: "Target") -> None:
+    """A line for the version, then what differs, what is wrong with it, and the command that accepts a change."""
     from registry_audit.report.as_text import finding_lines
     from registry_audit.report.build_document import version_row
+    from registry_audit.report.commands import command_to_end
     from registry_audit.report.lines import CHANGED_SYMBOL, MISSING_SYMBOL, baseline_lines, difference_line, symbol
     from registry_audit.report.view import version_id
     from registry_audit.report.words import VERDICT_WORDS
@@ -116,7 +118,7 @@ def show_row(audit: "VersionAudit") -> None:
     for line in (*map(difference_line, row.differences), *baseline_lines(row)):
         show_line(f"  {line}")
     for finding in row.findings:
-        for line in finding_lines(row, finding):
+        for line in finding_lines(row, finding, command_to_end(target, row, finding)):
             show_line(line)
 
 

@@ -66,7 +66,7 @@ class Archive:
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise Broken(f"'{shown}' is compressed in a way that no pack is")
             if info.file_size > max(_SMALL, _MAX_RATIO * info.compress_size):
-                raise Broken(f"'{shown}' unfolds into more than a pack can hold")
+                raise Broken(f"'{shown}' expands to more than a pack can hold")
             is_directory = bool(info.external_attr & _MSDOS_DIRECTORY)
             if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG) or is_directory:
                 raise Broken(f"'{shown}' is no plain file")
@@ -81,7 +81,7 @@ class Archive:
             while chunk := file.read(_CHUNK):
                 self._read_bytes += len(chunk)
                 if self._read_bytes > 4 * _MAX_TOTAL:
-                    raise Broken("it unfolds into more than a pack can hold")
+                    raise Broken("it expands to more than a pack can hold")
                 yield chunk
 
     def read(self, name: str) -> bytes:

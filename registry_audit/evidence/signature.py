@@ -91,7 +91,7 @@ def _public(signers: Any, file: Path) -> Any:
     content = _content(file, "--signer-key")
     shown = f"--signer-key {printable(str(file))}"
     if b"PRIVATE KEY" in content:
-        raise UsageError(f"{shown} holds a private key, which nobody needs to check a pack: give the public")
+        raise UsageError(f"{shown} holds a private key, which nobody needs to check a pack: give the public key")
     try:
         public = signers.SSlibKey.from_crypto(load_pem_public_key(content))
     except Exception as error:

@@ -56,7 +56,7 @@ def split_reference(reference: str) -> tuple[str, str]:
     """`NAME/V` to its parts; a name may itself hold slashes. Raises: UsageError: there is no version."""
     name, slash, version = reference.rpartition("/")
     if not slash or not name or not version:
-        raise UsageError(f"'{printable(reference)}' is no version: write NAME/V, for instance Wine-Quality/3")
+        raise UsageError(f"'{printable(reference)}' is not a version: write NAME/V, for instance Wine-Quality/3")
     return name, version
 
 
@@ -126,7 +126,7 @@ class _Act:
         return {finding.rule for finding in serious}
 
     def must_name_known(self, reader: LedgerReader, registry: str, name: str, version: str) -> set[str]:
-        """The same for what the ledger knows: an audit that was given a key, for instance, may have seen more."""
+        """Refuse for findings in the ledger too: an audit with a signing key, for instance, may have found more."""
         serious = set[str]()
         for (of_name, number, rule, _), known in load_findings(reader, registry).open_findings.items():
             if (of_name, number) != (storable(name), version) or not _is_serious(rule, known.severity):
@@ -160,7 +160,7 @@ def _prepare(session: Session, ledger: Ledger, registry: str, reference: str, ac
     version = audit.version
     manifest = audit.reg_model.manifest if audit.reg_model else None
     if manifest is None or not manifest.entries:
-        raise CouldNotVerify(f"{printable(reference)} cannot be accepted: {audit.reason or 'it was not read whole'}")
+        raise CouldNotVerify(f"{printable(reference)} cannot be accepted: {audit.reason or 'it was not read in full'}")
     despite = act.must_name(audit, printable(reference))
     differences: tuple[Difference, ...] = ()
     kind: Literal["first", "changed", "unchanged", "gone"] = "first"
@@ -242,7 +242,7 @@ def waive(
     try:
         day = date.fromisoformat(until).isoformat()
     except ValueError as error:
-        raise UsageError(f"--until '{printable(until)}' is no day: write YYYY-MM-DD") from error
+        raise UsageError(f"--until '{printable(until)}' is not a day: write YYYY-MM-DD") from error
     if day < today():
         raise UsageError(f"--until {day} has passed")
     with ledger.writing() as writer:
@@ -254,8 +254,8 @@ def waive(
         seen = last_reading(readings[-1]).subject if readings else Subject(None, None, None)
         if not seen.is_whole:
             raise UsageError(
-                f"{label} was not read whole by its last audit: there are no bytes that a waiver of {rule} could be "
-                "bound to, and it would hold whatever they become. Make it readable, audit it, then waive"
+                f"{label} was not read in full by its last audit, and a waiver of {rule} would be tied to the bytes "
+                "that were read. Make it readable, audit it, then waive"
             )
         if seen.differences is None:
             raise UsageError(f"{label} was last audited by an older release: audit it once more, then waive")

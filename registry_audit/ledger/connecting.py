@@ -1,6 +1,7 @@
 """Opening a ledger: never a fresh start where there was one before, never a schema that is not understood."""
 
 import logging
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from registry_audit.redact import redact, without_sign_in
 from registry_audit.registry.address import SIGN_IN, shown_address
 
 _VERSION_TABLE = "registry_audit_ledger"
+_ADDRESSES = "give sqlite:///PATH or postgresql://USER@HOST/DATABASE"
 _OF_A_REGISTRY = "registered_models"  # a table of MLflow's
 _BUSY_SECONDS = 120
-_ELSEWHERE = "Give another with --ledger, or --ledger none to audit without a memory"
-_HOW_TO_START_OVER = "To start over knowingly, remove {}"
+_ELSEWHERE = "Give another with --ledger, or --ledger none to audit without baselines"
+_HOW_TO_START_OVER = "To start over with an empty ledger, remove {}"
 
 
 def open_ledger(url: str, *, create: bool, restore: bool = False) -> Ledger:
@@ -53,7 +55,7 @@ def open_ledger(url: str, *, create: bool, restore: bool = False) -> Ledger:
 
 
 def shown_ledger(url: str) -> str:
-    """As a ledger of this URL calls itself, whether or not it is there."""
+    """The address that a ledger with this URL shows, whether or not it exists."""
     return _named(_engine(url))
 
 
@@ -78,26 +80,25 @@ def must_not_be_older(ledger: Ledger) -> None:
 def _engine(url: str) -> Engine:
     shown = shown_address(url)
     try:
-        parsed = make_url(url)
+        parsed = make_url(re.sub(r"^postgres(?=[:+])", "postgresql", url))  # as many services write it
         if parsed.get_backend_name() == "sqlite":
             if parsed.database in (None, "", ":memory:") or str(parsed.database).startswith("file:"):
                 raise UsageError(f"--ledger {shown}: a ledger is a file on disk; give sqlite:///PATH")
             parsed = parsed.set(database=str(Path(parsed.database or "").absolute()))
         elif parsed.get_backend_name() != "postgresql":
-            raise UsageError(f"--ledger {shown}: only SQLite and PostgreSQL keep a ledger")
+            raise UsageError(f"--ledger {shown}: a ledger is kept in SQLite or PostgreSQL: {_ADDRESSES}")
         elif parsed.drivername == "postgresql":  # SQLAlchemy 2.1 would take psycopg, and the extra brings psycopg2
             parsed = parsed.set(drivername="postgresql+psycopg2")
         waiting = {"timeout": _BUSY_SECONDS} if parsed.get_backend_name() == "sqlite" else {}
         engine = create_engine(parsed, connect_args=waiting, pool_pre_ping=True)
     except ModuleNotFoundError as error:
+        write = ", and write postgresql:// before the host" if "+" in url.partition(":")[0] else ""
         raise UsageError(
-            f"--ledger {shown} needs the driver {error.name}: pip install 'mlflow-registry-audit[postgres]', and write "
-            "postgresql://"
+            f"the ledger {shown} is on PostgreSQL, whose driver {error.name} is not installed: "
+            f"pip install 'mlflow-registry-audit[postgres]'{write}"
         ) from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:  # the last of a port that is no number
-        raise UsageError(
-            f"--ledger {shown} is no database this program can open: give sqlite:///PATH or postgresql://..."
-        ) from error
+        raise UsageError(f"--ledger {shown} cannot be read as the address of a database: {_ADDRESSES}") from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _manual_transactions)
     return engine

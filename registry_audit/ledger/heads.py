@@ -31,7 +31,7 @@ class KnownHead:
 
 
 def known_heads() -> list[KnownHead]:
-    """Of every ledger that was used here, sorted by URL."""
+    """The known heads of all ledgers that this machine has used, sorted by URL."""
     found = []
     for file in sorted((home_directory() / "known-ledgers").glob("*.json")):
         try:
@@ -98,7 +98,7 @@ class GivenHead:
 
 
 def given_head(text: str) -> GivenHead:
-    """Of `--head`: a digest, its first digits, or the path of a report's audit.json.
+    """The head given with `--head`: a digest, its first digits, or the path of a report's audit.json.
 
     Raises:
         UsageError: it is neither.

@@ -186,7 +186,9 @@ def renamed_registry(reader: LedgerReader, registry: str, *, name: str | None, a
     for other in known:
         taken = {other.key, *other.names, *other.addresses}
         if other.key != found.key and not taken.isdisjoint({storable(text) for text in (name, address) if text}):
-            raise UsageError(f"another registry of the ledger is called so already: {printable(other.title)}")
+            raise UsageError(
+                f"another registry in the ledger already has this name or address: {printable(other.title)}"
+            )
     return RegistryNamed(address=address, name=name).draft(found.key)
 
 
@@ -350,6 +352,6 @@ def versions_to_recognise(
 
 def _unrecognised(identity: str, why: str) -> CouldNotVerify:
     return CouldNotVerify(
-        f"the ledger does not know {printable(identity)}, and whether it is one of its registries under another "
-        f"address only a listing of all its versions can tell: {why}. Say which registry it is with --registry-name"
+        f"the ledger does not know {printable(identity)}. Only a list of all its versions can tell whether it is a "
+        f"known registry under another address, and there is none: {why}. Say which registry it is with --registry-name"
     )

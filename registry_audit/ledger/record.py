@@ -150,7 +150,7 @@ def finish(
 
 
 def who() -> str:
-    """Who accepts: the user of this process and its machine."""
+    """The user of this process and its machine, as `user@host`: who accepts if nobody is named."""
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError):

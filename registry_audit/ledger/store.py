@@ -387,5 +387,5 @@ def _database_errors(what: str, url: URL) -> Iterator[None]:
         raise LedgerError(f"the ledger cannot be {what}: {redact(without_sign_in(cause, url))}") from error
     except UnicodeEncodeError as error:  # of the driver
         raise LedgerError(
-            f"the ledger cannot be {what}: its database does not know all letters; move it to one of UTF8"
+            f"the ledger cannot be {what}: its database cannot store every character; it needs the encoding UTF8"
         ) from error

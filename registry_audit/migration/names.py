@@ -166,7 +166,7 @@ def _must_be_said_once(texts: Iterable[str], spelling: Callable[[str], str]) -> 
         first = seen.setdefault(spelling(text), text)
         if first is not text:
             raise UsageError(
-                f"the map says '{printable(first)}' and '{printable(text)}', and this registry knows no capitals: "
+                f"the map says '{printable(first)}' and '{printable(text)}', and this registry ignores case: "
                 "leave out one of them"
             )
 

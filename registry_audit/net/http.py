@@ -375,7 +375,7 @@ def _tls_problem(error: BaseException) -> str | None:
                 said = printable(error.verify_message)[:200]
                 return f"shows a certificate that is not trusted ({said}); REQUESTS_CA_BUNDLE names the trusted ones"
             case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "RECORD_LAYER_FAILURE" | "HTTP_REQUEST"):
-                return "speaks no TLS: should the address begin with http:// and not https://?"
+                return "does not use TLS: should the address begin with http:// and not https://?"
             case _:
                 inside = error.args[0] if error.args and isinstance(error.args[0], Exception) else None
                 following = inside or error.__cause__ or error.__context__
@@ -458,7 +458,7 @@ def _host(url: str, doing: str) -> str:
     try:
         return host_of(url)
     except ValueError as error:
-        raise CouldNotVerify(f"could not {doing}: its address is none") from error
+        raise CouldNotVerify(f"could not {doing}: its address cannot be read") from error
 
 
 def _target(url: str) -> str:

@@ -58,7 +58,7 @@ def normal_host(host: str) -> str:
 
 
 def _in_ascii(host: str) -> str:
-    """As urllib3 looks it up, label by label; unchanged where it would refuse to."""
+    """Encode a host as urllib3 does, label by label; unchanged if urllib3 would refuse it."""
     import idna
 
     try:
@@ -102,7 +102,7 @@ def trusted_after(trusted: Origin, url: str, location: str) -> Origin:
 
 
 def without_credentials(headers: Mapping[str, str]) -> dict[str, str]:
-    """Of some headers those that say nothing of who asks."""
+    """Only the headers that do not identify the sender."""
     return {name: value for name, value in headers.items() if name.lower() in _HARMLESS}
 
 

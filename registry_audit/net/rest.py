@@ -299,7 +299,7 @@ def _object(answer: Answer, doing: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise Transient(f"could not {doing}: the answer is no JSON object: is it a login page?")
+        raise Transient(f"could not {doing}: the answer is not a JSON object: is it a login page?")
     if b"\\ud" in body.lower() and not _is_text(json.dumps(found, ensure_ascii=False)):
         raise CouldNotVerify(f"could not {doing}: the answer holds half a character")
     return found

@@ -11,7 +11,7 @@ TOO_LONG = "longer than any address"
 
 
 def urlsplit(uri: str, *, allow_fragments: bool = True) -> parse.SplitResult:
-    """As of the standard library. Raises: ValueError: it is no URI, or one that takes too long to read."""
+    """Split a URI as the standard library does. Raises: ValueError: not a URI, or one that takes too long to parse."""
     _must_be_short(uri)
     return parse.urlsplit(uri, allow_fragments=allow_fragments)
 

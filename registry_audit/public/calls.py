@@ -46,7 +46,7 @@ def check(
     download_dir: str | Path | None = None,
     signing_key: str | None = None,
     signing_certificate_chain: str | None = None,
-    signing_ignore_paths: Iterable[str] = (),
+    signing_ignore_paths: str | Iterable[str] = (),
     signing_ignore_unsigned: bool = False,
     **limits: int,
 ) -> CheckResult:
@@ -81,7 +81,7 @@ def check(
         fail_on=fail_on,
         signing_key=signing_key or os.environ.get("REGISTRY_AUDIT_SIGNING_KEY") or None,
         signing_certificate_chain=signing_certificate_chain,
-        signing_ignore_paths=tuple(signing_ignore_paths),
+        signing_ignore_paths=signing_ignore_paths,
         signing_ignore_unsigned=signing_ignore_unsigned,
         **limits,
     )
@@ -109,7 +109,7 @@ def audit(
     digest: Literal["sha256", "blake3"] = "sha256",
     signing_key: str | None = None,
     signing_certificate_chain: str | None = None,
-    signing_ignore_paths: Iterable[str] = (),
+    signing_ignore_paths: str | Iterable[str] = (),
     signing_ignore_unsigned: bool = False,
     **limits: int,
 ) -> AuditResult:
@@ -141,7 +141,7 @@ def audit(
         registry_uri,
         ledger,
         registry_name=registry_name,
-        models=(models,) if isinstance(models, str) else tuple(models),
+        models=models,
         accept_new=accept_new,
         filter=filter,
         latest=latest,
@@ -154,7 +154,7 @@ def audit(
         digest=digest,
         signing_key=signing_key or os.environ.get("REGISTRY_AUDIT_SIGNING_KEY") or None,
         signing_certificate_chain=signing_certificate_chain,
-        signing_ignore_paths=tuple(signing_ignore_paths),
+        signing_ignore_paths=signing_ignore_paths,
         signing_ignore_unsigned=signing_ignore_unsigned,
         **limits,
     )

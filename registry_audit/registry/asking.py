@@ -180,7 +180,7 @@ def _only_searched(connection: Connection, name: str) -> bool:
 
 
 def too_many(max_count: int) -> CouldNotVerify:
-    """Of a registry that lists more versions than it may."""
+    """The error for a registry that lists more versions than `--max-versions` allows."""
     return CouldNotVerify(f"could not list the registry: it lists more than {max_count} (--max-versions)")
 
 

@@ -200,7 +200,7 @@ def _explain_status(status: int, doing: str, short: str) -> AuditError:
 
 
 def _http_status(error: BaseException) -> int | None:
-    """Of a `requests.HTTPError`, or of a botocore `ClientError` without needing botocore to be installed."""
+    """The status of a `requests.HTTPError` or a botocore `ClientError`. Botocore need not be installed."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")

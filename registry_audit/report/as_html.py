@@ -5,7 +5,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from registry_audit.printable import printable
 from registry_audit.report import view
-from registry_audit.report.commands import commands_of
+from registry_audit.report.commands import Target, commands_of
 from registry_audit.report.document import AuditDocument, VersionRow
 from registry_audit.report.html_views import (
     WAIVED,
@@ -97,7 +97,7 @@ def chunks(document: AuditDocument) -> Iterator[str]:
         baseline_differences_of=baseline_difference_views,
         marks_of=view.marks,
         pages=pages,
-        commands_of=lambda row, finding: commands_of(document, row, finding),
+        commands_of=partial(commands_of, Target.of(document)),
         chart=chart_of(document.history),
         found_words=found_words,
         mismatch_rule=RUN_REGISTRY_MISMATCH.id,
@@ -221,7 +221,7 @@ def _models(findings: Iterable[PlacedFinding]) -> list[_Model]:
 
 
 def _severities(findings: Iterable[PlacedFinding], overview: Overview) -> list[tuple[Severity, int, int]]:
-    """Of each severity how many findings are told here, and how many there are."""
+    """For each severity: how many findings the page shows, and how many there are."""
     told = Counter(placed.finding.severity for placed in findings)
     return [(severity, told[severity], overview.standing[severity]) for severity in view.SEVERITIES_WORST_FIRST]
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from registry_audit.printable import printable
-from registry_audit.report.commands import Command, command_to_end
+from registry_audit.report.commands import Command, Target, command_to_end
 from registry_audit.report.document import AuditDocument, FindingRow, VersionRow
 from registry_audit.report.lines import LEGEND, baseline_lines, difference_line, version_line
 from registry_audit.report.overview import PlacedFinding, is_clean, overview_of
@@ -90,7 +90,7 @@ def _waived(document: AuditDocument) -> list[str]:
 
 def _finding(document: AuditDocument, placed: PlacedFinding) -> list[str]:
     row, finding = placed.version, placed.finding
-    return finding_lines(row, finding, command_to_end(document, row, finding))
+    return finding_lines(row, finding, command_to_end(Target.of(document), row, finding))
 
 
 def finding_lines(row: VersionRow, finding: FindingRow, command: Command | None = None) -> list[str]:

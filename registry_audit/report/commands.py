@@ -4,6 +4,7 @@ import shlex
 from typing import NamedTuple
 
 from registry_audit.printable import printable
+from registry_audit.registry.address import shown_address
 from registry_audit.report.document import AuditDocument, FindingRow, VersionRow
 from registry_audit.report.view import version_id
 from registry_audit.rules import CONTENT_CHANGED, RUN_DELETED, RUN_REGISTRY_MISMATCH, VERSION_VANISHED
@@ -11,63 +12,103 @@ from registry_audit.rules import CONTENT_CHANGED, RUN_DELETED, RUN_REGISTRY_MISM
 _ACCEPT_CHANGE, _ACCEPT_GONE = "Accept the change", "Accept that it is gone"
 _FILL_IN = "''"  # an empty reason is refused, so nobody accepts anything by only pasting
 
+# A report holds no password of a ledger, so the shell takes the address from here, and stops where it is not set.
+_LEDGER_OF_THE_SHELL = '"${REGISTRY_AUDIT_LEDGER:?}"'
+
 
 class Command(NamedTuple):
     what: str
     text: str
 
 
-def commands_of(document: AuditDocument, row: VersionRow, finding: FindingRow) -> tuple[Command, ...]:
+class Target(NamedTuple):
+    """The registry and the ledger that commands are run against. Addresses as they are shown, without a sign-in."""
+
+    tracking_uri: str
+    registry_uri: str
+    workspace: str | None
+    ledger: str | None
+
+    @classmethod
+    def of(cls, document: AuditDocument) -> "Target":
+        registry, ledger = document.registry, document.ledger
+        return cls(registry.tracking_uri, registry.registry_uri, registry.workspace, ledger and ledger.url)
+
+    @classmethod
+    def at(cls, tracking_uri: str, registry_uri: str | None, workspace: str | None, ledger: str | None) -> "Target":
+        """Args: tracking_uri, registry_uri, ledger: as they were given, with whatever secrets they hold."""
+        registry = shown_address(registry_uri or tracking_uri)
+        return cls(shown_address(tracking_uri), registry, workspace, ledger and shown_address(ledger))
+
+    @property
+    def before(self) -> str:
+        """What stands before a command: the workspace, which only the environment names."""
+        return f"MLFLOW_WORKSPACE={shlex.quote(self.workspace)} " if self.workspace else ""
+
+    @property
+    def options(self) -> str:
+        """What stands behind a command."""
+        given = [("--tracking-uri", self.tracking_uri)]
+        if self.registry_uri != self.tracking_uri:
+            given.append(("--registry-uri", self.registry_uri))
+        options = "".join(f" {option} {shlex.quote(value)}" for option, value in given if _can_be_typed(value))
+        if self.ledger is None:
+            return options
+        is_file = self.ledger.startswith("sqlite:") and _can_be_typed(self.ledger)
+        return f"{options} --ledger {shlex.quote(self.ledger) if is_file else _LEDGER_OF_THE_SHELL}"
+
+
+def _can_be_typed(value: str) -> bool:
+    return "***" not in value and printable(value) == value and value[:1] not in ("", "-")
+
+
+def commands_of(target: Target, row: VersionRow, finding: FindingRow) -> tuple[Command, ...]:
     """The commands that follow from a finding, the most likely one first.
 
     None at all for a name that a shell or a terminal could take for something else: one with invisible characters, or
     one that begins like an option.
     """
     name = version_id(row)
-    if printable(name) != name or name.startswith("-"):
+    if not _can_be_typed(name):
         return ()
-    version, server = shlex.quote(name), _server(document)
+    version, options = shlex.quote(name), target.options
+    program = f"{target.before}registry-audit"
     commands = []
     restore = f"mlflow runs restore --run-id {shlex.quote(row.run_id or '')}"
     if finding.rule == RUN_DELETED.id and finding.remedy.endswith(restore):
-        commands.append(Command("Restore the run", restore))
+        at = f"MLFLOW_TRACKING_URI={shlex.quote(target.tracking_uri)} " if _can_be_typed(target.tracking_uri) else ""
+        commands.append(Command("Restore the run", f"{target.before}{at}{restore}"))
     if finding.rule == RUN_REGISTRY_MISMATCH.id:
-        look = f"registry-audit check {version} --download-dir copies{server}"
+        look = f"{program} check {version} --download-dir copies{options}"
         commands.append(Command("Look at both copies", look))
-    memory = document.ledger is not None
-    if memory and finding.waived is None and finding.rule in (CONTENT_CHANGED.id, VERSION_VANISHED.id):
-        commands.append(Command("See what was accepted", f"registry-audit baseline history {version}{server}"))
+    has_ledger = target.ledger is not None
+    if has_ledger and finding.waived is None and finding.rule in (CONTENT_CHANGED.id, VERSION_VANISHED.id):
+        commands.append(Command("See what was accepted", f"{program} baseline history {version}{options}"))
         what = _ACCEPT_GONE if finding.rule == VERSION_VANISHED.id else _ACCEPT_CHANGE
-        accept = f"registry-audit baseline accept {version} --reason {_FILL_IN}{server}"
-        commands.insert(0, Command(what, accept))
+        commands.insert(0, Command(what, _accept(target, name)))
     else:
-        commands.append(Command("Check it again", f"registry-audit check {version}{server}"))
-    if memory and finding.waived is None:
+        commands.append(Command("Check it again", f"{program} check {version}{options}"))
+    if has_ledger and finding.waived is None:
         path = finding.path
         only = f" --path {shlex.quote(path)}" if path and printable(path) == path and path[0] != "-" else ""
         until = f"--until YYYY-MM-DD --reason {_FILL_IN}"
-        waive = f"registry-audit baseline waive {version} --rule {shlex.quote(finding.rule)}{only} {until}{server}"
-        commands.append(Command("Live with it for a while", waive))
+        waive = f"{program} baseline waive {version} --rule {shlex.quote(finding.rule)}{only} {until}{options}"
+        commands.append(Command("Waive it for a while", waive))
     commands.append(Command("Read about the rule", f"registry-audit rule {shlex.quote(finding.rule)}"))
     return tuple(command for command in commands if printable(command.text) == command.text)
 
 
-def command_to_end(document: AuditDocument, row: VersionRow, finding: FindingRow) -> Command | None:
+def command_to_end(target: Target, row: VersionRow, finding: FindingRow) -> Command | None:
     """The command that ends the finding where its bytes, or its absence, are as somebody wanted them."""
-    possible = commands_of(document, row, finding)
+    possible = commands_of(target, row, finding)
     return next((command for command in possible if command.what in (_ACCEPT_CHANGE, _ACCEPT_GONE)), None)
 
 
-def _server(document: AuditDocument) -> str:
-    """The options that lead to this registry and this ledger, as far as they were not redacted."""
-    registry, ledger = document.registry, document.ledger
-    given = [("--tracking-uri", registry.tracking_uri)]
-    if registry.registry_uri != registry.tracking_uri:
-        given.append(("--registry-uri", registry.registry_uri))
-    if ledger is not None:
-        given.append(("--ledger", ledger.url))
-    return "".join(
-        f" {option} {shlex.quote(value)}"
-        for option, value in given
-        if "***" not in value and printable(value) == value and value[:1] not in ("", "-")
-    )
+def command_to_accept(target: Target, version: str) -> str | None:
+    """The command that accepts a version's bytes; None for a name that cannot be typed."""
+    return _accept(target, version) if _can_be_typed(version) else None
+
+
+def _accept(target: Target, version: str) -> str:
+    accept = f"registry-audit baseline accept {shlex.quote(version)} --reason {_FILL_IN}"
+    return f"{target.before}{accept}{target.options}"

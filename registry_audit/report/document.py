@@ -20,13 +20,15 @@ class _Row(BaseModel):
 
 class CopyRow(_Row):
     uri: str
-    """As the registry records it, credentials redacted."""
+    """Location as the registry records it, credentials redacted."""
     root: str | None
-    """Root storage, credentials redacted; None where it could not be resolved."""
+    """Location that holds the bytes, credentials redacted; null where it could not be resolved."""
     manifest_digest: str | None
-    """None where not every byte was read."""
+    """Digest of the list of all files; null where not every file was read."""
     files: int
+    """Number of files."""
     bytes: int
+    """Size of all files together."""
 
 
 class SidedSizes(_Row):
@@ -43,7 +45,7 @@ class DifferenceRow(_Row):
     path: str
     kind: Literal["only_in_run_model", "only_in_reg_model", "content", "type"]
     expected_by: str | None
-    """The rule that explains it, e.g. "registered-model-meta"."""
+    """Name of the rule that explains the difference, such as "registered-model-meta"; null where none does."""
     sizes: SidedSizes
     digests: SidedDigests
 
@@ -62,90 +64,96 @@ class WaiverRow(_Row):
     by: str
     reason: str
     until: str
-    """UTC date, included."""
+    """Last day of the waiver, UTC."""
 
 
 class FindingRow(_Row):
     rule: str
+    """Id of the rule, such as RA002."""
     name: str
+    """Name of the rule."""
     severity: Severity
     message: str
+    """What was found."""
     remedy: str
+    """What to do."""
     path: str | None = None
+    """File of the model that the finding is about; null where it is about the version."""
     first_seen: str | None = None
-    """UTC date; None without a ledger."""
+    """Day on which an audit first found it, UTC; null without a ledger."""
     new: bool | None = None
-    """Not open before this audit."""
+    """Whether no earlier audit had found it; null without a ledger."""
     waived: WaiverRow | None = None
-    """Shown, and does not make the exit status."""
+    """Who tolerates the finding, and until when. A waived finding does not change the exit status."""
 
 
 class BaselineDifferenceRow(_Row):
     path: str
     kind: Literal["removed", "added", "content"]
     expected_by: str | None
-    """The rule that explains it, or None."""
+    """Name of the rule that explains the difference; null where none does."""
     sizes: BaselineSizes
     digests: BaselineDigests
 
 
 class EventRow(_Row):
-    """Something that the ledger has of a version, apart from the audits that only read it."""
+    """An entry of the ledger about a version: it was accepted, or a finding began, ended or was waived."""
 
     at: str
-    """UTC."""
+    """When, UTC."""
     kind: Literal["accepted", "found", "resolved", "waived"]
     what: str
-    """One sentence."""
+    """What happened, in one sentence."""
 
 
 class VersionRow(_Row):
     name: str
     version: str
     status: str
+    """MLflow's status: READY, PENDING_REGISTRATION or FAILED_REGISTRATION."""
     stage: str | None
     aliases: tuple[str, ...]
     run_id: str | None
     verdict: Verdict
     reason: str | None
-    """Why unverifiable or skipped, in one sentence."""
+    """Why the version is unverifiable or skipped, in one sentence."""
     baseline: BaselineStatus | None
-    """None without a ledger."""
+    """How the bytes compare with the accepted baseline; null without a ledger."""
     storage: Storage
-    """Whether both copies are one storage."""
+    """Whether the run model and the registry model are in one storage."""
     compared_by: Literal["bytes", "digests"] | None
-    """How the two copies were compared; None where they were not."""
+    """How the two copies were compared; null where they were not."""
     run_model: CopyRow | None
     reg_model: CopyRow | None
     differences: tuple[DifferenceRow, ...]
     """What differs between the two copies."""
     findings: tuple[FindingRow, ...]
     baseline_differences: tuple[BaselineDifferenceRow, ...] = ()
-    """What is not as accepted."""
+    """Files that are not as accepted."""
     accepted_at: str | None = None
-    """When the baseline was accepted, UTC; None where there is none."""
+    """When the baseline was accepted, UTC; null where there is none."""
     accepted_by: str | None = None
-    """Who accepted it."""
+    """Who accepted the baseline."""
     accepted_reason: str | None = None
-    """Why they did."""
+    """Why the baseline was accepted."""
     accepted_now: bool | None = None
-    """Whether this very audit accepted it; None without a ledger."""
+    """Whether this audit accepted the baseline; null without a ledger."""
     signature: str | None = None
     """Path of an OpenSSF Model Signing signature in the model."""
     signature_status: SignatureStatus | None = None
-    """None where there is no signature."""
+    """Whether the signature is valid; null where there is no signature."""
     signature_reason: str | None = None
-    """One sentence."""
+    """Why the signature has this status, in one sentence."""
     read_at: str | None = None
-    """When this audit began to read its bytes, UTC: before the run itself where the audit was interrupted. None where
-    it read none."""
+    """When this audit began to read the version's files, UTC. If the audit was resumed, this can be before its
+    last start. Null where nothing was read."""
     last_read_at: str | None = None
-    """For `not_read`: when these bytes were last read in full."""
+    """When the bytes were last read in full, UTC, if this audit did not read them."""
     seconds: float | None = None
-    """How long this version took; what it shares with another one is counted where it was read. None in a Prefect flow,
-    whose steps are task runs of many versions, and for what was read before an interruption."""
+    """Time that this version took. What it shares with another version is counted at the one where it was read.
+    Null in a Prefect flow, and for what was read before an interruption."""
     history: tuple[EventRow, ...] = ()
-    """The life of the version in the ledger, this audit included: the newest events, oldest first."""
+    """What the ledger recorded about the version, this audit included: the newest events, oldest first."""
 
 
 def _rows(value: Any, validated: Callable[[Any], Sequence[VersionRow]]) -> Sequence[VersionRow]:
@@ -156,37 +164,41 @@ def _rows(value: Any, validated: Callable[[Any], Sequence[VersionRow]]) -> Seque
 
 class Coverage(_Row):
     listed: int
+    """Versions that the registry lists."""
     audited: int
-    """Every verdict but unverifiable and skipped."""
+    """Versions with a verdict other than unverifiable or skipped."""
     unverifiable: int
     """Versions that could not be verified."""
     skipped: int
-    """Versions without a finished registration, or no longer in the registry."""
+    """Versions whose registration is not finished, or that are no longer in the registry."""
     not_sampled: int
     """Versions that the options left out."""
     not_reached: int = 0
-    """To be audited, and without a row: the audit did not come to its end."""
+    """Versions that should have been audited and were not, because the audit was interrupted."""
     only_listed: int = 0
-    """Of those not audited, looked at without reading a byte (--liveness)."""
+    """Versions of which only the list of files was looked at (--liveness). They do not count as audited."""
     not_read: int = 0
-    """Audited, their bytes trusted from an unchanged fingerprint (--quick)."""
+    """Audited versions whose files were not read because their fingerprint is unchanged (--quick)."""
     files_read: int
     bytes_read: int
     storages_read: int
+    """Model directories that were read. Versions that share one count it once."""
     notes: tuple[str, ...] = ()
-    """What a reader must know of the listing, e.g. that it changed meanwhile."""
+    """What a reader must know about the list of versions, for instance that it changed while it was read."""
 
 
 class Summary(_Row):
     verdicts: dict[Verdict, int]
+    """Number of versions with each verdict."""
     baseline: dict[BaselineStatus, int]
+    """Number of versions with each baseline status."""
     findings: dict[str, int]
-    """Rule id -> count."""
+    """Number of findings of each rule, by rule id."""
 
 
 class Outcome(_Row):
     exit_status: int
-    """Of the command; 130 of an audit that was interrupted."""
+    """Exit status of the command; 130 if the audit was interrupted."""
     state: Literal["clean", "findings", "incomplete"]
 
 
@@ -199,42 +211,43 @@ class Tool(_Row):
 
 class Registry(_Row):
     tracking_uri: str
-    """Redacted."""
+    """Address of the tracking server, without credentials."""
     registry_uri: str
-    """Redacted."""
+    """Address of the registry, without credentials."""
     mlflow_server: str | None
-    """Version of the server; None where there is none."""
+    """MLflow version of the server; null where no server was asked or it does not say."""
     known_as: str | None = None
-    """What the ledger files it under: a name, or the address it was first audited under."""
+    """Name of the registry in the ledger, or the address under which it was first audited."""
     workspace: str | None = None
-    """MLflow's workspace; None for the default one."""
+    """MLflow workspace; null for the default one."""
 
 
 class LedgerRow(_Row):
     url: str
-    """Redacted."""
+    """Address of the ledger, without credentials."""
     head: str
-    """Digest of the newest entry: a copy of it elsewhere proves that the past was not rewritten."""
+    """Digest of the newest entry. A copy of it kept elsewhere proves that the past was not rewritten."""
     entries: int
-    """Of the ledger, up to its head."""
+    """Number of entries up to the head."""
     audit_id: str
-    """Under which the ledger has this audit."""
+    """Id of this audit in the ledger."""
     accepted_new: int
-    """Baselines that this audit accepted on first sight."""
+    """Number of baselines that this audit accepted at first sight (--accept-new)."""
 
 
 class Changes(_Row):
-    """Findings beside those of the audits before."""
+    """How the findings compare with those of the audit before."""
 
     new: int
-    """Findings that were not open before."""
+    """Findings that the audit before did not have."""
     known: int
-    """Findings that were open before."""
+    """Findings that an earlier audit already had."""
     resolved: int
-    """Findings that ended, or were answered for, since the audit before."""
+    """Findings that ended, or were waived, since the audit before."""
     waived: int
+    """Findings that are waived."""
     since: str | None
-    """UTC; when the audit before finished."""
+    """When the audit before finished, UTC; null for the first audit."""
 
 
 class ResolvedRow(_Row):
@@ -243,21 +256,22 @@ class ResolvedRow(_Row):
     rule: str
     path: str | None
     first_seen: str
+    """Day or time at which an audit first found it, UTC."""
     by: str | None = None
-    """What ended it, in one sentence; older reports do not say."""
+    """What ended it, in one sentence; null in reports of older releases."""
 
 
 class PastAudit(_Row):
     """An audit of the same selection of versions, as the ledger has it."""
 
     at: str
-    """UTC; when it finished."""
+    """When the audit finished, UTC."""
     exit_status: int
     listed: int
     audited: int
     unverifiable: int
     findings: dict[Severity, int] | None = None
-    """Those that nobody answers for; None for an audit of a release that did not record them."""
+    """Number of findings of each severity that were not waived; null where an older release did not record them."""
 
 
 class AuditDocument(_Row):
@@ -267,16 +281,18 @@ class AuditDocument(_Row):
     tool: Tool
     registry: Registry
     options: dict[str, Any]
+    """The options that decide what the audit says."""
     outcome: Outcome
     coverage: Coverage
     """How much was listed, read, and left out."""
     summary: Summary
     ledger: LedgerRow | None = None
-    """None where the audit kept no memory, or did not come to its end."""
+    """The ledger that the audit used; null where it used none or was interrupted."""
     changes: Changes | None = None
+    """How the findings compare with those of the audit before; null without a ledger."""
     resolved: tuple[ResolvedRow, ...] = ()
-    """Findings of earlier audits that ended, or that somebody has answered for since the last one."""
+    """Findings of earlier audits that ended, or were waived, since the audit before."""
     history: tuple[PastAudit, ...] = ()
     """The last audits of the same selection, oldest first; this one is the last. Empty without a ledger."""
     versions: Annotated[Sequence[VersionRow], WrapValidator(_rows)] = Field(default=())
-    """One row a version. In Python it may come from disk: read it from its beginning, once or a few times."""
+    """A row for each version."""

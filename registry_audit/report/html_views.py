@@ -147,7 +147,7 @@ def life_of(finding: FindingRow) -> str:
 
 
 def difference_views(differences: tuple[DifferenceRow, ...]) -> tuple[DifferenceView, ...]:
-    """At most `DIFFERENCE_LIMIT`, those that no rule explains first."""
+    """At most `DIFFERENCE_LIMIT` differences between two copies, those that no rule explains first."""
     ordered = sorted(differences, key=lambda difference: difference.expected_by is not None)
     return tuple(
         DifferenceView(
@@ -162,7 +162,7 @@ def difference_views(differences: tuple[DifferenceRow, ...]) -> tuple[Difference
 
 
 def baseline_difference_views(differences: tuple[BaselineDifferenceRow, ...]) -> tuple[DifferenceView, ...]:
-    """The same of what differs from the baseline."""
+    """At most `DIFFERENCE_LIMIT` differences from the baseline, those that no rule explains first."""
     ordered = sorted(differences, key=lambda difference: difference.expected_by is not None)
     return tuple(
         DifferenceView(

@@ -28,7 +28,7 @@ _SERVERS = ("tracking_server_1", "tracking_server_2")
 
 
 def check_report(audit: VersionAudit, options: dict[str, Any], note: str | None = None) -> dict[str, Any]:
-    """Of `check-model-version`.
+    """The report of `check-model-version`.
 
     Args:
         options: model_name, version_or_stage, download_dir, report_file.
@@ -92,7 +92,7 @@ def pair_words(verdict: Verdict) -> str | None:
 def compare_report(
     pair: VersionPair, config: CompareConfig, uris: tuple[str, str], note: str | None = None
 ) -> dict[str, Any]:
-    """Of `compare-model-versions`.
+    """The report of `compare-model-versions`.
 
     Args:
         uris: the tracking URIs of the two servers.

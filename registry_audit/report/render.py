@@ -42,6 +42,6 @@ def render(document: Report, format: Format) -> str:
 
 
 def rendered(document: Report, format: Format) -> Iterator[str]:
-    """The same piece by piece, for a report that may be longer than memory should be."""
+    """Render a report piece by piece, because it may be too large for memory."""
     forms = _MIGRATION if isinstance(document, MigrationDocument) else _AUDIT
     return forms[format](document)

@@ -65,7 +65,7 @@ def load_report(path: Path) -> AuditDocument:
 
 
 def load_any_report(path: Path) -> Report:
-    """The same, of an audit or of a migration."""
+    """The report in a file, of an audit or of a migration; see `load_report`."""
     shown = printable(str(path))
     data = json_of(path)
     _refuse_newer(data, shown)

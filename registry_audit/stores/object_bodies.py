@@ -59,7 +59,7 @@ def client_options(
     headers: Mapping[str, str] | None = None,
     fenced: bool = False,
 ) -> dict[str, Any]:
-    """Of every store that is given to `Bodies`.
+    """Client options for every store that is given to `Bodies`.
 
     Args:
         endpoint: its URL.

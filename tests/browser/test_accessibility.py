@@ -24,26 +24,41 @@ def page_of(name: str) -> str:
     return render(compared(source, target).document, "html")
 
 
-@pytest.mark.parametrize("width", [390, 1400])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["sample", "ledger", "migration"])
-def test_axe_finds_no_violation(name: str, scheme: str, width: int, browser: webdriver.Chrome, tmp_path: Path) -> None:
-    page = tmp_path / "page.html"
-    page.write_text(page_of(name), encoding="utf-8")
+def violations(page: str, scheme: str, width: int, browser: webdriver.Chrome, directory: Path) -> list[object]:
+    file = directory / "page.html"
+    file.write_text(page, encoding="utf-8")
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     feature = {"name": "prefers-color-scheme", "value": scheme}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
     try:
-        browser.get(page.as_uri())
+        browser.get(file.as_uri())
         browser.execute_script("for (const e of document.querySelectorAll('details')) e.open = true;")
         browser.execute_script("document.querySelector('button.about')?.click()")
         browser.execute_script(AXE.read_text(encoding="utf-8"))
-        found = browser.execute_async_script(
+        found: list[object] = browser.execute_async_script(
             "const done = arguments[0]; axe.run(document).then((result) => done(result.violations.map("
             "(v) => [v.id, v.impact, v.nodes.map((node) => node.html)])))"
         )
+        return found
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["sample", "ledger", "migration"])
+def test_axe_finds_no_violation(name: str, scheme: str, width: int, browser: webdriver.Chrome, tmp_path: Path) -> None:
+    found = violations(page_of(name), scheme, width, browser, tmp_path)
+    assert found == [], json.dumps(found, indent=1)
+
+
+@pytest.mark.slow
+def test_axe_finds_no_violation_on_a_large_page(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    sample = load_report(GOLDEN / "sample.json")
+    versions = (sample.versions[n % 10].model_copy(update={"version": str(n)}) for n in range(3_000))
+    page = render(sample.model_copy(update={"versions": tuple(versions)}), "html")
+    browser.set_script_timeout(240)
+    found = violations(page, "light", 1400, browser, tmp_path)
     assert found == [], json.dumps(found, indent=1)

@@ -297,6 +297,7 @@ def test_paper_has_every_finding_and_the_versions_where_they_are_asked_for(
     driver.execute_cdp_cmd("Page.printToPDF", {})
     assert driver.execute_script("return window.printed") == ([460, 8, "js all"] if asked else [0, 8, "js"])
     assert shown(driver, "article") == [], "the filter is back on the screen"
+    press(driver, "#clear")
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     assert not driver.find_element(By.ID, "toolbar").is_displayed()
     assert driver.find_element(By.ID, "versions").is_displayed() == asked
@@ -320,6 +321,47 @@ def test_ten_thousand_versions_stay_usable(open_report: Open, sample: AuditDocum
     assert time.monotonic() - start < 30
     assert len(driver.find_elements(By.CSS_SELECTOR, "tr.version")) == 1
     assert not driver.find_element(By.ID, "pager").is_displayed()
+
+
+@pytest.fixture(scope="module")
+def many_findings(sample: AuditDocument) -> AuditDocument:
+    """1,800 versions, of which two thirds have findings, as many as there are versions."""
+    versions = (
+        sample.versions[n % 3].model_copy(update={"name": f"m{n % 7}", "version": str(n)}) for n in range(1_800)
+    )
+    return sample.model_copy(update={"versions": tuple(versions)})
+
+
+def test_of_many_findings_the_page_holds_the_first(open_report: Open, many_findings: AuditDocument) -> None:
+    total = sum(len(row.findings) for row in many_findings.versions)
+    driver = open_report(many_findings)
+    assert total == 1_800
+    assert len(driver.find_elements(By.TAG_NAME, "article")) == 200
+    assert driver.find_element(By.ID, "showing").text == f"{total:,} findings, 1,800 versions"
+    assert driver.execute_script("return document.querySelectorAll('*').length") < 20_000
+    severities = driver.execute_script(
+        "return [...document.querySelectorAll('article')].map((a) => a.dataset.severity)"
+    )
+    assert set(severities) == {"critical"}, "the worst ones"
+    last = next(row for row in reversed(many_findings.versions) if row.findings)
+    search(driver, f"{last.name}/{last.version}")
+    assert set(shown(driver, "article h4")) == {f"{last.name}/{last.version}"}, "a search finds what is not in the page"
+    assert not driver.find_element(By.ID, "all-findings").is_displayed()
+    press(driver, "#clear")
+    driver.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert len(driver.find_elements(By.TAG_NAME, "article")) == total, "paper has all of them"
+    driver.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert len(driver.find_elements(By.TAG_NAME, "article")) == 200, "and the screen is as it was"
+    driver.execute_script(f"location.hash = 'finding-{total}'")
+    assert driver.find_element(By.ID, f"finding-{total}").is_displayed()
+    assert driver.execute_script("return document.querySelector(':target').id") == f"finding-{total}"
+    search(driver, "m1")
+    press(driver, "#clear")
+    driver.execute_script("document.getElementById('all-findings').click()")
+    assert len(driver.find_elements(By.TAG_NAME, "article")) == total
+    choose(driver, "group", "severity")
+    titles = shown(driver, "section.group h3")
+    assert titles == [each for each in ("Critical", "High", "Medium", "Low") if each in titles]
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])

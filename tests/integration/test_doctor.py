@@ -41,5 +41,5 @@ def test_what_is_wrong_is_said(uri: str, status: int, says: str) -> None:
 def test_a_ledger_that_is_none(mlflow_a: MlflowServer, tmp_path: Path) -> None:
     missing = f"sqlite:///{tmp_path}/none.db"
     said = registry_audit("doctor", "--tracking-uri", mlflow_a.uri, "--ledger", missing)
-    assert (said.exit_status, "no answer  ledger" in said.stdout) == (LEDGER, True), said
+    assert (said.exit_status, "unusable   ledger" in said.stdout) == (LEDGER, True), said
     assert not list(tmp_path.iterdir())

@@ -849,7 +849,7 @@ TRICKS: dict[str, tuple[Callable[[zipfile.ZipFile], None], str]] = {
     ),
     "bomb": (
         lambda archive: archive.writestr(f"manifests/sha256-{'0' * 64}.txt", b"0" * 2**25, zipfile.ZIP_DEFLATED),
-        "unfolds into more than a pack can hold",
+        "expands to more than a pack can hold",
     ),
     "comment": (lambda archive: setattr(archive, "comment", b"PK"), "something behind its files"),
 }

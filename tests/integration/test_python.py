@@ -194,9 +194,9 @@ def test_errors_are_of_one_line_and_name_the_argument(wine: Registered, monkeypa
     with pytest.raises(ra.NotFound, match="has no version 9"):
         ra.check("Wine/9")
     for call in (lambda: ra.check("Wine", 1), lambda: ra.pull("Wine", "x", 1)):  # type: ignore[arg-type]
-        with pytest.raises(ra.UsageError, match=r"^'Wine' is no version: write NAME/V"):
+        with pytest.raises(ra.UsageError, match=r"^'Wine' is not a version: write NAME/V"):
             call()
-    with pytest.raises(ra.UsageError, match=r"^1 is no version: write 'NAME/V'"):
+    with pytest.raises(ra.UsageError, match=r"^1 is not a version: write 'NAME/V'"):
         ra.check(1)  # type: ignore[arg-type]
     with pytest.raises(ra.UsageError, match="there is no option max_fils; did you mean 'max_files'"):
         ra.check("Wine/1", max_fils=3)

@@ -402,7 +402,7 @@ def test_a_comparison_of_registries_that_is_interrupted(
         )
 
     mistyped = again("http://127.0.0.1:9")
-    assert (mistyped.returncode, "Nothing of it was touched" in mistyped.stderr) == (USAGE, True), mistyped.stderr
+    assert (mistyped.returncode, "Nothing was changed" in mistyped.stderr) == (USAGE, True), mistyped.stderr
     assert {path: path.read_bytes() for path in kept} == kept
     resumed = again(proxy_a.uri)
     assert resumed.returncode == CLEAN, resumed.stdout + resumed.stderr

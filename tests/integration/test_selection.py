@@ -49,7 +49,7 @@ def test_each_pattern_must_choose_something(mlflow_local: MlflowServer, audit: A
     version = Registry(mlflow_local).add()
     audited = audit(mlflow_local.uri, "--model", version.name, "--model", "prod-*")
     assert (audited.exit_status, names(audited)) == (INCOMPLETE, {f"{version.name}/1"})
-    assert "--model 'prod-*' chose nothing" in audited.stdout
+    assert "--model 'prod-*' matches no version" in audited.stdout
 
 
 def test_a_tag_hides_no_model(server: MlflowServer, audit: Auditor) -> None:

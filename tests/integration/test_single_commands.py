@@ -1,6 +1,7 @@
 """`check` and `compare`: what they print, where they print it, and what makes them fail."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,41 @@ def test_a_version_that_is_named_is_told_in_sentences(mlflow_local: MlflowServer
     assert audit.command("check", *asked).stdout.startswith("Comparison:\n{")
 
 
+def test_a_change_is_told_with_the_command_that_accepts_it(mlflow_local: MlflowServer, audit: Auditor) -> None:
+    registry = Registry(mlflow_local)
+    one, two = registry.add(seed=1), registry.add(seed=2)
+    for version in (one, two):
+        audit(mlflow_local.uri, "--model", version.name, "--accept-new")
+    with mlflow_local.artifacts.edit(one.reg_location) as directory:
+        damage.flip_byte(directory)
+    check = ("check", f"{one.name}/1", "--tracking-uri", mlflow_local.uri)
+    compare = ("compare", f"{one.name}/1", f"{two.name}/1", "--tracking-uri", mlflow_local.uri)
+    commands = []
+    for asked in (check, compare):
+        done = audit.command(*asked)
+        assert done.exit_status == FINDINGS, done.stderr
+        (line,) = (line for line in done.stdout.splitlines() if "Accept the change: registry-audit " in line)
+        commands.append(line.partition("Accept the change: registry-audit ")[2])
+    assert commands[0] == commands[1]
+    words = shlex.split(commands[0])
+    assert audit.command(*words).exit_status == USAGE, "nobody accepts by only pasting"
+    words[words.index("--reason") + 1] = "retrained"
+    assert audit.command(*words).exit_status == CLEAN
+    assert audit.command(*check).exit_status == CLEAN
+
+
+def test_what_is_new_is_told_with_the_command_that_accepts_it(mlflow_local: MlflowServer, audit: Auditor) -> None:
+    version = Registry(mlflow_local).add(seed=1)
+    check = ("check", f"{version.name}/1", "--tracking-uri", mlflow_local.uri)
+    # The user's own ledger begins with the first audit, which may be of another model.
+    audit(mlflow_local.uri, "--model", Registry(mlflow_local).add(seed=2).name)
+    (line,) = (line for line in audit.command(*check).stdout.splitlines() if "To accept these bytes: " in line)
+    words = shlex.split(line.partition("To accept these bytes: registry-audit ")[2])
+    words[words.index("--reason") + 1] = "as released"
+    assert audit.command(*words).exit_status == CLEAN
+    assert "To accept these bytes" not in audit.command(*check).stdout
+
+
 def test_two_versions_that_are_named_are_told_in_sentences(
     mlflow_local: MlflowServer, audit: Auditor, tmp_path: Path
 ) -> None:
@@ -139,7 +175,7 @@ def test_two_versions_that_are_named_are_told_in_sentences(
         ((), "which versions? Give two, as NAME/V NAME/V"),
         (("Wine/1",), "which versions? Give two"),
         (("Wine/1", "Wine/2", "Wine/3"), "which versions? Give two"),
-        (("Wine/1", "Wine"), "'Wine' is no version"),
+        (("Wine/1", "Wine"), "'Wine' is not a version"),
         (("Wine/1", "Wine/2", "--config-file", "x.yaml"), "not both"),
     ],
 )

@@ -85,7 +85,7 @@ def test_check_unverifiable(run_flow: RunFlow, registry: Registry) -> None:
 
 @pytest.mark.parametrize(
     ("which", "message"),
-    [("7", "has no version 7"), ("@nobody", "has no alias '@nobody'"), ("²", "names no version")],
+    [("7", "has no version 7"), ("@nobody", "has no alias '@nobody'"), ("²", "is not a version")],
 )
 def test_check_of_what_is_not_there(run_flow: RunFlow, registry: Registry, which: str, message: str) -> None:
     run = _check(run_flow, registry, registry.add(), which)

@@ -81,7 +81,7 @@ class TestNothingIsStarted:
         ("arguments", "says"),
         [
             ((*AUDIT, "--subset", "9/2"), "--subset is n/t"),
-            ((*AUDIT, "--full-every", "3"), "--full-every only means something with --quick"),
+            ((*AUDIT, "--full-every", "3"), "--full-every needs --quick"),
             ((*AUDIT, "--ledger", "none", "--quick"), "--quick and --accept-new need a ledger"),
             ((*AUDIT, "--report-dir", "report"), "--report-dir report: with --submit it is on the worker's machine"),
             ((*AUDIT, "--tracking-uri", "http://bob:s3cret-typed@host"), "--tracking-uri holds credentials"),
@@ -91,10 +91,10 @@ class TestNothingIsStarted:
                 "this command starts deployments of audit-registry",
             ),
             (("audit", "--deployment", "nightly"), "it needs --submit"),
-            (("check", "--submit", "--model", "m", "--version-or-stage", "champion"), "names no version"),
+            (("check", "--submit", "--model", "m", "--version-or-stage", "champion"), "is not a version"),
             (("compare", "--submit", "--config-file", "/no/such.yaml"), "--config-file /no/such.yaml cannot be read"),
             (("compare", "--submit", "Wine/1", "Wine/2"), "named in a file: give --config-file"),
-            (("baseline", "accept", "--submit", "--reason", "r", "Wine"), "'Wine' is no version"),
+            (("baseline", "accept", "--submit", "--reason", "r", "Wine"), "'Wine' is not a version"),
         ],
     )
     def test_a_contradiction(

@@ -49,7 +49,7 @@ def test_a_secret_in_it_is_never_shown() -> None:
         (("host: databricks://prod", "host:"), "line 6: host needs a text"),
         (("native_model: model.pkl", "registry_uri: null"), "line 9: registry_uri is null, which is YAML for nothing"),
         (("native_model: model.pkl", "registry_name: ~"), "line 9: registry_name is ~, which is YAML for nothing"),
-        (("version_or_stage: 010", "version_or_stage: newest"), "'newest' names no version"),
+        (("version_or_stage: 010", "version_or_stage: newest"), "'newest' is not a version"),
         (("model: Wine\n", "model: Wine\n  password_env: P\n"), "needs both of username_env and password_env"),
         (("tracking_server_02:", "tracking_server_02: {"), "not YAML"),
     ],

@@ -52,5 +52,5 @@ def test_a_version_in_one_word(text: str, parts: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize("text", ["Wine", "models:/Wine", "/3", "@champion", "Wine@", "Wine:3"])
 def test_a_model_alone_is_no_version(text: str) -> None:
-    with pytest.raises(UsageError, match=f"^'{text}' is no version"):
+    with pytest.raises(UsageError, match=f"^'{text}' is not a version"):
         split_version(text)

@@ -89,7 +89,7 @@ class Follower:
             self._tell_log()
 
     def _tell_log(self) -> None:
-        """Of the tasks only what is wrong: there may be hundreds, and the progress sums them up."""
+        """Show only warnings and errors of tasks: there may be hundreds, and the progress sums them up."""
         for row in self._server.logs(self._run_id, _before(self._newest)):
             if row["id"] in self._seen:
                 continue

@@ -135,7 +135,9 @@ class PrefectServer:
         except (requests.ConnectionError, requests.Timeout) as error:
             raise ServerSilent(f"the Prefect server {self.shown} does not answer ({type(error).__name__}).") from None
         except requests.RequestException as error:
-            raise UsageError(f"PREFECT_API_URL is no URL of a server: {self.shown} ({type(error).__name__})") from None
+            raise UsageError(
+                f"PREFECT_API_URL is not the address of a server: {self.shown} ({type(error).__name__})"
+            ) from None
         return self._content(answer)
 
     def _content(self, answer: "Response") -> Any:
@@ -150,7 +152,7 @@ class PrefectServer:
         except ValueError:
             content = _NO_ROUTE
         if content == _NO_ROUTE:
-            raise UsageError(f"what answers at {self.shown} is no Prefect API: does PREFECT_API_URL end with /api?")
+            raise UsageError(f"what answers at {self.shown} is not a Prefect API: does PREFECT_API_URL end with /api?")
         if status == 404:
             raise NotFound(f"the Prefect server {self.shown} does not have it: {_reason(content)}")
         if not answer.ok:

@@ -192,29 +192,32 @@
     byId("next").disabled = last === shown.length;
   };
 
+  // All findings are in the page as it comes. Of many only the first that match stay in it: a page of ten thousands of
+  // elements is slow to search, to print and to read aloud. The others come back when they are asked for.
   const byModel = [...groups.children];
-  const bySeverity = [];
-  const severityGroup = (severity) => {
-    const section = make("section", { class: "group" },
-      make("h3", {}, make("span", { class: `severity ${severity}` }, severity)));
-    section.dataset.group = severity;
-    bySeverity.push(section);
-    return section;
-  };
-  const regroup = () => {
+  const byNumber = [...articles].sort((one, other) => one.id.slice("finding-".length) - other.id.slice("finding-".length));
+  const severityGroup = (severity) => make("section", { class: "group", "data-group": severity },
+    make("h3", {}, make("span", { class: `severity ${severity}` }, severity)));
+  const place = new Map(articles.map((article, i) => [article, i]));
+  // Given the worst first, so that of many the worst are in the page, whatever they are grouped by.
+  const drawFindings = (found) => {
     const severe = chosen("group") === "severity";
-    const places = new Map((severe ? bySeverity : byModel).map((section) => [section.dataset.group, section]));
-    for (const article of articles) {
-      const waived = article.dataset.severity === "waived";
-      const key = severe ? article.dataset.severity : waived ? "" : article.dataset.model;
-      if (!places.has(key)) places.set(key, severityGroup(key));
-      places.get(key).append(article);
+    if (!severe) found.sort((one, other) => place.get(one) - place.get(other));
+    const sections = new Map(severe ? [] : byModel.map((section) => [section.dataset.group, section]));
+    const drawn = new Map();
+    for (const article of found) {
+      const { severity, model } = article.dataset;
+      const key = severe ? severity : severity === "waived" ? "" : model;
+      if (!sections.has(key)) sections.set(key, severityGroup(key));
+      const section = sections.get(key);
+      if (!drawn.has(section)) drawn.set(section, []);
+      drawn.get(section).push(article);
     }
-    groups.replaceChildren(...(articles.length ? places.values() : byModel));
+    for (const [section, its] of drawn) section.replaceChildren(section.firstElementChild, ...its);
+    groups.replaceChildren(...(articles.length ? drawn.keys() : byModel));
   };
-  let groupedBy = "";
 
-  const apply = () => {
+  const apply = (limit = data.page_rows) => {
     const text = filter.value.trim(), matches = matcher(text);
     const severities = pressed("severity"), lives = pressed("life");
     const wanted = Object.fromEntries(["verdict", "baseline", "stage", "alias"].map((id) => [id, chosen(id)]));
@@ -228,28 +231,23 @@
         && (!lives.size || lives.has(finding.life))))
       && (!text || matches(indexed(version, versionIndex))));
     shown = sorted(found, chosen("sort"));
-    if (chosen("group") !== groupedBy) {
-      groupedBy = chosen("group");
-      regroup();
-    }
-    let findings = 0;
-    for (const article of articles) {
+    const findings = byNumber.filter((article) => {
       const { model, version, severity, life } = article.dataset;
       const its = versionOf.get(keyOf(model, version));
-      const stays = !filtered || ((its ? fits(its) : !Object.values(wanted).some(Boolean))
+      return !filtered || ((its ? fits(its) : !Object.values(wanted).some(Boolean))
         && (!severities.size || severities.has(severity)) && (!lives.size || lives.has(life))
         && (!text || matches(indexed(article, articleIndex))));
-      article.hidden = !stays;
-      findings += stays;
-    }
-    for (const section of groups.children) section.hidden = articles.length > 0 && !section.querySelector("article:not([hidden])");
+    });
+    drawFindings(findings.slice(0, limit));
+    byId("more-findings").hidden = findings.length <= limit;
+    byId("all-findings").textContent = `Show all ${count(findings.length, "finding")}`;
     first = 0;
     drawPage();
     byId("showing").textContent = filtered
-      ? `${number(findings)} of ${count(articles.length, "finding")}, ${number(shown.length)} of ${count(versions.length, "version")}`
+      ? `${number(findings.length)} of ${count(articles.length, "finding")}, ${number(shown.length)} of ${count(versions.length, "version")}`
       : `${count(articles.length, "finding")}, ${count(versions.length, "version")}`;
     byId("clear").hidden = byId("link").hidden = !filtered;
-    byId("no-findings").hidden = findings > 0 || !articles.length;
+    byId("no-findings").hidden = findings.length > 0 || !articles.length;
     byId("no-versions").hidden = shown.length > 0 || !versions.length;
   };
   const changed = () => {
@@ -298,30 +296,35 @@
   };
   byId("previous").addEventListener("click", () => turn(-1));
   byId("next").addEventListener("click", () => turn(1));
-  addEventListener("hashchange", () => {
-    if (readAddress()) return apply();
-    // A link to a finding that the filters hide shows everything again.
-    const target = byId(location.hash.slice(1));
-    if (!target?.closest("[hidden]")) return undefined;
+  // A link to a finding that is not in the page shows everything again.
+  const reveal = () => {
+    const target = articles.find((article) => article.id === location.hash.slice(1));
+    if (!target || target.isConnected) return;
     filter.value = "";
     for (const control of [...toggles, ...selects]) control.matches("select") ? (control.value = "") : control.setAttribute("aria-pressed", "false");
-    apply();
-    return target.scrollIntoView();
+    apply(Infinity);
+    location.replace(location.href); // once more to the same place, which is there now
+  };
+  addEventListener("hashchange", () => {
+    if (readAddress()) return apply();
+    return reveal();
   });
+  byId("all-findings").addEventListener("click", () => apply(Infinity));
 
   // Paper has no filter that a reader could see, so all findings are printed; the versions only where that is asked.
   let ofPaper = false;
   addEventListener("beforeprint", () => {
-    for (const element of [...articles, ...groups.children]) element.hidden = false;
+    drawFindings([...byNumber]);
     ofPaper = byId("print-versions").checked;
     document.body.classList.toggle("all", ofPaper);
     if (ofPaper) rows.replaceChildren(...versions.flatMap((version) => rowsOf(version, true)));
   });
-  addEventListener("afterprint", apply);
+  addEventListener("afterprint", () => apply());
 
   document.body.classList.add("js");
   toolbar.hidden = byId("beside").hidden = false;
   readAddress();
   apply();
+  reveal();
   keepClearOf(toolbar);
 })();

@@ -209,7 +209,7 @@ def test_a_pending_version_that_is_denied_could_not_be_verified() -> None:
 def test_equal_files_of_locations_that_may_be_one_storage_are_no_two_copies() -> None:
     audit = judged(resolved(storage=Storage.UNKNOWN))
     assert audit.verdict is Verdict.SAME_STORAGE
-    assert audit.reason is not None and "perhaps these are not two copies" in audit.reason
+    assert audit.reason is not None and "they may be one copy" in audit.reason
     other = judged(resolved(storage=Storage.UNKNOWN), reg=copy_of(REG, WHOLE | {"model.pkl": b"other"}))
     assert other.verdict is Verdict.MISMATCH
 

@@ -95,6 +95,6 @@ def test_a_path_outside_of_the_model_is_refused(verifying: Verifying, path: str)
 
 @pytest.mark.parametrize("option", [{"signing_ignore_paths": ("data",)}, {"signing_ignore_unsigned": True}])
 def test_ignoring_needs_a_key(option: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="only means something with"):
+    with pytest.raises(UsageError, match="need signing_key or signing_certificate_chain"):
         checked_options(tracking_uri="http://one", ledger=None, **option)
     checked_options(tracking_uri="http://one", ledger=None, signing_key="key.pem", **option)

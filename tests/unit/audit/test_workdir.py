@@ -104,7 +104,7 @@ def test_a_registry_that_cannot_be_read_is_refused() -> None:
     path = interrupted()
     (path / "registry").write_bytes(b"\xff")
     before = contents(path)
-    with pytest.raises(UsageError, match="does not say of which registry"), WorkDirectory("r1").held(_ONE):
+    with pytest.raises(UsageError, match="does not say which registry"), WorkDirectory("r1").held(_ONE):
         pytest.fail("it must not be entered")
     assert contents(path) == before
 

@@ -168,7 +168,7 @@ def test_a_reader_that_goes_away_is_no_finding() -> None:
         ),
         (
             ["check", "--tracking-uri", "sqlite:////no/such.db", "--model", "Wine", "--version-or-stage", "champion"],
-            "registry-audit: 'champion' names no version: give a version number, a stage",
+            "registry-audit: 'champion' is not a version: give a version number, a stage",
         ),
         (["compare", "--download-dir", "x", "--config-file", "/no/such.yaml"], "registry-audit: --config-file /no"),
         (["report", "/no/such.json"], "registry-audit: /no/such.json"),
@@ -268,5 +268,5 @@ def test_a_full_disk_behind_stdout_is_no_defect() -> None:
             timeout=SECONDS,
         )
     assert (done.returncode, done.stderr.strip()) == (
-        ExitStatus.INCOMPLETE, "registry-audit: what it has to say cannot be written: No space left on device",
+        ExitStatus.INCOMPLETE, "registry-audit: the output cannot be written: No space left on device",
     )  # fmt: skip

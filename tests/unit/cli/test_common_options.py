@@ -25,7 +25,7 @@ def test_what_was_not_typed_has_its_default() -> None:
         ({"subset": "x"}, "--subset is n/t", "`subset` is n/t"),
         ({"subset": "8/7"}, "--subset is n/t", "`subset` is n/t"),
         ({"ledger": None, "quick": True}, "--quick and --accept-new need", "`quick` and `accept_new` need"),
-        ({"full_every": 3}, "--full-every only means", "`full_every` only means"),
+        ({"full_every": 3}, "--full-every needs --quick", "`full_every` needs `quick`"),
         ({"max_files": 0}, "--max-files: ", "max_files: "),
         ({"model": "Wine"}, "there is no option --model; did you mean 'models'", "there is no option model; did you"),
     ],
@@ -38,6 +38,15 @@ def test_options_are_named_as_they_are_written(chosen: dict[str, object], typed:
     with pytest.raises(UsageError) as refused:
         checked_options(**given)
     assert refused.value.message.replace("`", "").startswith(in_python.replace("`", ""))
+
+
+def test_one_name_is_a_list_of_one() -> None:
+    given = checked_options(
+        tracking_uri="http://127.0.0.1", models="Wine", signing_key="k", signing_ignore_paths="data"
+    )
+    assert (given.models, given.signing_ignore_paths) == (("Wine",), ("data",))
+    with pytest.raises(UsageError, match=r"^models: give one text or a list of texts$"):
+        checked_options(tracking_uri="http://127.0.0.1", models=3)
 
 
 @pytest.mark.parametrize("name", sorted(AuditOptions.model_fields))

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -171,7 +172,6 @@ def test_a_ledger_that_may_only_be_read(sqlite_ledger: Ledger) -> None:
         "oracle://x",
         "http://h/",
         "",
-        "postgres://h/d",
         "sqlite://",
         "postgresql://me:hunter2",
     ],
@@ -324,3 +324,39 @@ def test_postgresql_without_a_driver_is_opened_with_that_of_the_extra() -> None:
     engine = connecting._engine("postgresql://127.0.0.1:1/ledger")
     assert engine.url.drivername == "postgresql+psycopg2"
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        (
+            "postgresql://u:s3cret@db/ledger",
+            r"PostgreSQL, whose driver psycopg2 is not installed: pip install '[^']+'$",
+        ),
+        ("postgres://u:s3cret@db/ledger", r"PostgreSQL, whose driver psycopg2 is not installed: pip install '[^']+'$"),
+        (
+            "postgresql+psycopg://u:s3cret@db/ledger",
+            r"driver psycopg is not .*, and write postgresql:// before the host$",
+        ),
+        (
+            "mysql://u:s3cret@db/ledger",
+            r"a ledger is kept in SQLite or PostgreSQL: give sqlite:///PATH or postgresql://",
+        ),
+        ("nothing", r"cannot be read as the address of a database: give sqlite:///PATH or postgresql://"),
+    ],
+)
+def test_an_address_that_cannot_be_opened_says_what_to_write(
+    address: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for driver in ("psycopg2", "psycopg"):
+        monkeypatch.setitem(sys.modules, driver, None)
+    with pytest.raises(UsageError, match=said) as refused:
+        open_ledger(address, create=False)
+    assert "s3cret" not in refused.value.message
+
+
+@on_postgres
+def test_postgres_is_another_name_of_postgresql(used: Ledger, url: str) -> None:
+    other = re.sub(r"^postgresql(\+psycopg2)?:", "postgres:", url)
+    assert other != url
+    opened(other, create=False)

@@ -146,7 +146,7 @@ def test_what_was_not_read_whole_cannot_be_waived(ledger: Ledger, half: str) -> 
         reg_model=blocked.reg_model if half == "run" else reg,
     )
     record(ledger, blocked)
-    with pytest.raises(UsageError, match="was not read whole"):
+    with pytest.raises(UsageError, match="was not read in full"):
         do_waive(ledger, "RA013")
 
 
@@ -224,7 +224,7 @@ def test_an_audit_of_something_else_leaves_a_waiver_alone(changed: Ledger) -> No
         ({"reason": " "}, "needs a reason"),
         ({"by": " "}, "needs the name"),
         ({"until": YESTERDAY}, "has passed"),
-        ({"until": "soon"}, "is no day: write YYYY-MM-DD"),
+        ({"until": "soon"}, "is not a day: write YYYY-MM-DD"),
     ],
 )
 def test_a_waiver_is_checked(changed: Ledger, arguments: dict[str, str], said: str) -> None:

@@ -292,7 +292,7 @@ def test_stopping_ends_the_wait_for_an_answer(http: HttpSession, servers: tuple[
 
 def test_a_server_without_tls_is_told_from_one_that_is_down(http: HttpSession, servers: tuple[Site, Site]) -> None:
     """No other try would change it, so that it is no passing trouble."""
-    with pytest.raises(CouldNotVerify, match="speaks no TLS: should the address begin with http://") as refused:
+    with pytest.raises(CouldNotVerify, match="does not use TLS: should the address begin with http://") as refused:
         get(http, servers[0].url.replace("http:", "https:"))
     assert not isinstance(refused.value, Transient)
 

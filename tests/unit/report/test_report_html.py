@@ -12,7 +12,7 @@ import pytest
 from support.pages import Page, is_within
 
 from registry_audit.report import as_html
-from registry_audit.report.commands import commands_of
+from registry_audit.report.commands import Target, commands_of
 from registry_audit.report.document import AuditDocument, PastAudit
 from registry_audit.report.html_views import DIFFERENCE_LIMIT
 from registry_audit.report.render import render
@@ -155,8 +155,9 @@ def test_the_limits_of_one_storage_are_said_plainly(sample: AuditDocument) -> No
 def test_what_to_do_is_a_command_to_copy(with_ledger: AuditDocument) -> None:
     page = Page(render(with_ledger, "html"))
     copied = {attributes.get("data-copy") for _, attributes in page.elements}
-    # The ledger's address was redacted, so no command names it; an empty reason is refused.
-    accept = "registry-audit baseline accept {} --reason '' --tracking-uri https://mlflow.example.com"
+    # The ledger's address was redacted, so the shell has to know it; an empty reason is refused.
+    server = "--tracking-uri https://mlflow.example.com"
+    accept = f"registry-audit baseline accept {{}} --reason '' {server} --ledger \"${{{{REGISTRY_AUDIT_LEDGER:?}}}}\""
     assert accept.format("churn-classifier/2") in copied
     assert accept.format("search-ranker/1") in copied
     assert not any("ledger.db" in (text or "") or "***" in (text or "") for text in copied)
@@ -170,9 +171,9 @@ def test_no_command_names_what_a_shell_or_a_terminal_takes_for_something_else(
     make_finding: Callable[..., Any],
 ) -> None:
     row = make_version(name, "1", findings=(make_finding("RA002", "changed"),))
-    assert commands_of(make_document([row]), row, row.findings[0]) == ()
+    assert commands_of(Target.of(make_document([row])), row, row.findings[0]) == ()
     quoted = make_version("a'; rm -rf ~ #", "1", findings=row.findings)
-    for command in commands_of(make_document([quoted]), quoted, row.findings[0]):
+    for command in commands_of(Target.of(make_document([quoted])), quoted, row.findings[0]):
         if "rule RA" not in command.text:
             assert "a'; rm -rf ~ #/1" in shlex.split(command.text)
 
@@ -185,7 +186,7 @@ def test_a_run_that_is_named_like_a_command_is_none(
     for spelled in (run_id, shlex.quote(run_id)):
         remedy = f"Restore it: mlflow runs restore --run-id {spelled}"
         finding = make_finding("RA004", "in the trash").model_copy(update={"remedy": remedy})
-        commands = commands_of(make_document([row]), row, finding)
+        commands = commands_of(Target.of(make_document([row])), row, finding)
         assert not any("rm" in shlex.split(command.text) for command in commands)
         assert ("Restore the run" in [command.what for command in commands]) is (spelled != run_id)
 

@@ -131,9 +131,10 @@ def test_what_was_waived_since_is_not_called_resolved(with_ledger: AuditDocument
 
 def test_a_finding_that_can_be_accepted_names_the_command(with_ledger: AuditDocument) -> None:
     lines = [line.strip() for line in render(with_ledger, "text").splitlines()]
-    accept = "registry-audit baseline accept {} --reason '' --tracking-uri https://mlflow.example.com"
-    assert f"Accept the change: {accept.format('churn-classifier/2')}" in lines
-    assert f"Accept that it is gone: {accept.format('search-ranker/1')}" in lines
+    where = '--tracking-uri https://mlflow.example.com --ledger "${REGISTRY_AUDIT_LEDGER:?}"'
+    accept = "registry-audit baseline accept"
+    assert f"Accept the change: {accept} churn-classifier/2 --reason '' {where}" in lines
+    assert f"Accept that it is gone: {accept} search-ranker/1 --reason '' {where}" in lines
     assert sum("baseline accept" in line for line in lines) == 2  # not where the baseline is not what is wrong
 
 

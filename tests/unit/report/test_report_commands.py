@@ -1,0 +1,67 @@
+"""Commands to copy lead to the registry and the ledger of the report, or the shell refuses them."""
+
+import shlex
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from registry_audit.report.commands import Command, Target, command_to_end, commands_of
+
+SERVER = "http://mlflow.example:5000"
+
+
+def typed(command: str, **environment: str) -> list[str] | None:
+    """The words that a shell makes of a command; None where it refuses the line."""
+    script = f"words() {{ printf '%s\\n' \"$@\"; }}; {command.replace('registry-audit', 'words', 1)}"
+    done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    return done.stdout.splitlines() if done.returncode == 0 else None
+
+
+@pytest.fixture
+def accept(make_version: Callable[..., Any], make_finding: Callable[..., Any]) -> Callable[[Target], str]:
+    def command(target: Target) -> str:
+        row = make_version("Wine", "3", findings=(make_finding("RA002", "changed"),))
+        found = command_to_end(target, row, row.findings[0])
+        assert isinstance(found, Command)
+        return found.text
+
+    return command
+
+
+def test_a_ledger_in_a_file_is_named(accept: Callable[[Target], str]) -> None:
+    command = accept(Target.at(SERVER, None, None, "sqlite:////srv/our ledger.db"))
+    assert (typed(command) or [])[-4:] == ["--tracking-uri", SERVER, "--ledger", "sqlite:////srv/our ledger.db"]
+
+
+def test_a_ledger_with_a_password_is_taken_from_the_shell_or_refused(accept: Callable[[Target], str]) -> None:
+    url = "postgresql://auditor:s3cret@db/ledger"
+    command = accept(Target.at(SERVER, None, None, url))
+    assert "s3cret" not in command and "auditor" not in command
+    assert typed(command) is None, "without the variable another ledger would be used"
+    assert typed(command, REGISTRY_AUDIT_LEDGER="") is None
+    assert (typed(command, REGISTRY_AUDIT_LEDGER=url) or [])[-2:] == ["--ledger", url]
+
+
+def test_a_workspace_is_named(
+    make_version: Callable[..., Any], make_finding: Callable[..., Any], accept: Callable[[Target], str]
+) -> None:
+    target = Target.at(SERVER, None, "team a", None)
+    row = make_version("Wine", "3", findings=(make_finding("RA009", "denied"),))
+    texts = [command.text for command in commands_of(target, row, row.findings[0])]
+    assert texts[0] == f"MLFLOW_WORKSPACE='team a' registry-audit check Wine/3 --tracking-uri {SERVER}"
+
+
+def test_a_run_is_restored_on_the_server_of_the_report(
+    make_version: Callable[..., Any], make_finding: Callable[..., Any]
+) -> None:
+    row = make_version("Wine", "3", run_id="abc", findings=())
+    remedy = "Restore it before the next `mlflow gc`: mlflow runs restore --run-id abc"
+    finding = make_finding("RA004", "its run abc is in the trash").model_copy(update={"remedy": remedy})
+    first = commands_of(Target.at(f"{SERVER}/?token=s3cret", None, None, None), row, finding)[0]
+    assert first.what == "Restore the run"
+    assert shlex.split(first.text) == [
+        f"MLFLOW_TRACKING_URI={SERVER}",
+        *shlex.split("mlflow runs restore --run-id abc"),
+    ]
