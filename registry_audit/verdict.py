@@ -41,6 +41,11 @@ class SignatureStatus(StrEnum):
     def rank(self) -> int:
         return list(SignatureStatus).index(self)
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether it was put beside what a key has signed."""
+        return self not in (SignatureStatus.NOT_VERIFIED, SignatureStatus.UNVERIFIABLE)
+
 
 class Storage(StrEnum):
     """Whether the run model and the registry model are kept in one place."""

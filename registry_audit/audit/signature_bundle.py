@@ -8,10 +8,13 @@ import json
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from registry_audit.model.listing import illegal_path
 from registry_audit.printable import printable
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 
 class Contradiction(ValueError):
@@ -41,16 +44,32 @@ def validity_of(material: dict[str, Any]) -> tuple[datetime, datetime] | None:
     The parser that verifies also takes `x509_certificate_chain` and `raw_bytes`: a key that nobody knows here may hold
     the certificate that it found.
     """
-    from cryptography.x509 import load_der_x509_certificate
-
     if not material.keys() <= {"x509CertificateChain", "tlogEntries", "timestampVerificationData"}:
         return None
     try:
-        leaf = material["x509CertificateChain"]["certificates"][0]["rawBytes"]
-        certificate = load_der_x509_certificate(base64.b64decode(leaf))
-        return certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        leaf = certificates_in(material)[0]
     except (LookupError, TypeError, ValueError):
         return None
+    return leaf.not_valid_before_utc, leaf.not_valid_after_utc
+
+
+def certificates_in(material: dict[str, Any]) -> list["Certificate"]:
+    """The signer's own, then those that it leads to.
+
+    Raises:
+        LookupError, TypeError, ValueError: they cannot be read.
+    """
+    from cryptography.x509 import load_der_x509_certificate
+
+    held = material["x509CertificateChain"]["certificates"]
+    return [load_der_x509_certificate(base64.b64decode(one["rawBytes"])) for one in held]
+
+
+def has_root(pem: bytes) -> bool:
+    """Whether one of the certificates is its own issuer."""
+    from cryptography.x509 import load_pem_x509_certificates
+
+    return any(one.subject == one.issuer for one in load_pem_x509_certificates(pem))
 
 
 def on(moment: datetime) -> str:
@@ -67,7 +86,8 @@ def must_say_one_thing(signature: bytes) -> None:
     """
     try:
         payload = json.loads(signature)["dsseEnvelope"]["payload"]
-        statement = json.loads(base64.b64decode(payload.replace("-", "+").replace("_", "/")), object_pairs_hook=_once)
+        # As model-signing decodes it, which skips letters that base64 does not have: what it verified is read here.
+        statement = json.loads(base64.b64decode(payload), object_pairs_hook=_once)
         resources = statement.get("predicate", {}).get("resources")
         described = statement["subject"] if resources is None else resources
         names = [resource["name"] for resource in described]

@@ -15,9 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from registry_audit.audit.copies import ModelCopy
+from registry_audit.audit.copies import META_FILE, ModelCopy, Reading, is_written_by_mlflow
 from registry_audit.audit.signature_bundle import (
     Contradiction,
+    certificates_in,
+    has_root,
     is_keyless,
     material_of,
     must_say_one_thing,
@@ -117,6 +119,10 @@ class SignatureVerifier:
         except Exception as error:
             what = "no PEM public key on the curve P-256, P-384 or P-521" if key else "no PEM certificates"
             raise UsageError(f"{option} {printable(str(file))} holds {what}") from error
+        if not key and not has_root(content):
+            raise UsageError(
+                f"{option} {printable(str(file))} holds no root certificate, to which every signature must lead"
+            )
         self._hint = _hint_of(content) if key else None
         self.name = f"the {'key' if key else 'certificates'} sha256:{hashlib.sha256(content).hexdigest()[:12]}"
 
@@ -158,11 +164,32 @@ class SignatureVerifier:
         except (ValueError, TypeError, KeyError) as error:
             raise DoesNotHoldError("what was signed is no list of files or shards") from error
 
+    def refused_now(self, material: dict[str, Any]) -> str | None:
+        """Why the certificates do not lead to a trusted one today; None where they do."""
+        from cryptography import x509
+        from OpenSSL import crypto
+
+        store = crypto.X509Store()
+        for trusted in x509.load_pem_x509_certificates(self._content):
+            store.add_cert(crypto.X509.from_cryptography(trusted))
+        leaf, *others = map(crypto.X509.from_cryptography, certificates_in(material))
+        try:
+            crypto.X509StoreContext(store, leaf, others).verify_certificate()
+        except crypto.X509StoreContextError as error:
+            return printable(str(error))
+        return None
+
     def _with_hint(self, signature: bytes) -> bytes:
-        """Releases before 1.0 wrote no hint of the key, of which model-signing would complain on our stdout."""
-        material = material_of(signature)
-        if material is None or self._hint is None or not isinstance(material.get("publicKey"), dict):
+        """Releases before 1.0 wrote no hint of the key, of which model-signing would complain on our stdout.
+
+        Raises:
+            DoesNotHoldError: it was not made with a key, or does not say so where every signature says it.
+        """
+        if self._hint is None:
             return signature
+        material = material_of(signature)
+        if material is None or not isinstance(material.get("publicKey"), dict):
+            raise DoesNotHoldError(self._why(signature))
         if material["publicKey"].get("hint"):
             return signature
         bundle = json.loads(signature)
@@ -263,16 +290,19 @@ def judge_signature(copy: ModelCopy, verifier: SignatureVerifier | None) -> Sign
     manifest = copy.manifest
     if manifest is None:
         return SignatureView(SignatureStatus.UNVERIFIABLE, "not every file of the model was read")
-    view = beside_manifest(signed, manifest, verifier, copy.reading.trusted_since if copy.reading else None)
+    view = beside_manifest(signed, manifest, verifier, copy.reading)
     if verifier.is_key or view.status is SignatureStatus.INVALID:
         return view
-    return _at_its_time(view, material, datetime.now(UTC))
+    return _at_its_time(view, material, verifier, datetime.now(UTC))
 
 
-def _at_its_time(view: SignatureView, material: dict[str, Any], now: datetime) -> SignatureView:
-    """Model-signing judges a certificate as of the day it began to be valid: whether it is valid now is said here.
+def _at_its_time(
+    view: SignatureView, material: dict[str, Any], verifier: SignatureVerifier, now: datetime
+) -> SignatureView:
+    """Model-signing judges certificates as of the day the signer's own began to be valid: what holds now is said here.
 
-    Nothing in a signature proves when it was made: with an expired certificate it may have been made yesterday.
+    Nothing in a signature proves when it was made: with an expired certificate it may have been made yesterday, and
+    with that of an expired authority the signer's own, too.
     """
     validity = validity_of(material)
     if validity is None:
@@ -285,18 +315,24 @@ def _at_its_time(view: SignatureView, material: dict[str, Any], now: datetime) -
             f"its certificate expired on {on(ends)}, and nothing proves that it is older; else it holds: {view.reason}"
         )
         return SignatureView(SignatureStatus.UNVERIFIABLE, why)
+    if (refused := verifier.refused_now(material)) is not None:
+        why = (
+            f"its certificate leads to none that is trusted today ({refused}), although it did when it was made; else "
+            f"it holds: {view.reason}"
+        )
+        return SignatureView(SignatureStatus.UNVERIFIABLE, why)
     return view
 
 
 def beside_manifest(
-    signed: Signed, manifest: Manifest, verifier: SignatureVerifier, trusted_since: str | None = None
+    signed: Signed, manifest: Manifest, verifier: SignatureVerifier, reading: Reading | None = None
 ) -> SignatureView:
     """What a key has signed beside the bytes that are there.
 
     A file that the signer left out, or that is ignored, is never taken for verified, but the signature itself.
 
     Args:
-        trusted_since: when the bytes were last read in full, if not now.
+        reading: that gave the manifest.
     """
     files, name = {entry.path: entry for entry in manifest.entries}, verifier.name
     named = _with_a_name(signed.files, files)
@@ -309,7 +345,10 @@ def beside_manifest(
         if _is_in(path, (*signed.ignored, *_LEFT_OUT_BY_DEFAULT))
         or (by_shards and files[path].size == 0)  # an empty file has no shard
     }
-    more = [path for path in unsigned if path not in left_out]
+    # MLflow writes it, even into a local store, when a model is loaded by its registered name.
+    is_mlflows = reading is not None and is_written_by_mlflow(reading.meta, reading.mlmodel)
+    of_mlflow = [META_FILE] if is_mlflows and META_FILE in unsigned and META_FILE not in left_out else []
+    more = [path for path in unsigned if path not in left_out and path not in of_mlflow]
     ignored = {path for path in more if verifier.ignores_unsigned or _is_in(path, verifier.ignored)}
     differ = [
         *_named("was changed", "were changed", [path for path, state in states.items() if state == "changed"]),
@@ -325,10 +364,12 @@ def beside_manifest(
         return SignatureView(SignatureStatus.UNVERIFIABLE, _why_undecided(named, undecided, manifest.algorithm))
     holds = f"signed by {name}: {len(states)} of {len(states) + len(unsigned)} files"
     holds += f"; the signer left out {_some(left_out)}" if left_out else ""
+    holds += f"; not signed, and written by MLflow: {_some(of_mlflow)}" if of_mlflow else ""
     holds += f"; not signed, and ignored as the options say: {_some(ignored)}" if ignored else ""
     holds += "; the name of its only file is not signed" if named is not signed.files else ""
-    if trusted_since is not None:
-        return SignatureView(SignatureStatus.NOT_READ, f"{holds}, as they were last read in full on {trusted_since}")
+    if reading is not None and reading.trusted_since is not None:
+        last = f"as they were last read in full on {reading.trusted_since}"
+        return SignatureView(SignatureStatus.NOT_READ, f"{holds}, {last}")
     is_partial = bool(unsigned) or named is not signed.files
     return SignatureView(SignatureStatus.PARTIAL if is_partial else SignatureStatus.VERIFIED, holds)
 

@@ -124,13 +124,22 @@ def _must_hold_nothing_else(archive: zipfile.ZipFile, path: Path) -> None:
                 extra = b"" if (kind, length) == (1, 16) else extra
             said = (flags, method, checksum, packed, size, name, extra)
             due = (info.flag_bits, info.compress_type, info.CRC, info.compress_size, info.file_size)
-            if said != (*due, info.filename.encode("ascii"), b"") or info.extra or info.comment:
+            if (*said, info.extra) != (*due, info.filename.encode("ascii"), b"", _large(info)) or info.comment:
                 raise Broken(f"'{printable(info.filename)}' is described in two ways")
             at += len(header) + name_length + extra_length + info.compress_size
-        directory = sum(_CENTRAL_HEADER_SIZE + len(info.filename) for info in archive.infolist())
+        directory = sum(_CENTRAL_HEADER_SIZE + len(info.filename) + len(info.extra) for info in archive.infolist())
         end = path.stat().st_size - _END.size
         if at != archive.start_dir or end - at - directory not in (0, _ZIP64_END_SIZE):
             raise Broken("it holds something behind its files")
         file.seek(end)
         if _END.unpack(file.read(_END.size))[0] != b"PK\5\6" or archive.comment:
             raise Broken("it holds something behind its files")
+
+
+def _large(info: zipfile.ZipInfo) -> bytes:
+    """The extra field of a file in the directory, where Python's `zipfile` writes one: of numbers beyond 2 GiB."""
+    sizes = (
+        [info.file_size, info.compress_size] if max(info.file_size, info.compress_size) > zipfile.ZIP64_LIMIT else []
+    )
+    numbers = sizes + [info.header_offset] * (info.header_offset > zipfile.ZIP64_LIMIT)
+    return struct.pack(f"<HH{len(numbers)}Q", 1, 8 * len(numbers), *numbers) if numbers else b""

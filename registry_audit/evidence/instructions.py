@@ -219,11 +219,10 @@ their entries. With a head that you know, this pack says what the ledger says th
 """
 
 
-def all_check_texts() -> frozenset[bytes]:
-    """Whatever this release writes into a pack."""
-    return frozenset(
-        check_text(stamped=stamped, signed=signed) for stamped in (False, True) for signed in (None, *COMMANDS.values())
-    )
+def check_texts(*, stamped: bool, signed: bool) -> frozenset[bytes]:
+    """Whatever this release writes into a pack with or without a time-stamp and a signature."""
+    commands = COMMANDS.values() if signed else (None,)
+    return frozenset(check_text(stamped=stamped, signed=command) for command in commands)
 
 
 def check_text(*, stamped: bool, signed: str | None) -> bytes:

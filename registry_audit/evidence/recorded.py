@@ -55,6 +55,8 @@ class Recorded:
         self._started: AuditStarted | None = None
         self._finished: AuditFinished | None = None
         self._finished_at = ""
+        self._dated_before = ""  # the entry before the audit's own first one
+        self._newest = ""
         self._registries = set[str]()  # what the audit's own entries call theirs
         self._addresses: dict[str, set[str]] = {}  # other addresses of a registry
         self._acceptances = set[tuple[str, str, str]]()
@@ -74,7 +76,9 @@ class Recorded:
         """Raises: LedgerError: the entry does not say what such an entry says."""
         ours = entry.audit_id == self._audit_id
         if ours:
+            self._dated_before = self._dated_before or self._newest
             self._registries.add(entry.registry)
+        self._newest = entry.at
         match any_body_of(entry):
             case AuditStarted() as started if ours:
                 self._started = started
@@ -126,8 +130,14 @@ class Recorded:
         grades = Counter(f.severity.value for row in document.versions for f in row.findings if f.waived is None)
         if finished.findings is not None and grades != Counter(finished.findings):
             yield "audit.json grades findings otherwise than the ledger recorded"
-        if not _is_soon_after(document.generated_at, self._finished_at):
+        if not _is_soon_after(document.generated_at, self._finished_at) and not self.cannot_tell_when(document):
             yield f"audit.json is dated {printable(document.generated_at)}, and its audit ended at {self._finished_at}"
+
+    def cannot_tell_when(self, document: AuditDocument) -> bool:
+        """Whether the ledger was dated in the future already: then all that its audit has is that date."""
+        return document.generated_at < self._finished_at == self._dated_before and not _is_soon_after(
+            document.generated_at, self._finished_at
+        )
 
     def _of_the_registry(self, document: AuditDocument) -> Iterator[str]:
         known_as, uri = document.registry.known_as, document.registry.registry_uri
@@ -154,7 +164,7 @@ class Recorded:
             if any(accepted) and accepted not in self._acceptances:
                 yield f"audit.json says that {label} was accepted as the ledger did not record it"
             waived = {(f.rule, f.waived.by, f.waived.reason, f.waived.until) for f in row.findings if f.waived}
-            if any((row.name, row.version, *said) not in self._waivers for said in waived):
+            if any((storable(row.name), row.version, *said) not in self._waivers for said in waived):
                 yield f"audit.json says that somebody answers for {label} as the ledger did not record it"
         for name, version in sorted(left):
             yield f"audit.json leaves out {printable(name)}/{printable(version)}, which the audit read"

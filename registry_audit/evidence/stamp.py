@@ -102,7 +102,7 @@ def must_be_signed_by(stamp: bytes, statement: bytes, certificates: Path) -> dat
     except ValueError as error:
         raise UsageError(f"--tsa-certificates {certificates} holds no certificates in PEM") from error
     builder = client.VerifierBuilder()
-    for certificate in loaded:
+    for certificate in dict.fromkeys(loaded):
         if certificate.subject == certificate.issuer:
             builder = builder.add_root_certificate(certificate)
         else:

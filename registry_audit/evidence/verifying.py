@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from registry_audit import __version__
 from registry_audit.errors import AuditError, UsageError
 from registry_audit.evidence.archive import Archive, Broken, once
-from registry_audit.evidence.instructions import all_check_texts
+from registry_audit.evidence.instructions import check_texts
 from registry_audit.evidence.pack import CHAIN, CHECK, ENVELOPE, HTML, REPORT, STAMP, STATEMENT, SUMS, chain_line
 from registry_audit.evidence.recorded import Recorded
 from registry_audit.evidence.sha256sums import sha256sum_listing
@@ -192,8 +192,14 @@ def _html(archive: Archive, document: AuditDocument, checked: Checked) -> None:
 
 def _instructions(archive: Archive, document: AuditDocument, checked: Checked) -> None:
     """People run its commands, so they must be ours."""
-    if archive.read(CHECK) in all_check_texts():
+    stamped, signed = STAMP in archive.infos, ENVELOPE in archive.infos
+    content = archive.read(CHECK)
+    if content in check_texts(stamped=stamped, signed=signed):
         checked.holds.append("CHECK.txt has the commands that packs of this release have")
+    elif any(content in check_texts(stamped=one, signed=other) for one in (False, True) for other in (False, True)):
+        checked.broken.append(
+            "CHECK.txt is of a pack with another time-stamp or signature: one was taken out of this pack, or put in"
+        )
     elif document.tool.version == __version__:
         checked.broken.append("CHECK.txt has other commands than packs of this release have: do not run them")
     else:
@@ -263,6 +269,11 @@ def _recorded(recorded: Recorded, document: AuditDocument, head: Entry, checked:
     checked.broken += told[:_MAX_TOLD]
     if len(told) > _MAX_TOLD:
         checked.broken.append(f"audit.json and the ledger contradict each other {len(told) - _MAX_TOLD} times more")
+    if recorded.cannot_tell_when(document):
+        checked.not_checked.append(
+            f"when the audit was: audit.json is dated {printable(document.generated_at)}, and the ledger had a later "
+            "date before the audit began, from a clock that was ahead"
+        )
     if not told:
         versions = f"{recorded.reading_count} version{'' if recorded.reading_count == 1 else 's'}"
         of = printable(recorded.registry)

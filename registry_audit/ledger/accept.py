@@ -243,9 +243,9 @@ def waive(
         day = date.fromisoformat(until).isoformat()
     except ValueError as error:
         raise UsageError(f"--until '{printable(until)}' is not a day: write YYYY-MM-DD") from error
-    if day < today():
-        raise UsageError(f"--until {day} has passed")
     with ledger.writing() as writer:
+        if day < (present := max(today(), writer.at[:10])):
+            raise UsageError(f"--until {day} has passed: in the time of the ledger, UTC, it is {present}")
         memory = load_findings(writer, registry)
         paths = sorted(key[3] for key in memory.open_findings if key[:3] == (name, version, rule))
         if not paths or (path is not None and path not in paths):

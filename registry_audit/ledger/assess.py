@@ -230,7 +230,9 @@ class Beside:
         self._reader, self._registry, self._hidden = reader, registry, hidden
         self._others = [other for other in reader.registries() if other != registry]
         self._fetch = _remembering(reader)
-        self._day = today()
+        head = reader.head()
+        # A clock that was set back must not bring back a waiver that has ended.
+        self._day = max(today(), head.at[:10]) if head else today()
         self.renamed = Renamed(reader, registry, versions)
         self._other_names = OtherNames(reader)
         self.memory: Memory = load_findings(reader, registry)

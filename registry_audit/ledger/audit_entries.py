@@ -10,6 +10,7 @@ from typing import Any
 from registry_audit.audit.copies import META_FILE, CopySummary
 from registry_audit.audit.judging import VersionAudit, Waiver
 from registry_audit.audit.pipeline import RULES_SEEN
+from registry_audit.audit.signatures import SIGNATURE
 from registry_audit.ledger.chain import TIME_FORMAT, Draft
 from registry_audit.ledger.entry_bodies import Accepted, FindingOpened, Read, StorageRead
 from registry_audit.ledger.memory import FindingKey, Key, Memory, Subject, finding_key
@@ -18,7 +19,7 @@ from registry_audit.model.manifest import Manifest
 from registry_audit.printable import printable, storable
 from registry_audit.redact import redact_location
 from registry_audit.registry.version import has_storable_name
-from registry_audit.verdict import Verdict
+from registry_audit.verdict import BaselineStatus, Verdict
 
 ON_FIRST_SIGHT = "at first sight, --accept-new"
 
@@ -172,12 +173,12 @@ class Resolving:
         return tuple(
             Resolved(name, version, rule, path or None, known.first_seen, self._ended_by(name, version, rule))
             for (name, version, rule, path), known in sorted(self._open.items(), key=lambda item: item[0])
-            if self._is_settled(name, version, rule, expected)
+            if self._is_settled(name, version, rule, path, expected)
         )
 
     def _ended_by(self, name: str, version: str, rule: str) -> str:
         audit = self._looked_at.get((name, version))
-        if audit is None:
+        if audit is None or _is_gone(audit):
             return "the version is no longer in the registry"
         if rule == "RA011":
             return "the version is in the registry again, or was accepted as gone"
@@ -187,13 +188,30 @@ class Resolving:
                 by, reason = printable(baseline.accepted_by or "somebody"), printable(baseline.reason or "")
                 return f"a new baseline, which {by} accepted on {baseline.accepted_at[:10]}: {reason}"
             return "the bytes of the baseline came back"
+        if rule == "RA014" and audit.signature is None:
+            return "the model no longer holds a signature"
         return "this audit no longer found it"
 
-    def _is_settled(self, name: str, version: str, rule: str, expected: Expected) -> bool:
+    def _is_settled(self, name: str, version: str, rule: str, path: str, expected: Expected) -> bool:
         audit = self._looked_at.get((name, version))
-        if audit is None:
-            return expected.lacks(name, version)
-        if audit.only_listed:
-            return rule in RULES_SEEN and audit.verdict is not Verdict.UNVERIFIABLE
-        # A version that could not be read whole has not lost its findings.
-        return audit.verdict is not Verdict.UNVERIFIABLE or rule == "RA009"
+        return expected.lacks(name, version) if audit is None else is_settled(audit, rule, path)
+
+
+def is_settled(audit: VersionAudit, rule: str, path: str) -> bool:
+    """Whether an open finding that a row does not have has ended: what was not looked at has not."""
+    if _is_gone(audit):
+        return True
+    if audit.only_listed:
+        return rule in RULES_SEEN and audit.verdict is not Verdict.UNVERIFIABLE
+    if path == SIGNATURE and audit.signature is not None and not audit.signature.status.is_judged:
+        return False  # without the key, say, with which it was found not to hold
+    if rule == "RA009":
+        return True
+    copies = [copy for copy in (audit.run_model, audit.reg_model) if copy is not None]
+    if not copies or any(copy.manifest is None for copy in copies):
+        return False
+    return audit.verdict not in (Verdict.UNVERIFIABLE, Verdict.SKIPPED)
+
+
+def _is_gone(audit: VersionAudit) -> bool:
+    return audit.baseline is not None and audit.baseline.status is BaselineStatus.VANISHED

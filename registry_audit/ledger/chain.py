@@ -106,7 +106,7 @@ def check_link(row: Sequence[Any], seq: int, previous: str) -> tuple[int, str]:
         LedgerError: it does not follow, or is not what its own digest says.
     """
     number = row[0]
-    if not isinstance(number, int) or number <= seq:
+    if type(number) is not int or number <= seq:
         raise LedgerError(f"the ledger's chain is broken: entry {printable(str(number))} is outside of it")
     if number != seq + 1:
         raise LedgerError(f"the ledger's chain is broken: entry {seq + 1} is missing")

@@ -141,7 +141,7 @@ class Memory:
         name, version, rule, path = key
         for wanted in (key, (name, version, rule, "")):
             given = self.waivers.get(wanted)
-            if given is not None and (wanted == key or given.paths is None or path in given.paths):
+            if given is not None and (given.paths is None or path in given.paths):
                 yield given
 
 

@@ -18,6 +18,7 @@ from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.outcome import OutcomeTally
 from registry_audit.audit.scope import Scope
+from registry_audit.audit.signatures import SIGNATURE
 from registry_audit.closest import did_you_mean
 from registry_audit.errors import NotFound, UsageError
 from registry_audit.ledger.assess import Beside, is_acceptable, key_of
@@ -27,6 +28,7 @@ from registry_audit.ledger.audit_entries import (
     Resolving,
     accepted_draft,
     drafts_of,
+    is_settled,
     manifests_of,
 )
 from registry_audit.ledger.chain import Draft, Entry, Kind, clock_note
@@ -238,6 +240,7 @@ class _Finishing:
             and row.baseline.status is BaselineStatus.NEW
             and manifest is not None
             and is_acceptable(row)
+            and not self._is_known_not_to_hold(row)
         ):
             self.accepted_count += 1
             draft = accepted_draft(self._registry, self._audit_id, row, manifest, self._who, ON_FIRST_SIGHT)
@@ -250,6 +253,11 @@ class _Finishing:
             )
             return replace(row, baseline=view), (draft,)
         return row, ()
+
+    def _is_known_not_to_hold(self, row: VersionAudit) -> bool:
+        """Whether an audit with a key found that the signature does not hold, and this one did not look."""
+        found = (*key_of(row), "RA014", SIGNATURE) in self.memory.open_findings
+        return found and not is_settled(row, "RA014", SIGNATURE)
 
 
 def _order(row: VersionAudit | Key) -> tuple[str, int, str]:

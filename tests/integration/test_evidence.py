@@ -1,5 +1,6 @@
 """An evidence pack of a real audit: made, checked by our software, and checked by a stranger with none of it."""
 
+import contextlib
 import hashlib
 import json
 import re
@@ -24,13 +25,17 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 from support import two_registries
+from support.ledgers import checkpointed_copy, note
 from support.registry import Registry
 from support.servers import sqlite_store
 from support.timestamps import Authority, timestamp_authority, unasked_for_a_certificate, with_status
 
 from registry_audit.evidence.instructions import STAMPED
+from registry_audit.evidence.pack import make_pack
 from registry_audit.evidence.statement import make_statement, statement_bytes
 from registry_audit.evidence.verifying import verify_pack
+from registry_audit.ledger.chain import link
+from registry_audit.ledger.connecting import open_ledger
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.render import rendered
 
@@ -121,6 +126,37 @@ def test_the_same_audit_gives_the_same_bytes(made: Made, tmp_path: Path) -> None
     done = made.run("verify", str(first))
     assert done.returncode == CLEAN
     assert "no time-stamp" in done.stdout
+
+
+def test_a_pack_of_large_files_holds(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond 2 GiB, which a ledger of some million entries takes, a zip has its numbers in other places."""
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 1_000)
+    pack = tmp_path / "large.zip"
+    with contextlib.closing(open_ledger(made.ledger, create=False)) as ledger:
+        make_pack(made.report, ledger, pack)
+    with zipfile.ZipFile(pack) as archive:
+        assert {len(info.extra) for info in archive.infolist()} == {12, 20, 28}
+    assert (verify_pack(pack).broken, verify_pack(pack).exit_status) == ([], CLEAN)
+    content = bytearray(pack.read_bytes())
+    with zipfile.ZipFile(pack) as archive:
+        content[archive.start_dir + 46 + len("CHECK.txt") + 2] ^= 1  # of the extra field
+    (tmp_path / "odd.zip").write_bytes(content)
+    _must_not_hold(tmp_path / "odd.zip", "")
+
+
+def test_a_ledger_whose_clock_was_ahead(made: Made, tmp_path: Path) -> None:
+    """An honest audit after that is no forgery; but when it was, its ledger cannot tell."""
+    ledger, report = f"sqlite:///{tmp_path / 'ledger.db'}", tmp_path / "report"
+    checkpointed_copy(made.ledger, tmp_path / "ledger.db")
+    with contextlib.closing(open_ledger(ledger, create=False)) as opened, opened.writing() as writer:
+        writer.append_verbatim(link([note()], after=writer.head(), at="2099-01-01T00:00:00Z"))
+    made.command("audit", "--tracking-uri", made.store, "--ledger", ledger, "--report-dir", str(report))
+    done = made.run(str(report / "audit.json"), "-o", str(tmp_path / "pack.zip"), "--ledger", ledger)
+    assert done.returncode == 0, done.stderr
+    checked = verify_pack(tmp_path / "pack.zip")
+    assert (checked.broken, checked.exit_status) == ([], NOT_CHECKED)
+    (said,) = checked.not_checked
+    assert said.startswith("when the audit was: ")
 
 
 def test_the_statement_names_the_head_and_every_version(made: Made, stamped: Path) -> None:
@@ -743,7 +779,7 @@ def test_a_signed_pack(made: Made, tmp_path: Path, kind: str) -> None:
     _must_not_hold(forged, "a signature of something else")
     assert _by_a_stranger(forged, tmp_path / "three", None, public).returncode != 0
     cut = _rewritten(pack, tmp_path / "cut.zip", lambda name, data: None if name == "statement.dsse.json" else data)
-    assert verify_pack(cut, signer_key=public).exit_status == NOT_CHECKED
+    _must_not_hold(cut, "one was taken out of this pack")
     twice = _rewritten(
         pack, tmp_path / "twice.zip",
         lambda name, data: data.replace(b'"payload"', b'"payload": "",\n  "payload"') if "dsse" in name else data,

@@ -218,6 +218,11 @@ def test_a_signature_without_a_hint(audited, registry: Registry, version: Regist
     assert told(done) == (CLEAN, "verified", set())
     assert "WARNING" not in done.stdout
     assert told(audited(key=stranger.public)) == (FINDINGS, "invalid", {"RA014"})
+    # The package takes another name of the key, too.
+    change_bundle(registry, version, lambda bundle: bundle["verificationMaterial"].update(public_key={"hint": None}))
+    change_bundle(registry, version, lambda bundle: bundle["verificationMaterial"].pop("publicKey"))
+    done = audited()
+    assert (told(done), "WARNING" in done.stdout) == ((FINDINGS, "invalid", {"RA014"}), False)
 
 
 def test_files_that_the_signer_left_out(registry: Registry, audit: Auditor, signer: Signer) -> None:
@@ -346,7 +351,12 @@ def test_an_invalid_signature_is_not_accepted_on_first_sight(  # type: ignore[no
     ledger = ("--ledger", f"sqlite:///{tmp_path / 'ledger.db'}", "--accept-new")
     damage.flip_byte(model_of(registry, version))
     assert audited(*ledger).document["ledger"]["accepted_new"] == 0
-    assert audited(*ledger, key=None).document["ledger"]["accepted_new"] == 1
+    # What an audit with the key has found stands until one with the key no longer finds it.
+    keyless = audited(*ledger, key=None)
+    assert (keyless.document["ledger"]["accepted_new"], keyless.document["resolved"]) == (0, [])
+    damage.flip_byte(model_of(registry, version))
+    verified = audited(*ledger)
+    assert [gone["rule"] for gone in verified.document["resolved"]] == ["RA014"]
 
 
 def test_certificates(registry: Registry, audit: Auditor, signer: Signer, stranger: Signer) -> None:
@@ -474,6 +484,41 @@ def test_a_certificate_out_of_its_time_is_never_silently_verified(
     assert told(done) == (FINDINGS, "invalid", {"RA014"})
 
 
+def test_the_signer_of_an_expired_authority_is_not_verified(registry: Registry, audit: Auditor, tmp_path: Path) -> None:
+    """Whoever has the key of an authority that has expired can give out certificates that begin before it did."""
+    now = datetime.now(UTC)
+
+    def day(count: int) -> datetime:
+        return now + timedelta(days=count)
+
+    sound = make_leaf(tmp_path, begins=day(-500), between=(day(-800), day(400)))
+    expired = make_leaf(tmp_path, begins=day(-500), between=(day(-800), day(-400)))
+    versions = [registry.add() for _ in (sound, expired)]
+    for version, leaf in zip(versions, (sound, expired), strict=True):
+        sign(registry, version, leaf.certified())
+    names = [word for version in versions for word in ("--model", version.name)]
+    done = audit(registry.server.uri, *names, "--signing-certificate-chain", str(sound.root))
+    rows = {row["name"]: row for row in done.rows}
+    assert [rows[version.name]["signature_status"] for version in versions] == ["verified", "unverifiable"]
+    assert "leads to none that is trusted today" in rows[versions[1].name]["signature_reason"]
+    assert (done.exit_status, done.rules) == (INCOMPLETE, {"RA009"})
+    without_root = audit(registry.server.uri, "--signing-certificate-chain", str(expired.between[0]))
+    assert (without_root.exit_status, "holds no root certificate" in without_root.stderr) == (USAGE, True)
+
+
+def test_what_mlflow_writes_when_a_model_is_loaded_by_its_name(  # type: ignore[no-untyped-def]
+    audited, registry: Registry, version: Registered
+) -> None:
+    """It does so in a local store, in which the model was signed; nothing of the model itself may hide behind that."""
+    meta = model_of(registry, version) / "registered_model_meta"
+    meta.write_text(f"model_name: {version.name}\nmodel_version: '{version.version}'\n")
+    done = audited()
+    assert told(done) == (CLEAN, "partial", set())
+    assert "not signed, and written by MLflow: 'registered_model_meta'" in done.row["signature_reason"]
+    meta.write_text("import os")
+    assert told(audited()) == (FINDINGS, "invalid", {"RA014"})
+
+
 def _chain_by_its_other_name(material: dict[str, Any]) -> None:
     material["x509_certificate_chain"] = material.pop("x509CertificateChain")
 
@@ -524,13 +569,15 @@ def test_a_statement_that_contradicts_itself_is_refused(change: Callable[[dict[s
         }
     }
     must_say_one_thing(_bundle_of(statement))
+    must_say_one_thing(_bundle_of(statement, "-_"))
     change(statement)
     with pytest.raises(Contradiction):
         must_say_one_thing(_bundle_of(statement))
 
 
-def _bundle_of(statement: dict[str, Any]) -> bytes:
-    payload = base64.b64encode(json.dumps(statement).encode()).decode()
+def _bundle_of(statement: dict[str, Any], skipped: str = "") -> bytes:
+    """With letters that base64 does not have, which model-signing skips."""
+    payload = skipped + base64.b64encode(json.dumps(statement).encode()).decode()
     return json.dumps({"dsseEnvelope": {"payload": payload}}).encode()
 
 

@@ -27,13 +27,14 @@ class Signer:
     public: Path
     certificate: Path
     root: Path  # the certificate that `certificate` leads to
+    between: tuple[Path, ...] = ()  # over which it does
 
     def config(self) -> signing.Config:
         return signing.Config().use_elliptic_key_signer(private_key=self.private)
 
     def certified(self) -> signing.Config:
         return signing.Config().use_certificate_signer(
-            private_key=self.private, signing_certificate=self.certificate, certificate_chain=[self.root]
+            private_key=self.private, signing_certificate=self.certificate, certificate_chain=[*self.between, self.root]
         )
 
 
@@ -48,8 +49,14 @@ def make_signer(directory: Path, curve: ec.EllipticCurve | None = None) -> Signe
     return signer
 
 
-def make_leaf(directory: Path, *, begins: datetime, ends: datetime | None = None) -> Signer:
-    """A key of its own whose certificate leads to the one root of the directory, which is valid for many years."""
+def make_leaf(
+    directory: Path, *, begins: datetime, ends: datetime | None = None, between: tuple[datetime, datetime] | None = None
+) -> Signer:
+    """A key of its own whose certificate leads to the one root of the directory, which is valid for many years.
+
+    Args:
+        between: when another authority is valid over which it does; None: there is none.
+    """
     root_key, root = directory / "root-key.pem", directory / "root.pem"
     if not root_key.exists():
         key = ec.generate_private_key(ec.SECP256R1())
@@ -60,12 +67,21 @@ def make_leaf(directory: Path, *, begins: datetime, ends: datetime | None = None
     authority = load_pem_private_key(root_key.read_bytes(), None)
     assert isinstance(authority, ec.EllipticCurvePrivateKey)
     leaf = Path(tempfile.mkdtemp(dir=directory))
-    signer = Signer(leaf / "private.pem", leaf / "public.pem", leaf / "certificate.pem", root)
+    above: tuple[Path, ...] = ()
+    issuer = "root"
+    if between is not None:
+        middle, issuer = ec.generate_private_key(ec.SECP256R1()), "between"
+        certificate = _certificate(issuer, middle.public_key(), authority, authority=True, valid=between)
+        above, authority = (leaf / "between.pem",), middle
+        above[0].write_bytes(certificate)
+    signer = Signer(leaf / "private.pem", leaf / "public.pem", leaf / "certificate.pem", root, above)
     own = ec.generate_private_key(ec.SECP256R1())
     signer.private.write_bytes(own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     signer.public.write_bytes(own.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     valid = (begins, ends or begins + timedelta(days=1_000))
-    signer.certificate.write_bytes(_certificate("signer", own.public_key(), authority, authority=False, valid=valid))
+    signer.certificate.write_bytes(
+        _certificate("signer", own.public_key(), authority, authority=False, valid=valid, issuer_name=issuer)
+    )
     return signer
 
 
@@ -85,6 +101,7 @@ def _certificate(
     *,
     authority: bool,
     valid: tuple[datetime, datetime] | None = None,
+    issuer_name: str = "root",
 ) -> bytes:
     now = datetime.now(UTC)
     begins, ends = valid or (now, now + timedelta(days=1))
@@ -95,7 +112,7 @@ def _certificate(
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "root")]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer_name)]))
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(begins)

@@ -28,3 +28,10 @@ def test_an_authority_that_has_expired_since_holds_and_is_named() -> None:
 def test_an_authority_that_was_not_valid_when_it_stamped_proves_nothing(name: str, said: str) -> None:
     with pytest.raises(StampDoesNotHold, match=rf"does not prove its time, 2026-11-28: .* {said} 202"):
         must_be_signed_by(_stamp(name), _STATEMENT, _STAMPS / "tsa-ca.pem")
+
+
+def test_certificates_that_are_there_twice_are_there_once(tmp_path: Path) -> None:
+    """As in a file that was put together of an authority's chain and its root."""
+    twice = tmp_path / "twice.pem"
+    twice.write_bytes((_STAMPS / "tsa-ca.pem").read_bytes() * 2)
+    assert must_be_signed_by(_stamp("expired-since"), _STATEMENT, twice)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,7 +20,9 @@ from support.ledgers import (
     storage_at,
 )
 
+from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.outcome import outcome_of
+from registry_audit.audit.signatures import SignatureView
 from registry_audit.errors import UsageError
 from registry_audit.ledger.audit_entries import ON_FIRST_SIGHT, subject_of
 from registry_audit.ledger.chain import Draft, Entry, Kind
@@ -28,7 +31,7 @@ from registry_audit.ledger.memory import FindingKey, TrustedReadings, load_memor
 from registry_audit.ledger.record import begin, registry_of, who
 from registry_audit.ledger.store import Ledger
 from registry_audit.model.listing import Problem
-from registry_audit.verdict import Severity, Verdict
+from registry_audit.verdict import Severity, SignatureStatus, Verdict
 
 META = b"model_name: wine\nmodel_version: '1'\n"  # as MLflow writes it
 
@@ -197,6 +200,44 @@ def test_a_finding_outlives_audits_that_could_not_look(ledger: Ledger) -> None:
     again = record(ledger, row(files=CHANGED))
     assert [(finding.rule, finding.new) for finding in again.audits[0].findings] == [("RA002", False)]
     assert [gone.rule for gone in again.resolved] == ["RA009"]
+
+
+def test_a_finding_outlives_an_audit_that_read_half_of_it(ledger: Ledger) -> None:
+    """It skipped the version, or could read one copy only and saw already that the two differ."""
+    record(ledger, row(), accept_new=True)
+    record(ledger, row(files=CHANGED))
+    skipped = row(verdict=Verdict.SKIPPED, problems=(Problem("RA006", "pending", blocks=False),), listed=False)
+    differ = Problem("RA001", "one file differs", blocks=False)
+    half = row(run_files=AGAIN, verdict=Verdict.MISMATCH, problems=(differ, Problem("RA009", "denied")))
+    assert half.reg_model is not None
+    half = replace(half, reg_model=replace(half.reg_model, manifest=None, manifest_digest=None))
+    for unread in (skipped, half):
+        assert record(ledger, unread).resolved == ()
+    ended = {(gone.rule, gone.by) for gone in record(ledger, row()).resolved}
+    assert ("RA002", "the bytes of the baseline came back") in ended
+    assert {rule for rule, _ in ended} == {"RA001", "RA002", "RA006", "RA009"}
+
+
+def _signed(status: SignatureStatus | None, *problems: Problem) -> VersionAudit:
+    return replace(row(problems=problems), signature=SignatureView(status, "so") if status else None)
+
+
+@pytest.mark.parametrize(
+    ("rule", "found"), [("RA014", SignatureStatus.INVALID), ("RA009", SignatureStatus.UNVERIFIABLE)]
+)
+def test_what_was_found_with_a_key_ends_with_one(ledger: Ledger, rule: str, found: SignatureStatus) -> None:
+    record(ledger, _signed(found, Problem(rule, "it does not hold", "model.sig", blocks=False)))
+    without = record(ledger, _signed(SignatureStatus.NOT_VERIFIED), accept_new=rule == "RA014")
+    assert (without.resolved, without.accepted_count) == ((), 0)
+    (ended,) = record(ledger, _signed(SignatureStatus.VERIFIED), accept_new=True).resolved
+    assert (ended.rule, ended.by) == (rule, "this audit no longer found it")
+    assert len(of_kind(ledger, Kind.ACCEPTED)) == 1
+
+
+def test_a_signature_that_was_taken_away_is_said_to_be_gone(ledger: Ledger) -> None:
+    record(ledger, _signed(SignatureStatus.INVALID, Problem("RA014", "it does not hold", "model.sig", blocks=False)))
+    (ended,) = record(ledger, _signed(None)).resolved
+    assert ended.by == "the model no longer holds a signature"
 
 
 def test_a_finding_outlives_a_filtered_audit(ledger: Ledger) -> None:
@@ -424,7 +465,7 @@ def test_a_waived_finding_is_told_once_its_waiver_no_longer_holds(ledger: Ledger
     digest = found.reg_model.manifest_digest
     waived = Waived(
         rule="RA002", path=None, by="me", reason="known", until="2999-12-31",
-        run_manifest=digest, manifest=digest, differences=subject_of(found).differences, paths=(),
+        run_manifest=digest, manifest=digest, differences=subject_of(found).differences, paths=("",),
     )  # fmt: skip
     ledger.append([waived.draft(REGISTRY, "wine", "1")])
     told: list[FindingKey] = []

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.ledgers import FILES, REGISTRY, RecordedAudit, record, row, scope_of
+from support.ledgers import FILES, REGISTRY, RecordedAudit, note, record, row, scope_of
 
 from registry_audit.audit.judging import Waiver
 from registry_audit.audit.outcome import outcome_of
@@ -12,7 +12,7 @@ from registry_audit.errors import UsageError
 from registry_audit.ledger import accept as accepting
 from registry_audit.ledger import assess, memory
 from registry_audit.ledger.accept import waive
-from registry_audit.ledger.chain import Draft, Kind
+from registry_audit.ledger.chain import Draft, Kind, link
 from registry_audit.ledger.store import Ledger
 from registry_audit.model.listing import Problem
 from registry_audit.verdict import Severity, Verdict
@@ -97,6 +97,18 @@ def test_it_comes_back_when_it_expires(changed: Ledger, monkeypatch: pytest.Monk
     assert recorded.audits[0].findings[0].new is False
 
 
+def test_a_clock_that_was_set_back_does_not_bring_it_back(changed: Ledger) -> None:
+    """The ledger knows that a later day has been, whatever this machine's clock says."""
+    do_waive(changed, until=TODAY)
+    assert exit_status(record(changed, row(files=CHANGED))) == 0
+    with changed.writing() as writer:
+        writer.append_verbatim(link([note()], after=writer.head(), at=f"{TOMORROW}T00:00:00Z"))
+    recorded = record(changed, row(files=CHANGED))
+    assert (waived(recorded), exit_status(recorded)) == (set(), 1)
+    with pytest.raises(UsageError, match=f"{TODAY} has passed: in the time of the ledger, UTC, it is {TOMORROW}"):
+        do_waive(changed, until=TODAY)
+
+
 def test_it_comes_back_when_the_bytes_change_again(changed: Ledger) -> None:
     do_waive(changed)
     recorded = record(changed, row(files=AGAIN))
@@ -178,6 +190,13 @@ def test_all_of_a_rule_are_those_it_was_given_for(ledger: Ledger) -> None:
     record(ledger, row(problems=(a,)))
     do_waive(ledger, "RA007")
     assert waived(record(ledger, row(problems=(a, b)))) == {("RA007", "a")}
+
+
+def test_a_finding_on_no_file_is_not_one_of_those(ledger: Ledger) -> None:
+    a, whole = (Problem("RA007", "missing", path, blocks=False) for path in ("a", None))
+    record(ledger, row(problems=(a,)))
+    do_waive(ledger, "RA007")
+    assert waived(record(ledger, row(problems=(a, whole)))) == {("RA007", "a")}
 
 
 def test_one_path_or_all_of_a_rule(ledger: Ledger) -> None:
