@@ -32,7 +32,8 @@ class Target(NamedTuple):
     @classmethod
     def of(cls, document: AuditDocument) -> "Target":
         registry, ledger = document.registry, document.ledger
-        return cls(registry.tracking_uri, registry.registry_uri, registry.workspace, ledger and ledger.url)
+        shown = None if ledger is None else ledger.url
+        return cls(registry.tracking_uri, registry.registry_uri, registry.workspace, shown)
 
     @classmethod
     def at(cls, tracking_uri: str, registry_uri: str | None, workspace: str | None, ledger: str | None) -> "Target":
