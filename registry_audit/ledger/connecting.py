@@ -18,7 +18,7 @@ from registry_audit.redact import redact, without_sign_in
 from registry_audit.registry.address import SIGN_IN, shown_address
 
 _VERSION_TABLE = "registry_audit_ledger"
-_ADDRESSES = "give sqlite:///PATH or postgresql://USER@HOST/DATABASE"
+_ADDRESSES = "give sqlite:///PATH or postgresql://HOST/DATABASE"
 _OF_A_REGISTRY = "registered_models"  # a table of MLflow's
 _BUSY_SECONDS = 120
 _ELSEWHERE = "Give another with --ledger, or --ledger none to audit without baselines"
@@ -99,6 +99,11 @@ def _engine(url: str) -> Engine:
         ) from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:  # the last of a port that is no number
         raise UsageError(f"--ledger {shown} cannot be read as the address of a database: {_ADDRESSES}") from error
+    if engine.dialect.is_async:  # as in the address that Prefect has of its database
+        raise UsageError(
+            f"--ledger {shown}: the driver {engine.dialect.driver} is for asynchronous programs only: write "
+            f"{engine.dialect.name}:// before the host or the path"
+        )
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _manual_transactions)
     return engine

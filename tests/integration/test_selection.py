@@ -88,7 +88,7 @@ def test_a_prompt_is_no_model(server: MlflowServer, audit: Auditor, prompt: str)
     version = Registry(server).add()
     beside = audit(server.uri, "--model", version.name, "--model", prompt)
     assert (beside.exit_status, names(beside)) == (INCOMPLETE, {f"{version.name}/1"})
-    assert "are prompts" in beside.stdout
+    assert "only prompts have such a name" in beside.stdout
     assert prompt not in {name.partition("/")[0] for name in names(audit(server.uri))}
     for wanted in ("1", "latest"):
         checked = audit.command(*check(server.uri, prompt, wanted))

@@ -99,15 +99,17 @@ def test_a_version_that_is_named_is_told_in_sentences(mlflow_local: MlflowServer
     assert audit.command("check", *asked).stdout.startswith("Comparison:\n{")
 
 
-def test_a_change_is_told_with_the_command_that_accepts_it(mlflow_local: MlflowServer, audit: Auditor) -> None:
-    registry = Registry(mlflow_local)
+def test_a_change_is_told_with_the_command_that_accepts_it(
+    mlflow_local: MlflowServer, audit: Auditor, tmp_path: Path
+) -> None:
+    registry, ledger = Registry(mlflow_local), ("--ledger", f"sqlite:///{tmp_path / 'our ledger.db'}")
     one, two = registry.add(seed=1), registry.add(seed=2)
     for version in (one, two):
-        audit(mlflow_local.uri, "--model", version.name, "--accept-new")
+        audit(mlflow_local.uri, "--model", version.name, "--accept-new", *ledger)
     with mlflow_local.artifacts.edit(one.reg_location) as directory:
         damage.flip_byte(directory)
-    check = ("check", f"{one.name}/1", "--tracking-uri", mlflow_local.uri)
-    compare = ("compare", f"{one.name}/1", f"{two.name}/1", "--tracking-uri", mlflow_local.uri)
+    check = ("check", f"{one.name}/1", "--tracking-uri", mlflow_local.uri, *ledger)
+    compare = ("compare", f"{one.name}/1", f"{two.name}/1", "--tracking-uri", mlflow_local.uri, *ledger)
     commands = []
     for asked in (check, compare):
         done = audit.command(*asked)
@@ -122,11 +124,13 @@ def test_a_change_is_told_with_the_command_that_accepts_it(mlflow_local: MlflowS
     assert audit.command(*check).exit_status == CLEAN
 
 
-def test_what_is_new_is_told_with_the_command_that_accepts_it(mlflow_local: MlflowServer, audit: Auditor) -> None:
-    version = Registry(mlflow_local).add(seed=1)
-    check = ("check", f"{version.name}/1", "--tracking-uri", mlflow_local.uri)
-    # The user's own ledger begins with the first audit, which may be of another model.
-    audit(mlflow_local.uri, "--model", Registry(mlflow_local).add(seed=2).name)
+def test_what_is_new_is_told_with_the_command_that_accepts_it(
+    mlflow_local: MlflowServer, audit: Auditor, tmp_path: Path
+) -> None:
+    registry, ledger = Registry(mlflow_local), ("--ledger", f"sqlite:///{tmp_path / 'ledger.db'}")
+    version = registry.add(seed=1)
+    check = ("check", f"{version.name}/1", "--tracking-uri", mlflow_local.uri, *ledger)
+    audit(mlflow_local.uri, "--model", registry.add(seed=2).name, "--accept-new", *ledger)
     (line,) = (line for line in audit.command(*check).stdout.splitlines() if "To accept these bytes: " in line)
     words = shlex.split(line.partition("To accept these bytes: registry-audit ")[2])
     words[words.index("--reason") + 1] = "as released"

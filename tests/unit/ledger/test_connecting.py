@@ -342,6 +342,7 @@ def test_postgresql_without_a_driver_is_opened_with_that_of_the_extra() -> None:
             "mysql://u:s3cret@db/ledger",
             r"a ledger is kept in SQLite or PostgreSQL: give sqlite:///PATH or postgresql://",
         ),
+        ("postgresql+asyncpg://u:s3cret@db/ledger", r"asyncpg is for asynchronous programs only: write postgresql://"),
         ("nothing", r"cannot be read as the address of a database: give sqlite:///PATH or postgresql://"),
     ],
 )
