@@ -15,7 +15,7 @@ from support.postgres import postgres_database
 
 from registry_audit.errors import CouldNotVerify, NotFound, UsageError
 from registry_audit.refs import Alias, Latest, Number, Selector, Stage
-from registry_audit.registry.address import parse_address
+from registry_audit.registry.address import parse_address, registry_identity
 from registry_audit.registry.connection import Server, connect
 from registry_audit.registry.versions import find_version, list_versions, require_model
 
@@ -94,19 +94,19 @@ def test_the_schema_is_the_one_that_was_asked_for(
     said: Callable[[str, Path, pytest.MonkeyPatch], str],
 ) -> None:
     """As every program finds it that is given the same address, in the same environment."""
-    of_all = parse_address(postgres).identity
+    of_all = registry_identity(parse_address(postgres), None)
     assert models_in(postgres) == ["of-all"]
     uri = said(postgres, tmp_path, monkeypatch)
     with connected(uri) as other:
         assert other.exec_driver_sql("SELECT name FROM registered_models").scalars().all() == ["of-team-a"]
     assert models_in(uri) == ["of-team-a"]
-    assert parse_address(uri).identity != of_all
+    assert connect(Server(uri)).identity != of_all
 
 
 @pytest.mark.postgres
 def test_a_service_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "none.conf"))
-    with pytest.raises(CouldNotVerify, match=r'could not read the database postgresql:///: service file .* not found'):
+    with pytest.raises(CouldNotVerify, match=r"could not read the database postgresql:///: service file .* not found"):
         connect(Server("postgresql://?service=nowhere"))
 
 
