@@ -137,9 +137,21 @@ def registry_identity(address: Address, workspace: str | None) -> str:
     Args:
         workspace: MLflow's workspace on the server; none and `default` are the same one.
     """
+    identity = address.identity + _selected_by_environment(address)
     if workspace in (None, "", DEFAULT_WORKSPACE) or not has_workspaces(address):
-        return address.identity
-    return f"{address.identity}#workspace={workspace}"
+        return identity
+    return f"{identity}#workspace={workspace}"
+
+
+def _selected_by_environment(address: Address) -> str:
+    """What tells registries of one PostgreSQL address apart; empty where the environment selects none."""
+    if not address.identity.startswith("postgresql:"):
+        return ""
+    from sqlalchemy import make_url
+
+    told, query = {"options": "PGOPTIONS", "service": "PGSERVICE"}, make_url(address.uri).query
+    said = {name: os.environ[told[name]] for name in told if name not in query and os.environ.get(told[name])}
+    return f"#environment={_digest(repr(sorted(said.items())))}" if said else ""
 
 
 def registry_beside(
@@ -251,8 +263,7 @@ def _database(uri: str) -> Address:
         )
     if not url.host and url.query:
         # The whole connection may stand in one parameter (odbc_connect, host of a socket): shown not at all.
-        selecting = _selecting(_of_environment(backend) | dict(url.query))
-        identity = f"{backend}:///{database}#{_digest(repr(selecting))}"
+        identity = f"{backend}:///{database}#{_digest(repr(_selecting(url.query)))}"
         return Address(AddressKind.DATABASE, uri, printable(f"{backend}:///{database}"), identity)
     if "@" in f"{url.host}{database}":
         raise UsageError(f"the address {backend}://... has an @ behind its host: percent-encode user and password")
@@ -261,15 +272,9 @@ def _database(uri: str) -> Address:
     shown_port = f":{url.port}" if url.port else ""
     shown = printable(f"{backend}://{url.host or ''}{shown_port}/{database}")
     # `options=-csearch_path=team_a` selects another registry in the same database.
-    selecting = _selecting(_of_environment(backend) | dict(url.query))
+    selecting = _selecting(url.query)
     more = f"#{_digest(repr(selecting))}" if selecting else ""
     return Address(AddressKind.DATABASE, uri, shown, f"{backend}://{host}{f':{port}' if port else ''}/{database}{more}")
-
-
-def _of_environment(backend: str) -> dict[str, object]:
-    """What the driver of PostgreSQL takes from the environment where the address does not say it."""
-    said = {"options": os.environ.get("PGOPTIONS"), "service": os.environ.get("PGSERVICE")}
-    return {name: value for name, value in said.items() if value and backend == "postgresql"}
 
 
 def _selecting(query: Mapping[str, object]) -> list[tuple[str, str]]:

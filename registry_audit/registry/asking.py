@@ -38,6 +38,7 @@ def ask_version(connection: Connection, name: str, version: str, label: str) -> 
         if not _only_searched(connection, name):
             found = connection.registry.get_model_version(name, version)
             if not is_of_model(connection, found, name) or str(found.version) != version:
+                ask_model(connection, name, label)  # MySQL finds a name in any capitals, and has none of that spelling
                 other = printable(f"{found.name}/{found.version}")[:200]
                 raise CouldNotVerify(f"asked for version {version} of '{printable(name)}', the server answers {other}")
             return found
@@ -47,10 +48,10 @@ def ask_version(connection: Connection, name: str, version: str, label: str) -> 
     raise NotFound(f"could not find {label}: the registry lists none")
 
 
-def is_of_model(connection: Connection, version: Any, name: str) -> bool:
-    """Whether a version is one of the model that was asked for by this name."""
+def is_of_model(connection: Connection, found: Any, name: str) -> bool:
+    """Whether a model or a version is the one that was asked for by this name, or one of it."""
     spelled = connection.own_spelling
-    return spelled(version.name) == spelled(name)
+    return spelled(found.name) == spelled(name)
 
 
 def finds_in_any_case(connection: Connection) -> bool:
@@ -76,6 +77,7 @@ def ask_alias(connection: Connection, name: str, alias: str, label: str) -> Any:
             came = f"aliases came with MLflow 2.3, and the server runs {runs}"
             raise NotFound(f"could not {doing}: {came}; give the version's number") from error
         if not is_of_model(connection, found, name):
+            ask_model(connection, name, label)
             other = printable(f"{found.name}/{found.version}")[:200]
             raise CouldNotVerify(f"asked for the alias '{printable(alias)}' of {label}, the server answers {other}")
         return found
@@ -89,7 +91,10 @@ def ask_model(connection: Connection, name: str, label: str) -> Any:
     """Raises: NotFound: there is no such registered model. CouldNotVerify: it is denied."""
     if not _only_searched(connection, name):
         with translated(f"find {label}"):
-            return connection.registry.get_registered_model(name)
+            found = connection.registry.get_registered_model(name)
+        if not is_of_model(connection, found, name):
+            raise NotFound(f"could not find {label}: the registry answers with '{printable(found.name)[:200]}'")
+        return found
     for found in search_models(connection, name_filter(name)):
         if found.name == name:
             return found

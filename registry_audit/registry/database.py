@@ -18,7 +18,7 @@ from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.printable import printable
 from registry_audit.redact import without_sign_in
 from registry_audit.registry.address import Address, AddressKind
-from registry_audit.registry.translate import way_out_of_database
+from registry_audit.registry.translate import is_unknown_parameter, way_out_of_database
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection
@@ -102,11 +102,8 @@ def _own_options(url: "URL") -> str:
         return str(url.query["options"])
     if "service" not in url.query and "PGSERVICE" not in os.environ:
         return os.environ.get("PGOPTIONS", "")
-    connection = create_engine(url, poolclass=NullPool).raw_connection()
-    try:
-        return connection.driver_connection.info.options or ""  # type: ignore[union-attr]
-    finally:
-        connection.close()
+    with create_engine(url, poolclass=NullPool).connect() as connection:
+        return connection.connection.driver_connection.info.options or ""  # type: ignore[union-attr]
 
 
 def _read_only_sqlite(url: "URL") -> "URL":
@@ -149,9 +146,13 @@ def _explained(url: "URL", shown: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise UsageError(f"the driver for {shown} is not installed: {_extra(url, error.name)}") from error
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, TypeError) as error:
         cause = (str(getattr(error, "orig", None) or error).strip().splitlines() or [""])[0]
         message = f"could not read the database {shown}: {printable(without_sign_in(cause, url))}"
+        if is_unknown_parameter(cause):
+            raise UsageError(f"{message}; leave that parameter out of the address") from error
+        if isinstance(error, TypeError):
+            raise
         if way_out := way_out_of_database(cause):
             raise CouldNotVerify(f"{message}; {way_out}") from error
         if url.get_backend_name() == "sqlite" and isinstance(error, DBAPIError):

@@ -27,6 +27,9 @@ _BAD_CREDENTIALS = {"UNAUTHENTICATED"}
 _WRONG_REQUEST = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST", "FEATURE_DISABLED"}
 _MAX_CAUSES = 20
 _WRITES = re.compile(r"read.?only (database|transaction)", re.IGNORECASE)  # SQLite, PostgreSQL, MySQL
+_UNSEEN = re.compile(
+    r"^Database migration in unexpected state"
+)  # the revision is right, and MySQL shows what is granted
 # What the drivers of databases say, and what then helps.
 _OF_DATABASES = (
     (
@@ -159,6 +162,11 @@ def way_out_of_database(said: str) -> str:
     return next((way_out for words, way_out in _OF_DATABASES if words.search(said)), "")
 
 
+def is_unknown_parameter(said: str) -> bool:
+    """Whether a database's driver does not know a parameter of the address, by its words."""
+    return "unexpected keyword argument" in said or "invalid connection option" in said
+
+
 def refused_to_open(error: BaseException) -> str | None:
     """Why MLflow opens a database that can be read only by writing to it, or not at all; None of any other error.
 
@@ -171,6 +179,8 @@ def refused_to_open(error: BaseException) -> str | None:
     by_http = "audit through the MLflow server that owns it, by its http address"
     if error.error_code == "INVALID_STATE":
         return f"holds several workspaces: {by_http}, and name one with MLFLOW_WORKSPACE"
+    if _UNSEEN.search(str(error)):
+        return f"does not show every table of MLflow to its user: grant that one SELECT on all of them, or {by_http}"
     if _WRITES.search(str(error)):
         return f"cannot be opened by MLflow without writing to it, and an audit writes nothing: {by_http}"
     return None

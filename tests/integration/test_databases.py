@@ -6,16 +6,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import requests
 import sqlalchemy
 from mlflow import MlflowClient
 from sqlalchemy.pool import NullPool
 from support.mariadb import mariadb_database
 from support.postgres import postgres_database
 
-from registry_audit.errors import CouldNotVerify
-from registry_audit.registry.address import parse_address
+from registry_audit.errors import CouldNotVerify, NotFound, UsageError
+from registry_audit.refs import Alias, Latest, Number, Selector, Stage
+from registry_audit.registry.address import parse_address, registry_identity
 from registry_audit.registry.connection import Server, connect
-from registry_audit.registry.versions import list_versions
+from registry_audit.registry.versions import find_version, list_versions, require_model
 
 TEAM = "-csearch_path=team_a"
 
@@ -24,6 +26,7 @@ def filled(url: str, name: str) -> str:
     client = MlflowClient(url, url)
     client.create_registered_model(name)
     client.create_model_version(name, "/nowhere/model")
+    client.set_registered_model_alias(name, "champion", "1")
     return url
 
 
@@ -83,26 +86,28 @@ def in_named_service(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
 @pytest.mark.parametrize("said", [in_address, in_environment, in_service_file, in_named_service])
 def test_the_schema_is_the_one_that_was_asked_for(
     postgres: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     said: Callable[[str, Path, pytest.MonkeyPatch], str],
-    driver: str,
 ) -> None:
     """As every program finds it that is given the same address, in the same environment."""
-    if driver == "psycopg":
-        pytest.importorskip("psycopg")
-    postgres = postgres.replace("psycopg2", driver)
-    of_all = parse_address(postgres).identity
+    of_all = registry_identity(parse_address(postgres), None)
     assert models_in(postgres) == ["of-all"]
     uri = said(postgres, tmp_path, monkeypatch)
     with connected(uri) as other:
         assert other.exec_driver_sql("SELECT name FROM registered_models").scalars().all() == ["of-team-a"]
     assert models_in(uri) == ["of-team-a"]
-    assert parse_address(uri).identity != of_all
+    assert connect(Server(uri)).identity != of_all
+
+
+@pytest.mark.postgres
+def test_a_service_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "none.conf"))
+    with pytest.raises(CouldNotVerify, match=r"could not read the database postgresql:///: service file .* not found"):
+        connect(Server("postgresql://?service=nowhere"))
 
 
 @pytest.mark.postgres
@@ -154,9 +159,39 @@ def reader(url: str, denied: str) -> Iterator[str]:
         execute(url, *drop)
 
 
+def test_a_table_that_is_not_shown_is_granted_and_not_upgraded(mariadb: str) -> None:
+    """MLflow takes it for a database that it should migrate."""
+    said = "does not show every table of MLflow to its user: grant that one SELECT"
+    with reader(mariadb, "webhooks") as uri, pytest.raises(UsageError, match=said):
+        models_in(uri)
+
+
 @pytest.mark.postgres
 @pytest.mark.parametrize("denied", ["experiments", "model_version_tags", "registered_model_tags"])
 def test_a_privilege_that_is_missing_is_named_and_is_no_bad_request(postgres: str, denied: str) -> None:
     said = f"permission denied for table {denied}; grant its user SELECT"
     with reader(postgres, denied) as uri, pytest.raises(CouldNotVerify, match=said):
         models_in(uri)
+
+
+@pytest.mark.parametrize("kind", [pytest.param("postgres", marks=pytest.mark.postgres), "mariadb"])
+def test_a_parameter_that_the_driver_does_not_know_is_named(request: pytest.FixtureRequest, kind: str) -> None:
+    with pytest.raises(UsageError, match=r"nonsense.*; leave that parameter out of the address"):
+        connect(Server(f"{request.getfixturevalue(kind)}?nonsense=1"))
+
+
+def test_the_first_connection_is_encrypted_as_mlflows_own_are(mariadb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This MariaDB has no TLS."""
+    monkeypatch.setenv("MLFLOW_MYSQL_SSL_CA", requests.certs.where())
+    with pytest.raises(CouldNotVerify, match=r"could not read the database .*SSL"):
+        connect(Server(mariadb))
+
+
+@pytest.mark.parametrize("asked", [Number("1"), Alias("champion"), Latest(), Stage("None")], ids=str)
+def test_a_name_in_other_capitals_is_no_model_though_the_database_finds_it(mariadb: str, asked: Selector) -> None:
+    connection = connect(Server(mariadb))
+    assert find_version(connection, "of-all", asked).label == "of-all/1"
+    with pytest.raises(NotFound, match=r"no registered model 'OF-all' in .*; did you mean 'of-all'"):
+        find_version(connection, "OF-all", asked)
+    with pytest.raises(NotFound):
+        require_model(connection, "OF-all")
