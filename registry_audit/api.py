@@ -10,7 +10,7 @@ from typing import Any
 
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit
-from registry_audit.audit.options import AuditOptions
+from registry_audit.audit.options import AuditOptions, checked_options
 from registry_audit.audit.outcome import Outcome, outcome_of
 from registry_audit.audit.rows import Rows, row_spool
 from registry_audit.audit.runner import audit_versions
@@ -382,18 +382,18 @@ def compare_options(
         servers: see `servers_of`.
 
     Raises:
-        UsageError: the two registries have baselines of different digests.
+        UsageError: a limit is wrong, or the two registries have baselines of different digests.
         LedgerError: the ledger is unusable.
     """
     url = usual_ledger_url() if ledger == USUAL_LEDGER else ledger
     one, two = (
-        AuditOptions(
+        checked_options(
             tracking_uri=server.host,
             registry_uri=server.registry_uri,
             registry_name=server.registry_name,
             ledger=url,
             fail_on=fail_on,
-            **{name: bound for name, bound in limits.items() if bound is not None},  # type: ignore[arg-type]
+            **{name: bound for name, bound in limits.items() if bound is not None},
         )
         for server in config.servers
     )
