@@ -391,7 +391,7 @@ def compare_options(
         servers: see `servers_of`.
 
     Raises:
-        UsageError: a limit is unknown or no positive number, or the two registries have baselines of different digests.
+        UsageError: a limit is wrong, or the two registries have baselines of different digests.
         LedgerError: the ledger is unusable.
     """
     url = usual_ledger_url() if ledger == USUAL_LEDGER else ledger

@@ -6,7 +6,7 @@ from typing import Any
 from prefect import task
 
 from registry_audit.api import pull_model as pull
-from registry_audit.audit.options import AuditOptions
+from registry_audit.audit.options import checked_options
 from registry_audit.cli.boundary import import_library
 from registry_audit.cli.common_options import ledger_url
 from registry_audit.errors import UsageError
@@ -67,6 +67,6 @@ def pull_model(
     held["ledger"] = ledger_url(ledger or held.get("ledger") or configured_uri(LEDGER))
     held["registry_name"] = registry_name or held.get("registry_name")
     sign_in_for(registry)
-    options = AuditOptions(**held)
+    options = checked_options(**held)
     name, selector = split_version(version)
     return pull(options, name, selector, Path(output), server=signed_in(options.server, registry))

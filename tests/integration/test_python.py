@@ -199,6 +199,8 @@ def test_errors_are_of_one_line_and_name_the_argument(wine: Registered, monkeypa
     with pytest.raises(ra.UsageError, match=r"^1 is not a version: write 'NAME/V'"):
         ra.check(1)  # type: ignore[arg-type]
     with pytest.raises(ra.UsageError, match="there is no option max_fils; did you mean 'max_files'"):
+        ra.compare("Wine/1", "Wine/2", "http://127.0.0.1:1", ledger=None, max_fils=3)
+    with pytest.raises(ra.UsageError, match="there is no option max_fils; did you mean 'max_files'"):
         ra.check("Wine/1", max_fils=3)
     with pytest.raises(ra.UsageError, match="there is no option max_fils; did you mean 'max_files'"):
         ra.compare("Wine/1", "Wine/2", max_fils=3)
