@@ -217,16 +217,17 @@ class S3Bucket:
             self._client = access.client()
         self.address, self.host = f"s3://{printable(name)}", str(self._client.meta.endpoint_url)
         self._name, self._access = name, access
-        self._region: str | None = None  # of the bucket, once boto3 has found it
+        self._asked = threading.local()  # `last`: the listing that this thread asked boto3 for last
+        self._listed: tuple[str, str] | None = None  # URL and signature of one that was answered
         self._bodies: Bodies | SignedBodies | None = None
         self._lock = threading.Lock()
         self._owner = {"ExpectedBucketOwner": access.expected_owner} if access.expected_owner else {}
-        self._client.meta.events.register_last("request-created.s3", self._note_region)
+        self._client.meta.events.register_last("request-created.s3", self._note)  # signed by then
 
-    def _note_region(self, request: Any, **_: Any) -> None:
-        """The last request is the one that was answered: boto3 asks again where a store names another region."""
-        if found := _SIGNED_FOR.search(str(request.headers.get("Authorization", ""))):
-            self._region = found[1]
+    def _note(self, request: Any, operation_name: str, **_: Any) -> None:
+        """boto3 asks again where a store names another region: the last request is the one that is answered."""
+        if operation_name == "ListObjectsV2":
+            self._asked.last = str(request.url), str(request.headers.get("Authorization", ""))
 
     @property
     def _lister(self) -> SignedBodies | None:
@@ -261,8 +262,7 @@ class S3Bucket:
         """A bucket's first page at least: boto3 finds its region, and explains what is wrong with it."""
         named = {"".join(map(str.capitalize, name.split("-"))): value for name, value in given.items()}
         answer: dict[str, Any] = self._client.list_objects_v2(Bucket=self._name, **named, **self._owner)
-        if self._is_public:  # signed for no region
-            self._region = answer["ResponseMetadata"]["HTTPHeaders"].get(_REGION) or self._region
+        self._listed = self._asked.last
         return answer
 
     def _by_ourselves(self, lister: SignedBodies, given: Mapping[str, str], doing: str) -> dict[str, Any]:
@@ -278,7 +278,8 @@ class S3Bucket:
 
     def bodies(self) -> Bodies | SignedBodies | None:
         # Directory buckets have signatures of their own, and so have stores that want another version of them.
-        if self._name.endswith("--x-s3") or not (self._is_public or self._access.signature_version == "s3v4"):
+        is_special = self._name.endswith("--x-s3") or not (self._is_public or self._access.signature_version == "s3v4")
+        if is_special or self._listed is None:  # lent credentials may be renewed between listing and reading
             return None
         with self._lock:
             if self._bodies is None:
@@ -332,18 +333,16 @@ class S3Bucket:
         )
 
     def _place(self) -> tuple[str, bool, str]:
-        """Where boto3 sends a request for an object of this bucket, whether the bucket is in the host, the region."""
-        access, client = self._access, self._client
-        if self._region and self._region != client.meta.region_name:
-            client = access.client(self._region)  # boto3 follows a bucket to its region, others do not
-        with translated(f"open {self.address}"):
-            url = client.generate_presigned_url("get_object", Params={"Bucket": self._name, "Key": "-"})
-        parts = urlsplit(url)
-        inside = parts.path.removesuffix("/-")
-        is_virtual = not inside.endswith(f"/{self._name}")
-        base = f"{parts.scheme}://{parts.netloc}{inside if is_virtual else inside.removesuffix(f'/{self._name}')}"
-        region = client.meta.region_name
-        return base, is_virtual, "us-east-1" if region in (None, "aws-global") else region
+        """Where boto3 lists the bucket: the URL before an object's key or its bucket, which of the two, the region.
+
+        Not where it would sign a URL for: that is the one host of all regions, which does not know the newer ones.
+        """
+        url, authorization = self._listed or ("", "")
+        parts, found = urlsplit(url), _SIGNED_FOR.search(authorization)
+        path = parts.path.rstrip("/")
+        is_virtual = not path.endswith(f"/{self._name}")
+        base = f"{parts.scheme}://{parts.netloc}{path if is_virtual else path.removesuffix(f'/{self._name}')}"
+        return base, is_virtual, found[1] if found else "us-east-1"
 
     @property
     def _is_public(self) -> bool:

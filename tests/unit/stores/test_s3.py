@@ -1,5 +1,6 @@
 """What is asked of S3, and what it answers, held to botocore: signatures and listings."""
 
+import os
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -16,7 +17,8 @@ from botocore.session import get_session
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from registry_audit.stores.s3 import listing_of
+from registry_audit.errors import Transient
+from registry_audit.stores.s3 import listing_of, s3_environment
 from registry_audit.stores.sigv4 import SigV4
 
 SETTINGS = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
@@ -141,3 +143,46 @@ def test_a_time_in_another_form_is_read_as_boto3_reads_it(text: str) -> None:
     page = f"<R><IsTruncated>false</IsTruncated><Contents><Key>k</Key><Size>1</Size><LastModified>{text}</LastModified>"
     (found,) = listing_of(f"{page}</Contents></R>".encode())["Contents"]
     assert found["LastModified"] == datetime(2026, 11, 27, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("variables", "bucket", "base", "is_virtual", "region"),
+    [
+        ({}, "wines", "https://wines.s3.amazonaws.com", True, "us-east-1"),
+        # Of all regions' one host, where boto3 would sign a URL for, the newer regions are unknown.
+        (
+            {"AWS_DEFAULT_REGION": "eu-south-1"},
+            "wines",
+            "https://wines.s3.eu-south-1.amazonaws.com",
+            True,
+            "eu-south-1",
+        ),
+        ({"AWS_DEFAULT_REGION": "eu-south-1"}, "wi.nes", "https://s3.eu-south-1.amazonaws.com", False, "eu-south-1"),
+        ({"MLFLOW_S3_ENDPOINT_URL": "https://s3.example/in"}, "wines", "https://s3.example/in", False, "us-east-1"),
+        (
+            {"MLFLOW_S3_ENDPOINT_URL": "https://s3.example/in", "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": "virtual"},
+            "wines",
+            "https://wines.s3.example/in",
+            True,
+            "us-east-1",
+        ),
+    ],
+)
+def test_objects_are_asked_for_where_boto3_lists_them(
+    variables: dict[str, str],
+    bucket: str,
+    base: str,
+    is_virtual: bool,
+    region: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    signed_in = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_CONFIG_FILE": os.devnull}
+    nobody_listens = {"HTTPS_PROXY": "http://127.0.0.1:1", "NO_PROXY": ""}
+    for name, value in (signed_in | nobody_listens | variables).items():
+        monkeypatch.setenv(name, value)
+    opened = s3_environment().bucket(bucket)
+    with pytest.raises(Transient):
+        opened.page("m/", None, directly=False)
+    assert opened.bodies() is None, "nobody knows where before a listing was answered"
+    opened._listed = opened._asked.last
+    assert opened._place() == (base, is_virtual, region)
