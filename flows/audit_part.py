@@ -24,6 +24,7 @@ from registry_audit.verdict import ExitStatus
 from tasks.audit_session import Job, close_job, job_of, open_session
 from tasks.policy import short
 from tasks.request_limit import share_of_requests
+from tasks.result_storage import work_key
 
 NAME = "audit-part"
 
@@ -75,26 +76,30 @@ def audit_part(
         with share_of_requests(chosen, of=of) as shared:
             job = job_of(shared, audit_id, life, registry)
             work = SharedWork(ledger, audit_id, Seal(key_of(audit_id)), lost_after_seconds)
-            count = _audit_batches(work, job)
+            count = sum(audited(work, job))
     except AuditError as error:
         return refused(error)
     get_run_logger().info("%d versions audited", count)
     return ended(ExitStatus.CLEAN, f"{count} versions audited")
 
 
-def _audit_batches(work: SharedWork, job: Job) -> int:
-    """How many versions were audited and delivered here."""
-    worker, count = parameters.this_run(), 0
+def audited(work: SharedWork, job: Job) -> Iterator[int]:
+    """Audit batches until there are none that nobody is at; how many versions of each were delivered.
+
+    Raises:
+        UsageError: this process would give other rows than the one that began the audit.
+    """
+    worker = parameters.this_run()
     try:
-        while (taken := work.take(worker)) is not None:
+        key = work_key(job)
+        while (taken := work.take(worker, key)) is not None:
             with _told(work, worker, taken.position, job):
                 rows = RunningBatch(job, taken.versions).rows()
             if not work.deliver(worker, taken.position, rows):
                 break  # the audit ended, or took this worker for lost
-            count += len(rows)
+            yield len(rows)
     finally:
         close_job(job)
-    return count
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from sqlalchemy import make_url
 
-from flows.audit_part import NAME
+from flows.audit_part import NAME, audited
 from flows.batch_order import Batch, batches_of
 from flows.part_key import forget_key, make_key
 from registry_audit.api import ledger_of
@@ -22,11 +22,12 @@ from registry_audit.audit.judging import VersionAudit, unresolvable
 from registry_audit.audit.workdir import Seal
 from registry_audit.errors import Transient, UsageError
 from registry_audit.ledger.shared_work import NotOurs, SharedWork, Standing
-from registry_audit.redact import redact
+from registry_audit.redact import holds_credentials
 from registry_audit.registry.version import RegisteredVersion
 from tasks.audit_session import Job
 from tasks.background import quick_client
 from tasks.configured import asked
+from tasks.request_limit import share_of_requests
 from tasks.result_storage import work_key
 
 PART_DEPLOYMENT = f"{NAME}/worker"
@@ -89,7 +90,19 @@ class FanOut:
                 waited_since = time.monotonic()
             elif self._nobody_is_at_it(run_ids, waited_since):
                 return
+            elif time.monotonic() - waited_since > self.lost_after_seconds:
+                self._work_here(work, progress)
+                waited_since = time.monotonic()
             time.sleep(_LOOK_EVERY_SECONDS)
+
+    def _work_here(self, work: SharedWork, progress: Callable[[Standing], None]) -> None:
+        """The pool has no room for the workers, perhaps because this very run holds its only slot."""
+        get_run_logger().warning(
+            "no worker has begun: this run audits what nobody is at. Has the pool of %s a free slot?", PART_DEPLOYMENT
+        )
+        with share_of_requests(self.job.options, of=self.count) as shared:
+            for _ in audited(work, replace(self.job, options=shared)):
+                progress(work.standing())
 
     def _nobody_is_at_it(self, run_ids: list[Any], silent_since: float) -> bool:
         """Whether all workers ended, or those that began have been silent for long.
@@ -147,7 +160,7 @@ def _may_begin(state: State[Any] | None) -> bool:
 
 
 def _holds_secret(value: object) -> bool:
-    return isinstance(value, str) and redact(value) != value
+    return isinstance(value, str) and holds_credentials(value)
 
 
 def _read(run_ids: list[Any]) -> list[FlowRun]:

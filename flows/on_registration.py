@@ -7,6 +7,7 @@ the next scheduled audit sees.
 import asyncio
 import functools
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -217,6 +218,7 @@ def receiving(serve: Callable[..., Any]) -> Callable[..., Any]:
                 log_level="warning",
                 server_header=False,
             )
+            _must_be_free(host, port)
             click.echo(f"listening at {'https' if tls_certificate else 'http'}://{host}:{port}", err=True)
             return uvicorn.Server(configuration)
 
@@ -255,6 +257,16 @@ def register(url: str, secret_block: str | None, tracking_uri: str | None, regis
     click.echo(f"registered the webhook {printable(webhook_id)} at {connection.registry_address.shown}")
     must_arrive(connection, webhook_id)
     click.echo("its test delivery arrived")
+
+
+def _must_be_free(host: str, port: int) -> None:
+    """Beside other work a receiver that cannot listen would end alone, and nobody would miss it."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen at {printable(host)}:{port}: {error.strerror}; give another --host or --port"
+        ) from error
 
 
 def _secret(block: str | None) -> str:

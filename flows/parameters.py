@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 from registry_audit.cli.common_options import ROWS, ledger_url
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
-from registry_audit.redact import redact
+from registry_audit.redact import holds_credentials, redact_endpoint
 from tasks.configured import LEDGER, REGISTRY_URI, TRACKING_URI, configured_registry_uri, configured_uri
 from tasks.registry_block import options_of_block
 
@@ -46,7 +46,9 @@ def as_list(given: Any) -> Any:
 
 
 # In the schema of a deployment, so that the Prefect server refuses a password before it stores it.
-Uri = Annotated[str, matching(r"(?!.*://[^/]*:[^/]*@).*\S", "an address without a password")]
+Uri = Annotated[
+    str, matching(r"(?!.*://[^/]*:[^/]*@)(?![^:]*://[^/?:@]+:[^?@]*@).*\S", "an address without a password")
+]
 NotBlank = Annotated[str, matching(r"\s*\S", "not blank")]
 Texts = Annotated[list[NotBlank], BeforeValidator(as_list)]
 Name = Annotated[str, matching(r"[a-z0-9-]+$", "the name of a block, of small letters, digits and dashes")]
@@ -82,10 +84,10 @@ def uri(value: str | None, variable: str) -> str | None:
 
 def refuse_credentials(given: str, instead: str) -> None:
     """Raises: UsageError: the URI of a parameter holds credentials."""
-    if redact(given) != given:
+    if holds_credentials(given):
         raise UsageError(
-            f"the URI {printable(redact(given))} was given with credentials, and Prefect stores parameters: consider "
-            f"them known, change them, and {instead} where the flow runs"
+            f"the URI {printable(redact_endpoint(given))} was given with credentials, and Prefect stores parameters: "
+            f"consider them known, change them, and {instead} where the flow runs"
         )
 
 

@@ -16,7 +16,7 @@ from registry_audit.cli import boundary
 from registry_audit.cli.audit_command import Keep, audit_command
 from registry_audit.cli.progress import Progress
 from registry_audit.errors import AuditError
-from registry_audit.redact import redact
+from registry_audit.redact import holds_credentials
 from registry_audit.report.document import AuditDocument
 from tasks.listeners import Listeners, listening
 
@@ -51,7 +51,7 @@ def _say_waiting(what_for: str) -> None:
 
 def _without_secret(uri: str | None, variable: str) -> str | None:
     """A URI that Prefect may store; one with credentials goes where the flow looks when it is given none."""
-    if uri is None or redact(uri) == uri:
+    if uri is None or not holds_credentials(uri):
         return uri
     os.environ[variable] = uri
     return None

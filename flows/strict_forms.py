@@ -25,6 +25,8 @@ from registry_audit.errors import CouldNotVerify, UsageError
 PROJECT = Path(__file__).parents[1] / "prefect.yaml"
 
 _NONE = {"type": "null"}
+# What the server quotes where somebody gives one name and no list of them; a form does not draw it.
+_NO_LIST = {"title": 'a text, where a list is asked for, such as ["Wine"]', "type": "string"}
 _BOUNDS = ("pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")  # each of texts or numbers only
 
 
@@ -64,7 +66,7 @@ def _outspoken(field: dict[str, Any]) -> dict[str, Any]:
     moved, kept = _without_bounds(given[0])
     if "items" in kept:
         of_items, kept["items"] = _without_bounds(kept["items"])
-        moved |= {"items": of_items} if of_items else {}
+        moved |= ({"items": of_items} if of_items else {}) | {"not": _NO_LIST}
     return {**field, "anyOf": [kept, _NONE], **moved}
 
 

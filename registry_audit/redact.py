@@ -55,6 +55,13 @@ def redact(text: str) -> str:
     return _AUTHORIZATION.sub(r"\g<kind> ***", text) if text.split(maxsplit=1) != [text] else text
 
 
+def holds_credentials(address: str) -> bool:
+    """Whether an address holds what nobody else may see; a password may have slashes in it, as SQLAlchemy reads it."""
+    userinfo, at, _ = address.partition("://")[2].partition("?")[0].rpartition("@")
+    is_userinfo = bool(at) and ":" in userinfo and " " not in userinfo and not userinfo.startswith("/")
+    return is_userinfo or redact(address) != address
+
+
 def redact_location(location: str) -> str:
     """What may be shown of a location that a registry records: where it leads, without userinfo and query.
 

@@ -7,7 +7,7 @@ while; whatever else goes wrong is a warning in the run's log.
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from uuid import UUID
@@ -16,6 +16,7 @@ import httpx
 from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate
+from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.utilities.context import get_task_and_flow_run_ids
 
@@ -171,6 +172,14 @@ def wait_for_arrival(seconds: float = END_SECONDS) -> None:
 def wait_once_more(flow_run_id: UUID) -> None:
     """After a run has ended, which Prefect's server has said: what did not arrive before may arrive now."""
     _sender.wait(str(flow_run_id), LAST_SECONDS)
+
+
+def is_there() -> bool:
+    """Whether the Prefect server answers now."""
+    with suppress(httpx.HTTPError, PrefectException), quick_client(_CALL_AT_THE_END_SECONDS) as client:
+        client.api_version()
+        return True
+    return False
 
 
 @contextmanager

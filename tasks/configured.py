@@ -12,7 +12,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectExcep
 from prefect.variables import Variable
 
 from registry_audit.errors import Transient, UsageError
-from registry_audit.redact import redact
+from registry_audit.redact import holds_credentials
 from registry_audit.registry.address import registry_beside
 
 TRACKING_URI, REGISTRY_URI, LEDGER = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "REGISTRY_AUDIT_LEDGER"
@@ -49,7 +49,7 @@ def configured_uri(name: str) -> str | None:
     variable, block = _URIS[name]
     get: Any = Variable.get
     value = _text(asked(lambda: get(variable, None, _sync=True)), f"the Prefect variable {variable}")
-    if value is not None and redact(value) != value:
+    if value is not None and holds_credentials(value):
         raise UsageError(
             f"the Prefect variable {variable} holds credentials, and whoever sees Prefect sees it: consider them "
             f"known, change them, and keep the URI in the Secret block {block}"

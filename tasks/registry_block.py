@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr
 from registry_audit.audit.options import Count
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
-from registry_audit.redact import redact
+from registry_audit.redact import holds_credentials
 from registry_audit.registry.connection import Server
 from tasks.configured import asked
 
@@ -54,7 +54,7 @@ def registry_block(name: str) -> RegistryAudit:
             f"there is no usable block registry-audit/{printable(name)}: make one in the UI (Blocks, Registry Audit), "
             "or in Python with tasks.registry_block.RegistryAudit(...).save(NAME)"
         ) from error
-    if any(address is not None and redact(address) != address for address in (found.tracking_uri, found.registry_uri)):
+    if any(address and holds_credentials(address) for address in (found.tracking_uri, found.registry_uri)):
         raise UsageError(
             f"an address in the block registry-audit/{printable(name)} was given with credentials, and whoever sees "
             "Prefect sees it: consider them known, change them, and keep them in its username, password or token"

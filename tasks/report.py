@@ -13,6 +13,7 @@ from registry_audit.report.document import AuditDocument
 from registry_audit.report.write import write_report
 from tasks.artifacts import publish
 from tasks.audit_session import Job, open_session, work_directory
+from tasks.background import is_there
 from tasks.events import tell
 from tasks.policy import UNCACHED, presentable
 
@@ -31,9 +32,9 @@ def report(job: Job, scope: Scope, rows: Rows, report_dir: Path | None) -> Audit
     """
     options, session = job.options, open_session(job)
     ledger, untold = ledger_of(options), list[FindingKey]()
-    document = conclude_audit(
-        ledger, options, scope, rows, job.audit_id, session, work_directory(job), tell=untold.extend
-    )
+    # What the ledger has as told is told by no later audit: where Prefect is away now, the next audit tells it.
+    telling = untold.extend if is_there() else None
+    document = conclude_audit(ledger, options, scope, rows, job.audit_id, session, work_directory(job), tell=telling)
     publish(document)
     tell(document, job.audit_id, untold)
     if report_dir is not None:

@@ -13,8 +13,9 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -23,9 +24,11 @@ from uuid import UUID
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
-from prefect import Task, get_run_logger
+from prefect import State, Task, get_run_logger
 from prefect.cache_policies import CacheKeyFnPolicy
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter, FlowRunFilterEndTime
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import TaskRunContext
 from prefect.exceptions import MissingContextError, ObjectNotFound
 from prefect.filesystems import WritableFileSystem
@@ -41,11 +44,12 @@ from registry_audit.audit.workdir import KEPT_FOR, Seal, cache_directory, code_d
 from registry_audit.errors import UsageError
 from registry_audit.ledger.record import registry_of
 from registry_audit.migration.facts import VersionFacts
+from registry_audit.registry.address import active_workspace
 from registry_audit.registry.listed import encode_version
 from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.registry.translate import reason_of
 from registry_audit.verdict import STATE_NAMES, ExitStatus, Verdict
-from tasks.audit_session import Job
+from tasks.audit_session import FIRST_LIFE, Job, open_session
 
 ROOT = "registry-audit"
 BLOCK = "registry-audit"  # name of the block document
@@ -115,7 +119,9 @@ class SignedResults(WritableFileSystem):
             OSError: there is nothing, or it cannot be read.
         """
         system, root = self._opened()
-        signature, _, content = bytes(system.cat_file(f"{root}/{_checked(path)}")).partition(b"\n")
+        place = f"{root}/{_checked(path)}"
+        record = _read_locally(Path(place)) if isinstance(system, LocalFileSystem) else bytes(system.cat_file(place))
+        signature, _, content = record.partition(b"\n")
         if not self.seal().holds(signature.decode("latin-1"), path, content):
             raise ValueError(f"{path} was not written by an audit of this key")
         return content
@@ -181,6 +187,15 @@ def _checked(path: str) -> str:
     return path
 
 
+def _read_locally(file: Path) -> bytes:
+    """Without waiting for whoever might write into a named pipe that somebody put there."""
+    descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise FileNotFoundError(file)
+        return opened.read()
+
+
 def _write_locally(target: Path, content: bytes) -> None:
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = target.with_name(f".{secrets.token_hex(8)}")
@@ -213,25 +228,37 @@ def opened_results() -> SignedResults | None:
 
 
 def life_of(audit_id: str, run_id: str) -> str:
-    """Tells one life of an audit from the next: it is another one after it ended, as its flow runs say.
+    """Tells one life of an audit from the next: it is another one after it ended, whichever flow run ended it.
 
     Where Prefect does not say, a life of its own: nothing is taken up.
     """
     try:
         with get_client(sync_client=True) as client:
-            lives = [_times_ended(client, one) for one in dict.fromkeys((audit_id, run_id))]
+            states = [state for run in dict.fromkeys((run_id, audit_id)) for state in _states(client, run)]
+            if audit_id != run_id or any(state.is_final() for state in states):  # it goes on with something
+                states += [state for run in _ended_of_late(client, audit_id) for state in _states(client, run)]
     except Exception:  # noqa: BLE001 - see above
         return secrets.token_hex(8)
-    own = f"-{run_id}-{lives[1]}" if len(lives) > 1 and lives[1] else ""
-    return f"{lives[0]}{own}"
+    ends = [state.timestamp for state in states if state.name in _ENDED]
+    return f"{max(ends):%Y%m%dT%H%M%S%f}" if ends else FIRST_LIFE
 
 
-def _times_ended(client: Any, run_id: str) -> int:
+def _ended_of_late(client: SyncPrefectClient, audit_id: str) -> Iterator[str]:
+    """Flow runs that went on with this audit, and ended while what it has read is still kept."""
+    audits = FlowFilter(name=FlowFilterName(any_=["audit-registry"]))  # and not their parts
+    since: Any = datetime.now(UTC) - 2 * KEPT_FOR  # which is what Prefect's own kind of time is
+    late = FlowRunFilter(end_time=FlowRunFilterEndTime(after_=since))
+    seen, order = 0, FlowRunSort.END_TIME_DESC
+    while runs := client.read_flow_runs(flow_filter=audits, flow_run_filter=late, sort=order, offset=seen):
+        yield from (str(run.id) for run in runs if run.parameters.get("audit_id") == audit_id)
+        seen += len(runs)
+
+
+def _states(client: SyncPrefectClient, run_id: str) -> list[State[Any]]:
     try:
-        states = client.read_flow_run_states(UUID(run_id))
+        return client.read_flow_run_states(UUID(run_id))
     except (ValueError, ObjectNotFound):  # an audit that a command has begun is no flow run
-        return 0
-    return sum(state.name in _ENDED for state in states)
+        return []
 
 
 def kept(task: Task[..., Any], results: SignedResults, kind: str) -> Task[..., Any]:
@@ -242,7 +269,10 @@ def kept(task: Task[..., Any], results: SignedResults, kind: str) -> Task[..., A
     """
 
     def key(_: TaskRunContext, parameters: dict[str, Any]) -> str | None:
-        return _key_of(task.name, results.seal(), parameters)
+        # What keeps a server from being known is told by the step itself, and without secrets.
+        with contextlib.suppress(Exception):
+            return _key_of(task.name, results.seal(), parameters)
+        return None
 
     return task.with_options(
         cache_policy=CacheKeyFnPolicy(cache_key_fn=key),
@@ -324,6 +354,7 @@ def _asked(job: Job) -> str:
     options = job.options
     key_file = options.signature_file
     signing = hashlib.sha256(Path(key_file).read_bytes()).hexdigest() if key_file else ""
-    registry = registry_of(options.registry_uri or options.tracking_uri)
-    workspace = os.environ.get("MLFLOW_WORKSPACE", "")
-    return json.dumps([options.reported(), registry, options.tracking_uri, workspace, signing])
+    # Not the address alone: one profile names another workspace on another machine.
+    registry = open_session(job).connection.identity
+    runs = registry_of(options.tracking_uri)
+    return json.dumps([options.reported(), options.registry_name, registry, runs, active_workspace(), signing])

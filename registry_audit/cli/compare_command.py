@@ -26,7 +26,7 @@ from registry_audit.cli.submit.option import submittable, there
 from registry_audit.compare_config import CompareConfig, ServerConfig, load_compare_config
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
-from registry_audit.redact import redact
+from registry_audit.redact import holds_credentials, redact_endpoint
 from registry_audit.refs import parse_selector, split_version
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
 
 def _sendable(server: ServerConfig, config_file: Path) -> dict[str, str]:
     for uri in (server.host, server.registry_uri or ""):
-        if redact(uri) != uri:
+        if holds_credentials(uri):
             raise UsageError(
-                f"{config_file}: {redact(uri)} holds credentials, and Prefect stores and shows parameters: name "
-                "variables of the worker in username_env and password_env, or token_env"
+                f"{config_file}: {printable(redact_endpoint(uri))} holds credentials, and Prefect stores and shows "
+                "parameters: name variables of the worker in username_env and password_env, or token_env"
             )
     return {key: value for key, value in asdict(server).items() if value is not None}
 

@@ -13,7 +13,8 @@ from registry_audit.cli.submit.option import submittable, there
 from registry_audit.errors import UsageError
 from registry_audit.migration.names import load_map
 from registry_audit.migration.registries_config import load_migration_config
-from registry_audit.redact import redact
+from registry_audit.printable import printable
+from registry_audit.redact import holds_credentials, redact_endpoint
 from registry_audit.registry.connection import Server
 
 if TYPE_CHECKING:
@@ -42,10 +43,10 @@ def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
 
 def _sendable(server: Server, config_file: Path) -> dict[str, str]:
     for uri in (server.tracking_uri, server.registry_uri or ""):
-        if redact(uri) != uri:
+        if holds_credentials(uri):
             raise UsageError(
-                f"{config_file}: {redact(uri)} holds credentials, and Prefect stores and shows parameters: name "
-                "variables of the worker in username_env and password_env, or token_env"
+                f"{config_file}: {printable(redact_endpoint(uri))} holds credentials, and Prefect stores and shows "
+                "parameters: name variables of the worker in username_env and password_env, or token_env"
             )
     named = {"host": server.tracking_uri, "registry_uri": server.registry_uri, "username_env": server.username_env}
     named |= {"password_env": server.password_env, "token_env": server.token_env}

@@ -19,7 +19,7 @@ from sqlalchemy import delete, func, select, update
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.rows import decode_row, encode_row
 from registry_audit.audit.workdir import Seal
-from registry_audit.errors import CouldNotVerify
+from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.ledger.schema import shared_work
 from registry_audit.ledger.store import Ledger
 from registry_audit.registry.listed import decode_version, encode_version
@@ -109,11 +109,15 @@ class SharedWork:
         except NotOurs:
             return False
 
-    def take(self, worker: str) -> Taken | None:
+    def take(self, worker: str, key: str) -> Taken | None:
         """The next batch that nobody is at; None if there is none, for now or for good.
+
+        Args:
+            key: what the worker makes of its own options, registry and code, as the audit did for `offer`.
 
         Raises:
             NotOurs: it is not the batch that the audit put out.
+            UsageError: the worker would give other rows than the audit asked for.
         """
         now = time.time()
         free = shared_work.c.seen_at < now - self.lost_after_seconds
@@ -125,8 +129,15 @@ class SharedWork:
                 return None
             this = (self._mine, shared_work.c.position == row[0])
             writer.execute(update(shared_work).where(*this).values(worker=worker, seen_at=now))
-        lines = _unpack(self._opened("versions", row[0], row[1]))
-        return Taken(row[0], tuple(map(decode_version, lines[1:])))
+        asked, *lines = _unpack(self._opened("versions", row[0], row[1]))
+        if asked != key:
+            with self._ledger.beside_the_chain() as writer:  # a worker that may have it need not wait
+                writer.execute(update(shared_work).where(*this).values(seen_at=0.0))
+            raise UsageError(
+                "this worker would audit something else: its code, its MLFLOW_TRACKING_URI, its MLFLOW_WORKSPACE or "
+                "its signing key is not that of the process that began the audit"
+            )
+        return Taken(row[0], tuple(map(decode_version, lines)))
 
     def still_at(self, worker: str, position: int) -> bool:
         """Say that the worker is still at a batch; False if it is no longer wanted: the audit ended or was stopped."""

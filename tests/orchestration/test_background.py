@@ -1,6 +1,7 @@
 """What a run shows in Prefect, where the server hangs, refuses or breaks off: the work does not wait for it."""
 
 import threading
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -15,6 +16,7 @@ from tasks import background
 from tasks.listeners import Listeners, listening
 
 from .conftest import FlowRun, PrefectServer, RunFlow
+from .test_events import events_of
 
 ARTIFACTS = "/api/artifacts/"
 
@@ -87,3 +89,26 @@ def test_what_did_not_arrive_in_time_arrives_once_the_state_did(
         run = _audit(run_flow, registry, proxy, version.name)
     assert "the Prefect server is away: what this run found may not be on its page" in run.log
     assert {f"registry-audit-{what}" for what in ("summary", "findings", "progress")} == set(run.artifacts)
+
+
+def test_what_could_not_be_told_is_told_by_the_next_audit(
+    prefect_server: PrefectServer,
+    run_flow: RunFlow,
+    registry: Registry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert background.is_there()
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:2/api"}):
+        assert not background.is_there()
+    version, ledger = registry.add(), f"sqlite:///{tmp_path / 'ledger.db'}"
+    asked = {"models": [version.name], "tracking_uri": registry.server.uri, "ledger": ledger}
+    run_flow(audit_registry, **asked, accept_new=True)
+    registry.client.delete_run(version.run_id)
+    with monkeypatch.context() as away:
+        away.setattr("tasks.report.is_there", lambda: False)
+        assert run_flow(audit_registry, **asked).ended_as == ("FAILED", "Findings")
+    audit, found = events_of(run_flow(audit_registry, **asked), 2)
+    assert audit["resource"]["registry-audit.new-findings"] == "yes"
+    assert "not told before" in audit["payload"]["worst"][0]
+    assert found["payload"]["rule"] == "RA004"

@@ -110,6 +110,11 @@ def test_the_form_says_what_is_wrong(given_value: dict[str, Any], said: str) -> 
         validate(given_value, _FORM, raise_on_error=True)
 
 
+def test_the_form_asks_for_a_list_where_one_name_is_given() -> None:
+    with pytest.raises(ValidationError, match=r"'Wine' should not be valid under .*a text, where a list is asked for"):
+        validate({"models": "Wine"}, _FORM, raise_on_error=True)
+
+
 @pytest.mark.parametrize("entrypoint", ENTRYPOINTS)
 def test_a_form_takes_none_for_what_may_be_left_out(entrypoint: str) -> None:
     schema = _schema(entrypoint)

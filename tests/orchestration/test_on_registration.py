@@ -4,6 +4,7 @@ import base64
 import hmac
 import json
 import re
+import socket
 import sys
 import time
 import uuid
@@ -233,3 +234,14 @@ def test_a_url_that_mlflow_refuses(program: Program, watched: Registry) -> None:
     )  # fmt: skip
     assert done.exit_status == 2
     assert "Invalid webhook URL scheme" in done.stderr
+
+
+@pytest.mark.parametrize("command", [("flows.on_registration", "serve"), ("flows.serve",)])
+def test_a_port_that_is_taken_ends_it(program: Program, command: tuple[str, ...]) -> None:
+    """Beside the deployments a receiver that cannot listen would end unseen, and no registration be audited."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended = program("-m", *command, "--port", port, REGISTRY_AUDIT_WEBHOOK_SECRET=SECRET)
+    assert ended.exit_status == 2, ended.stderr
+    assert f"cannot listen at 127.0.0.1:{port}: " in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -1,6 +1,7 @@
 """An audit that was interrupted goes on where it was, through Prefect's own cache, and never on what does not hold."""
 
 import json
+import os
 import pickle
 import shutil
 from collections import Counter
@@ -129,6 +130,19 @@ def test_what_an_ended_audit_could_not_remove_is_not_taken_up(audits: Audits, mo
     first = audits()
     assert (audits.results / first.id).is_dir()
     assert _cached(audits(audit_id=first.id)) == {}
+    # Nor what was read under a name that a person gave, or by another run that went on with the first.
+    audits(audit_id="nightly")
+    assert (audits.results / "nightly").is_dir()
+    assert _cached(audits(audit_id="nightly")) == {}
+
+
+def test_what_another_run_ended_is_read_anew(audits: Audits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SignedResults, "forget", lambda self, audit_id: None)
+    first = audits.interrupted()
+    again = audits(audit_id=first.id)
+    assert again.ended_as == ("COMPLETED", "Completed")
+    assert _cached(again)["compare"] == VERSIONS - 1
+    assert _cached(audits(audit_id=first.id)) == {}
 
 
 def test_other_options_and_other_code_are_read_anew(audits: Audits, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +202,14 @@ def _directory(file: Path, results: SignedResults) -> None:
     file.mkdir()
 
 
-@pytest.mark.parametrize("damaged", [_forged, _that_runs_code, _of_another_batch, _truncated, _empty, _directory])
+def _named_pipe(file: Path, results: SignedResults) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+@pytest.mark.parametrize(
+    "damaged", [_forged, _that_runs_code, _of_another_batch, _truncated, _empty, _directory, _named_pipe]
+)
 def test_a_record_that_does_not_hold_is_read_again(
     audits: Audits, damaged: Callable[[Path, SignedResults], None], tmp_path: Path
 ) -> None:
@@ -300,7 +321,6 @@ class TestBlock:
             SignedResults(**given).seal()
 
     def test_what_is_old_is_swept(self, tmp_path: Path) -> None:
-        import os
         import time
 
         results = SignedResults(basepath=str(tmp_path), key=SecretStr("k" * 32))

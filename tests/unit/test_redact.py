@@ -1,6 +1,6 @@
 import pytest
 
-from registry_audit.redact import redact, redact_endpoint, redact_location
+from registry_audit.redact import holds_credentials, redact, redact_endpoint, redact_location
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,21 @@ def test_a_text_of_a_megabyte_is_read_once(unit: str) -> None:
     text = f"http://h/{unit * (1_000_000 // len(unit))}?x=@ ="
     assert redact(redact(text)) == redact(text)
     assert len(redact_location(text)) <= len(text)
+
+
+@pytest.mark.parametrize(
+    ("address", "it_does"),
+    [
+        ("http://host:5000/path", False),
+        ("http://bob:pw@host", True),
+        ("http://token@host", True),
+        ("postgresql+psycopg2://bob:ba/se/64=@host/db", True),
+        ("postgresql://host:5432/db?options=-csearch_path=a", False),
+        ("sqlite:////home/a:b/me@work/ledger.db", False),
+        ("sqlite:///C:/me@work/ledger.db", False),
+        ("databricks://profile", False),
+        ("see http://host:1 and mail me@example.org", False),
+    ],
+)
+def test_which_addresses_hold_credentials(address: str, it_does: bool) -> None:
+    assert holds_credentials(address) is it_does

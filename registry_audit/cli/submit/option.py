@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from registry_audit.errors import AuditError, UsageError
-from registry_audit.redact import redact
+from registry_audit.redact import holds_credentials
 
 if TYPE_CHECKING:
     from registry_audit.cli.submit.server import PrefectServer
@@ -76,7 +76,7 @@ def _typed(options: Parameters) -> Parameters:
             click.echo(f"{option.envvar} of this terminal is not sent: the worker's own holds, or {spelled}", err=True)
         if source is not ParameterSource.COMMANDLINE:
             continue
-        if isinstance(value, str) and redact(value) != value:
+        if isinstance(value, str) and holds_credentials(value):
             raise UsageError(
                 f"{spelled} holds credentials, and Prefect stores and shows what a run is started with: leave them "
                 "out, and set them for the worker (docs/configuring.md)"

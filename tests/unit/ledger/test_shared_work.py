@@ -14,12 +14,13 @@ from support.ledgers import database, row
 
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.workdir import Seal
+from registry_audit.errors import UsageError
 from registry_audit.ledger import shared_work as module
 from registry_audit.ledger.shared_work import Batch, NotOurs, SharedWork
 from registry_audit.ledger.store import Ledger
 from registry_audit.verdict import Verdict
 
-SEAL = Seal(b"k" * 32)
+SEAL, KEY = Seal(b"k" * 32), "key"
 ROWS: tuple[tuple[VersionAudit, ...], ...] = tuple(
     tuple(row(f"model-{batch}", str(number)) for number in range(1, 4)) for batch in range(6)
 )
@@ -29,7 +30,7 @@ BATCHES: tuple[Batch, ...] = tuple(tuple(audit.version for audit in batch) for b
 @pytest.fixture
 def work(ledger: Ledger) -> SharedWork:
     shared = SharedWork(ledger, "audit", SEAL)
-    assert shared.offer(BATCHES, "key") == len(BATCHES)
+    assert shared.offer(BATCHES, KEY) == len(BATCHES)
     return shared
 
 
@@ -38,26 +39,26 @@ def delivered(work: SharedWork) -> list[tuple[VersionAudit, ...] | None]:
 
 
 def test_a_batch_is_given_to_one_worker_only(work: SharedWork) -> None:
-    taken = [work.take(worker) for worker in ("one", "two", "one")]
+    taken = [work.take(worker, KEY) for worker in ("one", "two", "one")]
     assert [(t.position, t.versions) for t in taken if t] == list(enumerate(BATCHES[:3]))
 
 
 def test_rows_come_back_in_the_order_of_the_audit(work: SharedWork) -> None:
     for worker in "abcdef":
-        assert work.take(worker) is not None
+        assert work.take(worker, KEY) is not None
     for position in (3, 0, 5, 1, 4, 2):
         assert work.deliver("abcdef"[position], position, ROWS[position])
     assert delivered(work) == list(ROWS)
     assert work.standing().done
-    assert work.take("late") is None
+    assert work.take("late", KEY) is None
 
 
 def test_the_batch_of_a_lost_worker_is_anybodys_again(ledger: Ledger) -> None:
-    SharedWork(ledger, "audit", SEAL).offer(BATCHES[:1], "key")
+    SharedWork(ledger, "audit", SEAL).offer(BATCHES[:1], KEY)
     patient, impatient = SharedWork(ledger, "audit", SEAL), SharedWork(ledger, "audit", SEAL, lost_after_seconds=-1)
-    assert patient.take("lost") is not None
-    assert patient.take("other") is None, "its worker was heard of a moment ago"
-    again = impatient.take("other")
+    assert patient.take("lost", KEY) is not None
+    assert patient.take("other", KEY) is None, "its worker was heard of a moment ago"
+    again = impatient.take("other", KEY)
     assert again is not None
     assert again.versions == BATCHES[0]
     assert not patient.still_at("lost", 0), "it is another's now"
@@ -65,26 +66,36 @@ def test_the_batch_of_a_lost_worker_is_anybodys_again(ledger: Ledger) -> None:
     assert patient.still_at("other", 0)
 
 
+def test_a_worker_that_would_give_other_rows_is_refused_and_leaves_the_batch(work: SharedWork) -> None:
+    """Of another registry, for instance, in which the same names and numbers are something else."""
+    with pytest.raises(UsageError, match="this worker would audit something else"):
+        work.take("stranger", "other key")
+    assert work.standing().at_work == 0
+    taken = work.take("one", KEY)
+    assert taken is not None
+    assert taken.position == 0
+
+
 def test_who_is_at_work_is_told_when_the_audit_ends(work: SharedWork) -> None:
-    taken = work.take("one")
+    taken = work.take("one", KEY)
     assert taken is not None
     assert work.still_at("one", taken.position)
     work.close()
     assert not work.still_at("one", taken.position)
     assert not work.deliver("one", taken.position, ROWS[taken.position])
     assert delivered(work) == [None] * len(BATCHES)
-    assert work.take("one") is None
+    assert work.take("one", KEY) is None
 
 
 def test_an_interrupted_audit_goes_on_where_it_was(ledger: Ledger, work: SharedWork) -> None:
     for _ in range(3):
-        work.take("one")
+        work.take("one", KEY)
     work.deliver("one", 2, ROWS[2])
     again = SharedWork(ledger, "audit", SEAL)
-    again.offer(BATCHES, "key")
+    again.offer(BATCHES, KEY)
     assert again.standing().delivered == 1
     assert again.rows(2) == ROWS[2]
-    again.offer(BATCHES[1:], "key")
+    again.offer(BATCHES[1:], KEY)
     assert again.standing().delivered == 0, "another registry than that of the interrupted run: nothing is kept"
 
 
@@ -96,10 +107,10 @@ def test_what_may_be_otherwise_now_is_read_again(ledger: Ledger, work: SharedWor
     if left == "broken off":
         rows[1] = replace(rows[1], retryable=True)
     for position, batch in ((0, rows), (1, ROWS[1])):
-        work.take("one")
+        work.take("one", KEY)
         work.deliver("one", position, batch)
     again = SharedWork(ledger, "audit", SEAL)
-    again.offer(BATCHES, "other options" if left == "another key" else "key")
+    again.offer(BATCHES, "other options" if left == "another key" else KEY)
     assert (again.rows(0), again.rows(1)) == (None, None if left == "another key" else ROWS[1])
 
 
@@ -107,21 +118,21 @@ def test_an_audit_resumed_much_later_reads_again(
     ledger: Ledger, work: SharedWork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the bytes were then says nothing about them now."""
-    work.take("one")
+    work.take("one", KEY)
     work.deliver("one", 0, ROWS[0])
     monkeypatch.setattr(module, "_ROWS_HOLD_SECONDS", -1.0)
     again = SharedWork(ledger, "audit", SEAL)
-    assert again.offer(BATCHES, "key") == len(BATCHES)
+    assert again.offer(BATCHES, KEY) == len(BATCHES)
     assert again.standing().delivered == 0
     assert delivered(again) == [None] * len(BATCHES)
-    taken = SharedWork(ledger, "audit", SEAL, lost_after_seconds=-1).take("two")
+    taken = SharedWork(ledger, "audit", SEAL, lost_after_seconds=-1).take("two", KEY)
     assert taken is not None
     assert taken.versions == BATCHES[0], "and the batch is anybody's"
 
 
 def test_audits_do_not_mix(ledger: Ledger, work: SharedWork) -> None:
     other = SharedWork(ledger, "other", SEAL)
-    other.offer(BATCHES[:1], "key")
+    other.offer(BATCHES[:1], KEY)
     other.close()
     assert work.standing().total == len(BATCHES)
 
@@ -130,7 +141,7 @@ def test_many_workers_at_once_take_everything_exactly_once(work: SharedWork) -> 
     taken: Counter[int] = Counter()
 
     def worker(name: str) -> None:
-        while (batch := work.take(name)) is not None:
+        while (batch := work.take(name, KEY)) is not None:
             taken[batch.position] += 1
             work.deliver(name, batch.position, ROWS[batch.position])
 
@@ -172,7 +183,7 @@ FORGERIES: dict[str, Callable[[bytes], bytes]] = {
 def test_rows_that_no_worker_delivered_are_not_looked_into(
     ledger: Ledger, url: str, work: SharedWork, forgery: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work.take("one")
+    work.take("one", KEY)
     work.deliver("one", 0, ROWS[0])
     with database(url) as connection:
         columns = module.shared_work.c
@@ -182,14 +193,14 @@ def test_rows_that_no_worker_delivered_are_not_looked_into(
     with pytest.raises(NotOurs):
         work.rows(0)
     again = SharedWork(ledger, "audit", SEAL)  # the run that goes on with it
-    again.offer(BATCHES, "key")
+    again.offer(BATCHES, KEY)
     assert again.rows(0) is None
 
 
 def test_rows_of_another_place_do_not_pass(ledger: Ledger, url: str, work: SharedWork) -> None:
     """Of another batch, another audit or another time, or made with another key: each is well sealed."""
     for position in (0, 1):
-        work.take("one")
+        work.take("one", KEY)
         work.deliver("one", position, ROWS[position])
     other, stranger = SharedWork(ledger, "audit-2", SEAL), SharedWork(ledger, "audit", Seal(b"another" * 5))
     for sealed in (
@@ -208,4 +219,4 @@ def test_rows_of_another_place_do_not_pass(ledger: Ledger, url: str, work: Share
 def test_a_worker_audits_only_what_its_audit_put_out(url: str, work: SharedWork) -> None:
     put(url, "versions", module._pack(["key", *map(module.encode_version, BATCHES[3])]))
     with pytest.raises(NotOurs):
-        work.take("one")
+        work.take("one", KEY)
