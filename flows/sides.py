@@ -11,7 +11,6 @@ from registry_audit.audit.options import AuditOptions
 from registry_audit.cli.common_options import ledger_url
 from registry_audit.errors import UsageError
 from registry_audit.registry.connection import Server
-from tasks.audit_session import known_to_worker
 from tasks.configured import LEDGER
 from tasks.registry_block import options_of_block, signed_in
 
@@ -79,7 +78,7 @@ class Side:
     held: dict[str, Any]  # fields of `AuditOptions`
 
     def signed_in(self, server: Server) -> Server:
-        return known_to_worker(signed_in(server, self.block))
+        return signed_in(server, self.block)
 
     def limited(self, options: AuditOptions, asked: dict[str, int | None]) -> AuditOptions:
         """With the limits of the block, where none was asked for."""

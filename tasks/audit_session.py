@@ -2,18 +2,16 @@
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-
-from prefect.runtime import deployment
 
 from registry_audit.api import ledger_of, trust_readings
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.session import Session
 from registry_audit.audit.workdir import WorkDirectory
 from registry_audit.cli.boundary import import_library
-from registry_audit.registry.connection import Server, is_sent_elsewhere
-from tasks.configured import REGISTRY_URI, TRACKING_URI, asked, configured_uri, sign_in
+from registry_audit.registry.connection import Server
+from tasks.configured import sign_in
 from tasks.listeners import listeners_of
 from tasks.registry_block import sign_in_as, signed_in
 
@@ -45,24 +43,8 @@ _lock = threading.Lock()
 
 
 def job_of(options: AuditOptions, audit_id: str, life: str | None = None, registry: str | None = None) -> Job:
-    """
-    Raises:
-        UsageError: there is no such block.
-        Transient: the Prefect server does not answer.
-    """
-    return Job(known_to_worker(signed_in(options.server, registry)), options, audit_id, life, registry)
-
-
-def known_to_worker(server: Server) -> Server:
-    """The server; without the worker's own sign-in, where somebody who started a run of a deployment named another one.
-
-    Raises:
-        Transient: the Prefect server does not answer.
-    """
-    if server.by_itself or asked(lambda: deployment.id) is None:
-        return server
-    foreign = is_sent_elsewhere(server, configured_uri(TRACKING_URI), configured_uri(REGISTRY_URI))
-    return replace(server, by_itself=foreign)
+    """Raises: UsageError: there is no such block."""
+    return Job(signed_in(options.server, registry), options, audit_id, life, registry)
 
 
 def work_directory(job: Job) -> Path | None:

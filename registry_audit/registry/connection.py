@@ -384,17 +384,6 @@ def each_with_its_own(one: Server, two: Server, owner_uri: str | None = None) ->
     return replace(one, by_itself=not is_owner[0]), replace(two, by_itself=not is_owner[1])
 
 
-def is_sent_elsewhere(server: Server, owner_uri: str | None, its_registry_uri: str | None) -> bool:
-    """Whether the sign-in that the environment holds for one server would be sent to another one, too.
-
-    Args:
-        owner_uri, its_registry_uri: that server, and the model registry that is configured for it.
-    """
-    named = [uri for uri in (server.tracking_uri, server.registry_uri) if uri and uri != its_registry_uri]
-    servers = [Server(uri) for uri in named if _origin(uri) is not None]
-    return any(each_with_its_own(one, one, owner_uri)[0].by_itself for one in servers)
-
-
 def _origin(uri: str) -> Origin | None:
     """None for what is no server."""
     try:

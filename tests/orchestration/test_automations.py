@@ -114,24 +114,6 @@ def test_new_findings_and_incomplete_audits_are_told_known_findings_are_not(
     assert len([body for body in sink.bodies if version.name[-8:] in body]) == 1
 
 
-def test_an_alert_that_comes_late_says_what_is_true_now(
-    run_flow: RunFlow, registry: Registry, installed: Program, sink: Listener
-) -> None:
-    """Prefect holds an event whose predecessor it has not seen for a quarter of an hour."""
-    run = run_flow(audit_registry, tracking_uri=registry.server.uri, models=[registry.add().name], ledger="none")
-    state = {"prefect.state-name": "Crashed", "prefect.state-message": "killed by <nobody>"}
-    of_flow = {"prefect.resource.id": f"prefect.flow.{run.record['flow_id']}", "prefect.resource.role": "flow"}
-    emit_event(
-        "prefect.flow-run.Crashed",
-        resource={"prefect.resource.id": f"prefect.flow-run.{run.id}"} | state,
-        related=[of_flow | {"prefect.resource.name": "audit-registry"}],
-    )
-    told = _wait_for(sink, run.id)
-    assert told.startswith("Registry audit: Crashed\n")
-    assert f"{run.record['name']} ended as Crashed: killed by &lt;nobody>" in told
-    assert "; now it is Completed." in told
-
-
 def test_absence_of_a_full_audit_is_told(
     prefect_server: PrefectServer, run_flow: RunFlow, sink: Listener, installed: Program, tmp_path: Path
 ) -> None:

@@ -163,28 +163,6 @@ def test_a_block_signs_in_to_the_server_that_is_configured_and_not_to_the_one_it
         assert told == [{"Bearer t0ken-of-the-block"}, {None}]
 
 
-def test_what_a_worker_signs_in_with_is_not_sent_to_a_server_that_somebody_names(
-    run_flow: RunFlow, mlflow_a: MlflowServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever may start a run of a deployment must not get the worker's password sent to a server of theirs."""
-    version = Registry(mlflow_a).add(separate=True)
-    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "of-a-run-that-somebody-started")
-    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t0ken-of-the-worker")
-    with faulty_proxy(mlflow_a.uri) as ours, faulty_proxy(mlflow_a.uri) as other:
-        monkeypatch.setenv(TRACKING_URI, ours.uri)
-        named = {"models": [version.name], "ledger": "none"}
-        assert run_flow(audit_registry, **named).ended_as == ("COMPLETED", "Completed")
-        assert {request.headers.get("Authorization") for request in ours.requests} == {"Bearer t0ken-of-the-worker"}
-        for asked in ({"tracking_uri": other.uri}, {"registry_uri": other.uri}):
-            other.clear()
-            assert run_flow(audit_registry, **named, **asked).ended_as == ("COMPLETED", "Completed")
-            assert {request.headers.get("Authorization") for request in other.requests} == {None}
-        side = {"host": ours.uri, "registry_uri": other.uri, "model": version.name, "version_or_stage": "1"}
-        other.clear()
-        run_flow(compare_model_versions, ledger="none", tracking_server_1=side, tracking_server_2=side)
-        assert {request.headers.get("Authorization") for request in other.requests} == {None}
-
-
 def test_a_ledger_whose_password_has_slashes_is_no_parameter(run_flow: RunFlow) -> None:
     """SQLAlchemy reads it; other parsers take the password for a host and a path."""
     given = "postgresql://bob:s3cret/of/base64@127.0.0.1:1/db"
