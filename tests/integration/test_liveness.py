@@ -86,4 +86,4 @@ def test_it_reads_nothing_so_nothing_can_be_accepted_or_trusted(
 ) -> None:
     audited = audit(mlflow_local.uri, "--liveness", contradiction, "--ledger", f"sqlite:///{tmp_path / 'ledger.db'}")
     assert audited.exit_status == USAGE
-    assert "--liveness reads nothing" in audited.stderr
+    assert "--liveness reads no file" in audited.stderr
