@@ -191,7 +191,7 @@ def test_a_registry_can_be_renamed_and_moved(sqlite_ledger: Ledger) -> None:
 def test_a_name_belongs_to_one_registry(sqlite_ledger: Ledger) -> None:
     audited(sqlite_ledger, WINE, registry_name="prod")
     audited(sqlite_ledger, OTHER_BEER, at=ELSEWHERE)
-    with sqlite_ledger.reading() as reader, pytest.raises(UsageError, match="called so already: prod"):
+    with sqlite_ledger.reading() as reader, pytest.raises(UsageError, match="already has this name or address: prod"):
         renamed_registry(reader, ELSEWHERE, name="prod", address=None)
 
 
