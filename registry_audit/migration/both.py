@@ -136,6 +136,8 @@ def _note_hidden(
     session: Session, side: Side, names: set[str], hidden_of: Callable[[Session, list[str]], set[str]]
 ) -> None:
     unlisted = sorted(names - side.listed.names - set(side.listed.prompts or ()))[:_MOST_ASKED]
+    if session.connection.is_uc:  # has no model of a name that does not have three parts, nor can be asked for one
+        unlisted = [name for name in unlisted if name.count(".") == 2]
     if not unlisted:
         return
     try:
