@@ -67,8 +67,8 @@ def _read_only_url(address: Address, url: "URL") -> "URL":
                     f"{address.shown} cannot be opened read-only with that driver: use postgresql+psycopg2"
                 )
             lock = f"-c lock_timeout={_LOCK_SECONDS}s"
-            options = " ".join(filter(None, (lock, _own_options(url), _READ_ONLY_POSTGRES)))
             query = {"connect_timeout": os.environ.get("PGCONNECT_TIMEOUT") or _CONNECT_SECONDS, **url.query}
+            options = " ".join(filter(None, (lock, _own_options(url.set(query=query)), _READ_ONLY_POSTGRES)))
             # A server that can be written to is still wanted; a session that can is what we do not have.
             if query.get("target_session_attrs", os.environ.get("PGTARGETSESSIONATTRS")) == "read-write":
                 query["target_session_attrs"] = "primary"

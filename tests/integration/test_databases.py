@@ -1,6 +1,7 @@
 """Databases that an audit opens itself: the registry that the address means, read-only, and no wait without an end."""
 
 import secrets
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,6 +109,18 @@ def test_a_service_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "none.conf"))
     with pytest.raises(CouldNotVerify, match=r"could not read the database postgresql:///: service file .* not found"):
         connect(Server("postgresql://?service=nowhere"))
+
+
+@pytest.mark.timeout(60)  # libpq itself waits for ever
+@pytest.mark.parametrize("said", [in_environment, in_service_file])
+def test_a_port_that_never_answers_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Callable[[str, Path, pytest.MonkeyPatch], str]
+) -> None:
+    monkeypatch.setattr("registry_audit.registry.database._CONNECT_SECONDS", "2")
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        uri = said(f"postgresql://nobody@127.0.0.1:{mute.getsockname()[1]}/none", tmp_path, monkeypatch)
+        with pytest.raises(CouldNotVerify, match="timeout expired"):
+            connect(Server(uri))
 
 
 @pytest.mark.postgres
