@@ -21,7 +21,7 @@ from flows.final_state import AFTER, ended, refused
 from flows.parameters import AuditId, Name, NotBlank, Subset, Texts, Uri, matching
 from flows.registry_lock import must_be_alone_at, only_audit_of
 from registry_audit.api import ledger_of
-from registry_audit.audit.options import AuditOptions, Count, Days, Seconds, checked_options
+from registry_audit.audit.options import AuditOptions, Count, Days, Seconds, as_list, checked_options
 from registry_audit.audit.rows import Rows, row_spool
 from registry_audit.audit.runner import SERVER_AWAY_SECONDS
 from registry_audit.audit.scope import Scope, nothing_listed
@@ -53,7 +53,7 @@ def _run_name() -> str:
     uri = given.get("tracking_uri") or os.environ.get("MLFLOW_TRACKING_URI")
     where = given.get("registry") or (short_address(uri) if uri else "the worker's registry")
     name = f"{runtime.deployment.name or 'audit'} {where}"
-    return f"{name}: {short(', '.join(parameters.as_list(given['models'])))}" if given.get("models") else name
+    return f"{name}: {short(', '.join(as_list(given['models'])))}" if given.get("models") else name
 
 
 @flow(

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 from prefect.runtime import flow_run
 from pydantic import BeforeValidator, Field
 
+from registry_audit.audit.options import as_list
 from registry_audit.cli.common_options import ROWS, ledger_url
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
@@ -38,11 +39,6 @@ def matching(pattern: str, words: str) -> Any:
             pattern, so the pattern begins with them, as a condition that no value breaks.
     """
     return Field(json_schema_extra={"pattern": f"^(?!{words}:$)(?:{pattern})"})
-
-
-def as_list(given: Any) -> Any:
-    """A single text as a list of one, which is how somebody who calls a flow from Python may give it."""
-    return [given] if isinstance(given, str) else given
 
 
 # In the schema of a deployment, so that the Prefect server refuses a password before it stores it.

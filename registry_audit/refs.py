@@ -11,6 +11,11 @@ STAGES = ("None", "Staging", "Production", "Archived")
 _MAX_DIGITS = 18  # of a version number; more would be a mistake, or an attack on int()
 
 
+def has_three_levels(name: str) -> bool:
+    """Whether a model's name is `catalog.schema.model`, as every name in Unity Catalog is."""
+    return name.count(".") == 2
+
+
 @dataclass(frozen=True, slots=True)
 class Number:
     version: str  # decimal without leading zeros

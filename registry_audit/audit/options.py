@@ -29,8 +29,14 @@ WILDCARDS = frozenset("*?[")
 Count = Annotated[int, Field(ge=1, le=MOST)]
 Seconds = Annotated[int, Field(ge=1, le=MOST_SECONDS)]
 Days = Annotated[int, Field(ge=1, le=MOST_DAYS)]
-# One text is a list of one: its letters are never meant.
-Texts = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
+
+
+def as_list(given: Any) -> Any:
+    """A single text as a list of one, which is how somebody in Python may give it: its letters are never meant."""
+    return [given] if isinstance(given, str) else given
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(as_list)]
 
 
 class AuditOptions(BaseModel):

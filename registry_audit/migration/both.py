@@ -20,6 +20,7 @@ from registry_audit.migration.names import NameMap, Spelling
 from registry_audit.migration.registries_config import SIDES, MigrationOptions, SideName
 from registry_audit.migration.registry_reading import Listed, Side, fill_side, list_registry
 from registry_audit.printable import printable
+from registry_audit.refs import has_three_levels
 from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.registry.versions import models_by_name
@@ -136,8 +137,8 @@ def _note_hidden(
     session: Session, side: Side, names: set[str], hidden_of: Callable[[Session, list[str]], set[str]]
 ) -> None:
     unlisted = sorted(names - side.listed.names - set(side.listed.prompts or ()))[:_MOST_ASKED]
-    if session.connection.is_uc:  # has no model of a name that does not have three parts, nor can be asked for one
-        unlisted = [name for name in unlisted if name.count(".") == 2]
+    if session.connection.is_uc:  # it has no model of another name, and cannot be asked for one
+        unlisted = [name for name in unlisted if has_three_levels(name)]
     if not unlisted:
         return
     try:

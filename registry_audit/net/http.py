@@ -294,7 +294,7 @@ class HttpSession:
 
         Args:
             headers: sent as they are to the trusted origin; of them only what says nothing of us to all others.
-            trusted: the one origin that is sent credentials, wherever a redirect leads.
+            trusted: the one origin that is sent credentials, wherever a redirect leads; see `trusted_after`.
             doing: completes "could not ...".
             redirects: whether they are followed.
             answer_seconds: the longest wait between two arrivals, where MLFLOW_HTTP_REQUEST_TIMEOUT does not say less.
@@ -306,7 +306,7 @@ class HttpSession:
             Stopped: the audit is being stopped.
         """
         with self.throttle.permit(_host(url, doing)) as permit:
-            for is_moved in (False, *(True,) * _REDIRECTS):
+            for followed in range(_REDIRECTS + 1):
                 sent, shown = headers, tls
                 if not may_carry_credentials(url, trusted):
                     sent, shown = without_credentials(headers), Tls(tls.verify)
@@ -327,7 +327,7 @@ class HttpSession:
                 with asked as answer:
                     location = answer.headers.get("Location") if redirects and answer.status in REDIRECTS else None
                     if location is None:
-                        if is_moved and not may_carry_credentials(url, trusted):
+                        if followed and not may_carry_credentials(url, trusted):
                             answer.moved_to = host_of(url)
                         if answer.status in REFUSALS:
                             advised = retry_after_seconds(answer.headers.get("Retry-After"))

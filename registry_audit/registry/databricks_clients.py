@@ -5,6 +5,7 @@ from typing import Any
 
 from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.net.http import HttpSession
+from registry_audit.refs import has_three_levels
 from registry_audit.registry.address import Address, AddressKind, parse_address
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.unity_catalog import OpenSource, UnityRegistry, databricks_unity_catalog
@@ -42,12 +43,12 @@ class Databricks:
 
         Raises: CouldNotVerify: the workspace does not say whether its own registry holds a model of this name.
         """
-        own, has_three_levels = self.registry, name.count(".") == 2
+        own, in_catalog = self.registry, has_three_levels(name)
         assert own is not None
         if isinstance(own, WorkspaceRegistry):
-            is_own = not has_three_levels or own.holds(name)
+            is_own = not in_catalog or own.holds(name)
         else:
-            is_own = has_three_levels or self.workspace is None
+            is_own = in_catalog or self.workspace is None
         return own if is_own else self._beside(own)
 
     def registry_at(self, identity: str) -> Service:

@@ -19,6 +19,7 @@ from registry_audit.model.listing import Problem
 from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact_location
+from registry_audit.refs import has_three_levels
 from registry_audit.registry.address import url_problem
 from registry_audit.registry.asking import DownloadUris, RefusedName
 from registry_audit.registry.connection import Connection
@@ -181,7 +182,7 @@ def _is_of_run(source: str) -> bool:
     A Volume and a name of three levels are the metastore's, and uploads are in the workspace of the registry.
     """
     if source.startswith("models:/"):
-        return source.removeprefix("models:/").partition("@")[0].partition("/")[0].count(".") != 2
+        return not has_three_levels(source.removeprefix("models:/").partition("@")[0].partition("/")[0])
     scheme = source.partition(":")[0].lower()
     return scheme == "runs" or (scheme == "dbfs" and not source.startswith((_UPLOADED, "dbfs:/Volumes/")))
 

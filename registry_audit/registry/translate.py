@@ -27,9 +27,8 @@ _BAD_CREDENTIALS = {"UNAUTHENTICATED"}
 _WRONG_REQUEST = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST", "FEATURE_DISABLED"}
 _MAX_CAUSES = 20
 _WRITES = re.compile(r"read.?only (database|transaction)", re.IGNORECASE)  # SQLite, PostgreSQL, MySQL
-_UNSEEN = re.compile(
-    r"^Database migration in unexpected state"
-)  # the revision is right, and MySQL shows what is granted
+# Said where the revision is right and tables are missing: MySQL shows only those that are granted.
+_UNSEEN = re.compile("^Database migration in unexpected state")
 # What the drivers of databases say, and what then helps.
 _OF_DATABASES = (
     (

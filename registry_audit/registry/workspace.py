@@ -9,7 +9,7 @@ from registry_audit.net.origin import origin_of
 from registry_audit.net.rest import Query, Refusal, Rest
 from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
-from registry_audit.refs import Alias, Selector
+from registry_audit.refs import Alias, Selector, has_three_levels
 from registry_audit.registry.databricks_sign_in import no_credentials, not_signed_in, signed_in
 from registry_audit.registry.mlflow_api import Found, Registry, model_entity, text_of, version_entity
 
@@ -180,7 +180,7 @@ class WorkspaceRegistry(Registry):
         try:
             return super().get_registered_model(name)
         except NotFound as error:
-            if name.count(".") != 2:
+            if not has_three_levels(name):
                 raise
             raise UsageError(
                 f"{error.message}; a name of three levels (catalog.schema.model) is in Unity Catalog: "
