@@ -56,6 +56,13 @@ def test_a_name_close_by_is_suggested(text: str, words: str) -> None:
     assert did_you_mean(text, ["Wine", "Fraud", "Ev\x1bil"]) == words
 
 
+def test_beside_a_typing_error_no_name_is_suggested_that_is_only_somewhat_alike() -> None:
+    names = ["model-3f2a91bc", "model-3f2e01b7", "model-af2a31cc", "model-3f2a91bd"]
+    assert did_you_mean("model-3f2a91bcx", names[:3]) == "; did you mean 'model-3f2a91bc'?"
+    assert did_you_mean("model-3f2a91bx", names) == "; did you mean 'model-3f2a91bd' or 'model-3f2a91bc'?"
+    assert did_you_mean("model-bf2c31cc", names) == "; did you mean 'model-af2a31cc'?"
+
+
 def test_the_bytes_to_come_are_reckoned_from_the_versions_that_are_done() -> None:
     assert expected_bytes(0, 0, 10) is None
     assert expected_bytes(300, 3, 10) == 1_000
