@@ -45,11 +45,17 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """In parallel the files that take longest come first, or the last of them is waited for alone.
 
-    Those against a Prefect server take longest, and then those with most tests. Within a file the order stays random.
+    Those against a Prefect server take longest, then those against other servers, and unit tests fill what is left.
+    In a folder those with most tests come first. Within a file the order stays random.
     """
     if hasattr(config, "workerinput"):
         tests = Counter(item.path for item in items)
-        items.sort(key=lambda item: ("orchestration" not in item.path.parts, -tests[item.path], item.path))
+        items.sort(key=lambda item: (_turn_of(item.path), -tests[item.path], item.path))
+
+
+def _turn_of(file: Path) -> int:
+    folder = file.relative_to(Path(__file__).parent).parts[0]
+    return {"orchestration": 0, "unit": 2}.get(folder, 1)
 
 
 @pytest.fixture(scope="session", autouse=True)

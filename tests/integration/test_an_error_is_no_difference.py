@@ -11,6 +11,7 @@ import yaml
 from support import faults
 from support.auditing import Audited, Auditor
 from support.faulty_proxy import LISTINGS, FaultyProxy
+from support.pairwise import pairwise
 from support.registry import Registered, Registry
 from support.servers import MlflowServer
 
@@ -71,9 +72,10 @@ def test_a_directory_that_cannot_be_listed(mlflow_local: MlflowServer, audit: Au
     must_be_unverifiable(asked(how, audit, mlflow_local.uri, *(pair if how == "compare" else (version,))))
 
 
-@pytest.mark.parametrize("how", ASKING)
-@pytest.mark.parametrize("name", ["data/100%.bin", "data/a#b", "data/C:x"])
-@pytest.mark.parametrize("side", ["the run model", "the registry model", "both"])
+@pytest.mark.parametrize(
+    ("how", "name", "side"),
+    pairwise(ASKING, ["data/100%.bin", "data/a#b", "data/C:x"], ["the run model", "the registry model", "both"]),
+)
 def test_a_name_that_a_proxy_cannot_carry(
     mlflow_a: MlflowServer, audit: Auditor, how: str, name: str, side: str
 ) -> None:

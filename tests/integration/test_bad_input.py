@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.auditing import Audited, Auditor
-from support.registry import Registered, Registry
+from support.registry import Registry
 from support.servers import MlflowServer
 
 CLEAN, FINDINGS, USAGE, INCOMPLETE = 0, 1, 2, 3
@@ -154,64 +154,61 @@ NAMES = (
 )
 
 
-@pytest.mark.parametrize("name", NAMES, ids=lambda name: name[:12].encode("unicode_escape").decode())
-def test_model_names(mlflow_a: MlflowServer, audit: Auditor, name: str) -> None:
+def test_model_names(mlflow_a: MlflowServer, audit: Auditor) -> None:
     registry = Registry(mlflow_a)
-    registry.client.create_registered_model(name)
     logged = registry.log_run_model(seed=1)
-    version = registry.client.create_model_version(name, logged.source, logged.run_id, description=f"about {name}")
-    registry.separate_copy(name, str(version.version))
-    audited = audit(mlflow_a.uri, "--model", _literally(name))
-    assert (audited.exit_status, audited.row["verdict"], audited.row["name"]) == (CLEAN, "match", name)
+    for name in NAMES:
+        registry.client.create_registered_model(name)
+        version = registry.client.create_model_version(name, logged.source, logged.run_id, description=f"about {name}")
+        registry.separate_copy(name, str(version.version))
+    audited = audit(mlflow_a.uri, *(text for name in NAMES for text in ("--model", _literally(name))))
+    assert {row["name"]: row["verdict"] for row in audited.rows} == dict.fromkeys(NAMES, "match")
+    assert audited.exit_status == CLEAN
     _is_printable(audited.stdout)
     html = (audited.report_dir / "audit.html").read_text(encoding="utf-8")
     assert "<img src=x onerror" not in html
-    registry.client.delete_registered_model(name)
+    for name in NAMES:
+        registry.client.delete_registered_model(name)
 
 
 def _literally(name: str) -> str:
     return "".join(f"[{char}]" if char in "*?[" else char for char in name)
 
 
-@pytest.mark.parametrize(
-    ("name", "on_disk", "proxied"),
-    [
-        ("with space.txt", "match", "match"),
-        ("ümlaut-中文-🙂.txt", "match", "match"),
-        ("plus+and&semi;colon:.txt", "match", "match"),
-        ("back\\slash.txt", "match", "match"),
-        ("quote'\".txt", "match", "match"),
-        ("[glob]*.txt", "match", "match"),
-        (".hidden", "match", "match"),
-        ("-rf", "match", "match"),
-        ("~", "match", "match"),
-        ("n" * 255, "match", "match"),
-        ("/".join(["d"] * 25) + "/deep.txt", "match", "match"),
-        # The proxy or MLflow's client would deliver another file for these, with a 200.
-        ("q?x.txt", "match", "unverifiable"),
-        ("pct%41.txt", "match", "unverifiable"),
-        ("double%2520.txt", "match", "unverifiable"),
-        ("new\nline.txt", "match", "unverifiable"),
-        ("esc\x1b[31m.txt", "match", "unverifiable"),
-        ("hash#x.txt", "match", "unverifiable"),
-    ],
-    ids=lambda value: value[:12].encode("unicode_escape").decode(),
+FILE_NAMES = (
+    "with space.txt",
+    "ümlaut-中文-🙂.txt",
+    "plus+and&semi;colon:.txt",
+    "back\\slash.txt",
+    "quote'\".txt",
+    "[glob]*.txt",
+    ".hidden",
+    "-rf",
+    "~",
+    "n" * 255,
+    "/".join(["d"] * 25) + "/deep.txt",
 )
-@pytest.mark.parametrize("store", ["mlflow_local", "mlflow_a"])
-def test_file_names(
-    request: pytest.FixtureRequest, audit: Auditor, store: str, name: str, on_disk: str, proxied: str
-) -> None:
+# The proxy or MLflow's client would deliver another file for these, with a 200.
+NOT_PROXIED = ("q?x.txt", "pct%41.txt", "double%2520.txt", "new\nline.txt", "esc\x1b[31m.txt", "hash#x.txt")
+
+
+@pytest.mark.parametrize(
+    ("store", "verdict", "exit_status"), [("mlflow_local", "match", CLEAN), ("mlflow_a", "unverifiable", INCOMPLETE)]
+)
+def test_file_names(request: pytest.FixtureRequest, audit: Auditor, store: str, verdict: str, exit_status: int) -> None:
     server: MlflowServer = request.getfixturevalue(store)
-    version = Registry(server).add(separate=True)
-    for location in (version.run_location, version.reg_location):
-        with server.artifacts.edit(location) as directory:
-            for path in (name, name.replace("%41", "A").partition("?")[0]):
-                (directory / path).parent.mkdir(parents=True, exist_ok=True)
-                (directory / path).write_text("the same on both sides")
-    audited = audit(server.uri, "--model", version.name)
-    expected = on_disk if store == "mlflow_local" else proxied
-    assert audited.row["verdict"] == expected, audited.row
-    assert audited.exit_status == (CLEAN if expected == "match" else INCOMPLETE)
+    registry, model = Registry(server), Registry.new_name()
+    names = {registry.add(model, separate=True): name for name in (*FILE_NAMES, *NOT_PROXIED)}
+    for version, name in names.items():
+        for location in (version.run_location, version.reg_location):
+            with server.artifacts.edit(location) as directory:
+                for path in (name, name.replace("%41", "A").partition("?")[0]):
+                    (directory / path).parent.mkdir(parents=True, exist_ok=True)
+                    (directory / path).write_text("the same on both sides")
+    audited = audit(server.uri, "--model", model)
+    found = {row["version"]: row["verdict"] for row in audited.rows}
+    expected = {each.version: verdict if name in NOT_PROXIED else "match" for each, name in names.items()}
+    assert (found, audited.exit_status) == (expected, exit_status)
     _is_printable(audited.stdout)
 
 
@@ -230,61 +227,53 @@ def test_file_name_that_is_no_text(mlflow_local: MlflowServer, audit: Auditor) -
 # ---- sources and rows
 
 
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "",
-        "/",
-        "/etc",
-        "/etc/passwd",
-        "../../etc",
-        "file:///etc",
-        "file://other-host/share",
-        "mlflow-artifacts:/",
-        "mlflow-artifacts:/../../../../etc",
-        "mlflow-artifacts:/%2e%2e/%2e%2e/etc",
-        "mlflow-artifacts:/nothing/here",
-        "mlflow-artifacts://other-host:1/x",
-        "http://127.0.0.1:1/x",
-        "runs:/",
-        "runs:/not-a-run/model",
-        "models:/",
-        "models:/x",
-        "models:/no-such-model/1",
-        "models:/no-such-model@alias",
-        "models:/m-00000000000000000000000000000000",
-        "s3://",
-        "dbfs:/x",
-        "abfss://c@a.dfs.core.windows.net/x",
-        "hdfs://nowhere:1/x",
-        "unknown+scheme://x",
-        "::::",
-        "\x1b[31m",
-        "x" * 400,
-    ],
+LOCATIONS = (
+    "",
+    "/",
+    "/etc",
+    "/etc/passwd",
+    "../../etc",
+    "file:///etc",
+    "file://other-host/share",
+    "mlflow-artifacts:/",
+    "mlflow-artifacts:/../../../../etc",
+    "mlflow-artifacts:/%2e%2e/%2e%2e/etc",
+    "mlflow-artifacts:/nothing/here",
+    "mlflow-artifacts://other-host:1/x",
+    "http://127.0.0.1:1/x",
+    "runs:/",
+    "runs:/not-a-run/model",
+    "models:/",
+    "models:/x",
+    "models:/no-such-model/1",
+    "models:/no-such-model@alias",
+    "models:/m-00000000000000000000000000000000",
+    "s3://",
+    "dbfs:/x",
+    "abfss://c@a.dfs.core.windows.net/x",
+    "hdfs://nowhere:1/x",
+    "unknown+scheme://x",
+    "::::",
+    "\x1b[31m",
+    "x" * 400,
 )
+
+
 @pytest.mark.timeout(300)
-def test_locations(mlflow_a: MlflowServer, audit: Auditor, uri: str) -> None:
+def test_locations(mlflow_a: MlflowServer, audit: Auditor) -> None:
     """Some lead to the whole machine or the whole server, of which 200 directories tell enough."""
-    registry = Registry(mlflow_a)
-    version = registry.add(seed=2)
-    for columns in ({"source": uri}, {"storage_location": uri}, {"source": uri, "storage_location": uri}):
-        _restore(registry, version)
-        registry.change_row(version.name, version.version, **columns)
-        audited = audit(mlflow_a.uri, "--model", version.name, "--max-directories", "200")
-        if columns == {"storage_location": uri} and not uri:
-            continue  # the server then serves the source: nothing is wrong
-        assert audited.exit_status in (FINDINGS, INCOMPLETE), audited.stdout
-        assert audited.row["verdict"] not in PASSES
-        _is_printable(audited.stdout + audited.stderr)
-    _restore(registry, version)
-    assert audit(mlflow_a.uri, "--model", version.name).exit_status == CLEAN
-
-
-def _restore(registry: Registry, version: Registered) -> None:
-    registry.change_row(
-        version.name, version.version, source=version.run_location, storage_location=version.run_location
-    )
+    registry, model = Registry(mlflow_a), Registry.new_name()
+    home = registry.add(seed=2).run_location
+    pairs = [pair for uri in LOCATIONS for pair in ((uri, home), (home, uri), (uri, uri))]
+    registry.insert_versions(model, [*pairs, (home, home)])
+    audited = audit(mlflow_a.uri, "--model", model, "--max-directories", "200")
+    assert audited.exit_status in (FINDINGS, INCOMPLETE), audited.stdout
+    found = {int(row["version"]): row["verdict"] for row in audited.rows}
+    assert sorted(found) == list(range(1, len(pairs) + 2))
+    assert found.pop(len(pairs) + 1) in PASSES
+    # Where no download URI is told the server serves the source: nothing is wrong.
+    assert {pairs[number - 1] for number, verdict in found.items() if verdict in PASSES} == {(home, "")}
+    _is_printable(audited.stdout + audited.stderr)
 
 
 def test_location_that_leads_to_itself(mlflow_a: MlflowServer, audit: Auditor) -> None:

@@ -49,7 +49,10 @@ class SignedIn:
     registry: Registry
 
 
-@pytest.fixture(params=["token", "password", "in the URI", "netrc"])
+WAYS = ("token", "password", "in the URI", "netrc")
+
+
+@pytest.fixture(params=WAYS)
 def signed_in(
     request: pytest.FixtureRequest,
     mlflow_a: MlflowServer,
@@ -90,6 +93,11 @@ def must_have_signed_in(proxy: FaultyProxy) -> None:
     assert any({name.lower() for name in request.headers} >= {"authorization", "x-team"} for request in proxy.requests)
 
 
+@pytest.mark.parametrize(
+    "signed_in",
+    [pytest.param(way, marks=() if way in ("token", "netrc") else pytest.mark.slow) for way in WAYS],
+    indirect=True,
+)
 def test_a_location_on_another_server(
     signed_in: SignedIn, strangers: dict[str, Stranger], audit: Auditor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

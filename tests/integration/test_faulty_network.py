@@ -84,6 +84,11 @@ class Versions:
     shared: Registered
     damaged: Registered
 
+    @property
+    def separate_and_shared(self) -> tuple[str, ...]:
+        """Arguments that select two sound models: of two copies, and of one."""
+        return ("--model", self.separate.name, "--model", self.shared.name)
+
 
 @pytest.fixture(scope="module")
 def versions(mlflow_a: MlflowServer) -> Versions:
@@ -114,6 +119,12 @@ def _is_no_pass(audited: Audited) -> None:
         assert audited.document["outcome"]["exit_status"] == audited.exit_status
     else:
         assert len(audited.stderr.strip().splitlines()) == 1, audited.stderr
+
+
+def _rules_of_both(audited: Audited) -> list[set[str]]:
+    """Of the model of two copies and of that of one, the rules of the findings."""
+    assert len(audited.rows) == 2
+    return [{finding["rule"] for finding in row["findings"]} for row in audited.rows]
 
 
 # ---- faults that stay
@@ -191,11 +202,13 @@ def test_something_else_answers(audit: Auditor) -> None:
 def test_a_fault_that_passes_is_retried(
     proxy_a: FaultyProxy, versions: Versions, audit: Auditor, fault: str, route: str
 ) -> None:
-    for version, expected in ((versions.separate, (CLEAN, "match")), (versions.damaged, (FINDINGS, "mismatch"))):
-        rule = proxy_a.fault(PASSING[fault], path=ROUTES[route], times=1)
-        audited = audit(proxy_a.uri, "--model", version.name)
-        assert rule.hits == 1
-        assert (audited.exit_status, audited.row["verdict"]) == expected, audited.row["reason"]
+    both = ("--model", versions.separate.name, "--model", versions.damaged.name)
+    rule = proxy_a.fault(PASSING[fault], path=ROUTES[route], times=2)
+    audited = audit(proxy_a.uri, *both)
+    assert rule.hits == 2
+    found = {row["name"]: row["verdict"] for row in audited.rows}
+    assert found == {versions.separate.name: "match", versions.damaged.name: "mismatch"}
+    assert audited.exit_status == FINDINGS
 
 
 def test_what_broke_off_is_tried_once_more_at_the_end(proxy_a: FaultyProxy, versions: Versions, audit: Auditor) -> None:
@@ -258,11 +271,12 @@ def test_wrong_bytes_of_the_right_length(proxy_a: FaultyProxy, versions: Version
 @pytest.mark.parametrize(
     "body", ["{}", '{"files": []}', '{"files": null}', "null", "[]", "7", '"x"', "", "{", '{"files": {}}']
 )
-def test_empty_or_senseless_listing(proxy_a: FaultyProxy, version: Registered, audit: Auditor, body: str) -> None:
+def test_empty_or_senseless_listing(proxy_a: FaultyProxy, versions: Versions, audit: Auditor, body: str) -> None:
     proxy_a.fault(faults.empty_listing(body), path=LISTINGS)
-    audited = audit(proxy_a.uri, "--model", version.name)
+    audited = audit(proxy_a.uri, *versions.separate_and_shared)
     _is_no_pass(audited)
-    assert audited.rules in ({"RA003"}, {"RA009"})
+    for rules in _rules_of_both(audited):
+        assert rules in ({"RA003"}, {"RA009"})
 
 
 def test_empty_listing_of_a_directory_below(
@@ -278,13 +292,14 @@ def test_empty_listing_of_a_directory_below(
 
 @pytest.mark.parametrize("entry", ["MLmodel", damage.TOP_FILE, "data", "conda.yaml", "python_env.yaml"])
 def test_listing_that_leaves_out_what_mlmodel_names(
-    proxy_a: FaultyProxy, version: Registered, audit: Auditor, entry: str
+    proxy_a: FaultyProxy, versions: Versions, audit: Auditor, entry: str
 ) -> None:
     """Left out on both sides the copies still look alike; MLmodel knows better."""
     proxy_a.fault(faults.without_entry(entry), path=LISTINGS)
-    audited = audit(proxy_a.uri, "--model", version.name)
+    audited = audit(proxy_a.uri, *versions.separate_and_shared)
     assert audited.exit_status == FINDINGS
-    assert audited.rules & {"RA003", "RA007"}
+    for rules in _rules_of_both(audited):
+        assert rules & {"RA003", "RA007"}
 
 
 @pytest.mark.parametrize("entry", ["requirements.txt", "vocabulary.txt"])
@@ -298,19 +313,22 @@ def test_listing_that_leaves_out_anything_on_one_side(
 
 
 @pytest.mark.parametrize("size_bytes", [-1, 0, 1, 10**6, 10**18])
-def test_listing_with_false_sizes(proxy_a: FaultyProxy, version: Registered, audit: Auditor, size_bytes: int) -> None:
+def test_listing_with_false_sizes(proxy_a: FaultyProxy, versions: Versions, audit: Auditor, size_bytes: int) -> None:
     proxy_a.fault(faults.resized_entries(size_bytes), path=LISTINGS)
-    _is_no_pass(audit(proxy_a.uri, "--model", version.name))
+    audited = audit(proxy_a.uri, *versions.separate_and_shared)
+    _is_no_pass(audited)
+    assert all(_rules_of_both(audited))
 
 
 @pytest.mark.parametrize("is_dir", [False, True], ids=["file", "directory"])
 @pytest.mark.parametrize("kind", faults.HOSTILE_NAMES)
-def test_hostile_listing(proxy_a: FaultyProxy, version: Registered, audit: Auditor, kind: str, is_dir: bool) -> None:
+def test_hostile_listing(proxy_a: FaultyProxy, versions: Versions, audit: Auditor, kind: str, is_dir: bool) -> None:
     name = faults.HOSTILE_NAMES[kind]
     proxy_a.fault(faults.with_entries(name, is_dir=is_dir), path=LISTINGS)
-    audited = audit(proxy_a.uri, "--model", version.name)
+    audited = audit(proxy_a.uri, *versions.separate_and_shared)
     _is_no_pass(audited)
-    assert audited.rules & {"RA009", "RA013"}
+    for rules in _rules_of_both(audited):
+        assert rules & {"RA009", "RA013"}
     asked = [request.target for request in proxy_a.requests]
     assert not [target for target in asked if re.search(r"\.\.|%2e%2e|passwd|hostname|%00|\x00", target, re.IGNORECASE)]
     control = {chr(code) for code in range(32)} - {"\n", "\r", "\t"}

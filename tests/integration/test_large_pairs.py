@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from support import faults
 from support.auditing import Auditor
-from support.faulty_proxy import Fault, FaultyProxy
+from support.faulty_proxy import FaultyProxy
+from support.pairwise import pairwise
 from support.registry import Registered, Registry
 from support.s3 import S3Endpoint
 from support.servers import MlflowServer
@@ -18,6 +19,7 @@ CLEAN, FINDINGS, INCOMPLETE = 0, 1, 3
 LARGE = "weights.bin"
 SIZE = reading._LARGE_BYTES + 1_000_003
 SERVERS = ("mlflow_a", "mlflow_s3_direct")  # through the artifact proxy; from the bucket itself
+SIDES = ("run_location", "reg_location")
 
 
 @pytest.fixture
@@ -55,6 +57,10 @@ def emptied(file: Path) -> None:
     file.write_bytes(b"")
 
 
+def _name(value: Callable[[Path], None] | str) -> str:
+    return value if isinstance(value, str) else value.__name__
+
+
 @pytest.mark.parametrize("server", SERVERS, indirect=True)
 def test_two_equal_copies(server: MlflowServer, audit: Auditor) -> None:
     version = with_large_file(server)
@@ -64,9 +70,11 @@ def test_two_equal_copies(server: MlflowServer, audit: Auditor) -> None:
     assert audited.document["coverage"]["bytes_read"] == 2 * held
 
 
-@pytest.mark.parametrize("server", SERVERS, indirect=True)
-@pytest.mark.parametrize("side", ["run_location", "reg_location"])
-@pytest.mark.parametrize("damage", [last_byte, first_byte, cut, longer, emptied, Path.unlink])
+@pytest.mark.parametrize(
+    ("damage", "side", "server"),
+    pairwise([last_byte, first_byte, cut, longer, emptied, Path.unlink], SIDES, SERVERS, ids=_name),
+    indirect=["server"],
+)
 def test_one_of_two_is_damaged(server: MlflowServer, audit: Auditor, damage: Callable[[Path], None], side: str) -> None:
     version = with_large_file(server)
     with server.artifacts.edit(getattr(version, side)) as directory:
@@ -87,36 +95,34 @@ def route_to(location: str) -> str:
     return f"{re.escape(location.removeprefix('mlflow-artifacts:'))}/{re.escape(LARGE)}$"
 
 
-@pytest.mark.parametrize("side", ["run_location", "reg_location"])
-@pytest.mark.parametrize("times", [1, None], ids=["once", "always"])
-@pytest.mark.parametrize(
-    "fault",
-    [
-        faults.reset(),
-        faults.reset(after_bytes=SIZE - 10),
-        faults.truncated("original"),
-        faults.truncated("chunked-unfinished"),
-        faults.status(429),
-        faults.status(503, retry_after_seconds=0),
-    ],
-    ids=["reset", "reset-in-body", "cut", "cut-chunks", "429", "503-later"],
-)
+FAULTS = {
+    "reset": faults.reset(),
+    "reset-in-body": faults.reset(after_bytes=SIZE - 10),
+    "cut": faults.truncated("original"),
+    "cut-chunks": faults.truncated("chunked-unfinished"),
+    "429": faults.status(429),
+    "503-later": faults.status(503, retry_after_seconds=0),
+}
+
+
+@pytest.mark.parametrize(("fault", "times", "side"), pairwise(list(FAULTS), ["once", "always"], SIDES))
 def test_one_of_two_breaks_off(
     proxy_a: FaultyProxy,
     behind_proxy: Registered,
     audit: Auditor,
-    fault: Fault,
-    times: int | None,
+    fault: str,
+    times: str,
     side: str,
 ) -> None:
-    rule = proxy_a.fault(fault, path=route_to(getattr(behind_proxy, side)), times=times)
+    once = times == "once"
+    rule = proxy_a.fault(FAULTS[fault], path=route_to(getattr(behind_proxy, side)), times=1 if once else None)
     audited = audit(proxy_a.uri, "--model", behind_proxy.name)
-    expected = (CLEAN, "match", set()) if times else (INCOMPLETE, "unverifiable", {"RA009"})
+    expected = (CLEAN, "match", set()) if once else (INCOMPLETE, "unverifiable", {"RA009"})
     assert (audited.exit_status, audited.row["verdict"], audited.rules) == expected
     assert rule.hits
 
 
-@pytest.mark.parametrize("side", ["run_location", "reg_location"])
+@pytest.mark.parametrize("side", SIDES)
 def test_one_of_two_comes_with_wrong_bytes(
     proxy_a: FaultyProxy, behind_proxy: Registered, audit: Auditor, side: str
 ) -> None:

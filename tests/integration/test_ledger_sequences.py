@@ -197,7 +197,7 @@ def run(server: MlflowServer, examples: int, steps: int) -> None:
 
 
 def test_sequences(mlflow_local: MlflowServer) -> None:
-    run(mlflow_local, examples=40, steps=15)
+    run(mlflow_local, examples=20, steps=15)
 
 
 @pytest.mark.slow

@@ -88,7 +88,18 @@ def clouds(tmp_path_factory: pytest.TempPathFactory, s3_endpoint: S3Endpoint) ->
 BY_OBSTORE = " by obstore"
 
 
-@pytest.fixture(params=["moto", f"moto{BY_OBSTORE}", "seaweedfs", "gcs", "azure", f"azure{BY_OBSTORE}"])
+# moto is another S3 than SeaweedFS, read by the same code.
+CLOUDS = [
+    pytest.param("moto", marks=pytest.mark.slow),
+    f"moto{BY_OBSTORE}",
+    "seaweedfs",
+    "gcs",
+    "azure",
+    f"azure{BY_OBSTORE}",
+]
+
+
+@pytest.fixture(params=CLOUDS)
 def cloud(request: pytest.FixtureRequest, clouds: Callable[[str], Cloud], monkeypatch: pytest.MonkeyPatch) -> Cloud:
     """Read as any endpoint is read that is not the cloud's own, or by obstore, as at the cloud's own (gcs: public)."""
     for module in ("s3", "gcs", "azure"):  # a port may come again, and with it what was made for another test
@@ -483,7 +494,14 @@ def test_stopping_ends_a_read_that_hangs(model: Model, when: str) -> None:
     assert [type(error) for error in ended] == [Stopped]
 
 
-@pytest.mark.parametrize("what", ["a listing", "a small body", "a large body", "a body of the SDK"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "a listing",
+        "a small body",
+        *(pytest.param(what, marks=pytest.mark.slow) for what in ("a large body", "a body of the SDK")),
+    ],
+)
 def test_a_store_that_drips_is_given_up(model: Model, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     monkeypatch.setattr("registry_audit.net.throttle._SECONDS_TO_ARRIVE", 3.0)  # on a busy machine, too
     monkeypatch.setattr("registry_audit.net.throttle._LOOK_EVERY_SECONDS", 0.05)
