@@ -12,6 +12,7 @@ from registry_audit.registry.address import (
     AddressKind,
     has_workspaces,
     parse_address,
+    postgres_identity,
     registry_beside,
     registry_identity,
     shown_address,
@@ -199,3 +200,21 @@ def _holds_nothing(shown: str, *hidden: str) -> None:
     for secret in hidden:
         for form in (secret, quote(secret), quote(secret, safe="")):
             assert form not in shown
+
+
+@pytest.mark.parametrize(
+    ("told", "schema", "identity"),
+    [
+        ({"host": "DB.", "port": "5432", "dbname": "m"}, "public", "postgresql://db/m"),
+        ({"host": "db", "port": "6432", "dbname": "m"}, "team a&b", "postgresql://db:6432/m#schema=team%20a%26b"),
+        ({"dbname": "m"}, "public", "postgresql://localhost/m"),
+        ({"host": "/run/other", "dbname": "m"}, "public", "postgresql://%2Frun%2Fother/m"),
+        ({"hostaddr": "10.0.0.5", "dbname": "m"}, "public", "postgresql://10.0.0.5/m"),
+        ({"host": "db", "hostaddr": "10.0.0.5", "dbname": "m"}, "public", "postgresql://db/m#hostaddr=10.0.0.5"),
+        ({"host": "a,b", "port": "1,2", "dbname": "m"}, "public", "postgresql://a,b:1,2/m"),
+    ],
+)
+def test_a_registry_in_postgresql_is_known_by_all_that_selects_it(
+    told: dict[str, str], schema: str, identity: str
+) -> None:
+    assert postgres_identity(told, schema) == identity
