@@ -21,6 +21,7 @@ from registry_audit.net.uris import urlparse, urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact, redact_location
 from registry_audit.registry.address import url_problem
+from registry_audit.registry.mounts import mount_of
 
 DIRECTORY = "file"
 PROXY = "mlflow-artifacts"
@@ -170,7 +171,8 @@ def comparable(first: StorageIdentity, second: StorageIdentity) -> bool:
     """Whether different identities are surely different places.
 
     A proxy keeps its bytes somewhere that the client cannot see: perhaps in the very bucket or directory beside it, and
-    one server may have two names. So may a bucket of S3, and a cluster of Databricks sees DBFS as a directory.
+    one server may have two names. So may a bucket of S3, and a cluster of Databricks sees DBFS as a directory. A bucket
+    or another directory may be mounted where a directory is.
     """
     if first.kind == second.kind == PROXY:
         return (first.endpoint, first.container) == (second.endpoint, second.container)
@@ -182,10 +184,17 @@ def comparable(first: StorageIdentity, second: StorageIdentity) -> bool:
 
 
 def _is_one_by_two_protocols(first: StorageIdentity, second: StorageIdentity) -> bool:
-    """Whether two addresses may lead to one bucket, or to one directory of one machine."""
+    """Whether two addresses may lead to one bucket, or to one directory."""
     if first.kind == S3:  # clouds answer to S3's protocol, too, at the endpoint that the environment names
         spoken = bool(first.endpoint) and second.kind in ("gs", "r2", "b2") and first.container == second.container
         return spoken or (second.kind in ("s3a", "s3n") and first.container == second.endpoint)
+    if first.is_directory:
+        mount = mount_of(first.path)
+        if second.is_directory:
+            is_mounted = mount.has_own_inodes and mount != mount_of(second.path)
+        else:
+            is_mounted = mount.is_elsewhere and second.kind != MODELS
+        return is_mounted and _end_alike(first, second)
     if first.kind == DBFS:  # a bucket is mounted there, or behind a volume
         return second.kind in _BUCKETS and first.path.startswith(("mnt/", "Volumes/"))
     if first.kind in _HOSTS:  # a machine has several names, and may be this one
@@ -202,8 +211,20 @@ def may_be_one(first: StorageIdentity, second: StorageIdentity) -> bool:
     """
     if SEVERAL in (first.kind, second.kind):
         return True
-    short, long = sorted((f"/{first.path.strip('/')}", f"/{second.path.strip('/')}"), key=len)
-    return not comparable(first, second) and (long.endswith(short) or short == "/")
+    return not comparable(first, second) and _end_alike(first, second)
+
+
+def _end_alike(first: StorageIdentity, second: StorageIdentity) -> bool:
+    short, long = sorted((f"/{_mounted_path(one).strip('/')}" for one in (first, second)), key=len)
+    return long.endswith(short) or short == "/"
+
+
+def _mounted_path(storage: StorageIdentity) -> str:
+    """The part of a path that stays the same wherever the storage is mounted."""
+    if not storage.is_directory:
+        return storage.path
+    mount = mount_of(storage.path)
+    return mount.below(storage.path) if mount.is_elsewhere else storage.path
 
 
 def _directory(uri: str, parts: SplitResult, shown: str) -> StorageIdentity:

@@ -341,3 +341,32 @@ def test_law_a_directory_is_the_one_that_mlflow_opens(text: str) -> None:
     except CouldNotVerify:
         return
     assert found.path == os.path.realpath(LocalArtifactRepository(uri).artifact_dir)
+
+
+MOUNTS = """22 1 254:0 / / rw - ext4 /dev/vda rw
+31 22 0:27 / /mnt/share rw - nfs4 server:/x rw
+32 22 0:28 / /mnt/lake rw - fuse.s3fs s3fs rw
+33 22 0:29 / /mnt/again rw - fuse.rclone remote: rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_two", "may_be"),
+    [
+        ("/mnt/lake/1/m", "s3://lake/1/m", False, True),
+        ("/mnt/lake/1/m", "gs://other/prefix/1/m", False, True),  # a part of a bucket may be mounted
+        ("/mnt/lake/1/m", "s3://lake/2/m", True, False),
+        ("/mnt/share/1/m", "abfss://c@account.dfs.core.windows.net/1/m", False, True),
+        ("/mnt/lake/1/m", "/mnt/again/1/m", False, True),
+        ("/mnt/lake/1/m", "/srv/data/1/m", False, True),
+        ("/mnt/lake/1/m", "/mnt/lake/2/1/m", True, False),  # two directories of one mount
+        ("/mnt/share/1/m", "/srv/1/m", True, False),  # one file has one inode in both: reading shows it
+        ("/srv/1/m", "s3://lake/1/m", True, False),
+    ],
+)
+def test_what_is_mounted_may_be_the_store_beside_it(
+    one: str, other: str, are_two: bool, may_be: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry_audit.registry.mounts._of_this_machine", lambda: MOUNTS)
+    for first, second in ((at(one), at(other)), (at(other), at(one))):
+        assert (comparable(first, second), may_be_one(first, second)) == (are_two, may_be)
