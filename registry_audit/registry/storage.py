@@ -43,7 +43,8 @@ _AZURE = {
         r"(?P<cloud>core\.windows\.net|core\.chinacloudapi\.cn|core\.usgovcloudapi\.net)"
     ),
     "abfss": re.compile(
-        r"(?P<container>[A-Za-z0-9$-]+)@(?P<account>[A-Za-z0-9-]+)\.([A-Za-z0-9.-]+\.)?(blob|dfs)\."
+        # An account may be in a DNS zone, where others of its name are in other ones; a private link leads to itself.
+        r"(?P<container>[A-Za-z0-9$-]+)@(?P<account>[A-Za-z0-9-]+(\.z[a-z0-9]{2,3})?)\.(privatelink\.)?(blob|dfs)\."
         r"(?P<cloud>core\.windows\.net|core\.chinacloudapi\.cn|core\.usgovcloudapi\.net|fabric\.microsoft\.com|storage\.azure\.net)"
     ),
 }

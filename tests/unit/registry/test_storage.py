@@ -130,6 +130,14 @@ PROXIED = StorageIdentity("mlflow-artifacts", "http://tracking.example:5000", ""
             StorageIdentity("azure", "account.core.windows.net", "c", "1/x"),
         ),
         (
+            "abfss://c@account.privatelink.dfs.core.windows.net/1/x",
+            StorageIdentity("azure", "account.core.windows.net", "c", "1/x"),
+        ),
+        (
+            "abfss://c@account.z13.dfs.storage.azure.net/1/x",
+            StorageIdentity("azure", "account.z13.storage.azure.net", "c", "1/x"),
+        ),
+        (
             "b2://bucket@s3.us-west-004.backblazeb2.com/1/x?y#z",
             StorageIdentity("b2", "s3.us-west-004.backblazeb2.com", "bucket", "1/x"),
         ),
@@ -145,6 +153,7 @@ def test_the_identity_of_a_remote_storage(uri: str, identity: StorageIdentity, m
 STRANGERS = [
     f"wasbs://{AZURE}/m",
     "abfss://container@evil.example/m",
+    "abfss://container@account.other.dfs.core.windows.net/m",
     "abfss://container@account.dfs.core.windows.net.evil.example/m",
     "r2://bucket@evil.example/m",
     "b2://bucket@evil.example/m",

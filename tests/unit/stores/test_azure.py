@@ -54,3 +54,11 @@ def test_a_connection_string_for_another_account_or_nobody_knows_which(
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", text)
     with pytest.raises(UsageError, match=message):
         azure_environment(HOST)
+
+
+def test_an_account_in_a_dns_zone_is_asked_in_that_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING", raising=False)
+    monkeypatch.setenv("AZURE_STORAGE_ACCESS_KEY", "a2V5")
+    access = azure_environment("wines.z13.storage.azure.net")
+    assert (access.url, access.account) == ("https://wines.z13.blob.storage.azure.net", "wines")
+    assert azure_environment(HOST).url == OWN
