@@ -53,7 +53,7 @@ _HOW = frozenset(
 )
 # Variables of PostgreSQL's own library that complete an address.
 _LIBPQ = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGOPTIONS", "PGSERVICE", "PGSERVICEFILE")
-_OF_DATABRICKS = re.compile(r"databricks(?:-uc)?://(?:.*/)?(?P<kind>workspace|metastore)/(?P<id>[\w-]+)")
+_OF_DATABRICKS = re.compile(r"(?:databricks://(?:.*/)?workspace|databricks-uc://metastore)/(?P<id>[\w-]+)")
 _SIGNED_IN = re.compile(r":.*@")  # a user's password before a host
 _OTHER_NAMES = {"postgres": "postgresql", "mariadb": "mysql"}  # of databases
 DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle")
@@ -200,12 +200,15 @@ def registry_of_environment(tracking_uri: str) -> str | None:
 def are_two_registries(one: str, other: str) -> bool:
     """Whether two identities are surely two registries, whatever they hold.
 
-    Databricks gives every workspace and every metastore an id of its own. All other addresses may lead to one registry.
+    Databricks gives every workspace and every metastore an id of its own. All other addresses may lead to one registry,
+    as may two workspaces that do not say which metastore is theirs. No workspace's own registry is Unity Catalog.
     """
+    if {one.partition("://")[0], other.partition("://")[0]} == {"databricks", "databricks-uc"}:
+        return True
     first, second = _OF_DATABRICKS.fullmatch(one), _OF_DATABRICKS.fullmatch(other)
     if first is None or second is None or "unknown" in (first["id"], second["id"]):
         return False
-    return first["kind"] == second["kind"] and first["id"] != second["id"]
+    return first["id"] != second["id"]
 
 
 def has_workspaces(address: Address) -> bool:

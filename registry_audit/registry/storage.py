@@ -20,7 +20,7 @@ from registry_audit.net.origin import origin_of
 from registry_audit.net.uris import urlparse, urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact, redact_location
-from registry_audit.registry.address import url_problem
+from registry_audit.registry.address import are_two_registries, url_problem
 from registry_audit.registry.mounts import mount_of
 
 DIRECTORY = "file"
@@ -172,11 +172,13 @@ def comparable(first: StorageIdentity, second: StorageIdentity) -> bool:
     """Whether different identities are surely different places.
 
     A proxy keeps its bytes somewhere that the client cannot see: perhaps in the very bucket or directory beside it, and
-    one server may have two names. So may a bucket of S3, and a cluster of Databricks sees DBFS as a directory. A bucket
-    or another directory may be mounted where a directory is.
+    one server may have two names. So may a registry, and a bucket of S3. A cluster of Databricks sees DBFS as a
+    directory, and a bucket or another directory may be mounted where a directory is.
     """
     if first.kind == second.kind == PROXY:
         return (first.endpoint, first.container) == (second.endpoint, second.container)
+    if first.kind == second.kind == MODELS and first.path == second.path:
+        return first.endpoint == second.endpoint or are_two_registries(first.endpoint, second.endpoint)
     if first.kind == second.kind == S3 and first.container != second.container:
         return not any(_S3_ALIAS.search(storage.container) for storage in (first, second))
     if _is_one_by_two_protocols(first, second) or _is_one_by_two_protocols(second, first):

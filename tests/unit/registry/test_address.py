@@ -10,6 +10,7 @@ from registry_audit.errors import UsageError
 from registry_audit.redact import redact
 from registry_audit.registry.address import (
     AddressKind,
+    are_two_registries,
     has_workspaces,
     parse_address,
     postgres_identity,
@@ -218,3 +219,23 @@ def test_a_registry_in_postgresql_is_known_by_all_that_selects_it(
     told: dict[str, str], schema: str, identity: str
 ) -> None:
     assert postgres_identity(told, schema) == identity
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_two"),
+    [
+        ("databricks://a.example/workspace/1", "databricks://a.example/workspace/2", True),
+        ("databricks://a.example/workspace/1", "databricks://b.example/workspace/1", False),
+        ("databricks://a.example/workspace/1", "databricks://b.example/workspace/unknown", False),
+        ("databricks-uc://metastore/aa-1", "databricks-uc://metastore/bb-2", True),
+        # Their metastore may be one, and they may not ask.
+        ("databricks-uc://a.example/workspace/1", "databricks-uc://b.example/workspace/2", False),
+        ("databricks-uc://metastore/aa-1", "databricks-uc://b.example/workspace/2", False),
+        ("databricks://a.example/workspace/1", "databricks-uc://metastore/2", True),
+        ("databricks://a.example/workspace/1", "databricks-uc://a.example/workspace/1", True),
+        ("http://a", "http://b", False),
+    ],
+)
+def test_which_addresses_are_surely_two_registries(one: str, other: str, are_two: bool) -> None:
+    assert are_two_registries(one, other) is are_two
+    assert are_two_registries(other, one) is are_two

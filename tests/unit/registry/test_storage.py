@@ -379,3 +379,19 @@ def test_what_is_mounted_may_be_the_store_beside_it(
     monkeypatch.setattr("registry_audit.registry.mounts._of_this_machine", lambda: MOUNTS)
     for first, second in ((at(one), at(other)), (at(other), at(one))):
         assert (comparable(first, second), may_be_one(first, second)) == (are_two, may_be)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_two"),
+    [
+        ("uc:http://127.0.0.1:8080", "uc:http://localhost:8080", False),
+        ("databricks-uc://a.example/workspace/1", "databricks-uc://b.example/workspace/2", False),  # of one metastore
+        ("databricks-uc://metastore/1", "databricks-uc://metastore/2", True),
+        ("databricks://a.example/workspace/1", "databricks://b.example/workspace/2", True),
+    ],
+)
+def test_a_registry_of_two_names_holds_one_copy_of_a_version(one: str, other: str, are_two: bool) -> None:
+    first, second = (StorageIdentity("models", registry, "", "main.ml.wine/1") for registry in (one, other))
+    assert comparable(first, second) is are_two
+    assert may_be_one(first, second) is not are_two
+    assert comparable(first, StorageIdentity("models", other, "", "main.ml.wine/2"))
