@@ -38,6 +38,7 @@ _CONNECTION_STRING, _ACCESS_KEY, _SAS = (
     "AZURE_STORAGE_ACCESS_KEY",
     "AZURE_STORAGE_SAS_TOKEN",
 )
+_ACCOUNT_NAMES = ("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME")  # of Azure's CLI, and of other programs
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,10 @@ def _from_environment(host: str) -> AzureAccess:
     if text := os.environ.get(_CONNECTION_STRING):
         return _of_connection_string(text, account, url)
     if key := os.environ.get(_ACCESS_KEY):
+        _must_be_of(account, _ACCESS_KEY)
         return AzureAccess(url, account, access_key=key)
     if sas := os.environ.get(_SAS):
+        _must_be_of(account, _SAS)
         return AzureAccess(url, account, sas_token=sas.removeprefix("?"))
     try:
         from azure.identity import DefaultAzureCredential
@@ -117,6 +120,17 @@ def _from_environment(host: str) -> AzureAccess:
     # What it logs when it finds none is in its error, too; without a handler it goes to stderr.
     logging.getLogger("azure.identity").addHandler(logging.NullHandler())
     return AzureAccess(url, account, token_credential=DefaultAzureCredential())
+
+
+def _must_be_of(account: str, variable: str) -> None:
+    """A key and a signature do not say whose they are; a location may name any account.
+
+    Raises:
+        UsageError: the environment says that they are another account's.
+    """
+    for name in _ACCOUNT_NAMES:
+        if (named := os.environ.get(name)) and named.lower() != account:
+            raise UsageError(f"{variable} is for the account {printable(named)} ({name}), not for {printable(account)}")
 
 
 def _must_be_installed() -> None:
