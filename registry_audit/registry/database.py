@@ -97,10 +97,12 @@ def _opened(address: Address) -> Iterator[tuple["URL", "Connection"]]:
 def _identity(connection: "Connection", address: Address) -> str:
     if not is_postgres(address):
         return address.identity
-    from sqlalchemy import text
+    from sqlalchemy import make_url, text
 
     info: Any = connection.connection.driver_connection.info  # type: ignore[union-attr]
-    told = info.dsn_parameters if hasattr(info, "dsn_parameters") else info.get_parameters()  # of psycopg2, of psycopg
+    told = dict(info.dsn_parameters if hasattr(info, "dsn_parameters") else info.get_parameters())  # psycopg2, psycopg
+    if "host" in told:  # psycopg adds what it found for that name
+        told["hostaddr"] = str(make_url(address.uri).query.get("hostaddr") or os.environ.get("PGHOSTADDR") or "")
     schema = str(connection.execute(text("SELECT current_schema()")).scalar())
     return postgres_identity({"dbname": info.dbname, **told}, schema)
 

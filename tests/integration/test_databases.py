@@ -122,8 +122,9 @@ def test_an_address_without_a_host_is_known_by_the_host_that_answers(
     told = {"PGHOST": known.host, "PGPORT": str(known.port), "PGDATABASE": known.database}
     for name, value in told.items():
         monkeypatch.setenv(name, str(value))
-    bare = known.set(host=None, port=None, database=None).render_as_string(hide_password=False)
-    assert identity_of(Server(bare)) == parse_address(postgres).identity
+    bare = sqlalchemy.URL.create(known.drivername, known.username, known.password)
+    uri = bare.render_as_string(hide_password=False)
+    assert identity_of(Server(uri)) == connect(Server(uri)).identity == parse_address(postgres).identity
 
 
 @pytest.mark.postgres
