@@ -12,8 +12,8 @@ from registry_audit.audit.session import Session
 from registry_audit.audit.signatures import SIGNATURE
 from registry_audit.model.listing import ListedFile
 from registry_audit.model.mlmodel import MLMODEL
+from registry_audit.registry.mounts import times_tell
 from registry_audit.stores.base import Store
-from registry_audit.stores.local import times_tell
 
 
 def trusted_reading(session: Session, store: Store, copy: ModelCopy) -> Reading | None:

@@ -87,12 +87,12 @@ def name_registry(registry: str, name: str | None, address: str | None, ledger: 
     """Give a registry in the ledger a name or another address. REGISTRY is its name or address so far."""
     from registry_audit.ledger.connecting import remember
     from registry_audit.ledger.identity import renamed_registry
-    from registry_audit.ledger.record import registry_of
     from registry_audit.registry.address import shown_address
+    from registry_audit.registry.connection import Server, identity_of
 
     if name is None and address is None:
         raise UsageError("give the registry a name or an address: --name NAME, --address URI")
-    identity = registry_of(address) if address else None
+    identity = identity_of(Server(address)) if address else None
     opened = _opened(ledger)
     with opened.writing() as writer:
         head = writer.append([renamed_registry(writer, registry, name=name, address=identity)])

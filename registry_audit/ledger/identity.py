@@ -19,8 +19,8 @@ from registry_audit.printable import printable, storable
 from registry_audit.registry.address import (
     active_workspace,
     are_two_registries,
+    in_workspace,
     parse_address,
-    registry_identity,
     shown_address,
 )
 from registry_audit.registry.version import Key, RegisteredVersion
@@ -71,7 +71,7 @@ def registry_key(reader: LedgerReader, identity: str, name: str | None = None) -
     """The key of a registry by its name, or else by its address; None where the ledger knows neither.
 
     Args:
-        identity: see `registry_audit.registry.address.registry_identity`.
+        identity: see `registry_audit.registry.connection.identity_of`.
         name: as given with `--registry-name`, also an address that the registry had; then `identity` says nothing.
     """
     known = known_registries(reader)
@@ -171,7 +171,7 @@ def renamed_registry(reader: LedgerReader, registry: str, *, name: str | None, a
 
     Args:
         registry: its key, a name or an address, however that is spelled.
-        address: an identity, see `registry_audit.registry.address.registry_identity`.
+        address: an identity, see `registry_audit.registry.connection.identity_of`.
 
     Raises:
         UsageError: the ledger knows no such registry, or another registry is called so already.
@@ -215,7 +215,8 @@ def _identity_of(text: str) -> str | None:
     if "/" not in text and ":" not in text:
         return None
     try:
-        return registry_identity(parse_address(text), active_workspace())
+        address = parse_address(text)
+        return in_workspace(address.identity, address, active_workspace())
     except UsageError:
         return None
 

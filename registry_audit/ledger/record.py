@@ -63,7 +63,7 @@ class Recorded:
 
 
 def registry_of(registry_uri: str) -> str:
-    """What a ledger knows the registry at an address by, unless it was given a name or has another address there.
+    """What the registry at an address is called before it is asked: by locks, and by what an interrupted audit kept.
 
     Raises:
         UsageError: no parser can read the address.

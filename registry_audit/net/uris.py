@@ -22,6 +22,14 @@ def urlparse(uri: str) -> parse.ParseResult:
     return parse.urlparse(uri)
 
 
+def without_user(uri: str) -> tuple[str, tuple[str, str] | None]:
+    """A server's address without user and password; and those two, decoded, or None where it names none."""
+    parts = urlsplit(uri)
+    address = parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    user = parse.unquote(parts.username or ""), parse.unquote(parts.password or "")
+    return address, user if any(user) else None
+
+
 def _must_be_short(uri: str) -> None:
     if len(uri) > _MAX_CHARACTERS and not uri.isascii():
         raise ValueError(TOO_LONG)

@@ -51,7 +51,9 @@ _HOW = frozenset(
         "compression",
     }
 )
-_OF_DATABRICKS = re.compile(r"databricks(?:-uc)?://(?:.*/)?(?P<kind>workspace|metastore)/(?P<id>[\w-]+)")
+# Variables of PostgreSQL's own library that complete an address.
+_LIBPQ = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGOPTIONS", "PGSERVICE", "PGSERVICEFILE")
+_OF_DATABRICKS = re.compile(r"(?:databricks://(?:.*/)?workspace|databricks-uc://metastore)/(?P<id>[\w-]+)")
 _SIGNED_IN = re.compile(r":.*@")  # a user's password before a host
 _OTHER_NAMES = {"postgres": "postgresql", "mariadb": "mysql"}  # of databases
 DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle")
@@ -132,26 +134,44 @@ def shown_identity(uri: str) -> str | None:
 
 
 def registry_identity(address: Address, workspace: str | None) -> str:
-    """What a ledger knows a registry by, unless it was given a name.
+    """What a registry is known by before it is asked: for locks, and for what an interrupted audit left behind.
 
     Args:
         workspace: MLflow's workspace on the server; none and `default` are the same one.
     """
-    identity = address.identity + _selected_by_environment(address)
-    if workspace in (None, "", DEFAULT_WORKSPACE) or not has_workspaces(address):
-        return identity
-    return f"{identity}#workspace={workspace}"
+    return in_workspace(address.identity + _selected_by_environment(address), address, workspace)
 
 
 def _selected_by_environment(address: Address) -> str:
     """What tells registries of one PostgreSQL address apart; empty where the environment selects none."""
     if not address.identity.startswith("postgresql:"):
         return ""
-    from sqlalchemy import make_url
-
-    told, query = {"options": "PGOPTIONS", "service": "PGSERVICE"}, make_url(address.uri).query
-    said = {name: os.environ[told[name]] for name in told if name not in query and os.environ.get(told[name])}
+    said = {name: value for name in _LIBPQ if (value := os.environ.get(name))}
     return f"#environment={_digest(repr(sorted(said.items())))}" if said else ""
+
+
+def in_workspace(identity: str, address: Address, workspace: str | None) -> str:
+    """The identity of a workspace of the registry that is known by `identity`."""
+    if workspace in (None, "", DEFAULT_WORKSPACE) or not has_workspaces(address):
+        return identity
+    return f"{identity}#workspace={workspace}"
+
+
+def postgres_identity(told: Mapping[str, str], schema: str) -> str:
+    """The identity of a registry in PostgreSQL.
+
+    Args:
+        told: the parameters of a connection, whoever named them: the address, the environment or a service file.
+        schema: that its tables are in.
+    """
+    host, address = told.get("host") or "", told.get("hostaddr") or ""
+    port = told.get("port") or str(_DATABASE_PORTS["postgresql"])
+    place = normal_host(host or address or "localhost")
+    shown_port = "" if port == str(_DATABASE_PORTS["postgresql"]) else f":{port}"
+    more = {"hostaddr": address if host else "", "schema": "" if schema == "public" else schema}
+    said = "&".join(f"{name}={quote(value, safe='')}" for name, value in more.items() if value)
+    database = f"{quote(place, safe='[]:,')}{shown_port}/{told.get('dbname', '')}"
+    return f"postgresql://{database}" + (f"#{said}" if said else "")
 
 
 def registry_beside(
@@ -180,12 +200,15 @@ def registry_of_environment(tracking_uri: str) -> str | None:
 def are_two_registries(one: str, other: str) -> bool:
     """Whether two identities are surely two registries, whatever they hold.
 
-    Databricks gives every workspace and every metastore an id of its own. All other addresses may lead to one registry.
+    Databricks gives every workspace and every metastore an id of its own. All other addresses may lead to one registry,
+    as may two workspaces that do not say which metastore is theirs. No workspace's own registry is Unity Catalog.
     """
+    if {one.partition("://")[0], other.partition("://")[0]} == {"databricks", "databricks-uc"}:
+        return True
     first, second = _OF_DATABRICKS.fullmatch(one), _OF_DATABRICKS.fullmatch(other)
     if first is None or second is None or "unknown" in (first["id"], second["id"]):
         return False
-    return first["kind"] == second["kind"] and first["id"] != second["id"]
+    return first["id"] != second["id"]
 
 
 def has_workspaces(address: Address) -> bool:

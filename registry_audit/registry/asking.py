@@ -1,7 +1,7 @@
 """One question each to a registry: a version, an alias, a model, pages of a search.
 
-The store is asked and not MLflow's client, which hides whatever carries the tag of a prompt. Names with `/` or `:`,
-which registries from before MLflow's check still hold, are refused by every question but a search.
+The store is asked and not MLflow's client, which hides whatever carries the tag of a prompt. Names that registries hold
+from before MLflow checked them, as those with `/` or `:`, are refused by every question but a search.
 """
 
 import threading
@@ -28,8 +28,11 @@ _BACKWARD = ["name DESC", "version_number DESC"]
 
 
 def is_refused_name(name: str) -> bool:
-    """Whether MLflow refuses to be asked for a model of this name, though its listing may hold it."""
-    return "/" in name or ":" in name
+    """Whether MLflow refuses to be asked for a model of this name, though its listing may hold it.
+
+    Source: mlflow.utils.validation._validate_model_name, path_not_unique.
+    """
+    return "/" in name or ":" in name or name == "." or name.startswith("..") or not name.strip()
 
 
 def ask_version(connection: Connection, name: str, version: str, label: str) -> Any:
@@ -222,7 +225,7 @@ Key = tuple[str, str]  # name, version
 
 
 class RefusedName(UsageError):
-    """MLflow refuses to say where a model of this name is served from: it has `/` or `:` in it."""
+    """MLflow refuses to say where a model of this name is served from: see `is_refused_name`."""
 
 
 class DownloadUris:

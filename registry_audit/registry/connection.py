@@ -32,9 +32,9 @@ from registry_audit.registry.address import (
     AddressKind,
     active_workspace,
     has_workspaces,
-    registry_identity,
+    in_workspace,
 )
-from registry_audit.registry.database import read_only
+from registry_audit.registry.database import Opened, asked_identity, read_only
 from registry_audit.registry.databricks_clients import Databricks, Joined, addresses, databricks_of
 from registry_audit.registry.mlflow_api import Registry, Tracking
 from registry_audit.registry.mlflow_private import stores_of
@@ -76,6 +76,7 @@ class Connection:
         self.tracking_uri = _with_basic_auth(server, self.tracking)
         self.registry_uri = _with_basic_auth(server, self.registry_address)
         self.databricks: Databricks | None = None
+        self._identity = self.registry_address.identity
         self._servers: dict[str, MlflowServer] = {}
         self._proxies: dict[str, Rest] = {}
         token = _environment(server.token_env)
@@ -111,7 +112,10 @@ class Connection:
     def _of_mlflow(self, address: Address) -> tuple[Any, Any]:
         """MLflow's own stores for what is no server: a database, a directory, an address of a plugin."""
         if address.kind is not AddressKind.OTHER:
-            return _of_database(address)
+            opened, stores = _of_database(address)
+            if address == self.registry_address:
+                self._identity = opened.identity
+            return stores
         stores = _of_plugin(address)
         host = f"{address.kind}:{address.shown}"
         return Throttled(stores[0], self.transfers.throttle, host), Throttled(stores[1], self.transfers.throttle, host)
@@ -121,7 +125,7 @@ class Connection:
         """What a ledger knows the registry by, unless it was given a name."""
         if self.databricks is not None and self.databricks.registry is not None:
             return self.databricks.registry.identity
-        return registry_identity(self.registry_address, self.workspace)
+        return in_workspace(self._identity, self.registry_address, self.workspace)
 
     @property
     def is_http(self) -> bool:
@@ -208,22 +212,24 @@ def connect(server: Server, transfers: Transfers | None = None) -> Connection:
 def identity_of(server: Server) -> str:
     """What a ledger knows the registry of a server by, unless it was given a name or has another address there.
 
-    Only Databricks is asked for it: a profile is what somebody calls a workspace, and says nothing of which one it is.
+    Only Databricks and PostgreSQL are asked for it: a profile is what somebody calls a workspace, and an address of
+    PostgreSQL leads elsewhere in another environment.
 
     Raises:
-        UsageError: no parser can read the address, or Databricks refuses the credentials.
-        Transient: Databricks does not answer.
+        UsageError: no parser can read the address, or the credentials are refused.
+        CouldNotVerify: who is asked does not answer.
     """
     _, registry = addresses(server.tracking_uri, server.registry_uri)
     if registry.kind in (AddressKind.DATABRICKS, AddressKind.UNITY_CATALOG):
         return connect(server).identity
-    return registry_identity(registry, active_workspace())
+    return in_workspace(asked_identity(registry), registry, active_workspace())
 
 
-def _of_database(address: Address) -> tuple[Any, Any]:
+def _of_database(address: Address) -> tuple[Opened, tuple[Any, Any]]:
     """Raises: UsageError: no registry is there, or this MLflow cannot be used with what is installed beside it."""
     try:
-        return stores_of(read_only(address))
+        opened = read_only(address)
+        return opened, stores_of(opened.uri)
     except ImportError as error:
         from mlflow.version import VERSION
 

@@ -8,16 +8,17 @@ store. It also migrates a database that an older MLflow owns, and the owner then
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.printable import printable
 from registry_audit.redact import without_sign_in
-from registry_audit.registry.address import Address, AddressKind
+from registry_audit.registry.address import Address, AddressKind, postgres_identity
 from registry_audit.registry.translate import is_unknown_parameter, way_out_of_database
 
 if TYPE_CHECKING:
@@ -33,10 +34,18 @@ _MYSQL_TLS = {name: f"MLFLOW_MYSQL_{name.upper()}" for name in ("ssl_ca", "ssl_c
 _WAL = 2  # bytes 18 and 19 of an SQLite file: its journal is a write-ahead log (https://sqlite.org/fileformat2.html)
 
 
-def read_only(address: Address) -> str:
-    """The URI to give to MLflow for this address, through which it can write nothing.
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A database or a directory that was found to be a registry of the installed MLflow."""
 
-    Servers are asked over HTTP and are returned unchanged.
+    uri: str = field(repr=False)  # to give to MLflow, through which it can write nothing
+    identity: str  # see `Address`; of PostgreSQL as `asked_identity`
+
+
+def read_only(address: Address) -> Opened:
+    """
+    Args:
+        address: of a database or a directory.
 
     Raises:
         UsageError: there is no registry at the address, its schema is not the one of the installed MLflow, or MLflow
@@ -45,16 +54,57 @@ def read_only(address: Address) -> str:
     """
     if address.kind is AddressKind.DIRECTORY:
         _must_be_whole_file_store(address)
-        return address.uri
-    if address.kind is not AddressKind.DATABASE:
-        return address.uri
-    from sqlalchemy import make_url
+        return Opened(address.uri, address.identity)
+    with _opened(address) as (url, connection):
+        _check_schema(connection, address.shown)
+        identity = _identity(connection, address)
+    return Opened(url.render_as_string(hide_password=False), identity)
+
+
+def asked_identity(address: Address) -> str:
+    """What the registry in a database is known by.
+
+    PostgreSQL itself is asked: the environment, a service file and the settings of a role all say which server,
+    database and schema an address leads to.
+
+    Raises:
+        UsageError: there is no such database.
+        CouldNotVerify: it cannot be reached.
+    """
+    if not is_postgres(address):
+        return address.identity
+    with _opened(address) as (_, connection):
+        return _identity(connection, address)
+
+
+def is_postgres(address: Address) -> bool:
+    return address.identity.startswith("postgresql:")
+
+
+@contextmanager
+def _opened(address: Address) -> Iterator[tuple["URL", "Connection"]]:
+    from sqlalchemy import create_engine, make_url
+    from sqlalchemy.pool import NullPool
 
     url = make_url(address.uri)
     with _explained(url, address.shown):
         url = _read_only_url(address, url)
-        _must_be_registry_of_this_mlflow(url, address.shown)
-    return url.render_as_string(hide_password=False)
+        with create_engine(url, poolclass=NullPool).connect() as connection:
+            _must_refuse_writes(connection, address.shown)
+            yield url, connection
+
+
+def _identity(connection: "Connection", address: Address) -> str:
+    if not is_postgres(address):
+        return address.identity
+    from sqlalchemy import make_url, text
+
+    info: Any = connection.connection.driver_connection.info  # type: ignore[union-attr]
+    told = dict(info.dsn_parameters if hasattr(info, "dsn_parameters") else info.get_parameters())  # psycopg2, psycopg
+    if "host" in told:  # psycopg adds what it found for that name
+        told["hostaddr"] = str(make_url(address.uri).query.get("hostaddr") or os.environ.get("PGHOSTADDR") or "")
+    schema = str(connection.execute(text("SELECT current_schema()")).scalar())
+    return postgres_identity({"dbname": info.dbname, **told}, schema)
 
 
 def _read_only_url(address: Address, url: "URL") -> "URL":
@@ -158,15 +208,6 @@ def _explained(url: "URL", shown: str) -> Iterator[None]:
         if url.get_backend_name() == "sqlite" and isinstance(error, DBAPIError):
             raise UsageError(message) from error
         raise CouldNotVerify(message) from error
-
-
-def _must_be_registry_of_this_mlflow(url: "URL", shown: str) -> None:
-    from sqlalchemy import create_engine
-    from sqlalchemy.pool import NullPool
-
-    with create_engine(url, poolclass=NullPool).connect() as connection:
-        _must_refuse_writes(connection, shown)
-        _check_schema(connection, shown)
 
 
 def _must_refuse_writes(connection: "Connection", shown: str) -> None:

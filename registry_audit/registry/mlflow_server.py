@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
-from urllib.parse import unquote, urlunsplit
 
 from urllib3.exceptions import ReadTimeoutError
 
@@ -13,7 +12,7 @@ from registry_audit.errors import AuditError, Stopped, Transient, UsageError
 from registry_audit.net.http import HttpSession, Tls
 from registry_audit.net.origin import origin_of
 from registry_audit.net.rest import FIRST_ANSWER_SECONDS, Denied, NoSuchRoute, Refusal, Rest, entries_of
-from registry_audit.net.uris import urlsplit
+from registry_audit.net.uris import without_user
 from registry_audit.registry.address import DEFAULT_WORKSPACE
 from registry_audit.registry.mlflow_api import text_of
 
@@ -53,10 +52,9 @@ class MlflowServer(Rest):
         from mlflow.utils.rest_utils import MlflowHostCreds
         from requests.utils import get_netrc_auth
 
-        parts = urlsplit(uri)
-        host = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        host, user = without_user(uri)
         ambient: Any = get_default_host_creds(host)
-        self._basic = _userinfo(uri) if token is None else None
+        self._basic = user if token is None else None
         self._by_itself = by_itself
         if by_itself or token is not None:
             self._creds: Any = MlflowHostCreds(
@@ -185,11 +183,6 @@ class MlflowServer(Rest):
 def stranger(endpoint: str, http: HttpSession) -> Rest:
     """A server that nobody gave us credentials for."""
     return Rest(endpoint, lambda *_: {}, http, redirects=True)
-
-
-def _userinfo(uri: str) -> tuple[str, str] | None:
-    parts = urlsplit(uri)
-    return (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
 
 
 def _explained(refusal: Refusal, doing: str, *, by_itself: bool) -> AuditError | None:

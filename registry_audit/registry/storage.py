@@ -20,7 +20,8 @@ from registry_audit.net.origin import origin_of
 from registry_audit.net.uris import urlparse, urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact, redact_location
-from registry_audit.registry.address import url_problem
+from registry_audit.registry.address import are_two_registries, url_problem
+from registry_audit.registry.mounts import mount_of
 
 DIRECTORY = "file"
 PROXY = "mlflow-artifacts"
@@ -42,7 +43,8 @@ _AZURE = {
         r"(?P<cloud>core\.windows\.net|core\.chinacloudapi\.cn|core\.usgovcloudapi\.net)"
     ),
     "abfss": re.compile(
-        r"(?P<container>[A-Za-z0-9$-]+)@(?P<account>[A-Za-z0-9-]+)\.([A-Za-z0-9.-]+\.)?(blob|dfs)\."
+        # An account may be in a DNS zone, where others of its name are in other ones; a private link leads to itself.
+        r"(?P<container>[A-Za-z0-9$-]+)@(?P<account>[A-Za-z0-9-]+(\.z[a-z0-9]{2,3})?)\.(privatelink\.)?(blob|dfs)\."
         r"(?P<cloud>core\.windows\.net|core\.chinacloudapi\.cn|core\.usgovcloudapi\.net|fabric\.microsoft\.com|storage\.azure\.net)"
     ),
 }
@@ -170,10 +172,13 @@ def comparable(first: StorageIdentity, second: StorageIdentity) -> bool:
     """Whether different identities are surely different places.
 
     A proxy keeps its bytes somewhere that the client cannot see: perhaps in the very bucket or directory beside it, and
-    one server may have two names. So may a bucket of S3, and a cluster of Databricks sees DBFS as a directory.
+    one server may have two names. So may a registry, and a bucket of S3. A cluster of Databricks sees DBFS as a
+    directory, and a bucket or another directory may be mounted where a directory is.
     """
     if first.kind == second.kind == PROXY:
         return (first.endpoint, first.container) == (second.endpoint, second.container)
+    if first.kind == second.kind == MODELS and first.path == second.path:
+        return first.endpoint == second.endpoint or are_two_registries(first.endpoint, second.endpoint)
     if first.kind == second.kind == S3 and first.container != second.container:
         return not any(_S3_ALIAS.search(storage.container) for storage in (first, second))
     if _is_one_by_two_protocols(first, second) or _is_one_by_two_protocols(second, first):
@@ -182,10 +187,17 @@ def comparable(first: StorageIdentity, second: StorageIdentity) -> bool:
 
 
 def _is_one_by_two_protocols(first: StorageIdentity, second: StorageIdentity) -> bool:
-    """Whether two addresses may lead to one bucket, or to one directory of one machine."""
+    """Whether two addresses may lead to one bucket, or to one directory."""
     if first.kind == S3:  # clouds answer to S3's protocol, too, at the endpoint that the environment names
         spoken = bool(first.endpoint) and second.kind in ("gs", "r2", "b2") and first.container == second.container
         return spoken or (second.kind in ("s3a", "s3n") and first.container == second.endpoint)
+    if first.is_directory:
+        mount = mount_of(first.path)
+        if second.is_directory:
+            is_mounted = mount.has_own_inodes and mount != mount_of(second.path)
+        else:
+            is_mounted = mount.is_elsewhere and second.kind != MODELS
+        return is_mounted and _end_alike(first, second)
     if first.kind == DBFS:  # a bucket is mounted there, or behind a volume
         return second.kind in _BUCKETS and first.path.startswith(("mnt/", "Volumes/"))
     if first.kind in _HOSTS:  # a machine has several names, and may be this one
@@ -202,8 +214,20 @@ def may_be_one(first: StorageIdentity, second: StorageIdentity) -> bool:
     """
     if SEVERAL in (first.kind, second.kind):
         return True
-    short, long = sorted((f"/{first.path.strip('/')}", f"/{second.path.strip('/')}"), key=len)
-    return not comparable(first, second) and (long.endswith(short) or short == "/")
+    return not comparable(first, second) and _end_alike(first, second)
+
+
+def _end_alike(first: StorageIdentity, second: StorageIdentity) -> bool:
+    short, long = sorted((f"/{_mounted_path(one).strip('/')}" for one in (first, second)), key=len)
+    return long.endswith(short) or short == "/"
+
+
+def _mounted_path(storage: StorageIdentity) -> str:
+    """The part of a path that stays the same wherever the storage is mounted."""
+    if not storage.is_directory:
+        return storage.path
+    mount = mount_of(storage.path)
+    return mount.below(storage.path) if mount.is_elsewhere else storage.path
 
 
 def _directory(uri: str, parts: SplitResult, shown: str) -> StorageIdentity:

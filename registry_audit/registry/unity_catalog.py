@@ -6,6 +6,7 @@ raises), or emit a lineage event for each model that is read. Only questions are
 
 import contextlib
 import os
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from urllib.parse import quote
 from registry_audit.errors import AuditError, CouldNotVerify, NotFound, UsageError
 from registry_audit.net.http import HttpSession
 from registry_audit.net.rest import Denied, NoSuchRoute, OtherAnswer, Query, Refusal, Rest, entries_of
+from registry_audit.net.uris import without_user
 from registry_audit.printable import printable
 from registry_audit.refs import Alias, Selector, Stage
 from registry_audit.registry.features import asks_unity_catalog_natively
@@ -216,13 +218,21 @@ class NativeDialect(UnityCatalog):
 
 
 class OpenSource(NativeDialect):
-    """The open-source server. It knows no aliases, and its token is MLflow's own variable."""
+    """The open-source server. It knows no aliases.
+
+    Its token is MLflow's own variable; a user and a password in its address take its place, as in MLflow's own client.
+    """
 
     has_aliases = False
     own_spelling: Callable[[str], str] = staticmethod(str)
 
     def __init__(self, host: str, identity: str, http: HttpSession) -> None:
-        super().__init__(Rest(host, _open_source_token, http, explain=_open_source_refusal, redirects=True), identity)
+        place, user = without_user(host)
+
+        def sign(*_: object) -> dict[str, str]:
+            return _open_source_token() if user is None else _basic(*user)
+
+        super().__init__(Rest(place, sign, http, explain=_open_source_refusal, redirects=True), identity)
 
     def search_registered_models(self, page_token: str | None = None, **_: object) -> Found:
         """All of them at once, schema by schema, which every release can list to its end.
@@ -263,15 +273,19 @@ def metastore_of(workspace: Workspace) -> str:
     return workspace.identity
 
 
-def _open_source_token(*_: object) -> dict[str, str]:
+def _open_source_token() -> dict[str, str]:
     token = os.environ.get("MLFLOW_UC_OSS_TOKEN")
     return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _basic(user: str, password: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"}
 
 
 def _open_source_refusal(refusal: Refusal, doing: str) -> AuditError | None:
     if refusal.status == 401 or refusal.code == "UNAUTHENTICATED":
         return UsageError(
-            f"could not {doing}: {refusal.host} refuses the token: set MLFLOW_UC_OSS_TOKEN to a valid one"
+            f"could not {doing}: {refusal.host} refuses the token, or the user: set MLFLOW_UC_OSS_TOKEN to a valid one"
         )
     if refusal.status == 404 and not refusal.code:
         address = "is it the address of a Unity Catalog server, as uc:http://HOST:8080?"

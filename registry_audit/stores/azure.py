@@ -31,12 +31,14 @@ _SCOPE = "https://storage.azure.com/.default"
 _REST_VERSION = "2023-11-03"  # as obstore sends it
 _RENEWED_BEFORE = timedelta(minutes=5)
 _SAS_HOLDS, _CLOCKS_DIFFER = timedelta(hours=1), timedelta(minutes=15)
+_ACCOUNT = re.compile(r"(?P<account>[^.]+)(?P<zone>\.z[a-z0-9]{2,3})?\.(?P<cloud>.+)")
 _BLOB_HOST = re.compile(r"([a-z0-9-]+)\.([a-z0-9]+\.)?blob\.")
 _CONNECTION_STRING, _ACCESS_KEY, _SAS = (
     "AZURE_STORAGE_CONNECTION_STRING",
     "AZURE_STORAGE_ACCESS_KEY",
     "AZURE_STORAGE_SAS_TOKEN",
 )
+_ACCOUNT_NAMES = ("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME")  # of Azure's CLI, and of other programs
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ _known_lock = threading.Lock()
 def azure_environment(host: str) -> AzureAccess:
     """
     Args:
-        host: the account, a dot, and the cloud: `account.core.windows.net`.
+        host: the account, perhaps its DNS zone, and the cloud: `account.core.windows.net`.
 
     Raises:
         UsageError: a package is not installed, or a variable makes no sense.
@@ -88,20 +90,28 @@ def azure_with_sas(host: str, sas_token: str) -> AzureAccess:
         UsageError: a package is not installed.
     """
     _must_be_installed()
-    account, _, cloud = host.partition(".")
-    return AzureAccess(f"https://{account}.blob.{cloud}", account, sas_token=sas_token.removeprefix("?"))
+    url, account = _blobs_of(host)
+    return AzureAccess(url, account, sas_token=sas_token.removeprefix("?"))
+
+
+def _blobs_of(host: str) -> tuple[str, str]:
+    """URL of an account's blobs, and the account's name."""
+    found = _ACCOUNT.fullmatch(host)
+    assert found is not None
+    return f"https://{found['account']}{found['zone'] or ''}.blob.{found['cloud']}", found["account"]
 
 
 def _from_environment(host: str) -> AzureAccess:
     """Source: mlflow.store.artifact.azure_blob_artifact_repo, azure_data_lake_artifact_repo."""
     _must_be_installed()
-    account, _, cloud = host.partition(".")
-    url = f"https://{account}.blob.{cloud}"
+    url, account = _blobs_of(host)
     if text := os.environ.get(_CONNECTION_STRING):
         return _of_connection_string(text, account, url)
     if key := os.environ.get(_ACCESS_KEY):
+        _must_be_of(account, _ACCESS_KEY)
         return AzureAccess(url, account, access_key=key)
     if sas := os.environ.get(_SAS):
+        _must_be_of(account, _SAS)
         return AzureAccess(url, account, sas_token=sas.removeprefix("?"))
     try:
         from azure.identity import DefaultAzureCredential
@@ -110,6 +120,17 @@ def _from_environment(host: str) -> AzureAccess:
     # What it logs when it finds none is in its error, too; without a handler it goes to stderr.
     logging.getLogger("azure.identity").addHandler(logging.NullHandler())
     return AzureAccess(url, account, token_credential=DefaultAzureCredential())
+
+
+def _must_be_of(account: str, variable: str) -> None:
+    """A key and a signature do not say whose they are; a location may name any account.
+
+    Raises:
+        UsageError: the environment says that they are another account's.
+    """
+    for name in _ACCOUNT_NAMES:
+        if (named := os.environ.get(name)) and named.lower() != account:
+            raise UsageError(f"{variable} is for the account {printable(named)} ({name}), not for {printable(account)}")
 
 
 def _must_be_installed() -> None:

@@ -7,7 +7,6 @@ import re
 import stat
 import time
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -272,44 +271,3 @@ def _holds_anything(directory: Path, besides: str = "") -> bool:
             return any(entry.name != besides for entry in entries)
     except OSError:
         return False
-
-
-# File systems of one machine, on which no bytes of a file change while its times stay as they are. On all others they
-# may: writes through mmap move no time on tmpfs, exFAT keeps no change time, an image can be replaced by another one
-# with the same times, and what another machine writes (NFS, Lustre, GPFS, virtiofs) arrives late, or by its own clock.
-_TELLING = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "jfs", "overlay"})
-
-
-def times_tell(directory: str, mounts: str | None = None) -> bool:
-    """Whether an overwrite in this directory, or in what is mounted below it, surely moves the change time of the file.
-
-    Args:
-        directory: absolute, without symlinks.
-        mounts: text of `/proc/self/mountinfo`; this machine's unless given. Where there is none, times are believed.
-    """
-    chosen, kinds = ("", ""), list[str]()  # what it lies in, and what lies in it
-    for place, kind in _parsed(_this_machines() if mounts is None else mounts):
-        if len(place) >= len(chosen[0]) and (directory == place or directory.startswith(place.rstrip("/") + "/")):
-            chosen = (place, kind)
-        elif place.startswith(directory.rstrip("/") + "/"):
-            kinds.append(kind)
-    return {chosen[1], *kinds} <= _TELLING | {""}
-
-
-def _this_machines() -> str:
-    try:
-        return Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return ""
-
-
-@lru_cache(maxsize=4)
-def _parsed(mounts: str) -> tuple[tuple[str, str], ...]:
-    found = []
-    for line in mounts.splitlines():
-        before, dash, after = line.partition(" - ")
-        fields = before.split()
-        if dash and len(fields) > 4 and after.split():
-            place = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
-            found.append((place, after.split()[0]))
-    return tuple(found)

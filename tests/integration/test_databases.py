@@ -16,11 +16,12 @@ from support.postgres import postgres_database
 
 from registry_audit.errors import CouldNotVerify, NotFound, UsageError
 from registry_audit.refs import Alias, Latest, Number, Selector, Stage
-from registry_audit.registry.address import parse_address, registry_identity
-from registry_audit.registry.connection import Server, connect
+from registry_audit.registry.address import parse_address
+from registry_audit.registry.connection import Server, connect, identity_of
 from registry_audit.registry.versions import find_version, list_versions, require_model
 
 TEAM = "-csearch_path=team_a"
+ROLE = "registry_audit_of_team_a"
 
 
 def filled(url: str, name: str) -> str:
@@ -86,8 +87,14 @@ def in_named_service(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return url
 
 
+def in_settings_of_role(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    execute(url, f"DROP ROLE IF EXISTS {ROLE}", f"CREATE ROLE {ROLE} LOGIN SUPERUSER PASSWORD 'sesame'")
+    execute(url, f"ALTER ROLE {ROLE} SET search_path = team_a")
+    return sqlalchemy.make_url(url).set(username=ROLE, password="sesame").render_as_string(hide_password=False)
+
+
 @pytest.mark.postgres
-@pytest.mark.parametrize("said", [in_address, in_environment, in_service_file, in_named_service])
+@pytest.mark.parametrize("said", [in_address, in_environment, in_service_file, in_named_service, in_settings_of_role])
 def test_the_schema_is_the_one_that_was_asked_for(
     postgres: str,
     tmp_path: Path,
@@ -95,13 +102,29 @@ def test_the_schema_is_the_one_that_was_asked_for(
     said: Callable[[str, Path, pytest.MonkeyPatch], str],
 ) -> None:
     """As every program finds it that is given the same address, in the same environment."""
-    of_all = registry_identity(parse_address(postgres), None)
+    of_all = parse_address(postgres).identity
     assert models_in(postgres) == ["of-all"]
+    assert connect(Server(postgres)).identity == of_all
     uri = said(postgres, tmp_path, monkeypatch)
     with connected(uri) as other:
         assert other.exec_driver_sql("SELECT name FROM registered_models").scalars().all() == ["of-team-a"]
     assert models_in(uri) == ["of-team-a"]
-    assert connect(Server(uri)).identity != of_all
+    assert connect(Server(uri)).identity == identity_of(Server(uri)) == f"{of_all}#schema=team_a"
+    if said is in_settings_of_role:
+        execute(postgres, f"DROP ROLE {ROLE}")
+
+
+@pytest.mark.postgres
+def test_an_address_without_a_host_is_known_by_the_host_that_answers(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = sqlalchemy.make_url(postgres)
+    told = {"PGHOST": known.host, "PGPORT": str(known.port), "PGDATABASE": known.database}
+    for name, value in told.items():
+        monkeypatch.setenv(name, str(value))
+    bare = sqlalchemy.URL.create(known.drivername, known.username, known.password)
+    uri = bare.render_as_string(hide_password=False)
+    assert identity_of(Server(uri)) == connect(Server(uri)).identity == parse_address(postgres).identity
 
 
 @pytest.mark.postgres

@@ -25,7 +25,7 @@ def test_times_count_only_where_they_tell_a_change(
 ) -> None:
     monkeypatch.setattr("registry_audit.stores.local._YOUNG_NS", -(10**12))
     monkeypatch.setattr(
-        "registry_audit.stores.local._this_machines",
+        "registry_audit.registry.mounts._of_this_machine",
         lambda: f"1 0 1:1 / / rw - xfs /dev/vda rw\n2 1 0:2 / {tmp_path.resolve()} rw - {kind} x rw\n",
     )
     stores = [LocalStore(tmp_path / name) for name in ("run", "logged")]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_audit.net.uris import urlparse, urlsplit
+from registry_audit.net.uris import urlparse, urlsplit, without_user
 
 
 @given(st.text(max_size=60))
@@ -24,3 +24,18 @@ def test_a_host_of_a_megabyte_is_not_normalised() -> None:
         with pytest.raises(ValueError, match="longer than any address"):
             split(f"s3://{host}/m")
     assert urlsplit(f"s3://{'a' * 1_000_000}/m").path == "/m"
+
+
+@pytest.mark.parametrize(
+    ("userinfo", "user"),
+    [
+        ("", None),
+        ("@", None),
+        (":@", None),
+        ("ann:p%40ss@", ("ann", "p@ss")),
+        ("t0ken:@", ("t0ken", "")),
+        (":t0ken@", ("", "t0ken")),  # as requests reads it, and so MLflow
+    ],
+)
+def test_who_signs_in(userinfo: str, user: tuple[str, str] | None) -> None:
+    assert without_user(f"http://{userinfo}host:5000/a") == ("http://host:5000/a", user)

@@ -10,8 +10,10 @@ from registry_audit.errors import UsageError
 from registry_audit.redact import redact
 from registry_audit.registry.address import (
     AddressKind,
+    are_two_registries,
     has_workspaces,
     parse_address,
+    postgres_identity,
     registry_beside,
     registry_identity,
     shown_address,
@@ -199,3 +201,41 @@ def _holds_nothing(shown: str, *hidden: str) -> None:
     for secret in hidden:
         for form in (secret, quote(secret), quote(secret, safe="")):
             assert form not in shown
+
+
+@pytest.mark.parametrize(
+    ("told", "schema", "identity"),
+    [
+        ({"host": "DB.", "port": "5432", "dbname": "m"}, "public", "postgresql://db/m"),
+        ({"host": "db", "port": "6432", "dbname": "m"}, "team a&b", "postgresql://db:6432/m#schema=team%20a%26b"),
+        ({"dbname": "m"}, "public", "postgresql://localhost/m"),
+        ({"host": "/run/other", "dbname": "m"}, "public", "postgresql://%2Frun%2Fother/m"),
+        ({"hostaddr": "10.0.0.5", "dbname": "m"}, "public", "postgresql://10.0.0.5/m"),
+        ({"host": "db", "hostaddr": "10.0.0.5", "dbname": "m"}, "public", "postgresql://db/m#hostaddr=10.0.0.5"),
+        ({"host": "a,b", "port": "1,2", "dbname": "m"}, "public", "postgresql://a,b:1,2/m"),
+    ],
+)
+def test_a_registry_in_postgresql_is_known_by_all_that_selects_it(
+    told: dict[str, str], schema: str, identity: str
+) -> None:
+    assert postgres_identity(told, schema) == identity
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_two"),
+    [
+        ("databricks://a.example/workspace/1", "databricks://a.example/workspace/2", True),
+        ("databricks://a.example/workspace/1", "databricks://b.example/workspace/1", False),
+        ("databricks://a.example/workspace/1", "databricks://b.example/workspace/unknown", False),
+        ("databricks-uc://metastore/aa-1", "databricks-uc://metastore/bb-2", True),
+        # Their metastore may be one, and they may not ask.
+        ("databricks-uc://a.example/workspace/1", "databricks-uc://b.example/workspace/2", False),
+        ("databricks-uc://metastore/aa-1", "databricks-uc://b.example/workspace/2", False),
+        ("databricks://a.example/workspace/1", "databricks-uc://metastore/2", True),
+        ("databricks://a.example/workspace/1", "databricks-uc://a.example/workspace/1", True),
+        ("http://a", "http://b", False),
+    ],
+)
+def test_which_addresses_are_surely_two_registries(one: str, other: str, are_two: bool) -> None:
+    assert are_two_registries(one, other) is are_two
+    assert are_two_registries(other, one) is are_two

@@ -112,7 +112,7 @@ def test_a_driver_that_is_not_there_names_what_brings_it(
 
 
 def test_nothing_can_be_written(database: Path) -> None:
-    engine = sqlalchemy.create_engine(read_only(parse_address(f"sqlite:///{database}")), poolclass=NullPool)
+    engine = sqlalchemy.create_engine(read_only(parse_address(f"sqlite:///{database}")).uri, poolclass=NullPool)
     for statement in ("DELETE FROM model_versions", "CREATE TABLE x (a INT)", "DROP TABLE model_versions"):
         with engine.connect() as connection, pytest.raises(OperationalError, match="readonly"):
             connection.exec_driver_sql(statement)

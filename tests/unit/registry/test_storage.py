@@ -130,6 +130,14 @@ PROXIED = StorageIdentity("mlflow-artifacts", "http://tracking.example:5000", ""
             StorageIdentity("azure", "account.core.windows.net", "c", "1/x"),
         ),
         (
+            "abfss://c@account.privatelink.dfs.core.windows.net/1/x",
+            StorageIdentity("azure", "account.core.windows.net", "c", "1/x"),
+        ),
+        (
+            "abfss://c@account.z13.dfs.storage.azure.net/1/x",
+            StorageIdentity("azure", "account.z13.storage.azure.net", "c", "1/x"),
+        ),
+        (
             "b2://bucket@s3.us-west-004.backblazeb2.com/1/x?y#z",
             StorageIdentity("b2", "s3.us-west-004.backblazeb2.com", "bucket", "1/x"),
         ),
@@ -145,6 +153,7 @@ def test_the_identity_of_a_remote_storage(uri: str, identity: StorageIdentity, m
 STRANGERS = [
     f"wasbs://{AZURE}/m",
     "abfss://container@evil.example/m",
+    "abfss://container@account.other.dfs.core.windows.net/m",
     "abfss://container@account.dfs.core.windows.net.evil.example/m",
     "r2://bucket@evil.example/m",
     "b2://bucket@evil.example/m",
@@ -341,3 +350,48 @@ def test_law_a_directory_is_the_one_that_mlflow_opens(text: str) -> None:
     except CouldNotVerify:
         return
     assert found.path == os.path.realpath(LocalArtifactRepository(uri).artifact_dir)
+
+
+MOUNTS = """22 1 254:0 / / rw - ext4 /dev/vda rw
+31 22 0:27 / /mnt/share rw - nfs4 server:/x rw
+32 22 0:28 / /mnt/lake rw - fuse.s3fs s3fs rw
+33 22 0:29 / /mnt/again rw - fuse.rclone remote: rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_two", "may_be"),
+    [
+        ("/mnt/lake/1/m", "s3://lake/1/m", False, True),
+        ("/mnt/lake/1/m", "gs://other/prefix/1/m", False, True),  # a part of a bucket may be mounted
+        ("/mnt/lake/1/m", "s3://lake/2/m", True, False),
+        ("/mnt/share/1/m", "abfss://c@account.dfs.core.windows.net/1/m", False, True),
+        ("/mnt/lake/1/m", "/mnt/again/1/m", False, True),
+        ("/mnt/lake/1/m", "/srv/data/1/m", False, True),
+        ("/mnt/lake/1/m", "/mnt/lake/2/1/m", True, False),  # two directories of one mount
+        ("/mnt/share/1/m", "/srv/1/m", True, False),  # one file has one inode in both: reading shows it
+        ("/srv/1/m", "s3://lake/1/m", True, False),
+    ],
+)
+def test_what_is_mounted_may_be_the_store_beside_it(
+    one: str, other: str, are_two: bool, may_be: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry_audit.registry.mounts._of_this_machine", lambda: MOUNTS)
+    for first, second in ((at(one), at(other)), (at(other), at(one))):
+        assert (comparable(first, second), may_be_one(first, second)) == (are_two, may_be)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_two"),
+    [
+        ("uc:http://127.0.0.1:8080", "uc:http://localhost:8080", False),
+        ("databricks-uc://a.example/workspace/1", "databricks-uc://b.example/workspace/2", False),  # of one metastore
+        ("databricks-uc://metastore/1", "databricks-uc://metastore/2", True),
+        ("databricks://a.example/workspace/1", "databricks://b.example/workspace/2", True),
+    ],
+)
+def test_a_registry_of_two_names_holds_one_copy_of_a_version(one: str, other: str, are_two: bool) -> None:
+    first, second = (StorageIdentity("models", registry, "", "main.ml.wine/1") for registry in (one, other))
+    assert comparable(first, second) is are_two
+    assert may_be_one(first, second) is not are_two
+    assert comparable(first, StorageIdentity("models", other, "", "main.ml.wine/2"))

@@ -54,3 +54,26 @@ def test_a_connection_string_for_another_account_or_nobody_knows_which(
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", text)
     with pytest.raises(UsageError, match=message):
         azure_environment(HOST)
+
+
+def test_an_account_in_a_dns_zone_is_asked_in_that_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING", raising=False)
+    monkeypatch.setenv("AZURE_STORAGE_ACCESS_KEY", "a2V5")
+    access = azure_environment("wines.z13.storage.azure.net")
+    assert (access.url, access.account) == ("https://wines.z13.blob.storage.azure.net", "wines")
+    assert azure_environment(HOST).url == OWN
+
+
+@pytest.mark.parametrize("secret", ["AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_SAS_TOKEN"])
+@pytest.mark.parametrize("says", ["AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME"])
+def test_a_key_is_for_the_account_that_the_environment_names(
+    secret: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_SAS_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(secret, "a2V5")
+    assert azure_environment(HOST).account == "wines"
+    monkeypatch.setenv(says, "wines")
+    assert azure_environment(HOST).account == "wines"
+    with pytest.raises(UsageError, match=f"{secret} is for the account wines .*, not for beers"):
+        azure_environment("beers.core.windows.net")

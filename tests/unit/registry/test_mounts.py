@@ -1,6 +1,6 @@
 import pytest
 
-from registry_audit.stores.local import times_tell
+from registry_audit.registry.mounts import times_tell
 
 _MOUNTS = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 30 22 0:26 / /dev/shm rw - tmpfs tmpfs rw
