@@ -24,7 +24,7 @@ from registry_audit.ledger.schema import entries
 from registry_audit.ledger.store import Ledger
 from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
 from registry_audit.model.manifest import Manifest, ManifestEntry
-from registry_audit.printable import storable
+from registry_audit.registry.listed import KeySet
 from registry_audit.registry.resolve import Location
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.version import RegisteredVersion
@@ -99,7 +99,9 @@ def scope_of(*rows: VersionAudit, unlisted: tuple[VersionAudit, ...] = (), regis
     Args:
         registry: the identity of the address.
     """
-    listed = frozenset((storable(r.version.name), r.version.version) for r in (*rows, *unlisted))
+    listed = KeySet()
+    for r in (*rows, *unlisted):
+        listed.add((r.version.name, r.version.version))
     versions = tuple(r.version for r in rows)
     everything = tuple(sorted((*versions, *(r.version for r in unlisted)), key=lambda version: version.key))
     return Scope(
