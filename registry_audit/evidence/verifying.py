@@ -153,9 +153,13 @@ def _report(archive: Archive, statement: dict[str, Any], checked: Checked) -> Au
     content = archive.read(REPORT)
     try:
         # Decoded here: `json` takes bytes in other encodings, too, which not every reader does.
-        document = AuditDocument.model_validate(json.loads(content.decode("utf-8"), object_pairs_hook=once))
+        said = json.loads(content.decode("utf-8"), object_pairs_hook=once)
+        document = AuditDocument.model_validate(said)
     except (ValidationError, ValueError, RecursionError):
         raise Broken("audit.json is no audit report") from None
+    # What a later release may say, and whoever reads the file might believe.
+    if document.tool.version == __version__ and _says_more(said, document.model_dump(mode="json")):
+        checked.broken.append("audit.json says more than a report does")
     head = document.ledger.head if document.ledger else ""
     sums = hashlib.sha256(archive.read(SUMS)).hexdigest()
     expected = make_statement(document, head, hashlib.sha256(content).hexdigest(), sums)
@@ -166,6 +170,17 @@ def _report(archive: Archive, statement: dict[str, Any], checked: Checked) -> Au
         result = expected["predicate"]["verificationResult"]
         checked.holds.append(f"the statement matches the report; the result of the audit is {result}")
     return document
+
+
+def _says_more(said: Any, understood: Any) -> bool:
+    """Whether a part of what was read is not among what was understood, or is something else."""
+    match said, understood:
+        case dict(), dict():
+            return any(key not in understood or _says_more(value, understood[key]) for key, value in said.items())
+        case list(), list():
+            return len(said) != len(understood) or any(map(_says_more, said, understood))
+        case _:
+            return bool(said != understood)
 
 
 def _html(archive: Archive, document: AuditDocument, checked: Checked) -> None:

@@ -143,7 +143,7 @@ class Resolving:
 
     def show(self, audit: VersionAudit) -> None:
         """While the memory holds what is known of the version."""
-        key = (storable(audit.version.name), audit.version.version)
+        key = audit.version.ledger_key
         if key not in self._versions:
             return
         self._looked_at[key] = audit
