@@ -214,10 +214,14 @@ def registry_audit(*arguments: str) -> Said:
     from registry_audit.cli import boundary
     from registry_audit.cli.main import registry_audit as program
 
-    stdout, stderr, handler = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
+    said, stderr = io.BytesIO(), io.StringIO()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
-            status = boundary.run(program, "registry-audit", arguments)
+        with io.TextIOWrapper(said, encoding="utf-8", write_through=True) as stdout:
+            with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+                status = boundary.run(program, "registry-audit", arguments)
+            content = said.getvalue()
     finally:
-        signal.signal(signal.SIGTERM, handler)
-    return Said(int(status), stdout.getvalue(), stderr.getvalue())
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return Said(int(status), content.decode("utf-8", "surrogateescape"), stderr.getvalue())

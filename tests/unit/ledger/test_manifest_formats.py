@@ -48,11 +48,11 @@ def write(directory: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:
     return written
 
 
-def sha256sum(directory: Path, listing: str) -> subprocess.CompletedProcess[bytes]:
+def sha256sum(directory: Path, listing: bytes) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         ["sha256sum", "--check", "--strict", "-"],
         cwd=directory,
-        input=listing.encode("utf-8", "surrogateescape"),
+        input=listing,
         capture_output=True,
         check=False,
     )
@@ -134,12 +134,12 @@ def test_other_digests_are_refused(form: object) -> None:
 @needs_sha256sum
 def test_the_commands(tmp_path: Path, sqlite_url: str) -> None:
     ledger = open_ledger(sqlite_url, create=True)
-    record(ledger, row(), accept_new=True)
+    files = write(tmp_path / "model", ODD)  # of which one has a name that is no text
+    record(ledger, row(files=files), accept_new=True)
     ledger.close()
-    (tmp_path / "model").mkdir()
-    write(tmp_path / "model", FILES)
     shown = registry_audit("baseline", "show", "wine/1", "--format", "sha256sum", "--ledger", sqlite_url)
-    assert sha256sum(tmp_path / "model", shown.stdout).returncode == 0
+    assert shown.exit_status == 0, shown.stderr
+    assert sha256sum(tmp_path / "model", shown.stdout.encode("utf-8", "surrogateescape")).returncode == 0
     signing = registry_audit("baseline", "show", "wine/1", "--format", "model-signing", "--ledger", sqlite_url)
     assert json.loads(signing.stdout)["subject"][0]["name"] == "wine"
     text = registry_audit("baseline", "show", "wine/1", "--ledger", sqlite_url)
