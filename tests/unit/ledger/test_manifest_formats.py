@@ -146,3 +146,16 @@ def test_the_commands(tmp_path: Path, sqlite_url: str) -> None:
     assert all(path in text.stdout for path in FILES)
     unknown = registry_audit("baseline", "show", "wine/2", "--ledger", sqlite_url)
     assert (unknown.exit_status, "has no baseline" in unknown.stderr) == (2, True)
+
+
+def test_a_name_that_looks_like_another_one_stored_is_not_that_one(sqlite_url: str) -> None:
+    """What a ledger makes of a NUL character is what somebody may have typed."""
+    ledger = open_ledger(sqlite_url, create=True)
+    record(ledger, row("a\0b", files={**FILES, "of": b"another"}), row("a\\x00b"), accept_new=True)
+    ledger.close()
+    shown = registry_audit("baseline", "show", "a\\x00b/1", "--ledger", sqlite_url)
+    assert (shown.exit_status, "  of\n" in shown.stdout) == (0, False), shown.stderr
+    history = registry_audit("baseline", "history", "a\\x00b/1", "--ledger", sqlite_url)
+    assert len(history.stdout.splitlines()) == 2, history.stderr
+    listed = registry_audit("baseline", "list", "--ledger", sqlite_url)
+    assert {line.split()[0] for line in listed.stdout.splitlines()} == {"a\\x00b/1", "a\\\\x00b/1"}
