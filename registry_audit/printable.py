@@ -12,6 +12,7 @@ _UNPRINTABLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 # NUL and lone surrogates, and the texts that their escapes are. What `printable` makes of any of them is one again,
 # so that no other name is stored as what one of them becomes.
 _UNSTORABLE = re.compile(r"[\0\ud800-\udfff]|\\x00|\\ud[89a-f][0-9a-f]{2}")
+_ESCAPE = re.compile(r"\\(?:\\|x([0-9a-f]{2})|u([0-9a-f]{4})|U(000[0-9a-f]{5}|0010[0-9a-f]{4}))")
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&$@:])")
 
 
@@ -33,6 +34,11 @@ def storable(text: str) -> str:
     return printable(text) if _UNSTORABLE.search(text) else text
 
 
+def restored(stored: str) -> str:
+    """The name that `storable` has made a text of. Law: `restored(storable(name)) == name`."""
+    return _ESCAPE.sub(_unescape, stored) if _UNSTORABLE.search(stored) else stored
+
+
 def markdown(text: str) -> str:
     """One line of Markdown text that renders as exactly these characters: no link, HTML or table cell breaks out."""
     return _MARKDOWN_SPECIAL.sub(_markdown_escape, printable(text))
@@ -41,6 +47,11 @@ def markdown(text: str) -> str:
 def _markdown_escape(match: re.Match[str]) -> str:
     # Renderers differ on a backslash before "<"; none takes the entity for the start of a tag.
     return "&lt;" if match[0] == "<" else f"\\{match[0]}"
+
+
+def _unescape(match: re.Match[str]) -> str:
+    digits = match[1] or match[2] or match[3]
+    return chr(int(digits, 16)) if digits else "\\"
 
 
 def _escape(char: str) -> str:

@@ -138,7 +138,7 @@ def _told(document: AuditDocument, late: frozenset[FindingKey]) -> Iterator[_Tol
 
 
 def _key(row: VersionRow, finding: FindingRow) -> FindingKey:
-    return storable(row.name), row.version, finding.rule, finding.path or ""
+    return storable(row.name), storable(row.version), finding.rule, finding.path or ""
 
 
 def _standing(row: VersionRow, finding: FindingRow) -> _Told:

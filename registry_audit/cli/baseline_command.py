@@ -14,7 +14,7 @@ from registry_audit.cli.common_options import (
 )
 from registry_audit.cli.submit.option import submittable
 from registry_audit.errors import UsageError
-from registry_audit.printable import printable
+from registry_audit.printable import printable, restored, storable
 
 if TYPE_CHECKING:
     from registry_audit.ledger.chain import Entry
@@ -56,7 +56,7 @@ def list_baselines(
                 body = body_of(entry, Accepted)
                 digest = body.manifest or "accepted as gone"
                 who = f"{entry.at}  {printable(body.by)}: {printable(body.reason)}"
-                label, where = printable(f"{entry.name}/{entry.version}"), f"[{printable(registry)}]"
+                label, where = printable(f"{restored(entry.name)}/{entry.version}"), f"[{printable(registry)}]"
                 click.echo(f"{label}  {digest}  {body.files} files  {who}  {where}")
                 listed += 1
     if not listed:
@@ -124,7 +124,7 @@ def show_baseline(
     with _opened(ledger).reading() as reader:
         registry = _one_registry(reader, registry_uri or tracking_uri, registry_name)
         name = own_spelling(reader, registry)(name)
-        accepted = reader.of_version(registry, name, number, Kind.ACCEPTED)
+        accepted = reader.of_version(registry, storable(name), number, Kind.ACCEPTED)
         body = body_of(accepted[-1], Accepted) if accepted else None
         if body is None or body.manifest is None:
             close = _meant(reader, registry, name)
@@ -258,7 +258,7 @@ def show_history(
     name, number = split_reference(version)
     with _opened(ledger).reading() as reader:
         registry = _one_registry(reader, registry_uri or tracking_uri, registry_name)
-        entries = reader.of_version(registry, own_spelling(reader, registry)(name), number)
+        entries = reader.of_version(registry, storable(own_spelling(reader, registry)(name)), number)
         if not entries:
             close = _meant(reader, registry, name)
             raise UsageError(f"the ledger knows nothing of {printable(version)} in {printable(registry)}{close}")
@@ -270,7 +270,7 @@ def _meant(reader: "LedgerReader", registry: str, name: str) -> str:
     from registry_audit.closest import did_you_mean
     from registry_audit.ledger.chain import Kind
 
-    names = {entry.name for entry in reader.of_kind(Kind.ACCEPTED, registry=registry)}
+    names = {restored(entry.name) for entry in reader.of_kind(Kind.ACCEPTED, registry=registry)}
     return "" if name in names else did_you_mean(name, sorted(names))
 
 

@@ -1,11 +1,13 @@
 """The edge of the program: every error becomes one line and an exit status, every exit is clean."""
 
+import contextlib
 import errno
 import gc
 import importlib
 import logging
 import os
 import signal
+import stat
 import sys
 import warnings
 from collections.abc import Sequence
@@ -20,6 +22,7 @@ from registry_audit.registry.connection import calm_mlflow
 from registry_audit.registry.translate import reason_of
 from registry_audit.verdict import ExitStatus
 
+_HANG_UP: int | None = getattr(signal, "SIGHUP", None)  # the terminal was closed; Windows knows no such signal
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -27,6 +30,8 @@ def run(command: click.Command, prog_name: str, arguments: Sequence[str] | None 
     """Run a command to its exit status; nothing but SystemExit of the caller's making leaves this function."""
     _quiet()
     signal.signal(signal.SIGTERM, _interrupt)
+    if _HANG_UP is not None and signal.getsignal(_HANG_UP) is signal.SIG_DFL:  # else nohup wants it ignored
+        signal.signal(_HANG_UP, _interrupt)
     try:
         result = command.main(args=arguments, prog_name=prog_name, standalone_mode=False)
     except SystemExit as ended:
@@ -84,7 +89,18 @@ def _is_interruption(error: BaseException | None) -> bool:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)  # sent again, it must not cost the report that is being made
+    if number == _HANG_UP:
+        _leave_terminal()
     raise KeyboardInterrupt
+
+
+def _leave_terminal() -> None:
+    """Whatever is written to a terminal that was closed is an error, which would cost the report."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        with contextlib.suppress(OSError):  # it may be closed
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+                os.dup2(nowhere, descriptor)
 
 
 def _quiet() -> None:

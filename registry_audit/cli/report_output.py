@@ -51,12 +51,14 @@ def must_take_file(file: Path, option: str) -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """What is being ended and has a report to write is sent SIGTERM soon after; only Ctrl-C ends it now."""
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """What is being ended and has a report to write is sent SIGTERM or SIGHUP soon after; only Ctrl-C ends it now."""
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 # Writes the report's files, and returns their paths.

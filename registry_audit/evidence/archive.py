@@ -29,7 +29,7 @@ _MSDOS_DIRECTORY = 0x10
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _CENTRAL_HEADER_SIZE = 46
 _END = struct.Struct("<4s4H2IH")
-_ZIP64_END_SIZE = 56 + 20  # the record and its locator
+_ZIP64_END = struct.Struct("<4sQ2H2I4Q4sIQI")  # the record and its locator
 _ZIP64_SIZES = struct.Struct("<HHQQ")  # 1, 16, both sizes
 _IN_ZIP64 = 0xFFFFFFFF
 
@@ -111,10 +111,12 @@ def _must_hold_nothing_else(archive: zipfile.ZipFile, path: Path) -> None:
     at = 0
     with path.open("rb") as file:
         for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
-            file.seek(info.header_offset)
-            header = file.read(_LOCAL_HEADER.size)
-            if len(header) < _LOCAL_HEADER.size or info.header_offset != at:
+            if info.header_offset != at:
                 raise Broken("it holds something before or between its files")
+            file.seek(at)
+            header = file.read(_LOCAL_HEADER.size)
+            if len(header) < _LOCAL_HEADER.size:
+                raise Broken("it ends within a file")
             if info.flag_bits & 8:  # sizes follow the content, where it was written as a stream
                 raise Broken("it was written as a stream, which no pack is")
             _, _, flags, method, _, _, checksum, packed, size, name_length, extra_length = _LOCAL_HEADER.unpack(header)
@@ -128,12 +130,20 @@ def _must_hold_nothing_else(archive: zipfile.ZipFile, path: Path) -> None:
                 raise Broken(f"'{printable(info.filename)}' is described in two ways")
             at += len(header) + name_length + extra_length + info.compress_size
         directory = sum(_CENTRAL_HEADER_SIZE + len(info.filename) + len(info.extra) for info in archive.infolist())
-        end = path.stat().st_size - _END.size
-        if at != archive.start_dir or end - at - directory not in (0, _ZIP64_END_SIZE):
-            raise Broken("it holds something behind its files")
-        file.seek(end)
-        if _END.unpack(file.read(_END.size))[0] != b"PK\5\6" or archive.comment:
-            raise Broken("it holds something behind its files")
+        end = _end(len(archive.infolist()), directory, at)
+        file.seek(at + directory)
+        if at != archive.start_dir or file.read(len(end) + 1) != end:
+            raise Broken("it holds something behind its files, or its end leads elsewhere")
+
+
+def _end(count: int, size: int, offset: int) -> bytes:
+    """What follows the directory, as Python's `zipfile` writes it: each reader takes other numbers of it for true."""
+    large = b""
+    if count > zipfile.ZIP_FILECOUNT_LIMIT or max(size, offset) > zipfile.ZIP64_LIMIT:
+        record = b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset
+        large = _ZIP64_END.pack(*record, b"PK\6\7", 0, offset + size, 1)
+        count, size, offset = min(count, 0xFFFF), min(size, _IN_ZIP64), min(offset, _IN_ZIP64)
+    return large + _END.pack(b"PK\5\6", 0, 0, count, count, size, offset, 0)
 
 
 def _large(info: zipfile.ZipInfo) -> bytes:

@@ -101,10 +101,21 @@ same.
    say anything else, audit.json counts.
 
     python3 -I - <<'END'
-    import hashlib, json
+    import hashlib, json, re, unicodedata
+    slash = chr(92)
     def once(pairs):
         assert len(dict(pairs)) == len(pairs), "audit.json says something twice"
         return dict(pairs)
+    def stored(name):  # as the ledger has a name that no database takes, or that looks like what becomes of one
+        if not re.search("[%sx00%sud800-%sudfff]|%s%sx00|%s%sud[89a-f][0-9a-f]{2}" % (7 * (slash,)), name):
+            return name
+        def shown(char):
+            if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
+                return 2 * slash if char == slash else char
+            number = ord(char)
+            how = "x%02x" if number < 256 else "u%04x" if number < 65536 else "U%08x"
+            return slash + how % number
+        return "".join(map(shown, name))
     report = json.load(open("audit.json", encoding="utf-8"), object_pairs_hook=once)
     statement = json.load(open("statement.json"))
     predicate, subjects = statement["predicate"], statement["subject"]
@@ -123,7 +134,8 @@ same.
     )
     due, unread = {("ledger head", "sha256:" + entry["digest"])}, []
     for row in report["versions"]:
-        name, said = "%s/%s" % (row["name"], row["version"]), recorded.pop((row["name"], row["version"]), None)
+        name = "%s/%s" % (row["name"], row["version"])
+        said = recorded.pop((stored(row["name"]), stored(row["version"])), None)
         digests = [(row[copy] or {}).get("manifest_digest") for copy in ("reg_model", "run_model")]
         if said is None:
             assert row["verdict"] in ("unverifiable", "skipped") and not any(digests), name + " was not read"
@@ -134,6 +146,8 @@ same.
             assert digests == [None if one in nothing else one for one in then], name + " had other bytes"
             rules = sorted({finding["rule"] for finding in row["findings"]})
             assert rules == said.get("rules", rules), name + " has other findings in the ledger"
+            status = row.get("signature_status")
+            assert status == said.get("signature", status), name + " has another signature in the ledger"
         if not any(digests):
             unread.append(name)
         if digests[0]:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from registry_audit.errors import LedgerError, UsageError
 from registry_audit.evidence.instructions import check_text
-from registry_audit.evidence.sha256sums import sha256sum_listing
 from registry_audit.evidence.signature import StatementSigner
 from registry_audit.evidence.stamp import request_stamp
 from registry_audit.evidence.statement import make_statement, statement_bytes, subjects_of
 from registry_audit.ledger.chain import Entry
 from registry_audit.ledger.store import Ledger
+from registry_audit.ledger.transfer import sha256sum_listing
 from registry_audit.printable import printable
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.render import rendered
@@ -85,8 +85,8 @@ def _write(
         for digest, manifest in page:
             name = digest.replace(":", "-")
             pack.add(f"manifests/{name}.txt", [manifest.text().encode("ascii")])
-            if (listing := sha256sum_listing(manifest)) is not None:
-                pack.add(f"listings/{name}.sha256", [listing])
+            if manifest.algorithm == "sha256":
+                pack.add(f"listings/{name}.sha256", [sha256sum_listing(manifest)])
     sums = "".join(f"{digest}  {name}\n" for name, digest in sorted(pack.digests.items())).encode("ascii")
     sums_sha256 = pack.add(SUMS, [sums])
     statement = statement_bytes(make_statement(document, head, report_sha256, sums_sha256))

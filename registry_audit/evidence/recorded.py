@@ -6,8 +6,8 @@ are, so each of its verdicts must be theirs.
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 
 from registry_audit.audit.comparing import Kind as Difference
@@ -24,8 +24,9 @@ from registry_audit.ledger.entry_bodies import (
 )
 from registry_audit.printable import printable, storable
 from registry_audit.registry.address import AddressKind, parse_address
+from registry_audit.registry.version import Key
 from registry_audit.report.document import AuditDocument, CopyRow, VersionRow
-from registry_audit.verdict import Verdict
+from registry_audit.verdict import BaselineStatus, Verdict
 
 # Digests of a list without files, which a report leaves out and the ledger records.
 _OF_NOTHING = (
@@ -44,6 +45,9 @@ _STATES = {0: "clean", 1: "findings", 3: "incomplete"}
 # A report is made as soon as the ledger has its audit; a day is for clocks, and for what a machine may be busy with.
 _SOON = timedelta(days=1)
 _Reading = tuple[tuple[str, str | tuple[str, ...] | None], ...]  # what was recorded, by its name in the report
+_Birth = tuple[int | None, str | None]  # time of creation and run, which a version keeps under another name
+_Acceptance = tuple[str, str, str]  # when, by whom and why
+_BASELINES = frozenset({BaselineStatus.UNCHANGED, BaselineStatus.CHANGED, BaselineStatus.VANISHED})
 
 
 class Recorded:
@@ -51,7 +55,8 @@ class Recorded:
 
     def __init__(self, audit_id: str) -> None:
         self._audit_id = audit_id
-        self._readings: dict[tuple[str, str], _Reading] = {}
+        self._readings: dict[Key, _Reading] = {}
+        self._births: dict[Key, _Birth] = {}
         self._started: AuditStarted | None = None
         self._finished: AuditFinished | None = None
         self._finished_at = ""
@@ -59,7 +64,9 @@ class Recorded:
         self._newest = ""
         self._registries = set[str]()  # what the audit's own entries call theirs
         self._addresses: dict[str, set[str]] = {}  # other addresses of a registry
-        self._acceptances = set[tuple[str, str, str]]()
+        # Of each version of each registry the newest.
+        self._acceptances: dict[tuple[str, str, str], tuple[_Acceptance, _Birth]] = {}
+        self._under_any_name = defaultdict[tuple[str, str, _Birth], set[_Acceptance]](set)
         self._accepted_count = 0  # by the audit itself
         self._waivers = set[tuple[str, str, str, str, str, str]]()
 
@@ -84,12 +91,16 @@ class Recorded:
                 self._started = started
             case Read() as read if ours:
                 self._readings[entry.name, entry.version] = _recorded(read)
+                self._births[entry.name, entry.version] = read.creation_time_ms, read.run_id
             case AuditFinished() as finished if ours:
                 self._finished, self._finished_at = finished, entry.at
             case RegistryNamed(address=str(address)):
                 self._addresses.setdefault(entry.registry, set()).add(address)
-            case Accepted(by=by, reason=reason):
-                self._acceptances.add((entry.at, by, reason))
+            case Accepted() as accepted:
+                birth = accepted.creation_time_ms, accepted.run_id
+                acceptance = entry.at, accepted.by, accepted.reason
+                self._acceptances[entry.registry, entry.name, entry.version] = acceptance, birth
+                self._under_any_name[entry.registry, entry.version, birth].add(acceptance)
                 self._accepted_count += ours
             case Waived() as waived:
                 said = (waived.rule, waived.by, waived.reason, waived.until)
@@ -152,7 +163,7 @@ class Recorded:
         left = dict(self._readings)
         for row in document.versions:
             label = f"{printable(row.name)}/{printable(row.version)}"
-            recorded = left.pop((storable(row.name), row.version), None)
+            recorded = left.pop((storable(row.name), storable(row.version)), None)
             if recorded is None and (row.verdict.passes or _digest(row.reg_model) or _digest(row.run_model)):
                 yield f"audit.json says that {label} was read, and the ledger recorded no reading of it"
             if recorded is not None:
@@ -160,14 +171,32 @@ class Recorded:
                 different = [name for name, value in recorded if said[name] != value]
                 if different:
                     yield f"audit.json says another {', '.join(different)} of {label} than the ledger recorded"
-            accepted = row.accepted_at or "", row.accepted_by or "", row.accepted_reason or ""
-            if any(accepted) and accepted not in self._acceptances:
+            if not self._was_accepted_so(row):
                 yield f"audit.json says that {label} was accepted as the ledger did not record it"
             waived = {(f.rule, f.waived.by, f.waived.reason, f.waived.until) for f in row.findings if f.waived}
-            if any((storable(row.name), row.version, *said) not in self._waivers for said in waived):
+            if any((storable(row.name), storable(row.version), *said) not in self._waivers for said in waived):
                 yield f"audit.json says that somebody answers for {label} as the ledger did not record it"
         for name, version in sorted(left):
             yield f"audit.json leaves out {printable(name)}/{printable(version)}, which the audit read"
+
+    def _was_accepted_so(self, row: VersionRow) -> bool:
+        """Whether this is the newest acceptance of the version, or of the one that it was under another name."""
+        said = row.accepted_at, row.accepted_by, row.accepted_reason
+        if said == (None, None, None):
+            return row.baseline not in _BASELINES
+        name, number = storable(row.name), storable(row.version)
+        born = self._births.get((name, number), (None, None))
+        return any(
+            (at, by) == said[:2] and said[2] in (reason, None)  # release 0.1.0 did not report why
+            for registry in self._registries
+            for at, by, reason in self._acceptances_of(registry, name, number, born)
+        )
+
+    def _acceptances_of(self, registry: str, name: str, number: str, born: _Birth) -> Collection[_Acceptance]:
+        own = self._acceptances.get((registry, name, number))
+        if own is not None and (own[1][0] == born[0] or None in (own[1][0], born[0])):
+            return (own[0],)
+        return self._under_any_name.get((registry, number, born), ())
 
 
 def _recorded(read: Read) -> _Reading:
@@ -180,6 +209,7 @@ def _recorded(read: Read) -> _Reading:
         "rules": ("findings", tuple(read.rules)),
         "differences": ("differences", read.differences),
         "run_id": ("run", read.run_id or None),
+        "signature": ("signature", read.signature),
     }
     return tuple(value for field, value in values.items() if field in read.model_fields_set)
 
@@ -242,6 +272,7 @@ def _said(row: VersionRow) -> dict[str, str | tuple[str, ...] | None]:
         "findings": tuple(sorted({finding.rule for finding in row.findings})),
         "differences": _digest_of_differences(row),
         "run": row.run_id or None,
+        "signature": row.signature_status.value if row.signature_status else None,
     }
 
 

@@ -184,7 +184,7 @@ def _gone(reader: LedgerReader, registry: str, name: str, version: str, by: str,
     if (storable(name), version, "RA011", "") not in load_findings(reader, registry).open_findings:
         raise UsageError(f"no audit has found that {label} is gone: audit it, look at the report, then accept")
     gone = Accepted(manifest=None, by=by, reason=reason)
-    return Acceptance(name, version, "gone", None, 0, (), gone.draft(registry, name, version), None)
+    return Acceptance(name, version, "gone", None, 0, (), gone.draft(registry, storable(name), version), None)
 
 
 def _accepted(reader: LedgerReader, registry: str, name: str, version: str) -> str | None:

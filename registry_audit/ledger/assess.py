@@ -16,7 +16,7 @@ from registry_audit.ledger.store import LedgerReader
 from registry_audit.ledger.vanished import Renamed
 from registry_audit.model.listing import Problem
 from registry_audit.model.manifest import Manifest
-from registry_audit.printable import printable, storable
+from registry_audit.printable import printable, restored
 from registry_audit.redact import redact_location
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.verdict import BaselineStatus, Storage, Verdict
@@ -29,7 +29,7 @@ _SHOWN = 20  # files named in the message; the row holds all of them
 def assess(audit: VersionAudit, memory: Memory, fetch: FetchManifest, *, today: str) -> VersionAudit:
     """The row with its baseline status, RA002 and RA011 where they apply, and the life of each finding."""
     version = audit.version
-    key = storable(version.name), version.version
+    key = version.ledger_key
     view, problems = _beside_baseline(audit, memory.baselines.get(key), memory.known_bytes.get(key, ()), fetch)
     findings = sorted_findings((*audit.findings, *findings_of(version, problems)))
     beside = replace(audit, baseline=view)
@@ -49,7 +49,7 @@ def vanished(
         hidden: why it is not known to be gone, if it is not: it was only not listed.
     """
     status = "UNKNOWN" if hidden else "DELETED"
-    gone = RegisteredVersion(name, version, status, None, (), None, "", baseline.creation_time_ms)
+    gone = RegisteredVersion(restored(name), restored(version), status, None, (), None, "", baseline.creation_time_ms)
     message = f"it was accepted on {baseline.at[:10]} by {printable(baseline.by)} and is no longer in the registry"
     problem = Problem("RA009", f"it was not listed: {hidden}") if hidden else Problem("RA011", message)
     findings = findings_of(gone, [problem])
@@ -274,7 +274,7 @@ class Beside:
 
 def key_of(row: VersionAudit | Key) -> Key:
     """Name and number of a row's version, in the names of the ledger."""
-    return row if isinstance(row, tuple) else (storable(row.version.name), row.version.version)
+    return row if isinstance(row, tuple) else row.version.ledger_key
 
 
 def _remembering(reader: LedgerReader) -> Callable[[str], Manifest]:

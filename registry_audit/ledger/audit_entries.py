@@ -16,7 +16,7 @@ from registry_audit.ledger.entry_bodies import Accepted, FindingOpened, Read, St
 from registry_audit.ledger.memory import FindingKey, Key, Memory, Subject, finding_key
 from registry_audit.ledger.vanished import Expected
 from registry_audit.model.manifest import Manifest
-from registry_audit.printable import printable, storable
+from registry_audit.printable import printable
 from registry_audit.redact import redact_location
 from registry_audit.registry.version import has_storable_name
 from registry_audit.verdict import BaselineStatus, Verdict
@@ -32,11 +32,11 @@ def drafts_of(registry: str, audit_id: str, audit: VersionAudit) -> list[Draft]:
     was_looked_into = audit.verdict is not Verdict.SKIPPED or audit.reg_model is not None
     # A row of listings alone must not stand before the last reading of the bytes.
     if was_looked_into and not audit.only_listed:
-        drafts.append(_reading(audit).draft(registry, version.name, version.version, audit_id))
+        drafts.append(_reading(audit).draft(registry, *version.ledger_key, audit_id))
     for finding in audit.findings:
         if finding.new:
             opened = FindingOpened(rule=finding.rule, path=finding.path, severity=finding.severity.value)
-            drafts.append(opened.draft(registry, version.name, version.version, audit_id))
+            drafts.append(opened.draft(registry, *version.ledger_key, audit_id))
     return drafts
 
 
@@ -64,7 +64,7 @@ def accepted_draft(
         source=redact_location(version.source),
         **optional,
     )
-    return accepted.draft(registry, version.name, version.version, audit_id)
+    return accepted.draft(registry, *version.ledger_key, audit_id)
 
 
 def subject_of(audit: VersionAudit) -> Subject:
@@ -97,6 +97,7 @@ def _reading(audit: VersionAudit) -> Read:
         rules=tuple(sorted({finding.rule for finding in audit.findings})),
         creation_time_ms=audit.version.creation_time_ms,
         run_id=audit.version.run_id,
+        signature=audit.signature.status.value if audit.signature else None,
     )
 
 
@@ -142,7 +143,7 @@ class Resolving:
 
     def show(self, audit: VersionAudit) -> None:
         """While the memory holds what is known of the version."""
-        key = (storable(audit.version.name), audit.version.version)
+        key = audit.version.ledger_key
         if key not in self._versions:
             return
         self._looked_at[key] = audit

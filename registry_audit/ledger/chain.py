@@ -32,7 +32,7 @@ _TEXTS = frozenset({str, Kind})
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An entry before it has a place in the chain."""
+    """An entry before it has a place in the chain. Its names are those of the ledger: see `storable`."""
 
     kind: Kind
     registry: str = ""
@@ -66,7 +66,7 @@ def link(drafts: Iterable[Draft], *, after: Entry | None, at: str) -> Iterator[E
     at = max(at, after.at) if after else at
     for draft in drafts:
         seq += 1
-        named = (storable(draft.registry), storable(draft.name), storable(draft.version), storable(draft.audit_id))
+        named = draft.registry, draft.name, draft.version, storable(draft.audit_id)
         body = canonical(draft.body or {})
         digest = entry_digest(seq, at, draft.kind, *named, body, previous)
         yield Entry(seq, at, draft.kind, *named, body, previous, digest)

@@ -105,6 +105,7 @@ class Read(_OfVersion):
     storages: _Storages = ()
     differences: Digest | None = None
     rules: _Texts = ()
+    signature: str | None = None  # the status of a signature in the model; None where there is none
 
 
 class Accepted(_OfVersion):

@@ -133,8 +133,8 @@ def recognise(
     others = {known.key for known in known_registries(reader) if known.is_surely_not(identity)}
     shared = {key: counts for key, counts in _shared_with(reader, versions) if key not in others}
     if name is not None:
-        key = _unnamed_one(reader, identity, shared) or name
-        return Recognised(key, draft=RegistryNamed(address=identity, name=name).draft(key))
+        key = _unnamed_one(reader, identity, shared) or storable(name)
+        return Recognised(key, draft=RegistryNamed(address=storable(identity), name=storable(name)).draft(key))
     for known, common in shared.items():
         if common.differ:
             raise _perhaps_a_fork(
@@ -154,8 +154,8 @@ def recognise(
             f"{printable(identity)} is the registry {printable(known)} of the ledger under another address: "
             f"all {common.agree} versions that both list are the same ones, so its baselines and waivers count"
         )
-        return Recognised(known, note, RegistryNamed(address=identity, name=None).draft(known))
-    return Recognised(identity)
+        return Recognised(known, note, RegistryNamed(address=storable(identity), name=None).draft(known))
+    return Recognised(storable(identity))
 
 
 def _perhaps_a_fork(identity: str, known: str, common: "_Common", others: str) -> UsageError:
@@ -189,7 +189,7 @@ def renamed_registry(reader: LedgerReader, registry: str, *, name: str | None, a
             raise UsageError(
                 f"another registry in the ledger already has this name or address: {printable(other.title)}"
             )
-    return RegistryNamed(address=address, name=name).draft(found.key)
+    return RegistryNamed(address=address and storable(address), name=name and storable(name)).draft(found.key)
 
 
 def _key_at(known: Sequence[KnownRegistry], identity: str) -> str | None:
@@ -233,7 +233,7 @@ class _Common:
 
 def _shared_with(reader: LedgerReader, versions: Iterable[RegisteredVersion]) -> Iterator[tuple[str, _Common]]:
     """Known registries that have any of the versions."""
-    now = {(storable(v.name), v.version): (v.creation_time_ms, v.run_id) for v in versions}
+    now = {v.ledger_key: (v.creation_time_ms, v.run_id) for v in versions}
     for registry in reader.registries():
         births = {key: (birth.creation_time_ms, birth.run_id) for key, birth in _births(reader, registry).items()}
         told = {key for key in now.keys() & births.keys() if births[key][0] is not None and now[key][0] is not None}
@@ -297,8 +297,9 @@ def _new_name(reader: LedgerReader, key: str, identity: str, name: str | None) -
     found = next(k for k in known_registries(reader) if k.key == key)
     if storable(identity) in (found.key, *found.addresses):
         return None
-    called = name if storable(name) in found.names else None  # or it was named by one of its addresses
-    return RegistryNamed(address=identity, name=called).draft(key)
+    name = storable(name)
+    called = name if name in found.names else None  # or it was named by one of its addresses
+    return RegistryNamed(address=storable(identity), name=called).draft(key)
 
 
 def _unnamed_one(reader: LedgerReader, identity: str, shared: dict[str, _Common]) -> str | None:

@@ -13,7 +13,7 @@ from registry_audit.ledger.chain import Entry, Kind
 from registry_audit.ledger.entry_bodies import Accepted, Read, body_of
 from registry_audit.ledger.store import LedgerReader
 from registry_audit.model.listing import Problem
-from registry_audit.printable import printable, storable
+from registry_audit.printable import printable
 from registry_audit.registry.version import Key, RegisteredVersion
 from registry_audit.verdict import Verdict
 
@@ -57,7 +57,7 @@ class OtherNames:
             return []
         if registry not in self._of_registry:
             self._of_registry[registry] = self._by_birth(registry)
-        own, birth = storable(version.name), (version.version, version.creation_time_ms, version.run_id)
+        own, birth = version.ledger_key[0], (version.version, version.creation_time_ms, version.run_id)
         return [key for key in self._of_registry[registry].get(hash(birth), ()) if key[0] != own]
 
     def _by_birth(self, registry: str) -> dict[int, list[Key]]:
@@ -89,7 +89,7 @@ def known_bytes(
     Args:
         others: the other registries of the ledger.
     """
-    wanted = {(storable(version.name), version.version): version for version in versions}
+    wanted = {version.ledger_key: version for version in versions}
     if not wanted:
         return {}
     found: dict[Key, list[KnownBytes]] = {}

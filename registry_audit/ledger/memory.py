@@ -220,7 +220,7 @@ def last_reading(entry: Entry) -> LastReading:
 
 
 def finding_key(version: RegisteredVersion, finding: Finding) -> FindingKey:
-    return storable(version.name), version.version, finding.rule, finding.path or ""
+    return *version.ledger_key, finding.rule, finding.path or ""
 
 
 def today() -> str:
@@ -254,7 +254,7 @@ class TrustedReadings:
 
     def prefetch(self, keys: Iterable[Key]) -> None:
         """Fetch with few questions what these versions will want."""
-        wanted = [(storable(name), version) for name, version in keys]
+        wanted = [(storable(name), storable(version)) for name, version in keys]
         with self._ledger.reading() as reader:
             entries = reader.latest_of_versions(Kind.READING, self._registry, wanted)
             digests = {storage[2] for entry in entries for storage in last_reading(entry).storages}

@@ -112,5 +112,5 @@ def _scope_of(ledger: Ledger, options: AuditOptions, session: Session, audit: Ve
         workspace=connection.workspace,
         mlflow_server=None,
         listed_count=1,
-        listed=frozenset({(storable(version.name), version.version)}),
+        listed=frozenset({(version.name, version.version)}),
     )

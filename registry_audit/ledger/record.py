@@ -39,7 +39,7 @@ from registry_audit.ledger.store import Ledger, LedgerReader, LedgerWriter
 from registry_audit.ledger.vanished import Expected, absent_keys
 from registry_audit.ledger.version_history import PastAudit, counted, lives, past_audits, with_drafts
 from registry_audit.model.manifest import Manifest
-from registry_audit.printable import printable
+from registry_audit.printable import printable, restored
 from registry_audit.registry.address import active_workspace, parse_address, registry_identity
 from registry_audit.registry.version import version_key
 from registry_audit.verdict import BaselineStatus
@@ -91,7 +91,8 @@ def begin(ledger: Ledger, scope: Scope, options: AuditOptions, audit_id: str) ->
                 f"the baselines in the ledger are {algorithm}: audit with --digest {algorithm}, "
                 "or keep another ledger with --ledger"
             )
-        known = {entry.name for entry in writer.latest_of_versions(Kind.ACCEPTED, registry)} if scope.missing else set()
+        accepted = writer.latest_of_versions(Kind.ACCEPTED, registry) if scope.missing else ()
+        known = {restored(entry.name) for entry in accepted}
         for name in scope.missing:
             if name not in known:
                 close = did_you_mean(name, {version.name for version in scope.everything or scope.versions})

@@ -112,10 +112,14 @@ def fill(ledger: Ledger, export: Export) -> Entry:
 _LEFT_OUT = (".git", ".gitattributes", ".github", ".gitignore", SIGNATURE)
 
 
-def sha256sum_listing(manifest: Manifest) -> str:
-    """For `sha256sum -c` in the model's directory; names with a backslash or newline are escaped as coreutils does."""
+def sha256sum_listing(manifest: Manifest) -> bytes:
+    """For `sha256sum -c` in the model's directory: one line a file, sorted by path; a name that is no text as it is.
+
+    Raises:
+        UsageError: another digest was used.
+    """
     _must_be_sha256(manifest)
-    return "".join(_sha256sum_line(entry.path, entry.digest.partition(":")[2]) for entry in manifest.entries)
+    return b"".join(_sha256sum_line(entry.path, entry.digest.partition(":")[2]) for entry in manifest.entries)
 
 
 def model_signing_listing(manifest: Manifest, name: str) -> str:
@@ -154,9 +158,15 @@ def model_signing_listing(manifest: Manifest, name: str) -> str:
     return json.dumps(statement, indent=2) + "\n"
 
 
-def _sha256sum_line(path: str, digest: str) -> str:
+def _sha256sum_line(path: str, digest: str) -> bytes:
+    # GNU coreutils, "File names with special characters": a backslash before the line says that the name is escaped.
     escaped = path.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-    return f"{'' if escaped == path else chr(92)}{digest}  {escaped}\n"
+    mark = "\\" if escaped != path else ""
+    return f"{mark}{digest}  {escaped}\n".encode("utf-8", "surrogateescape" if _is_escaped_bytes(path) else "replace")
+
+
+def _is_escaped_bytes(path: str) -> bool:
+    return all(not "\ud800" <= char <= "\udfff" or "\udc80" <= char <= "\udcff" for char in path)
 
 
 def _must_be_sha256(manifest: Manifest) -> None:

@@ -9,13 +9,14 @@ from registry_audit.ledger.chain import Kind
 from registry_audit.ledger.entry_bodies import Accepted, body_of
 from registry_audit.ledger.memory import Baseline, Key, baseline_of
 from registry_audit.ledger.store import Ledger, LedgerReader
+from registry_audit.printable import restored
 from registry_audit.redact import redact_location
 from registry_audit.registry.listed import KeySet
 from registry_audit.registry.version import RegisteredVersion, version_key
 
 
 class Expected:
-    """What an audit's listing should hold, in the names of the ledger."""
+    """What an audit's listing should hold; asked in the names of the ledger."""
 
     def __init__(self, scope: Scope, options: AuditOptions) -> None:
         self._listed = scope.listed
@@ -24,7 +25,8 @@ class Expected:
 
     def lacks(self, name: str, version: str) -> bool:
         """Whether a version should have been in the listing, and was not."""
-        return name in self._choice and self._everything_listed and (name, version) not in self._listed
+        key = restored(name), restored(version)
+        return key[0] in self._choice and self._everything_listed and key not in self._listed
 
 
 def absent_keys(reader: LedgerReader, registry: str, expected: Expected) -> list[Key]:
@@ -78,7 +80,7 @@ class Renamed:
             body = body_of(entry, Accepted)
             if body.manifest is None or body.creation_time_ms is None:
                 continue
-            if (entry.name, f"{entry.version} {body.creation_time_ms}") not in there:
+            if (restored(entry.name), f"{entry.version} {body.creation_time_ms}") not in there:
                 birth = entry.version, body.creation_time_ms, body.run_id, str(body.source)
                 found[birth] = (entry.name, entry.version), baseline_of(entry)
         return found

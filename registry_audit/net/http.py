@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from urllib.parse import urljoin
 
 from requests import PreparedRequest, Session
 from requests.adapters import HTTPAdapter
@@ -35,7 +34,7 @@ from registry_audit.net.origin import (
 )
 from registry_audit.net.retry import FIRST_PAUSE_SECONDS
 from registry_audit.net.throttle import REFUSALS, Permit, Throttle, retry_after_seconds, sent_now
-from registry_audit.net.uris import urlsplit
+from registry_audit.net.uris import urljoin, urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 
@@ -334,7 +333,10 @@ class HttpSession:
                             permit.refused(FIRST_PAUSE_SECONDS if advised is None else advised)
                         yield answer
                         return
-                location = urljoin(url, location)
+                try:
+                    location = urljoin(url, location)
+                except ValueError as error:
+                    raise CouldNotVerify(f"could not {doing}: {host_of(url)} redirects to no address") from error
                 url, trusted = location, trusted_after(trusted, url, location)
                 # Browsers ask with GET then, and servers that moved to https mean the question as it was.
                 is_same = answer.status in (301, 302) and may_carry_credentials(url, trusted)

@@ -30,6 +30,12 @@ def without_user(uri: str) -> tuple[str, tuple[str, str] | None]:
     return address, user if any(user) else None
 
 
+def urljoin(base: str, uri: str) -> str:
+    """What a URI means where it stands in an answer from the base. Raises: ValueError: likewise."""
+    _must_be_short(uri)
+    return parse.urljoin(base, uri)
+
+
 def _must_be_short(uri: str) -> None:
     if len(uri) > _MAX_CHARACTERS and not uri.isascii():
         raise ValueError(TOO_LONG)

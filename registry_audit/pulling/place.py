@@ -13,6 +13,8 @@ from registry_audit.model.manifest import ManifestEntry
 from registry_audit.model.mlmodel import must_not_be_in_a_model
 
 _MARK = ".registry-audit-pull-"
+# File systems across a network, or of a user's program, flush no directories, or nothing on request.
+_NOT_OFFERED = frozenset({errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 _NAME_CHARACTERS = 100  # of the output's name, so that the scratch directory's is not too long
 
 
@@ -40,7 +42,7 @@ class Place:
             self.files.rename(self.output)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise UsageError(f"{self.output} was filled by somebody else meanwhile") from error
+                raise UsageError(_why_not_replaced(self.output)) from error
             raise CouldNotVerify(f"the files cannot be kept in {self.output}: {error.strerror}") from error
         with contextlib.suppress(OSError):  # the name may be lost with the machine's power, never half a model
             _flush(self.output.parent)
@@ -156,7 +158,18 @@ def _flush(path: Path) -> int:
     """The size. What is no file or directory of ours is not followed."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        os.fsync(descriptor)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in _NOT_OFFERED:
+                raise
         return os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)
+
+
+def _why_not_replaced(output: Path) -> str:
+    with contextlib.suppress(OSError):
+        if not any(output.iterdir()):
+            return f"{output} is on a file system that does not replace an empty directory: name one that is not there"
+    return f"{output} was filled by somebody else meanwhile"

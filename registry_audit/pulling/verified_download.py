@@ -31,7 +31,7 @@ from registry_audit.ledger.vanished import Renamed
 from registry_audit.model.listing import ListedFile, Listing, illegal_path, make_listing
 from registry_audit.model.manifest import Manifest, ManifestEntry, manifest_of
 from registry_audit.net.retry import retried
-from registry_audit.printable import printable, storable
+from registry_audit.printable import printable
 from registry_audit.pulling.place import Place, place_for
 from registry_audit.refs import Selector, parse_selector
 from registry_audit.registry.resolve import ResolvedVersion
@@ -75,7 +75,7 @@ def accepted_for(
         UsageError: the registry may be a copy of one that the ledger knows; `--registry-name` has to say.
         LedgerError: the ledger is unusable.
     """
-    key, label = (storable(version.name), version.version), printable(version.label)
+    key, label = version.ledger_key, printable(version.label)
     with ledger.reading() as reader:
         if (head := reader.head()) is not None:
             remember(ledger, head)

@@ -7,7 +7,6 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
-from registry_audit.printable import storable
 from registry_audit.registry.version import Key, RegisteredVersion
 from registry_audit.spool import Spool
 
@@ -73,11 +72,9 @@ def version_spool(in_memory: int | None = None) -> Spool[RegisteredVersion]:
 
 
 def _digest(key: tuple[Any, ...]) -> int:
-    # As the ledger writes it, so that both can be asked. 96 bits: no two keys of any registry meet by chance; and under
-    # a key of this process nobody can choose two names that do, one of which would then go unseen.
-    name, version = key
-    text = f"{version}\n{storable(name)}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=12, key=_KEY).digest(), "big")
+    # 96 bits: no two keys of any registry meet by chance; and under a key of this process nobody can choose two names
+    # that do, one of which would then go unseen.
+    return int.from_bytes(hashlib.blake2b(json.dumps(key).encode(), digest_size=12, key=_KEY).digest(), "big")
 
 
 _KEY = secrets.token_bytes(32)

@@ -55,5 +55,10 @@ class RegisteredVersion:
         return version_key(self.name, self.version)
 
     @property
+    def ledger_key(self) -> Key:
+        """Name and number as a ledger has them: see `storable`."""
+        return storable(self.name), storable(self.version)
+
+    @property
     def label(self) -> str:
         return f"{self.name}/{self.version}"

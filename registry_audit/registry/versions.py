@@ -14,7 +14,7 @@ from registry_audit.errors import AuditError, NotFound, Transient, UsageError
 from registry_audit.model.limits import Limits
 from registry_audit.net.rest import Denied, NoSuchRoute
 from registry_audit.net.retry import retried
-from registry_audit.printable import printable
+from registry_audit.printable import printable, restored
 from registry_audit.refs import Alias, Latest, Number, Selector, Stage
 from registry_audit.registry.asking import (
     ask_alias,
@@ -434,6 +434,9 @@ def _described(model: Any) -> RegisteredModel:
 def not_confirmed_gone(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """Of versions that no listing showed, those that the registry does not say are gone, and why.
 
+    Args:
+        keys: names and numbers as a ledger has them, as in the answer.
+
     A model that this user may not see is left out of every listing without a word; asked for, it is denied.
     """
     reasons: dict[tuple[str, str], str] = {}
@@ -442,9 +445,10 @@ def not_confirmed_gone(connection: Connection, keys: Iterable[tuple[str, str]]) 
         if lost is not None:
             reasons[name, version] = lost
             continue
-        label = f"version {printable(version)} of model '{printable(name)}'"
+        own_name, number = restored(name), restored(version)
+        label = f"version {printable(number)} of model '{printable(own_name)}'"
         try:
-            retried(partial(_ask_for, connection, name, version, label))
+            retried(partial(_ask_for, connection, own_name, number, label))
             reasons[name, version] = f"{label} was not listed, and is there: audit again"
         except NotFound:
             continue

@@ -15,6 +15,7 @@ from registry_audit.audit.scope import Scope
 from registry_audit.audit.signatures import SIGNATURE
 from registry_audit.ledger.record import Recorded
 from registry_audit.ledger.version_history import PastAudit as Past
+from registry_audit.printable import restored
 from registry_audit.redact import redact_location
 from registry_audit.registry.address import shown_address
 from registry_audit.report.document import (
@@ -120,8 +121,8 @@ class DocumentBuilder:
             changes=self._changes(recorded) if recorded else None,
             resolved=tuple(
                 ResolvedRow(
-                    name=gone.name,
-                    version=gone.version,
+                    name=restored(gone.name),
+                    version=restored(gone.version),
                     rule=gone.rule,
                     path=gone.path,
                     first_seen=gone.first_seen,

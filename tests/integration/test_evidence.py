@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import textwrap
@@ -59,6 +60,8 @@ class Made:
         """The pack of an audit that found one of two copies changed; the copy is as it was when it ends."""
         report, file = self.directory / "later", self.separate / "model.pkl"
         content = file.read_bytes()
+        accepted = ["baseline", "accept", f"{self.name}/3", "--reason", "seen", "--by", "the owners"]
+        self.command(*accepted, "--tracking-uri", self.store, "--ledger", self.ledger)
         file.write_bytes(b"other" + content)
         self.command("audit", "--tracking-uri", self.store, "--ledger", self.ledger, "--report-dir", str(report))
         file.write_bytes(content)
@@ -82,7 +85,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     directory = tmp_path_factory.mktemp("evidence")
     store = sqlite_store(directory)
     registry = Registry(store)
-    name = registry.new_name("Wine \\ Käse")
+    name = registry.new_name("Wine \\x00 Käse")  # which the ledger has in another spelling
     registry.add(name, seed=1, logged=registry.log_run_model(seed=1, files={"data/back\\slash.txt": b"x"}))
     separate = registry.add(name, seed=2, separate=True)
     registry.add(name, seed=3)
@@ -407,6 +410,12 @@ def _swap(report: dict[str, Any]) -> None:
         )  # fmt: skip
 
 
+def _accepted_as_another(report: dict[str, Any]) -> None:
+    one, _, two = report["versions"]
+    assert (one["accepted_by"], two["accepted_by"]) != (two["accepted_by"],) * 2
+    one.update({key: two[key] for key in ("accepted_at", "accepted_by", "accepted_reason")})
+
+
 def _answered(report: dict[str, Any]) -> None:
     """An open finding that somebody is said to answer for."""
     waiver = {"by": "the board", "reason": "known", "until": "2999-12-31"}
@@ -442,6 +451,14 @@ FORGED: dict[str, tuple[Change, str, bool]] = {
     "who-accepted": (
         lambda r: r["versions"][1].update(accepted_by="the board"), "as the ledger did not record it", False,
     ),
+    "nobody-accepted": (
+        lambda r: r["versions"][0].update(accepted_at=None, accepted_by=None, accepted_reason=None),
+        "as the ledger did not record it", False,
+    ),
+    "accepted-by-others": (_accepted_as_another, "/1 was accepted as the ledger did not record it", False),
+    "signature": (lambda r: r["versions"][0].update(signature_status="verified"), "another signature of", True),
+    "more": (lambda r: r["versions"][0].update(certified_by="the board"), "says more than a report does", False),
+    "more-of-it": (lambda r: r.update(certified=True), "says more than a report does", False),
     "swapped": (_swap, "another registry model, run model of", True),
     "findings": (_finding, "another findings of", True),
     "no-findings": (lambda r: [row.update(findings=[]) for row in r["versions"]], "another findings of", True),
@@ -482,6 +499,12 @@ def test_a_report_that_contradicts_its_ledger(damaged: Path, tmp_path: Path, for
     pack = _remade(damaged, tmp_path / "forged.zip", change)
     _must_not_hold(pack, said)
     assert (_by_a_stranger(pack, tmp_path / "unpacked", None).returncode != 0) == by_commands
+
+
+def test_a_report_that_does_not_say_why_a_version_was_accepted(damaged: Path, tmp_path: Path) -> None:
+    """As release 0.1.0 wrote them."""
+    old = _remade(damaged, tmp_path / "old.zip", lambda r: [row.pop("accepted_reason") for row in r["versions"]])
+    assert verify_pack(old).exit_status == CLEAN
 
 
 # What the ledger does not hold, and only whoever made the pack vouches for. docs/evidence.md says so.
@@ -961,6 +984,27 @@ def test_a_file_that_is_described_in_two_ways(stamped: Path, tmp_path: Path, off
     content[offset] ^= 2
     (tmp_path / "odd.zip").write_bytes(content)
     _must_not_hold(tmp_path / "odd.zip", "described in two ways")
+
+
+@pytest.mark.parametrize("offset", [4, 6, 8, 10, 12, 16], ids=["disk", "of", "here", "files", "size", "begin"])
+def test_an_end_that_leads_elsewhere(stamped: Path, tmp_path: Path, offset: int) -> None:
+    """Python finds the directory before the end, whatever the end says; another reader goes where it leads."""
+    content = bytearray(stamped.read_bytes())
+    content[len(content) - 22 + offset] ^= 1
+    (tmp_path / "odd.zip").write_bytes(content)
+    _must_not_hold(tmp_path / "odd.zip", "")
+
+
+def test_an_end_for_large_files_beside_another(stamped: Path, tmp_path: Path) -> None:
+    """Python believes the one for large files, and other readers the other, where it does not lead there."""
+    content = stamped.read_bytes()
+    *_, count, size, offset, _ = struct.unpack("<4s4H2IH", content[-22:])
+    large = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)
+    large += struct.pack("<4sIQI", b"PK\6\7", 0, offset + size, 1)
+    elsewhere = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, size, offset - 1, 0)
+    (tmp_path / "odd.zip").write_bytes(content[:-22] + large + elsewhere)
+    assert zipfile.ZipFile(tmp_path / "odd.zip").testzip() is None
+    _must_not_hold(tmp_path / "odd.zip", "its end leads elsewhere")
 
 
 @pytest.mark.parametrize("more", [b"junk", b"\0" * 22, b"PK\5\6"])

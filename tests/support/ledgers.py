@@ -24,7 +24,7 @@ from registry_audit.ledger.schema import entries
 from registry_audit.ledger.store import Ledger
 from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
 from registry_audit.model.manifest import Manifest, ManifestEntry
-from registry_audit.printable import storable
+from registry_audit.registry.listed import KeySet
 from registry_audit.registry.resolve import Location
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.version import RegisteredVersion
@@ -99,7 +99,9 @@ def scope_of(*rows: VersionAudit, unlisted: tuple[VersionAudit, ...] = (), regis
     Args:
         registry: the identity of the address.
     """
-    listed = frozenset((storable(r.version.name), r.version.version) for r in (*rows, *unlisted))
+    listed = KeySet()
+    for r in (*rows, *unlisted):
+        listed.add((r.version.name, r.version.version))
     versions = tuple(r.version for r in rows)
     everything = tuple(sorted((*versions, *(r.version for r in unlisted)), key=lambda version: version.key))
     return Scope(
@@ -212,10 +214,14 @@ def registry_audit(*arguments: str) -> Said:
     from registry_audit.cli import boundary
     from registry_audit.cli.main import registry_audit as program
 
-    stdout, stderr, handler = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
+    said, stderr = io.BytesIO(), io.StringIO()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
-            status = boundary.run(program, "registry-audit", arguments)
+        with io.TextIOWrapper(said, encoding="utf-8", write_through=True) as stdout:
+            with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+                status = boundary.run(program, "registry-audit", arguments)
+            content = said.getvalue()
     finally:
-        signal.signal(signal.SIGTERM, handler)
-    return Said(int(status), stdout.getvalue(), stderr.getvalue())
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return Said(int(status), content.decode("utf-8", "surrogateescape"), stderr.getvalue())

@@ -3,7 +3,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_audit.printable import markdown, printable, storable
+from registry_audit.printable import markdown, printable, restored, storable
 
 anything = st.text(st.characters())
 
@@ -41,6 +41,7 @@ def test_two_names_are_never_stored_the_same(one: str, other: str) -> None:
     assert (storable(one) == storable(other)) == (one == other)
     assert "\0" not in storable(one)
     storable(one).encode("utf-8")
+    assert restored(storable(one)) == one
 
 
 def test_ordinary_names_are_stored_as_they_are() -> None:

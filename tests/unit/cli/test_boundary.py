@@ -1,6 +1,7 @@
 """Every way to end: one line on stderr, an exit status of its own, and nothing secret."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -21,10 +22,11 @@ SECONDS = 60
 
 
 @pytest.fixture(autouse=True)
-def sigterm() -> Iterator[None]:
-    handler = signal.getsignal(signal.SIGTERM)
+def as_before() -> Iterator[None]:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def ends(with_: BaseException | int | None) -> int:
@@ -135,6 +137,42 @@ def test_sigterm_is_an_interruption() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=SECONDS)
     assert (done.returncode, done.stderr.strip()) == (130, "audit-it: interrupted")
+
+
+def test_a_terminal_that_is_closed_is_an_interruption(tmp_path: Path) -> None:
+    """What is said on the way to the report's end must not cost the report."""
+    code = (
+        "import signal, click\n"
+        "from pathlib import Path\n"
+        "from registry_audit.cli import boundary\n"
+        "@click.command()\n"
+        "def command():\n"
+        "    try:\n"
+        "        click.echo('begun')\n"
+        "        signal.pause()\n"
+        "    finally:\n"
+        "        click.echo('broken off', err=True)\n"
+        "        Path('report').touch()\n"
+        "raise SystemExit(boundary.run(command, 'audit-it', []))\n"
+    )
+    terminal, theirs = pty.openpty()
+    command = [sys.executable, "-c", code]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path)
+    try:
+        os.close(theirs)
+        assert os.read(terminal, 5) == b"begun"
+        os.close(terminal)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(timeout=SECONDS) == ExitStatus.INTERRUPTED
+    finally:
+        process.kill()
+    assert (tmp_path / "report").exists()
+
+
+def test_nohup_is_heeded() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert ends(None) == ExitStatus.CLEAN
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def broken_pipe() -> "subprocess.CompletedProcess[bytes]":

@@ -48,11 +48,11 @@ def write(directory: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:
     return written
 
 
-def sha256sum(directory: Path, listing: str) -> subprocess.CompletedProcess[bytes]:
+def sha256sum(directory: Path, listing: bytes) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         ["sha256sum", "--check", "--strict", "-"],
         cwd=directory,
-        input=listing.encode("utf-8", "surrogateescape"),
+        input=listing,
         capture_output=True,
         check=False,
     )
@@ -134,15 +134,28 @@ def test_other_digests_are_refused(form: object) -> None:
 @needs_sha256sum
 def test_the_commands(tmp_path: Path, sqlite_url: str) -> None:
     ledger = open_ledger(sqlite_url, create=True)
-    record(ledger, row(), accept_new=True)
+    files = write(tmp_path / "model", ODD)  # of which one has a name that is no text
+    record(ledger, row(files=files), accept_new=True)
     ledger.close()
-    (tmp_path / "model").mkdir()
-    write(tmp_path / "model", FILES)
     shown = registry_audit("baseline", "show", "wine/1", "--format", "sha256sum", "--ledger", sqlite_url)
-    assert sha256sum(tmp_path / "model", shown.stdout).returncode == 0
+    assert shown.exit_status == 0, shown.stderr
+    assert sha256sum(tmp_path / "model", shown.stdout.encode("utf-8", "surrogateescape")).returncode == 0
     signing = registry_audit("baseline", "show", "wine/1", "--format", "model-signing", "--ledger", sqlite_url)
     assert json.loads(signing.stdout)["subject"][0]["name"] == "wine"
     text = registry_audit("baseline", "show", "wine/1", "--ledger", sqlite_url)
     assert all(path in text.stdout for path in FILES)
     unknown = registry_audit("baseline", "show", "wine/2", "--ledger", sqlite_url)
     assert (unknown.exit_status, "has no baseline" in unknown.stderr) == (2, True)
+
+
+def test_a_name_that_looks_like_another_one_stored_is_not_that_one(sqlite_url: str) -> None:
+    """What a ledger makes of a NUL character is what somebody may have typed."""
+    ledger = open_ledger(sqlite_url, create=True)
+    record(ledger, row("a\0b", files={**FILES, "of": b"another"}), row("a\\x00b"), accept_new=True)
+    ledger.close()
+    shown = registry_audit("baseline", "show", "a\\x00b/1", "--ledger", sqlite_url)
+    assert (shown.exit_status, "  of\n" in shown.stdout) == (0, False), shown.stderr
+    history = registry_audit("baseline", "history", "a\\x00b/1", "--ledger", sqlite_url)
+    assert len(history.stdout.splitlines()) == 2, history.stderr
+    listed = registry_audit("baseline", "list", "--ledger", sqlite_url)
+    assert {line.split()[0] for line in listed.stdout.splitlines()} == {"a\\x00b/1", "a\\\\x00b/1"}

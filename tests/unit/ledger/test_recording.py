@@ -24,6 +24,7 @@ from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.outcome import outcome_of
 from registry_audit.audit.signatures import SignatureView
 from registry_audit.errors import UsageError
+from registry_audit.ledger.accept import waive
 from registry_audit.ledger.audit_entries import ON_FIRST_SIGHT, subject_of
 from registry_audit.ledger.chain import Draft, Entry, Kind
 from registry_audit.ledger.entry_bodies import AuditFinished, FindingOpened, Waived
@@ -337,6 +338,39 @@ def test_a_version_accepted_as_gone_does_not_hide_the_algorithm(ledger: Ledger) 
 def test_a_hostile_name_does_not_keep_an_audit_from_being_recorded(ledger: Ledger, name: str) -> None:
     record(ledger, row(), row(name), accept_new=True)
     assert statuses(record(ledger, row(), row(name))) == {"wine/1": "unchanged", f"{name}/1": "unchanged"}
+
+
+@pytest.mark.parametrize("name", ["a\x00b", "team\\ud8", "\\x00", "\ud800\\"], ids=ascii)
+def test_a_name_that_is_stored_otherwise_is_remembered_as_any_other(sqlite_ledger: Ledger, name: str) -> None:
+    """Nobody is told that it is gone, or each time anew of its findings."""
+    ledger = sqlite_ledger
+    record(ledger, row(), row(name), accept_new=True)
+    assert found(record(ledger, row(), scope=scope_of(row(), unlisted=(row(name),)))) == set()
+    for new in (True, False):
+        recorded = record(ledger, row(), row(name, files=CHANGED))
+        assert [finding.new for audit in recorded.audits for finding in audit.findings] == [new]
+    waive(ledger, REGISTRY, name, "1", "RA002", path=None, by="me", reason="known", until="2999-12-31")
+    recorded = record(ledger, row(), row(name, files=CHANGED))
+    assert all(finding.waiver for audit in recorded.audits for finding in audit.findings)
+    assert [gone.rule for gone in record(ledger, row(), row(name)).resolved] == ["RA002"]
+    assert record(ledger, row(), row(name)).resolved == ()
+    for new in (True, False):
+        recorded = record(ledger, row())
+        assert statuses(recorded) == {"wine/1": "unchanged", f"{name}/1": "vanished"}
+        assert [finding.new for audit in recorded.audits for finding in audit.findings] == [new]
+
+
+def test_a_number_that_is_stored_otherwise_is_found_once(sqlite_ledger: Ledger) -> None:
+    strange = row("wine", "\0", verdict=Verdict.UNVERIFIABLE, problems=(Problem("RA009", "?"),), listed=False)
+    news = [record(sqlite_ledger, strange).audits[0].findings[0].new for _ in range(2)]
+    assert news == [True, False]
+
+
+@pytest.mark.parametrize("called", ["team\\ud8", "a\\x00b"])
+def test_a_registry_whose_name_is_stored_otherwise(sqlite_ledger: Ledger, called: str) -> None:
+    record(sqlite_ledger, row(), accept_new=True, registry_name=called)
+    for _ in range(2):
+        assert statuses(record(sqlite_ledger, row(), registry_name=called)) == {"wine/1": "unchanged"}
 
 
 @pytest.mark.parametrize("name", ["'; DROP TABLE entries; --", "%s %(x)s :name", "café 名前 \u202e", "a\nb", "x" * 256])

@@ -47,7 +47,7 @@ class Answers(Quiet, BaseHTTPRequestHandler):
         first, _, rest = self.path.strip("/").partition("/")
         if first == "to":
             code, _, url = rest.partition("?")
-            self._answer(int(code), b"moved", {"Location": url})
+            self._answer(int(code), b"moved", {"Location": unquote(url)})
         elif first == "status":
             codes = [code for code in rest.split(",") if code]
             self._answer(int(codes[asked - 1]) if asked <= len(codes) else 200, b"{}", {"Retry-After": "0"})
@@ -208,6 +208,12 @@ def test_redirects_end(http: HttpSession, servers: tuple[Site, Site]) -> None:
     url = f"{servers[0].url}/to/302?/to/302?/to/302?/to/302?/to/302?/to/302?/to/302?/x"
     with pytest.raises(CouldNotVerify, match="redirects without end"):
         get(http, url)
+
+
+@pytest.mark.parametrize("location", ["http://[::1", "//[", "http://a]b/"])
+def test_a_redirect_to_what_is_no_address(http: HttpSession, servers: tuple[Site, Site], location: str) -> None:
+    with pytest.raises(CouldNotVerify, match=r"could not ask: .* (redirects to no address|is no host)"):
+        get(http, f"{servers[0].url}/to/302?{quote(location, safe='')}")
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "http:///x", "http://127.0.0.1:1/", "http://[broken/"])

@@ -1,8 +1,13 @@
+import errno
+import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from registry_audit.errors import CouldNotVerify, UsageError
+from registry_audit.model.manifest import ManifestEntry
 from registry_audit.pulling.place import Place, place_for
 
 
@@ -47,3 +52,39 @@ def test_why_the_files_cannot_be_put_there(tmp_path: Path) -> None:
     # No directory takes the place of one that something is mounted on.
     with pytest.raises(CouldNotVerify, match=r"cannot be kept in /: [A-Z]"):
         Place(Path("/"), files).publish([])
+
+
+@pytest.mark.parametrize("refused", [stat.S_ISDIR, stat.S_ISREG])
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_a_file_system_that_cannot_flush_and_one_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, refused: Callable[[int], bool]
+) -> None:
+    """Some flush no directory, or nothing on request; where the disk fails, nothing is known to be kept."""
+
+    def fsync(descriptor: int) -> None:
+        if refused(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    output = tmp_path / "output"
+    with place_for(output) as place:
+        (place.files / "model.pkl").write_bytes(b"weights")
+        entries = [ManifestEntry("model.pkl", 7, f"sha256:{'0' * 64}")]
+        if number == errno.EIO:
+            with pytest.raises(CouldNotVerify, match="cannot be kept"):
+                place.publish(entries)
+        else:
+            place.publish(entries)
+    assert output.exists() == (number == errno.EINVAL)
+    assert set(tmp_path.iterdir()) <= {output}
+
+
+def test_a_file_system_that_replaces_no_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rename(path: Path, target: Path) -> None:
+        raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), str(path), None, str(target))
+
+    monkeypatch.setattr(Path, "rename", rename)
+    refused = pytest.raises(UsageError, match="does not replace an empty directory")
+    with refused, place_for(tmp_path / "output") as place:
+        place.output.mkdir()
+        place.publish([])
