@@ -234,7 +234,7 @@ def compare_registries(
         fail_on: lowest severity of a finding that makes the result not clean.
         report_dir: where to write migration.json and its renderings.
         workers: versions at once, of each registry.
-        quick: do not read what an unchanged fingerprint says that an audit of the registry has read.
+        quick: skip models whose fingerprint has not changed since an audit of the registry last read them in full.
         full_every: days after which `quick` reads in full all the same.
         ledger: of those audits; it is only read, and only with `quick`.
         limits: as for `check`, and `max_listing_seconds` and `max_versions`.
