@@ -78,12 +78,12 @@ def accept_baseline(
     Args:
         versions: Each as NAME/V.
         reason: Why these bytes are the right ones.
-        by: Who asks for it. Who approves it answers for it.
+        by: Name of the person who asks. The person who approves answers for it.
         dry_run: Only say what would be accepted.
         despite: Rules, for instance RA004, whose findings of severity high or critical do not keep a version from being
             accepted.
         suspend: End the process while the run waits; a worker takes it up once it is approved. For approvals of hours.
-        approval_hours: How long it waits for the approval; by default 1, or 72 where it is suspended.
+        approval_hours: Hours to wait for the approval; by default 1, or 72 with suspend.
         ledger: Database of baselines, without credentials; else REGISTRY_AUDIT_LEDGER of the worker, the Prefect
             variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
     """

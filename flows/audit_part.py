@@ -52,12 +52,12 @@ def audit_part(
     """Take batches of an audit from its ledger's database until there are none, and deliver their rows there.
 
     Args:
-        audit_id: The audit's, which is its flow run's id.
-        options: What that run was asked to do, without credentials.
-        of: Among how many parts the audit's share of a limit on requests is shared out.
-        lost_after_seconds: A batch whose worker was not heard of for so long is another's.
-        registry: Name of the block Registry Audit that the audit was asked for with.
-        life: Of the audit, which is another one once it ended; what a part has read is kept for the same life only.
+        audit_id: Id of the audit, which is the id of its flow run.
+        options: Options of the audit, without credentials.
+        of: Number of parts that share the audit's limit on requests.
+        lost_after_seconds: Seconds without a sign of life after which another worker takes a batch.
+        registry: Name of the block Registry Audit that the audit uses.
+        life: Changes once the audit has ended: what a part has read is reused only while it stays the same.
     """
     given = dict(options)
     try:

@@ -110,7 +110,7 @@ def audit_registry(
         batch_size: Versions in one task run; by default 100, or up to 400 of a large registry audited by one process.
         dask_scheduler: Address of a Dask scheduler, whose workers then audit the batches; else
             REGISTRY_AUDIT_DASK_SCHEDULER of the process that runs the flow.
-        fan_out: So many runs of the deployment audit-part/worker audit the batches, on any workers of its pool; needs a
+        fan_out: Number of runs of audit-part/worker that audit the batches, on any workers of its pool; needs a
             ledger in PostgreSQL.
     """
     try:

@@ -2,11 +2,11 @@
 
     import registry_audit as ra
 
-    ra.check("Wine@champion")       # one version
-    ra.audit()                      # every version of the registry
-    ra.compare("Wine/3", "Wine/4")  # two versions
-    ra.compare_registries(old, new)    # a migration
-    ra.pull("Wine@champion", "model")  # the accepted bytes, or an error
+    ra.check("Wine@champion")                       # one version
+    ra.audit(models="Wine*", accept_new=True)       # every version of these models
+    ra.compare("Wine/3", "Wine/4")                  # two versions
+    ra.compare_registries(old, new)                 # a migration
+    ra.pull("Wine@champion", "model")               # the accepted bytes, or an error
 
 The library holds every decision and knows nothing of Prefect. Data flows one way:
 
@@ -69,4 +69,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

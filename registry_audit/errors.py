@@ -33,7 +33,7 @@ class NotFound(UsageError):
 
 
 class CouldNotVerify(AuditError):
-    """Nothing can be said: denied, out of reach, or not transportable. Never a pass, never a crash of the audit."""
+    """Something could not be read: denied, out of reach, or not transportable. This is never a pass."""
 
 
 class Transient(CouldNotVerify):

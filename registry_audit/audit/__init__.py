@@ -20,6 +20,11 @@ class _CallablePackage(ModuleType):
         return _function()(*arguments, **named)
 
     @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        """What `help` and a notebook's `ra.audit?` show."""
+        return inspect.getdoc(_function())
+
+    @property
     def __signature__(self) -> inspect.Signature:
         return inspect.signature(_function())
 

@@ -45,7 +45,7 @@ def audit_command(run: Run) -> click.Command:
         "audit",
         context_settings={"help_option_names": ["-h", "--help"]},
         epilog="Exit status: 0 complete and clean, 1 findings, 2 usage, 3 something could not be verified or nothing "
-        "was audited, 130 interrupted (1 wins over 3).",
+        "was audited, 4 the ledger is unusable, 130 interrupted (4 wins over 1, and 1 over 3).",
     )
     @with_options(
         *SERVER,

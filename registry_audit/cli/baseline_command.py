@@ -227,7 +227,7 @@ def waive_finding(
     registry_uri: str | None,
     registry_name: str | None,
 ) -> None:
-    """Tolerate a finding until a day, or until the bytes change: it is still shown, but fails no audit."""
+    """Tolerate a finding until a day, or until the bytes change: it is still shown, but does not count."""
     from registry_audit.ledger.accept import split_reference, waive
     from registry_audit.ledger.connecting import remember
     from registry_audit.ledger.identity import own_spelling

@@ -51,7 +51,7 @@ def run(command: click.Command, prog_name: str, arguments: Sequence[str] | None 
         return int(ExitStatus.USAGE)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        path = context.command_path if context is not None else prog_name
+        path = context.command_path if context is not None else _path(command, prog_name, arguments)
         return _say(prog_name, f"{error.format_message()} (see {path} --help)", ExitStatus.USAGE)
     except AuditError as error:
         return _say(prog_name, error.message, error.exit_status)
@@ -62,6 +62,18 @@ def run(command: click.Command, prog_name: str, arguments: Sequence[str] | None 
             return _say(prog_name, f"the output cannot be written: {error.strerror}", ExitStatus.INCOMPLETE)
         return _say(prog_name, reason_of(error), ExitStatus.INCOMPLETE)
     return int(result or 0)
+
+
+def _path(command: click.Command, prog_name: str, arguments: Sequence[str] | None) -> str:
+    """`registry-audit baseline accept`. Click's parser does not say which command lacks the value of an option."""
+    path, words = prog_name, iter(sys.argv[1:] if arguments is None else arguments)
+    while isinstance(command, click.Group):
+        name = next(words, "")
+        found = command.get_command(click.Context(command, info_name=path), name)
+        if found is None:
+            break
+        path, command = f"{path} {name}", found
+    return path
 
 
 def _say(prog_name: str, message: str, status: ExitStatus) -> int:

@@ -88,7 +88,8 @@ def command(
     Name the version as NAME/V or NAME@ALIAS, or with --model and --version-or-stage. Its bytes are also compared
     with the accepted baseline, and what was read is recorded in the ledger.
 
-    Exit status: 0 the same, 1 different or damaged, 2 usage, 3 could not be verified.
+    Exit status: 0 the same, 1 different or damaged, 2 usage, 3 could not be verified, 4 the ledger is
+    unusable.
     """
     tracking_uri = required_tracking_uri(tracking_uri)
     is_for_people = version is not None

@@ -122,8 +122,8 @@ ROWS = {
     "accept_new": _flag("Record a baseline for each version that was read in full and has none yet."),
     "quick": _flag("Skip models whose fingerprint has not changed since the last full read."),
     "full_every": _count(
-        "With --quick: read in full what was last read longer ago.",
-        "With quick, read in full whatever was last read in full more than this many days ago.",
+        "With --quick: read a model all the same, this many days after it was last read in full.",
+        "With quick, read a model all the same, this many days after it was last read in full.",
         metavar="DAYS",
     ),
     "liveness": _flag(

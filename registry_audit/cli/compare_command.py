@@ -119,7 +119,8 @@ def command(
     Name two versions of one server as NAME/V or NAME@ALIAS, or versions of two servers in a file. The bytes of each
     are also compared with its accepted baseline, and what was read is recorded in the ledger.
 
-    Exit status: 0 the same, 1 different or damaged, 2 usage, 3 could not be verified.
+    Exit status: 0 the same, 1 different or damaged, 2 usage, 3 could not be verified, 4 the ledger is
+    unusable.
     """
     if not compare_run_models and not compare_reg_models:
         raise UsageError(_NOTHING)

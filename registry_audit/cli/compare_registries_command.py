@@ -57,7 +57,7 @@ def _sendable(server: Server, config_file: Path) -> dict[str, str]:
     "compare-registries",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit status: 0 complete, 1 something is missing, changed or differs, 2 usage, 3 something could not be "
-    "compared or was not moved, 130 interrupted (1 wins over 3).",
+    "compared or was not moved, 4 the ledger that --quick reads is unusable, 130 interrupted (1 wins over 3).",
 )
 @click.option(
     "--config-file",
@@ -83,8 +83,7 @@ def _sendable(server: Server, config_file: Path) -> dict[str, str]:
     *LIMITS,
     *LISTING_LIMITS,
     *("quiet", "verbose"),
-    quick="Do not read what an unchanged fingerprint says that an audit has read.",
-    full_every="With --quick: read in full when older.",
+    quick="Skip models whose fingerprint has not changed since an audit last read them in full.",
     report_dir="Write migration.json, .html, .md, .csv and junit.xml there.",
     format="What to print on stdout; json is the migration.json of --report-dir.",
     workers="How many versions to read at once, on each side.",

@@ -78,7 +78,7 @@ def command(directory: Path, flow: bool) -> int:
     ledger = f"sqlite:///{directory / 'home' / 'ledger.db'}"
     server = f"--tracking-uri {shlex.quote(demo.tracking_uri)} --ledger {shlex.quote(ledger)}"
     click.echo("\nWhat to try next:\n")
-    click.echo(f"  open {directory / 'report' / 'audit.html'}")
+    click.echo(f"  in a browser: {(directory / 'report' / 'audit.html').resolve().as_uri()}")
     program = _program()
     click.echo(f"  {program} baseline history {name} {server}")
     click.echo(f"  {program} rule RA002")

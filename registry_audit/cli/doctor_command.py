@@ -24,7 +24,7 @@ _LOGGED_MODELS_SINCE = (3, 0)
 _SIGNS = {
     ExitStatus.CLEAN: "ok",
     ExitStatus.USAGE: "wrong",
-    ExitStatus.INCOMPLETE: "no answer",
+    ExitStatus.INCOMPLETE: "failed",
     ExitStatus.LEDGER: "unusable",
 }
 _STORES_LOOKED_AT = 5  # of different kinds, from the newest versions
@@ -44,19 +44,20 @@ class Finding:
 def command(tracking_uri: str | None, registry_uri: str | None, ledger: str | None) -> int:
     """Tell in seconds whether server, stores, ledger and Prefect can be reached. Nothing is written.
 
-    Exit status: 0 all of it can be reached, 2 something is set wrongly, 3 something does not answer, 4 the ledger
-    cannot be used.
+    Exit status: 0 all of it can be reached, 2 something is set wrongly, 3 something could not be reached or read, 4
+    the ledger cannot be used.
     """
     uri = required_tracking_uri(tracking_uri)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     patience = os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     import_library()
-    worst = ExitStatus.CLEAN
+    worst, is_slow = ExitStatus.CLEAN, False
     for finding in _examine(uri, registry_uri, ledger_url(ledger)):
         sign = _SIGNS[finding.status]
         click.echo(f"{sign:<9}  {finding.what:<9}  {printable(finding.said)}")
         worst = max(worst, finding.status)
-    if worst is ExitStatus.INCOMPLETE:
+        is_slow |= finding.status is ExitStatus.INCOMPLETE and finding.what != "registry"
+    if is_slow and worst is ExitStatus.INCOMPLETE:
         click.echo(
             f"Each answer may take {patience} seconds here; MLFLOW_HTTP_REQUEST_TIMEOUT=60 allows more.", err=True
         )
@@ -96,7 +97,7 @@ def _server(connection: "Connection", began: float) -> Iterator[Finding]:
     yield Finding("server", f"{connection.registry_address.shown}{workspace}: {runs}, {took}")
     yield from _what_it_lacks(version)
     if not newest:
-        yield Finding("registry", "there is no model version that this account may see", ExitStatus.INCOMPLETE)
+        yield Finding("registry", "there is no model version, or none that this account may see", ExitStatus.INCOMPLETE)
         return
     yield Finding("registry", f"the newest version is {newest[0].name}/{newest[0].version}")
     yield from _stores(connection, newest)

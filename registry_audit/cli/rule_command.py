@@ -1,5 +1,6 @@
 """`registry-audit rule`: what a rule finds, why it matters and what to do, without a network."""
 
+import re
 from importlib.resources import files
 
 import click
@@ -14,17 +15,18 @@ def rule_page(rule_id: str) -> str:
     """The page of one rule, in Markdown.
 
     Args:
-        rule_id: `RA002`, or its name, `content-changed`; in any case.
+        rule_id: `RA002`, in short `RA2`, or its name, `content-changed`; in any case.
 
     Raises:
         UsageError: there is no such rule.
     """
     known = {rule.name: rule.id for rule in RULES}
-    found = known.get(rule_id.lower(), rule_id.upper())
+    short = re.fullmatch(r"RA(\d{1,3})", rule_id.upper(), re.ASCII)
+    found = f"RA{int(short[1]):03}" if short else known.get(rule_id.lower())
     if found not in known.values():
-        close = did_you_mean(rule_id, (*known, *known.values()))
+        close = did_you_mean(rule_id, known)
         raise UsageError(
-            f"there is no rule '{printable(rule_id)}'{close}: the rules are {', '.join(sorted(known.values()))}"
+            f"there is no rule '{printable(rule_id)}'{close or ': the rules are ' + ', '.join(sorted(known.values()))}"
         )
     return (files("registry_audit") / "rule_pages" / f"{found}.md").read_text(encoding="utf-8")
 

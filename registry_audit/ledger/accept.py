@@ -20,8 +20,8 @@ from registry_audit.ledger.memory import Subject, last_reading, load_findings, t
 from registry_audit.ledger.store import Ledger, LedgerReader
 from registry_audit.model.manifest import Manifest
 from registry_audit.printable import printable, storable
-from registry_audit.rules import RULE_BY_ID
-from registry_audit.verdict import ExitStatus, Severity
+from registry_audit.rules import RULE_BY_ID, blocks_acceptance
+from registry_audit.verdict import ExitStatus
 
 
 class Moved(CouldNotVerify):
@@ -116,7 +116,7 @@ class _Act:
 
     def must_name(self, audit: VersionAudit, label: str) -> set[str]:
         """The rules that the version is accepted in spite of. Raises: UsageError: one of them is not named."""
-        serious = [finding for finding in audit.findings if _is_serious(finding.rule, finding.severity)]
+        serious = [finding for finding in audit.findings if blocks_acceptance(finding.rule, finding.severity)]
         for finding in serious:
             if finding.rule not in self.despite:
                 raise UsageError(
@@ -129,7 +129,7 @@ class _Act:
         """Refuse for findings in the ledger too: an audit with a signing key, for instance, may have found more."""
         serious = set[str]()
         for (of_name, number, rule, _), known in load_findings(reader, registry).open_findings.items():
-            if (of_name, number) != (storable(name), version) or not _is_serious(rule, known.severity):
+            if (of_name, number) != (storable(name), version) or not blocks_acceptance(rule, known.severity):
                 continue
             serious.add(rule)
             if rule not in self.despite:
@@ -140,11 +140,6 @@ class _Act:
                     f"has ended; to accept it all the same, add --despite {rule}"
                 )
         return serious
-
-
-def _is_serious(rule: str, severity: Severity) -> bool:
-    # Accepting other bytes, or that a version is gone, is what RA002 and RA011 ask for.
-    return severity.rank >= Severity.HIGH.rank and rule not in ("RA002", "RA011")
 
 
 def _prepare(session: Session, ledger: Ledger, registry: str, reference: str, act: _Act) -> Acceptance:

@@ -138,7 +138,7 @@ def _beside_baseline(
         accepted = fetch(baseline.manifest)
         differences = baseline_differences(accepted, now, was_mlflows=was_mlflows, is_mlflows=is_mlflows)
         if any(difference.expected_by is None for difference in differences):
-            return view(BaselineStatus.CHANGED, differences), [_content_changed(baseline, differences)]
+            return view(BaselineStatus.CHANGED, differences), [_content_changed(baseline, now, differences)]
         return view(BaselineStatus.NOT_READ if trusted else BaselineStatus.UNCHANGED, differences), []
     return view(BaselineStatus.NOT_READ if trusted else BaselineStatus.UNCHANGED), []
 
@@ -170,13 +170,14 @@ def _not_first_sight(audit: VersionAudit, known: tuple[KnownBytes, ...], fetch: 
     return []
 
 
-def _content_changed(baseline: Baseline, differences: tuple[Difference, ...]) -> Problem:
+def _content_changed(baseline: Baseline, now: Manifest, differences: tuple[Difference, ...]) -> Problem:
     changed = [difference for difference in differences if difference.expected_by is None]
     named = "; ".join(_sentence(difference) for difference in changed[:_SHOWN])
     more = f"; and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
     files = "file is" if len(changed) == 1 else "files are"
     message = f"{len(changed)} {files} not what {printable(baseline.by)} accepted on {baseline.at[:10]}: {named}{more}"
-    return Problem("RA002", message, blocks=False)
+    remedy = None if now.entries else "Find out who removed the files, and restore them: no bytes are left to accept."
+    return Problem("RA002", message, blocks=False, remedy=remedy)
 
 
 def _sentence(difference: Difference) -> str:

@@ -120,7 +120,7 @@ def missing_parts(mlmodel: MLmodel, sizes: dict[str, int]) -> Iterator[tuple[str
     logged = mlmodel.model_size_bytes
     held = sum(size for name, size in sizes.items() if name not in _WRITTEN_LATER)
     if logged is not None and held < logged:
-        yield MLMODEL, f"says that {logged} bytes were logged; only {held} are there"
+        yield MLMODEL, f"says that the model itself was {logged:,} bytes when it was logged; now it is {held:,}"
 
 
 def _named_paths(fields: dict[str, Any]) -> Iterator[tuple[str, bool]]:

@@ -57,7 +57,8 @@ def check(
         tracking_uri: the MLflow server; by default `MLFLOW_TRACKING_URI`, which `mlflow.set_tracking_uri` sets.
         registry_uri: the model registry, if it is another server; by default `MLFLOW_REGISTRY_URI`, unless
             `MLFLOW_TRACKING_URI` names another tracking server.
-        ledger: URL of the database of baselines; by default that of the commands. With None nothing is remembered.
+        ledger: URL of the database of baselines; `usual` is the one that the commands use. With None nothing is
+            remembered.
         registry_name: name of the registry in the ledger, whatever its address.
         fail_on: lowest severity of a finding that makes the result not clean.
         download_dir: directory to keep the files in; by default they are not kept.
@@ -230,13 +231,13 @@ def compare_registries(
         mapping: names in the target, as `{"Wine": "main.ml.wine"}`, `{"*": "main.ml.*"}`, `{"Wine/3": "Wine/1"}` or
             `{"stage:Production": "@champion"}`.
         one_way: ask only whether all of the source is in the target.
-        in_place: the files were to stay where they are, so that one storage behind both is no gap.
+        in_place: the files were meant to stay in place: a shared storage is not an error.
         fail_on: lowest severity of a finding that makes the result not clean.
         report_dir: where to write migration.json and its renderings.
-        workers: versions at once, of each registry.
-        quick: do not read what an unchanged fingerprint says that an audit of the registry has read.
-        full_every: days after which `quick` reads in full all the same.
-        ledger: of those audits; it is only read, and only with `quick`.
+        workers: how many versions of each registry to read at once.
+        quick: skip models whose fingerprint has not changed since an audit of the registry last read them in full.
+        full_every: with `quick`, the number of days after which a version is read in full again.
+        ledger: with `quick`, the ledger of those audits, as for `check`. It is only read.
         limits: as for `check`, and `max_listing_seconds` and `max_versions`.
 
     Raises:
@@ -288,7 +289,7 @@ def pull(
         tracking_uri, registry_uri, ledger, registry_name, limits: as for `check`.
 
     Returns:
-        What was pulled. It can be given to whatever takes a path, as `mlflow.pyfunc.load_model(str(pulled.path))`.
+        What was pulled. Load it with `mlflow.pyfunc.load_model(str(pulled.path))`.
 
     Raises:
         NotAsAccepted: it differs from its baseline, or is gone; `differences` says how.

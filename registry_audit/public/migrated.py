@@ -54,12 +54,12 @@ class MigrationResult(Ended):
 
     @property
     def models(self) -> Sequence[ModelRow]:
-        """What is said once for a registered model, such as that its numbers changed."""
+        """The findings about a registered model as a whole, for instance that its versions have other numbers."""
         return self.document.models
 
     @property
     def findings(self) -> Iterator[tuple[PairedRow | ModelRow, FindingRow]]:
-        """Every finding, behind the version or the model that it is of; models first."""
+        """Pairs of a model or version and a finding: one for each finding, those about models first."""
         rows: Iterator[ModelRow | PairedRow] = chain(self.models, self.versions)
         return ((row, finding) for row in rows for finding in row.findings)
 

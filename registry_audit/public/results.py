@@ -48,7 +48,7 @@ def pandas_for(table: str) -> Any:
 
 
 class Ended(ABC):
-    """How it ended. In a condition it is true only where everything was verified and nothing was found."""
+    """A result. It is true in a condition only if everything was verified and nothing was found."""
 
     @property
     @abstractmethod
@@ -62,6 +62,7 @@ class Ended(ABC):
 
     @property
     def clean(self) -> bool:
+        """Whether everything was verified and nothing was found: exit status 0."""
         return self.exit_status == 0
 
     def __bool__(self) -> bool:
@@ -69,7 +70,7 @@ class Ended(ABC):
 
     @property
     def state(self) -> str:
-        """`clean`, `findings` or `incomplete`."""
+        """`clean`, `findings` or `incomplete`, for the exit statuses 0, 1 and 3."""
         return {0: "clean", 1: "findings"}.get(self.exit_status, "incomplete")
 
     def __repr__(self) -> str:
@@ -89,7 +90,7 @@ class Ended(ABC):
 
 
 class Result(Ended):
-    """What was said of versions of one registry, or of two versions."""
+    """The versions that were looked at, each with its findings."""
 
     @property
     @abstractmethod
@@ -98,7 +99,7 @@ class Result(Ended):
 
     @property
     def findings(self) -> Iterator[tuple[VersionRow, FindingRow]]:
-        """Every finding, behind the version it is of."""
+        """Pairs of a version and a finding: one for each finding."""
         return ((row, finding) for row in self.versions for finding in row.findings)
 
     def to_pandas(self, table: Table = "versions") -> "pandas.DataFrame":
@@ -185,7 +186,7 @@ class CompareResult(Result):
 
     @property
     def versions(self) -> Sequence[VersionRow]:
-        """The two versions, each with what is said of it by itself."""
+        """The two versions, each with the findings about it alone, not about the other one."""
         return self._rows
 
     @property

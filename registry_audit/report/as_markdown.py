@@ -188,7 +188,7 @@ def _waived(document: AuditDocument) -> list[str]:
             )
         )
     table = _table(("Severity", "Rule", "Version", "Life", "What was found", "Waived by", "Until", "Why"), rows)
-    why = "Shown, but they do not fail the audit: until the day named, or until the bytes change."
+    why = "Shown, but not counted until the day named or until the bytes change."
     total = overview_of(document).waived.total()
     return [f"## Waived findings ({total:,})", "", why, "", *table, *_rest(total, "finding")]
 

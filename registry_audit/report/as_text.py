@@ -84,7 +84,7 @@ def _findings(document: AuditDocument) -> list[str]:
 
 def _waived(document: AuditDocument) -> list[str]:
     _, waived = split_waived(placed_findings(document))
-    title = "Waived findings: shown, but they do not fail the audit until the day named or until the bytes change"
+    title = "Waived findings: shown, but not counted until the day named or until the bytes change"
     return [title, *(line for placed in waived for line in ("", *_finding(document, placed)))] if waived else []
 
 

@@ -1,15 +1,27 @@
 """What to type next, for one finding: commands that are safe to copy whatever the names hold."""
 
 import shlex
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from registry_audit.printable import printable
 from registry_audit.registry.address import shown_address
 from registry_audit.report.document import AuditDocument, FindingRow, VersionRow
 from registry_audit.report.view import version_id
-from registry_audit.rules import CONTENT_CHANGED, RUN_DELETED, RUN_REGISTRY_MISMATCH, VERSION_VANISHED
+from registry_audit.rules import (
+    CONTENT_CHANGED,
+    RUN_DELETED,
+    RUN_REGISTRY_MISMATCH,
+    VERSION_VANISHED,
+    blocks_acceptance,
+)
+from registry_audit.verdict import BaselineStatus
 
-_ACCEPT_CHANGE, _ACCEPT_GONE = "Accept the change", "Accept that it is gone"
+_ACCEPT: dict[BaselineStatus | None, str] = {
+    BaselineStatus.CHANGED: "Accept the change",
+    BaselineStatus.VANISHED: "Accept that it is gone",
+    BaselineStatus.NEW: "Accept the version that took its place",
+}
 _FILL_IN = "''"  # an empty reason is refused, so nobody accepts anything by only pasting
 
 # A report holds no password of a ledger, so the shell takes the address from here, and stops where it is not set.
@@ -83,9 +95,9 @@ def commands_of(target: Target, row: VersionRow, finding: FindingRow) -> tuple[C
         commands.append(Command("Look at both copies", look))
     has_ledger = target.ledger is not None
     if has_ledger and finding.waived is None and finding.rule in (CONTENT_CHANGED.id, VERSION_VANISHED.id):
+        if what := _what_to_accept(row):
+            commands.append(Command(what, _accept(target, name, row.findings)))
         commands.append(Command("See what was accepted", f"{program} baseline history {version}{options}"))
-        what = _ACCEPT_GONE if finding.rule == VERSION_VANISHED.id else _ACCEPT_CHANGE
-        commands.insert(0, Command(what, _accept(target, name)))
     else:
         commands.append(Command("Check it again", f"{program} check {version}{options}"))
     if has_ledger and finding.waived is None:
@@ -101,14 +113,22 @@ def commands_of(target: Target, row: VersionRow, finding: FindingRow) -> tuple[C
 def command_to_end(target: Target, row: VersionRow, finding: FindingRow) -> Command | None:
     """The command that ends the finding where its bytes, or its absence, are as somebody wanted them."""
     possible = commands_of(target, row, finding)
-    return next((command for command in possible if command.what in (_ACCEPT_CHANGE, _ACCEPT_GONE)), None)
+    return next((command for command in possible if command.what in _ACCEPT.values()), None)
+
+
+def _what_to_accept(row: VersionRow) -> str | None:
+    """None where accepting would be refused, because no bytes are there."""
+    is_there = row.reg_model is not None and row.reg_model.files > 0
+    return _ACCEPT.get(row.baseline) if is_there or row.baseline is BaselineStatus.VANISHED else None
 
 
 def command_to_accept(target: Target, version: str) -> str | None:
     """The command that accepts a version's bytes; None for a name that cannot be typed."""
-    return _accept(target, version) if _can_be_typed(version) else None
+    return _accept(target, version, ()) if _can_be_typed(version) else None
 
 
-def _accept(target: Target, version: str) -> str:
-    accept = f"registry-audit baseline accept {shlex.quote(version)} --reason {_FILL_IN}"
+def _accept(target: Target, version: str, findings: Sequence[FindingRow]) -> str:
+    serious = sorted({each.rule for each in findings if blocks_acceptance(each.rule, each.severity)})
+    despite = "".join(f" --despite {shlex.quote(rule)}" for rule in serious)
+    accept = f"registry-audit baseline accept {shlex.quote(version)}{despite} --reason {_FILL_IN}"
     return f"{target.before}{accept}{target.options}"

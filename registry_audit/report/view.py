@@ -300,12 +300,14 @@ def _what_clean_hides(document: AuditDocument) -> list[str]:
         be, they = ("was", "its fingerprint is") if coverage.not_read == 1 else ("were", "their fingerprints are")
         sentences.append(f"{coverage.not_read:,} of them {be} not read: {they} unchanged.")
     uncompared = overview_of(document).uncompared_count
-    new = " and new to the ledger" if has_ledger(document) else ""
+    ledger = has_ledger(document)
     if uncompared and uncompared == coverage.audited:
-        sentences.append(f"All are in one storage only{new}, so nothing was compared.")
+        new = " and is new to the ledger" if ledger else ""
+        sentences.append(f"Each has one copy only{new}, so nothing was compared.")
     elif uncompared:
-        are = "is" if uncompared == 1 else "are"
-        sentences.append(f"{uncompared:,} of them {are} in one storage only{new}: nothing was compared there.")
+        have, be = ("has", "is") if uncompared == 1 else ("have", "are")
+        new = f" and {be} new to the ledger" if ledger else ""
+        sentences.append(f"{uncompared:,} of them {have} one copy only{new}: nothing was compared there.")
     return sentences
 
 
@@ -327,10 +329,10 @@ def limits(document: AuditDocument) -> tuple[str, ...]:
     sentences = list(coverage.notes)
     uncompared = overview_of(document).uncompared_count
     if uncompared:
-        kept = count(uncompared, "version is", "versions are")
-        why = "with no baseline before this audit" if has_ledger(document) else "and there was no ledger"
+        have = count(uncompared, "version has", "versions have")
+        why = "no baseline before this audit" if has_ledger(document) else "there was no ledger"
         sentences.append(
-            f"{kept} kept in one storage only, {why}: nothing was compared. An overwrite after registration shows only "
+            f"{have} one copy only, and {why}: nothing was compared. An overwrite after registration shows only "
             "against a baseline."
         )
     sentences += _ledger_limits(document)

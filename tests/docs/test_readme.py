@@ -153,3 +153,9 @@ def test_the_picture_is_small() -> None:
 def test_the_change_log_has_this_version() -> None:
     version = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     assert f"## {version}" in (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_list_of_changes_says_nothing_twice() -> None:
+    changes = (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n- ")[1:]
+    begun = [" ".join(change.split())[:40] for change in changes]
+    assert sorted(begun) == sorted(set(begun))

@@ -231,6 +231,7 @@ def test_importing_is_light_and_the_names_are_there() -> None:
     for name in ra.__all__:
         assert getattr(ra, name) is not None
         assert name in dir(ra)
+    assert {name for name in dir(ra) if not name.startswith("__")} == set(ra.__all__)
 
 
 @pytest.mark.parametrize("first", ["", "import registry_audit.audit.options", "import registry_audit.api"])
@@ -245,3 +246,4 @@ def test_audit_is_a_function_and_a_package_whatever_was_imported_first(first: st
     done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0] == "True"
     assert "models" in inspect.signature(ra.audit).parameters
+    assert "accept_new: record a baseline" in (inspect.getdoc(ra.audit) or "")

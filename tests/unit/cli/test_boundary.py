@@ -257,8 +257,9 @@ def test_a_group_without_a_command_shows_its_whole_help(capsys: pytest.CaptureFi
         assert "Commands:" in shown
 
 
-def test_an_error_names_the_help_of_its_own_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert boundary.run(registry_audit, "registry-audit", ["baseline", "accept", "--nonsense"]) == ExitStatus.USAGE
+@pytest.mark.parametrize("wrong", [["--nonsense"], ["--reason"], ["--dry-run=yes"], ["--reason", "x"]])
+def test_an_error_names_the_help_of_its_own_command(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert boundary.run(registry_audit, "registry-audit", ["baseline", "accept", *wrong]) == ExitStatus.USAGE
     assert "(see registry-audit baseline accept --help)" in capsys.readouterr().err
 
 

@@ -32,6 +32,7 @@ from registry_audit.ledger.memory import FindingKey, TrustedReadings, load_memor
 from registry_audit.ledger.record import begin, registry_of, who
 from registry_audit.ledger.store import Ledger
 from registry_audit.model.listing import Problem
+from registry_audit.rules import CONTENT_CHANGED
 from registry_audit.verdict import Severity, SignatureStatus, Verdict
 
 META = b"model_name: wine\nmodel_version: '1'\n"  # as MLflow writes it
@@ -75,8 +76,16 @@ def test_a_changed_file_is_named_with_both_sizes_and_digests(ledger: Ledger) -> 
     assert (difference.path, difference.sizes) == ("model.pkl", (5, 18))
     (finding,) = audit.findings
     assert (finding.rule, finding.severity) == ("RA002", Severity.CRITICAL)
+    assert finding.remedy == CONTENT_CHANGED.remedy
     old, new = (str(digest)[:19] for digest in difference.digests)
     assert f"'model.pkl' was 5 bytes, {old}, is 18 bytes, {new}" in finding.message
+
+
+def test_where_no_file_is_left_nobody_is_told_to_accept_the_change(ledger: Ledger) -> None:
+    record(ledger, row(), accept_new=True)
+    (audit,) = record(ledger, row(files={})).audits
+    (finding,) = (finding for finding in audit.findings if finding.rule == "RA002")
+    assert finding.remedy == "Find out who removed the files, and restore them: no bytes are left to accept."
 
 
 def test_an_expected_difference_is_shown_and_is_no_finding(ledger: Ledger) -> None:

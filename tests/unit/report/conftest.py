@@ -460,7 +460,7 @@ def hostile_document(texts: Sequence[str] = HOSTILE) -> AuditDocument:
                 storage=Storage.SEPARATE,
                 compared_by="bytes",
                 run_model=copy,
-                reg_model=copy.model_copy(update={"files": 0}),
+                reg_model=copy.model_copy(update={"files": 1}),
                 differences=(differing,),
                 findings=(found, found.model_copy(update={"rule": "RA002"}), waived),
                 baseline_differences=(changed, changed.model_copy(update={"expected_by": text})),
@@ -526,6 +526,11 @@ def make_document() -> Callable[..., AuditDocument]:
 @pytest.fixture(scope="session")
 def make_version() -> Callable[..., VersionRow]:
     return version_row
+
+
+@pytest.fixture(scope="session")
+def make_copy() -> Callable[..., CopyRow]:
+    return copy_row
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ def typed(command: str, **environment: str) -> list[str] | None:
 @pytest.fixture
 def accept(make_version: Callable[..., Any], make_finding: Callable[..., Any]) -> Callable[[Target], str]:
     def command(target: Target) -> str:
-        row = make_version("Wine", "3", findings=(make_finding("RA002", "changed"),))
+        row = make_version("Wine", "3", baseline="changed", findings=(make_finding("RA002", "changed"),))
         found = command_to_end(target, row, row.findings[0])
         assert isinstance(found, Command)
         return found.text
@@ -65,3 +65,42 @@ def test_a_run_is_restored_on_the_server_of_the_report(
         f"MLFLOW_TRACKING_URI={SERVER}",
         *shlex.split("mlflow runs restore --run-id abc"),
     ]
+
+
+def test_the_command_to_accept_names_what_it_would_be_refused_for(
+    make_version: Callable[..., Any], make_finding: Callable[..., Any], accept: Callable[[Target], str]
+) -> None:
+    findings = (*(make_finding(rule, "broken") for rule in ("RA002", "RA013", "RA007", "RA012", "RA007")),)
+    row = make_version("Wine", "3", baseline="changed", findings=findings)
+    found = command_to_end(Target.at(SERVER, None, None, None), row, findings[0])
+    assert found is None, "without a ledger nothing can be accepted"
+    found = command_to_end(Target.at(SERVER, None, None, "sqlite:////l.db"), row, findings[0])
+    assert found is not None
+    assert " baseline accept Wine/3 --despite RA007 --despite RA013 --reason '' " in found.text
+
+
+@pytest.mark.parametrize(
+    ("rule", "baseline", "files", "what"),
+    [
+        ("RA002", "changed", 5, "Accept the change"),
+        ("RA002", "changed", 0, None),  # `baseline accept` refuses a model that is not there
+        ("RA011", "vanished", None, "Accept that it is gone"),
+        ("RA011", "new", 5, "Accept the version that took its place"),
+        ("RA011", "new", 0, None),
+    ],
+)
+def test_only_what_can_be_accepted_is_offered(
+    rule: str,
+    baseline: str,
+    files: int | None,
+    what: str | None,
+    make_version: Callable[..., Any],
+    make_copy: Callable[..., Any],
+    make_finding: Callable[..., Any],
+) -> None:
+    copy = None if files is None else make_copy("a", files=files)
+    row = make_version("Wine", "3", baseline=baseline, reg_model=copy, findings=(make_finding(rule, "changed"),))
+    target = Target.at(SERVER, None, None, "sqlite:////l.db")
+    found = command_to_end(target, row, row.findings[0])
+    assert (found and found.what) == what
+    assert "See what was accepted" in [command.what for command in commands_of(target, row, row.findings[0])]

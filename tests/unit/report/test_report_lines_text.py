@@ -220,14 +220,14 @@ def test_clean_says_beside_it_that_nothing_was_compared(
     make_document: Callable[..., AuditDocument], make_version: Callable[..., Any]
 ) -> None:
     rows = [make_version("Wine", "1", Verdict.SAME_STORAGE, baseline=None)]
-    assert "All are in one storage only, so nothing was compared." in render(make_document(rows), "text")
+    assert "Each has one copy only, so nothing was compared." in render(make_document(rows), "text")
     new = [make_version("Wine", "1", Verdict.SAME_STORAGE, baseline="new")]
-    assert "All are in one storage only and new to the ledger, so nothing was compared." in render(
+    assert "Each has one copy only and is new to the ledger, so nothing was compared." in render(
         make_document(new), "text"
     )
     known = [*new, make_version("Wine", "2", Verdict.SAME_STORAGE, baseline="unchanged")]
     assert "All are" not in render(make_document(known), "text")
-    assert "1 of them is in one storage only and new to the ledger: nothing was compared there." in render(
+    assert "1 of them has one copy only and is new to the ledger: nothing was compared there." in render(
         make_document(known), "text"
     )
 
