@@ -8,6 +8,7 @@ from registry_audit.printable import printable
 _ALIKE = 0.7  # of 1, the likeness of two equal texts
 _MARGIN = 0.1
 
+
 def did_you_mean(text: str, known: Iterable[str], *, sign: str = "") -> str:
     """`; did you mean 'Wine'?`, ready to end a sentence; nothing where no name is close.
 
