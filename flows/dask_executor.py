@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -109,7 +110,10 @@ class _OnCluster:
         while not self._future.wrapped_future.done():
             self._workers.must_be_there()
             self._future.wait(timeout=_LOOK_EVERY_SECONDS)
-        rows: tuple[VersionAudit, ...] = self._future.result()
+        try:
+            rows: tuple[VersionAudit, ...] = self._future.result()
+        except CancelledError as error:  # Dask's word for: the connection was lost, and what was given to it with it
+            raise CouldNotVerify(f"the Dask cluster lost it: {redact(str(error))}") from None
         return rows
 
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from distributed.client import FutureCancelledError
 
 from flows import dask_executor
 from flows.dask_executor import _answer_of, _OnCluster, _Workers
@@ -77,6 +78,15 @@ def test_a_scheduler_that_takes_no_work_costs_the_batch_and_not_the_audit() -> N
 
     with pytest.raises(CouldNotVerify, match="takes no work: Client is closed"):
         _OnCluster((), _workers(dict), submit).result()
+
+
+def test_a_scheduler_that_is_lost_is_no_internal_error() -> None:
+    class Lost(_Future):
+        def result(self) -> str:
+            raise FutureCancelledError("audit-batch-1", "scheduler-connection-lost")
+
+    with pytest.raises(CouldNotVerify, match=r"lost it: .*scheduler-connection-lost"):
+        _OnCluster((), _workers(dict), lambda: Lost(done=True)).result()
 
 
 def test_what_is_no_scheduler_is_said_to_be_none() -> None:
