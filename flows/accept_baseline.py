@@ -1,6 +1,8 @@
 """`accept-baseline`: the bytes that the last audit read become what later audits are held against, once approved."""
 
+import secrets
 from typing import Annotated, Any
+from uuid import UUID
 
 from prefect import State, flow, get_client, get_run_logger, runtime
 from prefect.exceptions import FlowPauseTimeout
@@ -22,6 +24,7 @@ from registry_audit.verdict import ExitStatus
 from tasks.accept_versions import GONE, accept_approved, prepare_versions
 from tasks.audit_session import close_job, job_of
 from tasks.background import send_artifact, wait_for_arrival
+from tasks.configured import asked
 from tasks.policy import short
 
 APPROVAL_KEY = "registry-audit-approval"  # what is to be approved
@@ -132,13 +135,13 @@ def _approved(
         versions=[f"{one.reference} {one.digest or GONE}" for one in prepared],
     )
     hours = hours or (_SUSPEND_HOURS if is_suspended else _PAUSE_HOURS)
+    waiting: dict[str, Any] = {"wait_for_input": form, "timeout": hours * _HOUR_SECONDS, "key": _pause_key()}
     try:
-        if is_suspended:
-            approval = suspend_flow_run(wait_for_input=form, timeout=hours * _HOUR_SECONDS, key="approval")
-        else:
-            approval = pause_flow_run(
-                wait_for_input=form, timeout=hours * _HOUR_SECONDS, poll_interval=_LOOK_EVERY_SECONDS, key="approval"
-            )
+        approval: Approval = (
+            suspend_flow_run(**waiting)
+            if is_suspended
+            else pause_flow_run(**waiting, poll_interval=_LOOK_EVERY_SECONDS)
+        )
     except FlowPauseTimeout:
         _leave_expired_pause()
         raise UsageError(f"nobody approved it within {count(hours, 'hour')}: nothing was accepted") from None
@@ -146,6 +149,17 @@ def _approved(
         raise UsageError(f"the run cannot wait for an approval: {printable(str(error))}") from None
     get_run_logger().info("approved by %s: %s", short(approval.name), short(approval.reason))
     return approval
+
+
+def _pause_key() -> str:
+    """The key of the pause that a suspended run goes on after, or a new one: a run that is retried asks anew.
+
+    Prefect keeps a form and its answer by their key for ever, and refuses a second form of a key with 409.
+    """
+    with get_client(sync_client=True) as client:
+        run = asked(lambda: client.read_flow_run(UUID(parameters.this_run())))
+    fired = run.empirical_policy.pause_keys  # in this life of the run: a Retry begins another
+    return next(iter(fired or ()), None) or f"approval-{secrets.token_hex(4)}"
 
 
 def _leave_expired_pause() -> None:

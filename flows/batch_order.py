@@ -91,8 +91,14 @@ class RunningBatch:
         return None
 
 
+class Promised(Protocol):
+    """What the last task of a batch will give: its future, or what stands for it."""
+
+    def result(self) -> Any: ...
+
+
 def rows_of(
-    batch: Batch, future: PrefectFuture[Any], cause: Callable[[], Exception | None] = lambda: None
+    batch: Batch, future: Promised, cause: Callable[[], Exception | None] = lambda: None
 ) -> tuple[VersionAudit, ...]:
     """What the last task of a batch gives; where it gives nothing, rows that say why."""
     try:

@@ -268,7 +268,10 @@ def paused_run(server: PrefectServer) -> str:
 
     def waits() -> bool:
         found[:] = server.post("flow_runs/filter", flow_runs={"state": {"type": {"any_": ["PAUSED"]}}})
-        return bool(found) and bool(_form(server, found[0]["id"]))
+        if not found:
+            return False
+        keys = found[0]["state"]["state_details"]["run_input_keyset"]
+        return keys["schema"] in [row["key"] for row in _form(server, found[0]["id"])]
 
     wait_until(waits, timeout_seconds=SECONDS, what="no run waits for an approval")
     return str(found[0]["id"])
@@ -280,7 +283,9 @@ def _form(server: PrefectServer, run_id: str) -> list[dict[str, Any]]:
 
 def resume(server: PrefectServer, run_id: str, **given: object) -> str:
     """What the server says to an answer to the form, with the form's own versions where none are given."""
-    (schema,) = [json.loads(row["value"]) for row in _form(server, run_id) if row["key"].endswith("-schema")]
+    (run,) = server.post("flow_runs/filter", flow_runs={"id": {"any_": [run_id]}})
+    key = run["state"]["state_details"]["run_input_keyset"]["schema"]
+    (schema,) = [json.loads(row["value"]) for row in _form(server, run_id) if row["key"] == key]
     answer = {"versions": schema["properties"]["versions"]["default"]} | given
     return str(server.post(f"flow_runs/{run_id}/resume", run_input=answer)["status"])
 

@@ -4,8 +4,11 @@ import subprocess
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from prefect import Flow, get_client
+from prefect.flow_engine import run_flow as run_retried
 from support import damage
 from support.processes import wait_until
 from support.registry import Registered, Registry
@@ -124,6 +127,33 @@ def test_nobody_approves(
     run = run_flow(accept_baseline, **overwritten[1], dry_run=False)
     assert run.ended_as == REFUSED
     assert "nobody approved it within 1 hour: nothing was accepted" in run.record["state"]["message"]
+
+
+def test_a_run_that_ended_can_be_retried_and_asks_anew(
+    run_flow: RunFlow,
+    approved_run: Approver,
+    registry: Registry,
+    overwritten: tuple[Registered, dict[str, Any]],
+) -> None:
+    version, accept = overwritten
+
+    def move_and_approve(run_id: str) -> None:
+        _overwrite(registry, version, damage.change_nested_file)
+        assert _audit(run_flow, registry, version, accept["ledger"]).ended_as == FINDINGS
+        approved_run.approve(run_id)
+
+    first = approved_run(accept_baseline, move_and_approve, **accept, dry_run=False)
+    assert first.ended_as == FINDINGS  # its bytes moved; the answer to its form is kept by Prefect
+    with get_client(sync_client=True) as client:
+        again = client.read_flow_run(UUID(first.id))
+
+    def retried(flow: Flow[..., Any], **parameters: Any) -> FlowRun:
+        """What the engine does with a run that *Retry* was pressed for."""
+        state = run_retried(flow, flow_run=again, parameters=parameters, return_type="state")
+        return FlowRun(first.server, first.id, state)
+
+    second = Approver(retried, first.server)(accept_baseline, **accept, dry_run=False)
+    assert (second.id, second.ended_as) == (first.id, COMPLETED), second.record["state"]
 
 
 def test_only_a_run_of_a_deployment_can_be_suspended(
