@@ -112,7 +112,7 @@ class TestReadme:
         from flows.accept_baseline import APPROVAL_KEY, ARTIFACT_KEY
 
         kinds = [f"{artifacts.AUDIT_KEY}-{kind}" for kind in ("summary", "findings", "progress")]
-        singles = [f"{key}-" for key in (artifacts.CHECK_KEY, artifacts.COMPARE_KEY)]
+        singles = [f"{key}-summary" for key in (artifacts.CHECK_KEY, artifacts.COMPARE_KEY, artifacts.MIGRATION_KEY)]
         assert [key for key in (*kinds, *singles, APPROVAL_KEY, ARTIFACT_KEY) if f"`{key}`" not in README] == []
 
 
