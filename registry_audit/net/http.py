@@ -41,7 +41,7 @@ from registry_audit.redact import redact
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0  # between two arrivals, unless MLFLOW_HTTP_REQUEST_TIMEOUT says otherwise
 _CHUNK_BYTES = 1 << 20
-_MAX_ANSWER_BYTES = 256 << 20
+_MAX_ANSWER_BYTES = 128 << 20
 _POOL_SIZE = 64  # a connection that finds no room there is closed, not kept
 _KEPT_REQUESTS, _KEPT_BYTES = 64, 64 << 20  # over one connection
 _REDIRECTS = 5

@@ -25,7 +25,6 @@ Query = Mapping[str, str | int | list[str] | None]
 Sign = Callable[[str, str, bytes | None], Mapping[str, str]]  # method, URL, body -> headers
 
 FIRST_ANSWER_SECONDS = 10.0  # for a service that nobody has heard of yet, which may never answer
-_MAX_ANSWER_BYTES = 128 << 20
 _MAX_ERROR_BYTES = 1 << 16
 _MAX_EMPTY_PAGES = 1_000
 _TRANSIENT_STATUS = frozenset({408, 425, 500, 502, 503, 504})
@@ -288,7 +287,7 @@ def entries_of(answer: Mapping[str, Any], key: str, doing: str) -> list[dict[str
 
 
 def _object(answer: Answer, doing: str) -> dict[str, Any]:
-    body = answer.body(doing, _MAX_ANSWER_BYTES)
+    body = answer.body(doing)
     try:
         found = json.loads(body, object_pairs_hook=_each_key_once)
     except _KeyTwice as error:
