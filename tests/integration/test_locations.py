@@ -31,7 +31,7 @@ from registry_audit.registry.connection import Server
 from registry_audit.registry.versions import list_versions
 from registry_audit.verdict import Verdict
 
-LONG = (pytest.mark.slow, pytest.mark.timeout(1_200))
+LONG = (pytest.mark.slow, pytest.mark.timeout(3_000))
 PASSES = {Verdict.MATCH, Verdict.SAME_STORAGE, Verdict.EQUIVALENT}
 
 

@@ -25,11 +25,11 @@ from support.servers import MlflowServer
 TIMEOUT_SECONDS = 10
 STORES = (
     "mlflow_local",
-    "mlflow_s3_direct",
     "mlflow_a",
-    "mlflow_s3",
-    pytest.param("mlflow_postgres", marks=pytest.mark.postgres),
-    "mlflow_auth",
+    pytest.param("mlflow_s3_direct", marks=pytest.mark.slow),
+    pytest.param("mlflow_s3", marks=pytest.mark.slow),
+    pytest.param("mlflow_postgres", marks=(pytest.mark.postgres, pytest.mark.slow)),
+    pytest.param("mlflow_auth", marks=pytest.mark.slow),
 )
 
 

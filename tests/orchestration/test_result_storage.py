@@ -208,7 +208,13 @@ def _named_pipe(file: Path, results: SignedResults) -> None:
 
 
 @pytest.mark.parametrize(
-    "damaged", [_forged, _that_runs_code, _of_another_batch, _truncated, _empty, _directory, _named_pipe]
+    "damaged",
+    [
+        _forged,
+        _that_runs_code,
+        _of_another_batch,
+        *(pytest.param(damage, marks=pytest.mark.slow) for damage in (_truncated, _empty, _directory, _named_pipe)),
+    ],
 )
 def test_a_record_that_does_not_hold_is_read_again(
     audits: Audits, damaged: Callable[[Path, SignedResults], None], tmp_path: Path
