@@ -37,6 +37,7 @@ CHECKOUT = Path(__file__).parents[2]
 POOL = "registry-audit"
 SECONDS = 120
 _SETTLED_SECONDS = 15
+_QUIET_SECONDS = 4  # in which nothing new was recorded
 _WHILE_BUSY = Retry(
     total=None,
     connect=0,
@@ -120,12 +121,17 @@ class FlowRun:
     def task_runs(self) -> list[dict[str, Any]]:
         """In the order of their start. Prefect records them one after the other, with a delay of some seconds."""
         wanted = {"id": {"any_": [self.id]}}
-        deadline = time.monotonic() + _SETTLED_SECONDS
+        changed, before = time.monotonic(), list[Any]()
+        deadline = changed + _SETTLED_SECONDS
         while True:
             found = self.server.post("task_runs/filter", flow_runs=wanted, sort="EXPECTED_START_TIME_ASC")
-            whole = any(run["name"] == "report" for run in found)  # every flow's last task
+            now = time.monotonic()
+            if found != before:
+                changed, before = now, found
+            # Every flow's last task is the report, unless it was refused, or is not one of ours.
+            whole = any(run["name"] == "report" for run in found) or now - changed > _QUIET_SECONDS
             settled = whole and all(run["state_type"] in (*_TERMINAL, "PENDING") for run in found)
-            if settled or time.monotonic() > deadline:
+            if settled or now > deadline:
                 return list(found)
             time.sleep(0.3)
 
