@@ -274,6 +274,7 @@ def test_locations(mlflow_a: MlflowServer, audit: Auditor) -> None:
     # Where no download URI is told the server serves the source: nothing is wrong.
     assert {pairs[number - 1] for number, verdict in found.items() if verdict in PASSES} == {(home, "")}
     _is_printable(audited.stdout + audited.stderr)
+    registry.client.delete_registered_model(model)  # other tests look at all models of this server
 
 
 def test_location_that_leads_to_itself(mlflow_a: MlflowServer, audit: Auditor) -> None:

@@ -142,9 +142,10 @@ def test_sigterm_is_an_interruption() -> None:
 def test_a_terminal_that_is_closed_is_an_interruption(tmp_path: Path) -> None:
     """What is said on the way to the report's end must not cost the report."""
     code = (
-        "import time, click\n"
+        "import signal, time, click\n"
         "from pathlib import Path\n"
         "from registry_audit.cli import boundary\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # the tests may run under nohup, which is heeded
         "@click.command()\n"
         "def command():\n"
         "    try:\n"
@@ -167,6 +168,7 @@ def test_a_terminal_that_is_closed_is_an_interruption(tmp_path: Path) -> None:
         assert process.wait(timeout=SECONDS) == ExitStatus.INTERRUPTED
     finally:
         process.kill()
+        process.wait()
     assert (tmp_path / "report").exists()
 
 
