@@ -29,7 +29,7 @@ test-all: setup
 	@$(BIN)/python -m pytest -m "not slow" $(ALL_CORES)
 	@$(BIN)/python -m pytest -m slow $(ALL_CORES)
 
-# Some minutes of hostile input; FUZZ_FACTOR=1000 takes hours. What fails is kept in .fuzz and tried first next time.
+# Half an hour or more of hostile input; FUZZ_FACTOR=1000 takes hours. What fails is kept in .fuzz and tried first next time.
 fuzz: setup
 	@FUZZ_FACTOR=$${FUZZ_FACTOR:-50} $(BIN)/python -m pytest tests/fuzz --timeout=0
 
