@@ -1,6 +1,7 @@
 """`accept-baseline` on a real Prefect server: nothing is accepted that nobody approved, and nothing that moved."""
 
 import subprocess
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,21 @@ def overwritten(run_flow: RunFlow, registry: Registry, tmp_path: Path) -> tuple[
     return version, {"versions": [f"{version.name}/1"], "reason": "retrained", "by": "alice", **at}
 
 
+@pytest.fixture
+def move_and_approve(
+    run_flow: RunFlow, approved_run: Approver, registry: Registry, overwritten: tuple[Registered, dict[str, Any]]
+) -> Callable[[str], None]:
+    """Approves a run whose bytes were changed and audited anew while it waited."""
+    version, accept = overwritten
+
+    def answer(run_id: str) -> None:
+        _overwrite(registry, version, damage.change_nested_file)
+        assert _audit(run_flow, registry, version, accept["ledger"]).ended_as == FINDINGS
+        approved_run.approve(run_id)
+
+    return answer
+
+
 def test_a_dry_run_accepts_nothing_and_an_approval_does(
     run_flow: RunFlow,
     approved_run: Approver,
@@ -83,15 +99,13 @@ def test_a_dry_run_accepts_nothing_and_an_approval_does(
 
 
 def test_what_moved_after_the_audit_or_while_it_waited_is_refused(
-    run_flow: RunFlow, approved_run: Approver, registry: Registry, overwritten: tuple[Registered, dict[str, Any]]
+    run_flow: RunFlow,
+    approved_run: Approver,
+    registry: Registry,
+    overwritten: tuple[Registered, dict[str, Any]],
+    move_and_approve: Callable[[str], None],
 ) -> None:
     version, accept = overwritten
-
-    def move_and_approve(run_id: str) -> None:
-        _overwrite(registry, version, damage.change_nested_file)
-        assert _audit(run_flow, registry, version, accept["ledger"]).ended_as == FINDINGS
-        approved_run.approve(run_id)
-
     moved = approved_run(accept_baseline, move_and_approve, **accept, dry_run=False)
     assert moved.ended_as == FINDINGS
     assert "is not what was approved any more: nothing was accepted" in moved.record["state"]["message"]
@@ -130,18 +144,9 @@ def test_nobody_approves(
 
 
 def test_a_run_that_ended_can_be_retried_and_asks_anew(
-    run_flow: RunFlow,
-    approved_run: Approver,
-    registry: Registry,
-    overwritten: tuple[Registered, dict[str, Any]],
+    approved_run: Approver, overwritten: tuple[Registered, dict[str, Any]], move_and_approve: Callable[[str], None]
 ) -> None:
-    version, accept = overwritten
-
-    def move_and_approve(run_id: str) -> None:
-        _overwrite(registry, version, damage.change_nested_file)
-        assert _audit(run_flow, registry, version, accept["ledger"]).ended_as == FINDINGS
-        approved_run.approve(run_id)
-
+    _, accept = overwritten
     first = approved_run(accept_baseline, move_and_approve, **accept, dry_run=False)
     assert first.ended_as == FINDINGS  # its bytes moved; the answer to its form is kept by Prefect
     with get_client(sync_client=True) as client:
