@@ -7,6 +7,7 @@ sends us from its http to its https, both at their usual ports, do credentials g
 
 import ipaddress
 import socket
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -104,6 +105,11 @@ def trusted_after(trusted: Origin, url: str, location: str) -> Origin:
 def without_credentials(headers: Mapping[str, str]) -> dict[str, str]:
     """Only the headers that do not identify the sender."""
     return {name: value for name, value in headers.items() if name.lower() in _HARMLESS}
+
+
+def basic_authorization(pair: str) -> str:
+    """The header's value for a user and a password, given as `user:password`. Source: RFC 7617."""
+    return f"Basic {b64encode(pair.encode()).decode()}"
 
 
 def host_of(uri: str) -> str:

@@ -6,7 +6,6 @@ raises), or emit a lineage event for each model that is read. Only questions are
 
 import contextlib
 import os
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from urllib.parse import quote
 
 from registry_audit.errors import AuditError, CouldNotVerify, NotFound, UsageError
 from registry_audit.net.http import HttpSession
+from registry_audit.net.origin import basic_authorization
 from registry_audit.net.rest import Denied, NoSuchRoute, OtherAnswer, Query, Refusal, Rest, entries_of
 from registry_audit.net.uris import without_user
 from registry_audit.printable import printable
@@ -230,7 +230,7 @@ class OpenSource(NativeDialect):
         place, user = without_user(host)
 
         def sign(*_: object) -> dict[str, str]:
-            return _open_source_token() if user is None else _basic(*user)
+            return _open_source_token() if user is None else {"Authorization": basic_authorization(":".join(user))}
 
         super().__init__(Rest(place, sign, http, explain=_open_source_refusal, redirects=True), identity)
 
@@ -276,10 +276,6 @@ def metastore_of(workspace: Workspace) -> str:
 def _open_source_token() -> dict[str, str]:
     token = os.environ.get("MLFLOW_UC_OSS_TOKEN")
     return {"Authorization": f"Bearer {token}"} if token else {}
-
-
-def _basic(user: str, password: str) -> dict[str, str]:
-    return {"Authorization": f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"}
 
 
 def _open_source_refusal(refusal: Refusal, doing: str) -> AuditError | None:

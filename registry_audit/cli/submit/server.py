@@ -3,13 +3,13 @@
 import os
 import tomllib
 import uuid
-from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from registry_audit.errors import NotFound, Transient, UsageError
+from registry_audit.net.origin import basic_authorization
 from registry_audit.net.retry import retried
 from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
@@ -180,9 +180,9 @@ def _signature(settings: dict[str, str]) -> Any:
     if key:
         header = f"Bearer {key}"
     elif pair:
-        header = f"Basic {b64encode(pair.encode()).decode()}"
+        header = basic_authorization(pair)
     elif user.password:
-        header = f"Basic {b64encode(f'{user.username}:{user.password}'.encode()).decode()}"
+        header = basic_authorization(f"{user.username}:{user.password}")
 
     def sign(request: "PreparedRequest") -> "PreparedRequest":
         if header is not None:
