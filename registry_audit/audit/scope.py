@@ -27,6 +27,7 @@ class Scope:
     listed: Container[Key] = frozenset()  # name and version of all that was listed
     everything: Sequence[RegisteredVersion] = ()  # all that was listed, until the registry is recognised
     registry: str = ""  # its identity; once a ledger has recognised it, its key there
+    accepts_new: bool = True  # False: it may be another registry than the ledger's, so nothing in it is accepted
     workspace: str | None = None  # MLflow's workspace; None for the default one
     missing: tuple[str, ...] = ()  # models asked for by name that do not exist; perhaps the ledger knows them
     exact: frozenset[str] = frozenset()  # of `--model`: names letter by letter, and no patterns

@@ -15,7 +15,7 @@ from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.ledger.chain import TIME_FORMAT, Draft, Kind
 from registry_audit.ledger.entry_bodies import Accepted, AuditFinished, AuditStarted, Read, RegistryNamed, body_of
 from registry_audit.ledger.store import Ledger, LedgerReader
-from registry_audit.printable import printable, storable
+from registry_audit.printable import printable, restored, storable
 from registry_audit.registry.address import (
     active_workspace,
     are_two_registries,
@@ -23,9 +23,12 @@ from registry_audit.registry.address import (
     parse_address,
     shown_address,
 )
+from registry_audit.registry.listed import KeySet
 from registry_audit.registry.version import Key, RegisteredVersion
 from registry_audit.registry.versions import list_versions
 from registry_audit.verdict import ExitStatus
+
+_TOO_MANY_TO_BE_LOST = 3  # accepted versions, that a registry could have lost all at once and have others instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,46 @@ def recognise(
         )
         return Recognised(known, note, RegistryNamed(address=storable(identity), name=None).draft(known))
     return Recognised(storable(identity))
+
+
+def why_another(
+    reader: LedgerReader,
+    key: str,
+    identity: str,
+    versions: Iterable[RegisteredVersion],
+    *,
+    whole: bool,
+) -> str | None:
+    """Why what answers at a known address seems to be another registry than the ledger's; None where it does not.
+
+    A forwarded port leads elsewhere tomorrow. None of the accepted versions is there then, neither under its own name
+    nor under a new one.
+
+    Args:
+        versions: all that were listed; read more than once.
+        whole: whether they are all that there are.
+    """
+    names, births = KeySet(), KeySet()
+    for version in versions:
+        names.add((version.name, version.version))
+        births.add((version.version, str(version.creation_time_ms)))
+    lost = 0
+    for entry in reader.latest_of_versions(Kind.ACCEPTED, key):
+        accepted, number = body_of(entry, Accepted), restored(entry.version)
+        if accepted.manifest is None or accepted.creation_time_ms is None:
+            continue
+        if (number, str(accepted.creation_time_ms)) in births:
+            return None
+        lost += whole or (restored(entry.name), number) in names
+    its = next((other for other, common in _shared_with(reader, versions) if other != key and not common.differ), None)
+    if not lost or (lost < _TOO_MANY_TO_BE_LOST and its is None):
+        return None
+    seen = f", and its versions are those of {printable(its)}" if its else ""
+    return (
+        f"{printable(identity)} seems to lead to another registry by now: it has none of the {lost} accepted versions "
+        f"that it should have{seen}. So nothing was accepted. Say which one it is with --registry-name: "
+        f"'{printable(key)}' if it is the same after all, another name if it is another one"
+    )
 
 
 def _perhaps_a_fork(identity: str, known: str, common: "_Common", others: str) -> UsageError:

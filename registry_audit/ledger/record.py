@@ -33,7 +33,7 @@ from registry_audit.ledger.audit_entries import (
 )
 from registry_audit.ledger.chain import Draft, Entry, Kind, clock_note
 from registry_audit.ledger.entry_bodies import Accepted, AuditFinished, AuditStarted, FindingResolved, Grade, body_of
-from registry_audit.ledger.identity import recognise
+from registry_audit.ledger.identity import recognise, why_another
 from registry_audit.ledger.memory import FindingKey, Key, Memory, finding_key
 from registry_audit.ledger.store import Ledger, LedgerReader, LedgerWriter
 from registry_audit.ledger.vanished import Expected, absent_keys
@@ -83,8 +83,13 @@ def begin(ledger: Ledger, scope: Scope, options: AuditOptions, audit_id: str) ->
     """
     with ledger.writing() as writer:
         jumped = clock_note(writer.head())
-        recognised = recognise(writer, scope.registry, options.registry_name, scope.everything or scope.versions)
+        listed = scope.everything or scope.versions
+        recognised = recognise(writer, scope.registry, options.registry_name, listed)
         registry = recognised.key
+        another = None
+        if options.accept_new and options.registry_name is None:
+            whole = options.filter is None and scope.listed_whole
+            another = why_another(writer, registry, scope.registry, listed, whole=whole)
         algorithm = algorithm_of(writer, registry) or options.digest
         if algorithm != options.digest:
             raise UsageError(
@@ -95,14 +100,14 @@ def begin(ledger: Ledger, scope: Scope, options: AuditOptions, audit_id: str) ->
         known = {restored(entry.name) for entry in accepted}
         for name in scope.missing:
             if name not in known:
-                close = did_you_mean(name, {version.name for version in scope.everything or scope.versions})
+                close = did_you_mean(name, {version.name for version in listed})
                 raise NotFound(f"there is no registered model '{printable(name)}' in {printable(registry)}{close}")
         started = AuditStarted(
             options=options.reported(), listed=scope.listed_count, selected=len(scope.versions)
         ).draft(registry, audit_id=audit_id)
         head = writer.append([started] if recognised.draft is None else [recognised.draft, started])
-    notes = (*scope.notes, *(note for note in (recognised.note, jumped) if note is not None))
-    return replace(scope, registry=registry, everything=(), notes=notes), head
+    notes = (*scope.notes, *(note for note in (recognised.note, another, jumped) if note is not None))
+    return replace(scope, registry=registry, accepts_new=another is None, everything=(), notes=notes), head
 
 
 def algorithm_of(reader: LedgerReader, registry: str) -> str | None:
@@ -237,6 +242,7 @@ class _Finishing:
         manifest = row.reg_model.manifest if row.reg_model else None
         if (
             self._options.accept_new
+            and self._scope.accepts_new
             and row.baseline is not None
             and row.baseline.status is BaselineStatus.NEW
             and manifest is not None

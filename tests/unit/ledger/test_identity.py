@@ -9,6 +9,7 @@ from support.ledgers import FILES, REGISTRY, RecordedAudit, options, record, row
 
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.errors import UsageError
+from registry_audit.ledger.chain import Kind
 from registry_audit.ledger.identity import audited_registry, known_registries, recognise, registry_key, renamed_registry
 from registry_audit.ledger.record import begin
 from registry_audit.ledger.store import Ledger
@@ -216,3 +217,63 @@ def test_an_address_that_is_not_known_is_no_name(sqlite_ledger: Ledger) -> None:
     with pytest.raises(UsageError, match=r"no registry http://unknown; it knows") as raised:
         begun(sqlite_ledger, WINE, at=ELSEWHERE, registry_name="http://bob:s3cret@unknown")
     assert "s3cret" not in raised.value.message
+
+
+OLD = tuple(row(name, created=created) for created, name in enumerate(("ale", "cider", "mead", "sake"), start=10_000))
+OTHER = tuple(row(name, created=created) for created, name in enumerate(("ale", "gin", "rum"), start=20_000))
+
+
+def accepted_at(ledger: Ledger, registry: str) -> set[str]:
+    with ledger.reading() as reader:
+        return {entry.name for entry in reader.latest_of_versions(Kind.ACCEPTED, registry)}
+
+
+@pytest.mark.parametrize("selected", [OTHER, OTHER[1:2]], ids=["all", "one model"])
+def test_another_registry_at_a_known_address_is_accepted_from_only_when_it_is_named(
+    sqlite_ledger: Ledger, selected: tuple[VersionAudit, ...]
+) -> None:
+    """As behind a forwarded port, or after the database of a server was exchanged."""
+    audited(sqlite_ledger, *OLD)
+    rest = tuple(other for other in OTHER if other not in selected)
+    _, (note,) = begun(sqlite_ledger, *selected, at=REGISTRY, unlisted=rest, accept_new=True)
+    assert f"'{REGISTRY}' if it is the same after all" in note
+    assert "none of the 4 accepted versions" in note
+    recorded = audited(sqlite_ledger, *selected, unlisted=rest)
+    assert recorded.accepted_count == 0
+    assert rules(recorded) == {"RA011"}
+    assert accepted_at(sqlite_ledger, REGISTRY) == {"ale", "cider", "mead", "sake"}
+    recorded = audited(sqlite_ledger, *selected, unlisted=rest, registry_name="other")
+    assert recorded.accepted_count == len(selected)
+    assert not rules(recorded)
+    recorded = audited(sqlite_ledger, *selected, unlisted=rest, registry_name=REGISTRY)
+    assert recorded.accepted_count == len(selected)
+
+
+def test_of_two_registries_at_one_address_the_known_one_is_named(sqlite_ledger: Ledger) -> None:
+    audited(sqlite_ledger, WINE)
+    audited(sqlite_ledger, *OTHER, at=ELSEWHERE)
+    _, (note,) = begun(sqlite_ledger, *OTHER, at=REGISTRY, accept_new=True)
+    assert f"its versions are those of {ELSEWHERE}" in note
+    assert audited(sqlite_ledger, *OTHER, row("new", created=30_000)).accepted_count == 0
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        pytest.param((*OTHER, OLD[2]), id="one is left"),
+        pytest.param((*OTHER, row("stout", created=10_003)), id="one was renamed"),
+    ],
+)
+def test_a_registry_that_lost_much_is_still_itself(sqlite_ledger: Ledger, now: tuple[VersionAudit, ...]) -> None:
+    audited(sqlite_ledger, *OLD)
+    assert audited(sqlite_ledger, *now).accepted_count >= 2
+
+
+def test_a_registry_that_lost_its_only_models_is_still_itself(sqlite_ledger: Ledger) -> None:
+    audited(sqlite_ledger, WINE, BEER)
+    assert audited(sqlite_ledger, *OTHER).accepted_count == len(OTHER)
+
+
+def test_what_a_filter_hides_is_not_lost(sqlite_ledger: Ledger) -> None:
+    audited(sqlite_ledger, *OLD)
+    assert audited(sqlite_ledger, *OTHER[1:], filter="name = 'gin'").accepted_count == 2
