@@ -11,8 +11,7 @@ from registry_audit.cli.common_options import LIMITS, LISTING_LIMITS, ledger_url
 from registry_audit.cli.report_output import WorkDirectory, exit_status_of, must_be_writable, resumable, show_and_write
 from registry_audit.cli.submit.option import submittable, there
 from registry_audit.errors import UsageError
-from registry_audit.migration.names import load_map
-from registry_audit.migration.registries_config import load_migration_config
+from registry_audit.migration.registries_config import load_map, load_migration_config
 from registry_audit.printable import printable
 from registry_audit.redact import holds_credentials, redact_endpoint
 from registry_audit.registry.connection import Server

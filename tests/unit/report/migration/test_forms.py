@@ -20,8 +20,15 @@ from registry_audit.printable import printable
 from registry_audit.registry.runs import RunState
 from registry_audit.report.migration import registries_as_text
 from registry_audit.report.migration.registries_document import MigrationDocument
-from registry_audit.report.render import FORMATS, Format, render
-from registry_audit.report.write import MIGRATION_FILES, load_any_report, load_report, write_report
+from registry_audit.report.write import (
+    FORMATS,
+    MIGRATION_FILES,
+    Format,
+    load_any_report,
+    load_report,
+    render,
+    write_report,
+)
 
 _UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _PARSER = MarkdownIt("gfm-like", {"linkify": False})
