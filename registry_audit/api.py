@@ -45,9 +45,9 @@ from registry_audit.registry.connection import Server, each_with_its_own
 from registry_audit.registry.versions import not_confirmed_gone
 from registry_audit.report.build_document import DocumentBuilder, Interruption, interrupted_report
 from registry_audit.report.document import AuditDocument
-from registry_audit.report.migration.registries_build import MigrationBuilder
-from registry_audit.report.migration.registries_document import MigrationDocument
 from registry_audit.report.mlflow_tools import check_report, compare_report
+from registry_audit.report.registries_build import MigrationBuilder
+from registry_audit.report.registries_document import MigrationDocument
 from registry_audit.verdict import ExitStatus, Severity
 
 USUAL_LEDGER = "usual"  # the one that the commands use: REGISTRY_AUDIT_LEDGER, or else the user's own

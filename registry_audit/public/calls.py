@@ -24,7 +24,7 @@ from registry_audit.refs import split_version
 from registry_audit.registry.address import registry_of_environment
 from registry_audit.registry.connection import calm_mlflow
 from registry_audit.report.document import AuditDocument
-from registry_audit.report.migration.registries_document import MigrationDocument
+from registry_audit.report.registries_document import MigrationDocument
 from registry_audit.report.write import write_report
 from registry_audit.verdict import Severity
 

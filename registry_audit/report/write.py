@@ -15,13 +15,7 @@ from registry_audit.model.mlmodel import must_not_be_in_a_model
 from registry_audit.printable import printable
 from registry_audit.report import as_csv, as_html, as_json, as_junit, as_markdown, as_text
 from registry_audit.report.document import SCHEMA_VERSION, AuditDocument, VersionRow
-from registry_audit.report.migration import registries_as_csv as migration_csv
-from registry_audit.report.migration import registries_as_html as migration_html
-from registry_audit.report.migration import registries_as_json as migration_json
-from registry_audit.report.migration import registries_as_junit as migration_junit
-from registry_audit.report.migration import registries_as_markdown as migration_markdown
-from registry_audit.report.migration import registries_as_text as migration_text
-from registry_audit.report.migration.registries_document import KIND, MigrationDocument
+from registry_audit.report.registries_document import KIND, MigrationDocument
 from registry_audit.spool import Spool
 
 Format = Literal["json", "html", "junit", "markdown", "csv", "text"]
@@ -38,12 +32,12 @@ _AUDIT: _Forms = {
     "text": as_text.chunks,
 }
 _MIGRATION: _Forms = {
-    "json": migration_json.chunks,
-    "html": migration_html.chunks,
-    "junit": migration_junit.chunks,
-    "markdown": migration_markdown.chunks,
-    "csv": migration_csv.chunks,
-    "text": migration_text.chunks,
+    "json": as_json.migration_chunks,
+    "html": as_html.migration_chunks,
+    "junit": as_junit.migration_chunks,
+    "markdown": as_markdown.migration_chunks,
+    "csv": as_csv.migration_chunks,
+    "text": as_text.migration_chunks,
 }
 
 

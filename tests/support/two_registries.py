@@ -23,8 +23,8 @@ from registry_audit.registry.runs import RunState
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.registry.versions import RegisteredModel
-from registry_audit.report.migration.registries_build import MigrationBuilder
-from registry_audit.report.migration.registries_document import MigrationDocument, ModelRow, PairedRow
+from registry_audit.report.registries_build import MigrationBuilder
+from registry_audit.report.registries_document import MigrationDocument, ModelRow, PairedRow
 from registry_audit.verdict import Severity, Storage, Verdict
 
 Files = Mapping[str, bytes]

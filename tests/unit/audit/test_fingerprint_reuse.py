@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from registry_audit.audit.copies import ModelCopy, Role
-from registry_audit.audit.reading import read_all, trusted_reading
+from registry_audit.audit.reading import read_all
+from registry_audit.audit.session import trusted_reading
 from registry_audit.model.listing import Limits
 from registry_audit.model.manifest import manifest_of
 from registry_audit.registry.resolve import Location
