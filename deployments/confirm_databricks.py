@@ -13,7 +13,7 @@ import time
 from importlib.metadata import version
 
 from registry_audit.errors import AuditError, UsageError
-from registry_audit.model.limits import Limits
+from registry_audit.model.listing import Limits
 from registry_audit.registry.connection import Connection, Server, connect
 from registry_audit.registry.resolve import Location, resolve_version
 from registry_audit.registry.runs import Runs

@@ -29,10 +29,10 @@ from registry_audit.audit.workdir import WorkDirectory, now
 from registry_audit.cli.report_output import must_be_writable
 from registry_audit.errors import AuditError, UsageError
 from registry_audit.ledger.record import registry_of
-from registry_audit.model.limits import Limits
+from registry_audit.model.listing import Limits
 from registry_audit.registry.address import shown_address
+from registry_audit.report.build_document import interrupted_report
 from registry_audit.report.document import AuditDocument
-from registry_audit.report.interrupted import interrupted_report
 from registry_audit.report.view import result_words
 from registry_audit.report.words import count
 from registry_audit.report.write import write_report

@@ -17,8 +17,8 @@ from registry_audit.audit.options import Count, Seconds, checked_options
 from registry_audit.audit.single import empty_download_dir, kept_path, prepare_download_dir
 from registry_audit.cli.report_output import must_take_file
 from registry_audit.errors import AuditError, LedgerError
-from registry_audit.ledger.one_version import remembered, with_digest_of
-from registry_audit.model.limits import Limits
+from registry_audit.ledger.record import remembered, with_digest_of
+from registry_audit.model.listing import Limits
 from registry_audit.printable import printable
 from registry_audit.refs import parse_selector
 from registry_audit.registry.resolve import ResolvedVersion

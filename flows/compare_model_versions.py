@@ -15,13 +15,12 @@ from registry_audit.api import chosen_roles, compare_options, compared, no_basel
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit, sorted_findings
 from registry_audit.audit.options import Count, Seconds
-from registry_audit.audit.pairs import PairAudit
-from registry_audit.audit.single import VersionPair, empty_download_dir, kept_path, prepare_download_dir
+from registry_audit.audit.single import PairAudit, VersionPair, empty_download_dir, kept_path, prepare_download_dir
 from registry_audit.cli.report_output import must_take_file
 from registry_audit.compare_config import parse_compare_config
 from registry_audit.errors import AuditError, CouldNotVerify, LedgerError
-from registry_audit.ledger.one_version import pair_remembered
-from registry_audit.model.limits import Limits
+from registry_audit.ledger.record import pair_remembered
+from registry_audit.model.listing import Limits
 from registry_audit.printable import printable
 from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.report.mlflow_tools import pair_words

@@ -26,11 +26,10 @@ from registry_audit.cli.report_output import must_be_writable
 from registry_audit.errors import AuditError
 from registry_audit.ledger.record import registry_of
 from registry_audit.migration.both import Both, begin_both
-from registry_audit.migration.names import parse_map
-from registry_audit.migration.registries_config import SIDES, MigrationOptions, parse_migration_config
-from registry_audit.model.limits import Limits
-from registry_audit.report.migration.registries_document import MigrationDocument
-from registry_audit.report.migration.registries_words import headline
+from registry_audit.migration.registries_config import SIDES, MigrationOptions, parse_map, parse_migration_config
+from registry_audit.model.listing import Limits
+from registry_audit.report.registries_document import MigrationDocument
+from registry_audit.report.registries_words import headline
 from registry_audit.report.write import write_report
 from registry_audit.verdict import ExitStatus, Severity
 from tasks.audit_session import Job, close_job, open_session

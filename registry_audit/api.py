@@ -11,8 +11,7 @@ from typing import Any
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import AuditOptions, checked_options
-from registry_audit.audit.outcome import Outcome, outcome_of
-from registry_audit.audit.rows import Rows, row_spool
+from registry_audit.audit.rows import Outcome, Rows, outcome_of, row_spool
 from registry_audit.audit.runner import audit_versions
 from registry_audit.audit.scope import Scope, list_scope, nothing_listed
 from registry_audit.audit.session import Session
@@ -24,10 +23,9 @@ from registry_audit.home import default_ledger_url, is_from_environment, usual_l
 from registry_audit.ledger.connecting import open_ledger, remember
 from registry_audit.ledger.identity import registry_key, versions_to_recognise
 from registry_audit.ledger.memory import TrustedReadings
-from registry_audit.ledger.one_version import one_digest, pair_remembered, remembered, with_digest_of
-from registry_audit.ledger.record import Tell, begin, finish
+from registry_audit.ledger.record import Tell, begin, finish, one_digest, pair_remembered, remembered, with_digest_of
 from registry_audit.ledger.store import Ledger
-from registry_audit.ledger.vanished import absent_versions
+from registry_audit.ledger.version_history import absent_versions
 from registry_audit.migration.both import (
     Both,
     Sessions,
@@ -45,12 +43,11 @@ from registry_audit.migration.registry_reading import Listed
 from registry_audit.pulling.verified_download import Pulled, pull_version
 from registry_audit.registry.connection import Server, each_with_its_own
 from registry_audit.registry.versions import not_confirmed_gone
-from registry_audit.report.build_document import DocumentBuilder
+from registry_audit.report.build_document import DocumentBuilder, Interruption, interrupted_report
 from registry_audit.report.document import AuditDocument
-from registry_audit.report.interrupted import Interruption, interrupted_report
-from registry_audit.report.migration.registries_build import MigrationBuilder
-from registry_audit.report.migration.registries_document import MigrationDocument
 from registry_audit.report.mlflow_tools import check_report, compare_report
+from registry_audit.report.registries_build import MigrationBuilder
+from registry_audit.report.registries_document import MigrationDocument
 from registry_audit.verdict import ExitStatus, Severity
 
 USUAL_LEDGER = "usual"  # the one that the commands use: REGISTRY_AUDIT_LEDGER, or else the user's own

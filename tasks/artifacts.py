@@ -17,11 +17,11 @@ from registry_audit.audit.judging import Finding
 from registry_audit.printable import markdown
 from registry_audit.report import links
 from registry_audit.report.document import AuditDocument, FindingRow, Registry
-from registry_audit.report.migration.registries_document import MigrationDocument
-from registry_audit.report.migration.registries_words import headline, label_of
-from registry_audit.report.render import render
+from registry_audit.report.registries_document import MigrationDocument
+from registry_audit.report.registries_words import headline, label_of
 from registry_audit.report.view import changes_words, life_words, placed_findings
 from registry_audit.report.words import STATE_WORDS, VERDICT_WORDS, count
+from registry_audit.report.write import render
 from registry_audit.verdict import Verdict
 from tasks.background import send, send_artifact
 

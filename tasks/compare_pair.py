@@ -7,8 +7,7 @@ from prefect import task
 
 from registry_audit.audit.copies import Copy, Role
 from registry_audit.audit.judging import VersionAudit
-from registry_audit.audit.pairs import PairAudit, compare_pair
-from registry_audit.audit.single import judge_by_itself
+from registry_audit.audit.single import PairAudit, compare_pair, judge_by_itself
 from registry_audit.registry.resolve import ResolvedVersion
 from tasks.audit_session import Job, open_session
 from tasks.policy import RETRIED, presentable, short

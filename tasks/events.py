@@ -14,7 +14,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.events import emit_event
 
 from registry_audit.ledger.memory import FindingKey
-from registry_audit.net.uris import urlsplit
+from registry_audit.net.origin import urlsplit
 from registry_audit.printable import printable, storable
 from registry_audit.redact import redact
 from registry_audit.report.document import AuditDocument, FindingRow, VersionRow

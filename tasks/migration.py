@@ -14,7 +14,7 @@ from registry_audit.migration.registries_config import MigrationOptions, SideNam
 from registry_audit.migration.registry_reading import Listed, Side, fill_side
 from registry_audit.migration.registry_reading import list_registry as list_side
 from registry_audit.registry.version import RegisteredVersion
-from registry_audit.report.migration.registries_document import MigrationDocument
+from registry_audit.report.registries_document import MigrationDocument
 from registry_audit.report.write import write_report
 from tasks.artifacts import publish_migration
 from tasks.audit_session import Job, open_session

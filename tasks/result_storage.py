@@ -45,9 +45,9 @@ from registry_audit.errors import UsageError
 from registry_audit.ledger.record import registry_of
 from registry_audit.migration.facts import VersionFacts
 from registry_audit.registry.address import active_workspace
-from registry_audit.registry.listed import encode_version
 from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.registry.translate import reason_of
+from registry_audit.registry.version import encode_version
 from registry_audit.verdict import STATE_NAMES, ExitStatus, Verdict
 from tasks.audit_session import FIRST_LIFE, Job, open_session
 

@@ -15,11 +15,10 @@ from registry_audit.closest import did_you_mean
 from registry_audit.compare_config import MAX_REGISTRY_NAME
 from registry_audit.errors import UsageError
 from registry_audit.home import usual_ledger_url
-from registry_audit.model.limits import MOST, MOST_DAYS, MOST_SECONDS, Limits
+from registry_audit.model.listing import MOST, MOST_DAYS, MOST_SECONDS, Limits
 from registry_audit.net.throttle import Throttle
 from registry_audit.registry.connection import Server
-from registry_audit.registry.listed import ListedVersions
-from registry_audit.registry.version import number_of
+from registry_audit.registry.version import ListedVersions, number_of
 from registry_audit.verdict import Severity
 
 DEFAULT_WORKERS = 8

@@ -11,10 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from registry_audit.audit.allowed_differences import Explain, within_one_registry
-from registry_audit.audit.comparing import ComparedBy, Comparison, compare, confirm_bytes
+from registry_audit.audit.comparing import ComparedBy, Comparison, Explain, compare, confirm_bytes, within_one_registry
 from registry_audit.audit.copies import Copy, CopyFailure, ModelCopy, Reading, Role, summary_of
-from registry_audit.audit.fingerprint_reuse import trusted_reading
 from registry_audit.audit.judging import (
     VersionAudit,
     findings_of,
@@ -22,11 +20,12 @@ from registry_audit.audit.judging import (
     location_problems,
     model_missing,
     run_problems,
+    sorted_findings,
     unresolvable,
 )
 from registry_audit.audit.reading import read_all, read_pair
-from registry_audit.audit.session import Session
-from registry_audit.audit.signature_findings import with_signature
+from registry_audit.audit.session import Session, trusted_reading
+from registry_audit.audit.signatures import SIGNATURE, SignatureVerifier, SignatureView, judge_signature
 from registry_audit.errors import AuditError, CouldNotVerify, LedgerError, Stopped, Transient
 from registry_audit.model.listing import Problem
 from registry_audit.net.retry import retried
@@ -40,7 +39,7 @@ from registry_audit.registry.versions import is_listed
 from registry_audit.stores.base import NotSeen, Store, transfers_of
 from registry_audit.stores.local import LocalStore
 from registry_audit.stores.store_for_location import open_store
-from registry_audit.verdict import Storage, Verdict
+from registry_audit.verdict import SignatureStatus, Storage, Verdict
 
 # `--liveness`: what can be said of a version without reading a byte, which is never that it passes.
 
@@ -375,3 +374,39 @@ def _local_store(connection: Connection, copy: ModelCopy) -> LocalStore:
     if not isinstance(store, LocalStore):
         raise TypeError("only local copies wait for their pair")
     return store
+
+
+# The signatures in a version's copies, and the findings they make.
+
+
+def with_signature(audit: VersionAudit, run: Copy, reg: Copy, verifier: SignatureVerifier | None) -> VersionAudit:
+    """The row with what is to be said of its signature: of two copies' the worse one.
+
+    That a version has none is no finding: without a signature nobody promised one.
+    """
+    copies = [copy for copy in _copies(audit, run, reg) if isinstance(copy, ModelCopy)]
+    judged = [(copy, view) for copy in copies if (view := judge_signature(copy, verifier))]
+    if not judged:
+        return audit
+    copy, worst = max(judged, key=lambda pair: pair[1].status.rank)
+    if audit.storage is not Storage.SHARED:
+        worst = SignatureView(worst.status, f"{copy.role.words}: {worst.reason}")
+    findings = findings_of(audit.version, _problems(copy, worst))
+    return replace(audit, signature=worst, findings=sorted_findings((*audit.findings, *findings)))
+
+
+def _copies(audit: VersionAudit, run: Copy, reg: Copy) -> tuple[Copy, ...]:
+    """The registry model first: it is what the version serves."""
+    one_storage = audit.storage is Storage.SHARED and isinstance(reg, ModelCopy)
+    return (reg,) if one_storage else (reg, run)
+
+
+def _problems(copy: ModelCopy, view: SignatureView) -> list[Problem]:
+    match view.status:
+        case SignatureStatus.INVALID:
+            return [Problem("RA014", f"its signature does not hold: {view.reason}", SIGNATURE, blocks=False)]
+        # What was not read has a finding of its own already.
+        case SignatureStatus.UNVERIFIABLE if not any(problem.blocks for problem in copy.problems):
+            return [Problem("RA009", f"its signature cannot be verified: {view.reason}", SIGNATURE, blocks=False)]
+        case _:
+            return []

@@ -15,9 +15,8 @@ from registry_audit.audit.copies import META_FILE, META_MAX_BYTES, Reading
 from registry_audit.audit.turns import Turns
 from registry_audit.audit.workdir import now
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
-from registry_audit.model.digest import DigestedApart, Hasher, digest_text, new_hasher
 from registry_audit.model.listing import ListedFile, Listing, Problem
-from registry_audit.model.manifest import ManifestEntry
+from registry_audit.model.manifest import DigestedApart, Hasher, ManifestEntry, digest_text, new_hasher
 from registry_audit.model.mlmodel import MAX_BYTES, MLMODEL
 from registry_audit.net.retry import retried
 from registry_audit.net.transfers import ReadBuffer, Transfers

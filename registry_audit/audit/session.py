@@ -5,24 +5,29 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, Self
 
 from registry_audit import deadline
+from registry_audit.audit.copies import META_FILE, META_MAX_BYTES, ModelCopy, Reading
+from registry_audit.audit.reading import read_all
 from registry_audit.audit.shared_readings import ReadingCache
-from registry_audit.audit.signatures import SignatureVerifier
+from registry_audit.audit.signatures import SIGNATURE, SignatureVerifier
 from registry_audit.audit.turns import Turns
 from registry_audit.deadline import Deadline
 from registry_audit.errors import Stopped
-from registry_audit.model.digest import new_hasher
-from registry_audit.model.limits import Limits
-from registry_audit.model.manifest import Manifest
+from registry_audit.model.listing import Limits, ListedFile
+from registry_audit.model.manifest import Manifest, new_hasher
+from registry_audit.model.mlmodel import MLMODEL
 from registry_audit.net.throttle import Throttle
 from registry_audit.net.transfers import Transfers
 from registry_audit.registry.asking import DownloadUris
 from registry_audit.registry.connection import Connection, Server, answers, connect
+from registry_audit.registry.mounts import times_tell
 from registry_audit.registry.runs import Runs
 from registry_audit.registry.version import RegisteredVersion
+from registry_audit.stores.base import Store
 
 _ASKED_EVERY_SECONDS = 2.0
 
@@ -151,3 +156,40 @@ class Session:
             raise Stopped("the audit was stopped")
         deadline.check()
         self._on_bytes(count)
+
+
+# `--quick`: where the fingerprint of a storage is that of its last full reading, that reading stands for its bytes.
+
+
+def trusted_reading(session: Session, store: Store, copy: ModelCopy) -> Reading | None:
+    """The last full reading of a copy, if it may be trusted; None if the bytes must be read.
+
+    The result is `not_read`, never `unchanged`. Only what rules look into is read again: the root MLmodel, a signature,
+    and a `registered_model_meta` of the size that MLflow writes.
+    """
+    listing = copy.listing
+    # A listing without ETags or times would look the same after an overwrite of the same size.
+    if not listing.tells_changes or any(problem.blocks for problem in listing.problems):
+        return None
+    # Every directory that it may be read from, whichever stores stand before it.
+    if not all(times_tell(storage.path) for storage in copy.location.storages if storage.is_directory):
+        return None
+    found = session.trusted(copy.identity.key, listing.fingerprint())
+    if found is None:
+        return None
+    manifest, read_at = found
+    if [(entry.path, entry.size) for entry in manifest.entries] != [(file.path, file.size) for file in listing.files]:
+        return None
+    fresh = Reading((), None)
+    looked_into = tuple(file for file in listing.files if _is_looked_into(file))
+    if looked_into:
+        fresh = read_all(store, replace(listing, files=looked_into), session.algorithm, pulse=session.pulse)
+        if fresh.problems or any(entry not in manifest.entries for entry in fresh.entries):
+            return None
+    return replace(fresh, entries=manifest.entries, trusted_since=read_at)
+
+
+def _is_looked_into(file: ListedFile) -> bool:
+    if file.path == META_FILE:
+        return file.size is not None and file.size <= META_MAX_BYTES
+    return file.path in (MLMODEL, SIGNATURE)

@@ -27,9 +27,8 @@ from registry_audit.audit.signature_bundle import (
     validity_of,
 )
 from registry_audit.errors import UsageError
-from registry_audit.model.digest import ALGORITHMS
 from registry_audit.model.listing import illegal_path
-from registry_audit.model.manifest import Manifest, ManifestEntry
+from registry_audit.model.manifest import ALGORITHMS, Manifest, ManifestEntry
 from registry_audit.printable import printable
 from registry_audit.verdict import SignatureStatus
 

@@ -280,7 +280,7 @@ def _meant(reader: "LedgerReader", registry: str, name: str) -> str:
 def verify_ledger(heads: tuple[str, ...], ledger: str | None) -> None:
     """Recompute the chain and every manifest. Ends with 4 if anything was changed, removed or added."""
     from registry_audit.ledger.chain import Kind, clock_note
-    from registry_audit.ledger.heads import given_head, must_be_in
+    from registry_audit.ledger.verified_chain import given_head, must_be_in
 
     given = [given_head(head) for head in heads]
     opened = _opened(ledger)
@@ -317,8 +317,8 @@ def export_ledger(ledger: str | None) -> None:
 def import_ledger(file: Path, heads: tuple[str, ...], ledger: str | None) -> None:
     """Fill a new ledger from an export, after checking its chain against every known head."""
     from registry_audit.ledger.connecting import remember, shown_ledger
-    from registry_audit.ledger.heads import given_head, known_heads, must_be_in, must_hold_known
     from registry_audit.ledger.transfer import fill, read_export
+    from registry_audit.ledger.verified_chain import given_head, known_heads, must_be_in, must_hold_known
 
     given, url = [given_head(head) for head in heads], shown_ledger(_url(ledger))
     with file.open(encoding="ascii", errors="replace") as lines:

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from registry_audit.cli.boundary import import_library
-from registry_audit.cli.common_options import LIMITS, ledger_url, required_tracking_uri, with_options
-from registry_audit.cli.report_output import must_be_writable
-from registry_audit.cli.single_commands import (
+from registry_audit.cli.check_command import (
     rules_of,
     show_details,
     show_fact,
@@ -22,6 +20,8 @@ from registry_audit.cli.single_commands import (
     show_section,
     where_to,
 )
+from registry_audit.cli.common_options import LIMITS, ledger_url, required_tracking_uri, with_options
+from registry_audit.cli.report_output import must_be_writable
 from registry_audit.cli.submit.option import submittable, there
 from registry_audit.compare_config import CompareConfig, ServerConfig, load_compare_config
 from registry_audit.errors import UsageError

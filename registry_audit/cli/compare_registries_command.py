@@ -11,8 +11,7 @@ from registry_audit.cli.common_options import LIMITS, LISTING_LIMITS, ledger_url
 from registry_audit.cli.report_output import WorkDirectory, exit_status_of, must_be_writable, resumable, show_and_write
 from registry_audit.cli.submit.option import submittable, there
 from registry_audit.errors import UsageError
-from registry_audit.migration.names import load_map
-from registry_audit.migration.registries_config import load_migration_config
+from registry_audit.migration.registries_config import load_map, load_migration_config
 from registry_audit.printable import printable
 from registry_audit.redact import holds_credentials, redact_endpoint
 from registry_audit.registry.connection import Server
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from registry_audit.migration.registries_config import MigrationConfig, MigrationOptions
     from registry_audit.migration.registry_reading import Listed
-    from registry_audit.report.migration.registries_document import MigrationDocument
+    from registry_audit.report.registries_document import MigrationDocument
 
 
 def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
@@ -175,9 +174,9 @@ def _compared(
 
 def _show(document: "MigrationDocument", *, report_dir: Path | None, format: str, verbose: bool) -> bool:
     """Print the report and write its files; whether they are written."""
-    from registry_audit.report.migration import registries_as_json, registries_as_text
+    from registry_audit.report import as_json, as_text
     from registry_audit.report.write import write_report
 
     is_json = format == "json"
-    chunks = registries_as_json.chunks(document) if is_json else registries_as_text.chunks(document, brief=not verbose)
+    chunks = as_json.migration_chunks(document) if is_json else as_text.migration_chunks(document, brief=not verbose)
     return show_and_write(chunks, report_dir, partial(write_report, document))

@@ -16,8 +16,7 @@ import click
 )
 def command(audit_json: Path, format: str) -> int:
     """Render an audit.json, or the migration.json of compare-registries, on stdout."""
-    from registry_audit.report.render import rendered
-    from registry_audit.report.write import load_any_report
+    from registry_audit.report.write import load_any_report, rendered
 
     for chunk in rendered(load_any_report(audit_json), format):  # type: ignore[arg-type]
         click.echo(chunk, nl=False)

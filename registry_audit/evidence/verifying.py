@@ -17,26 +17,34 @@ from registry_audit import __version__
 from registry_audit.errors import AuditError, UsageError
 from registry_audit.evidence.archive import Archive, Broken, once
 from registry_audit.evidence.instructions import check_texts
-from registry_audit.evidence.pack import CHAIN, CHECK, ENVELOPE, HTML, REPORT, STAMP, STATEMENT, SUMS, chain_line
-from registry_audit.evidence.recorded import Recorded
-from registry_audit.evidence.signature import SignatureDoesNotHold, must_be_signed_with
-from registry_audit.evidence.stamp import StampDoesNotHold, must_be_signed_by, time_of
-from registry_audit.evidence.statement import (
+from registry_audit.evidence.pack import (
+    CHAIN,
+    CHECK,
+    ENVELOPE,
     HEAD,
+    HTML,
     PREDICATE_TYPE,
+    REPORT,
+    STAMP,
+    STATEMENT,
     STATEMENT_TYPE,
+    SUMS,
+    chain_line,
     make_statement,
     statement_bytes,
     subjects_of,
 )
+from registry_audit.evidence.recorded import Recorded
+from registry_audit.evidence.signature import SignatureDoesNotHold, must_be_signed_with
+from registry_audit.evidence.stamp import StampDoesNotHold, must_be_signed_by, time_of
 from registry_audit.ledger.chain import Entry, check_chain, check_row, row_of
 from registry_audit.ledger.store import manifests_named
 from registry_audit.ledger.transfer import sha256sum_listing
 from registry_audit.model.manifest import Manifest, parse_manifest
 from registry_audit.printable import printable
 from registry_audit.report.document import AuditDocument
-from registry_audit.report.render import rendered
 from registry_audit.report.words import count
+from registry_audit.report.write import rendered
 from registry_audit.verdict import ExitStatus
 
 _MAX_TOLD = 10

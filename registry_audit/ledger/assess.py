@@ -5,15 +5,14 @@ from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
-from registry_audit.audit.allowed_differences import explains_meta
-from registry_audit.audit.comparing import Difference, Kind
+from registry_audit.audit.comparing import Difference, Kind, explains_meta
 from registry_audit.audit.copies import is_mlflows_text
 from registry_audit.audit.judging import BaselineView, Finding, VersionAudit, findings_of, sorted_findings
 from registry_audit.ledger.audit_entries import subject_of
 from registry_audit.ledger.known_bytes import DAMAGED, KnownBytes, OtherNames, known_bytes
 from registry_audit.ledger.memory import Baseline, Key, Memory, Subject, finding_key, learn, load_findings, today
 from registry_audit.ledger.store import LedgerReader
-from registry_audit.ledger.vanished import Renamed
+from registry_audit.ledger.version_history import Renamed
 from registry_audit.model.listing import Problem
 from registry_audit.model.manifest import Manifest
 from registry_audit.printable import printable, restored

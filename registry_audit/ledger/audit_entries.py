@@ -14,7 +14,7 @@ from registry_audit.audit.signatures import SIGNATURE
 from registry_audit.ledger.chain import TIME_FORMAT, Draft
 from registry_audit.ledger.entry_bodies import Accepted, FindingOpened, Read, StorageRead
 from registry_audit.ledger.memory import FindingKey, Key, Memory, Subject, finding_key
-from registry_audit.ledger.vanished import Expected
+from registry_audit.ledger.version_history import Expected
 from registry_audit.model.manifest import Manifest
 from registry_audit.printable import printable
 from registry_audit.redact import redact_location

@@ -10,8 +10,8 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from registry_audit.errors import LedgerError, NoLedgerYet, UsageError
 from registry_audit.ledger.chain import Entry
-from registry_audit.ledger.heads import known_head, memory_file, remember_head
 from registry_audit.ledger.store import Ledger
+from registry_audit.ledger.verified_chain import known_head, memory_file, remember_head
 from registry_audit.model.mlmodel import must_not_be_in_a_model
 from registry_audit.printable import printable
 from registry_audit.redact import redact, without_sign_in

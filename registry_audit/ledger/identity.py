@@ -23,8 +23,7 @@ from registry_audit.registry.address import (
     parse_address,
     shown_address,
 )
-from registry_audit.registry.listed import KeySet
-from registry_audit.registry.version import Key, RegisteredVersion
+from registry_audit.registry.version import Key, KeySet, RegisteredVersion
 from registry_audit.registry.versions import list_versions
 from registry_audit.verdict import ExitStatus
 
@@ -136,7 +135,7 @@ def recognise(
     others = {known.key for known in known_registries(reader) if known.is_surely_not(identity)}
     shared = {key: counts for key, counts in _shared_with(reader, versions) if key not in others}
     if name is not None:
-        key = _unnamed_one(reader, identity, shared) or storable(name)
+        key = _unnamed_one(reader, identity, versions, shared) or storable(name)
         return Recognised(key, draft=RegistryNamed(address=storable(identity), name=storable(name)).draft(key))
     for known, common in shared.items():
         if common.differ:
@@ -178,20 +177,11 @@ def why_another(
         versions: all that were listed; read more than once.
         whole: whether they are all that there are.
     """
-    names, births = KeySet(), KeySet()
-    for version in versions:
-        names.add((version.name, version.version))
-        births.add((version.version, str(version.creation_time_ms)))
-    lost = 0
-    for entry in reader.latest_of_versions(Kind.ACCEPTED, key):
-        accepted, number = body_of(entry, Accepted), restored(entry.version)
-        if accepted.manifest is None or accepted.creation_time_ms is None:
-            continue
-        if (number, str(accepted.creation_time_ms)) in births:
-            return None
-        lost += whole or (restored(entry.name), number) in names
+    lost = _lost(reader, key, versions, whole=whole)
+    if not lost:
+        return None
     its = next((other for other, common in _shared_with(reader, versions) if other != key and not common.differ), None)
-    if not lost or (lost < _TOO_MANY_TO_BE_LOST and its is None):
+    if lost < _TOO_MANY_TO_BE_LOST and its is None:
         return None
     seen = f", and its versions are those of {printable(its)}" if its else ""
     return (
@@ -199,6 +189,26 @@ def why_another(
         f"that it should have{seen}. So nothing was accepted. Say which one it is with --registry-name: "
         f"'{printable(key)}' if it is the same after all, another name if it is another one"
     )
+
+
+def _lost(reader: LedgerReader, key: str, versions: Iterable[RegisteredVersion], *, whole: bool) -> int:
+    """How many accepted versions should be among these; 0 where any of them is there, also under another name.
+
+    An empty registry has lost none: it may be one that was emptied.
+    """
+    names, births = KeySet(), KeySet()
+    for version in versions:
+        names.add((version.name, version.version))
+        births.add((version.version, str(version.creation_time_ms)))
+    lost = 0
+    for entry in reader.latest_of_versions(Kind.ACCEPTED, key) if len(births) else ():
+        accepted, number = body_of(entry, Accepted), restored(entry.version)
+        if accepted.manifest is None or accepted.creation_time_ms is None:
+            continue
+        if (number, str(accepted.creation_time_ms)) in births:
+            return 0
+        lost += whole or (restored(entry.name), number) in names
+    return lost
 
 
 def _perhaps_a_fork(identity: str, known: str, common: "_Common", others: str) -> UsageError:
@@ -345,7 +355,9 @@ def _new_name(reader: LedgerReader, key: str, identity: str, name: str | None) -
     return RegistryNamed(address=storable(identity), name=called).draft(key)
 
 
-def _unnamed_one(reader: LedgerReader, identity: str, shared: dict[str, _Common]) -> str | None:
+def _unnamed_one(
+    reader: LedgerReader, identity: str, versions: Iterable[RegisteredVersion], shared: dict[str, _Common]
+) -> str | None:
     """The registry without a name that a name given for the first time means; None where it is another registry.
 
     It is the one that was audited at this address, or else the only one whose versions are these.
@@ -353,7 +365,8 @@ def _unnamed_one(reader: LedgerReader, identity: str, shared: dict[str, _Common]
     nameless = {known.key for known in known_registries(reader) if not known.names and "://" in known.key}
     here = registry_key(reader, identity)
     if here in nameless and here in shared:
-        return here
+        # What was read there without being accepted may have been that other registry already.
+        return None if _lost(reader, here, versions, whole=True) >= _TOO_MANY_TO_BE_LOST else here
     same = [known for known, common in shared.items() if not common.differ and known in nameless]
     return same[0] if len(same) == 1 else None
 

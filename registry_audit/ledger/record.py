@@ -8,6 +8,7 @@ some hundreds at a time, so that a registry of any size fits.
 import getpass
 import heapq
 import socket
+import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,9 +17,11 @@ from types import MappingProxyType
 
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import AuditOptions
-from registry_audit.audit.outcome import OutcomeTally
+from registry_audit.audit.rows import OutcomeTally
 from registry_audit.audit.scope import Scope
+from registry_audit.audit.session import Session
 from registry_audit.audit.signatures import SIGNATURE
+from registry_audit.audit.single import VersionPair
 from registry_audit.closest import did_you_mean
 from registry_audit.errors import NotFound, UsageError
 from registry_audit.ledger.assess import Beside, is_acceptable, key_of
@@ -32,15 +35,24 @@ from registry_audit.ledger.audit_entries import (
     manifests_of,
 )
 from registry_audit.ledger.chain import Draft, Entry, Kind, clock_note
+from registry_audit.ledger.connecting import remember
 from registry_audit.ledger.entry_bodies import Accepted, AuditFinished, AuditStarted, FindingResolved, Grade, body_of
-from registry_audit.ledger.identity import recognise, why_another
+from registry_audit.ledger.identity import recognise, registry_key, versions_to_recognise, why_another
 from registry_audit.ledger.memory import FindingKey, Key, Memory, finding_key
 from registry_audit.ledger.store import Ledger, LedgerReader, LedgerWriter
-from registry_audit.ledger.vanished import Expected, absent_keys
-from registry_audit.ledger.version_history import PastAudit, counted, lives, past_audits, with_drafts
+from registry_audit.ledger.version_history import (
+    Expected,
+    PastAudit,
+    absent_keys,
+    counted,
+    lives,
+    past_audits,
+    with_drafts,
+)
 from registry_audit.model.manifest import Manifest
-from registry_audit.printable import printable, restored
+from registry_audit.printable import printable, restored, storable
 from registry_audit.registry.address import active_workspace, parse_address, registry_identity
+from registry_audit.registry.connection import Server, identity_of
 from registry_audit.registry.version import version_key
 from registry_audit.verdict import BaselineStatus
 
@@ -269,3 +281,105 @@ class _Finishing:
 
 def _order(row: VersionAudit | Key) -> tuple[str, int, str]:
     return version_key(*row) if isinstance(row, tuple) else row.version.key
+
+
+# One version beside its baseline: what `check` and `compare` remember of it.
+
+
+def remembered(ledger: Ledger, options: AuditOptions, session: Session, audit: VersionAudit) -> VersionAudit:
+    """The row of one version beside its baseline, recorded as an audit of that version alone.
+
+    A row of one copy of two is not recorded: half a reading would stand before the last whole one.
+
+    Raises:
+        UsageError: the registry may be a copy of one that the ledger knows; `--registry-name` has to say.
+        CouldNotVerify: it is new to the ledger, and cannot be listed.
+        LedgerError: the ledger cannot be read or written; nothing was recorded.
+    """
+    if audit.of_one_copy:
+        return _looked_up(ledger, options, session, audit)
+    # As with a filter, nothing that is not listed counts as gone.
+    asked = options.model_copy(
+        update={"models": (), "latest": None, "subset": None, "filter": f"version {storable(audit.version.label)}"}
+    )
+    audit_id, rows = uuid.uuid4().hex, list[VersionAudit]()
+    scope, head = begin(ledger, _scope_of(ledger, options, session, audit), asked, audit_id)
+    remember(ledger, head)
+    recorded = finish(ledger, scope, asked, audit_id, [audit], rows.append)
+    remember(ledger, recorded.head)
+    return next(row for row in rows if row.version == audit.version)
+
+
+def pair_remembered(
+    ledger: Ledger, options: tuple[AuditOptions, AuditOptions], sessions: tuple[Session, Session], pair: VersionPair
+) -> VersionPair:
+    """Two versions that were compared, each beside its baseline and recorded.
+
+    Raises:
+        UsageError, CouldNotVerify, LedgerError: see `remembered`.
+    """
+    one, two = (remembered(ledger, *with_row) for with_row in zip(options, sessions, pair.versions, strict=True))
+    return pair.with_versions(one, two)
+
+
+def with_digest_of(ledger: Ledger | None, options: AuditOptions, server: Server | None = None) -> AuditOptions:
+    """The options with the algorithm of the registry's baselines, so that what is read can be compared with them.
+
+    Args:
+        server: with who signs in there, where the options do not say it all.
+    """
+    if ledger is None:
+        return options
+    algorithm = _algorithm_for(ledger, options, server or options.server)
+    return options if algorithm is None else options.model_copy(update={"digest": algorithm})
+
+
+def one_digest(
+    ledger: Ledger | None, options: tuple[AuditOptions, AuditOptions], servers: tuple[Server, Server]
+) -> tuple[AuditOptions, AuditOptions]:
+    """The options of two versions that are to be compared, with the algorithm of their registries' baselines.
+
+    Raises:
+        UsageError: their registries have baselines of two algorithms.
+    """
+    if ledger is None:
+        return options
+    known = (_algorithm_for(ledger, *each) for each in zip(options, servers, strict=True))
+    chosen = [algorithm for algorithm in known if algorithm is not None]
+    if len(set(chosen)) > 1:
+        raise UsageError(
+            f"the baselines of the first registry are {chosen[0]} and those of the second {chosen[1]}: compare with "
+            "--ledger none, and check each version by itself"
+        )
+    one, two = (each.model_copy(update={"digest": chosen[0]}) if chosen else each for each in options)
+    return one, two
+
+
+def _algorithm_for(ledger: Ledger, options: AuditOptions, server: Server) -> str | None:
+    identity = identity_of(server)
+    with ledger.reading() as reader:
+        key = registry_key(reader, identity, options.registry_name)
+        return algorithm_of(reader, key) if key else None
+
+
+def _looked_up(ledger: Ledger, options: AuditOptions, session: Session, audit: VersionAudit) -> VersionAudit:
+    scope = _scope_of(ledger, options, session, audit)
+    with ledger.reading() as reader:
+        found = recognise(reader, scope.registry, options.registry_name, scope.everything)
+        (row,) = Beside(reader, found.key, scope.versions)([audit])
+    return row
+
+
+def _scope_of(ledger: Ledger, options: AuditOptions, session: Session, audit: VersionAudit) -> Scope:
+    version, connection = audit.version, session.connection
+    return Scope(
+        versions=(version,),
+        everything=versions_to_recognise(ledger, session, options.registry_name, (version,)),
+        tracking_uri=connection.tracking_uri,
+        registry_uri=connection.registry_uri,
+        registry=connection.identity,
+        workspace=connection.workspace,
+        mlflow_server=None,
+        listed_count=1,
+        listed=frozenset({(version.name, version.version)}),
+    )

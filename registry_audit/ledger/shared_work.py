@@ -20,10 +20,8 @@ from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.rows import decode_row, encode_row
 from registry_audit.audit.workdir import Seal
 from registry_audit.errors import CouldNotVerify, UsageError
-from registry_audit.ledger.schema import shared_work
-from registry_audit.ledger.store import Ledger
-from registry_audit.registry.listed import decode_version, encode_version
-from registry_audit.registry.version import RegisteredVersion
+from registry_audit.ledger.store import Ledger, shared_work
+from registry_audit.registry.version import RegisteredVersion, decode_version, encode_version
 from registry_audit.verdict import Verdict
 
 LOST_AFTER_SECONDS = 60.0

@@ -5,17 +5,79 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import URL, Connection, CursorResult, Engine, Executable, Function, Select, func, select
+from sqlalchemy import (
+    URL,
+    BigInteger,
+    Column,
+    Connection,
+    CursorResult,
+    Engine,
+    Executable,
+    Float,
+    Function,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Select,
+    String,
+    Table,
+    Text,
+    func,
+    select,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry_audit.errors import AuditError, LedgerError
 from registry_audit.ledger.chain import TIME_FORMAT, Draft, Entry, Kind, check_row, link, row_of
 from registry_audit.ledger.entry_bodies import Accepted, Read, StatedBaselines, any_body_of
-from registry_audit.ledger.schema import entries, manifests
 from registry_audit.ledger.verified_chain import CheckedChain
 from registry_audit.model.manifest import Manifest, parse_manifest
 from registry_audit.printable import printable
 from registry_audit.redact import redact, without_sign_in
+
+# The chain of entries, the manifests that entries name by their digest, and the work of audits under way.
+
+metadata = MetaData()
+
+# One row for everything that ever happened. What is current is asked of the newest entry of a kind.
+entries = Table(
+    "entries",
+    metadata,
+    # Not autoincremented: the number is part of what is chained.
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("at", String(32), nullable=False),  # UTC, ISO 8601
+    Column("kind", String(32), nullable=False),
+    Column("registry", Text, nullable=False),
+    Column("name", Text, nullable=False),  # of a registered model, or empty
+    Column("version", String(32), nullable=False),
+    Column("audit_id", String(128), nullable=False),
+    Column("body", Text, nullable=False),  # JSON with sorted keys
+    Column("previous", String(64), nullable=False),  # digest of the entry before; of the first, zeros
+    Column("digest", String(64), nullable=False),
+    Index("entries_of_version", "registry", "name", "version", "kind", "seq"),
+    Index("entries_of_kind", "kind", "registry", "seq"),
+)
+
+manifests = Table(
+    "manifests",
+    metadata,
+    Column("digest", String(96), primary_key=True),
+    Column("text", Text, nullable=False),  # see registry_audit.model.manifest
+)
+
+# What the workers of an audit share while it runs; gone with its end.
+shared_work = Table(
+    "shared_work",
+    metadata,
+    Column("audit_id", String(128), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),  # of the batch
+    Column("versions", LargeBinary, nullable=False),  # see registry_audit.ledger.shared_work
+    Column("rows", LargeBinary),  # None until it is audited
+    Column("worker", String(128), nullable=False),  # who has it; empty: nobody
+    Column("seen_at", Float, nullable=False),  # seconds since the epoch: when that worker was last heard of
+)
+
 
 _LOCK = 0x4D4C5241  # of PostgreSQL's advisory locks: one number for every ledger in a database
 _CHUNK = 500  # rows in one statement

@@ -1,13 +1,20 @@
-"""A chain whose every entry was recomputed. Nothing of a ledger is believed before that, and nothing outside of it."""
+"""A chain whose every entry was recomputed, and that holds the heads which somebody still knows of it.
+
+Nothing of a ledger is believed before that, and nothing outside of it. A chain that does not hold a known head lost it,
+or was rewritten.
+"""
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from registry_audit.errors import LedgerError
+from registry_audit.errors import LedgerError, UsageError
+from registry_audit.home import home_directory
 from registry_audit.ledger.chain import GENESIS, Entry, Kind, check_link
 from registry_audit.ledger.entry_bodies import AuditFinished, StatedBaselines, body_of
 from registry_audit.printable import printable
@@ -75,3 +82,166 @@ class CheckedChain:
                 f"the ledger's baselines are not those that the audit of {finished.at} stated at its end: "
                 f"there are {len(self._accepted)}; a baseline was removed or added, and the chain after it rewritten"
             )
+
+
+# What this machine remembers of the ledgers it has used: their last head.
+#
+# A ledger that is gone, was emptied or has lost its newest entries looks like a fresh or shorter one. Whoever has seen
+# a later head knows better. The memory is a small file for each ledger, not part of any of them.
+
+
+@dataclass(frozen=True, slots=True)
+class KnownHead:
+    """The last head that this machine saw of a ledger."""
+
+    url: str  # without credentials
+    seq: int
+    digest: str
+    first: str | None  # digest of the ledger's first entry, which it keeps wherever it is moved; not recorded by 0.1.0
+    file: Path  # which remembers it
+
+
+def known_heads() -> list[KnownHead]:
+    """The known heads of all ledgers that this machine has used, sorted by URL."""
+    found = []
+    for file in sorted((home_directory() / "known-ledgers").glob("*.json")):
+        try:
+            known = json.loads(file.read_text(encoding="ascii"))
+            first = known.get("first")
+            found.append(KnownHead(str(known["url"]), int(known["seq"]), str(known["digest"]), first, file))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            continue  # a damaged memory is none
+    return sorted(found, key=lambda head: head.url)
+
+
+def known_head(url: str) -> tuple[int, str] | None:
+    """Number and digest of the last head seen of this ledger here; None if it was never used here."""
+    try:
+        known = json.loads(memory_file(url).read_text(encoding="ascii"))
+        return int(known["seq"]), str(known["digest"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return None
+
+
+def remember_head(url: str, seq: int, digest: str, first: str | None = None) -> None:
+    """Best effort: a memory that cannot be written must not fail an audit that has its ledger.
+
+    Args:
+        first: digest of the ledger's first entry.
+    """
+    path = memory_file(url)
+    known = known_head(url)
+    if known is not None and known[0] > seq:
+        return  # another process has seen more
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh = path.with_suffix(f".{os.getpid()}")
+        fresh.write_text(
+            json.dumps({"url": url, "seq": seq, "digest": digest, "first": first}, indent=1), encoding="ascii"
+        )
+        fresh.replace(path)
+    except OSError:
+        return
+
+
+def memory_file(url: str) -> Path:
+    """Where the last head of a ledger is remembered. `url`: without credentials."""
+    name = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return home_directory() / "known-ledgers" / f"{name}.json"
+
+
+_DIGITS = 64
+_FEWEST = 8
+
+Find = Callable[[str], list[Entry]]  # the entries of a chain whose digest begins with these digits
+
+
+@dataclass(frozen=True, slots=True)
+class GivenHead:
+    """A head that was given by hand, whole or by its first digits, or that a report states."""
+
+    digits: str
+    source: str
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self.digits) == _DIGITS
+
+
+def given_head(text: str) -> GivenHead:
+    """The head given with `--head`: a digest, its first digits, or the path of a report's audit.json.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    path = Path(text)
+    if path.suffix == ".json" or path.is_file():
+        return GivenHead(_head_of_report(path), f"the report {printable(text)}")
+    digits = text.strip().removesuffix("...").removesuffix("…").lower()
+    if not re.fullmatch(f"[0-9a-f]{{{_FEWEST},{_DIGITS}}}", digits):
+        raise UsageError(
+            f"--head {printable(text)} is no head: give {_DIGITS} hexadecimal digits, or at least the first {_FEWEST}, "
+            "or the path of a report's audit.json"
+        )
+    return GivenHead(digits, f"--head {digits}")
+
+
+def must_be_in(find: Find, head: GivenHead) -> Entry:
+    """The entry that a head is the digest of.
+
+    Raises:
+        UsageError: the head is abbreviated, and not one entry begins like that, or several do.
+        LedgerError: the head is whole, and no entry has it.
+    """
+    found = find(head.digits)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(
+            f"{head.source} is abbreviated, and several entries begin like that: give all {_DIGITS} digits"
+        )
+    if not head.is_whole:
+        raise UsageError(
+            f"{head.source} is abbreviated, and no entry begins like that: whether it was mistyped or lost cannot be "
+            f"said. Give all {_DIGITS} digits, as audit.json has them"
+        )
+    raise LedgerError(
+        f"{head.source} is not in the ledger's chain: its past was rewritten or cut, or it is of another ledger"
+    )
+
+
+def must_hold_known(find: Find, first: str | None, known: Iterable[KnownHead], url: str) -> int:
+    """How many of the heads that this machine remembers are in the chain.
+
+    Args:
+        first: digest of the chain's first entry; ledgers that share it are one ledger, wherever they are kept.
+        url: where the ledger is now.
+
+    Raises:
+        LedgerError: one of this ledger is not in it.
+    """
+    held = 0
+    for head in known:
+        if find(head.digest):
+            held += 1
+        elif head.url == url or (head.first is not None and head.first == first):
+            raise LedgerError(
+                f"it has lost entries: this machine last saw the ledger {head.url} with {head.seq} entries and the "
+                f"head {head.digest[:16]}..., which is not in it. To go on without them knowingly, remove {head.file}"
+            )
+    return held
+
+
+def _head_of_report(path: Path) -> str:
+    try:
+        ledger = json.loads(path.read_text(encoding="utf-8")).get("ledger")
+        head = str(ledger["head"]).lower()
+    except OSError as error:
+        raise UsageError(f"--head {printable(str(path))} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError, AttributeError, TypeError, KeyError) as error:
+        raise UsageError(
+            f"--head {printable(str(path))} states no head of a ledger: it is no audit.json, or its audit had no ledger"
+        ) from error
+    if not re.fullmatch(f"[0-9a-f]{{{_DIGITS}}}", head):
+        raise UsageError(f"--head {printable(str(path))} states no head of a ledger: {printable(head[:80])}")
+    return head

@@ -16,8 +16,7 @@ from registry_audit.audit.time_limits import in_time
 from registry_audit.errors import AuditError, CouldNotVerify
 from registry_audit.migration.comparison import chosen_models, chosen_versions
 from registry_audit.migration.facts import VersionFacts
-from registry_audit.migration.names import NameMap, Spelling
-from registry_audit.migration.registries_config import SIDES, MigrationOptions, SideName
+from registry_audit.migration.registries_config import SIDES, MigrationOptions, NameMap, SideName, Spelling
 from registry_audit.migration.registry_reading import Listed, Side, fill_side, list_registry
 from registry_audit.printable import printable
 from registry_audit.refs import has_three_levels

@@ -15,7 +15,6 @@ from registry_audit.migration.differences import (
     requirement_lines,
 )
 from registry_audit.migration.facts import VersionFacts
-from registry_audit.migration.names import NameMap
 from registry_audit.migration.pair_judging import (
     PairRow,
     field_words,
@@ -25,13 +24,12 @@ from registry_audit.migration.pair_judging import (
     judge_pair,
 )
 from registry_audit.migration.pairing import Pair, candidate_of, pair_versions, telling_files
-from registry_audit.migration.registries_config import MigrationOptions
+from registry_audit.migration.registries_config import MigrationOptions, NameMap
 from registry_audit.migration.registry_reading import Listed, Side, small_file
 from registry_audit.printable import printable
-from registry_audit.registry.listed import ListedVersions
 from registry_audit.registry.prompts import TAG as PROMPT_TAG
 from registry_audit.registry.translate import reason_of
-from registry_audit.registry.version import Key, RegisteredVersion, version_key
+from registry_audit.registry.version import Key, ListedVersions, RegisteredVersion, version_key
 from registry_audit.rules import METADATA_DIFFERS, NOT_MIGRATED, ONLY_IN_TARGET, RENUMBERED, UNVERIFIABLE, Rule
 
 _MAX_PAIRS_SHOWN, _MAX_IN_ORDER = 12, 50

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from registry_audit.audit.allowed_differences import MLMODEL_PROVENANCE, REGISTERED_MODEL_META, typed_value
-from registry_audit.audit.comparing import Kind
+from registry_audit.audit.comparing import MLMODEL_PROVENANCE, REGISTERED_MODEL_META, Kind, typed_value
 from registry_audit.audit.copies import META_FILE
 from registry_audit.migration.facts import VersionFacts, encoded, without_provenance
-from registry_audit.migration.names import NameMap
+from registry_audit.migration.registries_config import NameMap
 from registry_audit.model.manifest import Manifest, ManifestEntry
 from registry_audit.model.mlmodel import MLMODEL, InvalidMLmodel, parse_mlmodel
 from registry_audit.registry.runs import RunState

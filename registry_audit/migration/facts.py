@@ -7,7 +7,7 @@ from functools import cache
 
 from pydantic import TypeAdapter
 
-from registry_audit.audit.allowed_differences import MLMODEL_PROVENANCE, REGISTERED_MODEL_META, typed_value
+from registry_audit.audit.comparing import MLMODEL_PROVENANCE, REGISTERED_MODEL_META, typed_value
 from registry_audit.audit.copies import META_FILE
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.model.manifest import Manifest, ManifestEntry

@@ -7,8 +7,8 @@ from enum import StrEnum
 from registry_audit.audit.judging import Finding, findings_of, sorted_findings
 from registry_audit.migration.differences import FieldDifference, FileDifference, file_differences, metadata_differences
 from registry_audit.migration.facts import VersionFacts
-from registry_audit.migration.names import NameMap
 from registry_audit.migration.pairing import How, Pair
+from registry_audit.migration.registries_config import NameMap
 from registry_audit.model.listing import Problem
 from registry_audit.printable import printable
 from registry_audit.registry.storage import MODELS, StorageIdentity, may_be_one

@@ -1,7 +1,8 @@
-"""What a comparison of two registries is asked to do, and the configuration file that names the two."""
+"""What `compare-registries` is asked: the two registries, what names became, and the options."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,9 +12,10 @@ from registry_audit.audit.options import DEFAULT_WORKERS, AuditOptions, checked_
 from registry_audit.compare_config import mapping_of, pairs_of, read_text, text_of
 from registry_audit.errors import UsageError
 from registry_audit.migration.facts import RULE_VERSIONS
-from registry_audit.migration.names import NameMap
 from registry_audit.printable import printable
+from registry_audit.refs import STAGES
 from registry_audit.registry.connection import Server, each_with_its_own
+from registry_audit.registry.version import Key
 from registry_audit.verdict import Severity
 
 SideName = Literal["source", "target"]
@@ -69,6 +71,179 @@ def _server(node: yaml.Node, key: str, line: int, name: str) -> Server:
     if ("username_env" in values) != ("password_env" in values):
         raise UsageError(f"{name}, line {line}: {key} needs both of username_env and password_env, or neither")
     return Server(values.pop("host"), **values)
+
+
+# What models, aliases and stages are called in the target.
+
+_ARROW = re.compile(r"\s+->\s+")
+_VERSION = re.compile(r"(?P<name>.+)/(?P<version>[1-9][0-9]{0,17})")
+_STAGE = "stage:"
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """One line of a map: `*` stands for any text, and for the same text on the other side."""
+
+    source: str
+    target: str
+
+    def forward(self, name: str, *, any_case: bool) -> str | None:
+        return _rewritten(self.source, self.target, name, any_case=any_case)
+
+    def backward(self, name: str, *, any_case: bool) -> str | None:
+        return _rewritten(self.target, self.source, name, any_case=any_case)
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """How one registry spells its names. Unity Catalog finds a model however its name is capitalised."""
+
+    kept: Mapping[str, str] | None = None  # its names, by the same in small letters; None where capitals count
+
+    @staticmethod
+    def of(names: Iterable[str], *, any_case: bool) -> "Spelling":
+        return Spelling({name.lower(): name for name in names} if any_case else None)
+
+    @property
+    def any_case(self) -> bool:
+        return self.kept is not None
+
+    def __call__(self, name: str) -> str:
+        """The name as the registry has it; in small letters where it has none such."""
+        return name if self.kept is None else self.kept.get(name.lower(), name.lower())
+
+
+@dataclass(frozen=True, slots=True)
+class NameMap:
+    """The map of one migration. Without a line that fits, a name stays as it is."""
+
+    patterns: tuple[Pattern, ...] = ()
+    versions: tuple[tuple[Key, Key], ...] = ()  # pairs that a person named
+    stages: tuple[tuple[str, str], ...] = ()  # stage of the source, alias in the target that says the same
+    source: Spelling = Spelling()
+    target: Spelling = Spelling()
+
+    def between(self, source: Spelling, target: Spelling) -> "NameMap":
+        """The same map between two registries that were listed.
+
+        Raises:
+            UsageError: two lines say the same where capitals do not count.
+        """
+        _must_be_said_once((pattern.source for pattern in self.patterns), source)
+        for keys, spelling in zip(zip(*self.versions, strict=True), (source, target), strict=False):
+            _must_be_said_once((f"{name}/{number}" for name, number in keys), spelling)
+        versions = tuple(((source(one[0]), one[1]), (target(other[0]), other[1])) for one, other in self.versions)
+        return replace(self, versions=versions, source=source, target=target)
+
+    def target_of(self, name: str) -> str:
+        """A name without wildcards wins over a pattern; of several patterns, the first that fits."""
+        for pattern in (*self._exact(), *self.patterns):
+            if (mapped := pattern.forward(name, any_case=self.source.any_case)) is not None:
+                return self.target(mapped)
+        return self.target(name)
+
+    def sources_of(self, name: str) -> tuple[str, ...]:
+        """The names that a model of the target may have had in the source."""
+        led = (pattern.backward(name, any_case=self.target.any_case) for pattern in self.patterns)
+        candidates = [self.source(found) for found in (*led, name) if found is not None]
+        return tuple(dict.fromkeys(found for found in candidates if self.target_of(found) == name))
+
+    def alias_of_stage(self, stage: str | None) -> str | None:
+        return dict(self.stages).get(stage or "")
+
+    def reported(self) -> list[str]:
+        """The lines of the map, in one spelling."""
+        return [
+            *(f"{pattern.source} -> {pattern.target}" for pattern in self.patterns),
+            *(f"{one[0]}/{one[1]} -> {other[0]}/{other[1]}" for one, other in self.versions),
+            *(f"{_STAGE}{stage} -> @{alias}" for stage, alias in self.stages),
+        ]
+
+    def _exact(self) -> tuple[Pattern, ...]:
+        return tuple(pattern for pattern in self.patterns if "*" not in pattern.source)
+
+
+def load_map(path: Path | None) -> NameMap:
+    """Read a map: a line `A -> B` for names, `A/3 -> B/1` for versions, `stage:Production -> @champion` for stages.
+
+    Raises:
+        UsageError: the file cannot be read, or a line is none of these; the message names the line.
+    """
+    return NameMap() if path is None else parse_map(read_text(path, "--map"), str(path))
+
+
+def parse_map(text: str, name: str) -> NameMap:
+    """Raises: UsageError: see `load_map`."""
+    patterns, versions, stages = dict[str, Pattern](), dict[Key, Key](), dict[str, str]()
+    taken: dict[Key, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        where = f"{name}, line {number}"
+        sides = _ARROW.split(stripped)
+        if len(sides) != 2 or not all(sides):
+            raise UsageError(f"{where}: write one mapping a line, as `Wine -> main.ml.wine` or `* -> main.ml.*`")
+        one, other = sides
+        left, right = _VERSION.fullmatch(one), _VERSION.fullmatch(other)
+        if one.startswith(_STAGE):
+            _add(stages, _stage(one, where), _alias(other, where), where)
+        elif left and right:
+            target = right["name"], right["version"]
+            if target in taken:
+                raise UsageError(f"{where}: {printable(other)} is the target of line {taken[target]} already")
+            taken[target] = number
+            _add(versions, (left["name"], left["version"]), target, where)
+        else:
+            if left or right:
+                raise UsageError(f"{where}: a version is mapped to a version, as `Wine/3 -> main.ml.wine/1`")
+            if one.count("*") != other.count("*"):
+                raise UsageError(f"{where}: both sides need the same number of *")
+            _add(patterns, one, Pattern(one, other), where)
+    return NameMap(tuple(patterns.values()), tuple(versions.items()), tuple(stages.items()))
+
+
+def _add(found: dict, key: object, value: object, where: str) -> None:  # type: ignore[type-arg]
+    if key in found:
+        shown = key if isinstance(key, str) else "/".join(key) if isinstance(key, tuple) else ""
+        raise UsageError(f"{where}: '{printable(shown)}' is mapped on an earlier line already")
+    found[key] = value
+
+
+def _stage(text: str, where: str) -> str:
+    named = text.removeprefix(_STAGE).strip()
+    for stage in STAGES[1:]:
+        if named.lower() == stage.lower():
+            return stage
+    raise UsageError(f"{where}: '{printable(named)}' is no stage: {', '.join(STAGES[1:])}")
+
+
+def _alias(text: str, where: str) -> str:
+    if not text.startswith("@") or len(text) < 2:
+        raise UsageError(f"{where}: a stage is mapped to an alias, as `stage:Production -> @champion`")
+    return text[1:]
+
+
+def _must_be_said_once(texts: Iterable[str], spelling: Callable[[str], str]) -> None:
+    seen = dict[str, str]()
+    for text in texts:
+        first = seen.setdefault(spelling(text), text)
+        if first is not text:
+            raise UsageError(
+                f"the map says '{printable(first)}' and '{printable(text)}', and this registry ignores case: "
+                "leave out one of them"
+            )
+
+
+def _rewritten(pattern: str, other: str, name: str, *, any_case: bool) -> str | None:
+    if "*" not in pattern:
+        return other if name == pattern or (any_case and name.lower() == pattern.lower()) else None
+    flags = re.DOTALL | (re.IGNORECASE if any_case else re.NOFLAG)
+    found = re.fullmatch("(.*)".join(map(re.escape, pattern.split("*"))), name, flags)
+    if found is None:
+        return None
+    pieces = other.split("*")
+    return "".join(piece + part for piece, part in zip(pieces, (*found.groups(), ""), strict=True))
 
 
 # What a comparison of two registries is asked to do.

@@ -30,11 +30,12 @@ from registry_audit.net.origin import (
     may_carry_credentials,
     origin_of,
     trusted_after,
+    urljoin,
+    urlsplit,
     without_credentials,
 )
 from registry_audit.net.retry import FIRST_PAUSE_SECONDS
 from registry_audit.net.throttle import REFUSALS, Permit, Throttle, retry_after_seconds, sent_now
-from registry_audit.net.uris import urljoin, urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 

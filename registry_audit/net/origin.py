@@ -10,8 +10,7 @@ import socket
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-
-from registry_audit.net.uris import urlsplit
+from urllib import parse
 
 _PORTS = {"http": 80, "https": 443}
 # A request to a stranger says this much. All else may identify the auditor: Authorization, Cookie, headers of plugins.
@@ -116,3 +115,42 @@ def host_of(uri: str) -> str:
     """What is one server to a `Throttle`: scheme, host and port, without a user's name."""
     parts = urlsplit(uri)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"
+
+
+_MAX_CHARACTERS = 8_192  # of an address that is not ASCII; MLflow keeps 500
+TOO_LONG = "longer than any address"
+
+
+# Addresses that a stranger wrote, taken apart. The standard library normalises the characters of a host, which takes
+# the square of its length, in one step that nothing can break off: one megabyte holds the process for minutes.
+
+
+def urlsplit(uri: str, *, allow_fragments: bool = True) -> parse.SplitResult:
+    """Split a URI as the standard library does. Raises: ValueError: not a URI, or one that takes too long to parse."""
+    _must_be_short(uri)
+    return parse.urlsplit(uri, allow_fragments=allow_fragments)
+
+
+def urlparse(uri: str) -> parse.ParseResult:
+    """Likewise."""
+    _must_be_short(uri)
+    return parse.urlparse(uri)
+
+
+def without_user(uri: str) -> tuple[str, tuple[str, str] | None]:
+    """A server's address without user and password; and those two, decoded, or None where it names none."""
+    parts = urlsplit(uri)
+    address = parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    user = parse.unquote(parts.username or ""), parse.unquote(parts.password or "")
+    return address, user if any(user) else None
+
+
+def urljoin(base: str, uri: str) -> str:
+    """What a URI means where it stands in an answer from the base. Raises: ValueError: likewise."""
+    _must_be_short(uri)
+    return parse.urljoin(base, uri)
+
+
+def _must_be_short(uri: str) -> None:
+    if len(uri) > _MAX_CHARACTERS and not uri.isascii():
+        raise ValueError(TOO_LONG)

@@ -14,10 +14,9 @@ from urllib.parse import urlencode
 
 from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Refused, Transient, UsageError
 from registry_audit.net.http import Answer, HttpSession, Tls
-from registry_audit.net.origin import NOBODY, host_of, origin_of
+from registry_audit.net.origin import NOBODY, host_of, origin_of, urlsplit
 from registry_audit.net.retry import retried
 from registry_audit.net.throttle import REFUSALS, retry_after_seconds
-from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 

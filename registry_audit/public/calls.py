@@ -16,8 +16,7 @@ from registry_audit.audit.options import DEFAULT_WORKERS, AuditOptions, checked_
 from registry_audit.compare_config import parse_compare_config
 from registry_audit.errors import UsageError
 from registry_audit.home import NO_LEDGER, usual_ledger_url
-from registry_audit.migration.names import parse_map
-from registry_audit.migration.registries_config import MigrationOptions, parse_migration_config
+from registry_audit.migration.registries_config import MigrationOptions, parse_map, parse_migration_config
 from registry_audit.public.migrated import MigrationResult
 from registry_audit.public.results import AuditResult, CheckResult, CompareResult
 from registry_audit.pulling.verified_download import Pulled
@@ -25,7 +24,7 @@ from registry_audit.refs import split_version
 from registry_audit.registry.address import registry_of_environment
 from registry_audit.registry.connection import calm_mlflow
 from registry_audit.report.document import AuditDocument
-from registry_audit.report.migration.registries_document import MigrationDocument
+from registry_audit.report.registries_document import MigrationDocument
 from registry_audit.report.write import write_report
 from registry_audit.verdict import Severity
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from registry_audit.migration.pair_judging import PairVerdict
 from registry_audit.public.results import Ended, escaped, html_findings, pandas_for
+from registry_audit.report import as_text
 from registry_audit.report.document import FindingRow
-from registry_audit.report.migration import registries_as_text
-from registry_audit.report.migration.registries_document import MigrationDocument, ModelRow, PairedRow, SideRow
-from registry_audit.report.migration.registries_words import SYMBOLS, found_words, headline, label_of, model_label
+from registry_audit.report.registries_document import MigrationDocument, ModelRow, PairedRow, SideRow
+from registry_audit.report.registries_words import SYMBOLS, found_words, headline, label_of, model_label
 from registry_audit.report.write import write_report
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class MigrationResult(Ended):
         return write_report(self.document, Path(report_dir))
 
     def __str__(self) -> str:
-        return "".join(registries_as_text.chunks(self.document))
+        return "".join(as_text.migration_chunks(self.document))
 
     def _table(self) -> tuple[tuple[str, ...], Iterator[tuple[str, ...]]]:
         models = (

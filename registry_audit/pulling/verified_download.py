@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from registry_audit.audit.allowed_differences import explains_meta
-from registry_audit.audit.comparing import Difference, Kind
+from registry_audit.audit.comparing import Difference, Kind, explains_meta
 from registry_audit.audit.copies import (
     META_FILE,
     Copy,
@@ -27,7 +26,7 @@ from registry_audit.ledger.connecting import remember
 from registry_audit.ledger.identity import recognise, versions_to_recognise
 from registry_audit.ledger.memory import Baseline, Memory, learn
 from registry_audit.ledger.store import Ledger
-from registry_audit.ledger.vanished import Renamed
+from registry_audit.ledger.version_history import Renamed
 from registry_audit.model.listing import ListedFile, Listing, illegal_path, make_listing
 from registry_audit.model.manifest import Manifest, ManifestEntry, manifest_of
 from registry_audit.net.retry import retried

@@ -16,8 +16,7 @@ from urllib.parse import quote, unquote, urlunsplit
 from urllib.request import url2pathname
 
 from registry_audit.errors import UsageError
-from registry_audit.net.origin import normal_host
-from registry_audit.net.uris import TOO_LONG, urlsplit
+from registry_audit.net.origin import TOO_LONG, normal_host, urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import remember_secrets
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from registry_audit.errors import CouldNotVerify, NotFound, UsageError
-from registry_audit.model.limits import Limits
+from registry_audit.model.listing import Limits
 from registry_audit.net.rest import Denied, NoSuchRoute, OtherAnswer
 from registry_audit.net.retry import retried
 from registry_audit.printable import printable

@@ -20,11 +20,10 @@ from tenacity import Retrying, stop_after_delay, wait_fixed
 from registry_audit.closest import did_you_mean
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.net.http import NOTHING_LISTENS, HttpSession
-from registry_audit.net.origin import Origin, is_one_machine, origin_of
+from registry_audit.net.origin import Origin, is_one_machine, origin_of, urlsplit
 from registry_audit.net.rest import Rest
 from registry_audit.net.throttle import Throttle
 from registry_audit.net.transfers import Transfers
-from registry_audit.net.uris import urlsplit
 from registry_audit.redact import remember_secrets
 from registry_audit.registry.address import (
     DATABASES,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote
 
 from registry_audit.errors import CouldNotVerify
+from registry_audit.net.origin import urlsplit
 from registry_audit.net.rest import Query, Rest, entries_of
-from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ from urllib3.exceptions import ReadTimeoutError
 
 from registry_audit.errors import AuditError, Stopped, Transient, UsageError
 from registry_audit.net.http import HttpSession, Tls
-from registry_audit.net.origin import origin_of
+from registry_audit.net.origin import origin_of, without_user
 from registry_audit.net.rest import FIRST_ANSWER_SECONDS, Denied, NoSuchRoute, Refusal, Rest, entries_of
-from registry_audit.net.uris import without_user
 from registry_audit.registry.address import DEFAULT_WORKSPACE
 from registry_audit.registry.mlflow_api import text_of
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Transient, UsageError
-from registry_audit.model.limits import Limits
+from registry_audit.model.listing import Limits
 from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.registry.asking import ask_model, ask_version, name_filter, search_models, search_versions

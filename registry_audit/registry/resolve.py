@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from registry_audit.errors import CouldNotVerify, NotFound, Transient, UsageError
 from registry_audit.model.listing import Problem
-from registry_audit.net.uris import urlsplit
+from registry_audit.net.origin import urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact_location
 from registry_audit.refs import has_three_levels

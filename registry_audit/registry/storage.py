@@ -16,8 +16,7 @@ from urllib.parse import SplitResult, unquote, urlunparse
 from urllib.request import url2pathname
 
 from registry_audit.errors import CouldNotVerify
-from registry_audit.net.origin import origin_of
-from registry_audit.net.uris import urlparse, urlsplit
+from registry_audit.net.origin import origin_of, urlparse, urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact, redact_location
 from registry_audit.registry.address import are_two_registries, url_problem

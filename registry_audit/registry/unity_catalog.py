@@ -13,9 +13,8 @@ from urllib.parse import quote
 
 from registry_audit.errors import AuditError, CouldNotVerify, NotFound, UsageError
 from registry_audit.net.http import HttpSession
-from registry_audit.net.origin import basic_authorization
+from registry_audit.net.origin import basic_authorization, without_user
 from registry_audit.net.rest import Denied, NoSuchRoute, OtherAnswer, Query, Refusal, Rest, entries_of
-from registry_audit.net.uris import without_user
 from registry_audit.printable import printable
 from registry_audit.refs import Alias, Selector, Stage
 from registry_audit.registry.features import asks_unity_catalog_natively

@@ -11,7 +11,7 @@ from typing import Any
 
 from registry_audit.closest import did_you_mean
 from registry_audit.errors import AuditError, NotFound, Transient, UsageError
-from registry_audit.model.limits import Limits
+from registry_audit.model.listing import Limits
 from registry_audit.net.rest import Denied, NoSuchRoute
 from registry_audit.net.retry import retried
 from registry_audit.printable import printable, restored
@@ -27,9 +27,16 @@ from registry_audit.registry.asking import (
     search_versions,
 )
 from registry_audit.registry.connection import Connection, answers, must_listen, server_version
-from registry_audit.registry.listed import KeySet, ListedVersions, version_spool
 from registry_audit.registry.prompts import TAG, Hidden, hidden_models, hidden_versions, is_prompt, tagged_models
-from registry_audit.registry.version import Key, RegisteredVersion, has_storable_name, number_of
+from registry_audit.registry.version import (
+    Key,
+    KeySet,
+    ListedVersions,
+    RegisteredVersion,
+    has_storable_name,
+    number_of,
+    version_spool,
+)
 from registry_audit.spool import Spool
 
 _MAX_PASSES = 5

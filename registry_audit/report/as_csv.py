@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from registry_audit.printable import printable
 from registry_audit.report.document import AuditDocument, CopyRow, VersionRow
 from registry_audit.report.overview import is_uncompared
+from registry_audit.report.registries_document import MigrationDocument, PairedRow, SideRow
+from registry_audit.report.registries_words import difference_words
 from registry_audit.report.view import standing, waiver_words
 from registry_audit.report.words import NOTHING_COMPARED
 
@@ -108,3 +110,54 @@ def guarded_cell(value: str | int | None) -> str | int:
         return "" if value is None else value
     text = printable(value)
     return f"'{text}" if text.lstrip().startswith(_ACTIVE) else text
+
+
+# A comparison of two registries: one row per version.
+
+
+_SIDE_COLUMNS = (
+    "name", "version", "status", "stage", "aliases", "run_id", "verdict", "root", "manifest_digest", "files", "bytes",
+)  # fmt: skip
+MIGRATION_COLUMNS = (
+    *(f"source_{column}" for column in _SIDE_COLUMNS),
+    *(f"target_{column}" for column in _SIDE_COLUMNS),
+    "verdict",
+    "reason",
+    "found_by",
+    "candidates",
+    "told_apart_by",
+    "differences",
+    "metadata",
+    "findings",
+    "messages",
+)
+
+
+def migration_chunks(document: MigrationDocument) -> Iterator[str]:
+    """A header and one line per version, whatever the names hold."""
+    yield csv_line(MIGRATION_COLUMNS)
+    for row in document.versions:
+        yield csv_line([guarded_cell(value) for value in _pair_row(row)])
+
+
+def _pair_row(row: PairedRow) -> tuple[str | int | None, ...]:
+    return (
+        *_side(row.source),
+        *_side(row.target),
+        row.verdict.value,
+        row.reason,
+        row.found_by.value if row.found_by else None,
+        row.candidates,
+        row.told_apart_by,
+        " | ".join(map(difference_words, row.differences)),
+        " | ".join(f"{field.field}: {field.source} -> {field.target}" for field in row.metadata),
+        " ".join(finding.rule for finding in row.findings),
+        " | ".join(finding.message for finding in row.findings),
+    )
+
+
+def _side(side: SideRow | None) -> tuple[str | int | None, ...]:
+    if side is None:
+        return (None,) * len(_SIDE_COLUMNS)
+    values = (getattr(side, column) for column in _SIDE_COLUMNS)
+    return tuple(", ".join(value) if isinstance(value, tuple) else value for value in values)

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from registry_audit.report.document import AuditDocument, VersionRow
+from registry_audit.report.registries_document import MigrationDocument
 
 _NOT_ASCII = re.compile(r"[\x7f-\U0010ffff]")
 # Escaped although JSON allows them raw: lone surrogates have no UTF-8 form, and the others could act on the
@@ -54,3 +55,13 @@ def _escape(match: re.Match[str]) -> str:
     if unicodedata.category(char) not in _ESCAPED_CATEGORIES:
         return char
     return json.dumps(char)[1:-1] if char != "\x7f" else "\\u007f"
+
+
+def migration_chunks(document: MigrationDocument) -> Iterator[str]:
+    """JSON text, always encodable as UTF-8, that ends in a newline; a version at a time."""
+    data = document.model_dump(mode="python", exclude={"versions"})
+    data["options"] = sorted_keys(data["options"])
+    yield json_text(data).removesuffix("\n}") + ',\n  "versions": ['
+    for number, row in enumerate(document.versions):
+        yield (",\n" if number else "\n") + textwrap.indent(json_text(row.model_dump(mode="python")), "    ")
+    yield "\n  ]\n}\n" if len(document.versions) else "]\n}\n"

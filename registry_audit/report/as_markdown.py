@@ -1,11 +1,20 @@
 """The report as Markdown: for pull requests, chats and Prefect's artifacts."""
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from registry_audit.printable import markdown
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.lines import symbol
 from registry_audit.report.overview import SAMPLE, PlacedFinding, overview_of
+from registry_audit.report.registries_document import MigrationDocument
+from registry_audit.report.registries_words import (
+    Section,
+    coverage_words,
+    headline,
+    migration_limits,
+    sections,
+)
 from registry_audit.report.view import (
     baseline_words,
     changes_words,
@@ -275,3 +284,37 @@ def _rest(total: int, noun: str) -> list[str]:
 
 def _counted(pairs: Iterable[tuple[str, int]]) -> str:
     return ", ".join(f"{number:,} {word}" for word, number in pairs if number)
+
+
+# A comparison of two registries.
+
+
+# An artifact is loaded whole into a browser and kept in Prefect's database; the whole is in migration.json.
+PAIR_LIMIT = SAMPLE
+
+
+def migration_chunks(document: MigrationDocument) -> Iterator[str]:
+    """GitHub-flavoured Markdown in which no text of a registry is markup."""
+    yield f"# MLflow registry migration: {headline(document)}\n\n{markdown(document.summary.sentence)}\n\n"
+    yield f"- Source {markdown(f'{document.source.registry_uri}: {coverage_words(document.coverage.source)}')}\n"
+    yield f"- Target {markdown(f'{document.target.registry_uri}: {coverage_words(document.coverage.target)}')}\n"
+    tool = document.tool
+    yield f"- Made {markdown(document.generated_at)} by {markdown(f'{tool.name} {tool.version}')}\n"
+    for section in sections(document):
+        yield from _section(section)
+    yield "\n## What this cannot say\n\n" + "".join(
+        f"- {markdown(sentence)}\n" for sentence in migration_limits(document)
+    )
+
+
+def _section(section: Section) -> Iterator[str]:
+    items = section.items()
+    shown = list(islice(items, PAIR_LIMIT))
+    if not shown:
+        return
+    yield f"\n## {section.title}\n\n"
+    for item in shown:
+        yield f"- {markdown(item.symbol)} **{markdown(item.label)}**\n"
+        yield from (f"  - {markdown(line)}\n" for line in item.lines)
+    if next(items, None) is not None:
+        yield "- and more: see migration.json\n"

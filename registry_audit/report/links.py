@@ -7,7 +7,7 @@ the run's page. A server of workspaces has other routes, so it gets no links.
 from typing import NamedTuple
 from urllib.parse import quote, urlunsplit
 
-from registry_audit.net.uris import urlsplit
+from registry_audit.net.origin import urlsplit
 from registry_audit.printable import printable
 from registry_audit.report.document import Registry
 

@@ -209,7 +209,7 @@ def fails(finding: FindingRow, threshold: Severity) -> bool:
 
 
 def lede(document: AuditDocument) -> str:
-    """The result in one to three sentences, with its denominator. It agrees with `registry_audit.audit.outcome`."""
+    """The result in one to three sentences, with its denominator. It agrees with `registry_audit.audit.rows`."""
     coverage, threshold, overview = document.coverage, fail_on(document), overview_of(document)
     waived = overview.waived.total()
     sentences = []

@@ -1,22 +1,56 @@
-"""The report's files: written whole or not at all, read back row by row, with an error that says what is wrong."""
+"""A report in any of its forms, and its files: written whole or not at all, and read back row by row."""
 
 import contextlib
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, TypeVar, get_args, overload
 
 from pydantic import ValidationError
 
 from registry_audit.errors import UsageError
 from registry_audit.model.mlmodel import must_not_be_in_a_model
 from registry_audit.printable import printable
+from registry_audit.report import as_csv, as_html, as_json, as_junit, as_markdown, as_text
 from registry_audit.report.document import SCHEMA_VERSION, AuditDocument, VersionRow
-from registry_audit.report.migration.registries_document import KIND, MigrationDocument
-from registry_audit.report.render import Format, Report, rendered
+from registry_audit.report.registries_document import KIND, MigrationDocument
 from registry_audit.spool import Spool
+
+Format = Literal["json", "html", "junit", "markdown", "csv", "text"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+Report = AuditDocument | MigrationDocument
+
+_Forms = dict[Format, Callable[[Any], Iterator[str]]]
+_AUDIT: _Forms = {
+    "json": as_json.chunks,
+    "html": as_html.chunks,
+    "junit": as_junit.chunks,
+    "markdown": as_markdown.chunks,
+    "csv": as_csv.chunks,
+    "text": as_text.chunks,
+}
+_MIGRATION: _Forms = {
+    "json": as_json.migration_chunks,
+    "html": as_html.migration_chunks,
+    "junit": as_junit.migration_chunks,
+    "markdown": as_markdown.migration_chunks,
+    "csv": as_csv.migration_chunks,
+    "text": as_text.migration_chunks,
+}
+
+
+def render(document: Report, format: Format) -> str:
+    """The text of a report, always encodable as UTF-8, its last line ended. The same document gives the same text."""
+    return "".join(rendered(document, format))
+
+
+def rendered(document: Report, format: Format) -> Iterator[str]:
+    """Render a report piece by piece, because it may be too large for memory."""
+    forms = _MIGRATION if isinstance(document, MigrationDocument) else _AUDIT
+    return forms[format](document)
+
 
 _SQLITE = b"SQLite format 3\0"  # https://sqlite.org/fileformat2.html
 # The source of truth first: if the disk fills up, it is the one to have.

@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
-from registry_audit.net.uris import urlsplit
+from registry_audit.net.origin import urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact_location
 from registry_audit.registry.translate import translated

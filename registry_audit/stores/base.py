@@ -1,12 +1,12 @@
 """What every store can do. Fakes in the tests implement this same protocol."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from registry_audit.errors import AuditError, BodyEndedEarly, CouldNotVerify
-from registry_audit.model.limits import Limits
-from registry_audit.model.listing import ListedFile, Listing, Problem
+from registry_audit.model.listing import Limits, ListedFile, Listing, Problem, illegal_path, make_listing
 from registry_audit.net.transfers import Transfers, Where
 from registry_audit.printable import printable
 from registry_audit.registry.storage import StorageIdentity
@@ -84,3 +84,120 @@ def whole_body(chunks: Iterator[_Chunk], path: str) -> Iterator[_Chunk]:
         raise
     except Exception as error:
         raise BodyEndedEarly(f"the answer for '{printable(path)}' broke off ({type(error).__name__})") from error
+
+
+_DIRECTORIES_AT_ONCE = 32
+
+
+# Walking a store directory by directory, within limits, trusting no name that it is given.
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    path: str  # relative to the model's root
+    is_directory: bool
+    size: int | None = None
+    change_token: str = ""
+
+
+class Tally:
+    """Counts what was listed and stops a listing that has no end."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits, self._files, self._directories, self._bytes = limits, 0, 0, 0
+
+    def add(self, size: int | None) -> None:
+        """Raises: CouldNotVerify: over the limit."""
+        self._files += 1
+        self._bytes += size or 0
+        if self._files > self._limits.max_files:
+            raise CouldNotVerify(f"the model lists more than {self._limits.max_files} files (--max-files)")
+        if self._bytes > self._limits.max_bytes:
+            raise CouldNotVerify(f"the model lists more than {self._limits.max_bytes} bytes (--max-bytes)")
+
+    def directory(self) -> None:
+        """A directory that was listed, or a page of a listing that holds nothing.
+
+        Raises: CouldNotVerify: over the limit.
+        """
+        self._directories += 1
+        if self._directories > self._limits.max_directories:
+            raise CouldNotVerify(
+                f"the model lists more than {self._limits.max_directories} directories, those counted again that "
+                "symlinks lead to (--max-directories)"
+            )
+
+    def depth(self, path: str) -> None:
+        """Raises: CouldNotVerify: over the limit."""
+        if path.count("/") > self._limits.max_depth:
+            raise CouldNotVerify(f"the model nests more than {self._limits.max_depth} directories (--max-depth)")
+
+
+def only_root(children: Callable[[str], Iterable[Child]]) -> Listing:
+    """What a store that answers one directory at a time holds directly under its root."""
+    tally, files = Tally(Limits()), list[ListedFile]()
+    for child in children(""):
+        if not child.is_directory and illegal_path(child.path) is None:
+            tally.add(child.size)
+            files.append(ListedFile(child.path, child.size, child.change_token))
+    return make_listing(files)
+
+
+def walk(
+    children: Callable[[str], Iterable[Child]],
+    limits: Limits,
+    *,
+    cannot_carry: Callable[[str], str | None],
+    transfers: Transfers | None = None,
+) -> Listing:
+    """The listing of a store that answers one directory at a time.
+
+    Args:
+        children: the direct children of a directory; "" is the root.
+        cannot_carry: why this store cannot transport a name exactly, or None.
+        transfers: to ask for several directories at once.
+    """
+    tally, waiting = Tally(limits), [""]
+    files: list[ListedFile] = []
+    unsafe: list[str] = []
+    problems: list[Problem] = []
+    while waiting:
+        together, waiting = waiting[:_DIRECTORIES_AT_ONCE], waiting[_DIRECTORIES_AT_ONCE:]
+        for _ in together:
+            tally.directory()
+        for directory, inside_it in _listed(children, together, transfers):
+            for child in inside_it:
+                tally.depth(child.path)
+                prefix = directory + "/" if directory else ""
+                direct = child.path.startswith(prefix) and "/" not in child.path[len(prefix) :]
+                reason = illegal_path(child.path) or (None if direct else "is not inside the directory listed")
+                if reason is not None:
+                    unsafe.append(child.path)
+                    problems.append(Problem("RA013", f"'{printable(child.path)}' {reason}", child.path))
+                    tally.add(0)
+                    continue
+                reason = cannot_carry(child.path)
+                if reason is not None:
+                    tally.add(0)
+                    problems.append(Problem("RA009", f"'{printable(child.path)}' {reason}", child.path))
+                    unsafe.append(child.path)
+                elif child.is_directory:
+                    waiting.append(child.path)
+                else:
+                    tally.add(child.size)
+                    files.append(ListedFile(child.path, child.size, child.change_token))
+    return make_listing(files, unsafe=unsafe, problems=problems)
+
+
+def _listed(
+    children: Callable[[str], Iterable[Child]], directories: list[str], transfers: Transfers | None
+) -> Iterator[tuple[str, list[Child]]]:
+    """Directory and children; each as soon as its predecessors are done with, or all of them asked for at once."""
+    if transfers is None or len(directories) == 1:
+        for directory in directories:
+            yield directory, list(children(directory))
+        return
+    found: dict[str, list[Child]] = {}
+    transfers.for_each(directories, lambda directory: found.update({directory: list(children(directory))}))
+    for directory in directories:
+        yield directory, found[directory]

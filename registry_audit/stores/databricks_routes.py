@@ -16,7 +16,7 @@ from registry_audit.net.http import Answer
 from registry_audit.net.rest import Denied, Rest, entries_of
 from registry_audit.printable import printable
 from registry_audit.registry.mlflow_api import number_of, objects_of, text_of
-from registry_audit.stores.bounded import Child
+from registry_audit.stores.base import Child
 
 _MAX_DIRECT_BYTES = 5 << 30  # the Files API answers with no larger file itself
 

@@ -1,20 +1,27 @@
-"""One model that may be reached in several ways, of which a service may refuse some.
+"""One model in several stores: the first of them that shows it, or two that MLflow lays over each other.
 
-The ways are tried in their order, until one shows the model. The last one has the last word: only what that one does
-not find either is gone. Where one was denied and the others show nothing, nothing is known.
+`FallbackStore` tries its ways in their order, until one shows the model. The last one has the last word: only what that
+one does not find either is gone. Where one was denied and the others show nothing, nothing is known.
+
+`OverlayStore` is the two roots of `runs:/RUN/NAME`: the run's own directory, and a LoggedModel of that name. MLflow
+lays them over each other in two ways: `download_artifacts("runs:/RUN/NAME")` merges them, while `models:/NAME/VERSION`
+serves the run's own files at the root and the LoggedModel's in a directory below. Where both hold files, all of them
+are read, as `models:/` serves them, and RA015 says so.
 """
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
-from registry_audit.model.limits import Limits
-from registry_audit.model.listing import ListedFile, Listing
+from registry_audit.model.listing import Limits, ListedFile, Listing, Problem, make_listing
 from registry_audit.net.rest import Denied
 from registry_audit.net.transfers import Transfers, Where
+from registry_audit.printable import printable
 from registry_audit.registry.storage import StorageIdentity
-from registry_audit.stores.base import Chunks, Store
+from registry_audit.stores.base import Chunks, NotSeen, Store, transfers_of
 
 
 class FallbackStore:
@@ -67,3 +74,72 @@ class FallbackStore:
                 raise denied
             self.chosen, self.identity = store, store.identity
             return listing
+
+
+class OverlayStore:
+    """Where one of the two holds nothing, it is the other one. Lists before it reads."""
+
+    directory: Path | None = None
+
+    def __init__(self, own: Store, logged: Store, name: str) -> None:
+        """
+        Args:
+            name: of the LoggedModel.
+        """
+        self._stores, self._name = (own, logged), name
+        self.transfers = next(filter(None, map(transfers_of, self._stores)), None)
+        self._holder: dict[str, tuple[Store, ListedFile]] = {}
+        self.identity = StorageIdentity.of_several((own.identity, logged.identity))
+
+    def root_listing(self) -> Listing:
+        return self._together([_listed(store.root_listing) for store in self._stores])
+
+    def listing(self, limits: Limits) -> Listing:
+        return self._together([_listed(partial(store.listing, limits)) for store in self._stores])
+
+    def _together(self, listings: "list[Listing | NotSeen]") -> Listing:
+        seen = [
+            (store, listing)
+            for store, listing in zip(self._stores, listings, strict=True)
+            if not isinstance(listing, NotSeen)
+        ]
+        if not seen:
+            raise next(listing for listing in listings if isinstance(listing, NotSeen))
+        filled = [(store, listing) for store, listing in seen if listing.files or listing.problems]
+        # Usually one of them is empty: then this is that one storage, and must be recognised as such.
+        self.identity = StorageIdentity.of_several(tuple(store.identity for store, _ in filled or seen))
+        if len(filled) < 2:
+            store, listing = (filled or seen)[0]
+            self._holder = {file.path: (store, file) for file in listing.files}
+            return listing
+        self._holder = {}
+        parts = [(store, "" if store is self._stores[0] else f"{self._name}/", listing) for store, listing in filled]
+        for store, prefix, listing in parts:
+            self._holder |= {prefix + file.path: (store, file) for file in listing.files}
+        problems = [
+            replace(problem, path=prefix + problem.path if problem.path is not None else None)
+            for _, prefix, listing in parts
+            for problem in listing.problems
+        ]
+        return make_listing(
+            [replace(file, path=path) for path, (_, file) in self._holder.items()],
+            empty_directories=[prefix + path for _, prefix, listing in parts for path in listing.empty_directories],
+            unsafe=[prefix + path for _, prefix, listing in parts for path in listing.unsafe],
+            problems=[*problems, Problem("RA015", self._message(), blocks=False)],
+            settled=all(listing.settled for _, _, listing in parts),
+        )
+
+    def _message(self) -> str:
+        own, logged = (printable(store.identity.shown) for store in self._stores)
+        return f"the run's own directory {own} and the LoggedModel of its name {logged} both hold files"
+
+    def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
+        store, listed = self._holder[file.path]
+        return store.read(listed, where)
+
+
+def _listed(listing: Callable[[], Listing]) -> "Listing | NotSeen":
+    try:
+        return listing()
+    except NotSeen as error:
+        return error

@@ -11,13 +11,11 @@ from itertools import islice
 from pathlib import Path
 
 from registry_audit.errors import CouldNotVerify
-from registry_audit.model.limits import Limits
-from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
+from registry_audit.model.listing import Limits, ListedFile, Listing, Problem, make_listing
 from registry_audit.net.transfers import Where
 from registry_audit.printable import printable
 from registry_audit.registry.storage import StorageIdentity
-from registry_audit.stores.base import CHUNK_BYTES, Chunks, NotSeen, Unreadable
-from registry_audit.stores.bounded import Tally
+from registry_audit.stores.base import CHUNK_BYTES, Chunks, NotSeen, Tally, Unreadable
 
 
 class LocalStore:

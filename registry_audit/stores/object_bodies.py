@@ -18,8 +18,8 @@ from typing import Any
 from requests.utils import get_environ_proxies, select_proxy
 
 from registry_audit.errors import AuditError, BodyEndedEarly, CouldNotVerify, NotFound, Refused, UsageError
+from registry_audit.net.origin import urlsplit
 from registry_audit.net.throttle import REFUSALS
-from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact, redact_endpoint
 from registry_audit.registry.translate import is_foreign

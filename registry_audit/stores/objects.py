@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from registry_audit.errors import CouldNotVerify, Refused
-from registry_audit.model.limits import Limits
-from registry_audit.model.listing import ListedFile, Listing, Problem, illegal_path, make_listing
+from registry_audit.model.listing import Limits, ListedFile, Listing, Problem, illegal_path, make_listing
 from registry_audit.net.retry import retried
 from registry_audit.net.throttle import Permit
 from registry_audit.net.transfers import Transfers, Where
 from registry_audit.printable import printable
 from registry_audit.registry.storage import StorageIdentity
-from registry_audit.stores.base import CHUNK_BYTES, Chunks, Unreadable
-from registry_audit.stores.bounded import Tally
+from registry_audit.stores.base import CHUNK_BYTES, Chunks, Tally, Unreadable
 from registry_audit.stores.object_bodies import CHUNK_BYTES as BODY_CHUNK_BYTES
 from registry_audit.stores.object_bodies import Bodies, ObjectChanged, carries
 from registry_audit.stores.signed_bodies import SignedBodies

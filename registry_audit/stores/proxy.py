@@ -7,8 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from registry_audit.errors import CouldNotVerify
-from registry_audit.model.limits import Limits
-from registry_audit.model.listing import ListedFile, Listing
+from registry_audit.model.listing import Limits, ListedFile, Listing
 from registry_audit.net.http import Answer
 from registry_audit.net.rest import Rest, SignedOnly, entries_of
 from registry_audit.net.transfers import Transfers, Where
@@ -16,8 +15,7 @@ from registry_audit.printable import printable
 from registry_audit.registry.mlflow_api import number_of
 from registry_audit.registry.storage import PROXY_PATH, StorageIdentity, respelled
 from registry_audit.registry.translate import translated
-from registry_audit.stores.base import Chunks, whole_body
-from registry_audit.stores.bounded import Child, only_root, walk
+from registry_audit.stores.base import Child, Chunks, only_root, walk, whole_body
 from registry_audit.stores.databricks_routes import signed_body
 
 # The server decodes a path once more than HTTP does, and MLflow's client strips newlines: another file's bytes

@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from registry_audit.errors import CouldNotVerify
-from registry_audit.model.limits import Limits
-from registry_audit.model.listing import ListedFile, Listing
+from registry_audit.model.listing import Limits, ListedFile, Listing
+from registry_audit.net.origin import urlsplit
 from registry_audit.net.throttle import Throttle
 from registry_audit.net.transfers import Where
-from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact_location
 from registry_audit.registry.mlflow_private import fetch_file
 from registry_audit.registry.storage import PROXY, StorageIdentity, is_sent_elsewhere
 from registry_audit.registry.translate import translated
-from registry_audit.stores.base import CHUNK_BYTES, Chunks
-from registry_audit.stores.bounded import Child, only_root, walk
+from registry_audit.stores.base import CHUNK_BYTES, Child, Chunks, only_root, walk
 
 
 class RepositoryStore:

@@ -13,9 +13,8 @@ from xml.etree import ElementTree
 
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.net.http import REDIRECTS, Bounded
-from registry_audit.net.origin import host_of
+from registry_audit.net.origin import host_of, urlsplit
 from registry_audit.net.throttle import sent_now
-from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.registry.features import expected_bucket_owner
 from registry_audit.registry.translate import translated

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from registry_audit.errors import AuditError, BodyEndedEarly, CouldNotVerify
 from registry_audit.net.http import REDIRECTS, Answer, Connections, Route, Tls
+from registry_audit.net.origin import urlsplit
 from registry_audit.net.throttle import Permit, retry_after_seconds
-from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.stores.base import whole_body
 from registry_audit.stores.object_bodies import ObjectChanged, code_in, error_of_status

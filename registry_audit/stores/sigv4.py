@@ -7,7 +7,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from registry_audit.net.uris import urlsplit
+from registry_audit.net.origin import urlsplit
 
 if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials

@@ -13,10 +13,10 @@ from registry_audit.registry.storage import AZURE, PROXY, S3, StorageIdentity, s
 from registry_audit.stores.azure import azure_environment
 from registry_audit.stores.base import Store
 from registry_audit.stores.databricks import databricks_store
+from registry_audit.stores.fallback import OverlayStore
 from registry_audit.stores.gcs import gcs_environment
 from registry_audit.stores.local import LocalStore
 from registry_audit.stores.objects import Bucket, ObjectStore
-from registry_audit.stores.overlay import OverlayStore
 from registry_audit.stores.proxy import ProxyStore
 from registry_audit.stores.repository import RepositoryStore
 from registry_audit.stores.s3 import s3_environment

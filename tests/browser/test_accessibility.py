@@ -7,8 +7,7 @@ import pytest
 from selenium import webdriver
 from support.two_registries import compared, facts, model
 
-from registry_audit.report.render import render
-from registry_audit.report.write import load_report
+from registry_audit.report.write import load_report, render
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "report"
 AXE = Path(__file__).parents[1] / "support" / "axe" / "node_modules" / "axe-core" / "axe.min.js"

@@ -11,8 +11,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 from registry_audit.report.document import AuditDocument, EventRow
-from registry_audit.report.render import render
-from registry_audit.report.write import load_report
+from registry_audit.report.write import load_report, render
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "report"
 

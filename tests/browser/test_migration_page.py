@@ -8,8 +8,8 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from support.two_registries import compared, down, facts, model
 
-from registry_audit.report.migration.registries_document import MigrationDocument
-from registry_audit.report.render import render
+from registry_audit.report.registries_document import MigrationDocument
+from registry_audit.report.write import render
 
 Open = Callable[[MigrationDocument], webdriver.Chrome]
 

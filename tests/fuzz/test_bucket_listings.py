@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 from support.fuzzing import fuzzed, texts
 
 from registry_audit.errors import AuditError
-from registry_audit.model.limits import Limits
-from registry_audit.model.listing import Listing, illegal_path
+from registry_audit.model.listing import Limits, Listing, illegal_path
 from registry_audit.net.transfers import Transfers
 from registry_audit.registry.storage import StorageIdentity
-from registry_audit.stores.bounded import Child, walk
+from registry_audit.stores.base import Child, walk
 from registry_audit.stores.object_bodies import Bodies
 from registry_audit.stores.objects import Entry, ObjectStore, Page
 from registry_audit.stores.proxy import cannot_carry

@@ -17,7 +17,7 @@ from registry_audit.errors import AuditError, CouldNotVerify
 from registry_audit.migration.pair_judging import PairVerdict
 from registry_audit.migration.registries_config import MigrationConfig, MigrationOptions
 from registry_audit.registry.connection import Server
-from registry_audit.report.render import Format, rendered
+from registry_audit.report.write import Format, rendered
 
 BOUNDS = {"max_files": 20, "max_directories": 20, "max_depth": 5, "max_versions": 20}
 MOST_REQUESTS = 2_000

@@ -15,7 +15,7 @@ from registry_audit.audit.options import AuditOptions
 from registry_audit.errors import AuditError
 from registry_audit.registry.prompts import TAG
 from registry_audit.report.document import AuditDocument
-from registry_audit.report.render import Format, rendered
+from registry_audit.report.write import Format, rendered
 
 MOST_REQUESTS = 1_000
 FORMS: tuple[Format, ...] = ("text", "json", "html", "markdown", "csv", "junit")

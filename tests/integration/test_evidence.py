@@ -32,13 +32,12 @@ from support.servers import sqlite_store
 from support.timestamps import Authority, timestamp_authority, unasked_for_a_certificate, with_status
 
 from registry_audit.evidence.instructions import STAMPED
-from registry_audit.evidence.pack import make_pack
-from registry_audit.evidence.statement import make_statement, statement_bytes
+from registry_audit.evidence.pack import make_pack, make_statement, statement_bytes
 from registry_audit.evidence.verifying import verify_pack
 from registry_audit.ledger.chain import link
 from registry_audit.ledger.connecting import open_ledger
 from registry_audit.report.document import AuditDocument
-from registry_audit.report.render import rendered
+from registry_audit.report.write import rendered
 
 CLEAN, BROKEN, USAGE, NOT_CHECKED = 0, 1, 2, 3
 

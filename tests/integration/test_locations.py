@@ -26,7 +26,7 @@ from support.servers import MlflowServer
 from registry_audit.audit.copies import Copy, ModelCopy
 from registry_audit.audit.pipeline import AuditedVersion, audit_with_copies
 from registry_audit.audit.session import Session
-from registry_audit.model.limits import Limits
+from registry_audit.model.listing import Limits
 from registry_audit.registry.connection import Server
 from registry_audit.registry.versions import list_versions
 from registry_audit.verdict import Verdict

@@ -23,8 +23,7 @@ from support.s3 import S3Endpoint
 from registry_audit.audit.copies import Reading
 from registry_audit.audit.reading import read_all, read_pair
 from registry_audit.errors import CouldNotVerify, Stopped, UsageError
-from registry_audit.model.limits import Limits
-from registry_audit.model.listing import Listing
+from registry_audit.model.listing import Limits, Listing
 from registry_audit.net.throttle import Throttle
 from registry_audit.net.transfers import Transfers
 from registry_audit.registry.storage import storage_identity

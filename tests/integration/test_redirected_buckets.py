@@ -22,7 +22,7 @@ from support.strangers import Heard, Reply, stranger
 from registry_audit.audit.copies import Reading
 from registry_audit.audit.reading import read_all
 from registry_audit.errors import AuditError, CouldNotVerify
-from registry_audit.model.limits import Limits
+from registry_audit.model.listing import Limits
 from registry_audit.net.transfers import Transfers
 from registry_audit.registry.storage import storage_identity
 from registry_audit.stores.azure import AzureAccess

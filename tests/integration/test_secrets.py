@@ -32,8 +32,7 @@ from registry_audit.ledger.record import Recorded
 from registry_audit.registry.address import parse_address, registry_identity, shown_address
 from registry_audit.registry.translate import explain
 from registry_audit.report.build_document import DocumentBuilder
-from registry_audit.report.render import render
-from registry_audit.report.write import load_report, write_report
+from registry_audit.report.write import load_report, render, write_report
 
 FORMATS = ("json", "html", "junit", "markdown", "csv", "text")
 MARK = re.compile(r"zq\d{5}qz", re.IGNORECASE)  # a part of a secret, whatever is written around and between its parts

@@ -17,9 +17,8 @@ from support import damage
 from support.processes import free_port, wait_until
 from support.registry import Registry
 
-from registry_audit.cli.submit.following import exit_status_of
 from registry_audit.cli.submit.server import PrefectServer as RestServer
-from registry_audit.cli.submit.server import RunState
+from registry_audit.cli.submit.server import RunState, exit_status_of
 from registry_audit.verdict import ExitStatus
 
 from .conftest import SECONDS, Ended, FlowRun, PrefectServer, Worker

@@ -20,14 +20,12 @@ from registry_audit.ledger.audit_entries import Resolved
 from registry_audit.ledger.chain import Draft, Entry
 from registry_audit.ledger.entry_bodies import RegistryNamed
 from registry_audit.ledger.record import Recorded, Tell, begin, finish, registry_of
-from registry_audit.ledger.schema import entries
-from registry_audit.ledger.store import Ledger
+from registry_audit.ledger.store import Ledger, entries
 from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
 from registry_audit.model.manifest import Manifest, ManifestEntry
-from registry_audit.registry.listed import KeySet
 from registry_audit.registry.resolve import Location
 from registry_audit.registry.storage import StorageIdentity
-from registry_audit.registry.version import RegisteredVersion
+from registry_audit.registry.version import KeySet, RegisteredVersion
 from registry_audit.verdict import Storage, Verdict
 
 REGISTRY_URI = "http://mlflow.example:5000"

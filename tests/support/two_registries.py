@@ -15,8 +15,7 @@ from registry_audit.audit.session import Session
 from registry_audit.migration.both import begin_both
 from registry_audit.migration.comparison import compare_sides
 from registry_audit.migration.facts import Inner, VersionFacts, content_of, decoded
-from registry_audit.migration.names import parse_map
-from registry_audit.migration.registries_config import MigrationOptions
+from registry_audit.migration.registries_config import MigrationOptions, parse_map
 from registry_audit.migration.registry_reading import Listed, Side
 from registry_audit.model.listing import Problem
 from registry_audit.model.manifest import Manifest, ManifestEntry, manifest_of
@@ -24,8 +23,8 @@ from registry_audit.registry.runs import RunState
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.registry.versions import RegisteredModel
-from registry_audit.report.migration.registries_build import MigrationBuilder
-from registry_audit.report.migration.registries_document import MigrationDocument, ModelRow, PairedRow
+from registry_audit.report.registries_build import MigrationBuilder
+from registry_audit.report.registries_document import MigrationDocument, ModelRow, PairedRow
 from registry_audit.verdict import Severity, Storage, Verdict
 
 Files = Mapping[str, bytes]

@@ -108,8 +108,14 @@ def there(parameters: Parameters, **spelled: str) -> Parameters:
 def _run_there(
     flow: str, deployment: str | None, parameters: Parameters, check: Callable[[Parameters], object], *, quiet: bool
 ) -> int:
-    from registry_audit.cli.submit.following import Follower, exit_status_of, reason_of, show_result
-    from registry_audit.cli.submit.server import PrefectServer, prefect_settings
+    from registry_audit.cli.submit.server import (
+        Follower,
+        PrefectServer,
+        exit_status_of,
+        prefect_settings,
+        reason_of,
+        show_result,
+    )
 
     server = PrefectServer(prefect_settings())
     found = server.deployment(*_split(flow, deployment))

@@ -1,8 +1,8 @@
-"""Alembic's environment: runs on the connection that `opening.py` hands over, never on a URL of its own."""
+"""Alembic's environment: runs on the connection that `connecting.py` hands over, never on a URL of its own."""
 
 from alembic import context
 
-from registry_audit.ledger.schema import metadata
+from registry_audit.ledger.store import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

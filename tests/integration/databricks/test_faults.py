@@ -309,7 +309,7 @@ def test_a_workspace_that_does_not_answer(
 ) -> None:
     """It takes connections and says nothing: one sentence, after as many seconds as we say."""
     monkeypatch.setattr("registry_audit.net.rest.FIRST_ANSWER_SECONDS", 1)
-    monkeypatch.setattr("registry_audit.registry.databricks_sign_in._SIGN_IN_SECONDS", 1)
+    monkeypatch.setattr("registry_audit.registry.workspace._SIGN_IN_SECONDS", 1)
     _add(test_env, WORKSPACE, seed=1)
     test_env.faults.hangs = (hangs,)
     began = time.monotonic()

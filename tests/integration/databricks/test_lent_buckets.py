@@ -85,7 +85,7 @@ def test_renewed_when_refused(
     sound_and_damaged: Callable[[str], Lending], audit: Auditor, monkeypatch: pytest.MonkeyPatch, cloud: str
 ) -> None:
     """The storage refuses, from its second request on, what was lent first: in the middle of both versions."""
-    monkeypatch.setattr("registry_audit.stores.lent_credentials._YOUNG_SECONDS", 0)
+    monkeypatch.setattr("registry_audit.stores.databricks._YOUNG_SECONDS", 0)
     lent = sound_and_damaged(cloud)
     seen = list[str]()
 
@@ -125,7 +125,7 @@ def test_renewed_before_the_end(
     lent = sound_and_damaged("s3")
     real, hours = lent.now, list[Sent]()
     lent.now = lambda: real() + 3_600 * len(hours[:1])
-    monkeypatch.setattr("registry_audit.stores.lent_credentials.time", SimpleNamespace(time=lambda: lent.now()))
+    monkeypatch.setattr("registry_audit.stores.databricks.time", SimpleNamespace(time=lambda: lent.now()))
     lent.world.on_sent = hours.append
     audited = audit(URI, "--workers", "1")
     assert [row["verdict"] for row in audited.rows] == ["match", "mismatch"], audited.everything

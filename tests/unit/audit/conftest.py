@@ -7,7 +7,7 @@ import pytest
 
 from registry_audit.audit.copies import ModelCopy, Role
 from registry_audit.audit.reading import read_all
-from registry_audit.model.limits import Limits
+from registry_audit.model.listing import Limits
 from registry_audit.registry.resolve import Location
 from registry_audit.stores.local import LocalStore
 

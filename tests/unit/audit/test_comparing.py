@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry_audit.audit.allowed_differences import across_servers, within_one_registry
-from registry_audit.audit.comparing import Comparison, Kind, compare
+from registry_audit.audit.comparing import Comparison, Kind, across_servers, compare, within_one_registry
 from registry_audit.audit.copies import ModelCopy, Reading
 from registry_audit.audit.reading import read_pair
-from registry_audit.model.limits import Limits
+from registry_audit.model.listing import Limits
 from registry_audit.stores.local import LocalStore
 
 names = st.sampled_from(["MLmodel", "model.pkl", "data/a.csv", "data/deep/b", "__pycache__/c.pyc", "x"])

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from registry_audit.audit.copies import ModelCopy, Role
-from registry_audit.audit.fingerprint_reuse import trusted_reading
 from registry_audit.audit.reading import read_all
-from registry_audit.model.limits import Limits
+from registry_audit.audit.session import trusted_reading
+from registry_audit.model.listing import Limits
 from registry_audit.model.manifest import manifest_of
 from registry_audit.registry.resolve import Location
 from registry_audit.stores.base import Store
+from registry_audit.stores.fallback import OverlayStore
 from registry_audit.stores.local import LocalStore
-from registry_audit.stores.overlay import OverlayStore
 
 
 @pytest.mark.parametrize("kind", ["ext4", "nfs4", "wekafs"])

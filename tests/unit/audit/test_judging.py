@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry_audit.audit.allowed_differences import within_one_registry
-from registry_audit.audit.comparing import Comparison, compare
+from registry_audit.audit.comparing import Comparison, compare, within_one_registry
 from registry_audit.audit.copies import Copy, CopyFailure, ModelCopy, Reading, Role
 from registry_audit.audit.judging import VersionAudit, judge, problems_of_copy, unresolvable
 from registry_audit.model.listing import ListedFile, Problem, make_listing

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from registry_audit.audit.options import AuditOptions, ModelChoice, checked_options
 from registry_audit.errors import UsageError
-from registry_audit.model.limits import MOST_DAYS, MOST_SECONDS
+from registry_audit.model.listing import MOST_DAYS, MOST_SECONDS
 
 _names = st.text("ab[]*?1-", min_size=1, max_size=5)
 

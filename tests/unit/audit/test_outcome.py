@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from registry_audit.audit.judging import Finding
-from registry_audit.audit.outcome import outcome_of
+from registry_audit.audit.rows import outcome_of
 from registry_audit.verdict import ExitStatus, Severity, Verdict
 
 LOW, MEDIUM, HIGH, CRITICAL = Severity

@@ -11,11 +11,10 @@ import pytest
 
 from registry_audit.audit.comparing import confirm_bytes
 from registry_audit.audit.copies import ModelCopy, Reading, Role
-from registry_audit.audit.pairs import compare_pair
 from registry_audit.audit.reading import read_all, read_pair
+from registry_audit.audit.single import compare_pair
 from registry_audit.errors import BodyEndedEarly, CouldNotVerify, NotFound, Stopped, Transient
-from registry_audit.model.limits import Limits
-from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
+from registry_audit.model.listing import Limits, ListedFile, Listing, Problem, make_listing
 from registry_audit.model.mlmodel import MAX_BYTES
 from registry_audit.net.retry import tries
 from registry_audit.net.transfers import Where

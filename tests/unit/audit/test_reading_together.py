@@ -14,8 +14,7 @@ from registry_audit.audit import reading as reading_module
 from registry_audit.audit.copies import Reading
 from registry_audit.audit.reading import equal, in_lockstep, read_pair
 from registry_audit.errors import BodyEndedEarly, CouldNotVerify, NotFound, Stopped
-from registry_audit.model.limits import Limits
-from registry_audit.model.listing import ListedFile, Listing, make_listing
+from registry_audit.model.listing import Limits, ListedFile, Listing, make_listing
 from registry_audit.net.transfers import ReadBuffer, Transfers, Where
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.stores.base import Chunks, Unreadable

@@ -9,7 +9,7 @@ from support.ledgers import FILES, row
 from registry_audit.audit.comparing import Comparison, Difference, Kind
 from registry_audit.audit.judging import BaselineView, Finding, VersionAudit, Waiver
 from registry_audit.audit.rows import decode_row, encode_row
-from registry_audit.registry.listed import version_spool
+from registry_audit.registry.version import version_spool
 from registry_audit.verdict import BaselineStatus, Severity, Storage, Verdict
 
 # Surrogates too: a file system gives names that are no text.

@@ -16,8 +16,8 @@ from registry_audit.audit.options import AuditOptions
 from registry_audit.errors import LedgerError, UsageError
 from registry_audit.ledger import connecting
 from registry_audit.ledger.connecting import open_ledger, remember
-from registry_audit.ledger.heads import known_head, memory_file
 from registry_audit.ledger.store import Ledger
+from registry_audit.ledger.verified_chain import known_head, memory_file
 
 _LEDGER, _USAGE = 4, 2
 both = pytest.mark.parametrize("create", [True, False], ids=["may create", "may not create"])

@@ -10,9 +10,9 @@ from support.ledgers import FILES, Said, checkpointed_copy, note, record, regist
 from registry_audit.ledger import chain
 from registry_audit.ledger.chain import Entry, clock_note
 from registry_audit.ledger.connecting import open_ledger, remember
-from registry_audit.ledger.heads import memory_file
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.transfer import export_lines
+from registry_audit.ledger.verified_chain import memory_file
 
 _USAGE, _LEDGER = 2, 4
 

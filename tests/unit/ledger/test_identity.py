@@ -246,7 +246,8 @@ def test_another_registry_at_a_known_address_is_accepted_from_only_when_it_is_na
     assert recorded.accepted_count == len(selected)
     assert not rules(recorded)
     recorded = audited(sqlite_ledger, *selected, unlisted=rest, registry_name=REGISTRY)
-    assert recorded.accepted_count == len(selected)
+    # One that was created again under its name and number is never accepted on first sight.
+    assert recorded.accepted_count == sum(other.version.name != "ale" for other in selected)
 
 
 def test_of_two_registries_at_one_address_the_known_one_is_named(sqlite_ledger: Ledger) -> None:

@@ -21,7 +21,7 @@ from support.ledgers import (
 )
 
 from registry_audit.audit.judging import VersionAudit
-from registry_audit.audit.outcome import outcome_of
+from registry_audit.audit.rows import outcome_of
 from registry_audit.audit.signatures import SignatureView
 from registry_audit.errors import UsageError
 from registry_audit.ledger.accept import waive

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from support.ledgers import REGISTRY_URI
 
 from registry_audit.audit.options import AuditOptions, selected
-from registry_audit.registry.listed import ListedVersions, version_spool
-from registry_audit.registry.version import RegisteredVersion
+from registry_audit.registry.version import ListedVersions, RegisteredVersion, version_spool
 
 _keys = st.sets(st.tuples(st.text(max_size=8), st.integers(1, 40)), max_size=30)
 

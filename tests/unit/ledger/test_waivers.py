@@ -7,7 +7,7 @@ import pytest
 from support.ledgers import FILES, REGISTRY, RecordedAudit, note, record, row, scope_of
 
 from registry_audit.audit.judging import Waiver
-from registry_audit.audit.outcome import outcome_of
+from registry_audit.audit.rows import outcome_of
 from registry_audit.errors import UsageError
 from registry_audit.ledger import accept as accepting
 from registry_audit.ledger import assess, memory

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.two_registries import compare_two, compared, facts, model, side
 
 from registry_audit.errors import NotFound, UsageError
-from registry_audit.migration.names import Spelling, load_map, parse_map
+from registry_audit.migration.registries_config import Spelling, load_map, parse_map
 
 _ANY_CASE = Spelling.of((), any_case=True)
 _NAME = st.text("abAB.- *é", min_size=1, max_size=8).filter(lambda text: "*" not in text and text == text.strip())

@@ -11,8 +11,8 @@ from registry_audit.migration.facts import VersionFacts
 from registry_audit.migration.registry_reading import Storages
 from registry_audit.registry.storage import storage_identity
 from registry_audit.registry.versions import RegisteredModel
-from registry_audit.report.migration.registries_words import SYMBOLS, headline
-from registry_audit.report.render import rendered
+from registry_audit.report.registries_words import SYMBOLS, headline
+from registry_audit.report.write import rendered
 from registry_audit.verdict import Severity
 
 PASSING = {"match", "equivalent"}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_audit.net.uris import urlparse, urlsplit, without_user
+from registry_audit.net.origin import urlparse, urlsplit, without_user
 
 
 @given(st.text(max_size=60))

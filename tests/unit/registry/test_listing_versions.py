@@ -11,8 +11,8 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from registry_audit.audit.judging import unresolvable
 from registry_audit.audit.rows import decode_row, encode_row
 from registry_audit.errors import CouldNotVerify
-from registry_audit.registry.listed import KeySet, decode_version, encode_version
 from registry_audit.registry.prompts import TAG, TEXT_TAG
+from registry_audit.registry.version import KeySet, decode_version, encode_version
 from registry_audit.registry.versions import RegistryListing, list_versions
 from registry_audit.spool import IN_MEMORY
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from registry_audit.report.document import AuditDocument
-from registry_audit.report.render import FORMATS, Format, render
+from registry_audit.report.write import FORMATS, Format, render
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "report"
 # Read on import: while tests run, the environment is clean of the tool's own variables.

@@ -15,7 +15,7 @@ from registry_audit.report import as_html
 from registry_audit.report.commands import Target, commands_of
 from registry_audit.report.document import AuditDocument, PastAudit
 from registry_audit.report.html_views import DIFFERENCE_LIMIT
-from registry_audit.report.render import render
+from registry_audit.report.write import render
 from registry_audit.verdict import Severity, Verdict
 
 

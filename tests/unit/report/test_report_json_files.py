@@ -13,8 +13,7 @@ from registry_audit.cli.report_output import must_be_writable, must_take_file
 from registry_audit.errors import UsageError
 from registry_audit.report import write as write_module
 from registry_audit.report.document import AuditDocument
-from registry_audit.report.render import FORMATS, render
-from registry_audit.report.write import load_report, write_report, write_whole
+from registry_audit.report.write import FORMATS, load_report, render, write_report, write_whole
 
 
 @pytest.mark.parametrize("kind", ["sample", "hostile"])

@@ -9,9 +9,9 @@ from registry_audit.report import as_text
 from registry_audit.report.document import AuditDocument
 from registry_audit.report.lines import LEGEND, version_line
 from registry_audit.report.overview import is_clean
-from registry_audit.report.render import render
 from registry_audit.report.view import lede
 from registry_audit.report.words import VERDICT_WORDS, age_words, bytes_words, moment_words, short_digest
+from registry_audit.report.write import render
 from registry_audit.verdict import Verdict
 
 

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from registry_audit.printable import printable
 from registry_audit.report.as_markdown import ROW_LIMIT
 from registry_audit.report.document import AuditDocument
-from registry_audit.report.render import render
+from registry_audit.report.write import render
 from registry_audit.verdict import Verdict
 
 _PARSER = MarkdownIt("gfm-like", {"linkify": False})

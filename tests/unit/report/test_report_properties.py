@@ -15,13 +15,12 @@ from hypothesis import strategies as st
 from support.pages import is_within
 
 from registry_audit.audit.judging import Finding, VersionAudit, Waiver
-from registry_audit.audit.outcome import outcome_of
+from registry_audit.audit.rows import outcome_of
 from registry_audit.printable import printable
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.report.document import AuditDocument, Outcome
-from registry_audit.report.render import FORMATS, render
 from registry_audit.report.view import lede
-from registry_audit.report.write import load_report
+from registry_audit.report.write import FORMATS, load_report, render
 from registry_audit.verdict import Severity, Storage, Verdict
 
 # Surrogates too: hypothesis leaves them out unless asked. A pair of them is one character in JSON, so at most one.

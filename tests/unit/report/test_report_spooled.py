@@ -6,8 +6,7 @@ import pytest
 
 from registry_audit.report import as_html
 from registry_audit.report.document import AuditDocument
-from registry_audit.report.render import FORMATS, Format, render
-from registry_audit.report.write import SpooledRows
+from registry_audit.report.write import FORMATS, Format, SpooledRows, render
 
 
 def spooled(document: AuditDocument, times: int = 1) -> AuditDocument:

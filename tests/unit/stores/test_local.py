@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from registry_audit.errors import CouldNotVerify
-from registry_audit.model.limits import Limits
-from registry_audit.model.listing import ListedFile, Listing
+from registry_audit.model.listing import Limits, ListedFile, Listing
 from registry_audit.net.transfers import ReadBuffer
 from registry_audit.stores.base import NotSeen, Unreadable
 from registry_audit.stores.local import LocalStore

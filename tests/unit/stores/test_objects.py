@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from registry_audit.errors import CouldNotVerify
-from registry_audit.model.limits import Limits
+from registry_audit.model.listing import Limits
 from registry_audit.net.transfers import Transfers
 from registry_audit.registry.storage import storage_identity
 from registry_audit.stores.objects import Entry, ObjectStore, Page

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from registry_audit.errors import CouldNotVerify
-from registry_audit.model.limits import Limits
-from registry_audit.model.listing import ListedFile
+from registry_audit.model.listing import Limits, ListedFile
 from registry_audit.net.transfers import Transfers
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.stores.proxy import ProxyStore

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from registry_audit.audit import checkpoint as module
-from registry_audit.audit.checkpoint import KeptReadings
+from registry_audit.audit import shared_readings as module
 from registry_audit.audit.copies import Reading
+from registry_audit.audit.shared_readings import KeptReadings
 from registry_audit.audit.workdir import KEY_FILE, TIME_FORMAT, now
 from registry_audit.errors import UsageError
 from registry_audit.home import home_directory

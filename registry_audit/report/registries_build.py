@@ -19,7 +19,7 @@ from registry_audit.redact import redact_location
 from registry_audit.registry.address import shown_address
 from registry_audit.report.build_document import tool
 from registry_audit.report.document import FindingRow, Registry
-from registry_audit.report.migration.registries_document import (
+from registry_audit.report.registries_document import (
     FieldRow,
     FileRow,
     MigrationCoverage,
@@ -33,7 +33,7 @@ from registry_audit.report.migration.registries_document import (
     SideRow,
     Sides,
 )
-from registry_audit.report.migration.registries_words import sentence
+from registry_audit.report.registries_words import sentence
 from registry_audit.report.write import RowFile
 from registry_audit.rules import NOT_MIGRATED
 from registry_audit.spool import Spool

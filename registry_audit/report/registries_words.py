@@ -12,7 +12,7 @@ from registry_audit.verdict import Severity
 
 if TYPE_CHECKING:
     from registry_audit.report.document import FindingRow
-    from registry_audit.report.migration.registries_document import (
+    from registry_audit.report.registries_document import (
         FileRow,
         MigrationDocument,
         ModelRow,
@@ -44,7 +44,7 @@ WORDS: dict[PairVerdict, tuple[str, str]] = {
     PairVerdict.SKIPPED: ("not finished", "its registration in the source is pending or has failed"),
     PairVerdict.ONLY_IN_TARGET: ("only there", "in the target, without a counterpart in the source"),
 }
-LEGEND = tuple(f"{SYMBOLS[verdict]} {label:<14}  {what}" for verdict, (label, what) in WORDS.items())
+MIGRATION_LEGEND = tuple(f"{SYMBOLS[verdict]} {label:<14}  {what}" for verdict, (label, what) in WORDS.items())
 FOUND_BY: dict[How, str] = {
     How.MAP: "named in the map",
     How.SAME_ROW: "same number, time of creation and run",
@@ -225,7 +225,7 @@ def model_label(model: "ModelRow") -> str:
     return names[0] if len(set(names)) == 1 else " -> ".join(names)
 
 
-def limits(document: "MigrationDocument") -> tuple[str, ...]:
+def migration_limits(document: "MigrationDocument") -> tuple[str, ...]:
     """What this comparison cannot say, in sentences."""
     told = []
     for side, covered in (("source", document.coverage.source), ("target", document.coverage.target)):

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from registry_audit.model.limits import Limits
-from registry_audit.model.listing import Listing
+from registry_audit.model.listing import Limits, Listing
 from registry_audit.registry.storage import StorageIdentity
+from registry_audit.stores.fallback import OverlayStore
 from registry_audit.stores.local import LocalStore
-from registry_audit.stores.overlay import OverlayStore
 
 
 def overlay(*roots: Path) -> OverlayStore:

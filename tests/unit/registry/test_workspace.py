@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from registry_audit.errors import AuditError, Transient, UsageError
-from registry_audit.registry import databricks_sign_in
-from registry_audit.registry.databricks_sign_in import signed_in
+from registry_audit.registry import workspace
+from registry_audit.registry.workspace import signed_in
 
 TOKEN = "dapi0123456789abcdef"
 CLOSED = "http://127.0.0.1:1"
@@ -60,20 +60,20 @@ def test_what_a_profile_lacks(
 def test_credentials_of_the_environment_are_not_those_of_a_profile(file: Path) -> None:
     """The way to sign in that the SDK found is named in the file, or it is not the profile's."""
     with pytest.raises(UsageError, match="those of the environment"):
-        databricks_sign_in._must_be_of_profile("runtime", {"host": CLOSED})
+        workspace._must_be_of_profile("runtime", {"host": CLOSED})
     with pytest.raises(UsageError, match="those of the environment"):
-        databricks_sign_in._must_be_of_profile("env-oidc", {"host": CLOSED})
-    databricks_sign_in._must_be_of_profile("env-oidc", {"host": CLOSED, "oidc_token_env": "MINE"})
-    databricks_sign_in._must_be_of_profile("runtime", {"auth_type": "runtime"})
-    databricks_sign_in._must_be_of_profile("pat", {"token": TOKEN})
+        workspace._must_be_of_profile("env-oidc", {"host": CLOSED})
+    workspace._must_be_of_profile("env-oidc", {"host": CLOSED, "oidc_token_env": "MINE"})
+    workspace._must_be_of_profile("runtime", {"auth_type": "runtime"})
+    workspace._must_be_of_profile("pat", {"token": TOKEN})
 
 
 def test_a_sign_in_that_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(databricks_sign_in, "_SIGN_IN_AT_MOST_SECONDS", 0.01)
+    monkeypatch.setattr(workspace, "_SIGN_IN_AT_MOST_SECONDS", 0.01)
     ended = threading.Event()
     try:
         with pytest.raises(Transient, match="took longer than"):
-            databricks_sign_in._in_time(ended.wait)
+            workspace._in_time(ended.wait)
     finally:
         ended.set()
 
@@ -88,4 +88,4 @@ def test_a_sign_in_that_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_a_service_that_gives_no_token_now_may_give_one_later(error: Exception, kind: type[AuditError]) -> None:
-    assert type(databricks_sign_in.not_signed_in(error, "could not sign in")) is kind
+    assert type(workspace.not_signed_in(error, "could not sign in")) is kind

@@ -18,10 +18,17 @@ from registry_audit.errors import UsageError
 from registry_audit.model.listing import Problem
 from registry_audit.printable import printable
 from registry_audit.registry.runs import RunState
-from registry_audit.report.migration import registries_as_text
-from registry_audit.report.migration.registries_document import MigrationDocument
-from registry_audit.report.render import FORMATS, Format, render
-from registry_audit.report.write import MIGRATION_FILES, load_any_report, load_report, write_report
+from registry_audit.report import as_text
+from registry_audit.report.registries_document import MigrationDocument
+from registry_audit.report.write import (
+    FORMATS,
+    MIGRATION_FILES,
+    Format,
+    load_any_report,
+    load_report,
+    render,
+    write_report,
+)
 
 _UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _PARSER = MarkdownIt("gfm-like", {"linkify": False})
@@ -232,7 +239,7 @@ def test_a_terminal_counts_more_pairs_than_it_can_show(pairs_count: int, is_coun
     numbers = range(1, pairs_count + 1)
     source, target = ([facts("Wine", n, model(str(n)), storage=f"{side}/{n}") for n in numbers] for side in "st")
     document = compared(source, target).document
-    brief, whole = ("".join(registries_as_text.chunks(document, brief=brief)) for brief in (True, False))
+    brief, whole = ("".join(as_text.migration_chunks(document, brief=brief)) for brief in (True, False))
     assert whole.count("Wine/") == pairs_count
     assert brief.count("Wine/") == (0 if is_counted else pairs_count)
     assert (f"{pairs_count}  same content, same number" in brief) is is_counted
