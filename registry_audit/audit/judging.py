@@ -308,6 +308,7 @@ def _storage(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compar
     return resolved.storage
 
 
+_REGISTER_AGAIN = "Register the model again from where its files are, as a new version, and delete this one."
 # MLflow has `mlflow runs restore` and nothing of the kind for LoggedModels; `mlflow gc` removes their files, too.
 _NO_WAY_BACK = "MLflow cannot restore a LoggedModel: register the version's files anew before the next `mlflow gc`."
 
@@ -321,7 +322,7 @@ def location_problems(resolved: ResolvedVersion, roles: tuple[Role, ...] = tuple
         said = f"its source, a LoggedModel, was deleted: {resolved.run_model.message}"
         problems.append(Problem("RA004", said, remedy=_NO_WAY_BACK))
     elif lost is Lost.NOWHERE:
-        problems.append(Problem("RA009", "run model: the version records no source"))
+        problems.append(Problem("RA009", "run model: the version records no source", remedy=_REGISTER_AGAIN))
     elif lost is Lost.RUN and resolved.reg_model.lost is not Lost.RUN:
         problems.append(Problem("RA009", f"run model: {resolved.run_model.message}"))
     reg_lost = Role.REG_MODEL in roles and resolved.reg_model.lost is not None
@@ -329,7 +330,8 @@ def location_problems(resolved: ResolvedVersion, roles: tuple[Role, ...] = tuple
         problems.append(Problem("RA003", f"its download URI leads nowhere: {resolved.reg_model.message}"))
     for role, location in ((Role.RUN_MODEL, resolved.run_model), (Role.REG_MODEL, resolved.reg_model)):
         if role in roles and location.unknown is not None:
-            problems.append(Problem("RA009", f"{role.words}: {location.unknown}"))
+            remedy = _REGISTER_AGAIN if location.is_unreadable else None
+            problems.append(Problem("RA009", f"{role.words}: {location.unknown}", remedy=remedy))
     return problems
 
 

@@ -192,7 +192,7 @@ class Rest:
         answer_seconds: float | None = None,
     ) -> tuple[dict[str, Any], Mapping[str, str]]:
         with self._answered(method, path, query, body, doing, answer_seconds) as answer:
-            return _object(answer, doing), answer.headers
+            return _object(answer, doing, host_of(self.host)), answer.headers
 
     @contextlib.contextmanager
     def _answered(
@@ -285,7 +285,7 @@ def entries_of(answer: Mapping[str, Any], key: str, doing: str) -> list[dict[str
     return entries
 
 
-def _object(answer: Answer, doing: str) -> dict[str, Any]:
+def _object(answer: Answer, doing: str, host: str) -> dict[str, Any]:
     body = answer.body(doing)
     try:
         found = json.loads(body, object_pairs_hook=_each_key_once)
@@ -297,7 +297,7 @@ def _object(answer: Answer, doing: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise Transient(f"could not {doing}: the answer is not a JSON object: is it a login page?")
+        raise Transient(f"could not {doing}: the answer of {host} is not a JSON object: is it a login page?")
     if b"\\ud" in body.lower() and not _is_text(json.dumps(found, ensure_ascii=False)):
         raise CouldNotVerify(f"could not {doing}: the answer holds half a character")
     return found

@@ -30,6 +30,7 @@ from registry_audit.registry.storage import (
     NotOnThisMachine,
     StorageIdentity,
     Surroundings,
+    UnreadableLocation,
     comparable,
     is_one_for_both_ways,
     storage_identity,
@@ -66,6 +67,7 @@ class Location:
     lost: Lost | None = None
     unknown: str | None = None  # why it could not be resolved
     message: str = ""
+    is_unreadable: bool = False  # whether it could not be resolved for what the registry records, wherever it is asked
 
     @property
     def identity(self) -> StorageIdentity | None:
@@ -237,7 +239,7 @@ def _locate(connection: Connection, uri: str, recorded: _Recorded) -> Location:
     except Transient:
         raise
     except (CouldNotVerify, UsageError) as error:
-        return Location(uri, unknown=error.message)
+        return Location(uri, unknown=error.message, is_unreadable=isinstance(error, UnreadableLocation))
 
 
 def _follow(connection: Connection, uri: str, recorded: _Recorded) -> Location:
@@ -246,7 +248,9 @@ def _follow(connection: Connection, uri: str, recorded: _Recorded) -> Location:
         if not current:
             return Location(uri, lost=Lost.NOWHERE, message="the registry records no location")
         if current in seen or len(seen) >= _MAX_CHAIN:
-            raise CouldNotVerify(f"the location {_shown(uri)} leads in a circle or through over {_MAX_CHAIN} others")
+            raise UnreadableLocation(
+                f"the location {_shown(uri)} leads in a circle or through over {_MAX_CHAIN} others"
+            )
         seen.add(current)
         scheme = current.split(":", 1)[0].lower()
         if scheme == "models":
@@ -354,13 +358,13 @@ def _parse_models(uri: str) -> _ModelUri:
     try:
         parts = urlsplit(uri, allow_fragments=False)
     except ValueError as error:
-        raise CouldNotVerify(f"the location {_shown(uri)} is no URI: {url_problem(error)}") from None
+        raise UnreadableLocation(f"the location {_shown(uri)} is no URI: {url_problem(error)}") from None
     first, *rest = parts.path.lstrip("/").split("/")
     if parts.netloc or not parts.path.startswith("/") or not first.strip() or len(rest) > 1:
-        raise CouldNotVerify(f"MLflow does not read the location {_shown(uri)} in every way")
+        raise UnreadableLocation(f"MLflow does not read the location {_shown(uri)} in every way")
     if rest:
         if not rest[0].isdigit():
-            raise CouldNotVerify(
+            raise UnreadableLocation(
                 f"the location {_shown(uri)} names a stage or 'latest', and so another model every day"
             )
         return _ModelUri(name=first, version=rest[0])
@@ -368,7 +372,7 @@ def _parse_models(uri: str) -> _ModelUri:
         name, _, alias = first.rpartition("@")
         return _ModelUri(name=name, alias=alias)
     if quote(first, safe="") != first:  # a client puts it into an address as it is, and may ask for another
-        raise CouldNotVerify(f"MLflow does not read the location {_shown(uri)} in every way")
+        raise UnreadableLocation(f"MLflow does not read the location {_shown(uri)} in every way")
     return _ModelUri(model_id=first)
 
 
@@ -398,7 +402,7 @@ def _split_runs(uri: str) -> tuple[str, str]:
         parts = urlsplit(uri)
         run_id, path = RunsArtifactRepository.parse_runs_uri(uri)
     if parts.query or parts.fragment or not is_one_for_both_ways(parts.path):
-        raise CouldNotVerify(f"MLflow reads the location {_shown(uri)} differently in different ways")
+        raise UnreadableLocation(f"MLflow reads the location {_shown(uri)} differently in different ways")
     return str(run_id), path or ""
 
 

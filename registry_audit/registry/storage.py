@@ -109,6 +109,10 @@ class StorageIdentity:
         return StorageIdentity(SEVERAL, path=" + ".join(identity.key for identity in identities))
 
 
+class UnreadableLocation(CouldNotVerify):
+    """What the registry records is no location, or one that is read differently in different ways."""
+
+
 class NotOnThisMachine(CouldNotVerify):
     """A path that names nothing that can be known here: relative, of a drive, of another host."""
 
@@ -136,28 +140,30 @@ def storage_identity(uri: str, around: Surroundings | str) -> StorageIdentity:
         around: the tracking URI alone, where there is nothing else to know.
 
     Raises:
-        CouldNotVerify: MLflow reads none, or different ones in different ways; the message says why.
+        UnreadableLocation: MLflow reads none, or different ones in different ways; the message says why.
         NotOnThisMachine: it is a path that names nothing on this machine.
     """
     around = Surroundings(around) if isinstance(around, str) else around
     shown = f"'{printable(redact_location(uri))}'"
     if _CONTROL.search(uri) or uri != uri.strip():
-        raise CouldNotVerify(f"the location {shown} holds a control character or a blank at its end")
+        raise UnreadableLocation(f"the location {shown} holds a control character or a blank at its end")
     try:
         parts = urlsplit(uri)
         parts.port  # noqa: B018 - which is only read, and refused, when it is asked for
     except ValueError as error:
-        raise CouldNotVerify(f"the location {shown} is no URI: {url_problem(error)}") from None
+        raise UnreadableLocation(f"the location {shown} is no URI: {url_problem(error)}") from None
     scheme = parts.scheme
     if scheme in ("", "file") or len(scheme) == 1:
         return _directory(uri, parts, shown)
     if scheme in (PROXY, "http", "https"):
         return _proxied(parts, around, shown)
     if not is_one_for_both_ways(parts.path):
-        raise CouldNotVerify(f"MLflow reads the location {shown} differently in different ways: it has doubled slashes")
+        raise UnreadableLocation(
+            f"MLflow reads the location {shown} differently in different ways: it has doubled slashes"
+        )
     path = parts.path.removeprefix("/").removesuffix("/")
     if path.endswith("/") or (not path and parts.path.startswith("//")):
-        raise CouldNotVerify(f"the location {shown} ends in several slashes, which MLflow cannot read")
+        raise UnreadableLocation(f"the location {shown} ends in several slashes, which MLflow cannot read")
     _must_have_no_dots(path, shown)
     return _elsewhere(parts, path, around, shown)
 
@@ -244,7 +250,9 @@ def _directory(uri: str, parts: SplitResult, shown: str) -> StorageIdentity:
     written = parts.path if is_uri else uri
     path = url2pathname(written)
     if _DRIVE.match(path) or path.startswith(("\\", "//")):
-        raise NotOnThisMachine(f"the location {shown} is a Windows path, which names nothing on this machine")
+        raise NotOnThisMachine(
+            f"the location {shown} is a Windows path, which names nothing on this machine: run the audit where it does"
+        )
     if not path.startswith("/"):
         raise NotOnThisMachine(
             f"the location {shown} is relative to a directory that the registry does not record: "
@@ -253,18 +261,18 @@ def _directory(uri: str, parts: SplitResult, shown: str) -> StorageIdentity:
         )
     last, last_written = (posixpath.basename(text.rstrip("/")) for text in (path, written))
     if re.search(r"[%?#;]", last) or re.search(r"[?#;]", last_written) or "\0" in path:
-        raise CouldNotVerify(f"MLflow reads the location {shown} in two ways: its last part holds one of % ? # ;")
+        raise UnreadableLocation(f"MLflow reads the location {shown} in two ways: its last part holds one of % ? # ;")
     if unquote(last_written) != last:
-        raise CouldNotVerify(f"MLflow reads the location {shown} in two ways: its last part holds an encoded slash")
+        raise UnreadableLocation(f"MLflow reads the location {shown} in two ways: its last part holds an encoded slash")
     # One way opens the directory around it, and asks for the last part as it is written, or in MLflow's own spelling.
     parent = posixpath.dirname(path.rstrip("/"))
     if any(os.path.lexists(f"{parent}/{other}") for other in {last_written, respelled(last_written)} - {last}):
-        raise CouldNotVerify(
+        raise UnreadableLocation(
             f"MLflow reads the location {shown} in two ways: another directory beside it is one of them"
         )
     real = os.path.realpath(path)
     if ".." in path.split("/") and os.path.exists(real) and not os.path.exists(path):  # noqa: PTH110
-        raise CouldNotVerify(f"the location {shown} leads through a directory that is not there")
+        raise UnreadableLocation(f"the location {shown} leads through a directory that is not there")
     return StorageIdentity.of_directory(path)
 
 
@@ -290,9 +298,9 @@ def _proxied(parts: SplitResult, around: Surroundings, shown: str) -> StorageIde
                 "give that as --tracking-uri"
             )
         if _is_number(parts.hostname) and not parts.port:
-            raise CouldNotVerify(f"the location {shown} names a port and no host")
+            raise UnreadableLocation(f"the location {shown} names a port and no host")
         if server.path.strip("/") and parts.path in ("/", PROXY_PATH):
-            raise CouldNotVerify(f"MLflow looks for the location {shown} outside of its server's path")
+            raise UnreadableLocation(f"MLflow looks for the location {shown} outside of its server's path")
         # The scheme is the tracking server's; so are host and path, but for a host that the location names.
         netloc = parts.netloc or server.netloc
         base = "" if parts.path == PROXY_PATH else re.sub("//+", "/", server.path).rstrip("/")
@@ -301,13 +309,13 @@ def _proxied(parts: SplitResult, around: Surroundings, shown: str) -> StorageIde
     else:
         base, found, path = parts.path.partition(PROXY_PATH)
         if not found or (path and not path.startswith("/")) or _PROXY_MARK in base:
-            raise CouldNotVerify(f"the location {shown} is no address of an artifact proxy: MLflow cannot list it")
+            raise UnreadableLocation(f"the location {shown} is no address of an artifact proxy: MLflow cannot list it")
         if parts.query or parts.fragment or ";" in path or "//" in parts.path:
-            raise CouldNotVerify(f"MLflow reads the location {shown} differently in different ways")
+            raise UnreadableLocation(f"MLflow reads the location {shown} differently in different ways")
         origin = origin_of(f"{parts.scheme}://{parts.netloc}")
     path = path.strip("/")
     if any(part in (".", "..") for part in path.split("/")) or _PROXY_MARK in base:
-        raise CouldNotVerify(f"the location {shown} holds '.' or '..', or the path of a proxy twice")
+        raise UnreadableLocation(f"the location {shown} holds '.' or '..', or the path of a proxy twice")
     if around.workspace:  # under it the server finds the same path with and without its name in front
         path = path.removeprefix(f"workspaces/{around.workspace}/")
     return StorageIdentity(PROXY, f"{origin}{base}", around.workspace or "", path)
@@ -347,12 +355,12 @@ def _elsewhere(parts: SplitResult, path: str, around: Surroundings, shown: str) 
 
 def _must_have_no_dots(path: str, shown: str) -> None:
     if any(part in (".", "..") for part in path.split("/")):
-        raise CouldNotVerify(f"the location {shown} holds '.' or '..', which a store may read as it likes")
+        raise UnreadableLocation(f"the location {shown} holds '.' or '..', which a store may read as it likes")
 
 
 def _must_have_bucket(netloc: str, shown: str) -> None:
     if not netloc or "@" in netloc:
-        raise CouldNotVerify(f"the location {shown} names no bucket")
+        raise UnreadableLocation(f"the location {shown} names no bucket")
 
 
 def is_sent_elsewhere(identity: StorageIdentity) -> bool:
@@ -368,7 +376,7 @@ def _azure(scheme: str, found: re.Match[str], path: str, shown: str) -> StorageI
     if scheme == "abfss":
         # Source: mlflow.store.artifact.azure_data_lake_artifact_repo._parse_abfss_uri
         if "%" in posixpath.basename(path):
-            raise CouldNotVerify(f"MLflow reads the location {shown} differently in different ways: it holds %")
+            raise UnreadableLocation(f"MLflow reads the location {shown} differently in different ways: it holds %")
         path = unquote(path).lstrip("/")
         _must_have_no_dots(path, shown)
     return StorageIdentity(AZURE, f"{found['account'].lower()}.{found['cloud']}", found["container"], path)

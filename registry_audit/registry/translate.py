@@ -45,6 +45,13 @@ _OF_DATABASES = (
         "connect without the proxy between, or audit through the MLflow server that owns it, by its http address",
     ),
 )
+# What SDKs of clouds raise where they find nobody to sign in as, and what then helps: see docs/stores.md.
+_NOBODY_SIGNED_IN = {
+    ("botocore", "NoCredentialsError"): "give a profile or a role that may read the bucket, as AWS_PROFILE, or "
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    ("azure", "ClientAuthenticationError"): "set AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_ACCESS_KEY or "
+    "AZURE_STORAGE_SAS_TOKEN, or sign in as azure-identity does, for instance by `az login`",
+}
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -123,7 +130,15 @@ def explain(error: BaseException, doing: str) -> AuditError:
         return CouldNotVerify(f"could not {doing}: permission denied")
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return NotFound(f"could not {doing}: no such file")
-    return CouldNotVerify(f"could not {doing}: {type(error).__name__}: {short}{_endpoint(error)}")
+    return CouldNotVerify(f"could not {doing}: {type(error).__name__}: {short}{_endpoint(error)}{_way_out(error)}")
+
+
+def _way_out(error: BaseException) -> str:
+    """What helps, where that is known from the kind of the error; its own text often ends with none."""
+    if isinstance(error, ModuleNotFoundError):
+        return "; install the package that has it beside registry-audit"
+    helps = _NOBODY_SIGNED_IN.get((type(error).__module__.partition(".")[0], type(error).__name__))
+    return f"; {helps}" if helps else ""
 
 
 def _explain_mlflow(error: "MlflowException", doing: str, short: str) -> AuditError:

@@ -35,15 +35,19 @@ class RepositoryStore:
         )
 
         self.identity, self._throttle = identity, throttle
+        self._shown = printable(redact_location(uri))
         self._host = f"{identity.kind}://{identity.endpoint or identity.container}"
         scheme = urlsplit(uri).scheme
         if scheme not in get_registered_artifact_repositories():
-            raise CouldNotVerify(f"MLflow knows no way to read {printable(scheme)}: storage")
+            raise CouldNotVerify(
+                f"MLflow here knows no way to read {printable(scheme)}: storage: install the plugin that brings it "
+                "beside registry-audit"
+            )
         if is_sent_elsewhere(identity):
             raise CouldNotVerify(f"credentials for {printable(scheme)}: storage are not sent to {identity.endpoint}")
         if scheme in ("http", "https", PROXY):
             raise CouldNotVerify("an http(s) location is never read with the environment's credentials")
-        with translated(f"open the storage {printable(redact_location(uri))}"):
+        with translated(f"open the storage {self._shown}"):
             self._repository: Any = get_artifact_repository(uri, tracking_uri=tracking_uri, registry_uri=registry_uri)
 
     def root_listing(self) -> Listing:
@@ -55,7 +59,10 @@ class RepositoryStore:
     def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
         with tempfile.TemporaryDirectory(prefix="registry-audit-") as scratch:
             fetched = Path(scratch) / "file"
-            with translated(f"read '{printable(file.path)}'"), self._throttle.permit(self._host) as permit:
+            with (
+                translated(f"read '{printable(file.path)}' of {self._shown}"),
+                self._throttle.permit(self._host) as permit,
+            ):
                 fetch_file(self._repository, file.path, fetched)
                 with fetched.open("rb") as handle:
                     while chunk := handle.read(CHUNK_BYTES):
@@ -63,6 +70,6 @@ class RepositoryStore:
                         yield chunk
 
     def _children(self, directory: str) -> list[Child]:
-        with translated(f"list '{printable(directory) or '.'}'"), self._throttle.permit(self._host):
+        with translated(f"list '{printable(directory) or '.'}' of {self._shown}"), self._throttle.permit(self._host):
             found = self._repository.list_artifacts(directory or None)
         return [Child(entry.path, bool(entry.is_dir), None if entry.is_dir else entry.file_size) for entry in found]

@@ -353,6 +353,15 @@ def test_ra009_from_where_the_two_copies_should_be() -> None:
     assert judged(asked).verdict is Verdict.UNVERIFIABLE
 
 
+def test_ra009_of_a_location_that_is_none_says_to_register_again() -> None:
+    no_bucket = location(RUN, roots=(), storages=(), unknown="it names no bucket", is_unreadable=True)
+    denied = location(RUN, roots=(), storages=(), unknown="permission denied")
+    cases = ((resolved(no_bucket), True), (resolved(lost(RUN, Lost.NOWHERE)), True), (resolved(denied), False))
+    for version, says_so in cases:
+        (finding,) = judged(version, CopyFailure(RUN, version.run_model, "")).findings
+        assert (finding.rule, finding.remedy.startswith("Register the model again")) == ("RA009", says_so)
+
+
 def test_a_run_that_is_gone_with_both_copies_is_one_finding() -> None:
     version = resolved(lost(RUN, Lost.RUN), lost(REG, Lost.RUN, "runs:/r1/model no longer exists"))
     audit = judged(version, CopyFailure(RUN, version.run_model, ""), CopyFailure(REG, version.reg_model, ""))

@@ -192,6 +192,15 @@ def test_a_redirect_to_a_sign_in_names_both_addresses(http: HttpSession, servers
         assert answer.body("ask") == b"<html>Sign in</html>"
 
 
+def test_a_page_in_the_place_of_an_answer_names_who_sent_it(
+    http: HttpSession, servers: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    ours = servers[0].url
+    with pytest.raises(Transient, match=f"could not ask: the answer of {ours} is not a JSON object: is it a login"):
+        Rest(ours, lambda *_: SIGNED, http).get("/page", doing="ask")
+
+
 def test_nobody_is_trusted_where_no_credentials_were_given(http: HttpSession, servers: tuple[Site, Site]) -> None:
     get(http, f"{servers[0].url}/x", NOBODY)
     ((_, _, headers),) = servers[0].seen

@@ -219,6 +219,12 @@ def test_what_a_source_leads_to_and_is_not_there(source: str, lost: Lost, messag
     assert (location.roots, location.identity, location.lost, location.message) == ((), None, lost, message)
 
 
+@pytest.mark.parametrize("source", ["models:/A/Production", "models:/A/latest", "s3:///x", "s3://b/../x", f"{ROOT}/x "])
+def test_what_no_audit_anywhere_could_read_is_told_from_what_is_out_of_reach(source: str) -> None:
+    location = source_of(FakeRegistry(), source)
+    assert (location.unknown is not None, location.is_unreadable) == (True, True)
+
+
 def test_a_circle_and_a_chain_without_end_are_not_followed_for_ever() -> None:
     circle = FakeRegistry(downloads={("A", "1"): "models:/B/1", ("B", "1"): "models:/A/1"})
     assert source_of(circle, "models:/A/1").unknown == (
