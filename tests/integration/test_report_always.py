@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from support import warm
 from support.auditing import Audited, Auditor
 from support.faulty_proxy import DOWNLOADS, Exchange, FaultyProxy, faulty_proxy
 from support.ledgers import tamper
@@ -64,7 +65,7 @@ def interrupted(proxy_a: FaultyProxy, two: tuple[Registered, Registered], tmp_pa
         report = tmp_path / "report"
         names = [argument for version in two for argument in ("--model", version.name)]
         command = ["audit", "--tracking-uri", proxy_a.uri, "--workers", "1", "--quiet", *names]
-        process = subprocess.Popen(
+        process = warm.Popen(
             [sys.executable, "-m", "registry_audit", *command, "--report-dir", str(report), *arguments],
             env={**os.environ, "REGISTRY_AUDIT_CACHE_DIR": str(tmp_path / "cache")},
             stdout=subprocess.PIPE,
@@ -352,7 +353,7 @@ def test_a_comparison_of_registries_that_is_interrupted(
     config.write_text(f"source: {{host: '{proxy_a.uri}'}}\ntarget: {{host: '{proxy_b.uri}'}}\n")
     names = [argument for version in two for argument in ("--model", version.name)]
     command = ["compare-registries", "--config-file", str(config), "--report-dir", str(report), "--workers", "1"]
-    process = subprocess.Popen(
+    process = warm.Popen(
         [sys.executable, "-m", "registry_audit", *command, "--quiet", *names],
         env={**os.environ, "REGISTRY_AUDIT_CACHE_DIR": str(tmp_path / "cache")},
         stdout=subprocess.PIPE,
@@ -392,12 +393,11 @@ def test_a_comparison_of_registries_that_is_interrupted(
 
     def again(source: str) -> "subprocess.CompletedProcess[str]":
         config.write_text(f"source: {{host: '{source}'}}\ntarget: {{host: '{proxy_b.uri}'}}\n")
-        return subprocess.run(
+        return warm.run(
             [sys.executable, "-m", "registry_audit", *command, "--quiet", *names, "--audit-id", audit_id],
             env={**os.environ, "REGISTRY_AUDIT_CACHE_DIR": str(tmp_path / "cache")},
             capture_output=True,
             text=True,
-            check=False,
             timeout=120,
         )
 
