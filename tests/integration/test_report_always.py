@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from mlflow import MlflowClient
 from support import warm
@@ -171,14 +172,10 @@ def test_a_server_that_is_lost_in_the_middle(tmp_path: Path, audit: Auditor, mon
 
 def lost(server: MlflowServer) -> None:
     """The process of the server ends at once."""
-    port = server.host.rpartition(":")[2]
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"--port" in words and port.encode() in words:
-            os.kill(int(process.name), signal.SIGKILL)
+    port = int(server.host.rpartition(":")[2])
+    listening = psutil.net_connections("tcp4")
+    (process,) = {one.pid for one in listening if one.status == psutil.CONN_LISTEN and one.laddr.port == port}
+    os.kill(process, signal.SIGKILL)
 
 
 def test_a_ledger_that_is_damaged_in_the_middle(

@@ -39,7 +39,7 @@ _ADDRESS = "TESTS_ARE_FORKED_AT"  # where the workers of a run find what was sta
 _READ_EARLY = ("PYTHON", "LC_", "LANG", "COV_", "LD_", "MLFLOW_LOGGING", "MLFLOW_CONFIGURE", "PREFECT_PROFILE")
 _NOT_FOR_IMPORTS = ("MLFLOW_", "AWS_", "DATABRICKS_", "PREFECT_", "REGISTRY_AUDIT_")
 _NUMBER = struct.Struct("!i")
-_PATIENCE_SECONDS = 300.0  # to import on a busy machine
+_FOR_PYTEST = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 
 def _modules_of(name: str, *but: str) -> list[str]:
@@ -238,7 +238,8 @@ def _received(connection: socket.socket, size: int) -> bytes:
 def serve(directory: str, *listening: str) -> Callable[[], None]:
     """Fork for whoever asks, until nobody holds the standard input any more; returns in forked processes alone."""
     waiting = {kind: socket.socket(fileno=int(number)) for kind, number in zip(_IMPORTS, listening, strict=True)}
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # pytest gets it too, and ends this one
+    for number in _FOR_PYTEST:
+        signal.signal(number, signal.SIG_IGN)  # pytest gets it too, and ends this one
     _import(PROGRAMS)
     assert "prefect" not in sys.modules, "a command starts without it"
     imported = PROGRAMS
@@ -303,7 +304,8 @@ def _forked(connection: socket.socket) -> Callable[[], None]:
 def _become(asked: Mapping[str, Any], streams: Sequence[int]) -> Callable[[], None]:
     if asked["session"]:
         os.setsid()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, handler in _FOR_PYTEST.items():
+        signal.signal(number, handler)
     held = os.dup(streams[0])
     for own, given in enumerate(streams):
         os.dup2(given, own)
