@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support import warm
 from support.auditing import Auditor
 from support.faulty_proxy import FaultyProxy, faulty_proxy
 from support.postgres import postgres_database
@@ -39,6 +40,11 @@ _TEST_ENVIRONMENT = {
 def pytest_xdist_auto_num_workers() -> int:
     """Two for each core: half of the time a test waits for a server."""
     return 2 * (os.cpu_count() or 1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if getattr(config.option, "numprocesses", None):  # its workers share what programs are forked from
+        warm.start()
 
 
 @pytest.hookimpl(trylast=True)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
+from support import warm
 from support.migrating import Compared, Migrator, as_text, compare
 from support.models import write_model
 from support.registry import Registry
@@ -348,7 +348,7 @@ def test_one_server_under_two_names_is_not_moved(registry: Registry, mlflow_a: M
     config.write_text(yaml.safe_dump({"tracking_server_1": sides[0], "tracking_server_2": sides[1]}))
     command = [sys.executable, "-m", "registry_audit", "compare", "--config-file", str(config), "--format", "json"]
     command += ["--download-dir", str(tmp_path / "files"), "--ledger", "none"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = warm.run(command, capture_output=True, text=True, cwd=tmp_path)
     report = json.loads(done.stdout)
     assert report["Run_Model_Comparison"]["verdict"] == report["Reg_Model_Comparison"]["verdict"] == "same_storage"
 
@@ -444,7 +444,7 @@ def test_a_file_store_is_read_from_its_directories(
         (store / "models" / "Wine" / "meta.yaml").unlink()
         lost = {"Wine/1", "Wine/2"}
     migrate = [sys.executable, "-m", "mlflow", "migrate-filestore", "--source", str(store), "--target", database]
-    assert subprocess.run(migrate, capture_output=True, check=False).returncode == 0
+    assert warm.run(migrate, capture_output=True).returncode == 0
 
     compared = compare(f"file://{store}", database, tmp_path)
 
@@ -468,7 +468,7 @@ def test_a_file_store_is_read_from_its_directories(
 def test_a_wrong_configuration_names_its_line(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "c.yaml").write_text(text)
     command = [sys.executable, "-m", "registry_audit", "compare-registries", "--config-file", str(tmp_path / "c.yaml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = warm.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == USAGE
     assert said in done.stderr
     assert "Traceback" not in done.stderr

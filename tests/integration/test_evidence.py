@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from support import two_registries
+from support import two_registries, warm
 from support.ledgers import checkpointed_copy, note
 from support.registry import Registry
 from support.servers import sqlite_store
@@ -53,7 +53,7 @@ class Made:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "registry_audit", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.directory)
+        return warm.run(command, capture_output=True, text=True, cwd=self.directory)
 
     def later(self) -> Path:
         """The pack of an audit that found one of two copies changed; the copy is as it was when it ends."""
@@ -71,7 +71,7 @@ class Made:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "registry_audit", "evidence", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.directory)
+        return warm.run(command, capture_output=True, text=True, cwd=self.directory)
 
     def pack(self, output: Path, *options: str) -> Path:
         done = self.run(str(self.report), "-o", str(output), "--ledger", self.ledger, *options)
@@ -91,9 +91,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     ledger = f"sqlite:///{directory / 'ledger.db'}"
     command = [sys.executable, "-m", "registry_audit", "audit", "--tracking-uri", store.uri, "--ledger", ledger]
     for _ in range(2):  # the second audit's chain is longer than its own entries
-        subprocess.run(
-            [*command, "--accept-new", "--report-dir", str(directory / "report")], capture_output=True, check=False
-        )
+        warm.run([*command, "--accept-new", "--report-dir", str(directory / "report")], capture_output=True)
     copy = store.artifacts.path(separate.reg_location)
     return Made(directory / "report" / "audit.json", ledger, directory, name, store.uri, copy)
 
@@ -187,7 +185,7 @@ def test_a_pack_of_damaged_models_holds(tmp_path: Path) -> None:
                     file.unlink()
     ledger, reports = f"sqlite:///{tmp_path / 'ledger.db'}", tmp_path / "report"
     command = [sys.executable, "-m", "registry_audit", "audit", "--tracking-uri", store.uri, "--ledger", ledger]
-    done = subprocess.run([*command, "--accept-new", "--report-dir", str(reports)], capture_output=True, check=False)
+    done = warm.run([*command, "--accept-new", "--report-dir", str(reports)], capture_output=True)
     assert done.returncode == 1
     packed = Made(reports / "audit.json", ledger, tmp_path, "", store.uri, tmp_path).pack(tmp_path / "pack.zip")
     assert verify_pack(packed).broken == []

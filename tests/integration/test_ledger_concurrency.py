@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import warm
 from support.ledgers import note, registry_audit
 from support.processes import wait_until
 from support.registry import Registry
@@ -48,7 +49,7 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @contextlib.contextmanager
 def program(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "registry_audit", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with warm.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
         finally:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support import damage, faults
+from support import damage, faults, warm
 from support.artifacts import read_files
 from support.auditing import SECONDS, Audited, Auditor
 from support.faulty_proxy import DOWNLOADS, Exchange, FaultyProxy
@@ -298,7 +298,7 @@ def stopped(accepted: Accepted, proxy_a: FaultyProxy) -> Iterator["subprocess.Po
     """A pull, in a process of its own, whose server stopped answering in the middle."""
     proxy_a.fault(faults.slow(release=threading.Event()), path=DOWNLOADS + r".*weights\.bin")
     command = [sys.executable, "-m", "registry_audit", *accepted.arguments(uri=proxy_a.uri)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = warm.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     arrived = threading.Event()
     try:
         while not any("weights.bin" in r.target and "artifacts/" in r.target for r in list(proxy_a.requests)):

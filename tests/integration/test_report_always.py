@@ -14,8 +14,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from mlflow import MlflowClient
+from support import warm
 from support.auditing import Audited, Auditor
 from support.faulty_proxy import DOWNLOADS, Exchange, FaultyProxy, faulty_proxy
 from support.ledgers import tamper
@@ -64,7 +66,7 @@ def interrupted(proxy_a: FaultyProxy, two: tuple[Registered, Registered], tmp_pa
         report = tmp_path / "report"
         names = [argument for version in two for argument in ("--model", version.name)]
         command = ["audit", "--tracking-uri", proxy_a.uri, "--workers", "1", "--quiet", *names]
-        process = subprocess.Popen(
+        process = warm.Popen(
             [sys.executable, "-m", "registry_audit", *command, "--report-dir", str(report), *arguments],
             env={**os.environ, "REGISTRY_AUDIT_CACHE_DIR": str(tmp_path / "cache")},
             stdout=subprocess.PIPE,
@@ -170,14 +172,10 @@ def test_a_server_that_is_lost_in_the_middle(tmp_path: Path, audit: Auditor, mon
 
 def lost(server: MlflowServer) -> None:
     """The process of the server ends at once."""
-    port = server.host.rpartition(":")[2]
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"--port" in words and port.encode() in words:
-            os.kill(int(process.name), signal.SIGKILL)
+    port = int(server.host.rpartition(":")[2])
+    listening = psutil.net_connections("tcp4")
+    (process,) = {one.pid for one in listening if one.status == psutil.CONN_LISTEN and one.laddr.port == port}
+    os.kill(process, signal.SIGKILL)
 
 
 def test_a_ledger_that_is_damaged_in_the_middle(
@@ -352,7 +350,7 @@ def test_a_comparison_of_registries_that_is_interrupted(
     config.write_text(f"source: {{host: '{proxy_a.uri}'}}\ntarget: {{host: '{proxy_b.uri}'}}\n")
     names = [argument for version in two for argument in ("--model", version.name)]
     command = ["compare-registries", "--config-file", str(config), "--report-dir", str(report), "--workers", "1"]
-    process = subprocess.Popen(
+    process = warm.Popen(
         [sys.executable, "-m", "registry_audit", *command, "--quiet", *names],
         env={**os.environ, "REGISTRY_AUDIT_CACHE_DIR": str(tmp_path / "cache")},
         stdout=subprocess.PIPE,
@@ -392,12 +390,11 @@ def test_a_comparison_of_registries_that_is_interrupted(
 
     def again(source: str) -> "subprocess.CompletedProcess[str]":
         config.write_text(f"source: {{host: '{source}'}}\ntarget: {{host: '{proxy_b.uri}'}}\n")
-        return subprocess.run(
+        return warm.run(
             [sys.executable, "-m", "registry_audit", *command, "--quiet", *names, "--audit-id", audit_id],
             env={**os.environ, "REGISTRY_AUDIT_CACHE_DIR": str(tmp_path / "cache")},
             capture_output=True,
             text=True,
-            check=False,
             timeout=120,
         )
 

@@ -1,5 +1,6 @@
 """The instruments of the integration tests, tested themselves."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import requests
 import yaml
 from mlflow import MlflowClient
 from mlflow.models import Model
-from support import damage, faults
+from support import damage, faults, warm
 from support.artifacts import read_files
 from support.faulty_proxy import API, DOWNLOADS, LISTINGS, FaultyProxy
 from support.models import write_model
@@ -113,6 +114,75 @@ def test_a_server_ends_with_whoever_started_it(tmp_path: Path) -> None:
     wait_until(
         lambda: not status.exists() or status.read_text().split()[2] == "Z", timeout_seconds=10, what="it runs on"
     )
+
+
+def test_a_server_that_was_forked_does_so_too(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    program = (
+        "import os, pathlib, signal, sys\n"
+        "from support.processes import server_process\n"
+        f"directory = pathlib.Path({str(tmp_path)!r})\n"
+        "command = [sys.executable, '-m', 'moto.server', '-p', '0']\n"
+        "ready = lambda: 'Running on' in (directory / 'log').read_text()\n"
+        "settings = {'log': directory / 'log', 'environment': os.environ, 'directory': directory}\n"
+        "with server_process(command, ready=ready, **settings) as server:\n"
+        "    (directory / 'pid').write_text(str(server.pid))\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    warm.shared_directory()  # that of this run
+    tests = str(Path(damage.__file__).parents[1])
+    code = f"import sys; sys.path.insert(0, {tests!r})\n{program}"
+    done = subprocess.run([sys.executable, "-c", code], check=False, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    pid = int(pid_file.read_text())
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), timeout_seconds=10, what="it runs on")
+
+
+# ---- programs that are forked
+
+_SAYS_WHAT_IT_IS = """
+import json, os, signal, sys
+print(json.dumps([
+    os.getcwd(), dict(os.environ), sys.argv, sys.path[0], __name__, sys.stdin.read(), os.getsid(0) == os.getpid(),
+    [str(signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE)],
+    sys.stdout.encoding, sys.stdout.line_buffering, sys.stderr.line_buffering,
+]))
+print("on stderr", file=sys.stderr)
+raise SystemExit(7)
+"""
+
+
+@pytest.mark.parametrize("session", [False, True])
+def test_a_forked_program_is_like_one_from_cold(tmp_path: Path, session: bool) -> None:
+    command = [sys.executable, "-c", _SAYS_WHAT_IT_IS, "an argument"]
+    own = {"cwd": tmp_path, "env": os.environ | {"OF_ITS_OWN": "x"}, "start_new_session": session}
+    said = []
+    for start in (warm.Popen, subprocess.Popen):
+        imported = {"imported": warm.PROGRAMS} if start is warm.Popen else {}
+        pipe = subprocess.PIPE
+        process = start(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, **imported, **own)
+        stdout, stderr = process.communicate("its input", timeout=120)
+        said.append((json.loads(stdout), stderr, process.returncode))
+    assert said[0] == said[1]
+    assert said[0][2] == 7
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_forked_program_ends_with_its_signal(number: signal.Signals) -> None:
+    code = "import time; print('it runs', flush=True); time.sleep(1000)"
+    with warm.Popen([sys.executable, "-c", code], imported=warm.PROGRAMS, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "it runs\n"
+        assert process.poll() is None
+        process.send_signal(number)
+        assert process.wait(timeout=60) == -number
+
+
+def test_a_forked_program_that_raises_says_so() -> None:
+    done = warm.run(
+        [sys.executable, "-c", "1 / 0"], imported=warm.PROGRAMS, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, "ZeroDivisionError" in done.stderr) == (1, True)
 
 
 # ---- models

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -28,6 +29,7 @@ from prefect.settings import (
     temporary_settings,
 )
 from requests.adapters import HTTPAdapter
+from support import warm
 from support.processes import free_port, server_process, wait_until
 from support.registry import Registry
 from support.servers import MlflowServer
@@ -198,6 +200,9 @@ def own_server(directory: Path, port: int) -> Iterator[PrefectServer]:
     lines = (CHECKOUT / "deployments" / "server.env").read_text(encoding="utf-8").splitlines()
     settings = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    if not (found.home / "prefect.db").exists():
+        found.home.mkdir(exist_ok=True)
+        shutil.copyfile(_migrated_database(), found.home / "prefect.db")
     with server_process(
         [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
         log=directory / f"server-{uuid.uuid4().hex}.log",
@@ -207,6 +212,18 @@ def own_server(directory: Path, port: int) -> Iterator[PrefectServer]:
         timeout_seconds=150,
     ):
         yield found
+
+
+def _migrated_database() -> Path:
+    """Prefect's migrations are more than half of the time that a new server starts in: a run does them once."""
+    with warm.made_once("prefect.db") as (made, directory):
+        if directory:
+            home = directory / "home"
+            command = ["-m", "prefect", "server", "database", "upgrade", "-y"]
+            done = Program({"PREFECT_HOME": str(home)})(*command)
+            assert done.exit_status == 0, done.stdout + done.stderr
+            (home / "prefect.db").rename(made)
+    return made
 
 
 def _is_healthy(server: PrefectServer) -> bool:
@@ -321,11 +338,11 @@ class Program:
     environment: Mapping[str, str]
 
     def __call__(self, *arguments: str, **more: str) -> Ended:
-        done = subprocess.run(
+        done = warm.run(
             [sys.executable, *arguments],
+            imported=warm.FLOWS,
             capture_output=True,
             text=True,
-            check=False,
             timeout=SECONDS,
             env={**os.environ, **self.environment, **more},
             cwd=CHECKOUT,
@@ -333,8 +350,9 @@ class Program:
         return Ended(done.returncode, done.stdout, done.stderr)
 
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
+        return warm.Popen(
             [sys.executable, *arguments],
+            imported=warm.FLOWS,
             env={**os.environ, **self.environment},
             cwd=CHECKOUT,
             stdout=subprocess.DEVNULL,
@@ -368,7 +386,7 @@ def deployed(prefect_server: PrefectServer) -> PrefectServer:
 def worker_of(program: Program, log: Path, **environment: str) -> "Iterator[subprocess.Popen[bytes]]":
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = warm.Popen(
             command,
             env={**os.environ, **program.environment, **environment},
             cwd=CHECKOUT,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import damage
+from support import damage, warm
 from support.processes import wait_until
 from support.registry import Registry
 from support.servers import MlflowServer
@@ -207,7 +207,7 @@ def test_an_interrupted_command_says_how_to_resume(
 ) -> None:
     report = tmp_path / "report"
     command = [*FLOW, "--tracking-uri", registry.server.uri, "--model", long_model, "--workers", "1"]
-    process = subprocess.Popen(
+    process = warm.Popen(
         [sys.executable, *command, "--report-dir", str(report)],
         env={**os.environ, **program.environment},
         cwd=CHECKOUT,

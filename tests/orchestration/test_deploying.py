@@ -87,6 +87,7 @@ def test_which_checkout_a_worker_runs(
         ready=lambda: bool(prefect_server.post(f"work_pools/{pool}/workers/filter")),
         environment=environment | {"MLFLOW_TRACKING_URI": registry.server.uri, "PREFECT_WORKER_QUERY_SECONDS": "1"},
         directory=empty if clones else repository,
+        cold=True,  # the flows are those of the repository
     ):
         run = _run(prefect_server, f"check-model-version/{pool}", model=version.name, version_or_stage="1")
     assert run.ended_as == ("COMPLETED", "Completed"), run.log

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import damage
+from support import damage, warm
 from support.processes import free_port, wait_until
 from support.registry import Registry
 
@@ -49,7 +49,7 @@ def processes() -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
 
         def start(log: Path, environment: dict[str, str], *arguments: str) -> "subprocess.Popen[bytes]":
             output = started.enter_context(log.open("wb"))
-            process = subprocess.Popen(
+            process = warm.Popen(
                 [sys.executable, *arguments], env=environment, cwd=CHECKOUT, stdout=output, stderr=output
             )
             started.callback(process.wait, 30)

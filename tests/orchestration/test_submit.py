@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support import damage
+from support import damage, warm
 from support.processes import free_port, wait_until
 from support.registry import Registry
 
@@ -45,13 +45,13 @@ class Terminal:
         return [sys.executable, "-c", no_prefect, *arguments]
 
     def __call__(self, *arguments: str, seconds: float = SECONDS, **more: str) -> Ended:
-        done = subprocess.run(
+        done = warm.run(
             self.command(*arguments),
+            imported=warm.PROGRAMS,
             cwd=self.directory,
             env=self.environment | more,
             capture_output=True,
             text=True,
-            check=False,
             timeout=seconds,
         )
         assert "Traceback" not in done.stderr, done.stderr
@@ -288,8 +288,9 @@ class TestNobodyTakesIt:
         server.post("work_pools/", **pool)
         flow = server.post("flows/", name="audit-registry")
         deployment = server.post("deployments/", name=pool["name"], flow_id=flow["id"], work_pool_name=pool["name"])
-        process = subprocess.Popen(
+        process = warm.Popen(
             terminal.command(*AUDIT, "--deployment", pool["name"]),
+            imported=warm.PROGRAMS,
             env=terminal.environment,
             cwd=terminal.directory,
             stdout=subprocess.PIPE,

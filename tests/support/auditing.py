@@ -6,12 +6,13 @@ import json
 import os
 import secrets
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from support import warm
 
 SECONDS = 120
 
@@ -88,11 +89,10 @@ class Auditor:
     def program(self, uri: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Audited:
         """As a process of its own."""
         report_dir, command = self._command(uri, arguments)
-        done = subprocess.run(
+        done = warm.run(
             [sys.executable, "-m", "registry_audit", *command],
             capture_output=True,
             text=True,
-            check=False,
             timeout=SECONDS,
             env=dict(os.environ) | dict(environment or {}),
             cwd=self.working_directory,

@@ -1,7 +1,6 @@
 """A migration by MLflow's client alone, as the export-import tools do it, with their known defects to order."""
 
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -13,6 +12,7 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
+from support import warm
 from support.auditing import SECONDS
 from support.servers import MlflowServer
 
@@ -57,9 +57,9 @@ def compare(source: str, target: str, directory: Path, *options: str) -> Compare
     config.write_text(yaml.safe_dump({"source": {"host": source}, "target": {"host": target}}), encoding="utf-8")
     reports = Path(tempfile.mkdtemp(dir=directory))
     command = [sys.executable, "-m", "registry_audit", "compare-registries", "--config-file", str(config)]
-    done = subprocess.run(
+    done = warm.run(
         [*command, "--report-dir", str(reports), *options],
-        capture_output=True, text=True, timeout=SECONDS, cwd=directory, check=False,
+        capture_output=True, text=True, timeout=SECONDS, cwd=directory,
     )  # fmt: skip
     return Compared(done.returncode, done.stdout, done.stderr, reports)
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from support import warm
+
 _POLL_SECONDS = 0.05
 _STOP_SECONDS = 5.0
 _LOG_TAIL_CHARACTERS = 6_000
@@ -51,15 +53,20 @@ def server_process(
     environment: Mapping[str, str],
     directory: Path,
     timeout_seconds: float = 180.0,
+    cold: bool = False,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run `command` until the block ends; its output goes to the file `log`.
+
+    `cold` is what must import for itself all that it can otherwise be forked with.
 
     Raises:
         ServerFailed: it ended, or `ready` was not true in time.
     """
+    forked = not cold and warm.is_forked(list(command), environment)
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            ["sh", "-c", _ENDS_WITH_US, "sh", *command],
+        process = warm.Popen(
+            list(command) if forked else ["sh", "-c", _ENDS_WITH_US, "sh", *command],
+            ends_with_stdin=forked,
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,9 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 import requests
+import sqlalchemy
 
+from support import warm
 from support.artifacts import ArtifactStore
 from support.postgres import postgres_database
 from support.processes import free_port, server_process
@@ -105,7 +108,10 @@ def mlflow_server(
     """
     with ExitStack() as stack:
         store = _artifact_store(directory, artifacts, s3, root_name)
-        db_uri = stack.enter_context(postgres_database()) if backend == "postgres" else _sqlite_uri(directory)
+        if backend == "postgres":
+            db_uri = stack.enter_context(postgres_database())
+        else:
+            db_uri = _sqlite_uri(directory, migrated=python is None)
         port = free_port()
         log = directory / "mlflow-server.log"
         command = [str(python.with_name("mlflow"))] if python else [sys.executable, "-m", "mlflow"]
@@ -128,6 +134,7 @@ def mlflow_server(
                 environment=environment,
                 directory=directory,
                 timeout_seconds=4 * _START_SECONDS if python else _START_SECONDS,
+                cold=bool(static_prefix or more_options or more_environment),  # read where MLflow is imported
             )
         )
         uri = f"http://{':'.join(_ADMIN)}@{address}" if basic_auth else f"http://{address}"
@@ -150,8 +157,25 @@ def database_store(
     return MlflowServer(uri, store.root, uri, None, store)
 
 
-def _sqlite_uri(directory: Path) -> str:
-    return f"sqlite:///{directory / 'mlflow.db'}"
+def _sqlite_uri(directory: Path, *, migrated: bool = True) -> str:
+    """Of a database that is `migrated` by this MLflow already: to run its many migrations takes two seconds."""
+    database = directory / "mlflow.db"
+    if migrated and not database.exists():
+        shutil.copyfile(_migrated_database(), database)
+    return f"sqlite:///{database}"
+
+
+def _migrated_database() -> Path:
+    """Without a row: what a server keeps of itself, such as where its artifacts are, it writes when it starts."""
+    with warm.made_once("mlflow.db") as (made, directory):
+        if directory:
+            from mlflow.store.db.utils import _initialize_tables
+
+            being_made = directory / "mlflow.db"
+            engine = sqlalchemy.create_engine(f"sqlite:///{being_made}", poolclass=sqlalchemy.NullPool)
+            _initialize_tables(engine)
+            being_made.rename(made)
+    return made
 
 
 def _artifact_store(
