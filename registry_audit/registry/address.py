@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import quote, unquote, urlunsplit
-from urllib.request import url2pathname
 
 from registry_audit.errors import UsageError
 from registry_audit.net.origin import normal_host
-from registry_audit.net.uris import TOO_LONG, urlsplit
+from registry_audit.net.uris import TOO_LONG, is_one_on_every_python, local_path, urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import remember_secrets
 
@@ -337,7 +336,12 @@ def _directory(uri: str) -> Address:
             "the address is neither a URL nor a path: check its first characters, and leave out quotes; of a path, "
             "write : as %3A and @ as %40"
         )
-    real = os.path.realpath(url2pathname(path))
+    if not is_one_on_every_python(path):
+        raise UsageError(
+            "the address is a path that MLflow reads as another one from Python 3.14 on: give the directory a name "
+            "without ? and #"
+        )
+    real = os.path.realpath(local_path(path))
     return Address(AddressKind.DIRECTORY, uri, printable(real), f"file://{real}", real)
 
 

@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Refused, Transient, UsageError
 from registry_audit.net.http import unreachable
@@ -105,12 +105,11 @@ def explain(error: BaseException, doing: str) -> AuditError:
     """The library's error for a foreign one, with credentials and control characters out of its text."""
     # Imported here: options and names can then be checked, and help shown, without waiting for MLflow.
     import requests
-    from mlflow.exceptions import MlflowException
 
     if (why := unreachable(error)) is not None:
         return Transient(f"could not {doing}: {why}{_endpoint(error)}")
     short = printable(redact(_first_line(error)))[:400]
-    if isinstance(error, MlflowException):
+    if _is_mlflows(error):
         return _explain_mlflow(error, doing, short)
     status = _http_status(error)
     if status in REFUSALS:
@@ -124,6 +123,14 @@ def explain(error: BaseException, doing: str) -> AuditError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return NotFound(f"could not {doing}: no such file")
     return CouldNotVerify(f"could not {doing}: {type(error).__name__}: {short}{_endpoint(error)}")
+
+
+def _is_mlflows(error: BaseException) -> TypeGuard["MlflowException"]:
+    if "mlflow" not in sys.modules:  # nor did anybody raise it
+        return False
+    from mlflow.exceptions import MlflowException
+
+    return isinstance(error, MlflowException)
 
 
 def _explain_mlflow(error: "MlflowException", doing: str, short: str) -> AuditError:
@@ -171,9 +178,7 @@ def refused_to_open(error: BaseException) -> str | None:
 
     It makes the default experiment where that is missing, and tries to whenever there may be workspaces.
     """
-    from mlflow.exceptions import MlflowException
-
-    if not isinstance(error, MlflowException):
+    if not _is_mlflows(error):
         return None
     by_http = "audit through the MLflow server that owns it, by its http address"
     if error.error_code == "INVALID_STATE":

@@ -11,11 +11,18 @@ from registry_audit.net.uris import urlsplit
 from registry_audit.printable import printable
 from registry_audit.refs import Alias, Selector, has_three_levels
 from registry_audit.registry.databricks_sign_in import no_credentials, not_signed_in, signed_in
-from registry_audit.registry.mlflow_api import Found, Registry, model_entity, text_of, version_entity
+from registry_audit.registry.mlflow_api import (
+    Found,
+    ModelVersion,
+    RegisteredModel,
+    Registry,
+    model_entity,
+    text_of,
+    version_entity,
+)
 
 if TYPE_CHECKING:
     from databricks.sdk.config import Config
-    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 
 class Workspace(Rest):
@@ -153,7 +160,7 @@ class WorkspaceRegistry(Registry):
             return Found(self._versions_by_model(), None)
         return Found(map(version_entity, entries), token)
 
-    def _versions_by_model(self) -> Iterator["ModelVersion"]:
+    def _versions_by_model(self) -> Iterator[ModelVersion]:
         """Where the registry lists versions only of one model at a time."""
         path, doing = f"{_API}/registered-models/search", "list the registered models"
         for model in self.rest.pages(path, {"max_results": _PAGE_SIZE}, "registered_models", doing=doing):
@@ -176,7 +183,7 @@ class WorkspaceRegistry(Registry):
             return False
         return True
 
-    def get_registered_model(self, name: str) -> "RegisteredModel":
+    def get_registered_model(self, name: str) -> RegisteredModel:
         try:
             return super().get_registered_model(name)
         except NotFound as error:
@@ -187,6 +194,6 @@ class WorkspaceRegistry(Registry):
                 "give --registry-uri databricks-uc://PROFILE"
             ) from error
 
-    def get_model_version_by_alias(self, name: str, alias: str) -> "ModelVersion":
+    def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion:
         self.must_support(Alias(alias))
         raise AssertionError
