@@ -129,7 +129,7 @@ def _show(document: "AuditDocument", report_dir: Path | None, format: str, *, ve
 
 
 def _run_here(options: "AuditOptions", work: WorkDirectory, progress: Progress, keep: Keep) -> "AuditDocument":
-    import_library()
+    import_library(options.tracking_uri, options.registry_uri)
     from registry_audit.api import audit_registry
 
     def listed(scope: "Scope") -> None:

@@ -140,8 +140,10 @@ class Group(click.Group):
 _COLLECTED_EVERY_OBJECTS = 10_000
 
 
-def import_library() -> None:
-    """Import MLflow and all of this library that needs it.
+def import_library(*addresses: str | None) -> None:
+    """Import all that an audit of these addresses needs: MLflow too, unless all of them are servers'.
+
+    MLflow takes longer to import than a small audit takes, and over http it is needed for seldom things only.
 
     The collector would walk the hundreds of thousands of objects that these imports make again and again, during
     them and during the audit; none of them is ever garbage. What an audit makes has next to no cycles, so looking for
@@ -149,7 +151,8 @@ def import_library() -> None:
     """
     calm_mlflow()  # MLflow reads its settings while it is imported
     gc.disable()
-    importlib.import_module("mlflow")
+    if not all(address.lower().startswith(("http://", "https://")) for address in addresses if address):
+        importlib.import_module("mlflow")
     importlib.import_module("registry_audit.api")
     gc.freeze()
     gc.set_threshold(_COLLECTED_EVERY_OBJECTS)

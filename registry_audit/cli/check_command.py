@@ -95,7 +95,7 @@ def command(
     model, version_or_stage = _wanted(version, model, version_or_stage)
     report_file, as_json = where_to(report_file, format)
 
-    import_library()
+    import_library(tracking_uri, registry_uri)
     from registry_audit.api import check_model_version
     from registry_audit.registry.address import active_workspace
     from registry_audit.report.commands import Target

@@ -132,7 +132,7 @@ def command(
     if download_dir is not None:
         must_be_writable(download_dir, "--download-dir")
 
-    import_library()
+    import_library(*(address for server in config.servers for address in (server.host, server.registry_uri)))
     from registry_audit.api import compare_model_versions
     from registry_audit.verdict import Severity
 

@@ -118,7 +118,8 @@ def command(
     if report_dir is not None:
         must_be_writable(report_dir, "--report-dir")
     work = WorkDirectory(audit_id)
-    import_library()
+    servers = config.source, config.target
+    import_library(*(address for server in servers for address in (server.tracking_uri, server.registry_uri)))
     from registry_audit.migration.pair_judging import PairVerdict
     from registry_audit.migration.registries_config import MigrationOptions
 

@@ -46,7 +46,7 @@ def command(
         {"tracking_uri": required_tracking_uri(tracking_uri), "ledger": ledger_url(ledger), **chosen}
     )
 
-    import_library()
+    import_library(options.tracking_uri, options.registry_uri)
     from registry_audit.api import pull_model
     from registry_audit.pulling.verified_download import NotAsAccepted
     from registry_audit.report.lines import baseline_line

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import quote, unquote, urlunsplit
-from urllib.request import url2pathname
 
 from registry_audit.errors import UsageError
 from registry_audit.net.origin import TOO_LONG, normal_host, urlsplit
@@ -56,6 +55,7 @@ _OF_DATABRICKS = re.compile(r"(?:databricks://(?:.*/)?workspace|databricks-uc://
 _SIGNED_IN = re.compile(r":.*@")  # a user's password before a host
 _OTHER_NAMES = {"postgres": "postgresql", "mariadb": "mysql"}  # of databases
 DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle")
+_LEFT_OUT = re.compile("[?#\t\r\n]")  # of a path, from Python 3.14 on
 
 
 class AddressKind(StrEnum):
@@ -314,6 +314,19 @@ def _selecting(query: Mapping[str, object]) -> list[tuple[str, str]]:
     return selecting
 
 
+def local_path(written: str) -> str:
+    """A path on this machine, percent signs decoded once: what `urllib.request.url2pathname` did before Python 3.14."""
+    return unquote(written)
+
+
+def is_one_on_every_python(written: str) -> bool:
+    """Whether `url2pathname`, which MLflow asks for every local path, means the same by it on every Python.
+
+    From 3.14 on it leaves out what follows `?` or `#`, tabs and line ends, and decodes otherwise what is no UTF-8.
+    """
+    return not _LEFT_OUT.search(written) and "\ufffd" not in unquote(written.replace("\ufffd", ""))
+
+
 def _directory(uri: str) -> Address:
     """Decoded as MLflow decodes it (mlflow.utils.file_utils.local_file_uri_to_path)."""
     path = uri
@@ -336,7 +349,12 @@ def _directory(uri: str) -> Address:
             "the address is neither a URL nor a path: check its first characters, and leave out quotes; of a path, "
             "write : as %3A and @ as %40"
         )
-    real = os.path.realpath(url2pathname(path))
+    if not is_one_on_every_python(path):
+        raise UsageError(
+            "the address is a path that MLflow reads as another one from Python 3.14 on: give the directory a name "
+            "without ? and #"
+        )
+    real = os.path.realpath(local_path(path))
     return Address(AddressKind.DIRECTORY, uri, printable(real), f"file://{real}", real)
 
 

@@ -1,5 +1,6 @@
 """What only some of the MLflow releases beside us have: each is asked for by what it does, never by a version."""
 
+import os
 from typing import Any
 
 from registry_audit.errors import UsageError
@@ -7,9 +8,11 @@ from registry_audit.errors import UsageError
 
 def asks_unity_catalog_natively() -> bool:
     """Whether the environment asks for Unity Catalog's own protocol. MLflow before 3.11 knows only its other one."""
+    if (name := "MLFLOW_ENABLE_UC_NATIVE_MODEL_REGISTRY") not in os.environ:
+        return False
     from mlflow import environment_variables
 
-    variable = getattr(environment_variables, "MLFLOW_ENABLE_UC_NATIVE_MODEL_REGISTRY", None)
+    variable = getattr(environment_variables, name, None)
     return variable is not None and bool(variable.get())
 
 
@@ -30,7 +33,9 @@ def webhook_types() -> Any:
 
 def expected_bucket_owner() -> str | None:
     """The account that a bucket must belong to, where this MLflow looks at it at all: 3.5 and older do not."""
+    if (name := "MLFLOW_S3_EXPECTED_BUCKET_OWNER") not in os.environ:
+        return None
     from mlflow import environment_variables
 
-    variable = getattr(environment_variables, "MLFLOW_S3_EXPECTED_BUCKET_OWNER", None)
+    variable = getattr(environment_variables, name, None)
     return None if variable is None else variable.get()

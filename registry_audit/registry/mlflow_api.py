@@ -1,13 +1,14 @@
 """MLflow's REST API, as far as an audit asks it: the same of an MLflow server and of a Databricks workspace.
 
-Nothing that could write has a method. Registered models and versions come back as MLflow's entities.
+Nothing that could write has a method. What comes back is called as in MLflow's entities, and is none: those take longer
+to import than a check takes.
 Source: mlflow.org/docs, "REST API"; the filters are those that MLflow's own client sends.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, quote
 
 from registry_audit.errors import CouldNotVerify
@@ -15,10 +16,8 @@ from registry_audit.net.origin import urlsplit
 from registry_audit.net.rest import Query, Rest, entries_of
 from registry_audit.printable import printable
 
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
-
 _API = "/api/2.0/mlflow"
+_PROMPT_TAG = "mlflow.prompt.is_prompt"
 _PAGE_SIZE = 100  # what every registry accepts
 
 
@@ -104,6 +103,37 @@ class Experiment:
     artifact_location: str
 
 
+@dataclass(slots=True)
+class ModelVersion:
+    name: str
+    version: str | int
+    creation_timestamp: int | None
+    last_updated_timestamp: int | None
+    description: str
+    user_id: str
+    current_stage: str | None
+    source: str
+    run_id: str
+    status: str
+    status_message: str
+    run_link: str
+    tags: dict[str, str]
+    aliases: list[str]
+    run_workspace: str  # that of its run, which another workspace with the same metastore cannot look at
+    nonsense: tuple[str, ...]  # see `_nonsense_in`
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    name: str
+    creation_timestamp: int | None = None
+    last_updated_timestamp: int | None = None
+    description: str = ""
+    latest_versions: list[ModelVersion] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)  # without that of prompts, as MLflow shows them
+    aliases: dict[str, str] = field(default_factory=dict)
+
+
 class Found(list[Any]):
     """One page, of MLflow's kind."""
 
@@ -156,17 +186,17 @@ class Registry:
         answer = self.rest.get(f"{_API}/model-versions/search", query, doing=doing)
         return Found(map(version_entity, entries_of(answer, "model_versions", doing)), _next_page(answer, doing))
 
-    def get_registered_model(self, name: str) -> "RegisteredModel":
+    def get_registered_model(self, name: str) -> RegisteredModel:
         doing = f"find model '{printable(name)}'"
         answer = self.rest.get(f"{_API}/registered-models/get", {"name": name}, doing=doing)
         return model_entity(_part(answer, "registered_model", doing))
 
-    def get_model_version(self, name: str, version: str) -> "ModelVersion":
+    def get_model_version(self, name: str, version: str) -> ModelVersion:
         doing = f"find version {printable(str(version))} of model '{printable(name)}'"
         answer = self.rest.get(f"{_API}/model-versions/get", {"name": name, "version": version}, doing=doing)
         return version_entity(_part(answer, "model_version", doing))
 
-    def get_model_version_by_alias(self, name: str, alias: str) -> "ModelVersion":
+    def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion:
         doing = f"find alias '{printable(alias)}' of model '{printable(name)}'"
         answer = self.rest.get(f"{_API}/registered-models/alias", {"name": name, "alias": alias}, doing=doing)
         return version_entity(_part(answer, "model_version", doing))
@@ -180,9 +210,7 @@ class Registry:
         return found or ""
 
 
-def version_entity(entry: Mapping[str, Any], **more: Any) -> "ModelVersion":
-    from mlflow.entities.model_registry import ModelVersion, ModelVersionTag
-
+def version_entity(entry: Mapping[str, Any], **more: Any) -> ModelVersion:
     name, version = text_of(entry, "name"), text_of(entry, "version")
     values: dict[str, Any] = {
         "creation_timestamp": number_of(entry, "creation_timestamp"),
@@ -195,15 +223,12 @@ def version_entity(entry: Mapping[str, Any], **more: Any) -> "ModelVersion":
         "status": text_of(entry, "status") or "READY",
         "status_message": text_of(entry, "status_message"),
         "run_link": text_of(entry, "run_link"),
-        "tags": [ModelVersionTag(key, value) for key, value in tags_of(entry)],
+        "tags": dict(tags_of(entry)),
         "aliases": [alias for alias in _list_of(entry, "aliases") if isinstance(alias, str)],
     }
-    found = ModelVersion(name, version, **values | more)
-    found.nonsense = _nonsense_in(entry)  # type: ignore[attr-defined]
-    # The workspace of its run, which another workspace with the same metastore cannot look at.
     told = text_of(entry, "run_workspace_id") or text_of(entry, "run_tracking_server_id")
-    found.run_workspace = told or _workspace_in(text_of(entry, "run_link"))  # type: ignore[attr-defined]
-    return found
+    values["run_workspace"] = told or _workspace_in(text_of(entry, "run_link"))
+    return ModelVersion(name, version, nonsense=_nonsense_in(entry), **values | more)
 
 
 _LISTS = frozenset({"tags", "aliases"})
@@ -229,20 +254,15 @@ def _workspace_in(run_link: str) -> str:
     return found if found.isascii() and found.isdecimal() and found != "0" else ""
 
 
-def model_entity(entry: Mapping[str, Any]) -> "RegisteredModel":
-    from mlflow.entities.model_registry import RegisteredModel, RegisteredModelAlias, RegisteredModelTag
-
+def model_entity(entry: Mapping[str, Any]) -> RegisteredModel:
     return RegisteredModel(
         text_of(entry, "name"),
         number_of(entry, "creation_timestamp"),
         number_of(entry, "last_updated_timestamp"),
         text_of(entry, "description"),
         latest_versions=[version_entity(part) for part in objects_of(entry, "latest_versions")],
-        tags=[RegisteredModelTag(key, value) for key, value in tags_of(entry)],
-        aliases=[
-            RegisteredModelAlias(text_of(part, "alias"), text_of(part, "version"))
-            for part in objects_of(entry, "aliases")
-        ],
+        tags={key: value for key, value in tags_of(entry) if key != _PROMPT_TAG},
+        aliases={text_of(part, "alias"): text_of(part, "version") for part in objects_of(entry, "aliases")},
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from registry_audit.model.yaml_text import UnreadableYaml, read_yaml_file
 from registry_audit.printable import printable
+from registry_audit.registry.mlflow_api import ModelVersion
 from registry_audit.registry.version import number_of
 
 _META, _BEING_WRITTEN_SECONDS = "meta.yaml", 0.1
@@ -120,7 +121,7 @@ def where_served(store: Any, names: Iterable[str], versions: Iterable[int]) -> l
 
 
 def matching(versions: Iterable[Any], filter_string: str) -> list[Any]:
-    """Those of MLflow's version entities that its own `filter_string` chooses.
+    """Those of the versions, MLflow's entities or ours, that its own `filter_string` chooses.
 
     One without a number is chosen where it would be with the lowest or the highest: it must be told of.
     """
@@ -131,7 +132,8 @@ def matching(versions: Iterable[Any], filter_string: str) -> list[Any]:
     numbers, chosen = [number_of(str(version.version)) for version in given], set[int]()
     for unnumbered in (0, 2**53):
         for version, number in zip(comparable, numbers, strict=True):
-            version._version = number or unnumbered  # over HTTP it is a text, and of any server any text
+            # Over HTTP it is a text, and of any server any text.
+            setattr(version, "version" if isinstance(version, ModelVersion) else "_version", number or unnumbered)
         chosen |= {id(version) for version in SearchModelVersionUtils.filter(comparable, filter_string)}
     return [version for version, compared in zip(given, comparable, strict=True) if id(compared) in chosen]
 

@@ -14,6 +14,7 @@ from registry_audit.net.origin import origin_of, without_user
 from registry_audit.net.rest import FIRST_ANSWER_SECONDS, Denied, NoSuchRoute, Refusal, Rest, entries_of
 from registry_audit.registry.address import DEFAULT_WORKSPACE
 from registry_audit.registry.mlflow_api import text_of
+from registry_audit.registry.mlflow_environment import HostCreds, default_host_creds, request_headers
 
 _WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
 _NO_HOST = "http://none.invalid"
@@ -47,17 +48,14 @@ class MlflowServer(Rest):
             by_itself: whether only the address, the token and what ~/.netrc has for this very host say who signs in,
                 and the environment nothing but how to trust the server.
         """
-        from mlflow.utils.credentials import get_default_host_creds
-        from mlflow.utils.rest_utils import MlflowHostCreds
         from requests.utils import get_netrc_auth
 
         host, user = without_user(uri)
-        ambient: Any = get_default_host_creds(host)
+        ambient = default_host_creds()
         self._basic = user if token is None else None
         self._by_itself = by_itself
         if by_itself or token is not None:
-            self._creds: Any = MlflowHostCreds(
-                host,
+            self._creds = HostCreds(
                 token=token,
                 ignore_tls_verification=ambient.ignore_tls_verification,
                 server_cert_path=ambient.server_cert_path,
@@ -146,11 +144,10 @@ class MlflowServer(Rest):
         return sorted({text_of(workspace, "name") for workspace in found} - {"", DEFAULT_WORKSPACE})
 
     def _signed(self, method: str, url: str, body: bytes | None) -> Mapping[str, str]:
-        from mlflow.tracking.request_header.registry import resolve_request_headers
         from requests import Request
         from requests.auth import HTTPBasicAuth
 
-        headers: dict[str, str] = dict(resolve_request_headers())
+        headers = request_headers()
         if self._by_itself:  # what a plugin of MLflow adds may sign in, too
             headers = {name: value for name, value in headers.items() if name.lower() == "user-agent"}
         if self._workspace is not None:

@@ -42,6 +42,7 @@ from registry_audit.verdict import Storage
 
 _MAX_CHAIN = 20
 # Source: mlflow.tracking._model_registry.client and mlflow.store.artifact.utils.models, _upload_artifacts_to_databricks
+_PLAIN_RUNS = re.compile(r"runs:/([\w-]+)/([\w.=-]+(?:/[\w.=-]+)*)", re.ASCII)  # as in `runs._below`
 _UPLOADED = "dbfs:/databricks/mlflow/tmp-external-source/"
 _DIRECTORY_OF_RUN = re.compile(r"(?P<directory>.*/(?P<run_id>[0-9a-f]{32})/artifacts)(/|$)")
 
@@ -396,6 +397,8 @@ def _next_of_model(connection: Connection, registry: Any, model: _ModelUri, reco
 
 def _split_runs(uri: str) -> tuple[str, str]:
     """Run and path, as MLflow takes them apart. Source: mlflow RunsArtifactRepository.parse_runs_uri."""
+    if plain := _PLAIN_RUNS.fullmatch(uri):
+        return plain[1], plain[2]
     from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 
     with translated(f"read the location {_shown(uri)}"):

@@ -14,9 +14,13 @@ from registry_audit.registry.asking import pages
 from registry_audit.registry.connection import Connection, server_version
 from registry_audit.registry.translate import translated
 
+_EVERY_STATE = 3  # MLflow's ViewType.ALL
 _SEARCH_SIZE = 100  # run ids in one filter
 # Source: mlflow.store.tracking.sqlalchemy_store, the names that LoggedModels cannot have.
 _NO_MODEL_NAME = re.compile(r"[/:.%\"']")
+# Put together as anybody would do it. For all others MLflow is asked, which takes longer to import than a check takes.
+_PLAIN_LOCATION = re.compile(r"([a-z][a-z0-9+.-]*:(//[\w.-]+(:\d+)?)?)?(/[\w.=-]+)+", re.ASCII)
+_PLAIN_PATH = re.compile(r"[\w.=-]+(/[\w.=-]+)*", re.ASCII)
 _MAX_EXPERIMENTS = 1_000_000
 _MAX_PAGES = 1_000  # of the LoggedModels with one name in one run
 _REMEMBERED = 2_000  # runs; the oldest answers are forgotten first
@@ -204,20 +208,16 @@ class Runs:
         return self._known.setdefault(run_id, found)
 
     def _experiment_ids(self) -> list[str]:
-        from mlflow.entities import ViewType
-
         search = self._connection.client.search_experiments
-        found = pages(search, _MAX_EXPERIMENTS, view_type=ViewType.ALL, max_results=1_000)
+        found = pages(search, _MAX_EXPERIMENTS, view_type=_EVERY_STATE, max_results=1_000)
         return [experiment.experiment_id for experiment in found]
 
     def _search(self, experiments: list[str], run_ids: list[str]) -> None:
-        from mlflow.entities import ViewType
-
         quoted = ",".join(f"'{run_id}'" for run_id in run_ids if run_id.isalnum())
         if not quoted:
             return
         found = self._connection.client.search_runs(
-            experiments, f"attributes.run_id IN ({quoted})", ViewType.ALL, max_results=len(run_ids)
+            experiments, f"attributes.run_id IN ({quoted})", _EVERY_STATE, max_results=len(run_ids)
         )
         with self._lock:
             for run in found:
@@ -234,6 +234,8 @@ def _below(location: str, path: str) -> str:
     """A path below a location, put together as MLflow does it: before a query, with one slash between."""
     if not path:
         return location
+    if _PLAIN_LOCATION.fullmatch(location) and _PLAIN_PATH.fullmatch(path):
+        return f"{location}/{path}"
     from mlflow.utils.uri import append_to_uri_path
 
     with translated("put a location together"):

@@ -13,13 +13,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlunparse
-from urllib.request import url2pathname
 
 from registry_audit.errors import CouldNotVerify
 from registry_audit.net.origin import origin_of, urlparse, urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import redact, redact_location
-from registry_audit.registry.address import are_two_registries, url_problem
+from registry_audit.registry.address import are_two_registries, is_one_on_every_python, local_path, url_problem
 from registry_audit.registry.mounts import mount_of
 
 DIRECTORY = "file"
@@ -248,7 +247,7 @@ def _directory(uri: str, parts: SplitResult, shown: str) -> StorageIdentity:
             "run the audit there, or record a path that is mounted here"
         )
     written = parts.path if is_uri else uri
-    path = url2pathname(written)
+    path = local_path(written)
     if _DRIVE.match(path) or path.startswith(("\\", "//")):
         raise NotOnThisMachine(
             f"the location {shown} is a Windows path, which names nothing on this machine: run the audit where it does"
@@ -259,6 +258,8 @@ def _directory(uri: str, parts: SplitResult, shown: str) -> StorageIdentity:
             "give the server an absolute --default-artifact-root, or run the audit in its working directory",
             path,
         )
+    if not is_one_on_every_python(written):
+        raise UnreadableLocation(f"MLflow reads the location {shown} in two ways: another one from Python 3.14 on")
     last, last_written = (posixpath.basename(text.rstrip("/")) for text in (path, written))
     if re.search(r"[%?#;]", last) or re.search(r"[?#;]", last_written) or "\0" in path:
         raise UnreadableLocation(f"MLflow reads the location {shown} in two ways: its last part holds one of % ? # ;")

@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Refused, Transient, UsageError
 from registry_audit.net.http import unreachable
@@ -112,12 +112,11 @@ def explain(error: BaseException, doing: str) -> AuditError:
     """The library's error for a foreign one, with credentials and control characters out of its text."""
     # Imported here: options and names can then be checked, and help shown, without waiting for MLflow.
     import requests
-    from mlflow.exceptions import MlflowException
 
     if (why := unreachable(error)) is not None:
         return Transient(f"could not {doing}: {why}{_endpoint(error)}")
     short = printable(redact(_first_line(error)))[:400]
-    if isinstance(error, MlflowException):
+    if _is_mlflows(error):
         return _explain_mlflow(error, doing, short)
     status = _http_status(error)
     if status in REFUSALS:
@@ -139,6 +138,14 @@ def _way_out(error: BaseException) -> str:
         return "; install the package that has it beside registry-audit"
     helps = _NOBODY_SIGNED_IN.get((type(error).__module__.partition(".")[0], type(error).__name__))
     return f"; {helps}" if helps else ""
+
+
+def _is_mlflows(error: BaseException) -> TypeGuard["MlflowException"]:
+    if "mlflow" not in sys.modules:  # nor did anybody raise it
+        return False
+    from mlflow.exceptions import MlflowException
+
+    return isinstance(error, MlflowException)
 
 
 def _explain_mlflow(error: "MlflowException", doing: str, short: str) -> AuditError:
@@ -186,9 +193,7 @@ def refused_to_open(error: BaseException) -> str | None:
 
     It makes the default experiment where that is missing, and tries to whenever there may be workspaces.
     """
-    from mlflow.exceptions import MlflowException
-
-    if not isinstance(error, MlflowException):
+    if not _is_mlflows(error):
         return None
     by_http = "audit through the MLflow server that owns it, by its http address"
     if error.error_code == "INVALID_STATE":

@@ -8,7 +8,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from registry_audit.errors import AuditError, CouldNotVerify, NotFound, UsageError
@@ -18,11 +18,8 @@ from registry_audit.net.rest import Denied, NoSuchRoute, OtherAnswer, Query, Ref
 from registry_audit.printable import printable
 from registry_audit.refs import Alias, Selector, Stage
 from registry_audit.registry.features import asks_unity_catalog_natively
-from registry_audit.registry.mlflow_api import Found, objects_of, tags_of, text_of, version_entity
+from registry_audit.registry.mlflow_api import Found, ModelVersion, objects_of, tags_of, text_of, version_entity
 from registry_audit.registry.workspace import Workspace
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
 
 _MLFLOW = "/api/2.0/mlflow/unity-catalog"
 _NATIVE = "/api/2.1/unity-catalog"
@@ -116,7 +113,7 @@ class UnityCatalog:
         """Path and query that list the versions of a model."""
         raise NotImplementedError
 
-    def version(self, entry: Mapping[str, Any]) -> "ModelVersion":
+    def version(self, entry: Mapping[str, Any]) -> ModelVersion:
         raise NotImplementedError
 
     def get_registered_model(self, name: str) -> UnityModel:
@@ -136,7 +133,7 @@ class MlflowDialect(UnityCatalog):
     def versions_of(self, name: str) -> tuple[str, dict[str, str]]:
         return f"{_MLFLOW}/model-versions/search", {"filter": f"name='{name}'"}
 
-    def version(self, entry: Mapping[str, Any]) -> "ModelVersion":
+    def version(self, entry: Mapping[str, Any]) -> ModelVersion:
         return version_entity(entry)
 
     def get_registered_model(self, name: str) -> UnityModel:
@@ -144,12 +141,12 @@ class MlflowDialect(UnityCatalog):
         answer = self.rest.get(f"{_MLFLOW}/registered-models/get", {"name": name}, doing=doing)
         return UnityModel(self, _part(answer, "registered_model", doing), whole=True)
 
-    def get_model_version(self, name: str, version: str) -> "ModelVersion":
+    def get_model_version(self, name: str, version: str) -> ModelVersion:
         doing = f"find version {printable(str(version))} of model '{printable(name)}'"
         query = {"name": name, "version": version}
         return _with_aliases(self.rest.get(f"{_MLFLOW}/model-versions/get", query, doing=doing), doing)
 
-    def get_model_version_by_alias(self, name: str, alias: str) -> "ModelVersion":
+    def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion:
         doing = f"find alias '{printable(alias)}' of model '{printable(name)}'"
         query = {"name": name, "alias": alias}
         return _with_aliases(self.rest.get(f"{_MLFLOW}/registered-models/alias", query, doing=doing), doing)
@@ -179,7 +176,7 @@ class NativeDialect(UnityCatalog):
     def versions_of(self, name: str) -> tuple[str, dict[str, str]]:
         return f"{_model(name)}/versions", {}
 
-    def version(self, entry: Mapping[str, Any]) -> "ModelVersion":
+    def version(self, entry: Mapping[str, Any]) -> ModelVersion:
         return _native_version(entry)
 
     def get_registered_model(self, name: str) -> UnityModel:
@@ -187,10 +184,10 @@ class NativeDialect(UnityCatalog):
         query = {"include_aliases": "true"} if self.has_aliases else {}
         return UnityModel(self, self.rest.get(_model(name), query, doing=doing), whole=True)
 
-    def get_model_version(self, name: str, version: str) -> "ModelVersion":
+    def get_model_version(self, name: str, version: str) -> ModelVersion:
         return _native_version(self._version(name, version))
 
-    def get_model_version_by_alias(self, name: str, alias: str) -> "ModelVersion":
+    def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion:
         self.must_support(Alias(alias))
         doing = f"find alias '{printable(alias)}' of model '{printable(name)}'"
         return _native_version(self.rest.get(f"{_model(name)}/aliases/{quote(alias, safe='')}", doing=doing))
@@ -288,7 +285,7 @@ def _open_source_refusal(refusal: Refusal, doing: str) -> AuditError | None:
     return None
 
 
-def _native_version(entry: Mapping[str, Any]) -> "ModelVersion":
+def _native_version(entry: Mapping[str, Any]) -> ModelVersion:
     names = {
         "name": _full_name(entry),
         "creation_timestamp": entry.get("created_at"),
@@ -300,7 +297,7 @@ def _native_version(entry: Mapping[str, Any]) -> "ModelVersion":
     return version_entity({**entry, **names}, aliases=aliases)
 
 
-def _with_aliases(answer: Mapping[str, Any], doing: str) -> "ModelVersion":
+def _with_aliases(answer: Mapping[str, Any], doing: str) -> ModelVersion:
     entry = _part(answer, "model_version", doing)
     aliases = [text_of(alias, "alias") for alias in entries_of(entry, "aliases", doing)]
     return version_entity(entry, aliases=aliases)

@@ -18,12 +18,19 @@ from registry_audit.net.threads import Helpers
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 from registry_audit.refs import Alias, Selector, has_three_levels
-from registry_audit.registry.mlflow_api import Found, Registry, model_entity, text_of, version_entity
+from registry_audit.registry.mlflow_api import (
+    Found,
+    ModelVersion,
+    RegisteredModel,
+    Registry,
+    model_entity,
+    text_of,
+    version_entity,
+)
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.config import Config
-    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 
 class Workspace(Rest):
@@ -161,7 +168,7 @@ class WorkspaceRegistry(Registry):
             return Found(self._versions_by_model(), None)
         return Found(map(version_entity, entries), token)
 
-    def _versions_by_model(self) -> Iterator["ModelVersion"]:
+    def _versions_by_model(self) -> Iterator[ModelVersion]:
         """Where the registry lists versions only of one model at a time."""
         path, doing = f"{_API}/registered-models/search", "list the registered models"
         for model in self.rest.pages(path, {"max_results": _PAGE_SIZE}, "registered_models", doing=doing):
@@ -184,7 +191,7 @@ class WorkspaceRegistry(Registry):
             return False
         return True
 
-    def get_registered_model(self, name: str) -> "RegisteredModel":
+    def get_registered_model(self, name: str) -> RegisteredModel:
         try:
             return super().get_registered_model(name)
         except NotFound as error:
@@ -195,7 +202,7 @@ class WorkspaceRegistry(Registry):
                 "give --registry-uri databricks-uc://PROFILE"
             ) from error
 
-    def get_model_version_by_alias(self, name: str, alias: str) -> "ModelVersion":
+    def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion:
         self.must_support(Alias(alias))
         raise AssertionError
 

@@ -24,6 +24,7 @@ from registry_audit.ledger.version_history import PastAudit as Past
 from registry_audit.printable import restored
 from registry_audit.redact import redact_location
 from registry_audit.registry.address import shown_address
+from registry_audit.registry.mlflow_environment import mlflow_version
 from registry_audit.registry.translate import reason_of
 from registry_audit.report.document import (
     AuditDocument,
@@ -170,10 +171,8 @@ class DocumentBuilder:
 
 
 def tool() -> Tool:
-    from mlflow.version import VERSION as MLFLOW_VERSION
-
     return Tool(
-        name="mlflow-registry-audit", version=__version__, mlflow=MLFLOW_VERSION, python=platform.python_version()
+        name="mlflow-registry-audit", version=__version__, mlflow=mlflow_version(), python=platform.python_version()
     )
 
 

@@ -19,6 +19,7 @@ from registry_audit.model.manifest import manifest_of
 from registry_audit.printable import printable
 from registry_audit.redact import redact_location
 from registry_audit.registry.address import shown_address
+from registry_audit.registry.mlflow_environment import mlflow_version
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.verdict import BaselineStatus, Verdict
 
@@ -127,12 +128,10 @@ _SECTION = {Role.RUN_MODEL: "Run_Model_Comparison", Role.REG_MODEL: "Reg_Model_C
 
 
 def _system(script: str) -> dict[str, str]:
-    from mlflow.version import VERSION
-
     return {
         "script": script,
         "utc_time": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"),
-        "mlflow_version": VERSION,
+        "mlflow_version": mlflow_version(),
         "python_version": platform.python_version(),
     }
 

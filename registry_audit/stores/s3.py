@@ -17,6 +17,7 @@ from registry_audit.net.origin import host_of, urlsplit
 from registry_audit.net.throttle import sent_now
 from registry_audit.printable import printable
 from registry_audit.registry.features import expected_bucket_owner
+from registry_audit.registry.mlflow_environment import flag
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import CHUNK_BYTES, whole_body
 from registry_audit.stores.object_bodies import (
@@ -187,22 +188,16 @@ def _from_environment() -> S3Access:
         import obstore  # noqa: F401
     except ImportError as error:
         raise UsageError(f"reading s3:// needs {error.name}: pip install 'mlflow-registry-audit[s3]'") from error
-    from mlflow.environment_variables import (
-        MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE,
-        MLFLOW_S3_ENDPOINT_URL,
-        MLFLOW_S3_IGNORE_TLS,
-    )
-
     for name in ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
         must_be_endpoint(os.environ.get(name), f"the environment variable {name}")
     with translated("set up the S3 client"):
         session = botocore.session.get_session()
         return S3Access(
             boto3.Session(botocore_session=session),
-            endpoint=MLFLOW_S3_ENDPOINT_URL.get(),
-            verify=not MLFLOW_S3_IGNORE_TLS.get(),
+            endpoint=os.environ.get("MLFLOW_S3_ENDPOINT_URL"),
+            verify=not flag("MLFLOW_S3_IGNORE_TLS"),
             ca_bundle=session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE"),
-            addressing_style=MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE.get(),
+            addressing_style=os.environ.get("MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE", "auto"),
             signature_version=os.environ.get("MLFLOW_EXPERIMENTAL_S3_SIGNATURE_VERSION", "s3v4"),
             expected_owner=expected_bucket_owner(),
         )

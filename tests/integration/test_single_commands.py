@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -265,3 +267,20 @@ def test_a_model_that_was_registered_from_a_download_is_not_emptied(
     assert {path: path.read_bytes() for path in model.rglob("*") if path.is_file()} == before
     elsewhere = audit.command("check", f"{first.name}/{again.version}", *at, str(tmp_path / "elsewhere"))
     assert elsewhere.exit_status == CLEAN, elsewhere.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "compare", "audit"])
+def test_over_http_nobody_waits_for_mlflow(command: str, mlflow_a: MlflowServer) -> None:
+    """To import it takes longer than the work does."""
+    version = Registry(mlflow_a).add()
+    named = f"{version.name}/{version.version}"
+    of_command = {"check": [named], "compare": [named, named], "audit": ["--model", version.name]}
+    code = (
+        "import sys\n"
+        "from registry_audit.cli import boundary, main\n"
+        "status = boundary.run(main.registry_audit, 'registry-audit', sys.argv[1:])\n"
+        "print(status, 'mlflow' in sys.modules)"
+    )
+    arguments = [command, *of_command[command], "--tracking-uri", mlflow_a.uri]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300)
+    assert done.stdout.splitlines()[-1] == f"{CLEAN} False", done.stderr

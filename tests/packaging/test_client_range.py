@@ -24,7 +24,13 @@ class End:
     prefect: str | None
 
 
-ENDS = [End("3.11", "3.0.0", "3.8.0"), End("3.13", "3.17.2", "3.9.1")]
+ENDS = [
+    End("3.11", "3.0.0", "3.8.0"),
+    End("3.13", "3.17.2", "3.9.1"),
+    # MLflow 3.5 and older want a pyarrow that has no build for this Python.
+    End("3.14", "3.6.0", "3.8.0"),
+    End("3.14", "3.17.2", "3.9.1"),
+]
 
 
 class Beside:
@@ -34,7 +40,7 @@ class Beside:
         uv = find_uv()
         base = uv and find_python(uv, end.python)
         if not uv or not base:
-            pytest.skip(f"there is no uv, or no Python {end.python}")
+            pytest.skip(f"there is no Python {end.python} on the PATH" if uv else "there is no uv")
         self._uv, self.scripts, self._directory = uv, directory / "bin", directory.parent
         self.run(uv, "venv", "--quiet", "--python", base, str(directory))
         self.install(f"mlflow=={end.mlflow}", *([f"prefect=={end.prefect}"] if end.prefect else []))
@@ -75,8 +81,8 @@ def test_it_moves_nothing_and_audits(end: End, built, tmp_path: Path) -> None:
     beside.run(str(beside.scripts / "pytest"), *options, *rooms, directory=CHECKOUT)
 
 
-@pytest.mark.parametrize("mlflow", ["3.0.0", "3.17.2"])
-def test_the_wheel_alone_moves_no_package_at_all(mlflow: str, built, tmp_path: Path) -> None:
-    beside = Beside(End("3.11", mlflow, None), built.wheel, tmp_path / "environment", extras="")
+@pytest.mark.parametrize(("python", "mlflow"), [("3.11", "3.0.0"), ("3.11", "3.17.2"), ("3.14", "3.17.2")])
+def test_the_wheel_alone_moves_no_package_at_all(python: str, mlflow: str, built, tmp_path: Path) -> None:
+    beside = Beside(End(python, mlflow, None), built.wheel, tmp_path / "environment", extras="")
     assert beside.before.items() <= beside.after.items()
     assert "0.1.0" in beside.run(str(beside.scripts / "registry-audit"), "--version")

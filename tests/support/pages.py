@@ -21,7 +21,7 @@ class Page(HTMLParser):
             self.raw.append("")
 
     def handle_data(self, data: str) -> None:
-        if self.cdata_elem:
+        if self.cdata_elem in ("script", "style"):  # from Python 3.14 on `title` and `textarea` are such elements too
             self.raw[-1] += data
         else:
             self.text += data

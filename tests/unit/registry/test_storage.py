@@ -2,12 +2,14 @@
 
 import os
 from pathlib import Path
+from urllib.request import url2pathname
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_audit.errors import CouldNotVerify
+from registry_audit.registry.address import is_one_on_every_python, local_path
 from registry_audit.registry.storage import (
     NotOnThisMachine,
     StorageIdentity,
@@ -395,3 +397,14 @@ def test_a_registry_of_two_names_holds_one_copy_of_a_version(one: str, other: st
     assert comparable(first, second) is are_two
     assert may_be_one(first, second) is not are_two
     assert comparable(first, StorageIdentity("models", other, "", "main.ml.wine/2"))
+
+
+@given(st.text("ab/%?#\t\n2fF\xe9", max_size=12))
+def test_a_path_that_another_python_reads_otherwise_is_not_read(path: str) -> None:
+    """From 3.14 on `url2pathname` cuts some of a path off, with which MLflow reads another directory."""
+    written = f"/srv/{path}x/model"
+    if "?" in path or "#" in path or "\t" in path or "\n" in path:
+        with pytest.raises(CouldNotVerify):
+            at(written)
+    elif is_one_on_every_python(written):
+        assert local_path(written) == url2pathname(written)

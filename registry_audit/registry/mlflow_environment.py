@@ -1,0 +1,111 @@
+"""What MLflow's own client makes of the environment, without importing MLflow.
+
+To import it takes longer than to check a version, and over http it is needed for nothing else. That both make the same
+of an environment is held by `tests/unit/registry/test_mlflow_environment.py`, with the oldest and the newest MLflow of
+the range.
+"""
+
+import os
+import re
+import sys
+from configparser import ConfigParser
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+from registry_audit.errors import UsageError
+
+_INSECURE_TLS, _SERVER_CERT = "MLFLOW_TRACKING_INSECURE_TLS", "MLFLOW_TRACKING_SERVER_CERT_PATH"
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+_VERSION = re.compile(r"""^VERSION\s*=\s*["']([^"']+)["']""", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class HostCreds:
+    """How to sign in to a server, and how to trust it. Source: mlflow.utils.rest_utils.MlflowHostCreds."""
+
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    aws_sigv4: bool = False
+    auth: str | None = None
+    ignore_tls_verification: bool = False
+    client_cert_path: str | None = None
+    server_cert_path: str | None = None
+
+    @property
+    def verify(self) -> bool | str:
+        return not self.ignore_tls_verification if self.server_cert_path is None else self.server_cert_path
+
+
+def default_host_creds() -> HostCreds:
+    """Of the environment, and of the file that holds user and password where the environment does not.
+
+    Source: mlflow.utils.credentials.get_default_host_creds.
+
+    Raises:
+        UsageError: a variable is not what MLflow takes, or two contradict each other.
+    """
+    environment, file = os.environ.get, _credentials_file()
+    creds = HostCreds(
+        environment("MLFLOW_TRACKING_USERNAME") or file.get("mlflow_tracking_username"),
+        environment("MLFLOW_TRACKING_PASSWORD") or file.get("mlflow_tracking_password"),
+        environment("MLFLOW_TRACKING_TOKEN"),
+        flag("MLFLOW_TRACKING_AWS_SIGV4"),
+        environment("MLFLOW_TRACKING_AUTH"),
+        flag(_INSECURE_TLS),
+        environment("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
+        environment(_SERVER_CERT),
+    )
+    if creds.ignore_tls_verification and creds.server_cert_path is not None:
+        raise UsageError(f"{_INSECURE_TLS} and {_SERVER_CERT} are both set, and contradict each other: unset one")
+    return creds
+
+
+def _credentials_file() -> dict[str, str]:
+    path = Path("~/.mlflow/credentials").expanduser()
+    if not path.exists():
+        return {}
+    found = ConfigParser()
+    found.read(path)
+    return dict(found["mlflow"]) if "mlflow" in found else {}
+
+
+def flag(name: str) -> bool:
+    """A variable that MLflow reads as yes or no; no where it is not set. Raises: UsageError: it is neither."""
+    value = os.environ.get(name, "false")
+    if value.lower() not in _FLAGS:
+        raise UsageError(f"the environment variable {name} must be true, false, 1 or 0")
+    return _FLAGS[value.lower()]
+
+
+def request_headers() -> dict[str, str]:
+    """What MLflow's client sends with every request, its plugins' headers too.
+
+    Those can be of this process, of an installed package, or of Databricks, who are asked through MLflow.
+    """
+    if "mlflow" in sys.modules or _has_header_plugins():
+        from mlflow.tracking.request_header.registry import resolve_request_headers
+
+        return dict(resolve_request_headers())
+    version = mlflow_version()
+    return {"User-Agent": f"mlflow-python-client/{version}", "X-MLflow-Client-Version": version}
+
+
+@cache
+def _has_header_plugins() -> bool:
+    return "DATABRICKS_RUNTIME_VERSION" in os.environ or bool(entry_points(group="mlflow.request_header_provider"))
+
+
+@cache
+def mlflow_version() -> str:
+    """Of the MLflow that is installed."""
+    spec = find_spec("mlflow")
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        if found := _VERSION.search(Path(place, "version.py").read_text(encoding="utf-8")):
+            return found[1]
+    from mlflow.version import VERSION
+
+    return str(VERSION)
