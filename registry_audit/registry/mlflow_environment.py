@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from configparser import ConfigParser
+from configparser import Error as ConfigParserError
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
@@ -65,12 +66,17 @@ def default_host_creds() -> HostCreds:
 
 
 def _credentials_file() -> dict[str, str]:
-    path = Path("~/.mlflow/credentials").expanduser()
-    if not path.exists():
-        return {}
-    found = ConfigParser()
-    found.read(path)
-    return dict(found["mlflow"]) if "mlflow" in found else {}
+    """Source: mlflow.utils.credentials.read_mlflow_creds, which looks for these two names."""
+    path, file = Path("~/.mlflow/credentials").expanduser(), ConfigParser()
+    names = "mlflow_tracking_username", "mlflow_tracking_password"
+    try:
+        file.read(path)
+        return {name: file.get("mlflow", name) for name in names if file.has_option("mlflow", name)}
+    except (ConfigParserError, UnicodeDecodeError) as error:  # whose text may hold the password
+        raise UsageError(
+            f"{path} cannot be read ({type(error).__name__}): it must have a line [mlflow], and under it lines like "
+            "mlflow_tracking_username = alice; a percent sign is written twice"
+        ) from None
 
 
 def flag(name: str) -> bool:

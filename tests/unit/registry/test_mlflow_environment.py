@@ -45,6 +45,10 @@ _FILES = st.sampled_from(
         "[other]\nmlflow_tracking_username = x\n",
         "[mlflow]\nmlflow_tracking_username = alice\n",
         "[mlflow]\nmlflow_tracking_username = alice\nMLFLOW_TRACKING_PASSWORD = pass\n",
+        "[mlflow]\nmlflow_tracking_password = 100%%\nother = 100%\n",
+        "[mlflow]\nmlflow_tracking_password = 100%\n",
+        "mlflow_tracking_password = secret\n",
+        "[mlflow]\nmlflow_tracking_username = a\nmlflow_tracking_username = b\n",
     )
 )
 
@@ -65,8 +69,9 @@ def test_signing_in_and_trust_are_those_of_mlflow(
         try:
             theirs: Any = get_default_host_creds("http://127.0.0.1")
         except Exception:
-            with pytest.raises(UsageError):
+            with pytest.raises(UsageError) as refused:
                 mlflow_environment.default_host_creds()
+            assert "100%" not in str(refused.value) and "secret" not in str(refused.value)
             return
         ours = mlflow_environment.default_host_creds()
     assert {part: getattr(ours, part) for part in _PARTS} == {part: getattr(theirs, part) for part in _PARTS}
