@@ -1,5 +1,6 @@
 """The instruments of the integration tests, tested themselves."""
 
+import contextlib
 import json
 import os
 import signal
@@ -176,6 +177,14 @@ def test_a_forked_program_ends_with_its_signal(number: signal.Signals) -> None:
         assert process.poll() is None
         process.send_signal(number)
         assert process.wait(timeout=60) == -number
+
+
+def test_a_forked_program_is_waited_for_where_many_files_are_open() -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(1_100):
+            stack.enter_context(open(os.devnull))  # noqa: PTH123 - only its number counts
+        done = warm.run([sys.executable, "-c", "1"], imported=warm.PROGRAMS, timeout=120)
+    assert done.returncode == 0
 
 
 def test_a_forked_program_that_raises_says_so() -> None:

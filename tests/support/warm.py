@@ -112,7 +112,9 @@ class Popen(subprocess.Popen[Any]):
     def _try_wait(self, wait_flags: int) -> tuple[int, int]:
         if self._its_end is None:
             return super()._try_wait(wait_flags)  # type: ignore[misc, no-any-return]
-        if not select.select([self._its_end], [], [], 0 if wait_flags & os.WNOHANG else None)[0]:
+        ended = select.poll()  # `select` takes no file above 1023, and long runs of tests have them
+        ended.register(self._its_end, select.POLLIN)
+        if not ended.poll(0 if wait_flags & os.WNOHANG else None):
             return 0, 0
         with self._its_end, contextlib.suppress(ConnectionError):
             return self.pid, _NUMBER.unpack(_received(self._its_end, _NUMBER.size))[0]
