@@ -96,7 +96,7 @@ def audit_registry(
         raise
     finally:  # its threads and connections end now, not when the last of its objects is collected
         if session is not None:
-            session.stop()
+            session.close()
         if ledger is not None:
             ledger.close()
 

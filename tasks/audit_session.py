@@ -104,4 +104,4 @@ def close_job(job: Job) -> None:
     with _lock:
         session = _open.pop(job, None)
     if session is not None:
-        session.stop()
+        session.close()

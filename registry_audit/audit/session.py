@@ -57,7 +57,7 @@ class NothingTrusted:
 class Session:
     """One audit's connection, what it knows of runs, and what it has read. Safe to share between threads.
 
-    Its threads end with `stop`, or where a `with` ends that it is the context of.
+    Its threads end with `stop`; with `close`, or where a `with` ends that it is the context of, its connections do too.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        self.close()
 
     def prefetch(self, versions: Iterable[RegisteredVersion]) -> None:
         """Ask with few requests what auditing these versions, some hundreds, will want to know."""
@@ -149,6 +149,11 @@ class Session:
         with self._lock:
             if self._threads is not None:
                 self._threads.shutdown(wait=False)  # of what was cancelled, nobody who waits for it would be told
+
+    def close(self) -> None:
+        """Stop, and close the connections that are kept: who audits often would keep those of every audit."""
+        self.stop()
+        self.connection.http.close()
 
     def pulse(self, count: int) -> None:
         """Raises: Stopped: the audit is being stopped."""

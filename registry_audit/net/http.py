@@ -196,6 +196,11 @@ class Connections:
         whole = request.url.removesuffix("/") if through_http_proxy else ""
         return self._routes.setdefault(key, Route(host_of(url), pool, whole, headers))
 
+    def close(self) -> None:
+        """Close what is kept. Who asks again opens anew."""
+        self._routes = {}
+        self._adapter.close()
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -274,6 +279,10 @@ class HttpSession:
     def __init__(self, throttle: Throttle) -> None:
         self.throttle = throttle
         self._connections = Connections()
+
+    def close(self) -> None:
+        """Close the connections that are kept, not those that are in use. Who asks again opens anew."""
+        self._connections.close()
 
     @contextlib.contextmanager
     def request(

@@ -12,6 +12,7 @@ from threading import Thread
 from typing import Any
 from urllib.parse import quote, unquote
 
+import psutil
 import pytest
 from support.loopback import HttpServer, Quiet, serving
 from support.strangers import self_signed, stranger
@@ -110,6 +111,21 @@ def get(http: HttpSession, url: str, trusted: Origin | None = None, **more: Any)
     trusted = origin_of(url) if trusted is None else trusted
     with http.request("GET", url, headers=SIGNED, trusted=trusted, doing="ask", **more) as answer:
         return answer.status, b"".join(answer.chunks())
+
+
+def test_what_is_kept_is_closed_at_the_end_and_opened_anew_for_who_asks_again(
+    http: HttpSession, servers: tuple[Site, Site]
+) -> None:
+    port = origin_of(servers[0].url).port
+
+    def to_server() -> list[str]:
+        return [one.status for one in psutil.Process().net_connections() if one.raddr and one.raddr.port == port]
+
+    for _ in range(2):
+        get(http, f"{servers[0].url}/x")
+        assert to_server() == [psutil.CONN_ESTABLISHED]
+        http.close()
+        assert to_server() == []
 
 
 @pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20])
