@@ -19,7 +19,7 @@ _SEARCH_SIZE = 100  # run ids in one filter
 # Source: mlflow.store.tracking.sqlalchemy_store, the names that LoggedModels cannot have.
 _NO_MODEL_NAME = re.compile(r"[/:.%\"']")
 # Put together as anybody would do it. For all others MLflow is asked, which takes longer to import than a check takes.
-_PLAIN_LOCATION = re.compile(r"([a-z][a-z0-9+.-]*:(//[\w.-]+(:\d+)?)?)?(/[\w.=-]+)+", re.ASCII)
+_PLAIN_LOCATION = re.compile(r"(?!file:/[^/])([a-z][a-z0-9+.-]*:(//[\w.-]+(:\d+)?)?)?(/[\w.=-]+)+", re.ASCII)
 _PLAIN_PATH = re.compile(r"[\w.=-]+(/[\w.=-]+)*", re.ASCII)
 _MAX_EXPERIMENTS = 1_000_000
 _MAX_PAGES = 1_000  # of the LoggedModels with one name in one run

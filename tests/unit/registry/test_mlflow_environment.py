@@ -8,7 +8,7 @@ from typing import Any
 
 import mlflow
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from mlflow.tracking.request_header.registry import resolve_request_headers
@@ -135,6 +135,9 @@ def test_a_flag(value: str, found: bool, monkeypatch: pytest.MonkeyPatch) -> Non
 _WORDS = st.text("ab1._-=:%/?# ", max_size=6)
 
 
+@example(location="file:/a", path="b")
+@example(location="file:///a/..", path="../b")
+@example(location="s3://b/.", path="./c")
 @given(
     location=st.builds(
         "{}{}{}".format, st.sampled_from(("", "s3://bucket", "mlflow-artifacts:", "file://")), _WORDS, _WORDS
