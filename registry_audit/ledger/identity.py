@@ -196,11 +196,11 @@ def _lost(reader: LedgerReader, key: str, versions: Iterable[RegisteredVersion],
 
     An empty registry has lost none: it may be one that was emptied.
     """
-    names, births = KeySet(), KeySet()
+    names, births, lost = KeySet(), KeySet(), 0
     for version in versions:
-        names.add((version.name, version.version))
         births.add((version.version, str(version.creation_time_ms)))
-    lost = 0
+        if not whole:
+            names.add((version.name, version.version))
     for entry in reader.latest_of_versions(Kind.ACCEPTED, key) if len(births) else ():
         accepted, number = body_of(entry, Accepted), restored(entry.version)
         if accepted.manifest is None or accepted.creation_time_ms is None:
