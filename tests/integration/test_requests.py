@@ -120,10 +120,20 @@ def test_no_request_waits_for_an_acknowledgement(
 def test_the_largest_file_is_begun_first(session: Session, proxy_a: FaultyProxy, many: Registered) -> None:
     store = open_proxy(session, many.run_location)
     listing = store.listing(session.limits)
-    proxy_a.clear()
-    read_all(store, listing, "sha256", pulse=session.pulse)
-    first = [request.target.rpartition("/")[2] for request in proxy_a.requests[: FILES_AT_ONCE + 1]]
-    assert "large.bin" in first
+    begun, asked = threading.Event(), list[str]()
+
+    def wait(exchange: Any) -> None:
+        asked.append(exchange.target)
+        if exchange.target.endswith("/large.bin"):
+            begun.set()
+        # Only as many requests as there are threads can be held here: a file that is begun late never comes.
+        assert begun.wait(20)
+        exchange.send(exchange.forward())
+
+    path = many.run_location.partition(":")[2].lstrip("/")
+    proxy_a.fault(wait, path=f"/{re.escape(path)}/")
+    assert read_all(store, listing, "sha256", pulse=session.pulse).problems == ()
+    assert len(asked) == len(listing.files) > FILES_AT_ONCE + 1
 
 
 def test_files_and_directories_are_asked_for_together(session: Session, proxy_a: FaultyProxy, many: Registered) -> None:
