@@ -128,7 +128,7 @@ def equal(left: Chunk, right: Chunk) -> bool:
     size = len(left)
     if size != len(right):
         return False
-    if _memcmp is None or size < _LARGE_BYTES:
+    if _memcmp is None or size < _COPIED_BYTES:
         return bytes(left) == bytes(right)  # `==` of memoryviews goes from element to element
     return bool(_memcmp(_pointer(left), _pointer(right), size) == 0)
 
@@ -149,7 +149,7 @@ def _of_the_c_library() -> Any:
     return found
 
 
-_LARGE_BYTES = 64 << 10
+_COPIED_BYTES = 64 << 10  # below which copies of both are compared sooner
 _memcmp = _of_the_c_library()
 
 

@@ -135,8 +135,6 @@ class ByteProgress:
 
 # What a person sees on stderr while two registries are read: a line now and then.
 
-_LINE_EVERY_SECONDS = 10.0
-
 
 class MigrationProgress:
     """Listeners for `compare_registries`; safe to call from any thread."""
