@@ -22,6 +22,7 @@ from urllib3 import exceptions as urllib3
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager, ProxyManager
 from urllib3.response import BaseHTTPResponse
+from urllib3.util import create_urllib3_context
 
 from registry_audit.errors import AuditError, CouldNotVerify, Transient, UsageError
 from registry_audit.net.origin import (
@@ -49,6 +50,9 @@ _REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux alone has it, and alone needs it
 _WRAPPED_AT_MOST = 10
+_ASKED_BY_RFC_5280 = range(
+    80, 95
+)  # OpenSSL's X509_V_ERR_..., from PATHLEN_INVALID_FOR_NON_CA to EC_KEY_EXPLICIT_PARAMS
 _NOT_SENT = (
     "a token, a name or a password in the environment holds a character that no HTTP header can carry, for instance a "
     "line break at its end"
@@ -63,6 +67,8 @@ class Tls:
 
     verify: bool | str = True  # True: as the environment says; or a file or directory of certificates
     client_cert: str | tuple[str, str] | None = None  # a file, or a certificate and its key
+    # Whether a certificate must have all that RFC 5280 asks for. Before 3.13 Python never looks; boto3 never does.
+    strict: bool = True
 
 
 class Answer:
@@ -166,7 +172,7 @@ class Connections:
     """Kept connections to any number of servers; safe to share between threads."""
 
     def __init__(self) -> None:
-        self._adapter = _Adapter(pool_maxsize=_POOL_SIZE)
+        self._adapters = {strict: _Adapter(strict=strict) for strict in (True, False)}
         self._routes: dict[tuple[Origin, Tls], Route] = {}
 
     def route(self, url: str, tls: Tls = Tls()) -> "Route":
@@ -182,24 +188,23 @@ class Connections:
             raise ValueError(f"'{printable(redact(url))[:200]}' is no http address")
         with Session() as session:
             settings: Any = session.merge_environment_settings(url, {}, None, tls.verify, tls.client_cert)
-        proxies, request = settings["proxies"], PreparedRequest()
+        adapter, proxies, request = self._adapters[tls.strict], settings["proxies"], PreparedRequest()
         request.url = f"{url.partition('://')[0]}://{urlsplit(url).netloc.rpartition('@')[2]}/"
         proxy = select_proxy(url, proxies) or ""
         try:
-            pool: Any = self._adapter.get_connection_with_tls_context(
-                request, settings["verify"], proxies, settings["cert"]
-            )
+            pool: Any = adapter.get_connection_with_tls_context(request, settings["verify"], proxies, settings["cert"])
         except (RequestException, urllib3.HTTPError):  # whose text may hold a part of the proxy's password
             raise ValueError(_NO_PROXY_URL if proxy else f"{host_of(url)} is no host") from None
         through_http_proxy = proxy.lower().startswith("http") and key[0].scheme == "http"
-        headers = self._adapter.proxy_headers(proxy) if through_http_proxy else {}
+        headers = adapter.proxy_headers(proxy) if through_http_proxy else {}
         whole = request.url.removesuffix("/") if through_http_proxy else ""
         return self._routes.setdefault(key, Route(host_of(url), pool, whole, headers))
 
     def close(self) -> None:
         """Close what is kept. Who asks again opens anew."""
         self._routes = {}
-        self._adapter.close()
+        for adapter in self._adapters.values():
+            adapter.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,6 +390,11 @@ def _tls_problem(error: BaseException) -> str | None:
         match error:
             case ssl.SSLCertVerificationError():
                 said = printable(error.verify_message)[:200]
+                if error.verify_code in _ASKED_BY_RFC_5280:
+                    return (
+                        f"shows a certificate that is not as RFC 5280 wants it ({said}): Python 3.13 and newer refuse "
+                        "it; have it issued anew, or run the audit with Python 3.12"
+                    )
                 return f"shows a certificate that is not trusted ({said}); REQUESTS_CA_BUNDLE names the trusted ones"
             case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "RECORD_LAYER_FAILURE" | "HTTP_REQUEST"):
                 return "does not use TLS: should the address begin with http:// and not https://?"
@@ -445,6 +455,23 @@ _POOLS = {"http": _pool(HTTPConnectionPool), "https": _pool(HTTPSConnectionPool)
 
 class _Adapter(HTTPAdapter):
     """What `requests` knows of proxies and certificates, over connections of our own kind."""
+
+    def __init__(self, *, strict: bool) -> None:
+        """See `Tls`."""
+        self._strict = strict
+        super().__init__(pool_maxsize=_POOL_SIZE)
+
+    def build_connection_pool_key_attributes(
+        self, request: PreparedRequest, verify: bool | str, cert: str | tuple[str, str] | None = None
+    ) -> tuple[Any, Any]:
+        host, trust = super().build_connection_pool_key_attributes(request, verify, cert)
+        if verify and not self._strict:
+            context = create_urllib3_context()
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+            if verify is True:
+                context.load_default_certs()
+            trust["ssl_context"] = context
+        return host, trust
 
     def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
         super().init_poolmanager(*arguments, **named | {"socket_options": _socket_options()})

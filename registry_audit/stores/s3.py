@@ -303,7 +303,8 @@ class S3Bucket:
         base, is_virtual, region = self._place()
         bucket = base if is_virtual else f"{base}/{self._name}"
         sign = SigV4(base, region, self._credentials)
-        return SignedBodies(bucket, sign, verify=self._access.verify, ca_bundle=self._access.ca_bundle)
+        verify, ca_bundle = self._access.verify, self._access.ca_bundle
+        return SignedBodies(bucket, sign, verify=verify, ca_bundle=ca_bundle, strict=False)
 
     def _obstore(self) -> Any:
         """A store that asks where boto3 would ask."""

@@ -35,6 +35,7 @@ class SignedBodies:
         *,
         verify: bool = True,
         ca_bundle: str | None = None,
+        strict: bool = True,
         generation_header: str | None = None,
     ) -> None:
         """
@@ -43,10 +44,11 @@ class SignedBodies:
             generation_header: of an answer, that names the object's generation where it is told by that, not its ETag.
             verify: whether its certificate is checked.
             ca_bundle: a file of certificates to trust in place of the system's.
+            strict: see `Tls`.
         """
         self._base, self._sign, self._generation_header = base, sign, generation_header
         self.path = urlsplit(base).path
-        self._tls = Tls((ca_bundle or True) if verify else False)
+        self._tls = Tls((ca_bundle or True) if verify else False, strict=strict)
 
     @cached_property
     def _route(self) -> Route:

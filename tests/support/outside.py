@@ -25,6 +25,17 @@ from cryptography.x509.oid import NameOID
 from support.loopback import HttpServer, Quiet, serving
 
 _SECONDS = 30
+_MAY_SIGN_CERTIFICATES = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "proxy-connection"})
 
 
@@ -76,9 +87,13 @@ class Outside:
 
 
 @contextmanager
-def outside(directory: Path) -> Iterator[Outside]:
+def outside(directory: Path, *, plain: bool = False) -> Iterator[Outside]:
+    """
+    Args:
+        plain: whether the certificates lack what Python 3.13 and newer ask for, as those of many companies do.
+    """
     directory.mkdir()
-    authority = _Authority(directory)
+    authority = _Authority(directory, plain=plain)
     found = Outside("", directory)
 
     class OfThisWorld(_Handler):
@@ -159,8 +174,8 @@ class _Handler(Quiet, BaseHTTPRequestHandler):
 class _Authority:
     """Certificates for any host, each made once, under a root of this test alone."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory, self._lock = directory, threading.Lock()
+    def __init__(self, directory: Path, *, plain: bool) -> None:
+        self._directory, self._plain, self._lock = directory, plain, threading.Lock()
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "root of a test")])
@@ -193,4 +208,11 @@ class _Authority:
         builder = builder.serial_number(x509.random_serial_number())
         builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=2))
         is_root = isinstance(extension, x509.BasicConstraints)
-        return builder.add_extension(extension, critical=is_root).sign(self._key, hashes.SHA256())
+        builder = builder.add_extension(extension, critical=is_root)
+        if not self._plain:
+            issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+            builder = builder.add_extension(issuer, critical=False)
+            builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            if is_root:
+                builder = builder.add_extension(_MAY_SIGN_CERTIFICATES, critical=True)
+        return builder.sign(self._key, hashes.SHA256())
