@@ -16,8 +16,7 @@ from registry_audit.registry.version import RegisteredVersion
 from tasks.audit_batch import audit_batch
 from tasks.audit_session import Job
 from tasks.compare import compare
-from tasks.download_reg_model import download_reg_model
-from tasks.download_run_model import download_run_model
+from tasks.download import download_reg_model, download_run_model
 from tasks.policy import span
 from tasks.resolve_version import resolve_version
 from tasks.result_storage import SignedResults, kept

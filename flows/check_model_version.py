@@ -27,11 +27,10 @@ from registry_audit.verdict import Severity
 from tasks.artifacts import CHECK_KEY, Told
 from tasks.audit_session import Job, close_job, job_of, open_session, sign_in_for
 from tasks.compare import compare
-from tasks.download_reg_model import download_reg_model
-from tasks.download_run_model import download_run_model
+from tasks.download import download_reg_model, download_run_model
 from tasks.policy import short
-from tasks.report_single import report_single
-from tasks.resolve_named import resolve_named
+from tasks.report import report_single
+from tasks.resolve_version import resolve_named
 
 _LIMITS = Limits()
 

@@ -28,13 +28,12 @@ from registry_audit.report.view import finding_words
 from registry_audit.verdict import Severity, Verdict
 from tasks.artifacts import COMPARE_KEY, Told
 from tasks.audit_session import Job, close_job, open_session
-from tasks.compare_pair import compare_copies, judge_version
+from tasks.compare import compare_copies, judge_version
 from tasks.configured import TRACKING_URI, configured_uri, sign_in
-from tasks.download_reg_model import download_reg_model
-from tasks.download_run_model import download_run_model
+from tasks.download import download_reg_model, download_run_model
 from tasks.policy import short
-from tasks.report_single import report_single
-from tasks.resolve_named import resolve_named
+from tasks.report import report_single
+from tasks.resolve_version import resolve_named
 
 _DOWNLOAD = {Role.RUN_MODEL: download_run_model, Role.REG_MODEL: download_reg_model}
 

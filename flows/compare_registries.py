@@ -34,8 +34,9 @@ from registry_audit.report.write import write_report
 from registry_audit.verdict import ExitStatus, Severity
 from tasks.audit_session import Job, close_job, open_session
 from tasks.configured import LEDGER, TRACKING_URI, configured_uri
-from tasks.migration import list_registry, match, read_registry, report_migration
+from tasks.migration import list_registry, match, read_registry
 from tasks.policy import short_address
+from tasks.report import report_migration
 from tasks.result_storage import SignedResults, kept, life_of, opened_results
 
 _BATCH = 100  # versions in one task run
