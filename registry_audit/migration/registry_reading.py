@@ -262,25 +262,6 @@ class Side:
         return len(self._facts)
 
 
-def read_side(
-    session: Session,
-    listed: Listed,
-    chosen: Sequence[RegisteredVersion],
-    *,
-    workers: int,
-    directory: Path | None = None,
-    on_done: Callable[[VersionFacts], None] = lambda facts: None,
-) -> Side:
-    """Read every chosen version whole. One that cannot be read is a row with its reason.
-
-    Args:
-        directory: for the rows, where there are more than memory should hold.
-    """
-    side = Side(listed, chosen, directory)
-    fill_side(session, side, workers=workers, on_done=on_done)
-    return side
-
-
 def fill_side(
     session: Session,
     side: Side,
@@ -289,7 +270,9 @@ def fill_side(
     on_done: Callable[[VersionFacts], None] = lambda facts: None,
     positions: Sequence[int] | None = None,
 ) -> None:
-    """The same into a side that its caller holds, and still has where reading is broken off.
+    """Read versions whole into a side that the caller holds, and still has where reading is broken off.
+
+    One that cannot be read is a row with its reason.
 
     Args:
         positions: of the versions to read, by a caller that tries again itself what broke off; None reads them all.

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 from support.golden_ledger import CHANGED, DIRECTORY, REASON, filled
-from support.ledgers import REGISTRY, record, registry_audit, row
+from support.ledgers import REGISTRY, import_lines, load_memory, record, registry_audit, row
 
 from registry_audit.ledger.chain import Kind
 from registry_audit.ledger.connecting import open_ledger
-from registry_audit.ledger.memory import load_memory
 from registry_audit.ledger.store import Ledger
-from registry_audit.ledger.transfer import export_lines, import_lines
+from registry_audit.ledger.transfer import export_lines
 from registry_audit.printable import printable
 
 RELEASES = sorted(path.stem for path in DIRECTORY.glob("*.db"))

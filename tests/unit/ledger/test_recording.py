@@ -12,6 +12,7 @@ from support.ledgers import (
     REGISTRY,
     RecordedAudit,
     listing_of,
+    load_memory,
     note,
     options,
     record,
@@ -28,7 +29,7 @@ from registry_audit.ledger.accept import waive
 from registry_audit.ledger.audit_entries import ON_FIRST_SIGHT, subject_of
 from registry_audit.ledger.chain import Draft, Entry, Kind
 from registry_audit.ledger.entry_bodies import AuditFinished, FindingOpened, Waived
-from registry_audit.ledger.memory import FindingKey, TrustedReadings, load_memory
+from registry_audit.ledger.memory import FindingKey, TrustedReadings
 from registry_audit.ledger.record import begin, registry_of, who
 from registry_audit.ledger.store import Ledger
 from registry_audit.model.listing import Problem

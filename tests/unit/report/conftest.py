@@ -544,10 +544,5 @@ def make_difference() -> Callable[..., DifferenceRow]:
 
 
 @pytest.fixture(scope="session")
-def make_baseline_difference() -> Callable[..., BaselineDifferenceRow]:
-    return baseline_difference
-
-
-@pytest.fixture(scope="session")
 def make_waiver() -> Callable[..., WaiverRow]:
     return waiver
