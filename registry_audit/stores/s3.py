@@ -16,8 +16,7 @@ from registry_audit.net.http import REDIRECTS, Bounded
 from registry_audit.net.origin import host_of, urlsplit
 from registry_audit.net.throttle import sent_now
 from registry_audit.printable import printable
-from registry_audit.registry.features import expected_bucket_owner
-from registry_audit.registry.mlflow_environment import flag
+from registry_audit.registry.mlflow_environment import expected_bucket_owner, flag
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import CHUNK_BYTES, whole_body
 from registry_audit.stores.object_bodies import (
