@@ -22,8 +22,7 @@ from registry_audit.audit.scope import Scope
 from registry_audit.audit.session import Session
 from registry_audit.audit.signatures import SIGNATURE
 from registry_audit.audit.single import VersionPair
-from registry_audit.closest import did_you_mean
-from registry_audit.errors import NotFound, UsageError
+from registry_audit.errors import NotFound, UsageError, did_you_mean
 from registry_audit.ledger.assess import Beside, is_acceptable, key_of
 from registry_audit.ledger.audit_entries import (
     ON_FIRST_SIGHT,

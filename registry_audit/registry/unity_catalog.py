@@ -17,8 +17,8 @@ from registry_audit.net.origin import basic_authorization, without_user
 from registry_audit.net.rest import Denied, NoSuchRoute, OtherAnswer, Query, Refusal, Rest, entries_of
 from registry_audit.printable import printable
 from registry_audit.refs import Alias, Selector, Stage
-from registry_audit.registry.mlflow_environment import asks_unity_catalog_natively
 from registry_audit.registry.mlflow_api import Found, ModelVersion, objects_of, tags_of, text_of, version_entity
+from registry_audit.registry.mlflow_environment import asks_unity_catalog_natively
 from registry_audit.registry.workspace import Workspace
 
 _MLFLOW = "/api/2.0/mlflow/unity-catalog"

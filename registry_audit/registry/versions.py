@@ -9,8 +9,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any
 
-from registry_audit.closest import did_you_mean
-from registry_audit.errors import AuditError, NotFound, Transient, UsageError
+from registry_audit.errors import AuditError, NotFound, Transient, UsageError, did_you_mean
 from registry_audit.model.listing import Limits
 from registry_audit.net.rest import Denied, NoSuchRoute
 from registry_audit.net.retry import retried

@@ -9,8 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from registry_audit.closest import did_you_mean
-from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Transient, UsageError
+from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Transient, UsageError, did_you_mean
 from registry_audit.net.http import HttpSession, unreachable
 from registry_audit.net.origin import origin_of, urlsplit
 from registry_audit.net.rest import Query, Refusal, Rest

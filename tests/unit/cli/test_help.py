@@ -9,7 +9,7 @@ import pytest
 
 from registry_audit.cli.main import registry_audit
 from registry_audit.cli.progress import expected_bytes
-from registry_audit.closest import did_you_mean
+from registry_audit.errors import did_you_mean
 
 
 def commands(group: click.Group, context: click.Context) -> list[tuple[str, click.Command]]:
