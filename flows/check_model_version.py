@@ -13,8 +13,8 @@ from flows.parameters import Name, NotBlank, Texts, Uri
 from registry_audit.api import checked, memory_of, no_baseline
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.named_versions import empty_download_dir, kept_path, prepare_download_dir
 from registry_audit.audit.options import Count, Seconds, checked_options
-from registry_audit.audit.single import empty_download_dir, kept_path, prepare_download_dir
 from registry_audit.cli.report_output import must_take_file
 from registry_audit.errors import AuditError, LedgerError
 from registry_audit.ledger.record import remembered, with_digest_of

@@ -14,8 +14,14 @@ from flows.sides import Side, TrackingServer, ledger_of_both, side_of
 from registry_audit.api import chosen_roles, compare_options, compared, no_baseline, servers_of
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit, sorted_findings
+from registry_audit.audit.named_versions import (
+    PairAudit,
+    VersionPair,
+    empty_download_dir,
+    kept_path,
+    prepare_download_dir,
+)
 from registry_audit.audit.options import Count, Seconds
-from registry_audit.audit.single import PairAudit, VersionPair, empty_download_dir, kept_path, prepare_download_dir
 from registry_audit.cli.report_output import must_take_file
 from registry_audit.compare_config import parse_compare_config
 from registry_audit.errors import AuditError, CouldNotVerify, LedgerError

@@ -7,8 +7,8 @@ from prefect import get_run_logger
 
 from registry_audit.audit.runner import in_threads
 from registry_audit.audit.session import Session
-from registry_audit.deadline import OutOfTime
 from registry_audit.errors import AuditError, Stopped
+from registry_audit.net.deadline import OutOfTime
 from registry_audit.registry.translate import is_foreign, reason_of
 from tasks.audit_session import Job, open_session
 from tasks.policy import redacted_traceback

@@ -7,9 +7,9 @@ from prefect import task
 
 from registry_audit.audit.copies import Copy, Role
 from registry_audit.audit.judging import VersionAudit, unresolvable
+from registry_audit.audit.named_versions import PairAudit, compare_pair, judge_by_itself
 from registry_audit.audit.pipeline import Resolved, compare_version
 from registry_audit.audit.session import Session
-from registry_audit.audit.single import PairAudit, compare_pair, judge_by_itself
 from registry_audit.registry.resolve import ResolvedVersion
 from tasks.audit_session import Job, open_session
 from tasks.batches import each

@@ -8,9 +8,9 @@ from prefect import task
 from registry_audit.audit import pipeline
 from registry_audit.audit.copies import Copy, CopyFailure, Role
 from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.named_versions import location_of
 from registry_audit.audit.pipeline import Resolved
 from registry_audit.audit.session import Session
-from registry_audit.audit.single import location_of
 from tasks.audit_session import Job
 from tasks.batches import each
 from tasks.policy import RETRIED, named_after, presentable

@@ -5,12 +5,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from registry_audit import deadline
 from registry_audit.audit.judging import VersionAudit, unresolvable
 from registry_audit.audit.pipeline import audit_version
 from registry_audit.audit.session import Session
 from registry_audit.audit.time_limits import Work, each_in_time
-from registry_audit.deadline import Deadline, OutOfTime
+from registry_audit.net import deadline
+from registry_audit.net.deadline import Deadline, OutOfTime
 from registry_audit.registry.version import RegisteredVersion
 
 _Item = TypeVar("_Item")

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
-from registry_audit import deadline
 from registry_audit.errors import Refused, Transient
+from registry_audit.net import deadline
 
 _R = TypeVar("_R")
 

@@ -14,7 +14,7 @@ from typing import Any
 from registry_audit.audit.comparing import Comparison, Difference, Kind
 from registry_audit.audit.copies import Copy, CopySummary, ModelCopy, Role, summary_of
 from registry_audit.audit.judging import BaselineView, Finding, VersionAudit
-from registry_audit.audit.single import PairAudit, VersionPair
+from registry_audit.audit.named_versions import PairAudit, VersionPair
 from registry_audit.compare_config import CompareConfig
 from registry_audit.errors import UsageError
 from registry_audit.model.manifest import manifest_of

@@ -30,10 +30,10 @@ from registry_audit.audit.pipeline import (
 )
 from registry_audit.audit.session import Session
 from registry_audit.audit.time_limits import in_time
-from registry_audit.deadline import OutOfTime
 from registry_audit.errors import CouldNotVerify, Stopped, UsageError
 from registry_audit.model.listing import Problem
 from registry_audit.model.mlmodel import must_not_be_in_a_model
+from registry_audit.net.deadline import OutOfTime
 from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.refs import Selector, parse_selector
