@@ -10,10 +10,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field, PositiveInt
 
 from flows import parameters
-from flows.batch_order import TASKS_PER_BATCH, RunningBatch
+from flows.executors.batch_order import TASKS_PER_BATCH, RunningBatch
+from flows.executors.part_key import key_of
 from flows.final_state import AFTER, ended, refused
 from flows.parameters import Name
-from flows.part_key import key_of
 from registry_audit.api import ledger_of
 from registry_audit.audit.options import checked_options
 from registry_audit.audit.workdir import Seal

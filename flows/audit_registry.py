@@ -15,8 +15,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows import parameters
-from flows.batch_order import IN_FLIGHT, TASKS_PER_BATCH, Steps, whole
-from flows.executors import DASK_SCHEDULER, Executor
+from flows.executors.batch_order import IN_FLIGHT, TASKS_PER_BATCH, Steps, whole
+from flows.executors.executor import DASK_SCHEDULER, Executor
 from flows.final_state import AFTER, ended, refused
 from flows.parameters import AuditId, Name, NotBlank, Subset, Texts, Uri, matching
 from flows.registry_lock import must_be_alone_at, only_audit_of

@@ -7,7 +7,7 @@ from typing import Any
 from prefect import State, flow, runtime
 
 from flows import parameters
-from flows.batch_order import whole
+from flows.executors.batch_order import whole
 from flows.final_state import AFTER, ended, refused
 from flows.parameters import Name, NotBlank, Texts, Uri
 from registry_audit.api import checked, memory_of, no_baseline

@@ -7,7 +7,7 @@ import yaml
 from prefect import State, flow, runtime
 
 from flows import parameters
-from flows.batch_order import whole
+from flows.executors.batch_order import whole
 from flows.final_state import AFTER, ended, refused
 from flows.parameters import NotBlank, Uri
 from flows.sides import Side, TrackingServer, ledger_of_both, side_of

@@ -13,7 +13,7 @@ from prefect.futures import PrefectFuture
 from pydantic import Field
 
 from flows import parameters
-from flows.batch_order import IN_FLIGHT, batches_of, whole
+from flows.executors.batch_order import IN_FLIGHT, batches_of, whole
 from flows.final_state import AFTER, ended, refused
 from flows.parameters import NotBlank, Texts, Uri
 from flows.sides import RegistryServer, Side, side_of

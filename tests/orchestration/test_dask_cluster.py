@@ -9,7 +9,7 @@ import pytest
 from distributed.client import FutureCancelledError
 
 from flows import dask_executor
-from flows.dask_executor import _answer_of, _OnCluster, _Workers
+from flows.executors.dask_cluster import _answer_of, _OnCluster, _Workers
 from registry_audit.errors import CouldNotVerify
 
 SCHEDULER = "tcp://user:hunter2@dask.example:8786"

@@ -15,8 +15,8 @@ from prefect.exceptions import ObjectNotFound
 from sqlalchemy import make_url
 
 from flows.audit_part import NAME, audited
-from flows.batch_order import Batch, batches_of
-from flows.part_key import forget_key, make_key
+from flows.executors.batch_order import Batch, batches_of
+from flows.executors.part_key import forget_key, make_key
 from registry_audit.api import ledger_of
 from registry_audit.audit.judging import VersionAudit, unresolvable
 from registry_audit.audit.workdir import Seal

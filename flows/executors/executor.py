@@ -1,13 +1,13 @@
-"""Where the batches of an audit are worked on: threads of this process, a Dask cluster, or runs of their own."""
+"""Which of the three executors works on the batches of an audit, and how large its batches are."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
-from flows.batch_order import RunningBatch, Steps, audited_rows
-from flows.dask_executor import dask_cluster
-from flows.fan_out import FanOut
+from flows.executors.batch_order import RunningBatch, Steps, audited_rows
+from flows.executors.dask_cluster import dask_cluster
+from flows.executors.fan_out import FanOut
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.options import AuditOptions
 from registry_audit.errors import UsageError

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from prefect import Task
 from prefect.settings import PREFECT_API_URL
 
-from flows.batch_order import Batch, Running, Start, rows_of
+from flows.executors.batch_order import Batch, Running, Start, rows_of
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.redact import redact
