@@ -16,7 +16,7 @@ from flows.final_state import AFTER, ended, refused
 from flows.parameters import Name
 from registry_audit.api import ledger_of
 from registry_audit.audit.options import checked_options
-from registry_audit.audit.workdir import Seal
+from registry_audit.audit.work_directory import Seal
 from registry_audit.cli.common_options import ledger_url
 from registry_audit.errors import AuditError, LedgerError, UsageError
 from registry_audit.ledger.shared_work import LOST_AFTER_SECONDS, SharedWork

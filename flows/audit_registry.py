@@ -25,7 +25,7 @@ from registry_audit.audit.options import AuditOptions, Count, Days, Seconds, as_
 from registry_audit.audit.rows import Rows, row_spool
 from registry_audit.audit.runner import SERVER_AWAY_SECONDS
 from registry_audit.audit.scope import Scope, nothing_listed
-from registry_audit.audit.workdir import WorkDirectory, now
+from registry_audit.audit.work_directory import WorkDirectory, now
 from registry_audit.cli.report_output import must_be_writable
 from registry_audit.errors import AuditError, UsageError
 from registry_audit.ledger.record import registry_of

@@ -35,7 +35,7 @@ from registry_audit.verdict import Severity, Verdict
 from tasks.artifacts import COMPARE_KEY, Told
 from tasks.audit_session import Job, close_job, open_session
 from tasks.compare import compare_copies, judge_version
-from tasks.configured import TRACKING_URI, configured_uri, sign_in
+from tasks.configuration import TRACKING_URI, configured_uri, sign_in
 from tasks.download import download_reg_model, download_run_model
 from tasks.policy import short
 from tasks.report import report_single

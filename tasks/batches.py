@@ -1,4 +1,4 @@
-"""A batch of versions is the unit of a task run: one step over all of them, in threads."""
+"""Runs one step over a batch of versions, in threads: the work of one task run."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar

@@ -16,9 +16,9 @@ from registry_audit.report.registries_document import MigrationDocument
 from registry_audit.report.write import write_report
 from tasks.artifacts import Told, publish, publish_migration, publish_single
 from tasks.audit_session import Job, open_session, work_directory
-from tasks.background import is_there
 from tasks.events import tell
 from tasks.policy import UNCACHED, presentable
+from tasks.prefect_sender import is_there
 
 
 @task(name="report", task_run_name="report", **UNCACHED)

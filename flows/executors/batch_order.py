@@ -1,4 +1,4 @@
-"""Batches of versions through the steps: a bounded number of them under way, and never a version lost."""
+"""Puts batches of versions through the steps: a bounded number of them under way, and never a version lost."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

@@ -19,14 +19,14 @@ from flows.executors.batch_order import Batch, batches_of
 from flows.executors.part_key import forget_key, make_key
 from registry_audit.api import ledger_of
 from registry_audit.audit.judging import VersionAudit, unresolvable
-from registry_audit.audit.workdir import Seal
+from registry_audit.audit.work_directory import Seal
 from registry_audit.errors import Transient, UsageError
 from registry_audit.ledger.shared_work import NotOurs, SharedWork, Standing
 from registry_audit.redact import holds_credentials
 from registry_audit.registry.version import RegisteredVersion
 from tasks.audit_session import Job
-from tasks.background import quick_client
-from tasks.configured import asked
+from tasks.configuration import asked
+from tasks.prefect_sender import quick_client
 from tasks.request_limit import share_of_requests
 from tasks.result_storage import work_key
 

@@ -12,7 +12,7 @@ from prefect.blocks.system import Secret
 from pydantic import SecretStr
 
 from registry_audit.errors import Transient, UsageError
-from tasks.configured import asked
+from tasks.configuration import asked
 
 _KEY_BYTES = 32
 

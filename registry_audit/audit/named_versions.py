@@ -1,4 +1,4 @@
-"""One version, or one pair of versions on one or two servers, from what a person typed to what is said of it."""
+"""Checks one version, or compares a pair on one or two servers, that a person named: `check` and `compare`."""
 
 import shutil
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""What an audit is asked to do. Outside data, so it is validated here, before hours of work."""
+"""The options of an audit. They come from outside, so they are validated here, before hours of work."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""Runs the steps of many versions in threads of this process."""
+"""Runs the steps of many versions in threads of this process, and tries again at the end what may pass by itself."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor

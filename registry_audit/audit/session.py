@@ -1,4 +1,4 @@
-"""What the steps of one audit share in one process."""
+"""The Session of an audit: the connection, the caches and the threads that its steps share in one process."""
 
 import contextlib
 import threading

@@ -1,4 +1,4 @@
-"""Threads that would only wait for the interpreter's lock wait for each other instead, which costs them less.
+"""Serialises small local reads across threads, because contention for the interpreter's lock (the GIL) costs more.
 
 Small models on a fast local disk are all processor time. With several threads at it, each of the many short calls to
 the system hands the interpreter to another thread, and an audit takes half as long again as with one thread. So

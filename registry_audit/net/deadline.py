@@ -1,4 +1,4 @@
-"""How long a piece of work may take, whatever the servers do that it asks.
+"""Deadlines: how long a piece of work may take, whatever the servers do that it asks.
 
 A deadline goes with the thread that does the work, and with the threads that help it. Work looks at it between two
 requests and between two chunks; what waits for an answer meanwhile is broken off by whoever watches.

@@ -1,4 +1,4 @@
-"""The threads of one audit that wait for the network, those that digest what arrives, and its throttle."""
+"""The threads of one audit that read files from the network, those that digest what arrives, and its throttle."""
 
 import os
 import threading

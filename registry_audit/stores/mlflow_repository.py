@@ -1,4 +1,4 @@
-"""Any other store, through MLflow's artifact repository for it: file by file into a scratch directory.
+"""Reads any other store through MLflow's artifact repository for it, file by file into a scratch directory.
 
 One file at a time, because each takes its size on the disk.
 """

@@ -1,4 +1,4 @@
-"""Buckets of S3 and of all that speaks like it. Names come through boto3."""
+"""Buckets of S3, and of every service that speaks S3's protocol. Names come through boto3."""
 
 import contextlib
 import os

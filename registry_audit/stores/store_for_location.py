@@ -1,4 +1,4 @@
-"""Which store reads a root."""
+"""Chooses the store that reads a location."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from distributed.client import FutureCancelledError
 
-from flows import dask_executor
+from flows.executors import dask_cluster
 from flows.executors.dask_cluster import _answer_of, _OnCluster, _Workers
 from registry_audit.errors import CouldNotVerify
 
@@ -34,9 +34,9 @@ def _workers(nthreads: Callable[[], dict[str, int]]) -> _Workers:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dask_executor, "ANSWERS_WITHIN_SECONDS", 0.2)
-    monkeypatch.setattr(dask_executor, "WORKERS_AWAY_SECONDS", 0.3)
-    monkeypatch.setattr(dask_executor, "_LOOK_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(dask_cluster, "ANSWERS_WITHIN_SECONDS", 0.2)
+    monkeypatch.setattr(dask_cluster, "WORKERS_AWAY_SECONDS", 0.3)
+    monkeypatch.setattr(dask_cluster, "_LOOK_EVERY_SECONDS", 0.05)
 
 
 def _gone() -> dict[str, int]:

@@ -19,7 +19,7 @@ from flows.audit_part import audit_part
 from flows.audit_registry import audit_registry
 from flows.executors.part_key import forget_key, key_of, make_key
 from registry_audit.audit.options import AuditOptions
-from registry_audit.audit.workdir import Seal
+from registry_audit.audit.work_directory import Seal
 from registry_audit.errors import UsageError
 from registry_audit.ledger.connecting import open_ledger
 from registry_audit.ledger.shared_work import SharedWork

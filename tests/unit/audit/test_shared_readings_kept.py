@@ -11,7 +11,7 @@ import pytest
 from registry_audit.audit import shared_readings as module
 from registry_audit.audit.copies import Reading
 from registry_audit.audit.shared_readings import KeptReadings
-from registry_audit.audit.workdir import KEY_FILE, TIME_FORMAT, now
+from registry_audit.audit.work_directory import KEY_FILE, TIME_FORMAT, now
 from registry_audit.errors import UsageError
 from registry_audit.home import home_directory
 from registry_audit.model.listing import Problem

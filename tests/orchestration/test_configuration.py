@@ -16,8 +16,8 @@ from flows.audit_registry import audit_registry
 from flows.check_model_version import check_model_version
 from flows.compare_model_versions import compare_model_versions
 from flows.compare_registries import compare_registries
-from tasks import configured
-from tasks.configured import LEDGER, TRACKING_URI, configured_uri
+from tasks import configuration
+from tasks.configuration import LEDGER, TRACKING_URI, configured_uri
 
 from .conftest import FlowRun, PrefectServer, RunFlow
 
@@ -28,12 +28,12 @@ NAMES = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKIN
 def nothing_configured(prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in (*NAMES, LEDGER):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(configured, "_from_blocks", {})
+    monkeypatch.setattr(configuration, "_from_blocks", {})
     yield
     for kind in ("variables", "block_documents"):
         for row in prefect_server.post(f"{kind}/filter"):
             prefect_server.delete(f"{kind}/{row['id']}")
-    for name in configured._from_blocks:
+    for name in configuration._from_blocks:
         os.environ.pop(name, None)  # not by `monkeypatch`, which would put back what the test left
 
 
@@ -130,14 +130,14 @@ def test_the_ledger_of_a_team_comes_from_a_block_and_its_password_shows_nowhere(
 
 def test_what_this_process_was_told_of_itself_wins_and_a_new_password_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     secret("registry-audit-tracking-token", "first")
-    configured.sign_in()
-    assert configured._from_blocks == {"MLFLOW_TRACKING_TOKEN": "first"}
+    configuration.sign_in()
+    assert configuration._from_blocks == {"MLFLOW_TRACKING_TOKEN": "first"}
     secret("registry-audit-tracking-token", "second")
-    configured.sign_in()
-    assert configured._from_blocks == {"MLFLOW_TRACKING_TOKEN": "second"}
+    configuration.sign_in()
+    assert configuration._from_blocks == {"MLFLOW_TRACKING_TOKEN": "second"}
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "of the environment")
-    configured.sign_in()
-    assert configured._from_blocks == {"MLFLOW_TRACKING_TOKEN": "second"}
+    configuration.sign_in()
+    assert configuration._from_blocks == {"MLFLOW_TRACKING_TOKEN": "second"}
     assert configured_uri(TRACKING_URI) is None
 
 

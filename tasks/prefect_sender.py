@@ -1,4 +1,4 @@
-"""What a run shows in Prefect is sent beside its work, by one thread: a Prefect server that is away holds no audit.
+"""Sends what a run shows in Prefect in a thread of its own, so that a Prefect server that is away holds no audit.
 
 Of several values for one place the newest is sent. A call that fails because the server is away is made again after a
 while; whatever else goes wrong is a warning in the run's log.

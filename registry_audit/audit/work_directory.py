@@ -1,4 +1,4 @@
-"""Where the readings of one audit outlive its process."""
+"""The work directory of one audit, where its readings outlive the process, and the seal that they are signed with."""
 
 import contextlib
 import hashlib

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from support.ledgers import registry_audit
 
-from registry_audit.audit import workdir
-from registry_audit.audit.workdir import READINGS, WorkDirectory
+from registry_audit.audit import work_directory
+from registry_audit.audit.work_directory import READINGS, WorkDirectory
 from registry_audit.errors import UsageError
 
 _ONE, _OTHER = "http://one.example:5000", "http://other.example:5000"
@@ -49,7 +49,7 @@ def test_a_living_audit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with WorkDirectory("r1").held(_ONE):
         with WorkDirectory("r1").held(_ONE):
             pass  # a flow that runs in the process of its command
-        monkeypatch.setattr(workdir, "_held", set())  # as another process sees it
+        monkeypatch.setattr(work_directory, "_held", set())  # as another process sees it
         before = contents(path)
         with pytest.raises(UsageError, match="is running in another process"), WorkDirectory("r1").held(_ONE):
             pytest.fail("it must not be entered")

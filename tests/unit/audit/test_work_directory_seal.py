@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_audit.audit.workdir import KEY_FILE, TIME_FORMAT, Seal, code_digest, is_recent, now, own_seal
+from registry_audit.audit.work_directory import KEY_FILE, TIME_FORMAT, Seal, code_digest, is_recent, now, own_seal
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
-"""How whoever runs the flows configured them: the environment of the process, then Prefect's variables, then its
-Secret blocks. What a run is started with wins over all three (`flows.parameters`)."""
+"""The configuration of the flows: the environment of the process, then Prefect's variables, then its Secret blocks.
+
+What a run is started with wins over all three (`flows.parameters`).
+"""
 
 import os
 import threading

@@ -12,7 +12,7 @@ from support.registry import Registry
 
 from flows import final_state
 from flows.audit_registry import audit_registry
-from tasks import background
+from tasks import prefect_sender
 from tasks.listeners import Listeners, listening
 
 from .conftest import FlowRun, PrefectServer, RunFlow
@@ -61,8 +61,8 @@ def test_what_failed_because_the_server_was_away_is_sent_again(
 def test_the_end_of_a_run_waits_for_a_server_no_longer_than_its_bound(
     prefect_server: PrefectServer, run_flow: RunFlow, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background.wait_for_arrival, "__defaults__", (0.5,))
-    monkeypatch.setattr(background, "LAST_SECONDS", 0.5)
+    monkeypatch.setattr(prefect_sender.wait_for_arrival, "__defaults__", (0.5,))
+    monkeypatch.setattr(prefect_sender, "LAST_SECONDS", 0.5)
     version = registry.add(separate=True)
     with faulty_proxy(prefect_server.api_url) as proxy:
         proxy.fault(faults.reset(), path=ARTIFACTS)
@@ -75,7 +75,7 @@ def test_the_end_of_a_run_waits_for_a_server_no_longer_than_its_bound(
 def test_what_did_not_arrive_in_time_arrives_once_the_state_did(
     prefect_server: PrefectServer, run_flow: RunFlow, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background.wait_for_arrival, "__defaults__", (0.5,))
+    monkeypatch.setattr(prefect_sender.wait_for_arrival, "__defaults__", (0.5,))
     version = registry.add(separate=True)
     with faulty_proxy(prefect_server.api_url) as proxy:
         proxy.fault(faults.reset(), path=ARTIFACTS)
@@ -98,9 +98,9 @@ def test_what_could_not_be_told_is_told_by_the_next_audit(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert background.is_there()
+    assert prefect_sender.is_there()
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:2/api"}):
-        assert not background.is_there()
+        assert not prefect_sender.is_there()
     version, ledger = registry.add(), f"sqlite:///{tmp_path / 'ledger.db'}"
     asked = {"models": [version.name], "tracking_uri": registry.server.uri, "ledger": ledger}
     run_flow(audit_registry, **asked, accept_new=True)
