@@ -31,7 +31,7 @@ class UnityModel:
     """A registered model. Its aliases and tags stand in no listing: each model is asked for its own, when needed."""
 
     def __init__(self, registry: "UnityCatalog", entry: Mapping[str, Any], *, whole: bool) -> None:
-        self._registry, self._entry, self._whole = registry, entry, whole
+        self._registry, self.entry, self._whole = registry, entry, whole
         self.name = _full_name(entry)
 
     @property
@@ -48,12 +48,12 @@ class UnityModel:
 
     @property
     def description(self) -> str:
-        return text_of(self._entry, "description") or text_of(self._entry, "comment")
+        return text_of(self.entry, "description") or text_of(self.entry, "comment")
 
     def _told(self) -> Mapping[str, Any]:
         if not self._whole and self._registry.has_aliases:
-            self._entry, self._whole = self._registry.get_registered_model(self.name)._entry, True
-        return self._entry
+            self.entry, self._whole = self._registry.get_registered_model(self.name).entry, True
+        return self.entry
 
 
 class UnityCatalog:
