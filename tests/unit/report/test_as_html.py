@@ -5,11 +5,11 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from support.pages import Page, is_within
+from support.reports import HOSTILE, make_difference, make_document, make_finding, make_hostile, make_version
 
 from registry_audit.report import as_html
 from registry_audit.report.commands import Target, commands_of
@@ -47,11 +47,11 @@ def test_the_policy_allows_exactly_the_inline_parts(sample: AuditDocument) -> No
         assert f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" in policy
 
 
-def test_no_name_adds_an_element(make_hostile: Callable[..., AuditDocument], hostile_texts: tuple[str, ...]) -> None:
-    harmless = [f"x{number}" for number in range(len(hostile_texts))]
-    options = {"options": {"x": hostile_texts}}
+def test_no_name_adds_an_element() -> None:
+    harmless = [f"x{number}" for number in range(len(HOSTILE))]
+    options = {"options": {"x": HOSTILE}}
     plain = Page(render(make_hostile(harmless).model_copy(update=options), "html"))
-    page = Page(render(make_hostile(hostile_texts).model_copy(update=options), "html"))
+    page = Page(render(make_hostile(HOSTILE).model_copy(update=options), "html"))
     assert is_within([tag for tag, _ in page.elements], [tag for tag, _ in plain.elements])
     assert {name for _, a in page.elements for name in a} <= {name for _, a in plain.elements for name in a}
 
@@ -76,8 +76,6 @@ def test_the_state_is_the_headline(
     kind: str,
     word: str,
     sample: AuditDocument,
-    make_document: Callable[..., AuditDocument],
-    make_version: Callable[..., Any],
 ) -> None:
     documents = {"sample": sample, "empty": make_document([]), "clean": make_document([make_version("m", "1")])}
     text = render(documents[kind], "html")
@@ -85,9 +83,7 @@ def test_the_state_is_the_headline(
     assert f"<title>{word}: " in text
 
 
-def test_a_big_audit_is_rows_of_data_with_a_first_page_for_readers_without_javascript(
-    make_document: Callable[..., AuditDocument], make_version: Callable[..., Any]
-) -> None:
+def test_a_big_audit_is_rows_of_data_with_a_first_page_for_readers_without_javascript() -> None:
     rows = [make_version("m", str(number), Verdict.SAME_STORAGE, baseline=None) for number in range(1, 452)]
     page = Page(render(make_document(rows), "html"))
     assert sum(a.get("class") == "version" for _, a in page.elements) == as_html.PAGE_ROWS
@@ -95,12 +91,7 @@ def test_a_big_audit_is_rows_of_data_with_a_first_page_for_readers_without_javas
     assert "only the first 200 of 451 versions" in re.sub(r"\s+", " ", page.text)
 
 
-def test_ten_thousand_differences_do_not_make_a_page_of_that_length(
-    make_document: Callable[..., AuditDocument],
-    make_version: Callable[..., Any],
-    make_finding: Callable[..., Any],
-    make_difference: Callable[..., Any],
-) -> None:
+def test_ten_thousand_differences_do_not_make_a_page_of_that_length() -> None:
     differences = tuple(make_difference(f"part-{number:05}") for number in range(10_000))
     row = make_version("m", "1", Verdict.MISMATCH, differences=differences, findings=(make_finding("RA001", "differ"),))
     text = render(make_document([row]), "html")
@@ -166,9 +157,6 @@ def test_what_to_do_is_a_command_to_copy(with_ledger: AuditDocument) -> None:
 @pytest.mark.parametrize("name", ["-x", "a\nb", "a\u202eb"])
 def test_no_command_names_what_a_shell_or_a_terminal_takes_for_something_else(
     name: str,
-    make_document: Callable[..., AuditDocument],
-    make_version: Callable[..., Any],
-    make_finding: Callable[..., Any],
 ) -> None:
     row = make_version(name, "1", findings=(make_finding("RA002", "changed"),))
     assert commands_of(Target.of(make_document([row])), row, row.findings[0]) == ()
@@ -178,9 +166,7 @@ def test_no_command_names_what_a_shell_or_a_terminal_takes_for_something_else(
             assert "a'; rm -rf ~ #/1" in shlex.split(command.text)
 
 
-def test_a_run_that_is_named_like_a_command_is_none(
-    make_document: Callable[..., AuditDocument], make_version: Callable[..., Any], make_finding: Callable[..., Any]
-) -> None:
+def test_a_run_that_is_named_like_a_command_is_none() -> None:
     run_id = "abc; rm -rf ~"
     row = make_version("wine", "1", run_id=run_id, findings=())
     for spelled in (run_id, shlex.quote(run_id)):

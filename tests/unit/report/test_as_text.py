@@ -1,9 +1,9 @@
 """The terminal's form: one line per version, then findings, legend, summary."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.reports import make_document, make_finding, make_version, make_waiver
 
 from registry_audit.report import as_text
 from registry_audit.report.document import AuditDocument
@@ -26,12 +26,12 @@ from registry_audit.verdict import Verdict
         (Verdict.SKIPPED, "."),
     ],
 )
-def test_each_verdict_has_its_symbol(verdict: Verdict, symbol: str, make_version: Callable[..., Any]) -> None:
+def test_each_verdict_has_its_symbol(verdict: Verdict, symbol: str) -> None:
     assert version_line(make_version("Wine", "3", verdict)) == f"{symbol} Wine/3"
     assert f"\n{symbol} {VERDICT_WORDS[verdict].label.lower()} " in f"\n{LEGEND}"
 
 
-def test_what_is_wrong_stands_after_a_tab(make_version: Callable[..., Any], make_finding: Callable[..., Any]) -> None:
+def test_what_is_wrong_stands_after_a_tab() -> None:
     denied = make_version("Wine", "4", Verdict.UNVERIFIABLE, reason="denied")
     assert version_line(denied) == "? Wine/4\tdenied"
     found = (make_finding("RA002", "changed"), make_finding("RA004", "deleted"))
@@ -40,9 +40,7 @@ def test_what_is_wrong_stands_after_a_tab(make_version: Callable[..., Any], make
     assert version_line(make_version("Wine", "4", findings=found)) == "= Wine/4\tRA007 high (2 times), RA004 high"
 
 
-def test_a_ready_version_without_a_model_is_marked(
-    make_version: Callable[..., Any], make_finding: Callable[..., Any]
-) -> None:
+def test_a_ready_version_without_a_model_is_marked() -> None:
     missing = (make_finding("RA003", "gone"),)
     assert version_line(make_version("Wine", "1", Verdict.SAME_STORAGE, findings=missing)).startswith("! Wine/1\t")
     pending = make_version("Wine", "1", Verdict.SKIPPED, status="PENDING_REGISTRATION", findings=missing)
@@ -69,9 +67,6 @@ def test_no_text_of_the_registry_breaks_a_line(hostile: AuditDocument) -> None:
 def test_a_changed_baseline_never_shows_as_a_pass(
     verdict: Verdict,
     waived: bool,
-    make_version: Callable[..., Any],
-    make_finding: Callable[..., Any],
-    make_waiver: Callable[..., Any],
 ) -> None:
     changed = make_finding("RA002", "changed", waived=make_waiver() if waived else None)
     row = make_version("Wine", "1", verdict, baseline="changed", reason="why", findings=(changed,))
@@ -174,8 +169,6 @@ def test_what_is_new_to_the_ledger_was_accepted_or_not(
     asked: bool,
     words: str,
     with_ledger: AuditDocument,
-    make_document: Callable[..., AuditDocument],
-    make_version: Callable[..., Any],
 ) -> None:
     assert with_ledger.ledger is not None
     ledger = with_ledger.ledger.model_copy(update={"accepted_new": accepted})
@@ -193,9 +186,7 @@ def test_what_was_left_out_says_by_which_option(sample: AuditDocument) -> None:
     assert "2 of 12 versions were not part of this audit." in text
 
 
-def test_nothing_audited_is_not_told_as_no_ledger(
-    with_ledger: AuditDocument, make_document: Callable[..., AuditDocument]
-) -> None:
+def test_nothing_audited_is_not_told_as_no_ledger(with_ledger: AuditDocument) -> None:
     text = render(make_document([], ledger=with_ledger.ledger), "text")
     assert "\n  Baseline  none\n" in text
     assert "\n  Verdicts  none\n" in text
@@ -216,9 +207,7 @@ def test_the_summary_states_the_denominator(sample: AuditDocument) -> None:
     assert "nothing was compared" in text
 
 
-def test_clean_says_beside_it_that_nothing_was_compared(
-    make_document: Callable[..., AuditDocument], make_version: Callable[..., Any]
-) -> None:
+def test_clean_says_beside_it_that_nothing_was_compared() -> None:
     rows = [make_version("Wine", "1", Verdict.SAME_STORAGE, baseline=None)]
     assert "Each has one copy only, so nothing was compared." in render(make_document(rows), "text")
     new = [make_version("Wine", "1", Verdict.SAME_STORAGE, baseline="new")]
@@ -232,12 +221,7 @@ def test_clean_says_beside_it_that_nothing_was_compared(
     )
 
 
-def test_clean_says_beside_it_what_was_not_read_and_what_is_waived(
-    make_document: Callable[..., AuditDocument],
-    make_version: Callable[..., Any],
-    make_finding: Callable[..., Any],
-    make_waiver: Callable[..., Any],
-) -> None:
+def test_clean_says_beside_it_what_was_not_read_and_what_is_waived() -> None:
     found = (make_finding("RA002", "changed", waived=make_waiver()), make_finding("RA005", "gone"))
     document = make_document([make_version("Wine", "1", findings=found)])
     assert lede(document) == (
@@ -252,9 +236,7 @@ def test_clean_says_beside_it_what_was_not_read_and_what_is_waived(
     )
 
 
-def test_clean_says_first_what_is_good(
-    make_document: Callable[..., AuditDocument], make_version: Callable[..., Any]
-) -> None:
+def test_clean_says_first_what_is_good() -> None:
     def rows(*days: str, **also: Any) -> AuditDocument:
         known = [make_version("Wine", str(n), accepted_at=f"{day}T06:00:00Z", **also) for n, day in enumerate(days, 1)]
         return make_document(known)
@@ -269,7 +251,7 @@ def test_clean_says_first_what_is_good(
         assert "byte for byte" not in lede(rows("2026-11-02", **unread))
 
 
-def test_nothing_audited_is_not_told_as_a_pass(make_document: Callable[..., AuditDocument]) -> None:
+def test_nothing_audited_is_not_told_as_a_pass() -> None:
     text = render(make_document([]), "text")
     assert "Incomplete (exit status 3)" in text
     assert "That is not a pass" in text
@@ -324,18 +306,14 @@ def test_a_terminal_shows_what_is_wrong_and_counts_the_rest(sample: AuditDocumen
     assert "not listed: -v lists them\n" in brief
 
 
-def test_the_legend_of_a_terminal_explains_the_signs_that_are_shown(
-    make_document: Callable[..., AuditDocument], make_version: Callable[..., Any]
-) -> None:
+def test_the_legend_of_a_terminal_explains_the_signs_that_are_shown() -> None:
     denied = make_document([make_version("Wine", "4", Verdict.UNVERIFIABLE, reason="denied")])
     text = "".join(as_text.chunks(denied, brief=True))
     assert "? unverifiable" in text
     assert "= match" not in text
 
 
-def test_the_first_sentence_counts_what_the_list_shows(
-    make_document: Callable[..., AuditDocument], make_version: Callable[..., Any], make_finding: Callable[..., Any]
-) -> None:
+def test_the_first_sentence_counts_what_the_list_shows() -> None:
     """RA009 has an exit status of its own, and is listed like any other finding."""
     changed = make_version("Wine", "1", findings=(make_finding("RA002", "changed"),))
     denied, gone = make_finding("RA009", "denied"), make_finding("RA003", "gone")

@@ -3,9 +3,9 @@
 import shlex
 import subprocess
 from collections.abc import Callable
-from typing import Any
 
 import pytest
+from support.reports import make_copy, make_finding, make_version
 
 from registry_audit.report.commands import Command, Target, command_to_end, commands_of
 
@@ -20,7 +20,7 @@ def typed(command: str, **environment: str) -> list[str] | None:
 
 
 @pytest.fixture
-def accept(make_version: Callable[..., Any], make_finding: Callable[..., Any]) -> Callable[[Target], str]:
+def accept() -> Callable[[Target], str]:
     def command(target: Target) -> str:
         row = make_version("Wine", "3", baseline="changed", findings=(make_finding("RA002", "changed"),))
         found = command_to_end(target, row, row.findings[0])
@@ -44,18 +44,14 @@ def test_a_ledger_with_a_password_is_taken_from_the_shell_or_refused(accept: Cal
     assert (typed(command, REGISTRY_AUDIT_LEDGER=url) or [])[-2:] == ["--ledger", url]
 
 
-def test_a_workspace_is_named(
-    make_version: Callable[..., Any], make_finding: Callable[..., Any], accept: Callable[[Target], str]
-) -> None:
+def test_a_workspace_is_named(accept: Callable[[Target], str]) -> None:
     target = Target.at(SERVER, None, "team a", None)
     row = make_version("Wine", "3", findings=(make_finding("RA009", "denied"),))
     texts = [command.text for command in commands_of(target, row, row.findings[0])]
     assert texts[0] == f"MLFLOW_WORKSPACE='team a' registry-audit check Wine/3 --tracking-uri {SERVER}"
 
 
-def test_a_run_is_restored_on_the_server_of_the_report(
-    make_version: Callable[..., Any], make_finding: Callable[..., Any]
-) -> None:
+def test_a_run_is_restored_on_the_server_of_the_report() -> None:
     row = make_version("Wine", "3", run_id="abc", findings=())
     remedy = "Restore it before the next `mlflow gc`: mlflow runs restore --run-id abc"
     finding = make_finding("RA004", "its run abc is in the trash").model_copy(update={"remedy": remedy})
@@ -67,9 +63,7 @@ def test_a_run_is_restored_on_the_server_of_the_report(
     ]
 
 
-def test_the_command_to_accept_names_what_it_would_be_refused_for(
-    make_version: Callable[..., Any], make_finding: Callable[..., Any], accept: Callable[[Target], str]
-) -> None:
+def test_the_command_to_accept_names_what_it_would_be_refused_for(accept: Callable[[Target], str]) -> None:
     findings = (*(make_finding(rule, "broken") for rule in ("RA002", "RA013", "RA007", "RA012", "RA007")),)
     row = make_version("Wine", "3", baseline="changed", findings=findings)
     found = command_to_end(Target.at(SERVER, None, None, None), row, findings[0])
@@ -94,9 +88,6 @@ def test_only_what_can_be_accepted_is_offered(
     baseline: str,
     files: int | None,
     what: str | None,
-    make_version: Callable[..., Any],
-    make_copy: Callable[..., Any],
-    make_finding: Callable[..., Any],
 ) -> None:
     copy = None if files is None else make_copy("a", files=files)
     row = make_version("Wine", "3", baseline=baseline, reg_model=copy, findings=(make_finding(rule, "changed"),))

@@ -2,12 +2,11 @@
 
 import csv
 import io
-from collections.abc import Callable
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from markdown_it import MarkdownIt
+from support.reports import HOSTILE, make_document, make_finding, make_hostile, make_version
 
 from registry_audit.printable import printable
 from registry_audit.report.as_markdown import ROW_LIMIT
@@ -33,11 +32,7 @@ def test_no_name_is_markdown(hostile: AuditDocument) -> None:
     assert cells == (3 + 5) * 2 + len(hostile.versions) * (2 * 6 + 2 * 7 + 8 + 5 + 9 + 3)
 
 
-def test_markdown_is_limited_and_says_so(
-    make_document: Callable[..., AuditDocument],
-    make_version: Callable[..., Any],
-    make_finding: Callable[..., Any],
-) -> None:
+def test_markdown_is_limited_and_says_so() -> None:
     found = (make_finding("RA004", "deleted"),)
     text = render(
         make_document([make_version("m", str(n), findings=found) for n in range(1, ROW_LIMIT + 4)]), "markdown"
@@ -67,18 +62,16 @@ def test_markdown_tells_the_life_of_findings(with_ledger: AuditDocument, sample:
     assert not {"Life", "Waived", "Resolved", "Ledger"} & set(render(sample, "markdown").split())
 
 
-def test_csv_has_one_row_per_version_whatever_the_names_hold(
-    hostile: AuditDocument, hostile_texts: tuple[str, ...]
-) -> None:
+def test_csv_has_one_row_per_version_whatever_the_names_hold(hostile: AuditDocument) -> None:
     text = render(hostile, "csv")
     assert len(text.splitlines()) == len(hostile.versions) + 1
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    assert [row["name"].removeprefix("'") for row in rows] == [printable(text) for text in hostile_texts]
+    assert [row["name"].removeprefix("'") for row in rows] == [printable(text) for text in HOSTILE]
     assert rows[0]["run_model_files"] == "1"
 
 
 @pytest.mark.parametrize("text", ["=cmd()", "+1", "-1", "@SUM(A1)", " =1", "＝1", "'=1"])  # noqa: RUF001
-def test_no_cell_is_a_formula(text: str, make_hostile: Callable[..., AuditDocument]) -> None:
+def test_no_cell_is_a_formula(text: str) -> None:
     row = next(csv.DictReader(io.StringIO(render(make_hostile([text]), "csv"), newline="")))
     assert row["name"] == f"'{text}"
     assert all(not cell.startswith(("=", "+", "-", "@")) for cell in row.values())
@@ -162,11 +155,7 @@ def test_csv_counts_what_differs_from_the_baseline(with_ledger: AuditDocument) -
     assert rows["fraud-score/7"]["last_read_at"] == "2025-03-08T06:00:11Z"
 
 
-def test_ra009_is_an_error_and_never_a_failure(
-    make_document: Callable[..., AuditDocument],
-    make_version: Callable[..., Any],
-    make_finding: Callable[..., Any],
-) -> None:
+def test_ra009_is_an_error_and_never_a_failure() -> None:
     unread, changed = make_finding("RA009", "denied"), make_finding("RA002", "changed")
     rows = [
         make_version("m", "1", Verdict.UNVERIFIABLE, findings=(unread,), reason="denied"),
@@ -184,19 +173,17 @@ def test_all_findings_are_told(sample: AuditDocument) -> None:
             assert finding.rule in text
 
 
-def test_an_audit_of_nothing_does_not_show_as_passed(make_document: Callable[..., AuditDocument]) -> None:
+def test_an_audit_of_nothing_does_not_show_as_passed() -> None:
     assert _results(make_document([])) == {"registry-audit audit as a whole": "error"}
 
 
-def test_findings_that_no_version_carries_fail(
-    make_document: Callable[..., AuditDocument], make_version: Callable[..., Any]
-) -> None:
+def test_findings_that_no_version_carries_fail() -> None:
     document = make_document([make_version("m", "1")])
     found = document.outcome.model_copy(update={"state": "findings", "exit_status": 1})
     results = _results(document.model_copy(update={"outcome": found}))
     assert results == {"m version 1": "passed", "registry-audit audit as a whole": "failure"}
 
 
-def test_no_name_breaks_the_xml(hostile: AuditDocument, hostile_texts: tuple[str, ...]) -> None:
+def test_no_name_breaks_the_xml(hostile: AuditDocument) -> None:
     _, cases = _junit(hostile)
-    assert [case.get("classname") for case in cases] == [printable(text) for text in hostile_texts]
+    assert [case.get("classname") for case in cases] == [printable(text) for text in HOSTILE]

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from markdown_it import MarkdownIt
 from support.pages import Page
+from support.reports import HOSTILE
 from support.two_registries import Compared, compared, down, facts, model
 
 from registry_audit.audit.judging import findings_of
@@ -59,8 +60,8 @@ def of_names(texts: tuple[str, ...]) -> Compared:
 
 
 @pytest.fixture(scope="module")
-def hostile(hostile_texts: tuple[str, ...]) -> MigrationDocument:
-    return of_names(hostile_texts).document
+def hostile() -> MigrationDocument:
+    return of_names(HOSTILE).document
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +107,9 @@ def test_a_damaged_or_newer_report_is_refused(sample: MigrationDocument, tmp_pat
             load_any_report(tmp_path / "m.json")
 
 
-def test_json_holds_every_name_as_it_is(hostile: MigrationDocument, hostile_texts: tuple[str, ...]) -> None:
+def test_json_holds_every_name_as_it_is(hostile: MigrationDocument) -> None:
     rows = json.loads(render(hostile, "json"))["versions"]
-    assert {row["source"]["name"] for row in rows if row["source"]} == set(hostile_texts)
+    assert {row["source"]["name"] for row in rows if row["source"]} == set(HOSTILE)
 
 
 def test_the_answer_comes_first(sample: MigrationDocument) -> None:
@@ -168,8 +169,8 @@ def test_no_name_is_markdown(hostile: MigrationDocument) -> None:
     assert len(headings) == 1 + 8 + 1
 
 
-def test_no_name_adds_an_element(hostile: MigrationDocument, hostile_texts: tuple[str, ...]) -> None:
-    plain = Page(render(of_names(tuple(f"x{number:02}" for number in range(len(hostile_texts)))).document, "html"))
+def test_no_name_adds_an_element(hostile: MigrationDocument) -> None:
+    plain = Page(render(of_names(tuple(f"x{number:02}" for number in range(len(HOSTILE)))).document, "html"))
     page = Page(render(hostile, "html"))
     assert sorted(tag for tag, _ in page.elements) == sorted(tag for tag, _ in plain.elements)
     assert {name for _, a in page.elements for name in a} == {name for _, a in plain.elements for name in a}
@@ -181,17 +182,15 @@ def test_no_name_adds_an_element(hostile: MigrationDocument, hostile_texts: tupl
     style, data, script = page.raw
     assert [style, script] == [plain.raw[0], plain.raw[2]]
     assert "<" not in data
-    assert {name for _, name, *_ in json.loads(data)["pairs"]} >= {f"{printable(text)}/3" for text in hostile_texts}
+    assert {name for _, name, *_ in json.loads(data)["pairs"]} >= {f"{printable(text)}/3" for text in HOSTILE}
 
 
-def test_csv_has_one_row_per_version_and_no_cell_is_a_formula(
-    hostile: MigrationDocument, hostile_texts: tuple[str, ...]
-) -> None:
+def test_csv_has_one_row_per_version_and_no_cell_is_a_formula(hostile: MigrationDocument) -> None:
     text = render(hostile, "csv")
     assert len(text.splitlines()) == len(hostile.versions) + 1
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     names = {row["source_name"].removeprefix("'") for row in rows if row["source_name"]}
-    assert names == {printable(text) for text in hostile_texts}
+    assert names == {printable(text) for text in HOSTILE}
     for row in rows:
         assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in row.values()), row
     # What is only in the source is shown with a minus, in a cell that no spreadsheet reads as a sum.

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.pages import is_within
+from support.reports import make_document, make_finding, make_hostile, make_version, make_waiver
 
 from registry_audit.audit.judging import Finding, VersionAudit, Waiver
 from registry_audit.audit.rows import outcome_of
@@ -50,7 +50,7 @@ class _Tags(HTMLParser):
 
 @SETTINGS
 @given(text=TEXT)
-def test_every_rendering_is_utf8_without_control_characters(text: str, make_hostile: Make) -> None:
+def test_every_rendering_is_utf8_without_control_characters(text: str) -> None:
     document = make_hostile([text])
     for form in FORMATS:
         rendered = render(document, form)
@@ -62,14 +62,14 @@ def test_every_rendering_is_utf8_without_control_characters(text: str, make_host
 
 @SETTINGS
 @given(text=TEXT)
-def test_html_has_the_elements_of_a_plain_page(text: str, make_hostile: Make) -> None:
+def test_html_has_the_elements_of_a_plain_page(text: str) -> None:
     # A name that is not safe to copy has no commands; beyond that, no text takes or adds an element.
     assert is_within(_Tags(render(make_hostile([text]), "html")).tags, _Tags(render(make_hostile(["x"]), "html")).tags)
 
 
 @SETTINGS
 @given(text=TEXT)
-def test_junit_is_well_formed_and_names_the_version(text: str, make_hostile: Make) -> None:
+def test_junit_is_well_formed_and_names_the_version(text: str) -> None:
     suite = ElementTree.fromstring(render(make_hostile([text]), "junit"))[0]
     case = suite.find("testcase")
     assert case is not None
@@ -79,7 +79,7 @@ def test_junit_is_well_formed_and_names_the_version(text: str, make_hostile: Mak
 
 @SETTINGS
 @given(text=TEXT)
-def test_csv_parses_back(text: str, make_hostile: Make) -> None:
+def test_csv_parses_back(text: str) -> None:
     rendered = render(make_hostile([text]), "csv")
     assert rendered.count("\n") == 2
     row = next(csv.DictReader(io.StringIO(rendered, newline=""), strict=True))
@@ -95,7 +95,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @SETTINGS
 @given(text=TEXT)
-def test_json_round_trips(text: str, make_hostile: Make, folder: Path) -> None:
+def test_json_round_trips(text: str, folder: Path) -> None:
     document = make_hostile([text])
     path = folder / "audit.json"
     path.write_text(render(document, "json"), encoding="utf-8")
@@ -110,10 +110,6 @@ _ROWS = st.lists(st.tuples(st.sampled_from(Verdict), st.lists(_FOUND, max_size=3
 @given(rows=_ROWS)
 def test_sentences_and_test_results_agree_with_the_exit_status(
     rows: list[tuple[Verdict, list[tuple[str, Severity, bool]], bool]],
-    make_document: Make,
-    make_version: Callable[..., Any],
-    make_finding: Callable[..., Any],
-    make_waiver: Callable[..., Any],
 ) -> None:
     """What is waived fails nowhere, what is not fails everywhere."""
     audits, versions = [], []
