@@ -1,8 +1,9 @@
 """An audit fanned out: its batches in the ledger's database, its workers as child runs of a deployment."""
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -14,23 +15,24 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from sqlalchemy import make_url
 
-from flows.audit_part import NAME, audited
-from flows.executors.batch_order import Batch, batches_of
+from flows import parameters
+from flows.executors.batch_order import Batch, RunningBatch, batches_of
 from flows.executors.part_key import forget_key, make_key
 from registry_audit.api import ledger_of
 from registry_audit.audit.judging import VersionAudit, unresolvable
 from registry_audit.audit.work_directory import Seal
-from registry_audit.errors import Transient, UsageError
+from registry_audit.errors import LedgerError, Transient, UsageError
 from registry_audit.ledger.shared_work import NotOurs, SharedWork, Standing
 from registry_audit.redact import holds_credentials
 from registry_audit.registry.version import RegisteredVersion
-from tasks.audit_session import Job
+from tasks.audit_session import Job, close_job, open_session
 from tasks.configuration import asked
 from tasks.prefect_sender import quick_client
 from tasks.request_limit import share_of_requests
 from tasks.result_storage import work_key
 
-PART_DEPLOYMENT = f"{NAME}/worker"
+PART = "audit-part"  # name of the flow that each worker runs
+PART_DEPLOYMENT = f"{PART}/worker"
 
 _LOOK_EVERY_SECONDS = 1.0
 _BEGINS_WITHIN = timedelta(minutes=5)
@@ -101,7 +103,7 @@ class FanOut:
             "no worker has begun: this run audits what nobody is at. Has the pool of %s a free slot?", PART_DEPLOYMENT
         )
         with share_of_requests(self.job.options, of=self.count) as shared:
-            for _ in audited(work, replace(self.job, options=shared)):
+            for _ in audited(work, replace(self.job, options=shared), parameters.this_run()):
                 progress(work.standing())
 
     def _nobody_is_at_it(self, run_ids: list[Any], silent_since: float) -> bool:
@@ -135,6 +137,56 @@ class FanOut:
         except ObjectNotFound as error:
             raise UsageError(f"fan_out needs the deployment {PART_DEPLOYMENT}: prefect deploy --all") from error
         return run  # type: ignore[no-any-return]
+
+
+# What a worker does.
+
+
+def audited(work: SharedWork, job: Job, worker: str) -> Iterator[int]:
+    """Audit batches until there are none that nobody is at; how many versions of each were delivered.
+
+    Args:
+        worker: id of the flow run that calls this.
+
+    Raises:
+        UsageError: this process would give other rows than the one that began the audit.
+    """
+    try:
+        key = work_key(job)
+        while (taken := work.take(worker, key)) is not None:
+            with _told(work, worker, taken.position, job):
+                rows = RunningBatch(job, taken.versions).rows()
+            if not work.deliver(worker, taken.position, rows):
+                break  # the audit ended, or took this worker for lost
+            yield len(rows)
+    finally:
+        close_job(job)
+
+
+@contextmanager
+def _told(work: SharedWork, worker: str, position: int, job: Job) -> Iterator[None]:
+    """While the body runs, say that the worker is still at it; stop its reading when nobody wants it any more."""
+    ended_body = threading.Event()
+
+    def tell() -> None:
+        while not ended_body.wait(work.lost_after_seconds / 6):
+            try:
+                if not work.still_at(worker, position):
+                    open_session(job).stop()
+                    return
+            except LedgerError:
+                continue  # a database that is away for a moment; a worker that is silent for long is replaced
+
+    telling = threading.Thread(target=tell, name="still-at-work", daemon=True)
+    telling.start()
+    try:
+        yield
+    finally:
+        ended_body.set()
+        telling.join()
+
+
+# What became of the workers and of their rows.
 
 
 def _rows(work: SharedWork, position: int, batch: Batch) -> tuple[VersionAudit, ...]:

@@ -59,7 +59,7 @@ class UnityModel:
 class UnityCatalog:
     """What both protocols have in common: aliases and no stages; and versions are listed model by model."""
 
-    has_stages, has_aliases = False, True
+    has_aliases = True
     # Databricks finds a model however its name is capitalised, and keeps it so.
     own_spelling: Callable[[str], str] = staticmethod(str.lower)
     models_path: str

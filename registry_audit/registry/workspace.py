@@ -122,7 +122,7 @@ _PAGE_SIZE = 100  # what every registry of Databricks accepts
 class WorkspaceRegistry(Registry):
     """The Workspace Model Registry. It copies a model when it is registered, and has stages but no aliases."""
 
-    has_stages, has_aliases = True, False
+    has_aliases = False
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
