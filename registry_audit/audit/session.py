@@ -22,9 +22,9 @@ from registry_audit.net import deadline
 from registry_audit.net.deadline import Deadline
 from registry_audit.net.throttle import Throttle
 from registry_audit.net.transfers import Transfers
-from registry_audit.registry.asking import DownloadUris
 from registry_audit.registry.connection import Connection, Server, answers, connect
 from registry_audit.registry.mounts import times_tell
+from registry_audit.registry.queries import DownloadUris
 from registry_audit.registry.runs import Runs
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.stores.base import Store

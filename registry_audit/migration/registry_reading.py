@@ -25,8 +25,8 @@ from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.refs import Number
 from registry_audit.registry.address import AddressKind
-from registry_audit.registry.asking import finds_in_any_case, too_many
 from registry_audit.registry.connection import server_version
+from registry_audit.registry.queries import finds_in_any_case, too_many
 from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.registry.runs import RunState
 from registry_audit.registry.storage import StorageIdentity

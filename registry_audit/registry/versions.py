@@ -15,7 +15,9 @@ from registry_audit.net.rest import Denied, NoSuchRoute
 from registry_audit.net.retry import retried
 from registry_audit.printable import printable, restored
 from registry_audit.refs import Alias, Latest, Number, Selector, Stage
-from registry_audit.registry.asking import (
+from registry_audit.registry.connection import Connection, answers, must_listen, server_version
+from registry_audit.registry.prompts import TAG, Hidden, hidden_models, hidden_versions, is_prompt, tagged_models
+from registry_audit.registry.queries import (
     ask_alias,
     ask_model,
     ask_version,
@@ -25,8 +27,6 @@ from registry_audit.registry.asking import (
     search_models,
     search_versions,
 )
-from registry_audit.registry.connection import Connection, answers, must_listen, server_version
-from registry_audit.registry.prompts import TAG, Hidden, hidden_models, hidden_versions, is_prompt, tagged_models
 from registry_audit.registry.version import (
     Key,
     KeySet,

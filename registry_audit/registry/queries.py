@@ -1,4 +1,4 @@
-"""One question each to a registry: a version, an alias, a model, pages of a search.
+"""Queries of a registry, bounded and tried again: for a version, an alias, a model, and the pages of a search.
 
 The store is asked and not MLflow's client, which hides whatever carries the tag of a prompt. Names that registries hold
 from before MLflow checked them, as those with `/` or `:`, are refused by every question but a search.

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 from mlflow.utils.validation import _validate_model_name
 
-from registry_audit.registry.asking import is_refused_name
+from registry_audit.registry.queries import is_refused_name
 
 
 @given(st.text("./: a\\%", max_size=4))
