@@ -13,8 +13,8 @@ from prefect.utilities.annotations import opaque
 from registry_audit.audit.judging import VersionAudit, unresolvable
 from registry_audit.registry.translate import reason_of
 from registry_audit.registry.version import RegisteredVersion
-from tasks.audit_batch import audit_batch
 from tasks.audit_session import Job
+from tasks.batches import audit_batch
 from tasks.compare import compare
 from tasks.download import download_reg_model, download_run_model
 from tasks.policy import span
