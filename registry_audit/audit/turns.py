@@ -18,7 +18,7 @@ _WAITED_SECONDS = 2.0
 
 
 class Turns:
-    """Of one audit. Where they turn out to be spent waiting, as on a disk across a network, nobody takes any more."""
+    """The turns of one audit. None is taken any more once they turn out to be spent waiting, as on a network disk."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

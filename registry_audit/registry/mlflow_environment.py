@@ -43,7 +43,7 @@ class HostCreds:
 
 
 def default_host_creds() -> HostCreds:
-    """Of the environment, and of the file that holds user and password where the environment does not.
+    """How to sign in, by the environment or by the file that holds user and password where the environment does not.
 
     Source: mlflow.utils.credentials.get_default_host_creds.
 
@@ -108,7 +108,7 @@ def _has_header_plugins() -> bool:
 
 @cache
 def mlflow_version() -> str:
-    """Of the MLflow that is installed."""
+    """The version of the MLflow that is installed."""
     spec = find_spec("mlflow")
     for place in (spec.submodule_search_locations or ()) if spec else ():
         if found := _VERSION.search(Path(place, "version.py").read_text(encoding="utf-8")):

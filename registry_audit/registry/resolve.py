@@ -72,7 +72,7 @@ class Location:
 
     @property
     def identity(self) -> StorageIdentity | None:
-        """Of the storage, or of several that are read as one; None where it could not be resolved."""
+        """The identity of the storage, or of several that are read as one; None where it could not be resolved."""
         return StorageIdentity.of_several(self.storages) if self.storages else None
 
 

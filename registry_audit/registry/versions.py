@@ -438,7 +438,7 @@ def _described(model: Any) -> RegisteredModel:
 
 
 def not_confirmed_gone(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Of versions that no listing showed, those that the registry does not say are gone, and why.
+    """The versions that no listing showed and that the registry does not say are gone, and why.
 
     Args:
         keys: names and numbers as a ledger has them, as in the answer.

@@ -156,7 +156,7 @@ def _of_connection_string(text: str, account: str, url: str) -> AzureAccess:
 
 
 def _account_of(endpoint: str) -> str:
-    """Of an address of Azure's own, or one with the account in its path; empty where a domain of one's own hides it."""
+    """The account in an address of Azure's own, or in an address's path; empty where a domain of one's own hides it."""
     parts = urlsplit(endpoint)
     found = _BLOB_HOST.match(parts.hostname or "")
     return found[1].removesuffix("-secondary") if found else parts.path.strip("/").partition("/")[0]
