@@ -27,18 +27,12 @@ from registry_audit.refs import Number
 from registry_audit.registry.address import AddressKind
 from registry_audit.registry.connection import server_version
 from registry_audit.registry.queries import finds_in_any_case, too_many
+from registry_audit.registry.registered_models import RegisteredModel, list_models, list_tagged_models, models_by_name
 from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.registry.runs import RunState
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.version import Key, RegisteredVersion
-from registry_audit.registry.versions import (
-    RegisteredModel,
-    find_version,
-    list_models,
-    list_tagged_models,
-    list_versions,
-    models_by_name,
-)
+from registry_audit.registry.versions import find_version, list_versions
 from registry_audit.spool import Spool
 from registry_audit.stores.base import Store
 from registry_audit.stores.local import inode
