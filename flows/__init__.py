@@ -1,4 +1,4 @@
-"""Prefect flows: the order of the steps, nothing else. One file a flow.
+"""Prefect flows: the order of the steps. A file for each flow, and beside them what they share.
 
 This package is imported before Prefect where a flow is run as a command (`python -m flows.audit_registry`), so this is
 where an embedded server gets its settings; a server that runs already has its own. What the environment says wins.

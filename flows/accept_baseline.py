@@ -23,9 +23,9 @@ from registry_audit.report.words import count
 from registry_audit.verdict import ExitStatus
 from tasks.accept_versions import GONE, accept_approved, prepare_versions
 from tasks.audit_session import close_job, job_of
-from tasks.background import send_artifact, wait_for_arrival
-from tasks.configured import asked
+from tasks.configuration import asked
 from tasks.policy import short
+from tasks.prefect_sender import send_artifact, wait_for_arrival
 
 APPROVAL_KEY = "registry-audit-approval"  # what is to be approved
 ARTIFACT_KEY = "registry-audit-accepted"

@@ -1,8 +1,5 @@
 """`audit-part`: a worker's share of an audit that was fanned out over a work pool."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 from prefect import State, flow, get_run_logger, runtime
@@ -10,23 +7,21 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field, PositiveInt
 
 from flows import parameters
-from flows.batch_order import TASKS_PER_BATCH, RunningBatch
+from flows.executors.batch_order import TASKS_PER_BATCH
+from flows.executors.fan_out import PART, audited
+from flows.executors.part_key import key_of
 from flows.final_state import AFTER, ended, refused
 from flows.parameters import Name
-from flows.part_key import key_of
 from registry_audit.api import ledger_of
 from registry_audit.audit.options import checked_options
-from registry_audit.audit.workdir import Seal
+from registry_audit.audit.work_directory import Seal
 from registry_audit.cli.common_options import ledger_url
-from registry_audit.errors import AuditError, LedgerError, UsageError
+from registry_audit.errors import AuditError, UsageError
 from registry_audit.ledger.shared_work import LOST_AFTER_SECONDS, SharedWork
 from registry_audit.verdict import ExitStatus
-from tasks.audit_session import Job, close_job, job_of, open_session
+from tasks.audit_session import job_of
 from tasks.policy import short
 from tasks.request_limit import share_of_requests
-from tasks.result_storage import work_key
-
-NAME = "audit-part"
 
 
 def _run_name() -> str:
@@ -34,7 +29,7 @@ def _run_name() -> str:
 
 
 @flow(
-    name=NAME,
+    name=PART,
     description="A worker's share of an audit that was fanned out; started by audit-registry, not by people.",
     flow_run_name=_run_name,
     task_runner=ThreadPoolTaskRunner(max_workers=TASKS_PER_BATCH),  # type: ignore[arg-type]
@@ -76,50 +71,8 @@ def audit_part(
         with share_of_requests(chosen, of=of) as shared:
             job = job_of(shared, audit_id, life, registry)
             work = SharedWork(ledger, audit_id, Seal(key_of(audit_id)), lost_after_seconds)
-            count = sum(audited(work, job))
+            count = sum(audited(work, job, parameters.this_run()))
     except AuditError as error:
         return refused(error)
     get_run_logger().info("%d versions audited", count)
     return ended(ExitStatus.CLEAN, f"{count} versions audited")
-
-
-def audited(work: SharedWork, job: Job) -> Iterator[int]:
-    """Audit batches until there are none that nobody is at; how many versions of each were delivered.
-
-    Raises:
-        UsageError: this process would give other rows than the one that began the audit.
-    """
-    worker = parameters.this_run()
-    try:
-        key = work_key(job)
-        while (taken := work.take(worker, key)) is not None:
-            with _told(work, worker, taken.position, job):
-                rows = RunningBatch(job, taken.versions).rows()
-            if not work.deliver(worker, taken.position, rows):
-                break  # the audit ended, or took this worker for lost
-            yield len(rows)
-    finally:
-        close_job(job)
-
-
-@contextmanager
-def _told(work: SharedWork, worker: str, position: int, job: Job) -> Iterator[None]:
-    """While the body runs, say that the worker is still at it; stop its reading when nobody wants it any more."""
-    ended_body = threading.Event()
-
-    def tell() -> None:
-        while not ended_body.wait(work.lost_after_seconds / 6):
-            try:
-                if not work.still_at(worker, position):
-                    open_session(job).stop()
-                    return
-            except LedgerError:
-                continue  # a database that is away for a moment; a worker that is silent for long is replaced
-
-    telling = threading.Thread(target=tell, name="still-at-work", daemon=True)
-    telling.start()
-    try:
-        yield
-    finally:
-        ended_body.set()
-        telling.join()

@@ -15,8 +15,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows import parameters
-from flows.batch_order import IN_FLIGHT, TASKS_PER_BATCH, Steps, whole
-from flows.executors import DASK_SCHEDULER, Executor
+from flows.executors.batch_order import IN_FLIGHT, TASKS_PER_BATCH, Steps, whole
+from flows.executors.executor import DASK_SCHEDULER, Executor
 from flows.final_state import AFTER, ended, refused
 from flows.parameters import AuditId, Name, NotBlank, Subset, Texts, Uri, matching
 from flows.registry_lock import must_be_alone_at, only_audit_of
@@ -25,7 +25,7 @@ from registry_audit.audit.options import AuditOptions, Count, Days, Seconds, as_
 from registry_audit.audit.rows import Rows, row_spool
 from registry_audit.audit.runner import SERVER_AWAY_SECONDS
 from registry_audit.audit.scope import Scope, nothing_listed
-from registry_audit.audit.workdir import WorkDirectory, now
+from registry_audit.audit.work_directory import WorkDirectory, now
 from registry_audit.cli.report_output import must_be_writable
 from registry_audit.errors import AuditError, UsageError
 from registry_audit.ledger.record import registry_of

@@ -7,14 +7,14 @@ from typing import Any
 from prefect import State, flow, runtime
 
 from flows import parameters
-from flows.batch_order import whole
+from flows.executors.batch_order import whole
 from flows.final_state import AFTER, ended, refused
 from flows.parameters import Name, NotBlank, Texts, Uri
 from registry_audit.api import checked, memory_of, no_baseline
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.named_versions import empty_download_dir, kept_path, prepare_download_dir
 from registry_audit.audit.options import Count, Seconds, checked_options
-from registry_audit.audit.single import empty_download_dir, kept_path, prepare_download_dir
 from registry_audit.cli.report_output import must_take_file
 from registry_audit.errors import AuditError, LedgerError
 from registry_audit.ledger.record import remembered, with_digest_of
@@ -27,11 +27,10 @@ from registry_audit.verdict import Severity
 from tasks.artifacts import CHECK_KEY, Told
 from tasks.audit_session import Job, close_job, job_of, open_session, sign_in_for
 from tasks.compare import compare
-from tasks.download_reg_model import download_reg_model
-from tasks.download_run_model import download_run_model
+from tasks.download import download_reg_model, download_run_model
 from tasks.policy import short
-from tasks.report_single import report_single
-from tasks.resolve_named import resolve_named
+from tasks.report import report_single
+from tasks.resolve_version import resolve_named
 
 _LIMITS = Limits()
 

@@ -7,15 +7,21 @@ import yaml
 from prefect import State, flow, runtime
 
 from flows import parameters
-from flows.batch_order import whole
+from flows.executors.batch_order import whole
 from flows.final_state import AFTER, ended, refused
 from flows.parameters import NotBlank, Uri
 from flows.sides import Side, TrackingServer, ledger_of_both, side_of
 from registry_audit.api import chosen_roles, compare_options, compared, no_baseline, servers_of
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit, sorted_findings
+from registry_audit.audit.named_versions import (
+    PairAudit,
+    VersionPair,
+    empty_download_dir,
+    kept_path,
+    prepare_download_dir,
+)
 from registry_audit.audit.options import Count, Seconds
-from registry_audit.audit.single import PairAudit, VersionPair, empty_download_dir, kept_path, prepare_download_dir
 from registry_audit.cli.report_output import must_take_file
 from registry_audit.compare_config import parse_compare_config
 from registry_audit.errors import AuditError, CouldNotVerify, LedgerError
@@ -28,13 +34,12 @@ from registry_audit.report.view import finding_words
 from registry_audit.verdict import Severity, Verdict
 from tasks.artifacts import COMPARE_KEY, Told
 from tasks.audit_session import Job, close_job, open_session
-from tasks.compare_pair import compare_copies, judge_version
-from tasks.configured import TRACKING_URI, configured_uri, sign_in
-from tasks.download_reg_model import download_reg_model
-from tasks.download_run_model import download_run_model
+from tasks.compare import compare_copies, judge_version
+from tasks.configuration import TRACKING_URI, configured_uri, sign_in
+from tasks.download import download_reg_model, download_run_model
 from tasks.policy import short
-from tasks.report_single import report_single
-from tasks.resolve_named import resolve_named
+from tasks.report import report_single
+from tasks.resolve_version import resolve_named
 
 _DOWNLOAD = {Role.RUN_MODEL: download_run_model, Role.REG_MODEL: download_reg_model}
 

@@ -13,14 +13,14 @@ from prefect.futures import PrefectFuture
 from pydantic import Field
 
 from flows import parameters
-from flows.batch_order import IN_FLIGHT, batches_of, whole
+from flows.executors.batch_order import IN_FLIGHT, batches_of, whole
 from flows.final_state import AFTER, ended, refused
 from flows.parameters import NotBlank, Texts, Uri
 from flows.sides import RegistryServer, Side, side_of
 from registry_audit.api import interrupted_migration
 from registry_audit.audit.options import DEFAULT_WORKERS, Count, Days, Seconds
 from registry_audit.audit.runner import SERVER_AWAY_SECONDS
-from registry_audit.audit.workdir import WorkDirectory, now
+from registry_audit.audit.work_directory import WorkDirectory, now
 from registry_audit.cli.common_options import ledger_url
 from registry_audit.cli.report_output import must_be_writable
 from registry_audit.errors import AuditError
@@ -33,9 +33,10 @@ from registry_audit.report.registries_words import headline
 from registry_audit.report.write import write_report
 from registry_audit.verdict import ExitStatus, Severity
 from tasks.audit_session import Job, close_job, open_session
-from tasks.configured import LEDGER, TRACKING_URI, configured_uri
-from tasks.migration import list_registry, match, read_registry, report_migration
+from tasks.configuration import LEDGER, TRACKING_URI, configured_uri
+from tasks.migration import list_registry, match, read_registry
 from tasks.policy import short_address
+from tasks.report import report_migration
 from tasks.result_storage import SignedResults, kept, life_of, opened_results
 
 _BATCH = 100  # versions in one task run

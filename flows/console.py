@@ -1,4 +1,4 @@
-"""The console of a run's process, whose reader may be gone before the run is done."""
+"""Lets a run outlive the reader of its console: what it prints is dropped once nobody reads it."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""How a flow run ends: the states of the exit statuses."""
+"""The final state of a flow run, made from an exit status or an error."""
 
 import logging
 from typing import Any
@@ -10,7 +10,7 @@ from prefect.states import Completed, Failed
 
 from registry_audit.errors import AuditError
 from registry_audit.verdict import STATE_NAMES, ExitStatus
-from tasks.background import wait_for_arrival, wait_once_more
+from tasks.prefect_sender import wait_for_arrival, wait_once_more
 
 _SAID_OF_A_DEFECT = "Engine execution exited with unexpected exception"
 

@@ -1,4 +1,4 @@
-"""Parameters that several flows have. Prefect stores what a flow run is started with: no place for a secret."""
+"""The parameters that several flows have. Prefect stores what a flow run is started with: no place for a secret."""
 
 import inspect
 import os
@@ -15,7 +15,7 @@ from registry_audit.cli.common_options import ROWS, ledger_url
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 from registry_audit.redact import holds_credentials, redact_endpoint
-from tasks.configured import LEDGER, REGISTRY_URI, TRACKING_URI, configured_registry_uri, configured_uri
+from tasks.configuration import LEDGER, REGISTRY_URI, TRACKING_URI, configured_registry_uri, configured_uri
 from tasks.registry_block import options_of_block
 
 Described = TypeVar("Described", bound=Callable[..., Any])

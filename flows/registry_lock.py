@@ -32,13 +32,13 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectExcep
 from prefect.states import Running
 
 from flows import parameters
-from registry_audit.audit.workdir import WorkDirectory
+from registry_audit.audit.work_directory import WorkDirectory
 from registry_audit.errors import UsageError
 from registry_audit.ledger.record import registry_of
 from registry_audit.printable import printable
-from tasks.background import quick_client
-from tasks.configured import asked
+from tasks.configuration import asked
 from tasks.listeners import listeners_of
+from tasks.prefect_sender import quick_client
 
 LEASE_SECONDS = 120.0  # the server takes no less than 60
 _RENEWED_EVERY_SECONDS = 20.0

@@ -11,7 +11,7 @@ from prefect.logging.handlers import PrefectConsoleHandler
 
 from flows.parameters import URIS
 from registry_audit.audit.options import AuditOptions
-from registry_audit.audit.workdir import WorkDirectory
+from registry_audit.audit.work_directory import WorkDirectory
 from registry_audit.cli import boundary
 from registry_audit.cli.audit_command import Keep, audit_command
 from registry_audit.cli.progress import Progress

@@ -11,7 +11,7 @@ from registry_audit.audit.options import AuditOptions
 from registry_audit.cli.common_options import ledger_url
 from registry_audit.errors import UsageError
 from registry_audit.registry.connection import Server
-from tasks.configured import LEDGER
+from tasks.configuration import LEDGER
 from tasks.registry_block import options_of_block, signed_in
 
 _Block = Annotated[

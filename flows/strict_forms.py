@@ -1,4 +1,4 @@
-"""The Prefect server refuses parameters whose names a deployment does not have, and says why it refuses a value.
+"""Has the Prefect server refuse parameters that a deployment does not have, and say why it refuses a value.
 
 What `prefect deploy` tells the server of a flow's parameters allows any other name: a run with a mistyped one would be
 accepted, wait for a worker, and fail there. And of a value that may be left out the form only says that it "is not

@@ -10,14 +10,13 @@ from typing import Any
 
 from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.named_versions import VersionPair, check_version, compare_versions, find_and_resolve
 from registry_audit.audit.options import AuditOptions, checked_options
 from registry_audit.audit.rows import Outcome, Rows, outcome_of, row_spool
 from registry_audit.audit.runner import audit_versions
 from registry_audit.audit.scope import Scope, list_scope, nothing_listed
 from registry_audit.audit.session import Session
-from registry_audit.audit.single import VersionPair, check_version, compare_versions, find_and_resolve
 from registry_audit.compare_config import CompareConfig
-from registry_audit.deadline import within
 from registry_audit.errors import AuditError, LedgerError, NoLedgerYet, UsageError
 from registry_audit.home import default_ledger_url, is_from_environment, usual_ledger_url
 from registry_audit.ledger.connecting import open_ledger, remember
@@ -40,6 +39,7 @@ from registry_audit.migration.comparison import compare_sides
 from registry_audit.migration.facts import VersionFacts
 from registry_audit.migration.registries_config import SIDES, MigrationConfig, MigrationOptions, SideName
 from registry_audit.migration.registry_reading import Listed
+from registry_audit.net.deadline import within
 from registry_audit.pulling.verified_download import Pulled, pull_version
 from registry_audit.registry.connection import Server, each_with_its_own
 from registry_audit.registry.versions import not_confirmed_gone

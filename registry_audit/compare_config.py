@@ -107,7 +107,8 @@ def parse_compare_config(text: str, name: str) -> CompareConfig:
     servers: dict[int, ServerConfig] = {}
     for key, node, line in pairs_of(root, name, same=_SERVER_KEYS):
         if key not in _SERVER_KEYS:
-            raise UsageError(f"{name}, line {line}: unknown key '{printable(key)}'; known are {_list(_SERVER_KEYS)}")
+            known = ", ".join(_SERVER_KEYS)
+            raise UsageError(f"{name}, line {line}: unknown key '{printable(key)}'; known are {known}")
         servers[_SERVER_KEYS[key]] = _server(node, key, line, name)
     for index in (0, 1):
         if index not in servers:
@@ -133,20 +134,32 @@ def mapping_of(text: str, name: str, otherwise: str) -> yaml.MappingNode:
     return root
 
 
-def _server(node: yaml.Node, key: str, line: int, name: str) -> ServerConfig:
+def server_fields(
+    node: yaml.Node, key: str, line: int, name: str, *, required: tuple[str, ...], optional: tuple[str, ...]
+) -> dict[str, str]:
+    """What the file says of one server.
+
+    Raises:
+        UsageError: it is no mapping, or a key is unknown, missing, given twice or not a text.
+    """
     if not isinstance(node, yaml.MappingNode):
-        raise UsageError(f"{name}, line {line}: {key} needs {', '.join(_REQUIRED)}")
+        raise UsageError(f"{name}, line {line}: {key} needs {', '.join(required)}")
     values: dict[str, str] = {}
     for field_name, value, value_line in pairs_of(node, name):
-        if field_name not in (*_REQUIRED, *_OPTIONAL):
-            known = _list((*_REQUIRED, *_OPTIONAL))
+        if field_name not in (*required, *optional):
+            known = ", ".join((*required, *optional))
             raise UsageError(f"{name}, line {value_line}: unknown key '{printable(field_name)}'; known are {known}")
         values[field_name] = text_of(value, f"{name}, line {value_line}: {field_name}")
-    for required in _REQUIRED:
-        if required not in values:
-            raise UsageError(f"{name}, line {line}: {key} has no {required}")
+    for field_name in required:
+        if field_name not in values:
+            raise UsageError(f"{name}, line {line}: {key} has no {field_name}")
     if ("username_env" in values) != ("password_env" in values):
         raise UsageError(f"{name}, line {line}: {key} needs both of username_env and password_env, or neither")
+    return values
+
+
+def _server(node: yaml.Node, key: str, line: int, name: str) -> ServerConfig:
+    values = server_fields(node, key, line, name, required=_REQUIRED, optional=_OPTIONAL)
     if "registry_name" in values:
         _must_be_registry_name(values["registry_name"], f"{name}, line {line}: registry_name")
     server = ServerConfig(**values)
@@ -191,7 +204,3 @@ def pairs_of(node: yaml.MappingNode, name: str, same: dict[str, int] | None = No
         seen[meaning] = line
         pairs.append((key, value, line))
     return pairs
-
-
-def _list(keys: Any) -> str:
-    return ", ".join(keys)

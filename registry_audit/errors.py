@@ -3,7 +3,14 @@
 Messages are one line, name the way out, and hold no credentials. All of these survive pickling.
 """
 
+from collections.abc import Iterable
+from difflib import SequenceMatcher, get_close_matches
+
+from registry_audit.printable import printable
 from registry_audit.verdict import ExitStatus
+
+_ALIKE = 0.7  # of 1, the likeness of two equal texts
+_MARGIN = 0.1
 
 
 class AuditError(Exception):
@@ -69,3 +76,26 @@ class LedgerError(AuditError):
 
 class NoLedgerYet(LedgerError):
     """There is no such file, and this machine has never seen one there."""
+
+
+# What a message suggests in place of a name that is not there.
+
+
+def did_you_mean(text: str, known: Iterable[str], *, sign: str = "") -> str:
+    """`; did you mean 'Wine'?`, ready to end a sentence; nothing where no name is close.
+
+    Args:
+        sign: shown before a name.
+    """
+    folded = dict[str, str]()
+    for name in known:
+        folded.setdefault(name.casefold(), name)
+    near = get_close_matches(text.casefold(), folded, n=3, cutoff=_ALIKE)
+    # Among the thousand names of a registry several are somewhat alike: beside a typing error they only confuse.
+    close = [folded[name] for name in near if _likeness(name, text) > _likeness(near[0], text) - _MARGIN]
+    named = " or ".join(f"'{sign}{printable(name)}'" for name in close)
+    return f"; did you mean {named}?" if named else ""
+
+
+def _likeness(name: str, text: str) -> float:
+    return SequenceMatcher(None, name, text.casefold()).ratio()

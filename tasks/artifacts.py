@@ -1,4 +1,4 @@
-"""What a person sees of an audit on its page in Prefect. The result itself is in the report, never only here."""
+"""The artifacts of a flow run on its page in Prefect. The result itself is in the report, never only here."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from registry_audit.report.view import changes_words, life_words, placed_finding
 from registry_audit.report.words import STATE_WORDS, VERDICT_WORDS, count
 from registry_audit.report.write import render
 from registry_audit.verdict import Verdict
-from tasks.background import send, send_artifact
+from tasks.prefect_sender import send, send_artifact
 
 # Markdown links into MLflow's own pages, from a report: only where they are sure to lead somewhere.
 

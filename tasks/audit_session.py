@@ -8,10 +8,10 @@ from pathlib import Path
 from registry_audit.api import ledger_of, trust_readings
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.session import Session
-from registry_audit.audit.workdir import WorkDirectory
+from registry_audit.audit.work_directory import WorkDirectory
 from registry_audit.cli.boundary import import_library
 from registry_audit.registry.connection import Server
-from tasks.configured import sign_in
+from tasks.configuration import sign_in
 from tasks.listeners import listeners_of
 from tasks.registry_block import sign_in_as, signed_in
 

@@ -1,17 +1,21 @@
-"""A batch of versions is the unit of a task run: one step over all of them, in threads."""
+"""A batch of versions in one task run: one step over all of them, in threads, or all steps of `audit-batch`."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from prefect import get_run_logger
+from prefect import get_run_logger, task
 
+from registry_audit.audit.judging import VersionAudit, unresolvable
+from registry_audit.audit.pipeline import audit_version
 from registry_audit.audit.runner import in_threads
 from registry_audit.audit.session import Session
-from registry_audit.deadline import OutOfTime
 from registry_audit.errors import AuditError, Stopped
+from registry_audit.net.deadline import OutOfTime
 from registry_audit.registry.translate import is_foreign, reason_of
+from registry_audit.registry.version import RegisteredVersion
 from tasks.audit_session import Job, open_session
-from tasks.policy import redacted_traceback
+from tasks.policy import RETRIED, named_after, presentable, redacted_traceback
+from tasks.result_storage import if_settled
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -49,3 +53,14 @@ def each(
         return failed(item, why.message)
 
     return in_threads(session, one, items, workers=job.workers, late=late)
+
+
+@task(name="audit-batch", task_run_name=named_after("audit-batch", "batch"), **RETRIED)
+@presentable
+def audit_batch(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[VersionAudit, ...]:
+    """The row of every version of a batch, in their order.
+
+    For a Dask cluster, where what lies between the steps would travel.
+    """
+    open_session(job).prefetch(batch)
+    return if_settled(each(job, audit_version, batch, failed=unresolvable))

@@ -21,7 +21,7 @@ from registry_audit.report.document import AuditDocument, FindingRow, VersionRow
 from registry_audit.report.view import lede
 from registry_audit.report.words import count
 from registry_audit.rules import RULE_BY_ID
-from tasks.background import send
+from tasks.prefect_sender import send
 
 AUDIT_FINISHED = "registry-audit.audit.finished"
 FINDING_NEW = "registry-audit.finding.new"

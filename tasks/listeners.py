@@ -1,4 +1,4 @@
-"""Who, in this very process, wants to hear how an audit goes: the command that runs a flow here."""
+"""Listeners in this process that are told how an audit goes: those of the command that runs a flow here."""
 
 import threading
 from collections.abc import Callable, Iterator

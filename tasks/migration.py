@@ -1,13 +1,11 @@
 """The steps of `compare-registries`: list and read each registry, then compare them."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from prefect import get_run_logger, task
+from prefect import task
 
 from registry_audit.api import conclude_migration
-from registry_audit.errors import UsageError
 from registry_audit.migration.both import Both
 from registry_audit.migration.facts import VersionFacts
 from registry_audit.migration.registries_config import MigrationOptions, SideName
@@ -15,10 +13,8 @@ from registry_audit.migration.registry_reading import Listed, Side, fill_side
 from registry_audit.migration.registry_reading import list_registry as list_side
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.report.registries_document import MigrationDocument
-from registry_audit.report.write import write_report
-from tasks.artifacts import publish_migration
 from tasks.audit_session import Job, open_session
-from tasks.policy import RETRIED, UNCACHED, presentable, short_address, span
+from tasks.policy import RETRIED, presentable, short_address, span
 from tasks.result_storage import if_settled
 
 
@@ -64,22 +60,3 @@ def match(jobs: tuple[Job, Job], both: Both, options: MigrationOptions) -> Migra
     """Pair the versions and compare each pair. A difference is part of the result, never an error."""
     source, target = (open_session(job) for job in jobs)
     return conclude_migration((source, target), both, options)
-
-
-@task(name="report", task_run_name="report", **UNCACHED)
-@presentable
-def report_migration(document: MigrationDocument, directory: Path | None) -> None:
-    """Write the report's files and the artifacts.
-
-    Raises:
-        UsageError: a file cannot be written. The artifacts were made before.
-    """
-    publish_migration(document)
-    if directory is None:
-        return
-    try:
-        written = write_report(document, directory)
-    except OSError as error:
-        raise UsageError(f"the report cannot be written to {directory}: {error.strerror}") from error
-    for path in written:
-        get_run_logger().info("wrote %s", path)

@@ -1,4 +1,4 @@
-"""How a step is tried again, what it may cache, and what an error may show."""
+"""The policy of the tasks: when Prefect tries a step again, what is cached, what a run is called, what errors show."""
 
 import functools
 import logging

@@ -13,7 +13,7 @@ from registry_audit.errors import UsageError
 from registry_audit.pulling.verified_download import Pulled
 from registry_audit.refs import split_version
 from tasks.audit_session import sign_in_for
-from tasks.configured import LEDGER, TRACKING_URI, configured_registry_uri, configured_uri
+from tasks.configuration import LEDGER, TRACKING_URI, configured_registry_uri, configured_uri
 from tasks.policy import RETRIED, presentable, short
 from tasks.registry_block import options_of_block, signed_in
 

@@ -15,7 +15,7 @@ from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 from registry_audit.redact import holds_credentials
 from registry_audit.registry.connection import Server
-from tasks.configured import asked
+from tasks.configuration import asked
 
 _VARIABLES = {"username": "USERNAME", "password": "PASSWORD", "token": "TOKEN"}
 _OPTIONS = ("tracking_uri", "registry_uri", "registry_name", "workers", "max_requests", "max_bytes_per_second")

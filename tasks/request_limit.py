@@ -9,8 +9,8 @@ from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
 
 from registry_audit.audit.options import AuditOptions
-from tasks.background import tried_once
-from tasks.configured import asked
+from tasks.configuration import asked
+from tasks.prefect_sender import tried_once
 
 REQUESTS_LIMIT = (
     "registry-audit-requests"  # made by whoever wants it: prefect gcl create registry-audit-requests --limit 32

@@ -1,15 +1,19 @@
 """`resolve-version`: from registered versions to the root storages of their copies, with no download."""
 
+from typing import Any
+
 from prefect import task
 
 from registry_audit.audit.judging import unresolvable
 from registry_audit.audit.pipeline import Resolved, must_resolve
 from registry_audit.audit.session import Session
 from registry_audit.errors import Transient
+from registry_audit.refs import parse_selector
 from registry_audit.registry.version import RegisteredVersion
+from registry_audit.registry.versions import find_version
 from tasks.audit_session import Job, open_session
 from tasks.batches import each
-from tasks.policy import RETRIED, is_last_try, named_after, presentable
+from tasks.policy import RETRIED, is_last_try, named_after, presentable, short
 from tasks.result_storage import if_settled
 
 
@@ -21,11 +25,27 @@ def resolve_version(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[Res
     Raises:
         Transient: at least one of them deserves another try, and there is one left.
     """
-    return resolve_batch(job, batch)
+    return _resolved(job, batch)
 
 
-def resolve_batch(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[Resolved, ...]:
-    """The task without Prefect's part; in any task that may be tried again."""
+def _name_of_one(parameters: dict[str, Any]) -> str:
+    return f"resolve-version · {short(str(parameters['model']))}/{short(str(parameters['version_or_stage']))}"
+
+
+@task(name="resolve-version", task_run_name=_name_of_one, **RETRIED)  # type: ignore[arg-type]  # no function has all of its protocol
+@presentable
+def resolve_named(job: Job, model: str, version_or_stage: str) -> tuple[Resolved, ...]:
+    """A batch of one, as the other tasks take it.
+
+    Raises:
+        UsageError: `version_or_stage` names nothing.
+        NotFound: there is no such model, version, stage or alias.
+        CouldNotVerify: the version is denied, or the server cannot be read.
+    """
+    return _resolved(job, (find_version(open_session(job).connection, model, parse_selector(version_or_stage)),))
+
+
+def _resolved(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[Resolved, ...]:
     open_session(job).prefetch(batch)
     found = each(job, _resolve, batch, failed=unresolvable)
     again = [result for result in found if isinstance(result, Transient)]

@@ -40,7 +40,7 @@ from registry_audit.audit.copies import Copy, ModelCopy
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.pipeline import Resolved
 from registry_audit.audit.rows import Codec
-from registry_audit.audit.workdir import KEPT_FOR, Seal, cache_directory, code_digest, own_seal
+from registry_audit.audit.work_directory import KEPT_FOR, Seal, cache_directory, code_digest, own_seal
 from registry_audit.errors import UsageError
 from registry_audit.ledger.record import registry_of
 from registry_audit.migration.facts import VersionFacts

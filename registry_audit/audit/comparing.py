@@ -1,7 +1,7 @@
-"""Two copies that were read, side by side. A difference is data; comparing never raises on one.
+"""Compares two copies that were read. A difference is data; comparing never raises on one.
 
-Laws, tested as properties: a copy equals itself; swapping the sides swaps the kinds and nothing else; one
-flipped byte is always found.
+Laws, tested as properties: a copy equals itself; swapping the sides swaps the kinds and nothing else; one flipped
+byte is always found.
 """
 
 from collections.abc import Callable

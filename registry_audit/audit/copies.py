@@ -1,4 +1,4 @@
-"""A copy of a model: listed, and once read, digested."""
+"""One of a version's two copies: as its store lists it, and as it was read, with the digest of every file."""
 
 import hashlib
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""The rules applied to one version: what was resolved, read and compared becomes a verdict and findings."""
+"""Makes the verdict and the findings of one version: the rules applied to what was resolved, read and compared."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""What an audit is asked to do. Outside data, so it is validated here, before hours of work."""
+"""The options of an audit. They come from outside, so they are validated here, before hours of work."""
 
 import hashlib
 import re
@@ -11,9 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from registry_audit.audit.signatures import SignatureVerifier
-from registry_audit.closest import did_you_mean
 from registry_audit.compare_config import MAX_REGISTRY_NAME
-from registry_audit.errors import UsageError
+from registry_audit.errors import UsageError, did_you_mean
 from registry_audit.home import usual_ledger_url
 from registry_audit.model.listing import MOST, MOST_DAYS, MOST_SECONDS, Limits
 from registry_audit.net.throttle import Throttle

@@ -1,4 +1,4 @@
-"""Bytes to digests. Each file is read once; two copies may be compared and digested in the same pass."""
+"""Reads the files of a copy into digests, each once; two copies may be compared and digested in the same pass."""
 
 import contextlib
 import ctypes
@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, ClassVar
 from registry_audit.audit import signatures
 from registry_audit.audit.copies import META_FILE, META_MAX_BYTES, Reading
 from registry_audit.audit.turns import Turns
-from registry_audit.audit.workdir import now
+from registry_audit.audit.work_directory import now
 from registry_audit.errors import CouldNotVerify, Transient, UsageError
 from registry_audit.model.listing import ListedFile, Listing, Problem
 from registry_audit.model.manifest import DigestedApart, Hasher, ManifestEntry, digest_text, new_hasher

@@ -1,16 +1,16 @@
-"""Runs the steps of many versions in threads of this process."""
+"""Runs the steps of many versions in threads of this process, and tries again at the end what may pass by itself."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from registry_audit import deadline
 from registry_audit.audit.judging import VersionAudit, unresolvable
 from registry_audit.audit.pipeline import audit_version
 from registry_audit.audit.session import Session
 from registry_audit.audit.time_limits import Work, each_in_time
-from registry_audit.deadline import Deadline, OutOfTime
+from registry_audit.net import deadline
+from registry_audit.net.deadline import Deadline, OutOfTime
 from registry_audit.registry.version import RegisteredVersion
 
 _Item = TypeVar("_Item")

@@ -11,8 +11,9 @@ from registry_audit.errors import AuditError, NotFound, Transient
 from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.registry.connection import Connection, must_listen, server_version, unasked_workspaces
+from registry_audit.registry.registered_models import require_model
 from registry_audit.registry.version import Key, RegisteredVersion
-from registry_audit.registry.versions import RegistryListing, list_versions, require_model
+from registry_audit.registry.versions import RegistryListing, list_versions
 
 
 @dataclass(frozen=True, slots=True)

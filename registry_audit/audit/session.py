@@ -1,4 +1,4 @@
-"""What the steps of one audit share in one process."""
+"""The Session of an audit: the connection, the caches and the threads that its steps share in one process."""
 
 import contextlib
 import threading
@@ -9,22 +9,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, Self
 
-from registry_audit import deadline
 from registry_audit.audit.copies import META_FILE, META_MAX_BYTES, ModelCopy, Reading
 from registry_audit.audit.reading import read_all
 from registry_audit.audit.shared_readings import ReadingCache
 from registry_audit.audit.signatures import SIGNATURE, SignatureVerifier
 from registry_audit.audit.turns import Turns
-from registry_audit.deadline import Deadline
 from registry_audit.errors import Stopped
 from registry_audit.model.listing import Limits, ListedFile
 from registry_audit.model.manifest import Manifest, new_hasher
 from registry_audit.model.mlmodel import MLMODEL
+from registry_audit.net import deadline
+from registry_audit.net.deadline import Deadline
 from registry_audit.net.throttle import Throttle
 from registry_audit.net.transfers import Transfers
-from registry_audit.registry.asking import DownloadUris
 from registry_audit.registry.connection import Connection, Server, answers, connect
 from registry_audit.registry.mounts import times_tell
+from registry_audit.registry.queries import DownloadUris
 from registry_audit.registry.runs import Runs
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.stores.base import Store

@@ -17,10 +17,10 @@ from typing import BinaryIO
 from registry_audit.audit.copies import Reading
 from registry_audit.audit.rows import Codec
 from registry_audit.audit.turns import Turns
-from registry_audit.audit.workdir import READINGS, Seal, code_digest, is_recent, own_seal
-from registry_audit.deadline import current
+from registry_audit.audit.work_directory import READINGS, Seal, code_digest, is_recent, own_seal
 from registry_audit.errors import UsageError
 from registry_audit.model.listing import Listing
+from registry_audit.net.deadline import current
 
 Readings = tuple[Reading, ...]
 Parts = tuple[tuple[str, Listing], ...]  # identity and listing of storages

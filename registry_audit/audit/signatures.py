@@ -126,7 +126,7 @@ class SignatureVerifier:
         self.name = f"the {'key' if key else 'certificates'} sha256:{hashlib.sha256(content).hexdigest()[:12]}"
 
     def _config(self, scratch: Path) -> Any:
-        """Of one signature: a store of certificates takes the time of the first that it judges, and keeps it."""
+        """What checks one signature: a store of certificates keeps the time of the first that it judges."""
         from model_signing import verifying
 
         trusted, config = scratch / "trusted.pem", verifying.Config()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from registry_audit.audit.session import Session
-from registry_audit.deadline import Deadline, OutOfTime, within
+from registry_audit.net.deadline import Deadline, OutOfTime, within
 from registry_audit.net.transfers import submitted
 
 _Item = TypeVar("_Item")

@@ -1,4 +1,4 @@
-"""Threads that would only wait for the interpreter's lock wait for each other instead, which costs them less.
+"""Serialises small local reads across threads, because contention for the interpreter's lock (the GIL) costs more.
 
 Small models on a fast local disk are all processor time. With several threads at it, each of the many short calls to
 the system hands the interpreter to another thread, and an audit takes half as long again as with one thread. So
@@ -18,7 +18,7 @@ _WAITED_SECONDS = 2.0
 
 
 class Turns:
-    """Of one audit. Where they turn out to be spent waiting, as on a disk across a network, nobody takes any more."""
+    """The turns of one audit. None is taken any more once they turn out to be spent waiting, as on a network disk."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

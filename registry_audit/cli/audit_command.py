@@ -21,8 +21,8 @@ from registry_audit.cli.common_options import (
 from registry_audit.cli.progress import Progress
 from registry_audit.cli.report_output import WorkDirectory, exit_status_of, must_be_writable, resumable, show_and_write
 from registry_audit.cli.submit.option import submittable, there
-from registry_audit.deadline import OutOfTime
 from registry_audit.errors import Stopped
+from registry_audit.net.deadline import OutOfTime
 
 if TYPE_CHECKING:
     from registry_audit.audit.options import AuditOptions

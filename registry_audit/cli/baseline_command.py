@@ -267,7 +267,7 @@ def show_history(
 
 
 def _meant(reader: "LedgerReader", registry: str, name: str) -> str:
-    from registry_audit.closest import did_you_mean
+    from registry_audit.errors import did_you_mean
     from registry_audit.ledger.chain import Kind
 
     names = {restored(entry.name) for entry in reader.of_kind(Kind.ACCEPTED, registry=registry)}

@@ -189,20 +189,15 @@ def show_report(report: dict[str, Any], report_file: Path | None, show: Callable
     Raises:
         UsageError: the file cannot be written.
     """
-    from registry_audit.report.mlflow_tools import to_json
-    from registry_audit.report.write import write_whole
+    from registry_audit.report.mlflow_tools import to_json, write_single
 
     if show is None:
         click.echo(to_json(report), nl=False)
     else:
         show()
-    if report_file is None:
-        return
-    try:
-        write_whole(report_file, to_json(report))
-    except OSError as error:
-        raise UsageError(f"--report-file {report_file} cannot be written: {error.strerror}") from error
-    click.echo(f"wrote {report_file}", err=True)
+    if report_file is not None:
+        write_single(report, report_file, "--report-file")
+        click.echo(f"wrote {report_file}", err=True)
 
 
 def show_section(title: str, section: Any) -> None:

@@ -22,11 +22,10 @@ from registry_audit.cli.check_command import (
 )
 from registry_audit.cli.common_options import LIMITS, ledger_url, required_tracking_uri, with_options
 from registry_audit.cli.report_output import must_be_writable
-from registry_audit.cli.submit.option import submittable, there
+from registry_audit.cli.submit.option import must_be_sendable, submittable, there
 from registry_audit.compare_config import CompareConfig, ServerConfig, load_compare_config
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
-from registry_audit.redact import holds_credentials, redact_endpoint
 from registry_audit.refs import parse_selector, split_version
 
 if TYPE_CHECKING:
@@ -62,12 +61,7 @@ def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sendable(server: ServerConfig, config_file: Path) -> dict[str, str]:
-    for uri in (server.host, server.registry_uri or ""):
-        if holds_credentials(uri):
-            raise UsageError(
-                f"{config_file}: {printable(redact_endpoint(uri))} holds credentials, and Prefect stores and shows "
-                "parameters: name variables of the worker in username_env and password_env, or token_env"
-            )
+    must_be_sendable(config_file, server.host, server.registry_uri)
     return {key: value for key, value in asdict(server).items() if value is not None}
 
 

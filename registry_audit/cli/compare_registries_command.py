@@ -9,11 +9,9 @@ import click
 from registry_audit.cli.boundary import import_library
 from registry_audit.cli.common_options import LIMITS, LISTING_LIMITS, ledger_url, with_options
 from registry_audit.cli.report_output import WorkDirectory, exit_status_of, must_be_writable, resumable, show_and_write
-from registry_audit.cli.submit.option import submittable, there
+from registry_audit.cli.submit.option import must_be_sendable, submittable, there
 from registry_audit.errors import UsageError
 from registry_audit.migration.registries_config import load_map, load_migration_config
-from registry_audit.printable import printable
-from registry_audit.redact import holds_credentials, redact_endpoint
 from registry_audit.registry.connection import Server
 
 if TYPE_CHECKING:
@@ -41,12 +39,7 @@ def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sendable(server: Server, config_file: Path) -> dict[str, str]:
-    for uri in (server.tracking_uri, server.registry_uri or ""):
-        if holds_credentials(uri):
-            raise UsageError(
-                f"{config_file}: {printable(redact_endpoint(uri))} holds credentials, and Prefect stores and shows "
-                "parameters: name variables of the worker in username_env and password_env, or token_env"
-            )
+    must_be_sendable(config_file, server.tracking_uri, server.registry_uri)
     named = {"host": server.tracking_uri, "registry_uri": server.registry_uri, "username_env": server.username_env}
     named |= {"password_env": server.password_env, "token_env": server.token_env}
     return {key: value for key, value in named.items() if value is not None}

@@ -11,7 +11,7 @@ import click
 
 from registry_audit import __version__
 from registry_audit.cli import boundary
-from registry_audit.closest import did_you_mean
+from registry_audit.errors import did_you_mean
 from registry_audit.printable import printable
 
 # Each in its own module, `audit` in `registry_audit.cli.audit_command`.

@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -21,18 +21,17 @@ if TYPE_CHECKING:
 _LINE_EVERY_SECONDS = 10.0
 
 
-class Progress:
-    """Listeners for `audit_registry`; safe to call from any thread."""
+class _Shown:
+    """What is shown until the block that it is made for ends."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
         self._bar: Any = None
         self._task: Any = None
         self._lock = threading.Lock()
-        self._total = self._done = self._bytes = 0
         self._last_line = time.monotonic()
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -40,6 +39,21 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+    def _is_time_for_a_line(self) -> bool:
+        """Whether nothing was said for a while. Call it with the lock held."""
+        if self._quiet or time.monotonic() - self._last_line <= _LINE_EVERY_SECONDS:
+            return False
+        self._last_line = time.monotonic()
+        return True
+
+
+class Progress(_Shown):
+    """Listeners for `audit_registry`; safe to call from any thread."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet)
+        self._total = self._done = self._bytes = 0
 
     def listed(self, scope: "Scope") -> None:
         self._total = len(scope.versions)
@@ -59,8 +73,7 @@ class Progress:
             self._done += 1
             if self._bar is not None:
                 self._draw()
-            elif not self._quiet and time.monotonic() - self._last_line > _LINE_EVERY_SECONDS:
-                self._last_line = time.monotonic()
+            elif self._is_time_for_a_line():
                 click.echo(f"{self._done} of {self._total} versions, {self._bytes / 1e6:,.0f} MB read", err=True)
 
     def bytes(self, count: int) -> None:
@@ -99,22 +112,8 @@ def expected_bytes(read: int, done: int, total: int) -> int | None:
     return round(read * total / done) if done and read else None
 
 
-class ByteProgress:
+class ByteProgress(_Shown):
     """A bar of bytes whose number is known, on a terminal only; safe to call from any thread."""
-
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._bar: Any = None
-        self._task: Any = None
-        self._quiet = quiet
-
-    def __enter__(self) -> "ByteProgress":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
     def begins(self, total: int) -> None:
         if self._quiet or not sys.stderr.isatty():
@@ -133,25 +132,12 @@ class ByteProgress:
             self._bar.advance(self._task, count)
 
 
-# What a person sees on stderr while two registries are read: a line now and then.
-
-
-class MigrationProgress:
-    """Listeners for `compare_registries`; safe to call from any thread."""
+class MigrationProgress(_Shown):
+    """Listeners for `compare_registries`, which has no bar, only lines; safe to call from any thread."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
-        self._lock = threading.Lock()
+        super().__init__(quiet=quiet)
         self._done: dict[str, int] = {"source": 0, "target": 0}
-        self._last_line = time.monotonic()
-
-    def __enter__(self) -> "MigrationProgress":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return
 
     def listed(self, source: "Listed", target: "Listed") -> None:
         if not self._quiet:
@@ -160,8 +146,7 @@ class MigrationProgress:
     def done(self, side: "SideName", facts: "VersionFacts") -> None:
         with self._lock:
             self._done[side] += 1
-            if not self._quiet and time.monotonic() - self._last_line > _LINE_EVERY_SECONDS:
-                self._last_line = time.monotonic()
+            if self._is_time_for_a_line():
                 click.echo(
                     f"read: {self._done['source']} of the source, {self._done['target']} of the target", err=True
                 )

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from registry_audit.audit.workdir import WorkDirectory
+from registry_audit.audit.work_directory import WorkDirectory
 from registry_audit.errors import UsageError
 from registry_audit.model.mlmodel import must_not_be_in_a_model
 from registry_audit.report.write import must_be_no_registrys

@@ -5,8 +5,7 @@ from importlib.resources import files
 
 import click
 
-from registry_audit.closest import did_you_mean
-from registry_audit.errors import UsageError
+from registry_audit.errors import UsageError, did_you_mean
 from registry_audit.printable import printable
 from registry_audit.rules import RULES
 

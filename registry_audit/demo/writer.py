@@ -145,7 +145,7 @@ class RegistryWriter:
     # Logging
 
     def log_sklearn(self, model: Any, *, format: Format = "pickle") -> Logged:
-        """As MLflow 3 does it: a LoggedModel with a storage of its own, whose source is `models:/m-...`."""
+        """Log as MLflow 3 does: a LoggedModel with a storage of its own, whose source is `models:/m-...`."""
         import mlflow.sklearn
 
         with self._run() as run_id:
@@ -155,7 +155,7 @@ class RegistryWriter:
         return Logged(f"models:/{info.model_id}", run_id)
 
     def log_pyfunc(self, model: Any, *, artifacts: dict[str, str] | None = None) -> Logged:
-        """The same for a Python class, or for the path of a file of code."""
+        """Log as MLflow 3 does, for a Python class or for the path of a file of code."""
         import mlflow.pyfunc
 
         with self._run() as run_id:
@@ -165,7 +165,7 @@ class RegistryWriter:
         return Logged(f"models:/{info.model_id}", run_id)
 
     def log_sklearn_as_mlflow_2(self, model: Any, *, format: Format = "pickle") -> Logged:
-        """As MLflow 1 and 2 did it: files below the run's own artifacts, no LoggedModel; the source is a path."""
+        """Log as MLflow 1 and 2 did: files below the run's own artifacts, no LoggedModel; the source is a path."""
         import mlflow.sklearn
         from mlflow.models import Model
 

@@ -103,7 +103,7 @@ def _verify(archive: Archive, checked: Checked, certificates: Path | None, signe
     _html(archive, document, checked)
     _instructions(archive, document, checked)
     named = _chain(archive, statement, document, checked)
-    _manifests(archive, statement, document, named, checked)
+    _manifests(archive, document, named, checked)
     _envelope(archive, statement_content, checked, signer_key)
     _stamp(archive, statement_content, document, checked, certificates)
     if document.coverage.unverifiable:
@@ -303,9 +303,7 @@ def _recorded(recorded: Recorded, document: AuditDocument, head: Entry, checked:
         checked.holds.append(f"the report says what the ledger recorded of {versions} of the registry {of}")
 
 
-def _manifests(
-    archive: Archive, statement: dict[str, Any], document: AuditDocument, named: set[str], checked: Checked
-) -> None:
+def _manifests(archive: Archive, document: AuditDocument, named: set[str], checked: Checked) -> None:
     wanted = {digest for row in document.versions for _, digest in subjects_of(row)}
     before = len(checked.broken)
     present = {name for name in archive.infos if name.startswith(("manifests/", "listings/"))}

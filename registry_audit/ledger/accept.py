@@ -9,8 +9,8 @@ from typing import Literal
 
 from registry_audit.audit.comparing import Difference
 from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.named_versions import check_version
 from registry_audit.audit.session import Session
-from registry_audit.audit.single import check_version
 from registry_audit.errors import CouldNotVerify, NotFound, UsageError
 from registry_audit.ledger.assess import baseline_differences
 from registry_audit.ledger.audit_entries import accepted_draft

@@ -326,7 +326,7 @@ def _other_place(reader: LedgerReader, known: str, identity: str) -> str | None:
 
 
 def _local_place(identity: str) -> tuple[str, str]:
-    """Of a database file or a file store: which of the two, and its path, which is empty for everything else."""
+    """Whether an address is a database file or a file store, and its path, which is empty for everything else."""
     scheme, slashes, path = identity.partition("#")[0].partition(":///" if identity.startswith("sqlite") else "://")
     return scheme, path if slashes and scheme in ("sqlite", "file") and Path(path).is_absolute() else ""
 

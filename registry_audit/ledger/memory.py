@@ -145,13 +145,6 @@ class Memory:
                 yield given
 
 
-def load_memory(reader: LedgerReader, registry: str) -> Memory:
-    """Everything. Of a registry of any size, an audit takes `load_findings` and then some versions at a time."""
-    memory = load_findings(reader, registry)
-    learn(memory, reader, registry, None)
-    return memory
-
-
 def learn(memory: Memory, reader: LedgerReader, registry: str, keys: Collection[Key] | None) -> None:
     """Baselines and last readings of these versions, in the names of the ledger, in place of those known before."""
     memory.baselines.clear()

@@ -16,14 +16,13 @@ from itertools import islice
 from types import MappingProxyType
 
 from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.named_versions import VersionPair
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.rows import OutcomeTally
 from registry_audit.audit.scope import Scope
 from registry_audit.audit.session import Session
 from registry_audit.audit.signatures import SIGNATURE
-from registry_audit.audit.single import VersionPair
-from registry_audit.closest import did_you_mean
-from registry_audit.errors import NotFound, UsageError
+from registry_audit.errors import NotFound, UsageError, did_you_mean
 from registry_audit.ledger.assess import Beside, is_acceptable, key_of
 from registry_audit.ledger.audit_entries import (
     ON_FIRST_SIGHT,

@@ -18,7 +18,7 @@ from sqlalchemy import delete, func, select, update
 
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.rows import decode_row, encode_row
-from registry_audit.audit.workdir import Seal
+from registry_audit.audit.work_directory import Seal
 from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.ledger.store import Ledger, shared_work
 from registry_audit.registry.version import RegisteredVersion, decode_version, encode_version

@@ -180,7 +180,7 @@ class Ledger:
 
     @property
     def first_digest(self) -> str | None:
-        """Of the first entry, as this process checked it; None while it has checked nothing."""
+        """The digest of the first entry, as this process checked it; None while it has checked nothing."""
         return self._checked.first_digest if self._checked else None
 
     def close(self) -> None:
@@ -241,7 +241,7 @@ class LedgerReader:
         return [_checked(row) for row in self._connection.execute(statement.order_by(entries.c.seq))]
 
     def of_versions(self, registry: str, keys: Collection[tuple[str, str]], *kinds: Kind) -> Iterator[Entry]:
-        """Of some hundreds of versions of a registry, in the order of the chain."""
+        """The entries of some hundreds of versions of a registry, in the order of the chain."""
         names, numbers = ({key[part] for key in keys} for part in (0, 1))
         statement = self._select(entries).where(
             entries.c.registry == registry,

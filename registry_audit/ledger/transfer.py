@@ -54,11 +54,6 @@ class Export:
     manifests: dict[str, Manifest]  # by digest
 
 
-def import_lines(ledger: Ledger, lines: Iterable[str]) -> Entry:
-    """Fill an empty ledger with an export; the head. Raises: as `read_export` and `fill`."""
-    return fill(ledger, read_export(lines))
-
-
 def read_export(lines: Iterable[str]) -> Export:
     """
     Raises:

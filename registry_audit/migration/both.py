@@ -20,9 +20,9 @@ from registry_audit.migration.registries_config import SIDES, MigrationOptions, 
 from registry_audit.migration.registry_reading import Listed, Side, fill_side, list_registry
 from registry_audit.printable import printable
 from registry_audit.refs import has_three_levels
+from registry_audit.registry.registered_models import models_by_name
 from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.registry.version import RegisteredVersion
-from registry_audit.registry.versions import models_by_name
 
 _Result = TypeVar("_Result")
 _MOST_ASKED, _MOST_NAMED = 1_000, 10  # models

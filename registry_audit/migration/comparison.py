@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from registry_audit.audit.judging import Finding
 from registry_audit.audit.options import ModelChoice
 from registry_audit.audit.session import Session
-from registry_audit.deadline import Deadline, within
 from registry_audit.errors import NotFound, UsageError
 from registry_audit.migration.differences import (
     REQUIREMENTS,
@@ -26,6 +25,7 @@ from registry_audit.migration.pair_judging import (
 from registry_audit.migration.pairing import Pair, candidate_of, pair_versions, telling_files
 from registry_audit.migration.registries_config import MigrationOptions, NameMap
 from registry_audit.migration.registry_reading import Listed, Side, small_file
+from registry_audit.net.deadline import Deadline, within
 from registry_audit.printable import printable
 from registry_audit.registry.prompts import TAG as PROMPT_TAG
 from registry_audit.registry.translate import reason_of

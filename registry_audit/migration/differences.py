@@ -10,8 +10,8 @@ from registry_audit.migration.facts import VersionFacts, encoded, without_proven
 from registry_audit.migration.registries_config import NameMap
 from registry_audit.model.manifest import Manifest, ManifestEntry
 from registry_audit.model.mlmodel import MLMODEL, InvalidMLmodel, parse_mlmodel
+from registry_audit.registry.registered_models import RegisteredModel
 from registry_audit.registry.runs import RunState
-from registry_audit.registry.versions import RegisteredModel
 
 REQUIREMENTS = frozenset({"requirements.txt", "conda.yaml", "python_env.yaml", "constraints.txt"})
 UNLISTED = "UNKNOWN"  # the status of a version that MLflow does not list

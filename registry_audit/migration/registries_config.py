@@ -9,7 +9,7 @@ from typing import Any, Literal
 import yaml
 
 from registry_audit.audit.options import DEFAULT_WORKERS, AuditOptions, checked_options
-from registry_audit.compare_config import mapping_of, pairs_of, read_text, text_of
+from registry_audit.compare_config import mapping_of, pairs_of, read_text, server_fields
 from registry_audit.errors import UsageError
 from registry_audit.migration.facts import RULE_VERSIONS
 from registry_audit.printable import printable
@@ -20,7 +20,7 @@ from registry_audit.verdict import Severity
 
 SideName = Literal["source", "target"]
 SIDES: tuple[SideName, SideName] = ("source", "target")
-_KEYS = ("host", "registry_uri", "username_env", "password_env", "token_env")
+_REQUIRED, _OPTIONAL = ("host",), ("registry_uri", "username_env", "password_env", "token_env")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +58,7 @@ def parse_migration_config(text: str, name: str) -> MigrationConfig:
 
 
 def _server(node: yaml.Node, key: str, line: int, name: str) -> Server:
-    if not isinstance(node, yaml.MappingNode):
-        raise UsageError(f"{name}, line {line}: {key} needs a host")
-    values: dict[str, Any] = {}
-    for field_name, value, value_line in pairs_of(node, name):
-        if field_name not in _KEYS:
-            known = ", ".join(_KEYS)
-            raise UsageError(f"{name}, line {value_line}: unknown key '{printable(field_name)}'; known are {known}")
-        values[field_name] = text_of(value, f"{name}, line {value_line}: {field_name}")
-    if "host" not in values:
-        raise UsageError(f"{name}, line {line}: {key} has no host")
-    if ("username_env" in values) != ("password_env" in values):
-        raise UsageError(f"{name}, line {line}: {key} needs both of username_env and password_env, or neither")
+    values: dict[str, Any] = {**server_fields(node, key, line, name, required=_REQUIRED, optional=_OPTIONAL)}
     return Server(values.pop("host"), **values)
 
 

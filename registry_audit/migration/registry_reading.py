@@ -25,20 +25,14 @@ from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.refs import Number
 from registry_audit.registry.address import AddressKind
-from registry_audit.registry.asking import finds_in_any_case, too_many
 from registry_audit.registry.connection import server_version
+from registry_audit.registry.queries import finds_in_any_case, too_many
+from registry_audit.registry.registered_models import RegisteredModel, list_models, list_tagged_models, models_by_name
 from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.registry.runs import RunState
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.version import Key, RegisteredVersion
-from registry_audit.registry.versions import (
-    RegisteredModel,
-    find_version,
-    list_models,
-    list_tagged_models,
-    list_versions,
-    models_by_name,
-)
+from registry_audit.registry.versions import find_version, list_versions
 from registry_audit.spool import Spool
 from registry_audit.stores.base import Store
 from registry_audit.stores.local import inode
@@ -262,25 +256,6 @@ class Side:
         return len(self._facts)
 
 
-def read_side(
-    session: Session,
-    listed: Listed,
-    chosen: Sequence[RegisteredVersion],
-    *,
-    workers: int,
-    directory: Path | None = None,
-    on_done: Callable[[VersionFacts], None] = lambda facts: None,
-) -> Side:
-    """Read every chosen version whole. One that cannot be read is a row with its reason.
-
-    Args:
-        directory: for the rows, where there are more than memory should hold.
-    """
-    side = Side(listed, chosen, directory)
-    fill_side(session, side, workers=workers, on_done=on_done)
-    return side
-
-
 def fill_side(
     session: Session,
     side: Side,
@@ -289,7 +264,9 @@ def fill_side(
     on_done: Callable[[VersionFacts], None] = lambda facts: None,
     positions: Sequence[int] | None = None,
 ) -> None:
-    """The same into a side that its caller holds, and still has where reading is broken off.
+    """Read versions whole into a side that the caller holds, and still has where reading is broken off.
+
+    One that cannot be read is a row with its reason.
 
     Args:
         positions: of the versions to read, by a caller that tries again itself what broke off; None reads them all.

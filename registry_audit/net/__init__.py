@@ -1,1 +1,1 @@
-"""How requests are made and bounded: sessions, throttling, retrying, cancelling. Nothing else speaks HTTP."""
+"""How requests are made and bounded: sessions, throttling, retries, deadlines. No other room speaks HTTP."""

@@ -104,7 +104,7 @@ class Rest:
         return self._asked("GET", path, query, None, doing)[0]
 
     def first_answer(self, path: str, *, doing: str) -> tuple[dict[str, Any], Mapping[str, str]]:
-        """As `get`, and the headers. Somebody waits for the first sign of life: it comes within seconds, or never."""
+        """Ask as `get` does, and give the headers too. Somebody waits for it: it comes within seconds, or never."""
         tried = list[None]()
 
         def ask() -> tuple[dict[str, Any], Mapping[str, str]]:
@@ -118,7 +118,7 @@ class Rest:
         return retried(ask, pause=self.http.throttle.pause)
 
     def ask(self, path: str, body: Mapping[str, Any], query: Query | None = None, *, doing: str) -> dict[str, Any]:
-        """As `get`, for a question that the service wants as a POST. Nothing that writes may be sent this way."""
+        """Ask as `get` does, where the service wants a POST. Nothing that writes may be sent this way."""
         return self._asked("POST", path, query, body, doing)[0]
 
     def page(
@@ -304,7 +304,7 @@ def _object(answer: Answer, doing: str, host: str) -> dict[str, Any]:
 
 
 class _KeyTwice(Exception):
-    """Of an object; its text is the key."""
+    """An object in JSON has a key twice; the text of the error is the key."""
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

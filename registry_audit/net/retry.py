@@ -1,4 +1,4 @@
-"""Another try for what may pass by itself. Nothing else in the product tries anything again.
+"""Decides whether a request is tried again, when, and how often. No other module repeats a request by itself.
 
 A request is tried 1 + MLFLOW_HTTP_REQUEST_MAX_RETRIES times (4 by default), with pauses that grow from 0.3 to 5
 seconds and jitter. A server that says when to come back (429 or 503 with Retry-After) is asked then, at most 8 times
@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
-from registry_audit import deadline
 from registry_audit.errors import Refused, Transient
+from registry_audit.net import deadline
 
 _R = TypeVar("_R")
 

@@ -13,8 +13,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from registry_audit.deadline import carried, current
 from registry_audit.errors import Stopped
+from registry_audit.net.deadline import carried, current
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

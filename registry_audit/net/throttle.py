@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from registry_audit.deadline import current
 from registry_audit.errors import CouldNotVerify, Stopped
+from registry_audit.net.deadline import current
 from registry_audit.net.threads import Helpers
 
 _Result = TypeVar("_Result")

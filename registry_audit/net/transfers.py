@@ -1,4 +1,4 @@
-"""The threads of one audit that wait for the network, those that digest what arrives, and its throttle."""
+"""The threads of one audit that read files from the network, those that digest what arrives, and its throttle."""
 
 import os
 import threading
@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from registry_audit.deadline import carried
 from registry_audit.errors import Stopped
+from registry_audit.net.deadline import carried
 from registry_audit.net.threads import DaemonThreads
 from registry_audit.net.throttle import Throttle
 

@@ -357,7 +357,7 @@ def _tracking_uri(given: str | None) -> str:
 
 
 def _keys(given: Mapping[str, Any]) -> dict[str, str]:
-    """As a configuration file has them. What is None there is not given."""
+    """The keys as a configuration file has them. What is None is not given."""
     return {str(key): str(value) for key, value in given.items() if value is not None}
 
 

@@ -17,8 +17,7 @@ from urllib.parse import quote, urlunsplit
 
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
-from registry_audit.closest import did_you_mean
-from registry_audit.errors import CouldNotVerify, Transient, UsageError
+from registry_audit.errors import CouldNotVerify, Transient, UsageError, did_you_mean
 from registry_audit.net.http import NOTHING_LISTENS, HttpSession
 from registry_audit.net.origin import Origin, is_one_machine, origin_of, urlsplit
 from registry_audit.net.rest import Rest

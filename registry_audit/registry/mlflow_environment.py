@@ -1,4 +1,4 @@
-"""What MLflow's own client makes of the environment, without importing MLflow.
+"""What MLflow's own client makes of the environment, without importing MLflow where that can be helped.
 
 To import it takes longer than to check a version, and over http it is needed for nothing else. That both make the same
 of an environment is held by `tests/unit/registry/test_mlflow_environment.py`, with the oldest and the newest MLflow of
@@ -15,6 +15,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from registry_audit.errors import UsageError
 
@@ -42,7 +43,7 @@ class HostCreds:
 
 
 def default_host_creds() -> HostCreds:
-    """Of the environment, and of the file that holds user and password where the environment does not.
+    """How to sign in, by the environment or by the file that holds user and password where the environment does not.
 
     Source: mlflow.utils.credentials.get_default_host_creds.
 
@@ -107,7 +108,7 @@ def _has_header_plugins() -> bool:
 
 @cache
 def mlflow_version() -> str:
-    """Of the MLflow that is installed."""
+    """The version of the MLflow that is installed."""
     spec = find_spec("mlflow")
     for place in (spec.submodule_search_locations or ()) if spec else ():
         if found := _VERSION.search(Path(place, "version.py").read_text(encoding="utf-8")):
@@ -115,3 +116,27 @@ def mlflow_version() -> str:
     from mlflow.version import VERSION
 
     return str(VERSION)
+
+
+# What only some releases of MLflow have: each is asked for by what it does, never by a version.
+
+
+def asks_unity_catalog_natively() -> bool:
+    """Whether the environment asks for Unity Catalog's own protocol. MLflow before 3.11 knows only its other one."""
+    return bool(_if_known("MLFLOW_ENABLE_UC_NATIVE_MODEL_REGISTRY"))
+
+
+def expected_bucket_owner() -> str | None:
+    """The account that a bucket must belong to, where this MLflow looks at it at all: 3.5 and older do not."""
+    owner: str | None = _if_known("MLFLOW_S3_EXPECTED_BUCKET_OWNER")
+    return owner
+
+
+def _if_known(name: str) -> Any:
+    """What this MLflow reads a variable as; None where it is not set, or this MLflow knows no such variable."""
+    if name not in os.environ:
+        return None
+    from mlflow import environment_variables
+
+    variable = getattr(environment_variables, name, None)
+    return None if variable is None else variable.get()

@@ -139,7 +139,7 @@ def matching(versions: Iterable[Any], filter_string: str) -> list[Any]:
 
 
 def all_tags(version: Any) -> dict[str, str]:
-    """Of a version entity, with those by which MLflow knows a prompt: `tags` hides them."""
+    """The tags of a version entity, with those by which MLflow knows a prompt: `tags` hides them."""
     return dict(getattr(version, "_tags", None) or version.tags or {})
 
 

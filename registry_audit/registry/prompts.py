@@ -15,9 +15,9 @@ from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Transien
 from registry_audit.model.listing import Limits
 from registry_audit.net.retry import retried
 from registry_audit.printable import printable
-from registry_audit.registry.asking import ask_model, ask_version, name_filter, search_models, search_versions
 from registry_audit.registry.connection import Connection
 from registry_audit.registry.mlflow_private import all_tags, matching
+from registry_audit.registry.queries import ask_model, ask_version, name_filter, search_models, search_versions
 from registry_audit.registry.translate import translated
 from registry_audit.registry.version import number_of, version_key
 

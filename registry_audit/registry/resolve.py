@@ -21,8 +21,8 @@ from registry_audit.printable import printable
 from registry_audit.redact import redact_location
 from registry_audit.refs import has_three_levels
 from registry_audit.registry.address import url_problem
-from registry_audit.registry.asking import DownloadUris, RefusedName
 from registry_audit.registry.connection import Connection
+from registry_audit.registry.queries import DownloadUris, RefusedName
 from registry_audit.registry.runs import Runs, RunState
 from registry_audit.registry.storage import (
     MODELS,
@@ -72,7 +72,7 @@ class Location:
 
     @property
     def identity(self) -> StorageIdentity | None:
-        """Of the storage, or of several that are read as one; None where it could not be resolved."""
+        """The identity of the storage, or of several that are read as one; None where it could not be resolved."""
         return StorageIdentity.of_several(self.storages) if self.storages else None
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Transient
 from registry_audit.net.rest import NoSuchRoute
 from registry_audit.printable import printable
-from registry_audit.registry.asking import pages
 from registry_audit.registry.connection import Connection, server_version
+from registry_audit.registry.queries import pages
 from registry_audit.registry.translate import translated
 
 _EVERY_STATE = 3  # MLflow's ViewType.ALL

@@ -97,12 +97,12 @@ class StorageIdentity:
 
     @staticmethod
     def of_directory(path: str | os.PathLike[str]) -> "StorageIdentity":
-        """Of a directory of this machine; symlinks on the way to it are followed."""
+        """The identity of a directory of this machine; symlinks on the way to it are followed."""
         return StorageIdentity(DIRECTORY, path=os.path.realpath(path))
 
     @staticmethod
     def of_several(identities: "tuple[StorageIdentity, ...]") -> "StorageIdentity":
-        """Of storages that are read as one."""
+        """The identity of several storages that are read as one."""
         if len(identities) == 1:
             return identities[0]
         return StorageIdentity(SEVERAL, path=" + ".join(identity.key for identity in identities))

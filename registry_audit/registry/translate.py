@@ -274,7 +274,7 @@ def s3_endpoint() -> str:
 
 
 def _endpoint(error: BaseException) -> str:
-    """Of S3, where the request did not even reach it. Botocore need not be installed."""
+    """The address of S3, where the request did not even reach it. Botocore need not be installed."""
     unreachable = {"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError", "SSLError"}
     botocore = type(error).__module__.startswith("botocore") and type(error).__name__ in unreachable
     return f"; {named}" if botocore and (named := s3_endpoint()) else ""

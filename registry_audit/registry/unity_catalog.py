@@ -17,8 +17,8 @@ from registry_audit.net.origin import basic_authorization, without_user
 from registry_audit.net.rest import Denied, NoSuchRoute, OtherAnswer, Query, Refusal, Rest, entries_of
 from registry_audit.printable import printable
 from registry_audit.refs import Alias, Selector, Stage
-from registry_audit.registry.features import asks_unity_catalog_natively
 from registry_audit.registry.mlflow_api import Found, ModelVersion, objects_of, tags_of, text_of, version_entity
+from registry_audit.registry.mlflow_environment import asks_unity_catalog_natively
 from registry_audit.registry.workspace import Workspace
 
 _MLFLOW = "/api/2.0/mlflow/unity-catalog"
@@ -31,7 +31,7 @@ class UnityModel:
     """A registered model. Its aliases and tags stand in no listing: each model is asked for its own, when needed."""
 
     def __init__(self, registry: "UnityCatalog", entry: Mapping[str, Any], *, whole: bool) -> None:
-        self._registry, self._entry, self._whole = registry, entry, whole
+        self._registry, self.entry, self._whole = registry, entry, whole
         self.name = _full_name(entry)
 
     @property
@@ -48,18 +48,18 @@ class UnityModel:
 
     @property
     def description(self) -> str:
-        return text_of(self._entry, "description") or text_of(self._entry, "comment")
+        return text_of(self.entry, "description") or text_of(self.entry, "comment")
 
     def _told(self) -> Mapping[str, Any]:
         if not self._whole and self._registry.has_aliases:
-            self._entry, self._whole = self._registry.get_registered_model(self.name)._entry, True
-        return self._entry
+            self.entry, self._whole = self._registry.get_registered_model(self.name).entry, True
+        return self.entry
 
 
 class UnityCatalog:
     """What both protocols have in common: aliases and no stages; and versions are listed model by model."""
 
-    has_stages, has_aliases = False, True
+    has_aliases = True
     # Databricks finds a model however its name is capitalised, and keeps it so.
     own_spelling: Callable[[str], str] = staticmethod(str.lower)
     models_path: str

@@ -1,4 +1,4 @@
-"""A model version as the registry describes it, and the many that a listing shows."""
+"""A model version as the registry describes it, what is wrong with that, and the many that a listing shows."""
 
 import hashlib
 import json
@@ -9,12 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
-from registry_audit.printable import storable
+from registry_audit.printable import printable, storable
 from registry_audit.spool import Spool
 
 Key = tuple[str, str]  # name, version
 _MAX_VERSION_CHARACTERS, _MAX_NAME_BYTES = 32, 2_000
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
+_STATUSES = ("READY", "PENDING_REGISTRATION", "FAILED_REGISTRATION")  # mlflow.entities.ModelVersionStatus
+_NO_TIME = 2**53  # milliseconds
 
 
 def number_of(version: str) -> int | None:
@@ -69,6 +71,56 @@ class RegisteredVersion:
     @property
     def label(self) -> str:
         return f"{self.name}/{self.version}"
+
+
+# From what a registry says.
+
+
+def registered_version(version: Any) -> RegisteredVersion:
+    """A version as MLflow's entities have it, or ours of the same fields."""
+    stage, status = text_of(version.current_stage), text_of(version.status) or "READY"
+    name, number = text_of(version.name) or "", text_of(version.version) or ""
+    return RegisteredVersion(
+        name=name,
+        version=number,
+        status=status,
+        stage=None if stage in (None, "", "None") else stage,
+        aliases=tuple(sorted(map(str, version.aliases or ()))),
+        run_id=text_of(version.run_id) or None,
+        source=text_of(version.source) or "",
+        creation_time_ms=_time(version.creation_timestamp),
+        last_updated_ms=_time(version.last_updated_timestamp),
+        description=text_of(version.description) or None,
+        user_id=text_of(version.user_id) or None,
+        run_link=text_of(version.run_link) or None,
+        status_message=text_of(version.status_message) or None,
+        tags=tuple(sorted((str(key), str(value)) for key, value in dict(version.tags or {}).items())),
+        run_workspace=text_of(getattr(version, "run_workspace", None)) or None,
+        doubt=_doubt(name, number, status, getattr(version, "nonsense", ())),
+    )
+
+
+def text_of(value: object) -> str | None:
+    """A database takes any value into any column, and a server says what it likes."""
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+def _time(value: object) -> int | None:
+    return value if type(value) is int and abs(value) < _NO_TIME else None
+
+
+def _doubt(name: str, number: str, status: str, nonsense: tuple[str, ...]) -> str | None:
+    if number_of(number) is None:
+        return f"the registry calls its version '{printable(number[:100])}', which is no version number"
+    if not name:
+        return "the registry gives it no name"
+    if not has_storable_name(name, number):
+        return f"the registry gives it a name of {len(name)} characters, which MLflow never does"
+    if status not in _STATUSES:
+        return f"the registry calls its status '{printable(status[:100])}', which MLflow does not know"
+    if nonsense:
+        return f"what the registry says as its {', '.join(nonsense)} is not what MLflow's protocol has there"
+    return None
 
 
 # The versions that a listing showed: in the order of a report, on disk where there are many.

@@ -3,20 +3,20 @@
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from typing import Any
 
-from registry_audit.closest import did_you_mean
-from registry_audit.errors import AuditError, NotFound, Transient, UsageError
+from registry_audit.errors import AuditError, NotFound, Transient, UsageError, did_you_mean
 from registry_audit.model.listing import Limits
 from registry_audit.net.rest import Denied, NoSuchRoute
 from registry_audit.net.retry import retried
 from registry_audit.printable import printable, restored
 from registry_audit.refs import Alias, Latest, Number, Selector, Stage
-from registry_audit.registry.asking import (
+from registry_audit.registry.connection import Connection, answers, must_listen, server_version
+from registry_audit.registry.prompts import TAG, Hidden, hidden_models, hidden_versions, is_prompt
+from registry_audit.registry.queries import (
     ask_alias,
     ask_model,
     ask_version,
@@ -26,25 +26,22 @@ from registry_audit.registry.asking import (
     search_models,
     search_versions,
 )
-from registry_audit.registry.connection import Connection, answers, must_listen, server_version
-from registry_audit.registry.prompts import TAG, Hidden, hidden_models, hidden_versions, is_prompt, tagged_models
+from registry_audit.registry.registered_models import existing_model
 from registry_audit.registry.version import (
     Key,
     KeySet,
     ListedVersions,
     RegisteredVersion,
-    has_storable_name,
     number_of,
+    registered_version,
+    text_of,
     version_spool,
 )
 from registry_audit.spool import Spool
 
 _MAX_PASSES = 5
-_STATUSES = ("READY", "PENDING_REGISTRATION", "FAILED_REGISTRATION")  # mlflow.entities.ModelVersionStatus
-_SUGGESTED_FROM = 2_000  # names
 _MOST_LEFT_OUT = 100  # versions asked for one by one, because a listing that should show them does not
 _LEFT_OUT_SHOWN = 3
-_NO_TIME = 2**53  # milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +296,7 @@ def recorded_sources(connection: Connection) -> Iterator[tuple[str, str]]:
         CouldNotVerify: the server cannot be read.
     """
     for version in chain(search_versions(connection, None), hidden_versions(connection).models):
-        yield f"{version.name}/{version.version}", _text(version.source) or ""
+        yield f"{version.name}/{version.version}", text_of(version.source) or ""
 
 
 def find_version(connection: Connection, name: str, selector: Selector) -> RegisteredVersion:
@@ -320,7 +317,7 @@ def find_version(connection: Connection, name: str, selector: Selector) -> Regis
             try:
                 found = ask_version(connection, name, version, f"version {version} of {label}")
             except NotFound as error:
-                _model_must_exist(connection, name, label)
+                existing_model(connection, name, label)
                 raise NotFound(f"{label} has no version {version}: {_there_is(connection, name)}") from error
         case Alias(alias):
             try:
@@ -329,7 +326,7 @@ def find_version(connection: Connection, name: str, selector: Selector) -> Regis
             except UsageError as error:
                 if isinstance(error.__cause__, NoSuchRoute):
                     raise
-                model = _model_must_exist(connection, name, label)
+                model = existing_model(connection, name, label)
                 aliases = dict(model.aliases or {})
                 if alias in aliases:
                     gone = f"version {printable(str(aliases[alias]))}, which is not there"
@@ -348,10 +345,10 @@ def find_version(connection: Connection, name: str, selector: Selector) -> Regis
     if is_prompt(found):
         raise NotFound(f"'{printable(name)}' is a prompt, and a prompt holds no model that could be checked")
     if not found.aliases:
-        model = _model_must_exist(connection, name, label)
+        model = existing_model(connection, name, label)
         held = [alias for alias, version in dict(model.aliases or {}).items() if str(version) == str(found.version)]
-        return replace(_registered(found), aliases=tuple(sorted(held)))
-    return _registered(found)
+        return replace(registered_version(found), aliases=tuple(sorted(held)))
+    return registered_version(found)
 
 
 def newest_versions(connection: Connection, count: int) -> list[RegisteredVersion]:
@@ -364,82 +361,8 @@ def newest_versions(connection: Connection, count: int) -> list[RegisteredVersio
     return [_listed(version) for version in first_versions(connection, count)]
 
 
-def require_model(connection: Connection, name: str) -> None:
-    """Raises: NotFound: there is no such registered model. CouldNotVerify: it is denied."""
-    _model_must_exist(connection, name, f"model '{printable(name)}'")
-
-
-@dataclass(frozen=True, slots=True)
-class RegisteredModel:
-    """A registered model as the registry describes it, whether or not it has versions."""
-
-    name: str
-    description: str | None
-    tags: tuple[tuple[str, str], ...]  # sorted
-
-
-def list_models(connection: Connection) -> tuple[list[RegisteredModel], bool]:
-    """Every registered model, prompts excluded; and whether the list is the same from its end as from its beginning.
-
-    It is not where it changes meanwhile, or where something on the way cuts its pages short.
-
-    Raises:
-        CouldNotVerify: the server cannot be read.
-    """
-    found = {model.name: model for model in _models(connection)}
-    if connection.is_uc or connection.is_databricks:  # which have no order to ask for
-        return list(found.values()), True
-    again = {model.name: model for model in _models(connection, backward=True)}
-    return list((again | found).values()), again.keys() == found.keys()
-
-
-def list_tagged_models(connection: Connection) -> list[RegisteredModel] | None:
-    """Registered models that carry a prompt's tag, which no list shows; None where the registry does not say."""
-    try:
-        return [_described(model) for model in tagged_models(connection)]
-    except AuditError:
-        return None
-
-
-def _models(connection: Connection, *, backward: bool = False) -> Iterator[RegisteredModel]:
-    for model in search_models(connection, backward=backward):
-        try:
-            described = _described(model)
-        except (NotFound, Denied):
-            continue  # deleted meanwhile, or denied, which the list of versions says
-        yield described
-
-
-def models_by_name(connection: Connection, names: Iterable[str]) -> tuple[list[RegisteredModel], list[str]]:
-    """Registered models that `list_models` does not show although they have versions, each asked for by its name.
-
-    A prompt's tag hides a model from MLflow's lists, and a list may be cut short.
-
-    Returns:
-        What was found, and the names of those that could not be asked for.
-    """
-    found, failed, left = list[RegisteredModel](), list[str](), iter(names)
-    for name in left:
-        try:
-            model = retried(partial(ask_model, connection, name, f"model '{printable(name)}'"))
-        except NotFound:
-            continue  # its versions are there and it is not, which is said of each of them
-        except AuditError as error:
-            failed.append(name)
-            if isinstance(error, Transient) and not answers(connection):  # nor is it asked again for thousands of them
-                failed += left
-        else:
-            found.append(_described(model))
-    return found, failed
-
-
-def _described(model: Any) -> RegisteredModel:
-    tags = tuple(sorted((str(key), str(value)) for key, value in dict(model.tags or {}).items()))
-    return RegisteredModel(model.name, model.description or None, tags)
-
-
 def not_confirmed_gone(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Of versions that no listing showed, those that the registry does not say are gone, and why.
+    """The versions that no listing showed and that the registry does not say are gone, and why.
 
     Args:
         keys: names and numbers as a ledger has them, as in the answer.
@@ -474,7 +397,7 @@ def _ask_for(connection: Connection, name: str, version: str, label: str) -> Non
 def _of_model(connection: Connection, name: str, label: str) -> list[Any]:
     found = _all_of_model(connection, name)
     if not found:
-        _model_must_exist(connection, name, label)
+        existing_model(connection, name, label)
         raise NotFound(f"{label} has no versions")
     return found
 
@@ -497,27 +420,6 @@ def is_listed(connection: Connection, name: str, version: str) -> bool:
     return any(str(found.version) == version for found in _all_of_model(connection, name))
 
 
-def _model_must_exist(connection: Connection, name: str, label: str) -> Any:
-    try:
-        return ask_model(connection, name, label)
-    except NotFound as error:
-        there = f"there is no registered {label} in {_shown(connection)}"
-        raise NotFound(f"{there}{did_you_mean(name, _names_like(connection, name))}") from error
-
-
-def _names_like(connection: Connection, name: str) -> list[str]:
-    """Names to suggest; none where they cannot be listed, since that is not what was asked."""
-    filters: list[str | None] = [None]
-    if not connection.is_uc and not {"'", '"'} & set(name):
-        # Of a registry with more names than are looked at here, those that begin alike come first.
-        filters.insert(0, f"name ILIKE '{name[: 2 * len(name) // 3]}%'")
-    found: list[str] = []
-    for filter_string in filters:
-        with suppress(AuditError):
-            found += [model.name for model in islice(search_models(connection, filter_string), _SUGGESTED_FROM)]
-    return found
-
-
 def _there_is(connection: Connection, name: str) -> str:
     numbers = sorted(filter(None, map(_number, _all_of_model(connection, name))))
     if not numbers:
@@ -531,13 +433,9 @@ def _number(version: Any) -> int:
     return number_of(str(version.version)) or 0
 
 
-def _shown(connection: Connection) -> str:
-    return connection.registry_address.shown
-
-
 def _listed(version: Any) -> RegisteredVersion:
     """What an audit needs of a version: of a hundred thousand every text counts."""
-    found = _registered(version)
+    found = registered_version(version)
     return replace(
         found,
         name=sys.intern(found.name),
@@ -553,57 +451,11 @@ def _listed(version: Any) -> RegisteredVersion:
 
 def _whole(connection: Connection, version: Any) -> RegisteredVersion:
     """With its tags, which a listing of Unity Catalog leaves out: there the version is asked for by itself."""
-    listed = _registered(version)
+    listed = registered_version(version)
     if not connection.is_uc or not connection.copies_models:
         return listed
     try:
         label = f"version {printable(listed.version)} of model '{printable(listed.name)}'"
-        return _registered(retried(partial(ask_version, connection, listed.name, listed.version, label)))
+        return registered_version(retried(partial(ask_version, connection, listed.name, listed.version, label)))
     except (NotFound, Denied):  # deleted meanwhile, or denied: resolving it will say so
         return listed
-
-
-def _registered(version: Any) -> RegisteredVersion:
-    stage, status = _text(version.current_stage), _text(version.status) or "READY"
-    name, number = _text(version.name) or "", _text(version.version) or ""
-    return RegisteredVersion(
-        name=name,
-        version=number,
-        status=status,
-        stage=None if stage in (None, "", "None") else stage,
-        aliases=tuple(sorted(map(str, version.aliases or ()))),
-        run_id=_text(version.run_id) or None,
-        source=_text(version.source) or "",
-        creation_time_ms=_time(version.creation_timestamp),
-        last_updated_ms=_time(version.last_updated_timestamp),
-        description=_text(version.description) or None,
-        user_id=_text(version.user_id) or None,
-        run_link=_text(version.run_link) or None,
-        status_message=_text(version.status_message) or None,
-        tags=tuple(sorted((str(key), str(value)) for key, value in dict(version.tags or {}).items())),
-        run_workspace=_text(getattr(version, "run_workspace", None)) or None,
-        doubt=_doubt(name, number, status, getattr(version, "nonsense", ())),
-    )
-
-
-def _text(value: object) -> str | None:
-    """A database takes any value into any column, and a server says what it likes."""
-    return value if value is None or isinstance(value, str) else str(value)
-
-
-def _time(value: object) -> int | None:
-    return value if type(value) is int and abs(value) < _NO_TIME else None
-
-
-def _doubt(name: str, number: str, status: str, nonsense: tuple[str, ...]) -> str | None:
-    if number_of(number) is None:
-        return f"the registry calls its version '{printable(number[:100])}', which is no version number"
-    if not name:
-        return "the registry gives it no name"
-    if not has_storable_name(name, number):
-        return f"the registry gives it a name of {len(name)} characters, which MLflow never does"
-    if status not in _STATUSES:
-        return f"the registry calls its status '{printable(status[:100])}', which MLflow does not know"
-    if nonsense:
-        return f"what the registry says as its {', '.join(nonsense)} is not what MLflow's protocol has there"
-    return None

@@ -18,7 +18,6 @@ from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 from registry_audit.registry.connection import Connection
-from registry_audit.registry.features import webhook_types
 from registry_audit.registry.translate import translated
 
 MAX_BODY_BYTES = 1_000_000  # a version's description and tags are in it
@@ -172,3 +171,18 @@ def _webhooks(client: Any) -> list[Any]:
         token = page.token
         if not token or not page:
             return found
+
+
+def webhook_types() -> Any:
+    """MLflow's description of what its webhooks send.
+
+    Raises:
+        UsageError: this MLflow has no webhooks.
+    """
+    try:
+        from mlflow.webhooks import types
+    except ImportError as error:
+        from mlflow.version import VERSION
+
+        raise UsageError(f"MLflow {VERSION} here knows no webhooks: pip install 'mlflow>=3.3'") from error
+    return types

@@ -9,8 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from registry_audit.closest import did_you_mean
-from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Transient, UsageError
+from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Transient, UsageError, did_you_mean
 from registry_audit.net.http import HttpSession, unreachable
 from registry_audit.net.origin import origin_of, urlsplit
 from registry_audit.net.rest import Query, Refusal, Rest
@@ -123,7 +122,7 @@ _PAGE_SIZE = 100  # what every registry of Databricks accepts
 class WorkspaceRegistry(Registry):
     """The Workspace Model Registry. It copies a model when it is registered, and has stages but no aliases."""
 
-    has_stages, has_aliases = True, False
+    has_aliases = False
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)

@@ -11,7 +11,7 @@ from pathlib import Path
 from registry_audit import __version__
 from registry_audit.audit.comparing import Comparison, Kind
 from registry_audit.audit.copies import CopySummary
-from registry_audit.audit.judging import VersionAudit
+from registry_audit.audit.judging import Finding, VersionAudit
 from registry_audit.audit.options import AuditOptions
 from registry_audit.audit.rows import OutcomeTally, Rows
 from registry_audit.audit.scope import Scope
@@ -201,7 +201,7 @@ def _version_row(audit: VersionAudit) -> VersionRow:
         run_model=_copy_row(audit.run_model),
         reg_model=_copy_row(audit.reg_model),
         differences=difference_rows(audit.comparison),
-        findings=finding_rows(audit),
+        findings=finding_rows(audit.findings),
         baseline_differences=_baseline_difference_rows(audit),
         accepted_at=audit.baseline.accepted_at if audit.baseline else None,
         accepted_by=audit.baseline.accepted_by if audit.baseline else None,
@@ -217,7 +217,7 @@ def _version_row(audit: VersionAudit) -> VersionRow:
     )
 
 
-def finding_rows(audit: VersionAudit) -> tuple[FindingRow, ...]:
+def finding_rows(findings: Iterable[Finding]) -> tuple[FindingRow, ...]:
     return tuple(
         FindingRow(
             rule=f.rule,
@@ -230,7 +230,7 @@ def finding_rows(audit: VersionAudit) -> tuple[FindingRow, ...]:
             new=f.new,
             waived=WaiverRow(by=f.waiver.by, reason=f.waiver.reason, until=f.waiver.until) if f.waiver else None,
         )
-        for f in audit.findings
+        for f in findings
     )
 
 

@@ -5,7 +5,7 @@ file that is not a report is refused with the place named. Keys are a contract: 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 
@@ -13,12 +13,14 @@ from registry_audit.verdict import BaselineStatus, Severity, SignatureStatus, St
 
 SCHEMA_VERSION: Literal[1] = 1
 
+_AnyRow = TypeVar("_AnyRow")
 
-class _Row(BaseModel):
+
+class Row(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
 
 
-class CopyRow(_Row):
+class CopyRow(Row):
     uri: str
     """Location as the registry records it, credentials redacted."""
     root: str | None
@@ -31,17 +33,17 @@ class CopyRow(_Row):
     """Size of all files together."""
 
 
-class SidedSizes(_Row):
+class SidedSizes(Row):
     run_model: int | None
     reg_model: int | None
 
 
-class SidedDigests(_Row):
+class SidedDigests(Row):
     run_model: str | None
     reg_model: str | None
 
 
-class DifferenceRow(_Row):
+class DifferenceRow(Row):
     path: str
     kind: Literal["only_in_run_model", "only_in_reg_model", "content", "type"]
     expected_by: str | None
@@ -50,24 +52,24 @@ class DifferenceRow(_Row):
     digests: SidedDigests
 
 
-class BaselineSizes(_Row):
+class BaselineSizes(Row):
     baseline: int | None
     now: int | None
 
 
-class BaselineDigests(_Row):
+class BaselineDigests(Row):
     baseline: str | None
     now: str | None
 
 
-class WaiverRow(_Row):
+class WaiverRow(Row):
     by: str
     reason: str
     until: str
     """Last day of the waiver, UTC."""
 
 
-class FindingRow(_Row):
+class FindingRow(Row):
     rule: str
     """Id of the rule, such as RA002."""
     name: str
@@ -87,7 +89,7 @@ class FindingRow(_Row):
     """Who tolerates the finding, and until when. A waived finding does not change the exit status."""
 
 
-class BaselineDifferenceRow(_Row):
+class BaselineDifferenceRow(Row):
     path: str
     kind: Literal["removed", "added", "content"]
     expected_by: str | None
@@ -96,7 +98,7 @@ class BaselineDifferenceRow(_Row):
     digests: BaselineDigests
 
 
-class EventRow(_Row):
+class EventRow(Row):
     """An entry of the ledger about a version: it was accepted, or a finding began, ended or was waived."""
 
     at: str
@@ -106,7 +108,9 @@ class EventRow(_Row):
     """What happened, in one sentence."""
 
 
-class VersionRow(_Row):
+class RegisteredRow(Row):
+    """What every report says first of a version."""
+
     name: str
     version: str
     status: str
@@ -115,6 +119,9 @@ class VersionRow(_Row):
     aliases: tuple[str, ...]
     run_id: str | None
     verdict: Verdict
+
+
+class VersionRow(RegisteredRow):
     reason: str | None
     """Why the version is unverifiable or skipped, in one sentence."""
     baseline: BaselineStatus | None
@@ -156,13 +163,13 @@ class VersionRow(_Row):
     """What the ledger recorded about the version, this audit included: the newest events, oldest first."""
 
 
-def _rows(value: Any, validated: Callable[[Any], Sequence[VersionRow]]) -> Sequence[VersionRow]:
+def checked_rows(value: Any, validated: Callable[[Any], Sequence[_AnyRow]]) -> Sequence[_AnyRow]:
     """Rows of a file are checked; those of an audit may be more than memory should hold, and are rows already."""
     are_rows = isinstance(value, Sequence) and not isinstance(value, list | tuple | str)
     return value if are_rows else tuple(validated(value))
 
 
-class Coverage(_Row):
+class Coverage(Row):
     listed: int
     """Versions that the registry lists."""
     audited: int
@@ -187,7 +194,7 @@ class Coverage(_Row):
     """What a reader must know about the list of versions, for instance that it changed while it was read."""
 
 
-class Summary(_Row):
+class Summary(Row):
     verdicts: dict[Verdict, int]
     """Number of versions with each verdict."""
     baseline: dict[BaselineStatus, int]
@@ -196,20 +203,20 @@ class Summary(_Row):
     """Number of findings of each rule, by rule id."""
 
 
-class Outcome(_Row):
+class Outcome(Row):
     exit_status: int
     """Exit status of the command; 130 if the audit was interrupted."""
     state: Literal["clean", "findings", "incomplete"]
 
 
-class Tool(_Row):
+class Tool(Row):
     name: str
     version: str
     mlflow: str
     python: str
 
 
-class Registry(_Row):
+class Registry(Row):
     tracking_uri: str
     """Address of the tracking server, without credentials."""
     registry_uri: str
@@ -222,7 +229,7 @@ class Registry(_Row):
     """MLflow workspace; null for the default one."""
 
 
-class LedgerRow(_Row):
+class LedgerRow(Row):
     url: str
     """Address of the ledger, without credentials."""
     head: str
@@ -235,7 +242,7 @@ class LedgerRow(_Row):
     """Number of baselines that this audit accepted at first sight (--accept-new)."""
 
 
-class Changes(_Row):
+class Changes(Row):
     """How the findings compare with those of the audit before."""
 
     new: int
@@ -250,7 +257,7 @@ class Changes(_Row):
     """When the audit before finished, UTC; null for the first audit."""
 
 
-class ResolvedRow(_Row):
+class ResolvedRow(Row):
     name: str
     version: str
     rule: str
@@ -261,7 +268,7 @@ class ResolvedRow(_Row):
     """What ended it, in one sentence; null in reports of older releases."""
 
 
-class PastAudit(_Row):
+class PastAudit(Row):
     """An audit of the same selection of versions, as the ledger has it."""
 
     at: str
@@ -274,7 +281,7 @@ class PastAudit(_Row):
     """Number of findings of each severity that were not waived; null where an older release did not record them."""
 
 
-class AuditDocument(_Row):
+class AuditDocument(Row):
     schema_version: Literal[1] = SCHEMA_VERSION
     generated_at: str
     """UTC, ISO 8601, ends in Z."""
@@ -294,5 +301,5 @@ class AuditDocument(_Row):
     """Findings of earlier audits that ended, or were waived, since the audit before."""
     history: tuple[PastAudit, ...] = ()
     """The last audits of the same selection, oldest first; this one is the last. Empty without a ledger."""
-    versions: Annotated[Sequence[VersionRow], WrapValidator(_rows)] = Field(default=())
+    versions: Annotated[Sequence[VersionRow], WrapValidator(checked_rows)] = Field(default=())
     """A row for each version."""

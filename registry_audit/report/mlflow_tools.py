@@ -8,19 +8,22 @@ leaves out its section and its line in the summary, as there.
 import json
 import platform
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from registry_audit.audit.comparing import Comparison, Difference, Kind
 from registry_audit.audit.copies import Copy, CopySummary, ModelCopy, Role, summary_of
 from registry_audit.audit.judging import BaselineView, Finding, VersionAudit
-from registry_audit.audit.single import PairAudit, VersionPair
+from registry_audit.audit.named_versions import PairAudit, VersionPair
 from registry_audit.compare_config import CompareConfig
+from registry_audit.errors import UsageError
 from registry_audit.model.manifest import manifest_of
 from registry_audit.printable import printable
 from registry_audit.redact import redact_location
 from registry_audit.registry.address import shown_address
 from registry_audit.registry.mlflow_environment import mlflow_version
 from registry_audit.registry.version import RegisteredVersion
+from registry_audit.report.write import write_whole
 from registry_audit.verdict import BaselineStatus, Verdict
 
 _CHECK_SIDES = ("run_model", "reg_model")
@@ -122,6 +125,21 @@ def compare_report(
 def to_json(report: dict[str, Any]) -> str:
     """ASCII, so that no name in it can break a reader; lone surrogates stay what they are."""
     return json.dumps(report, indent=2) + "\n"
+
+
+def write_single(report: dict[str, Any], file: Path, option: str) -> None:
+    """Write the report of a check or of a comparison.
+
+    Args:
+        option: that named the file, for the message.
+
+    Raises:
+        UsageError: the file cannot be written, or must not be replaced.
+    """
+    try:
+        write_whole(file, to_json(report))
+    except OSError as error:
+        raise UsageError(f"{option} {file} cannot be written: {error.strerror}") from error
 
 
 _SECTION = {Role.RUN_MODEL: "Run_Model_Comparison", Role.REG_MODEL: "Reg_Model_Comparison"}

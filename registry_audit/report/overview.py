@@ -36,8 +36,6 @@ class Overview:
     standing: Counter[Severity] = field(default_factory=Counter)  # findings that nobody answers for
     standing_versions: Counter[Severity] = field(default_factory=Counter)  # by their worst such finding
     waived: Counter[Severity] = field(default_factory=Counter)
-    new_count: int = 0  # findings, waived ones included; None of them without a ledger
-    known_count: int = 0
     vanished_count: int = 0
     missing_count: int = 0  # unverifiable versions that have no model to read: see `is_missing`
     with_baseline_count: int = 0
@@ -160,8 +158,6 @@ def _count(row: "VersionRow", overview: Overview) -> None:
         return
     for finding in row.findings:
         (overview.standing if finding.waived is None else overview.waived)[finding.severity] += 1
-        overview.new_count += finding.new is True
-        overview.known_count += finding.new is False
     overview.missing_count += row.verdict is Verdict.UNVERIFIABLE and is_missing(row)
     standing = [finding.severity for finding in row.findings if finding.waived is None]
     if standing:

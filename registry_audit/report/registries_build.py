@@ -17,8 +17,8 @@ from registry_audit.migration.registries_config import MigrationOptions
 from registry_audit.migration.registry_reading import Side
 from registry_audit.redact import redact_location
 from registry_audit.registry.address import shown_address
-from registry_audit.report.build_document import tool
-from registry_audit.report.document import FindingRow, Registry
+from registry_audit.report.build_document import finding_rows, tool
+from registry_audit.report.document import Registry
 from registry_audit.report.registries_document import (
     FieldRow,
     FileRow,
@@ -94,7 +94,7 @@ class MigrationBuilder:
                 target_versions=model.target_count,
                 renumbered=model.renumbered,
                 metadata=_field_rows(model.fields),
-                findings=_finding_rows(model.findings),
+                findings=finding_rows(model.findings),
             )
         )
         self._weigh(model.findings)
@@ -190,7 +190,7 @@ def paired_row(row: PairRow) -> PairedRow:
         one_directory_down=row.pair.inner.directory if row.pair.inner else None,
         differences=tuple(map(_file_row, row.files)),
         metadata=_field_rows(row.fields),
-        findings=_finding_rows(row.findings),
+        findings=finding_rows(row.findings),
     )
 
 
@@ -238,13 +238,6 @@ def _file_row(found: FileDifference) -> FileRow:
 
 def _field_rows(fields: tuple[FieldDifference, ...]) -> tuple[FieldRow, ...]:
     return tuple(FieldRow(field=field.field, source=field.source, target=field.target) for field in fields)
-
-
-def _finding_rows(findings: tuple[Finding, ...]) -> tuple[FindingRow, ...]:
-    return tuple(
-        FindingRow(rule=f.rule, name=f.name, severity=f.severity, message=f.message, remedy=f.remedy, path=f.path)
-        for f in findings
-    )
 
 
 def _registry(side: Side) -> Registry:

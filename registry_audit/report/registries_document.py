@@ -1,32 +1,20 @@
 """`migration.json` as a type: what comparing two registries found. Keys are a contract: add, never rename."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WrapValidator
+from pydantic import ConfigDict, Field, WrapValidator
 
 from registry_audit.migration.pair_judging import PairVerdict
 from registry_audit.migration.pairing import How
-from registry_audit.report.document import SCHEMA_VERSION, FindingRow, Registry, Tool
-from registry_audit.verdict import Verdict
+from registry_audit.report.document import SCHEMA_VERSION, FindingRow, RegisteredRow, Registry, Row, Tool, checked_rows
 
 KIND: Literal["registry-migration"] = "registry-migration"
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+class SideRow(RegisteredRow):
+    """One version, as its own registry has it; its verdict is that of an audit of this registry alone."""
 
-
-class SideRow(_Row):
-    """One version, as its own registry has it."""
-
-    name: str
-    version: str
-    status: str
-    stage: str | None
-    aliases: tuple[str, ...]
-    run_id: str | None
-    verdict: Verdict  # of an audit of this registry alone
     root: str | None  # root storage, credentials redacted
     manifest_digest: str | None  # None where not every byte was read
     files: int | None
@@ -35,17 +23,17 @@ class SideRow(_Row):
     last_read_at: str | None = None  # UTC; not read now: its fingerprint is that of a full reading at this time
 
 
-class Sides(_Row):
+class Sides(Row):
     source: str | None
     target: str | None
 
 
-class SidedSizes(_Row):
+class SidedSizes(Row):
     source: int | None
     target: int | None
 
 
-class FileRow(_Row):
+class FileRow(Row):
     path: str
     kind: Literal["only_in_source", "only_in_target", "content"]
     expected_by: str | None  # the rule that explains it; its version is among the options
@@ -54,13 +42,13 @@ class FileRow(_Row):
     digests: Sides
 
 
-class FieldRow(_Row):
+class FieldRow(Row):
     field: str
     source: str
     target: str
 
 
-class PairedRow(_Row):
+class PairedRow(Row):
     """A version of the source with its counterpart, or one that has none."""
 
     source: SideRow | None
@@ -76,7 +64,7 @@ class PairedRow(_Row):
     findings: tuple[FindingRow, ...]
 
 
-class ModelRow(_Row):
+class ModelRow(Row):
     """What is said once for a registered model."""
 
     source: str | None
@@ -88,7 +76,7 @@ class ModelRow(_Row):
     findings: tuple[FindingRow, ...]
 
 
-class SideCoverage(_Row):
+class SideCoverage(Row):
     models: int  # registered models that were compared
     versions: int
     bytes_read: int
@@ -100,12 +88,12 @@ class SideCoverage(_Row):
     notes: tuple[str, ...] = ()
 
 
-class MigrationCoverage(_Row):
+class MigrationCoverage(Row):
     source: SideCoverage
     target: SideCoverage
 
 
-class MigrationSummary(_Row):
+class MigrationSummary(Row):
     sentence: str  # for a ticket
     complete: bool  # every version of the source is in the target, unchanged or explained
     verdicts: dict[PairVerdict, int]
@@ -113,17 +101,12 @@ class MigrationSummary(_Row):
     behind_proxy: int = 0  # of those not moved, the ones of which it cannot be seen whether they are one storage
 
 
-class MigrationOutcome(_Row):
+class MigrationOutcome(Row):
     exit_status: int
     state: Literal["clean", "findings", "incomplete"]
 
 
-def _rows(value: Any, validated: Callable[[Any], Sequence[PairedRow]]) -> Sequence[PairedRow]:
-    are_rows = isinstance(value, Sequence) and not isinstance(value, list | tuple | str)
-    return value if are_rows else tuple(validated(value))
-
-
-class MigrationDocument(_Row):
+class MigrationDocument(Row):
     model_config = ConfigDict(extra="ignore", frozen=True, arbitrary_types_allowed=True)
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -137,4 +120,4 @@ class MigrationDocument(_Row):
     summary: MigrationSummary
     coverage: MigrationCoverage
     models: tuple[ModelRow, ...] = Field(default=())
-    versions: Annotated[Sequence[PairedRow], WrapValidator(_rows)]
+    versions: Annotated[Sequence[PairedRow], WrapValidator(checked_rows)]

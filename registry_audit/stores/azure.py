@@ -24,7 +24,7 @@ from registry_audit.stores.object_bodies import (
     may_hold_credentials,
     must_be_endpoint,
 )
-from registry_audit.stores.objects import Entry, Page
+from registry_audit.stores.objects import Entry, Kept, Page
 from registry_audit.stores.signed_bodies import SignedBodies
 
 _SCOPE = "https://storage.azure.com/.default"
@@ -50,19 +50,14 @@ class AzureAccess:
     access_key: str | None = field(default=None, repr=False)
     sas_token: str | None = field(default=None, repr=False)
     token_credential: Any | None = field(default=None, repr=False)  # of azure-identity
-    _containers: dict[str, "AzureContainer"] = field(default_factory=dict, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _buckets: Kept[str, "AzureContainer"] = field(default_factory=Kept, repr=False)
 
     def bucket(self, name: str) -> "AzureContainer":
         """Always the same for one name: its connections are kept."""
-        with self._lock:
-            if name not in self._containers:
-                self._containers[name] = AzureContainer(name, self)
-            return self._containers[name]
+        return self._buckets.get(name, lambda: AzureContainer(name, self))
 
 
-_known: dict[tuple[str, tuple[tuple[str, str], ...]], AzureAccess] = {}
-_known_lock = threading.Lock()
+_known = Kept[tuple[str, tuple[tuple[str, str], ...]], AzureAccess]()
 
 
 def azure_environment(host: str) -> AzureAccess:
@@ -74,10 +69,7 @@ def azure_environment(host: str) -> AzureAccess:
         UsageError: a package is not installed, or a variable makes no sense.
     """
     chosen = host, tuple(sorted(item for item in os.environ.items() if item[0].startswith("AZURE_")))
-    with _known_lock:
-        if chosen not in _known:
-            _known[chosen] = _from_environment(host)
-        return _known[chosen]
+    return _known.get(chosen, lambda: _from_environment(host))
 
 
 def azure_with_sas(host: str, sas_token: str) -> AzureAccess:
@@ -164,7 +156,7 @@ def _of_connection_string(text: str, account: str, url: str) -> AzureAccess:
 
 
 def _account_of(endpoint: str) -> str:
-    """Of an address of Azure's own, or one with the account in its path; empty where a domain of one's own hides it."""
+    """The account in an address of Azure's own, or in an address's path; empty where a domain of one's own hides it."""
     parts = urlsplit(endpoint)
     found = _BLOB_HOST.match(parts.hostname or "")
     return found[1].removesuffix("-secondary") if found else parts.path.strip("/").partition("/")[0]

@@ -1,4 +1,4 @@
-"""What every store can do. Fakes in the tests implement this same protocol."""
+"""The protocol that every store implements (fakes in the tests too), and what their implementations share."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ from registry_audit.stores.object_bodies import (
     may_hold_credentials,
     must_be_endpoint,
 )
-from registry_audit.stores.objects import Entry, Page
+from registry_audit.stores.objects import Entry, Kept, Page
 from registry_audit.stores.signed_bodies import SignedBodies
 
 _SCOPES = ("https://www.googleapis.com/auth/devstorage.read_only",)
@@ -43,29 +43,20 @@ class GcsAccess:
     credentials: Any | None = None  # of google-auth; None: public buckets, and emulators
     project: str | None = None
     endpoint: str | None = None  # of an emulator
-    _buckets: dict[str, "GcsBucket"] = field(default_factory=dict, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _buckets: Kept[str, "GcsBucket"] = field(default_factory=Kept, repr=False)
 
     def bucket(self, name: str) -> "GcsBucket":
         """Always the same for one name: its connections are kept."""
-        with self._lock:
-            if name not in self._buckets:
-                self._buckets[name] = GcsBucket(name, self)
-            return self._buckets[name]
+        return self._buckets.get(name, lambda: GcsBucket(name, self))
 
 
-_known: dict[tuple[tuple[str, str], ...], GcsAccess] = {}
-_known_lock = threading.Lock()
+_known = Kept[tuple[tuple[str, str], ...], GcsAccess](only_last=True)
 
 
 def gcs_environment() -> GcsAccess:
     """Raises: UsageError: a package is not installed, or a variable makes no sense."""
     chosen = tuple(sorted(i for i in os.environ.items() if i[0].startswith(("GOOGLE_", "CLOUDSDK_", "STORAGE_EMU"))))
-    with _known_lock:
-        if chosen not in _known:
-            _known.clear()
-            _known[chosen] = _from_environment()
-        return _known[chosen]
+    return _known.get(chosen, _from_environment)
 
 
 def gcs_with_token(token: str) -> GcsAccess:

@@ -5,11 +5,12 @@ Where obstore may hold no credentials, bodies and most listings of S3 come by `r
 """
 
 import contextlib
-from collections.abc import Generator, Iterator, Sequence
+import threading
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from registry_audit.errors import CouldNotVerify, Refused
 from registry_audit.model.listing import Limits, ListedFile, Listing, Problem, illegal_path, make_listing
@@ -35,6 +36,29 @@ class Entry(NamedTuple):
     etag: str  # with or without quotes, or a generation: another one for other content; "" where there is none
     modified: str  # as str() of the time
     is_directory: bool = False  # said to be one by a store that has directories
+
+
+_Key = TypeVar("_Key", bound=Hashable)
+_Value = TypeVar("_Value")
+
+
+class Kept(Generic[_Key, _Value]):
+    """What is made once for each key, whichever thread asks first: a bucket with its connections, for instance."""
+
+    def __init__(self, *, only_last: bool = False) -> None:
+        """
+        Args:
+            only_last: whether a value is dropped as soon as another key is asked for.
+        """
+        self._values, self._lock, self._only_last = dict[_Key, _Value](), threading.Lock(), only_last
+
+    def get(self, key: _Key, make: Callable[[], _Value]) -> _Value:
+        with self._lock:
+            if key not in self._values:
+                if self._only_last:
+                    self._values.clear()
+                self._values[key] = make()
+            return self._values[key]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Buckets of S3 and of all that speaks like it. Names come through boto3."""
+"""Buckets of S3, and of every service that speaks S3's protocol. Names come through boto3."""
 
 import contextlib
 import os
@@ -16,8 +16,7 @@ from registry_audit.net.http import REDIRECTS, Bounded
 from registry_audit.net.origin import host_of, urlsplit
 from registry_audit.net.throttle import sent_now
 from registry_audit.printable import printable
-from registry_audit.registry.features import expected_bucket_owner
-from registry_audit.registry.mlflow_environment import flag
+from registry_audit.registry.mlflow_environment import expected_bucket_owner, flag
 from registry_audit.registry.translate import translated
 from registry_audit.stores.base import CHUNK_BYTES, whole_body
 from registry_audit.stores.object_bodies import (
@@ -28,7 +27,7 @@ from registry_audit.stores.object_bodies import (
     may_hold_credentials,
     must_be_endpoint,
 )
-from registry_audit.stores.objects import Entry, Page
+from registry_audit.stores.objects import Entry, Kept, Page
 from registry_audit.stores.signed_bodies import SignedBodies, must_be_ok
 from registry_audit.stores.sigv4 import SigV4
 
@@ -57,15 +56,11 @@ class S3Access:
     signature_version: str = "s3v4"  # as botocore has it; "unsigned" for public buckets
     expected_owner: str | None = None  # account that must own the buckets
     region: str | None = None  # None: as the session has it
-    _buckets: dict[str, "S3Bucket"] = field(default_factory=dict, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _buckets: Kept[str, "S3Bucket"] = field(default_factory=Kept, repr=False)
 
     def bucket(self, name: str) -> "S3Bucket":
         """Always the same for one name: its connections are kept."""
-        with self._lock:
-            if name not in self._buckets:
-                self._buckets[name] = S3Bucket(name, self)
-            return self._buckets[name]
+        return self._buckets.get(name, lambda: S3Bucket(name, self))
 
     def client(self, region: str | None = None) -> Any:
         """A client of boto3 that tries each request once."""
@@ -138,7 +133,7 @@ class Keys:
 
 
 def s3_environment() -> S3Access:
-    """As MLflow has it: its own variables, and boto3's for profiles, roles, SSO and certificates.
+    """S3 as MLflow reaches it: by its own variables, and boto3's for profiles, roles, SSO and certificates.
 
     Source: mlflow.store.artifact.s3_artifact_repo.
 
@@ -146,11 +141,7 @@ def s3_environment() -> S3Access:
         UsageError: boto3 or obstore is not installed, or a variable makes no sense.
     """
     chosen = tuple(sorted(item for item in os.environ.items() if item[0].startswith(("AWS_", "MLFLOW_", "REQUESTS_"))))
-    with _known_lock:
-        if chosen not in _known:
-            _known.clear()
-            _known[chosen] = _from_environment()
-        return _known[chosen]
+    return _known.get(chosen, _from_environment)
 
 
 def s3_with_keys(keys: Keys, endpoint: str | None = None) -> S3Access:
@@ -174,11 +165,11 @@ def s3_with_keys(keys: Keys, endpoint: str | None = None) -> S3Access:
 def s3_environment_with_keys(keys: Keys) -> S3Access:
     """The endpoint that the environment names, with these credentials. Raises: UsageError: see `s3_environment`."""
     here = s3_environment()
-    return replace(here, keys=keys, signature_version="s3v4", expected_owner=None, _buckets={}, _lock=threading.Lock())
+    return replace(here, keys=keys, signature_version="s3v4", expected_owner=None, _buckets=Kept())
 
 
-_known: dict[tuple[tuple[str, str], ...], S3Access] = {}
-_known_lock, _one_at_a_time = threading.Lock(), threading.Lock()
+_known = Kept[tuple[tuple[str, str], ...], S3Access](only_last=True)
+_one_at_a_time = threading.Lock()
 
 
 def _from_environment() -> S3Access:
@@ -260,7 +251,7 @@ class S3Bucket:
         return answer
 
     def _by_ourselves(self, lister: SignedBodies, given: Mapping[str, str], doing: str) -> dict[str, Any]:
-        """The same at a third of the processor time."""
+        """List as boto3 does, in a third of the processor time."""
         query = "&".join(f"{name}={quote(value, safe='')}" for name, value in given.items())
         owner, permit = self._access.expected_owner, sent_now()
         assert permit is not None

@@ -1,4 +1,4 @@
-"""Signatures of S3's version 4, of requests without a body, as botocore makes them and in an eighth of its time."""
+"""Signs S3 requests without a body (Signature Version 4), as botocore does and in an eighth of its time."""
 
 import hmac
 import time

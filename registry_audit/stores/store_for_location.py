@@ -1,4 +1,4 @@
-"""Which store reads a root."""
+"""Chooses the store that reads a location."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,9 +16,9 @@ from registry_audit.stores.databricks import databricks_store
 from registry_audit.stores.fallback import OverlayStore
 from registry_audit.stores.gcs import gcs_environment
 from registry_audit.stores.local import LocalStore
+from registry_audit.stores.mlflow_repository import RepositoryStore
 from registry_audit.stores.objects import Bucket, ObjectStore
 from registry_audit.stores.proxy import ProxyStore
-from registry_audit.stores.repository import RepositoryStore
 from registry_audit.stores.s3 import s3_environment
 
 # Which bucket a storage is in, reached as the environment says.

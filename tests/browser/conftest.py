@@ -1,12 +1,16 @@
 """A browser for the tests of the HTML reports."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+
+from registry_audit.report.write import Report, render
+
+Open = Callable[[Report], webdriver.Chrome]
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 FLAGS = (
@@ -36,3 +40,20 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
     yield driver
     driver.quit()
     shutil.rmtree(profile, ignore_errors=True)
+
+
+@pytest.fixture
+def open_report(browser: webdriver.Chrome, tmp_path: Path) -> Iterator[Open]:
+    """Opens a report; whatever the test did with it, the console must have stayed empty."""
+
+    def open_it(document: Report) -> webdriver.Chrome:
+        page = tmp_path / "report.html"
+        page.write_text(render(document, "html"), encoding="utf-8")
+        browser.get(page.as_uri())
+        return browser
+
+    browser.get_log("browser")
+    yield open_it
+    assert browser.get_log("browser") == []
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

@@ -3,7 +3,6 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,28 +10,11 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 from registry_audit.report.document import AuditDocument, EventRow
-from registry_audit.report.write import load_report, render
+from registry_audit.report.write import load_report
+
+from .conftest import Open
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "report"
-
-Open = Callable[[AuditDocument], webdriver.Chrome]
-
-
-@pytest.fixture
-def open_report(browser: webdriver.Chrome, tmp_path: Path) -> Iterator[Open]:
-    """Opens a report; whatever the test did with it, the console must have stayed empty."""
-
-    def open_it(document: AuditDocument) -> webdriver.Chrome:
-        page = tmp_path / "audit.html"
-        page.write_text(render(document, "html"), encoding="utf-8")
-        browser.get(page.as_uri())
-        return browser
-
-    browser.get_log("browser")
-    yield open_it
-    assert browser.get_log("browser") == []
-    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,13 @@
 """The HTML report on a migration in a real browser."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from support.two_registries import compared, down, facts, model
 
 from registry_audit.report.registries_document import MigrationDocument
-from registry_audit.report.write import render
 
-Open = Callable[[MigrationDocument], webdriver.Chrome]
+from .conftest import Open
 
 
 @pytest.fixture(scope="module")
@@ -31,22 +27,6 @@ def sample() -> MigrationDocument:
         source.append(facts("Churn", number, files, storage=f"s/c{number}"))
         target.append(facts("Churn", number, files, storage=f"t/c{number}"))
     return compared(source, target).document
-
-
-@pytest.fixture
-def open_report(browser: webdriver.Chrome, tmp_path: Path) -> Iterator[Open]:
-    """Opens a report; whatever the test did with it, the console must have stayed empty."""
-
-    def open_it(document: MigrationDocument) -> webdriver.Chrome:
-        page = tmp_path / "migration.html"
-        page.write_text(render(document, "html"), encoding="utf-8")
-        browser.get(page.as_uri())
-        return browser
-
-    browser.get_log("browser")
-    yield open_it
-    assert browser.get_log("browser") == []
-    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
 def cards(driver: webdriver.Chrome) -> list[str]:

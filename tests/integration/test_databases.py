@@ -18,7 +18,8 @@ from registry_audit.errors import CouldNotVerify, NotFound, UsageError
 from registry_audit.refs import Alias, Latest, Number, Selector, Stage
 from registry_audit.registry.address import parse_address
 from registry_audit.registry.connection import Server, connect, identity_of
-from registry_audit.registry.versions import find_version, list_versions, require_model
+from registry_audit.registry.registered_models import require_model
+from registry_audit.registry.versions import find_version, list_versions
 
 TEAM = "-csearch_path=team_a"
 ROLE = "registry_audit_of_team_a"

@@ -11,8 +11,8 @@ from support.servers import MlflowServer
 
 from registry_audit.errors import CouldNotVerify, NotFound, Transient
 from registry_audit.net.rest import Denied, NoSuchRoute
-from registry_audit.registry.asking import DownloadUris
 from registry_audit.registry.connection import Connection, Server, connect
+from registry_audit.registry.queries import DownloadUris
 from registry_audit.registry.translate import translated
 
 ROUTE = "/get-download-uri"

@@ -92,11 +92,11 @@ def _statements(act: str, seq: int) -> list[str]:
 @pytest.mark.parametrize("kind", ["accepted", "reading", "waived", "audit-finished"])
 @pytest.mark.parametrize("place", [_FIRST, _MIDDLE, _LAST], ids=["first", "middle", "last"])
 def test_one_row_is_noticed_wherever_it_is(url: str, act: str, kind: str, place: str) -> None:
-    """By one command each, in turn: `test_tampering.py` has every command on a small ledger."""
+    """By one command each, in turn: `test_store_tampering.py` has every command on a small ledger."""
     with database(url) as connection:
         seq = connection.exec_driver_sql(f"SELECT {place} FROM entries WHERE kind = '{kind}'").scalar()
         if act == "deleted" and seq == connection.exec_driver_sql("SELECT max(seq) FROM entries").scalar():
-            return  # only who has seen a later head can know: `test_heads.py`
+            return  # only who has seen a later head can know: `test_verified_chain.py`
     tamper(url, *_statements(act, seq))
     command = sorted(_COMMANDS)[(len(act) + len(kind) + len(place)) % len(_COMMANDS)]
     said = registry_audit("baseline", command, *_COMMANDS[command], "--ledger", url)

@@ -27,7 +27,7 @@ from registry_audit.model.listing import Limits, Listing
 from registry_audit.net.throttle import Throttle
 from registry_audit.net.transfers import Transfers
 from registry_audit.registry.storage import storage_identity
-from registry_audit.stores.objects import ObjectStore
+from registry_audit.stores.objects import Kept, ObjectStore
 from registry_audit.stores.store_for_location import bucket_of
 
 LARGE = (5 << 20) + 12_345
@@ -102,7 +102,7 @@ CLOUDS = [
 def cloud(request: pytest.FixtureRequest, clouds: Callable[[str], Cloud], monkeypatch: pytest.MonkeyPatch) -> Cloud:
     """Read as any endpoint is read that is not the cloud's own, or by obstore, as at the cloud's own (gcs: public)."""
     for module in ("s3", "gcs", "azure"):  # a port may come again, and with it what was made for another test
-        monkeypatch.setattr(f"registry_audit.stores.{module}._known", {})
+        monkeypatch.setattr(f"registry_audit.stores.{module}._known", Kept())
     if request.param.endswith(BY_OBSTORE):
         for module in ("s3", "azure"):
             monkeypatch.setattr(f"registry_audit.stores.{module}.may_hold_credentials", lambda endpoint: True)

@@ -15,7 +15,7 @@ from support.old_servers import OldServer
 from support.servers import MlflowServer
 
 from registry_audit.registry.connection import Server, connect
-from registry_audit.registry.versions import list_models
+from registry_audit.registry.registered_models import list_models
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

@@ -239,8 +239,9 @@ def run_flow(prefect_server: PrefectServer, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("REGISTRY_AUDIT_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("REGISTRY_AUDIT_HOME", str(tmp_path / "home"))
     # A second try comes at once.
-    for module in ("list_versions", "resolve_version", "download_run_model", "download_reg_model", "compare"):
-        monkeypatch.setattr(f"tasks.{module}.{module}.retry_delay_seconds", [0.01])
+    for task in ("list_versions", "resolve_version", "download_run_model", "download_reg_model", "compare"):
+        module = "download" if task.startswith("download") else task
+        monkeypatch.setattr(f"tasks.{module}.{task}.retry_delay_seconds", [0.01])
 
     def run(flow: Flow[..., Any], **parameters: Any) -> FlowRun:
         state = flow(**parameters, return_state=True)

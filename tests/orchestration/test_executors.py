@@ -17,7 +17,7 @@ from support import damage, warm
 from support.processes import free_port, wait_until
 from support.registry import Registry
 
-from registry_audit.audit.workdir import Seal
+from registry_audit.audit.work_directory import Seal
 from registry_audit.ledger.connecting import open_ledger
 from registry_audit.ledger.shared_work import SharedWork
 

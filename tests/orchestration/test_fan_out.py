@@ -14,12 +14,12 @@ from support.ledgers import row
 from support.registry import Registry
 from support.servers import MlflowServer
 
-import flows.fan_out
+import flows.executors.fan_out
 from flows.audit_part import audit_part
 from flows.audit_registry import audit_registry
-from flows.part_key import forget_key, key_of, make_key
+from flows.executors.part_key import forget_key, key_of, make_key
 from registry_audit.audit.options import AuditOptions
-from registry_audit.audit.workdir import Seal
+from registry_audit.audit.work_directory import Seal
 from registry_audit.errors import UsageError
 from registry_audit.ledger.connecting import open_ledger
 from registry_audit.ledger.shared_work import SharedWork
@@ -75,21 +75,21 @@ def test_an_audit_waits_only_for_workers_that_may_begin(
         "completed": Completed(),
     }
     runs = [SimpleNamespace(state=state_of[state]) for state in states]
-    monkeypatch.setattr(flows.fan_out, "_read", lambda run_ids: runs)
+    monkeypatch.setattr(flows.executors.fan_out, "_read", lambda run_ids: runs)
     job = Job(Server("http://127.0.0.1:2"), AuditOptions(tracking_uri="http://127.0.0.1:2"), "audit")
-    workers = flows.fan_out.FanOut(job, len(states), lost_after_seconds=1.0)
+    workers = flows.executors.fan_out.FanOut(job, len(states), lost_after_seconds=1.0)
     assert workers._nobody_is_at_it([], time.monotonic() - 2) is is_over
 
 
 def test_forged_rows_cost_the_versions_of_their_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flows.fan_out, "get_run_logger", lambda: logging.getLogger("test"))
+    monkeypatch.setattr(flows.executors.fan_out, "get_run_logger", lambda: logging.getLogger("test"))
     ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}", create=True)
     work, forger = SharedWork(ledger, "audit", Seal(b"k" * 32)), SharedWork(ledger, "audit", Seal(b"guessed"))
     work.offer(BATCHES, "key")
     for position, by in ((0, work), (1, forger)):
         work.take("one", "key")
         assert by.deliver("one", position, [row(version.name, version.version) for version in BATCHES[position]])
-    found = [flows.fan_out._rows(work, position, batch) for position, batch in enumerate(BATCHES)]
+    found = [flows.executors.fan_out._rows(work, position, batch) for position, batch in enumerate(BATCHES)]
     assert [tuple(audit.version for audit in batch) for batch in found] == list(BATCHES)
     assert [{audit.verdict for audit in batch} for batch in found] == [
         {Verdict.SAME_STORAGE},
@@ -113,7 +113,7 @@ def test_an_audit_whose_pool_has_no_room_for_its_workers_does_their_work(
     for seed in range(3):
         registry.add(name, seed=seed, separate=True)
     monkeypatch.setenv("REGISTRY_AUDIT_LEDGER", postgres_url)
-    monkeypatch.setattr("flows.executors.LOST_AFTER_SECONDS", 1.0)
+    monkeypatch.setattr("flows.executors.executor.LOST_AFTER_SECONDS", 1.0)
     open_ledger(postgres_url, create=True).close()
     deployed.patch(f"work_pools/{POOL}", is_paused=True)
     try:

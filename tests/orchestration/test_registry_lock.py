@@ -16,7 +16,7 @@ from flows import audit_registry as flow_module
 from flows import registry_lock
 from flows.audit_registry import audit_registry
 from flows.registry_lock import LEASE_SECONDS, limit_name
-from registry_audit.audit.workdir import WorkDirectory
+from registry_audit.audit.work_directory import WorkDirectory
 
 from .conftest import PrefectServer, Program, RunFlow, own_server
 

@@ -20,7 +20,7 @@ from support.registry import Registered, Registry
 from support.servers import MlflowServer
 
 from flows.audit_registry import audit_registry
-from registry_audit.audit.workdir import KEY_FILE
+from registry_audit.audit.work_directory import KEY_FILE
 from registry_audit.errors import UsageError
 from tasks import result_storage as module
 from tasks.result_storage import BLOCK, SignedResults

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import threading
 from pathlib import Path
 
@@ -79,22 +80,28 @@ def test_a_comparison_that_is_cancelled_leaves_a_report(
     assert document["summary"]["complete"] is False
 
 
-def test_a_restarted_server_costs_no_result(
-    program: Program, mlflow_a: MlflowServer, proxy_a: FaultyProxy, tmp_path: Path
-) -> None:
-    version, port = Registry(mlflow_a).add(separate=True), free_port()
-    go_on = threading.Event()
-    hanging = proxy_a.fault(faults.slow(release=go_on), path=DOWNLOADS)
-    report = tmp_path / "report"
-    audit = ("--tracking-uri", proxy_a.uri, "--model", version.name, "--report-dir", str(report))
-    with own_server(tmp_path, port) as server:
+def audit_that_lost_its_server(
+    program: Program, registry: Registry, proxy: FaultyProxy, directory: Path
+) -> tuple["subprocess.Popen[bytes]", int, threading.Event]:
+    """Its process, the port that its Prefect server had, and what lets its downloads go on, in whose middle it is."""
+    version, port, go_on = registry.add(separate=True), free_port(), threading.Event()
+    hanging = proxy.fault(faults.slow(release=go_on), path=DOWNLOADS)
+    audit = ("--tracking-uri", proxy.uri, "--model", version.name, "--report-dir", str(directory / "report"))
+    with own_server(directory, port) as server:
         there = Program({**program.environment, **server.environment})
         process = there.start("-m", "flows.audit_registry", *audit)
         wait_until(lambda: hanging.hits > 0, timeout_seconds=120, what="no download began")
+    return process, port, go_on
+
+
+def test_a_restarted_server_costs_no_result(
+    program: Program, mlflow_a: MlflowServer, proxy_a: FaultyProxy, tmp_path: Path
+) -> None:
+    process, port, go_on = audit_that_lost_its_server(program, Registry(mlflow_a), proxy_a, tmp_path)
     with own_server(tmp_path, port) as server:
         go_on.set()
         assert process.wait(timeout=120) == 0
-        assert json.loads((report / "audit.json").read_text(encoding="utf-8"))["coverage"]["audited"] == 1
+        assert json.loads((tmp_path / "report/audit.json").read_text(encoding="utf-8"))["coverage"]["audited"] == 1
         (run,) = server.post("flow_runs/filter")
         assert (run["state_type"], run["state_name"]) == ("COMPLETED", "Completed")
 
@@ -102,15 +109,7 @@ def test_a_restarted_server_costs_no_result(
 def test_an_audit_goes_on_without_its_server_and_shows_everything_once_it_is_back(
     program: Program, mlflow_a: MlflowServer, proxy_a: FaultyProxy, tmp_path: Path
 ) -> None:
-    version, port = Registry(mlflow_a).add(separate=True), free_port()
-    go_on = threading.Event()
-    hanging = proxy_a.fault(faults.slow(release=go_on), path=DOWNLOADS)
-    report = tmp_path / "report"
-    audit = ("--tracking-uri", proxy_a.uri, "--model", version.name, "--report-dir", str(report))
-    with own_server(tmp_path, port) as server:
-        there = Program({**program.environment, **server.environment})
-        process = there.start("-m", "flows.audit_registry", *audit)
-        wait_until(lambda: hanging.hits > 0, timeout_seconds=120, what="no download began")
+    process, port, go_on = audit_that_lost_its_server(program, Registry(mlflow_a), proxy_a, tmp_path)
     go_on.set()
     wait_until(lambda: proxy_a.in_flight == 0, timeout_seconds=_SECONDS, what="it does not read on without the server")
     assert process.poll() is None

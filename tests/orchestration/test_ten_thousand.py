@@ -10,8 +10,8 @@ from support.processes import wait_until
 from benchmarks.generate import database_name, generate
 from benchmarks.shapes import SHAPES
 from flows.audit_registry import audit_registry
-from flows.batch_order import TASKS_PER_BATCH
-from flows.executors import batch_size_for
+from flows.executors.batch_order import TASKS_PER_BATCH
+from flows.executors.executor import batch_size_for
 
 from .conftest import PrefectServer, RunFlow
 

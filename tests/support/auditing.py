@@ -18,19 +18,26 @@ SECONDS = 300  # far more than it takes, also where ten others run
 
 
 @dataclass(frozen=True, slots=True)
-class Audited:
+class Done:
+    """A command that came to its end."""
+
     exit_status: int
     stdout: str
     stderr: str
     report_dir: Path
 
-    @property
-    def document(self) -> dict[str, Any]:
-        """audit.json; a failed audit has none."""
-        file = self.report_dir / "audit.json"
+    def report(self, name: str) -> dict[str, Any]:
+        """The JSON of this name; a command that failed wrote none."""
+        file = self.report_dir / name
         assert file.is_file(), f"no report; the command said: {self.stderr}"
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return content
+
+
+class Audited(Done):
+    @property
+    def document(self) -> dict[str, Any]:
+        return self.report("audit.json")
 
     @property
     def rows(self) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ import hashlib
 import io
 import signal
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,8 +19,10 @@ from registry_audit.audit.scope import Scope
 from registry_audit.ledger.audit_entries import Resolved
 from registry_audit.ledger.chain import Draft, Entry
 from registry_audit.ledger.entry_bodies import RegistryNamed
+from registry_audit.ledger.memory import Memory, learn, load_findings
 from registry_audit.ledger.record import Recorded, Tell, begin, finish, registry_of
-from registry_audit.ledger.store import Ledger, entries
+from registry_audit.ledger.store import Ledger, LedgerReader, entries
+from registry_audit.ledger.transfer import fill, read_export
 from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
 from registry_audit.model.manifest import Manifest, ManifestEntry
 from registry_audit.registry.resolve import Location
@@ -223,3 +225,15 @@ def registry_audit(*arguments: str) -> Said:
         for number, handler in handlers.items():
             signal.signal(number, handler)
     return Said(int(status), content.decode("utf-8", "surrogateescape"), stderr.getvalue())
+
+
+def load_memory(reader: LedgerReader, registry: str) -> Memory:
+    """Everything that a ledger says of one registry now."""
+    memory = load_findings(reader, registry)
+    learn(memory, reader, registry, None)
+    return memory
+
+
+def import_lines(ledger: Ledger, lines: Iterable[str]) -> Entry:
+    """Fill an empty ledger with an export; the head."""
+    return fill(ledger, read_export(lines))

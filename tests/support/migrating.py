@@ -1,10 +1,8 @@
 """A migration by MLflow's client alone, as the export-import tools do it, with their known defects to order."""
 
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +11,16 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from support import warm
-from support.auditing import SECONDS
+from support.auditing import SECONDS, Done
 from support.servers import MlflowServer
 
 RewriteModel = Callable[[Path, ModelVersion], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
-    exit_status: int
-    stdout: str
-    stderr: str
-    report_dir: Path
-
+class Compared(Done):
     @property
     def document(self) -> dict[str, Any]:
-        file = self.report_dir / "migration.json"
-        assert file.is_file(), f"no report; the command said: {self.stderr}"
-        loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return loaded
+        return self.report("migration.json")
 
     @property
     def rows(self) -> dict[str, dict[str, Any]]:

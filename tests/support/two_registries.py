@@ -19,10 +19,10 @@ from registry_audit.migration.registries_config import MigrationOptions, parse_m
 from registry_audit.migration.registry_reading import Listed, Side
 from registry_audit.model.listing import Problem
 from registry_audit.model.manifest import Manifest, ManifestEntry, manifest_of
+from registry_audit.registry.registered_models import RegisteredModel
 from registry_audit.registry.runs import RunState
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.version import RegisteredVersion
-from registry_audit.registry.versions import RegisteredModel
 from registry_audit.report.registries_build import MigrationBuilder
 from registry_audit.report.registries_document import MigrationDocument, ModelRow, PairedRow
 from registry_audit.verdict import Severity, Storage, Verdict

@@ -56,7 +56,8 @@ def _for_programs() -> list[str]:
 
 def _for_flows() -> list[str]:
     commands = [f"prefect.cli.{name}" for name in ("server", "worker", "work_pool", "deploy")]
-    return [*_modules_of("flows", "flows.dask_executor"), *_modules_of("tasks"), "prefect.server.api.server", *commands]
+    flows = _modules_of("flows", "flows.executors.dask_cluster")
+    return [*flows, *_modules_of("tasks"), "prefect.server.api.server", *commands]
 
 
 PROGRAMS, FLOWS = "programs", "flows"

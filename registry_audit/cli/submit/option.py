@@ -10,7 +10,8 @@ import click
 from click.core import ParameterSource
 
 from registry_audit.errors import AuditError, UsageError
-from registry_audit.redact import holds_credentials
+from registry_audit.printable import printable
+from registry_audit.redact import holds_credentials, redact_endpoint
 
 if TYPE_CHECKING:
     from registry_audit.cli.submit.server import PrefectServer
@@ -103,6 +104,16 @@ def there(parameters: Parameters, **spelled: str) -> Parameters:
         click.echo(f"{option} {path} is on the machine of the worker that takes the run", err=True)
         parameters[name] = str(path)
     return parameters
+
+
+def must_be_sendable(config_file: Path, *addresses: str | None) -> None:
+    """Raises: UsageError: an address in the file holds credentials, which Prefect would store and show."""
+    for uri in addresses:
+        if uri and holds_credentials(uri):
+            raise UsageError(
+                f"{config_file}: {printable(redact_endpoint(uri))} holds credentials, and Prefect stores and shows "
+                "parameters: name variables of the worker in username_env and password_env, or token_env"
+            )
 
 
 def _run_there(

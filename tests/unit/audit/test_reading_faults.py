@@ -11,8 +11,8 @@ import pytest
 
 from registry_audit.audit.comparing import confirm_bytes
 from registry_audit.audit.copies import ModelCopy, Reading, Role
+from registry_audit.audit.named_versions import compare_pair
 from registry_audit.audit.reading import read_all, read_pair
-from registry_audit.audit.single import compare_pair
 from registry_audit.errors import BodyEndedEarly, CouldNotVerify, NotFound, Stopped, Transient
 from registry_audit.model.listing import Limits, ListedFile, Listing, Problem, make_listing
 from registry_audit.model.mlmodel import MAX_BYTES

@@ -15,7 +15,7 @@ import pytest
 
 from registry_audit.audit.copies import Reading
 from registry_audit.audit.shared_readings import ReadingCache, Readings
-from registry_audit.audit.workdir import now
+from registry_audit.audit.work_directory import now
 from registry_audit.errors import Stopped, UsageError
 from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
 from registry_audit.model.manifest import ManifestEntry

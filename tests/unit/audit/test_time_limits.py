@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from registry_audit import deadline
 from registry_audit.audit import time_limits as module
 from registry_audit.audit.time_limits import in_time
 from registry_audit.audit.turns import Turns
-from registry_audit.deadline import Deadline, OutOfTime
 from registry_audit.errors import CouldNotVerify, LedgerError
+from registry_audit.net import deadline
+from registry_audit.net.deadline import Deadline, OutOfTime
 from registry_audit.net.throttle import Throttle
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from support.ledgers import database, row
 
 from registry_audit.audit.judging import VersionAudit
-from registry_audit.audit.workdir import Seal
+from registry_audit.audit.work_directory import Seal
 from registry_audit.errors import UsageError
 from registry_audit.ledger import shared_work as module
 from registry_audit.ledger.shared_work import Batch, NotOurs, SharedWork

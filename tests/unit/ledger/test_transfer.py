@@ -5,14 +5,14 @@ import json
 from pathlib import Path
 
 import pytest
-from support.ledgers import FILES, REGISTRY, note, record, registry_audit, row, sqlite_file
+from support.ledgers import FILES, REGISTRY, import_lines, note, record, registry_audit, row, sqlite_file
 
 from registry_audit.errors import AuditError, LedgerError, UsageError
 from registry_audit.ledger import connecting
 from registry_audit.ledger.chain import Draft, Entry, Kind
 from registry_audit.ledger.connecting import open_ledger, remember
 from registry_audit.ledger.store import Ledger
-from registry_audit.ledger.transfer import export_lines, import_lines
+from registry_audit.ledger.transfer import export_lines
 from registry_audit.model.manifest import Manifest, ManifestEntry
 
 _HOSTILE = Manifest((ManifestEntry('data/\n"ü\udcff\u2028', 1, "sha256:00"), ManifestEntry("what?", 2, "sha256:11")))

@@ -7,8 +7,8 @@ import yaml
 from support.two_registries import compare_two, compared, facts, model, side
 
 from registry_audit.migration.differences import requirement_lines
+from registry_audit.registry.registered_models import RegisteredModel
 from registry_audit.registry.runs import RunState
-from registry_audit.registry.versions import RegisteredModel
 
 META = b"model_name: Wine\nmodel_version: '1'\n"
 

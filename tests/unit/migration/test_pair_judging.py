@@ -9,8 +9,8 @@ from support.two_registries import compare_two, compared, down, facts, model, si
 
 from registry_audit.migration.facts import VersionFacts
 from registry_audit.migration.registry_reading import Storages
+from registry_audit.registry.registered_models import RegisteredModel
 from registry_audit.registry.storage import storage_identity
-from registry_audit.registry.versions import RegisteredModel
 from registry_audit.report.registries_words import SYMBOLS, headline
 from registry_audit.report.write import rendered
 from registry_audit.verdict import Severity

@@ -1,5 +1,7 @@
 """Credentials go to the origin they were given for, and a request to any other one says nothing of who sends it."""
 
+from urllib import parse
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,10 @@ from registry_audit.net.origin import (
     may_carry_credentials,
     origin_of,
     trusted_after,
+    urlparse,
+    urlsplit,
     without_credentials,
+    without_user,
 )
 
 OURS = origin_of("https://Tracking.example/base")
@@ -88,3 +93,40 @@ def test_law_what_is_not_known_to_be_harmless_is_left_out(headers: dict[str, str
     stripped = without_credentials(said)
     assert stripped["Range"] == "bytes=0-1"
     assert {name.lower() for name in stripped} <= {"accept", "accept-encoding", "accept-language", "range"}
+
+
+# Addresses taken apart.
+
+
+@given(st.text(max_size=60))
+def test_an_address_is_taken_apart_as_the_standard_library_does_it(uri: str) -> None:
+    try:
+        expected = parse.urlsplit(uri), parse.urlparse(uri)
+    except ValueError:
+        with pytest.raises(ValueError):
+            urlsplit(uri)
+        return
+    assert (urlsplit(uri), urlparse(uri)) == expected
+
+
+def test_a_host_of_a_megabyte_is_not_normalised() -> None:
+    host = "\u0301\u0323" * 500_000
+    for split in (urlsplit, urlparse):
+        with pytest.raises(ValueError, match="longer than any address"):
+            split(f"s3://{host}/m")
+    assert urlsplit(f"s3://{'a' * 1_000_000}/m").path == "/m"
+
+
+@pytest.mark.parametrize(
+    ("userinfo", "user"),
+    [
+        ("", None),
+        ("@", None),
+        (":@", None),
+        ("ann:p%40ss@", ("ann", "p@ss")),
+        ("t0ken:@", ("t0ken", "")),
+        (":t0ken@", ("", "t0ken")),  # as requests reads it, and so MLflow
+    ],
+)
+def test_who_signs_in(userinfo: str, user: tuple[str, str] | None) -> None:
+    assert without_user(f"http://{userinfo}host:5000/a") == ("http://host:5000/a", user)

@@ -10,9 +10,9 @@ from email.utils import format_datetime
 
 import pytest
 
-from registry_audit import deadline
-from registry_audit.deadline import Deadline, OutOfTime
 from registry_audit.errors import CouldNotVerify, Stopped
+from registry_audit.net import deadline
+from registry_audit.net.deadline import Deadline, OutOfTime
 from registry_audit.net.throttle import MAX_PAUSE_SECONDS, Throttle, retry_after_seconds
 from registry_audit.net.transfers import FILES_AT_ONCE, Transfers
 

@@ -10,6 +10,7 @@ import mlflow
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from mlflow import environment_variables
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from mlflow.tracking.request_header.registry import resolve_request_headers
 from mlflow.utils.credentials import get_default_host_creds
@@ -160,3 +161,24 @@ def test_locations_of_every_day_are_put_together_without_mlflow(location: str) -
 def test_what_is_taken_apart_without_mlflow_is_what_mlflow_takes_apart(uri: str) -> None:
     if plain := resolve._PLAIN_RUNS.fullmatch(uri):
         assert RunsArtifactRepository.parse_runs_uri(uri) == plain.groups()
+
+
+_OF_SOME_RELEASES = ("MLFLOW_ENABLE_UC_NATIVE_MODEL_REGISTRY", "MLFLOW_S3_EXPECTED_BUCKET_OWNER")
+
+
+@pytest.mark.skipif(
+    not all(hasattr(environment_variables, name) for name in _OF_SOME_RELEASES), reason="this MLflow is an older one"
+)
+def test_this_mlflow_knows_the_variables_that_older_ones_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in zip(_OF_SOME_RELEASES, ("true", "123"), strict=True):
+        monkeypatch.setenv(name, value)
+    assert mlflow_environment.asks_unity_catalog_natively()
+    assert mlflow_environment.expected_bucket_owner() == "123"
+
+
+def test_an_older_one_does_not_read_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in _OF_SOME_RELEASES:
+        monkeypatch.setenv(name, "true")
+        monkeypatch.delattr(environment_variables, name, raising=False)
+    assert not mlflow_environment.asks_unity_catalog_natively()
+    assert mlflow_environment.expected_bucket_owner() is None

@@ -28,24 +28,49 @@ HAS_WORKSPACES = pytest.mark.skipif(not hasattr(mlflow, "set_workspace"), reason
 
 
 def _private_names(file: Path) -> Iterator[str]:
-    """Names with an underscore: attributes of something else than `self` and its like, imports, and keywords."""
+    """Names with an underscore: attributes of something else than `self` and its like, imports, and arguments."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+        if isinstance(node, ast.Attribute) and _is_private(node.attr):
             of = ast.unparse(node.value)
-            if (
-                of.split(".")[0] not in ("self", "cls", "other", "super()")
-                and node.attr not in PUBLIC_THOUGH_UNDERSCORED
-            ):
+            if of not in ("self", "cls", "other", "super()"):
                 yield f"{of}.{node.attr}"
-        if isinstance(node, ast.Call) and ast.unparse(node.func) != "replace":  # of our own dataclasses
-            for keyword in node.keywords:
-                name = keyword.arg or ""
-                if name.startswith("_") and name not in PUBLIC_THOUGH_UNDERSCORED:
-                    yield f"{ast.unparse(node.func)}({name}=)"
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called in ("getattr", "setattr", "hasattr", "delattr") and isinstance(node.args[1], ast.Constant):
+                name = str(node.args[1].value)
+                if _is_private(name):
+                    yield f"{called}({name})"
+            for keyword in node.keywords if called != "replace" else ():  # of our own dataclasses
+                if _is_private(keyword.arg or ""):
+                    yield f"{called}({keyword.arg}=)"
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if any(map(_is_private, alias.name.split("."))))
         if isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith("registry_audit"):
             for part in (*node.module.split("."), *(alias.name for alias in node.names)):
-                if part.startswith("_") and not part.startswith("__"):
+                if _is_private(part):
                     yield f"{node.module}: {part}"
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in PUBLIC_THOUGH_UNDERSCORED
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "client._session",
+        "self._client._session",
+        "getattr(client, '_session', None)",
+        "Client(_session=session)",
+        "import library._session",
+        "from library._session import Session",
+        "from library import _session",
+    ],
+)
+def test_each_way_to_a_private_name_is_seen(line: str, tmp_path: Path) -> None:
+    file = tmp_path / "module.py"
+    file.write_text(f"{line}\nself._own, thing._replace(a=1), super()._own()\n", encoding="utf-8")
+    assert len(list(_private_names(file))) == 1
 
 
 def test_no_other_module_uses_private_names_of_other_libraries() -> None:

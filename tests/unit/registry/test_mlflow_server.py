@@ -15,10 +15,10 @@ from registry_audit.net.http import HttpSession
 from registry_audit.net.origin import NOBODY
 from registry_audit.net.throttle import Throttle
 from registry_audit.refs import Number
-from registry_audit.registry.asking import ask_alias, ask_version
 from registry_audit.registry.connection import Connection, Server, unasked_workspaces
 from registry_audit.registry.mlflow_api import Registry
 from registry_audit.registry.mlflow_server import MlflowServer
+from registry_audit.registry.queries import ask_alias, ask_version
 from registry_audit.registry.versions import find_version
 
 

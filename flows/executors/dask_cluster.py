@@ -1,0 +1,139 @@
+"""Batches on a Dask cluster, whose workers have the environment of the lock and this checkout."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from prefect import Task
+from prefect.settings import PREFECT_API_URL
+
+from flows.executors.batch_order import Batch, Running, Start, rows_of
+from registry_audit.audit.judging import VersionAudit
+from registry_audit.errors import CouldNotVerify, UsageError
+from registry_audit.redact import redact
+from tasks.audit_session import Job
+from tasks.request_limit import split_requests
+
+IN_FLIGHT_PER_THREAD = 2  # batches: one under way, one that waits
+ANSWERS_WITHIN_SECONDS = 60.0  # Dask itself waits for ever for a scheduler that takes a connection and says nothing
+WORKERS_AWAY_SECONDS = 300.0  # a machine may be started anew meanwhile
+_LOOK_EVERY_SECONDS = 5.0
+
+_Answer = TypeVar("_Answer")
+
+
+@contextmanager
+def dask_cluster(scheduler: str, audit_batch: Task[..., Any]) -> Iterator[tuple[Start, int]]:
+    """How to start a batch on the cluster, and how many to keep under way.
+
+    Args:
+        scheduler: address, such as tcp://host:8786.
+        audit_batch: the task that a batch is.
+
+    Raises:
+        UsageError: the extra is not installed, or workers would each start a Prefect server of their own.
+        CouldNotVerify: the scheduler does not answer, or has no workers.
+    """
+    if not PREFECT_API_URL.value():
+        raise UsageError(
+            "a Dask cluster needs a Prefect server that its workers reach: set PREFECT_API_URL (without it each "
+            "worker starts a server of its own, and the audit stalls)"
+        )
+    try:
+        from prefect_dask.task_runners import DaskTaskRunner
+    except ImportError as error:
+        raise UsageError("dask_scheduler needs the extra: pip install 'mlflow-registry-audit[dask]'") from error
+    runner: Any = DaskTaskRunner(address=scheduler, client_kwargs={"set_as_default": False})
+    runner.__enter__()
+    try:
+        threads = _answer_of(scheduler, lambda: runner.client.nthreads())
+        if not threads:
+            raise CouldNotVerify(f"the Dask cluster {redact(scheduler)} has no workers: start some")
+        workers = _Workers(runner, scheduler)
+
+        def start(job: Job, batch: Batch) -> Running:
+            own = replace(job, options=split_requests(job.options, len(threads)))
+            # Not `whole`: Dask takes Prefect's annotations, which are tuples, apart.
+            return _OnCluster(batch, workers, lambda: runner.submit(audit_batch, {"job": own, "batch": batch}))
+
+        yield start, sum(threads.values()) * IN_FLIGHT_PER_THREAD
+    finally:
+        runner.__exit__(None, None, None)
+
+
+class _Workers:
+    """Whether there are workers to wait for: Dask keeps what it was given until some come, be it for ever."""
+
+    def __init__(self, runner: Any, scheduler: str) -> None:
+        self._runner, self._scheduler, self._seen_at = runner, scheduler, time.monotonic()
+
+    def must_be_there(self) -> None:
+        """
+        Raises:
+            CouldNotVerify: there have been none for too long.
+        """
+        try:
+            is_there = bool(_answer_of(self._scheduler, lambda: self._runner.client.nthreads()))
+        except CouldNotVerify:
+            is_there = False
+        if is_there:
+            self._seen_at = time.monotonic()
+        elif time.monotonic() - self._seen_at > WORKERS_AWAY_SECONDS:
+            raise CouldNotVerify(
+                f"the Dask cluster {redact(self._scheduler)} has had no workers for {WORKERS_AWAY_SECONDS:.0f} s"
+            )
+
+
+class _OnCluster:
+    def __init__(self, batch: Batch, workers: _Workers, submit: Callable[[], Any]) -> None:
+        self._batch, self._workers = batch, workers
+        try:
+            self._future, self._lost = submit(), None
+        except Exception as error:  # noqa: BLE001 - its scheduler is gone, which costs the batch and not the audit
+            self._future, self._lost = None, CouldNotVerify(f"the Dask cluster takes no work: {redact(str(error))}")
+
+    def rows(self) -> tuple[VersionAudit, ...]:
+        return rows_of(self._batch, self)
+
+    def result(self) -> tuple[VersionAudit, ...]:
+        """What the task gives.
+
+        Raises:
+            CouldNotVerify: there is nobody who would do it.
+        """
+        if self._lost is not None:
+            raise self._lost
+        while not self._future.wrapped_future.done():
+            self._workers.must_be_there()
+            self._future.wait(timeout=_LOOK_EVERY_SECONDS)
+        try:
+            rows: tuple[VersionAudit, ...] = self._future.result()
+        except CancelledError as error:  # Dask's word for: the connection was lost, and what was given to it with it
+            raise CouldNotVerify(f"the Dask cluster lost it: {redact(str(error))}") from None
+        return rows
+
+
+def _answer_of(scheduler: str, ask: Callable[[], _Answer]) -> _Answer:
+    """
+    Raises:
+        CouldNotVerify: the scheduler does not answer in time, or is none.
+    """
+    answers, errors = list[_Answer](), list[Exception]()
+
+    def run() -> None:
+        try:
+            answers.append(ask())
+        except Exception as error:  # noqa: BLE001 - of whatever listens there
+            errors.append(error)
+
+    asking = threading.Thread(target=run, daemon=True, name="dask-scheduler")
+    asking.start()
+    asking.join(ANSWERS_WITHIN_SECONDS)
+    if answers:
+        return answers[0]
+    why = redact(str(errors[0])) if errors else f"nothing within {ANSWERS_WITHIN_SECONDS:.0f} s"
+    raise CouldNotVerify(f"the Dask scheduler {redact(scheduler)} does not answer: {why}")

@@ -1,0 +1,279 @@
+"""The work directory of one audit, where its readings outlive the process, and the seal that they are signed with."""
+
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+import shutil
+import stat
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO
+
+from registry_audit.errors import UsageError
+from registry_audit.home import home_directory
+from registry_audit.printable import printable
+
+# Signs what an interrupted audit leaves for the one that goes on with it.
+#
+# Whoever can write where it lies could otherwise put a reading there that nobody made. What does not hold is read
+# again.
+
+KEPT_FOR = timedelta(days=1)
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"  # UTC; sorts as text
+KEY_FILE = "results.key"
+
+_KEY_BYTES = 32
+_CLOCKS_DIFFER = timedelta(minutes=5)
+
+
+class Seal:
+    """Signatures under one secret key."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def sign(self, place: str, content: bytes) -> str:
+        """The signature of a content at a place, in hexadecimal: it holds for no other content and no other place."""
+        where = place.encode("utf-8", "surrogatepass")
+        return hmac.new(self._key, b"%d\n%b\n%b" % (len(where), where, content), hashlib.sha256).hexdigest()
+
+    def holds(self, signature: str, place: str, content: bytes) -> bool:
+        return signature.isascii() and hmac.compare_digest(signature, self.sign(place, content))
+
+
+def own_seal() -> Seal | None:
+    """Under the secret of this user, which is made when it is first asked for; None where it cannot be kept.
+
+    A file that others may read or write is no secret any more, and is replaced: what it signed is read again.
+    """
+    file = home_directory() / KEY_FILE
+    with contextlib.suppress(OSError):
+        key = _secret(file)
+        if key is None:
+            _make(file)
+            key = _secret(file)
+        return Seal(key) if key else None
+    return None
+
+
+def _secret(file: Path) -> bytes | None:
+    try:
+        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        return None
+    with os.fdopen(descriptor, "rb") as opened:
+        found = os.fstat(opened.fileno())
+        key = opened.read(_KEY_BYTES + 1)
+    is_ours = os.name == "nt" or (found.st_uid == os.getuid() and not found.st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+    if stat.S_ISREG(found.st_mode) and is_ours and len(key) == _KEY_BYTES:
+        return key
+    file.unlink()
+    return None
+
+
+def _make(file: Path) -> None:
+    """Whole or not at all; of two processes that make one at the same time, the first is right."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = file.with_name(f"{KEY_FILE}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(secrets.token_bytes(_KEY_BYTES))
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, file)
+    finally:
+        draft.unlink()
+
+
+def now() -> str:
+    return datetime.now(UTC).strftime(TIME_FORMAT)
+
+
+def is_recent(at: str) -> bool:
+    """Whether it was within the last day, by a clock that is not too far from this one."""
+    present = datetime.now(UTC)
+    return (present - KEPT_FOR).strftime(TIME_FORMAT) <= at <= (present + _CLOCKS_DIFFER).strftime(TIME_FORMAT)
+
+
+@cache
+def code_digest(*packages: str) -> str:
+    """Tells one state of the code of these packages, and of MLflow, from every other one; hex sha256.
+
+    What other code has read may mean something else, whatever its version is called.
+    """
+    digest = hashlib.sha256(version("mlflow-skinny").encode())  # of mlflow's own version, where there is mlflow
+    for package in sorted(packages):
+        root = Path(str(import_module(package).__file__)).parent
+        for file in sorted(root.rglob("*.py")):
+            content = file.read_bytes()
+            digest.update(f"{package}/{file.relative_to(root).as_posix()} {len(content)}\n".encode())
+            digest.update(content)
+    return digest.hexdigest()
+
+
+READINGS = "readings.jsonl"
+_LOCK, _REGISTRY = "running", "registry"
+_MAX_ID_CHARACTERS = 100
+_held: set[Path] = set()  # by this process: a flow that runs in it is part of the command that started it
+
+
+class WorkDirectory:
+    """Named by the audit's id, so that the same id finds what an interrupted audit has read.
+
+    Only an audit that could say all it was asked removes it. One that cannot go on, or is incomplete, leaves everything
+    in place, for a day.
+    """
+
+    def __init__(self, audit_id: str | None) -> None:
+        """
+        Args:
+            audit_id: of the audit to resume, or to start under that id; None makes a new one.
+
+        Raises:
+            UsageError: it is no plain name.
+        """
+        self.audit_id = audit_id or uuid.uuid4().hex[:12]
+        plain = all(char.isascii() and (char.isalnum() or char in "-_") for char in self.audit_id)
+        if not plain or len(self.audit_id) > _MAX_ID_CHARACTERS:
+            raise UsageError(f"an audit id has up to {_MAX_ID_CHARACTERS} letters, digits, - and _")
+        self.path = cache_directory() / "audits" / self.audit_id
+        self._is_resumed = self.path.exists()
+
+    @contextlib.contextmanager
+    def held(self, registry: str) -> Iterator[None]:
+        """Nobody else goes on with this audit meanwhile.
+
+        Args:
+            registry: identity of the address that is audited.
+
+        Raises:
+            UsageError: the audit of this id is running, or is of another registry, or the directory cannot be made.
+        """
+        if self.path in _held:
+            yield
+            return
+        self._must_be_of(registry)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = _opened_lock(self.path)
+        except OSError as error:
+            message = (
+                f"the audit's working directory {self.path} is not writable: {error.strerror or error}. Set "
+                "REGISTRY_AUDIT_CACHE_DIR to a directory that is"
+            )
+            raise UsageError(message) from error
+        with lock:
+            if not _locked(lock.fileno()):
+                raise UsageError(
+                    f"the audit {self.audit_id} is running in another process: wait for its end, or give another "
+                    "--audit-id. Nothing was changed"
+                )
+            _held.add(self.path)
+            try:
+                self._sweep_others()
+                yield
+            finally:
+                _held.discard(self.path)
+
+    def belongs_to(self, registry: str) -> None:
+        """Note which registry was listed, so that the audit cannot be resumed with the address of another."""
+        file = self.path / _REGISTRY
+        draft = file.with_name(f"{_REGISTRY}.{os.getpid()}")
+        with contextlib.suppress(OSError):  # it only protects from a mistake
+            # Whole or not at all: half a name, of a full disk or a killed process, would be that of another registry.
+            draft.write_text(registry, encoding="utf-8", errors="surrogatepass")
+            draft.replace(file)
+
+    @property
+    def has_readings(self) -> bool:
+        """Whether anything was read: of one registry, or of either of the two that are compared."""
+        with contextlib.suppress(OSError):
+            return any(readings.stat().st_size > 0 for readings in self.path.rglob(READINGS))
+        return False
+
+    def leave(self) -> None:
+        """Keep the directory of an interrupted audit, unless the audit is new and has read nothing."""
+        if not self._is_resumed and not self.has_readings:
+            self.remove()
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _sweep_others(self) -> None:
+        """Remove what other audits left so long ago that nobody takes it up any more."""
+        oldest = time.time() - KEPT_FOR.total_seconds()
+        with contextlib.suppress(OSError):
+            for other in self.path.parent.iterdir():
+                with contextlib.suppress(OSError):  # one that is no audit's keeps no other from being swept
+                    if other != self.path and _last_written(other) < oldest:
+                        _remove_unless_held(other)
+
+    def _must_be_of(self, registry: str) -> None:
+        file = self.path / _REGISTRY
+        try:
+            if not file.is_file():  # a named pipe would be waited for
+                return
+            other = file.read_text(encoding="utf-8", errors="surrogatepass")
+        except OSError:
+            return
+        except ValueError as error:
+            raise UsageError(
+                f"the audit {self.audit_id} does not say which registry it is of: give another id"
+            ) from error
+        if other != registry:
+            raise UsageError(
+                f"the audit {self.audit_id} is of the registry {printable(other)}, and {printable(registry)} is "
+                "another address: resume it with the address it was started with. Nothing was changed"
+            )
+
+
+def cache_directory() -> Path:
+    """`REGISTRY_AUDIT_CACHE_DIR`, else the user's cache directory as the platform has it."""
+    chosen = os.environ.get("REGISTRY_AUDIT_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("registry-audit")
+
+
+def _opened_lock(directory: Path) -> IO[str]:
+    """Raises: OSError: it cannot be opened, or is a named pipe, on which others would wait for ever."""
+
+    def opener(path: str, flags: int) -> int:
+        return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o600)
+
+    return open(directory / _LOCK, "a", encoding="ascii", opener=opener)
+
+
+def _last_written(directory: Path) -> float:
+    return max(path.stat().st_mtime for path in (directory, *directory.rglob("*")))
+
+
+def _remove_unless_held(directory: Path) -> None:
+    with _opened_lock(directory) as lock:
+        if _locked(lock.fileno()):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether the lock is this process's now. The system gives it back when the process ends, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True

@@ -1,0 +1,82 @@
+"""Deadlines: how long a piece of work may take, whatever the servers do that it asks.
+
+A deadline goes with the thread that does the work, and with the threads that help it. Work looks at it between two
+requests and between two chunks; what waits for an answer meanwhile is broken off by whoever watches.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from registry_audit.errors import CouldNotVerify
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class OutOfTime(CouldNotVerify):
+    """The work took longer than it may. Another try would take as long."""
+
+
+class Deadline:
+    """The time limit for one version's steps, or for one listing of the registry."""
+
+    def __init__(self, seconds: float, option: str) -> None:
+        """
+        Args:
+            option: sets the seconds; named in the error.
+        """
+        self._seconds, self._option = seconds, option
+        self._at = time.monotonic() + seconds
+
+    @property
+    def left_seconds(self) -> float:
+        """Negative once it has passed."""
+        return self._at - time.monotonic()
+
+    def error(self) -> OutOfTime:
+        return OutOfTime(f"it took longer than {self._seconds:g} seconds ({self._option})")
+
+    def check(self) -> None:
+        """Raises: OutOfTime: it has passed."""
+        if self.left_seconds < 0:
+            raise self.error()
+
+
+def current() -> Deadline | None:
+    """The deadline of what this thread is doing."""
+    return _current.get()
+
+
+def check() -> None:
+    """Raises: OutOfTime: the deadline of what this thread is doing has passed."""
+    deadline = _current.get()
+    if deadline is not None:
+        deadline.check()
+
+
+@contextlib.contextmanager
+def within(deadline: Deadline | None) -> Iterator[None]:
+    """What the body does has this deadline."""
+    token = _current.set(deadline)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def carried(call: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Wrap a call for another thread, so that it keeps the deadline of this thread."""
+    deadline = _current.get()
+    return call if deadline is None else partial(_called, deadline, call)
+
+
+def _called(deadline: Deadline, call: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    with within(deadline):
+        return call(*args, **kwargs)
+
+
+_current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)

@@ -1,0 +1,116 @@
+"""The configuration of the flows: the environment of the process, then Prefect's variables, then its Secret blocks.
+
+What a run is started with wins over all three (`flows.parameters`).
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import httpx
+from prefect.blocks.system import Secret
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectException
+from prefect.variables import Variable
+
+from registry_audit.errors import Transient, UsageError
+from registry_audit.redact import holds_credentials
+from registry_audit.registry.address import registry_beside
+
+TRACKING_URI, REGISTRY_URI, LEDGER = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "REGISTRY_AUDIT_LEDGER"
+
+# Of each: the variable, for anybody to see, and the Secret block, where a password is part of it.
+_URIS = {
+    TRACKING_URI: ("registry_audit_tracking_uri", "registry-audit-tracking-uri"),
+    REGISTRY_URI: ("registry_audit_registry_uri", "registry-audit-registry-uri"),
+    LEDGER: ("registry_audit_ledger", "registry-audit-ledger"),
+}
+_SIGN_IN = {
+    "MLFLOW_TRACKING_USERNAME": "registry-audit-tracking-username",
+    "MLFLOW_TRACKING_PASSWORD": "registry-audit-tracking-password",
+    "MLFLOW_TRACKING_TOKEN": "registry-audit-tracking-token",
+}
+
+_Answer = TypeVar("_Answer")
+
+_from_blocks: dict[str, str] = {}  # what `sign_in` put into the environment of this process
+_lock = threading.Lock()
+
+
+def configured_uri(name: str) -> str | None:
+    """
+    Args:
+        name: of the environment variable.
+
+    Raises:
+        UsageError: a Prefect variable holds credentials, or one of these holds no text.
+        Transient: the Prefect server does not answer.
+    """
+    if from_environment := os.environ.get(name):
+        return from_environment
+    variable, block = _URIS[name]
+    get: Any = Variable.get
+    value = _text(asked(lambda: get(variable, None, _sync=True)), f"the Prefect variable {variable}")
+    if value is not None and holds_credentials(value):
+        raise UsageError(
+            f"the Prefect variable {variable} holds credentials, and whoever sees Prefect sees it: consider them "
+            f"known, change them, and keep the URI in the Secret block {block}"
+        )
+    return value or _secret(block)
+
+
+def configured_registry_uri(tracking_uri: str) -> str | None:
+    """The model registry of a tracking server, where that is the one which is configured.
+
+    Raises: as `configured_uri`.
+    """
+    registry_uri = configured_uri(REGISTRY_URI)
+    return registry_uri and registry_beside(tracking_uri, configured_uri(TRACKING_URI), registry_uri)
+
+
+def sign_in() -> None:
+    """Put what the Secret blocks hold where MLflow looks, unless the environment itself says who signs in.
+
+    In each process that asks the server, and again for each audit: no secret is handed on, and a new password counts.
+    """
+    with _lock:
+        if any(os.environ.get(name) not in (None, "", _from_blocks.get(name)) for name in _SIGN_IN):
+            return
+        for name, block in _SIGN_IN.items():
+            value = _secret(block)
+            if value is not None:
+                os.environ[name] = _from_blocks[name] = value
+            elif _from_blocks.pop(name, None) is not None:
+                del os.environ[name]
+
+
+def _secret(block: str) -> str | None:
+    load: Any = Secret.load
+    try:
+        found = asked(lambda: load(block, _sync=True))
+    except ValueError:  # Prefect's word for: there is no such block
+        return None
+    return _text(found.get(), f"the Secret block {block}")
+
+
+def asked(ask: Callable[[], _Answer]) -> _Answer:
+    """The Prefect server's answer.
+
+    Raises:
+        ObjectNotFound, ObjectAlreadyExists: it says so.
+        Transient: it does not answer, or not usefully.
+    """
+    try:
+        return ask()
+    except (ObjectNotFound, ObjectAlreadyExists):
+        raise
+    except (httpx.HTTPError, PrefectException) as error:
+        raise Transient(f"the Prefect server does not answer ({type(error).__name__})") from None
+
+
+def _text(value: object, what: str) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise UsageError(f"{what} holds no text")
+    return value
