@@ -97,7 +97,7 @@ def compare_registries(
             `stage:Production -> @champion`.
         one_way: Only ask whether all of the source is in the target.
         in_place: The files were meant to stay in place: a shared storage is not an error.
-        quick: Skip models whose fingerprint has not changed since an audit of the registry last read them in full.
+        quick: Skip models whose file list (sizes, times or ETags) has not changed since an audit last read them fully.
         ledger: Database of those audits, without credentials; else REGISTRY_AUDIT_LEDGER of the worker, the Prefect
             variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
         report_dir: Directory for migration.json and its renderings, on the machine that runs the flow.

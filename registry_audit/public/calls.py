@@ -61,7 +61,7 @@ def check(
         registry_name: name of the registry in the ledger, whatever its address.
         fail_on: lowest severity of a finding that makes the result not clean.
         download_dir: directory to keep the files in; by default they are not kept.
-        signing_key: file with a PEM public key to verify each `model.sig` with.
+        signing_key: file with a PEM public key; the `model.sig` of each model is verified with it.
         signing_certificate_chain: instead of a key: file with PEM certificates that the signing one must chain to.
         signing_ignore_paths: files and directories in a model that need not be signed.
         signing_ignore_unsigned: accept files that a signature does not name; its status is then `partial`.
