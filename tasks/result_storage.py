@@ -1,11 +1,11 @@
-"""What an audit that was interrupted has done, kept in Prefect's own result storage for the run that goes on with it.
+"""Keeps the results of an interrupted audit in Prefect's result storage, for the run that resumes the audit.
 
-A step over a batch is kept under `registry-audit/AUDIT-ID/STEP-DIGEST`, for a day at most. The digest covers whatever
-could change the result: the batch, the options, the code, and which life of the audit this is: one that ended is read
-anew. What cannot be relied on is not kept at all.
+The result of a step over a batch is stored under `registry-audit/AUDIT-ID/STEP-DIGEST`, for a day at most. The digest
+covers everything that could change the result: the batch, the options, the code, and how often the audit has ended, so
+that an audit that ended is read again. Results that cannot be relied on are not stored.
 
-Prefect trusts whatever lies in its storage, down to which code reads it. So the records are signed, and what does not
-hold is to Prefect as if it were not there.
+Prefect trusts everything in its storage, even the name of the code that reads a record. So each record is signed, and a
+record without a valid signature is treated as missing.
 """
 
 import contextlib
@@ -130,7 +130,7 @@ class SignedResults(WritableFileSystem):
         return self.read_path(path)
 
     def write_path(self, path: str, content: bytes, _sync: bool = True) -> None:  # type: ignore[override]
-        """Whole or not at all. A place that cannot be written is told once, and costs a resumed audit its time."""
+        """Write atomically. If the place cannot be written, log one warning: a resumed audit then reads everything."""
         # Prefect also writes what a task raised, under a key of no audit, and never reads or removes it.
         if self._is_broken or not path.startswith(f"{ROOT}/"):
             return
@@ -285,7 +285,7 @@ def kept(task: Task[..., Any], results: SignedResults, kind: str) -> Task[..., A
 
 
 def if_settled(results: _Settled) -> _Settled:
-    """For what a step gives: nothing of the batch is kept where something of it may be otherwise the next time."""
+    """Return a step's results, and keep them unpersisted if any of them may be different in the next try."""
     transaction = get_transaction()
     if transaction is not None and not all(map(_is_settled, results)):
         transaction.write_on_commit = False

@@ -89,7 +89,7 @@ Resolved = ResolvedVersion | VersionAudit  # the latter where resolving itself f
 
 
 def must_resolve(session: Session, version: RegisteredVersion) -> ResolvedVersion:
-    """What is gone or denied is part of the answer.
+    """Resolve a version. A copy that is gone or denied is part of the result, not an error.
 
     Raises: CouldNotVerify: the server does not answer, or contradicts itself.
     """
@@ -105,7 +105,7 @@ def resolve(session: Session, version: RegisteredVersion) -> Resolved:
 
 
 def in_a_row(version: RegisteredVersion, step: Callable[[], _Result]) -> _Result | VersionAudit:
-    """What the step gives; or, whatever it raises, the row that says so. One version never ends an audit.
+    """The step's result; if the step raises, a row with the reason. One version never ends an audit.
 
     Raises:
         Stopped, LedgerError: they end the audit, not the version.
