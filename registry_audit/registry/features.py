@@ -1,4 +1,4 @@
-"""What only some of the MLflow releases beside us have: each is asked for by what it does, never by a version."""
+"""Features that only some MLflow releases have. Each is detected by trying it, never by a version number."""
 
 import os
 from typing import Any

@@ -1,8 +1,8 @@
-"""What MLflow's own client makes of the environment, without importing MLflow.
+"""Reads the environment variables of MLflow's client, without importing MLflow.
 
-To import it takes longer than to check a version, and over http it is needed for nothing else. That both make the same
-of an environment is held by `tests/unit/registry/test_mlflow_environment.py`, with the oldest and the newest MLflow of
-the range.
+Importing MLflow takes longer than checking a version, and over http nothing else needs it.
+`tests/unit/registry/test_mlflow_environment.py` compares the results with those of the oldest and the newest supported
+MLflow.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Unity Catalog as a model registry: in Databricks by both of its protocols, and the open-source server.
 
-MLflow's own stores for it leave out what they are not told (a listing knows no aliases and no tags, and asking for them
-raises), or emit a lineage event for each model that is read. Only questions are asked here.
+MLflow's own stores for Unity Catalog leave out aliases and tags (their listings have none, and asking for them raises),
+or emit a lineage event for each model that is read. The requests here only read.
 """
 
 import contextlib
