@@ -2,8 +2,8 @@
 
 The schema that `prefect deploy` sends to the server allows any other name: a run with a mistyped parameter would be
 accepted, wait for a worker, and fail there. For a wrong value of an optional parameter the form only says that it "is
-not valid under any of the given schemas". `python -m flows.strict_forms` mends both for the deployments of prefect.yaml,
-until they are deployed again. deploy.sh runs this, too.
+not valid under any of the given schemas". `python -m flows.strict_forms` mends both for the deployments of
+prefect.yaml, until they are deployed again. deploy.sh runs this, too.
 """
 
 import sys
