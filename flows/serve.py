@@ -37,7 +37,7 @@ _HEARTBEAT = ("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")  # the automation of lo
 )
 @receiving
 def command(limit: int, server: Callable[[], uvicorn.Server], has_secret: bool) -> None:
-    """Serve every deployment of prefect.yaml from this process: scheduled audits, runs on request, audits on registration.
+    """Serve every deployment of prefect.yaml from this process: scheduled and requested runs, audits on registration.
 
     Audits on registration need REGISTRY_AUDIT_WEBHOOK_SECRET or --secret-block. Schedules are paused while this command
     does not run.
