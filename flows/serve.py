@@ -54,7 +54,7 @@ def command(limit: int, server: Callable[[], uvicorn.Server], has_secret: bool) 
 
 
 def _serve(limit: int) -> None:
-    """What `prefect.serve` does, and strict forms."""
+    """Do what `prefect.serve` does, and make the server refuse unknown parameters."""
     runner = Runner(limit=limit)
     with get_client(sync_client=True) as client:
         for deployment in deployments():

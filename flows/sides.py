@@ -79,7 +79,7 @@ class Side:
         return signed_in(server, self.block)
 
     def limited(self, options: AuditOptions, asked: dict[str, int | None]) -> AuditOptions:
-        """With the limits of the block, where none was asked for."""
+        """The options with the limits of the block, unless the run gives its own limits."""
         own = {name: self.held[name] for name, limit in asked.items() if limit is None and name in self.held}
         return options.model_copy(update=own)
 

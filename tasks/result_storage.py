@@ -188,7 +188,7 @@ def _checked(path: str) -> str:
 
 
 def _read_locally(file: Path) -> bytes:
-    """Without waiting for whoever might write into a named pipe that somebody put there."""
+    """Read a local record. Non-blocking: a named pipe in the file's place must not hang the audit."""
     descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(descriptor, "rb") as opened:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -313,7 +313,7 @@ def _is_settled(result: Resolved | Copy | VersionFacts | None) -> bool:
 
 
 def _key_of(step: str, seal: Seal, parameters: dict[str, Any]) -> str | None:
-    """Under which key a result is kept; None where it is not."""
+    """The key of a result in the storage; None if the result is not stored."""
     job: Job = parameters["job"]
     material = _material(parameters)
     if job.life is None or material is None:
@@ -329,7 +329,7 @@ def work_key(job: Job) -> str:
 
 
 def _material(parameters: dict[str, Any]) -> list[str] | None:
-    """What the step works on; None where that is not settled itself."""
+    """The inputs of the step as part of its key; None if the inputs are not final."""
     if "batch" in parameters:
         return [encode_version(version) for version in parameters["batch"]]
     resolved = parameters["resolved"]
@@ -350,7 +350,7 @@ def _stamp(copy: ModelCopy | None) -> str:
 
 @lru_cache(maxsize=8)
 def _asked(job: Job) -> str:
-    """What was asked for, of which registry, in so far as it changes what an audit says."""
+    """The options and the registry, as far as they can change the result of an audit."""
     options = job.options
     key_file = options.signature_file
     signing = hashlib.sha256(Path(key_file).read_bytes()).hexdigest() if key_file else ""

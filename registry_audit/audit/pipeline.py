@@ -49,7 +49,7 @@ NOT_READ = "no byte of it was read (--liveness)"
 
 
 def judge_listed(resolved: ResolvedVersion, run: Copy, reg: Copy) -> VersionAudit:
-    """The row of a version whose roots were listed: is it there, is it about to go, does it lead where it should?"""
+    """The row of a version from listings alone (`--liveness`): is the model there, and is it about to be deleted?"""
     version, ready = resolved.version, resolved.version.status == "READY"
     copies = [copy for copy in (run, reg) if isinstance(copy, ModelCopy)]
     failures = [copy for copy in (run, reg) if isinstance(copy, CopyFailure) and copy.reason]
@@ -215,7 +215,7 @@ def _unless_deleted(session: Session, resolved: ResolvedVersion, audit: VersionA
 
 
 def audit_version(session: Session, version: RegisteredVersion) -> VersionAudit:
-    """All the steps of one version, one after the other; its row, whatever is raised in them."""
+    """Run all steps of one version and return its row, even if a step raises."""
     return audit_with_copies(session, version).audit
 
 

@@ -264,7 +264,7 @@ def _signed(statement: Any) -> Signed:
 
 
 def judge_signature(copy: ModelCopy, verifier: SignatureVerifier | None) -> SignatureView | None:
-    """What is to be said of the signature in a copy; None where it holds none."""
+    """The status of the signature in a copy; None if the copy has no signature."""
     if not any(file.path == SIGNATURE for file in copy.listing.files):
         return None
     if verifier is None:

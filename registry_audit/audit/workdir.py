@@ -149,7 +149,7 @@ class WorkDirectory:
 
     @contextlib.contextmanager
     def held(self, registry: str) -> Iterator[None]:
-        """Nobody else goes on with this audit meanwhile.
+        """Hold the lock of this audit, so that no other process resumes it meanwhile.
 
         Args:
             registry: identity of the address that is audited.

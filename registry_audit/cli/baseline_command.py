@@ -345,7 +345,7 @@ def import_ledger(file: Path, heads: tuple[str, ...], ledger: str | None) -> Non
 
 
 def _opened(ledger: str | None, *, restore: bool = False) -> "Ledger":
-    """Until the command is done."""
+    """Open the ledger; it is closed when the command ends."""
     from registry_audit.ledger.connecting import open_ledger
 
     opened = open_ledger(_url(ledger), create=restore, restore=restore)
@@ -361,7 +361,7 @@ def _url(ledger: str | None) -> str:
 
 
 def _registries(reader: "LedgerReader", uri: str | None, name: str | None) -> list[str]:
-    """Their keys in the ledger: of the one that is chosen, or else of all."""
+    """Keys of registries in the ledger: of the chosen one, or of all."""
     from registry_audit.ledger.identity import audited_registry
     from registry_audit.registry.connection import Server, identity_of
 

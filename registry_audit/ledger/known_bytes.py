@@ -33,7 +33,7 @@ class KnownBytes:
 
     @property
     def problem(self) -> Problem:
-        """What is to be said where the bytes are others now."""
+        """The problem to report if the bytes are not the known ones."""
         where = "" if self.registry is None else f" in the registry {printable(self.registry)}"
         if self.accepted:
             message = f"its bytes are not those that were accepted for this very version on {self.at[:10]}{where}"

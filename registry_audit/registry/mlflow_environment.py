@@ -42,7 +42,7 @@ class HostCreds:
 
 
 def default_host_creds() -> HostCreds:
-    """Of the environment, and of the file that holds user and password where the environment does not.
+    """Credentials from the environment, else from the file with user and password.
 
     Source: mlflow.utils.credentials.get_default_host_creds.
 
@@ -107,7 +107,7 @@ def _has_header_plugins() -> bool:
 
 @cache
 def mlflow_version() -> str:
-    """Of the MLflow that is installed."""
+    """The version of the installed MLflow."""
     spec = find_spec("mlflow")
     for place in (spec.submodule_search_locations or ()) if spec else ():
         if found := _VERSION.search(Path(place, "version.py").read_text(encoding="utf-8")):

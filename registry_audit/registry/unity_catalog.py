@@ -157,7 +157,7 @@ class MlflowDialect(UnityCatalog):
         return text_of(answer, "artifact_uri")
 
     def temporary_credentials(self, name: str, version: str) -> dict[str, Any]:
-        """To read the files of one version, for about an hour."""
+        """Temporary credentials to read the files of one version, valid for about an hour."""
         doing = f"ask for credentials to read {printable(name)}/{version}"
         wanted = {"name": name, "version": version, "operation": "MODEL_VERSION_OPERATION_READ"}
         answer = self.rest.ask(f"{_MLFLOW}/model-versions/generate-temporary-credentials", wanted, doing=doing)
@@ -253,7 +253,7 @@ UnityRegistry = MlflowDialect | NativeDialect
 
 
 def databricks_unity_catalog(workspace: Workspace) -> UnityRegistry:
-    """By the protocol that MLflow would use in this environment."""
+    """The client for the protocol that MLflow would use in this environment."""
     if asks_unity_catalog_natively():
         return NativeDialect(workspace, f"databricks-uc://{metastore_of(workspace)}")
     return MlflowDialect(workspace)
