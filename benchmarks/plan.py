@@ -92,7 +92,7 @@ def costs(estate: Estate, results: dict[str, Result], where: Store) -> list[Cost
         reread = estate.bytes * estate.changed
         requests = _added(listings, (gets and versions * estate.copies) + gets * estate.changed)
         seconds = _slower(estate, requests, _times(unit.quick_seconds, versions))
-        limit = "an overwrite that leaves size and time, or ETag, as they were; decay of bytes that nobody wrote"
+        limit = "an overwrite that keeps size and time, or ETag; bytes that decay without being written"
         found.append(
             Cost(
                 f"`--quick`, {estate.changed:.0%} changed",
@@ -110,8 +110,8 @@ def costs(estate: Estate, results: dict[str, Result], where: Store) -> list[Cost
                 asked,
                 0,
                 _slower(estate, asked, _times(unit.version_seconds, versions)),
-                "what the provider's own bookkeeping hides: its digest of what was uploaded, not of what is there; "
-                "objects uploaded in parts have a checksum of parts",
+                "whether the provider still has the bytes: its digest is of the upload, and for uploads in parts "
+                "of the parts",
             )
         )
     found.append(
@@ -132,7 +132,7 @@ def table(estate: Estate, results: dict[str, Result]) -> str:
         f" in {estate.copies} cop{'y' if estate.copies == 1 else 'ies'};"
         f" {estate.latency_seconds * 1_000:g} ms to a first byte,"
         f" {estate.in_flight} requests in flight and {estate.network_bytes * 8 / 1e9:g} Gbit/s a worker."
-        f" Workers: so many end within {estate.window_hours:g} hours."
+        f" Workers: the number that ends within {estate.window_hours:g} hours."
     )
     lines = [words, ""]
     stores: tuple[tuple[Store, str], ...] = (
@@ -244,7 +244,7 @@ def _own_lines(estate: Estate, results: dict[str, Result]) -> list[str]:
     memory = _more_a_version(results.get("memory"), "peak_bytes")
     written = _more_a_version(results.get("small-10000-local"), "written_bytes")
     found = (
-        ("Memory of one process that audits all versions, over its start", memory),
+        ("Memory of one process that audits all versions, in addition to its start", memory),
         ("Written to disk by one audit of all versions, ledger and report files together", written),
     )
     return [f"- {words}: {_shown(_times(one, estate.versions), _bytes)}." for words, one in found]

@@ -34,17 +34,21 @@ DEFAULT_DAYS = 8  # a weekly audit, and a day for it to run late
     "--block",
     metavar="TYPE/NAME",
     help="A notification block of the Prefect server, e.g. slack-webhook/ml-platform. "
-    f"Without it {ALERTS_URL} is made one.",
+    f"By default a block for {ALERTS_URL} is made.",
 )
 @click.option(
-    "--days", type=click.IntRange(min=1), default=DEFAULT_DAYS, show_default=True, help="Without a full audit."
+    "--days",
+    type=click.IntRange(min=1),
+    default=DEFAULT_DAYS,
+    show_default=True,
+    help="Days without a full audit, after which a message is sent.",
 )
 def command(block: str | None, days: int) -> None:
-    """Tell people of new findings, of incomplete audits, and when no full audit has finished for so many days; mark
-    runs whose machine died as Crashed.
+    """Install the automations: messages about new findings, incomplete audits and missing full audits; and runs whose
+    machine died are marked as Crashed.
 
-    REGISTRY_AUDIT_ALERTS_URL is where a JSON object with the key "text" is posted, as Slack, Mattermost and Google
-    Chat take it. It is a secret, hence no option.
+    Set REGISTRY_AUDIT_ALERTS_URL to the incoming webhook of Slack, Mattermost or Google Chat: each message is posted
+    there as a JSON object with the key "text". The URL is a secret, so there is no option for it.
     """
     if not PREFECT_API_URL.value():
         raise UsageError("which Prefect server? Set PREFECT_API_URL, e.g. http://127.0.0.1:4200/api")

@@ -83,8 +83,7 @@ def accept_baseline(
         reason: Why these bytes are the right ones.
         by: Name of the person who asks. The person who approves answers for it.
         dry_run: Only say what would be accepted.
-        despite: Rules, for instance RA004, whose findings of severity high or critical do not keep a version from being
-            accepted.
+        despite: Accept a version in spite of a high or critical finding of these rules, for instance RA004.
         suspend: End the process while the run waits; a worker takes it up once it is approved. For approvals of hours.
         approval_hours: Hours to wait for the approval; by default 1, or 72 with suspend.
         ledger: Database of baselines, without credentials; else REGISTRY_AUDIT_LEDGER of the worker, the Prefect

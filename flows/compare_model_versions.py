@@ -89,9 +89,9 @@ def compare_model_versions(
     itself is wrong.
 
     Args:
-        tracking_server_1: Which version, on which server, and the names of the variables to sign in with; a block
-            Registry Audit can take the place of the server.
-        tracking_server_2: The same for the other version.
+        tracking_server_1: One version: its server, or a block Registry Audit; model, version, and the names of the
+            variables to sign in with.
+        tracking_server_2: The other version, with the same fields.
         compare_run_models: Compare the run models.
         compare_reg_models: Compare the registry models.
         ledger: Database of baselines, without credentials, or none; else that of the block, or REGISTRY_AUDIT_LEDGER of

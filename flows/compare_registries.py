@@ -90,15 +90,15 @@ def compare_registries(
     itself is wrong.
 
     Args:
-        source: The registry that was migrated from, and the names of the variables to sign in with; a block Registry
-            Audit can take their place.
-        target: The same for the registry that was migrated to.
+        source: The registry that was migrated from: its server and the names of the variables to sign in with, or a
+            block Registry Audit.
+        target: The registry that was migrated to, with the same fields.
         models: Only models of these names in the source; * and ? are wildcards.
-        mapping: Names in the target, a line each, as `Wine -> main.ml.wine`, `* -> main.ml.*` or
+        mapping: Which name became which in the target, one per line, as `Wine -> main.ml.wine`, `* -> main.ml.*` or
             `stage:Production -> @champion`.
         one_way: Only ask whether all of the source is in the target.
-        in_place: The files were meant to stay in place: a shared storage is not an error.
-        quick: Skip models whose fingerprint has not changed since an audit of the registry last read them in full.
+        in_place: The files were meant to stay where they are: one shared storage is not an error.
+        quick: Skip models whose file list (sizes, times or ETags) has not changed since an audit last read them fully.
         ledger: Database of those audits, without credentials; else REGISTRY_AUDIT_LEDGER of the worker, the Prefect
             variable registry_audit_ledger or the Secret block registry-audit-ledger; else a file of its user.
         report_dir: Directory for migration.json and its renderings, on the machine that runs the flow.

@@ -1,4 +1,4 @@
-"""Lets a run outlive the reader of its console: what it prints is dropped once nobody reads it."""
+"""Keeps a flow run alive when the worker that reads its output is killed."""
 
 import contextlib
 import os
@@ -11,10 +11,10 @@ OUT, ERR = 1, 2
 
 
 def outlive_reader(descriptors: Iterable[int] = (OUT, ERR)) -> None:
-    """Once nobody reads what this process prints, let it be lost.
+    """Drop this process's output once nobody reads it any more, instead of dying of a broken pipe.
 
-    A worker reads it through a pipe. Where the worker alone is killed, the next line that Prefect logs would find the
-    pipe broken and end the run, audit and all; what a run has to say is on Prefect's server and in its report.
+    A worker reads the output of its runs through pipes. If only the worker is killed, the next line that Prefect logs
+    would end the run and its audit. Nothing important is lost: the results are on Prefect's server and in the report.
     """
     pipes = [descriptor for descriptor in descriptors if _is_pipe(descriptor)]
     if pipes and hasattr(select, "poll"):  # Windows has none

@@ -164,17 +164,23 @@ def receiving(serve: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a command that receives; it is given the receiver's server as `server`."""
 
     @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-    @click.option("--port", type=click.IntRange(1, 65535), default=4280, show_default=True)
-    @click.option("--tls-certificate", type=_FILE, metavar="FILE", help="PEM, whole chain.")
-    @click.option("--tls-key", type=_FILE, metavar="FILE", help="PEM.")
-    @click.option("--deployment", default=DEPLOYMENT, show_default=True, metavar="FLOW/NAME", help="What is run.")
+    @click.option("--port", type=click.IntRange(1, 65535), default=4280, show_default=True, help="Port to listen at.")
+    @click.option("--tls-certificate", type=_FILE, metavar="FILE", help="Certificate and its whole chain, in PEM.")
+    @click.option("--tls-key", type=_FILE, metavar="FILE", help="Private key of the certificate, in PEM.")
+    @click.option(
+        "--deployment",
+        default=DEPLOYMENT,
+        show_default=True,
+        metavar="FLOW/NAME",
+        help="Deployment that audits a new version.",
+    )
     @click.option(
         "--delay",
         type=click.IntRange(min=0),
         default=DEFAULT_DELAY_SECONDS,
         show_default=True,
         metavar="SECONDS",
-        help="Before the audit: a version may be created before its files are there.",
+        help="Wait this long before the audit: a version may be created before its files are there.",
     )
     @click.option(
         "--again",
@@ -182,9 +188,11 @@ def receiving(serve: Callable[..., Any]) -> Callable[..., Any]:
         default=DEFAULT_AGAIN_SECONDS,
         show_default=True,
         metavar="SECONDS",
-        help="After that, audit what changed once more; 0 for never.",
+        help="After this time, audit once more what changed; 0 for never.",
     )
-    @click.option("--secret-block", metavar="NAME", help=f"A Prefect Secret block, instead of {SECRET}.")
+    @click.option(
+        "--secret-block", metavar="NAME", help=f"Prefect Secret block that holds the secret, instead of {SECRET}."
+    )
     @functools.wraps(serve)
     def command(
         *,
@@ -231,16 +239,18 @@ def receiving(serve: Callable[..., Any]) -> Callable[..., Any]:
 @command.command("serve")
 @receiving
 def serve(server: Callable[[], uvicorn.Server], has_secret: bool) -> None:
-    """Receive deliveries, and start an audit of each new version.
+    """Receive MLflow's webhooks, and start an audit of each new version.
 
-    The secret that MLflow signs with is REGISTRY_AUDIT_WEBHOOK_SECRET.
+    REGISTRY_AUDIT_WEBHOOK_SECRET holds the secret with which MLflow signs its webhooks.
     """
     server().run()
 
 
 @command.command("register")
-@click.option("--url", required=True, metavar="URL", help="Of the receiver, as the MLflow server reaches it.")
-@click.option("--secret-block", metavar="NAME", help=f"A Prefect Secret block, instead of {SECRET}.")
+@click.option("--url", required=True, metavar="URL", help="URL of the receiver, as the MLflow server reaches it.")
+@click.option(
+    "--secret-block", metavar="NAME", help=f"Prefect Secret block that holds the secret, instead of {SECRET}."
+)
 @with_options(*SERVER)
 def register(url: str, secret_block: str | None, tracking_uri: str | None, registry_uri: str | None) -> None:
     """Ask the MLflow server to send each new version to the receiver, and have it send a test.

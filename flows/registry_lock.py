@@ -73,7 +73,7 @@ def only_audit_of(registry_uri: str, work: WorkDirectory) -> Iterator[None]:
 
 
 def must_be_alone_at(work: WorkDirectory) -> None:
-    """On this machine the working directory's lock sees to it; here, that no run of another machine is at it.
+    """Refuse to run one audit twice at the same time, on two machines. On one machine the working directory is locked.
 
     Raises:
         UsageError: another flow run, which began before this one, is at the same audit.

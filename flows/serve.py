@@ -1,4 +1,4 @@
-"""Every deployment of prefect.yaml in one process, without a work pool, for a team of one machine.
+"""Serves every deployment of prefect.yaml from one process, without a work pool, for a team with one machine.
 
 `python -m flows.serve`, in the checkout, with the environment of a worker.
 """
@@ -32,13 +32,15 @@ _HEARTBEAT = ("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")  # the automation of lo
 
 
 @click.command("serve", context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--limit", type=click.IntRange(min=1), default=4, show_default=True, help="Most runs at once.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=4, show_default=True, help="Maximum number of runs at once."
+)
 @receiving
 def command(limit: int, server: Callable[[], uvicorn.Server], has_secret: bool) -> None:
-    """Serve the nightly and the weekly audit, what is asked for, and audits on registration, from this process.
+    """Serve every deployment of prefect.yaml from this process: scheduled and requested runs, audits on registration.
 
-    Audits on registration only where REGISTRY_AUDIT_WEBHOOK_SECRET is set, or --secret-block given. Schedules are
-    paused while nothing serves them.
+    Audits on registration need REGISTRY_AUDIT_WEBHOOK_SECRET or --secret-block. Schedules are paused while this command
+    does not run.
     """
     os.environ.setdefault(*_HEARTBEAT)
     # Each run is a process of its own: what signs the webhooks is none of its business.
@@ -52,7 +54,7 @@ def command(limit: int, server: Callable[[], uvicorn.Server], has_secret: bool) 
 
 
 def _serve(limit: int) -> None:
-    """What `prefect.serve` does, and strict forms."""
+    """Do what `prefect.serve` does, and make the server refuse unknown parameters."""
     runner = Runner(limit=limit)
     with get_client(sync_client=True) as client:
         for deployment in deployments():

@@ -19,9 +19,7 @@ _Block = Annotated[
     Field(description="Name of a block Registry Audit, which holds server, sign-in and limits; in place of a host."),
 ]
 _Host = Annotated[Uri | None, Field(repr=False, description="Tracking server, without credentials.")]
-_RegistryUri = Annotated[
-    Uri | None, Field(repr=False, description="Model registry, where it is not the tracking server.")
-]
+_RegistryUri = Annotated[Uri | None, Field(repr=False, description="Model registry, if it is on another server.")]
 _UsernameEnv = Annotated[
     EnvironmentName | None, Field(description="Name of the worker's environment variable with the user to sign in as.")
 ]
@@ -81,7 +79,7 @@ class Side:
         return signed_in(server, self.block)
 
     def limited(self, options: AuditOptions, asked: dict[str, int | None]) -> AuditOptions:
-        """With the limits of the block, where none was asked for."""
+        """The options with the limits of the block, unless the run gives its own limits."""
         own = {name: self.held[name] for name, limit in asked.items() if limit is None and name in self.held}
         return options.model_copy(update=own)
 

@@ -1,9 +1,9 @@
-"""Has the Prefect server refuse parameters that a deployment does not have, and say why it refuses a value.
+"""Makes the Prefect server refuse unknown parameters of a deployment, and say why it refuses a value.
 
-What `prefect deploy` tells the server of a flow's parameters allows any other name: a run with a mistyped one would be
-accepted, wait for a worker, and fail there. And of a value that may be left out the form only says that it "is not
-valid under any of the given schemas". `python -m flows.strict_forms` ends both for the deployments of prefect.yaml,
-until they are deployed anew; deploy.sh does that too.
+The schema that `prefect deploy` sends to the server allows any other name: a run with a mistyped parameter would be
+accepted, wait for a worker, and fail there. For a wrong value of an optional parameter the form only says that it "is
+not valid under any of the given schemas". `python -m flows.strict_forms` mends both for the deployments of
+prefect.yaml, until they are deployed again. deploy.sh runs this, too.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The library in a few calls, for those who write their own program around it."""
+"""The library in a few calls, for programs of your own. The commands and flows use the same calls."""
 
 import uuid
 from collections.abc import Callable, Mapping
@@ -138,7 +138,7 @@ def begin_audit(ledger: Ledger | None, session: Session, options: AuditOptions, 
 
 
 def trust_readings(session: Session, ledger: Ledger | None, options: AuditOptions) -> None:
-    """For a quick audit: let the session take an unchanged fingerprint's last full reading for its bytes."""
+    """For a quick audit: let the session reuse the last full reading of models whose fingerprint has not changed."""
     if ledger is not None and options.quick:
         with ledger.reading() as reader:
             identity = session.connection.identity
@@ -157,7 +157,7 @@ def conclude_audit(
     *,
     tell: Tell | None = None,
 ) -> AuditDocument:
-    """The report of an audit, its rows put beside the ledger and recorded there, if there is one.
+    """Compare the rows of an audit with the ledger, record them there if there is a ledger, and build the report.
 
     Args:
         rows: one for each version of the scope, in its order.
@@ -238,7 +238,7 @@ def check_model_version(
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The ledger that a question about single versions is put to."""
+    """The ledger that a check or comparison of single versions uses."""
 
     ledger: Ledger | None
     note: str | None = None  # why there is none, where one was looked for
@@ -247,9 +247,8 @@ class Memory:
 def memory_of(options: AuditOptions) -> Memory:
     """The ledger that the options name, opened before any work is done.
 
-    A file that only the environment names, and that no audit has started yet, keeps no two copies from being
-    compared: the answer then says that nothing was remembered. A database that is named was set up by somebody, and
-    one without a ledger is a wrong address.
+    If REGISTRY_AUDIT_LEDGER names a file that no audit has created yet, the copies are still compared, and the result
+    says that nothing was remembered. A database without a ledger is an error, because its address must be wrong.
 
     Raises:
         LedgerError, UsageError: see `ledger_of`.
@@ -263,7 +262,7 @@ def memory_of(options: AuditOptions) -> Memory:
 
 
 def no_baseline(error: LedgerError) -> str:
-    """What the answer says where its ledger was missing, or was lost while the bytes were read."""
+    """The sentence that says why there was no baseline: the ledger was missing, or was lost during the audit."""
     return f"compared with no baseline, and not recorded: {error.message}"
 
 

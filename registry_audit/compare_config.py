@@ -39,7 +39,7 @@ class ServerConfig:
         return parse_selector(self.version_or_stage)
 
     def reported(self) -> dict[str, str]:
-        """As in the file, credentials redacted."""
+        """The configuration as in the file, with credentials redacted."""
         values = {key: getattr(self, key) for key in (*_REQUIRED, *_OPTIONAL)}
         return {key: redact(value) for key, value in values.items() if value is not None}
 

@@ -28,7 +28,7 @@ def each(
     *,
     failed: Callable[[_Item, str], _Result],
 ) -> tuple[_Result, ...]:
-    """`step` of every item, in the order of the items.
+    """Run `step` for every item, and return the results in the order of the items.
 
     Args:
         failed: the result of an item for which the step raised; a defect that one model brings to light must not

@@ -69,9 +69,10 @@ def configured_registry_uri(tracking_uri: str) -> str | None:
 
 
 def sign_in() -> None:
-    """Put what the Secret blocks hold where MLflow looks, unless the environment itself says who signs in.
+    """Copy the sign-in of the Secret blocks into the environment, unless the environment already has one.
 
-    In each process that asks the server, and again for each audit: no secret is handed on, and a new password counts.
+    Called in each process that asks the server, and again for each audit. So no secret is passed between processes, and
+    a new password takes effect.
     """
     with _lock:
         if any(os.environ.get(name) not in (None, "", _from_blocks.get(name)) for name in _SIGN_IN):

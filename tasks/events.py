@@ -58,7 +58,7 @@ class _Told:
 
     @property
     def order(self) -> tuple[bool, int, str, str, str]:
-        """What is there before what is gone, and the worst first."""
+        """Sort key: open findings before resolved ones, the worst first."""
         rank = -_RANKS[self.severity] if self.severity else 0
         return self.event == FINDING_RESOLVED, rank, self.rule, self.name, self.version
 

@@ -114,7 +114,7 @@ class _OfVersion(Protocol):
 
 
 def short(text: str) -> str:
-    """On one line, without credentials, at most 60 characters."""
+    """The text on one line, without credentials, at most 60 characters."""
     shown = printable(redact(text))
     return shown if len(shown) <= _LABEL_CHARACTERS else f"{shown[: _LABEL_CHARACTERS - 3]}..."
 

@@ -29,7 +29,7 @@ class RegistryAudit(Block):
     _description = "One MLflow model registry to audit: server, sign-in, ledger and limits."
 
     tracking_uri: str = Field(description="Tracking server, without credentials.")
-    registry_uri: str | None = Field(default=None, description="Model registry, where it is not the tracking server.")
+    registry_uri: str | None = Field(default=None, description="Model registry, if it is on another server.")
     registry_name: str | None = Field(default=None, description="What the ledger knows the registry by.")
     username: str | None = Field(default=None, description="To sign in to MLflow with a password.")
     password: SecretStr | None = Field(default=None, description="The user's password.")

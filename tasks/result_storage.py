@@ -1,11 +1,11 @@
-"""What an audit that was interrupted has done, kept in Prefect's own result storage for the run that goes on with it.
+"""Keeps the results of an interrupted audit in Prefect's result storage, for the run that resumes the audit.
 
-A step over a batch is kept under `registry-audit/AUDIT-ID/STEP-DIGEST`, for a day at most. The digest covers whatever
-could change the result: the batch, the options, the code, and which life of the audit this is: one that ended is read
-anew. What cannot be relied on is not kept at all.
+The result of a step over a batch is stored under `registry-audit/AUDIT-ID/STEP-DIGEST`, for a day at most. The digest
+covers everything that could change the result: the batch, the options, the code, and how often the audit has ended, so
+that an audit that ended is read again. Results that cannot be relied on are not stored.
 
-Prefect trusts whatever lies in its storage, down to which code reads it. So the records are signed, and what does not
-hold is to Prefect as if it were not there.
+Prefect trusts everything in its storage, even the name of the code that reads a record. So each record is signed, and a
+record without a valid signature is treated as missing.
 """
 
 import contextlib
@@ -130,7 +130,7 @@ class SignedResults(WritableFileSystem):
         return self.read_path(path)
 
     def write_path(self, path: str, content: bytes, _sync: bool = True) -> None:  # type: ignore[override]
-        """Whole or not at all. A place that cannot be written is told once, and costs a resumed audit its time."""
+        """Write atomically. If the place cannot be written, log one warning: a resumed audit then reads everything."""
         # Prefect also writes what a task raised, under a key of no audit, and never reads or removes it.
         if self._is_broken or not path.startswith(f"{ROOT}/"):
             return
@@ -188,7 +188,7 @@ def _checked(path: str) -> str:
 
 
 def _read_locally(file: Path) -> bytes:
-    """Without waiting for whoever might write into a named pipe that somebody put there."""
+    """Read a local record. Non-blocking: a named pipe in the file's place must not hang the audit."""
     descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(descriptor, "rb") as opened:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -285,7 +285,7 @@ def kept(task: Task[..., Any], results: SignedResults, kind: str) -> Task[..., A
 
 
 def if_settled(results: _Settled) -> _Settled:
-    """For what a step gives: nothing of the batch is kept where something of it may be otherwise the next time."""
+    """Return a step's results, and keep them unpersisted if any of them may be different in the next try."""
     transaction = get_transaction()
     if transaction is not None and not all(map(_is_settled, results)):
         transaction.write_on_commit = False
@@ -313,7 +313,7 @@ def _is_settled(result: Resolved | Copy | VersionFacts | None) -> bool:
 
 
 def _key_of(step: str, seal: Seal, parameters: dict[str, Any]) -> str | None:
-    """Under which key a result is kept; None where it is not."""
+    """The key of a result in the storage; None if the result is not stored."""
     job: Job = parameters["job"]
     material = _material(parameters)
     if job.life is None or material is None:
@@ -329,7 +329,7 @@ def work_key(job: Job) -> str:
 
 
 def _material(parameters: dict[str, Any]) -> list[str] | None:
-    """What the step works on; None where that is not settled itself."""
+    """The inputs of the step as part of its key; None if the inputs are not final."""
     if "batch" in parameters:
         return [encode_version(version) for version in parameters["batch"]]
     resolved = parameters["resolved"]
@@ -350,7 +350,7 @@ def _stamp(copy: ModelCopy | None) -> str:
 
 @lru_cache(maxsize=8)
 def _asked(job: Job) -> str:
-    """What was asked for, of which registry, in so far as it changes what an audit says."""
+    """The options and the registry, as far as they can change the result of an audit."""
     options = job.options
     key_file = options.signature_file
     signing = hashlib.sha256(Path(key_file).read_bytes()).hexdigest() if key_file else ""

@@ -37,7 +37,7 @@ class Running(Protocol):
     """A batch under way."""
 
     def rows(self) -> tuple[VersionAudit, ...]:
-        """A row for every version of the batch, whatever became of it."""
+        """Return a row for every version of the batch, even if a task failed."""
         ...
 
 
@@ -99,7 +99,7 @@ class Promised(Protocol):
 def rows_of(
     batch: Batch, future: Promised, cause: Callable[[], Exception | None] = lambda: None
 ) -> tuple[VersionAudit, ...]:
-    """What the last task of a batch gives; where it gives nothing, rows that say why."""
+    """The result of the last task of a batch; if there is none, rows with the reason."""
     try:
         rows: tuple[VersionAudit, ...] = future.result()
         if tuple(row.version for row in rows) == batch:

@@ -81,7 +81,7 @@ class FanOut:
             self._wait(work, [run.id for run in runs], progress)
 
     def _wait(self, work: SharedWork, run_ids: list[Any], progress: Callable[[Standing], None]) -> None:
-        """Until all is delivered, or nobody is at it any more: run by run ended, or not heard of."""
+        """Wait until all batches are delivered, or until all workers have ended or been silent for too long."""
         waited_since = time.monotonic()
         while True:
             standing = work.standing()

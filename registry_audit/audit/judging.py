@@ -226,7 +226,7 @@ def unresolvable(version: RegisteredVersion, reason: str, *, retryable: bool = F
 
 
 def problems_of_copy(resolved: ResolvedVersion, copy: Copy) -> list[Problem]:
-    """What is wrong with one copy of a version, whatever it is compared with."""
+    """The problems of one copy by itself, independent of any comparison."""
     version = resolved.version
     problems = [*resolved.problems, *location_problems(resolved, (copy.role,))]
     if isinstance(copy, CopyFailure):
@@ -300,7 +300,7 @@ def _linked(comparison: Comparison | None) -> str | None:
 
 
 def _storage(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Comparison | None) -> Storage:
-    """What resolving said, corrected by what reading saw."""
+    """Whether the copies share one storage: the result of resolving, corrected by what reading showed."""
     if comparison is not None and comparison.linked_count:
         return Storage.SHARED
     if isinstance(run, ModelCopy) and isinstance(reg, ModelCopy) and run.identity == reg.identity:

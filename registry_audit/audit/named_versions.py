@@ -79,7 +79,7 @@ class VersionPair:
         return tuple(dict.fromkeys((*of_pairs, *self.beside_the_pairs(index))))
 
     def beside_the_pairs(self, index: int) -> tuple[Finding, ...]:
-        """What no pair says: its own two copies differ, its bytes are not those of its baseline."""
+        """Findings about one version by itself: its two copies differ, or its bytes differ from its baseline."""
         said = {_what(finding) for pair in self.pairs for finding in pair.findings[index]}
         return tuple(finding for finding in self.versions[index].findings if _what(finding) not in said)
 

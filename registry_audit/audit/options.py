@@ -30,7 +30,7 @@ Days = Annotated[int, Field(ge=1, le=MOST_DAYS)]
 
 
 def as_list(given: Any) -> Any:
-    """A single text as a list of one, which is how somebody in Python may give it: its letters are never meant."""
+    """A single text becomes a list of one, because callers in Python may give one name. Its letters are never meant."""
     return [given] if isinstance(given, str) else given
 
 
@@ -115,7 +115,7 @@ class AuditOptions(BaseModel):
 
     @property
     def signature_file(self) -> str | None:
-        """What signatures are verified with: the key, or the certificates."""
+        """The file that signatures are verified with: a key, or certificates."""
         return self.signing_key or self.signing_certificate_chain
 
     def signature_verifier(self) -> SignatureVerifier | None:
@@ -135,7 +135,7 @@ class AuditOptions(BaseModel):
         return Throttle(self.max_requests, self.max_bytes_per_second, around=around)
 
     def reported(self) -> dict[str, object]:
-        """What a report states: all that changes what an audit says, nothing that only changes how fast."""
+        """The options that a report states: all that change the result, and none that only change the speed."""
         return {
             "models": list(self.models),
             "filter": self.filter,

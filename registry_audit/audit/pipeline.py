@@ -49,7 +49,7 @@ NOT_READ = "no byte of it was read (--liveness)"
 
 
 def judge_listed(resolved: ResolvedVersion, run: Copy, reg: Copy) -> VersionAudit:
-    """The row of a version whose roots were listed: is it there, is it about to go, does it lead where it should?"""
+    """The row of a version from listings alone (`--liveness`): is the model there, and is it about to be deleted?"""
     version, ready = resolved.version, resolved.version.status == "READY"
     copies = [copy for copy in (run, reg) if isinstance(copy, ModelCopy)]
     failures = [copy for copy in (run, reg) if isinstance(copy, CopyFailure) and copy.reason]
@@ -89,7 +89,7 @@ Resolved = ResolvedVersion | VersionAudit  # the latter where resolving itself f
 
 
 def must_resolve(session: Session, version: RegisteredVersion) -> ResolvedVersion:
-    """What is gone or denied is part of the answer.
+    """Resolve a version. A copy that is gone or denied is part of the result, not an error.
 
     Raises: CouldNotVerify: the server does not answer, or contradicts itself.
     """
@@ -105,7 +105,7 @@ def resolve(session: Session, version: RegisteredVersion) -> Resolved:
 
 
 def in_a_row(version: RegisteredVersion, step: Callable[[], _Result]) -> _Result | VersionAudit:
-    """What the step gives; or, whatever it raises, the row that says so. One version never ends an audit.
+    """The step's result; if the step raises, a row with the reason. One version never ends an audit.
 
     Raises:
         Stopped, LedgerError: they end the audit, not the version.
@@ -215,7 +215,7 @@ def _unless_deleted(session: Session, resolved: ResolvedVersion, audit: VersionA
 
 
 def audit_version(session: Session, version: RegisteredVersion) -> VersionAudit:
-    """All the steps of one version, one after the other; its row, whatever is raised in them."""
+    """Run all steps of one version and return its row, even if a step raises."""
     return audit_with_copies(session, version).audit
 
 

@@ -16,7 +16,7 @@ from registry_audit.verdict import ExitStatus, Severity, Verdict
 
 
 class Rows(Protocol):
-    """To be read from the beginning, once or a few times."""
+    """The rows of an audit, which can be iterated more than once."""
 
     def __iter__(self) -> Iterator[VersionAudit]: ...
     def __len__(self) -> int: ...
@@ -101,13 +101,13 @@ class OutcomeTally:
         self.weigh(audit)
 
     def weigh(self, audit: Judged) -> None:
-        """Count what is said of it, and not that it was audited."""
+        """Take its verdict and findings into account for the outcome, without counting it as audited."""
         self._incomplete |= audit.verdict is Verdict.UNVERIFIABLE
         if audit.verdict is Verdict.MISMATCH or audit.all_findings:
             self._weigh_findings(audit)
 
     def _weigh_findings(self, audit: Judged) -> None:
-        """RA009 alone never makes 1: inability is incompleteness, whatever its severity."""
+        """RA009 alone never makes the exit status 1: it means incomplete, whatever its severity."""
         standing = [finding for finding in audit.all_findings if finding.waiver is None]
         waived = {finding.rule for finding in audit.all_findings if finding.waiver is not None}
         self._found |= audit.verdict is Verdict.MISMATCH and "RA001" not in waived
@@ -115,7 +115,7 @@ class OutcomeTally:
         self._incomplete |= any(f.rule == "RA009" for f in standing)
 
     def outcome(self, *, listed_whole: bool = True) -> Outcome:
-        """1 wins over 3: what was found is not hidden by what could not be read."""
+        """Exit status 1 takes precedence over 3, so that unverifiable versions never hide findings."""
         audited = sum(count for verdict, count in self.verdicts.items() if verdict not in _NOT_AUDITED)
         if self._found:
             return Outcome(ExitStatus.FINDINGS)

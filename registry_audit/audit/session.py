@@ -33,7 +33,7 @@ _ASKED_EVERY_SECONDS = 2.0
 
 
 class Trusted(Protocol):
-    """What is known of storages that were read before, and may be trusted."""
+    """Earlier readings of storages that a quick audit may reuse."""
 
     def prefetch(self, keys: Iterable[tuple[str, str]]) -> None:
         """Fetch with few questions what these versions (name, number) will want."""
@@ -121,11 +121,11 @@ class Session:
             return self._threads
 
     def deadline(self) -> Deadline:
-        """For the steps of one version, from now on."""
+        """A new deadline for the steps of one version, starting now."""
         return Deadline(self.limits.max_version_seconds, "--max-version-seconds")
 
     def listing_deadline(self) -> Deadline:
-        """For what is asked of the registry as a whole, from now on."""
+        """A new deadline for listing the registry, starting now."""
         return Deadline(self.limits.max_listing_seconds, "--max-listing-seconds")
 
     def wait_for_server(self, seconds: float) -> bool:

@@ -57,7 +57,7 @@ class KeptReadings:
             raise UsageError(message) from error
 
     def get(self, key: str) -> Readings | None:
-        """What was read under this key, at most a day ago; None where nobody has, or where it does not hold."""
+        """The reading with this key, at most a day old; None if there is none, or if its signature is wrong."""
         digest = _digest(key)
         begin = self._lines.get(digest)
         if begin is None or self._file is None or self._seal is None:
@@ -96,7 +96,7 @@ class KeptReadings:
         return f"{self._place}\n{digest}"
 
     def _index(self, file: BinaryIO) -> None:
-        """Where each line begins; what it says is looked at when it is asked for."""
+        """The offset of each line. A line is parsed only when it is needed."""
         begin, line = 0, b"\n"
         for line in file:
             parts = line.split(b" ", _LINE_PARTS - 1)
@@ -171,7 +171,7 @@ class ReadingCache:
         return tuple(self._result(found[key]) for key in wanted)
 
     def _known(self, key: str) -> Readings | None:
-        """What this process, or one before it in this audit, has read."""
+        """A reading by this process, or by an earlier process of this audit; None if there is none."""
         if key in self._memory:
             self._memory.move_to_end(key)
             return self._memory[key]

@@ -1,6 +1,6 @@
-"""What a signature file says of itself, before and beside what a key says of it: a Sigstore bundle in JSON.
+"""Reads a signature file, a Sigstore bundle in JSON, without verifying it.
 
-Nothing here verifies anything. It only finds reasons not to take for verified what a foreign parser would let pass.
+This module only finds reasons to reject a signature that another library's parser would accept.
 """
 
 import base64
@@ -22,7 +22,7 @@ class Contradiction(ValueError):
 
 
 def material_of(signature: bytes) -> dict[str, Any] | None:
-    """With what it can be verified; None where it is no bundle."""
+    """The bundle's `verificationMaterial` (keys or certificates); None if the file is not a bundle."""
     try:
         bundle = json.loads(signature)
     except (ValueError, RecursionError):
@@ -32,17 +32,17 @@ def material_of(signature: bytes) -> dict[str, Any] | None:
 
 
 def is_keyless(material: dict[str, Any]) -> bool:
-    """Whether it was made without a key of one's own: with a certificate of Sigstore, and an entry in its log."""
+    """Whether the signature is keyless: made with a certificate of Sigstore and an entry in Sigstore's log."""
     if isinstance(material.get("publicKey"), dict):  # to which anybody can add an entry of a log
         return False
     return isinstance(material.get("certificate"), dict) or bool(material.get("tlogEntries"))
 
 
 def validity_of(material: dict[str, Any]) -> tuple[datetime, datetime] | None:
-    """From when to when the signing certificate is valid (UTC); None where there is none that can be read.
+    """First and last moment at which the signing certificate is valid (UTC); None if no certificate can be read.
 
-    The parser that verifies also takes `x509_certificate_chain` and `raw_bytes`: a key that nobody knows here may hold
-    the certificate that it found.
+    Also None if the material has unknown keys: the parser that verifies accepts other spellings
+    (`x509_certificate_chain`, `raw_bytes`), so an unknown key may hold the certificate that it used.
     """
     if not material.keys() <= {"x509CertificateChain", "tlogEntries", "timestampVerificationData"}:
         return None
@@ -54,7 +54,7 @@ def validity_of(material: dict[str, Any]) -> tuple[datetime, datetime] | None:
 
 
 def certificates_in(material: dict[str, Any]) -> list["Certificate"]:
-    """The signer's own, then those that it leads to.
+    """The signer's certificate, then the certificates of its chain.
 
     Raises:
         LookupError, TypeError, ValueError: they cannot be read.

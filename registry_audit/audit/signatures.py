@@ -126,7 +126,7 @@ class SignatureVerifier:
         self.name = f"the {'key' if key else 'certificates'} sha256:{hashlib.sha256(content).hexdigest()[:12]}"
 
     def _config(self, scratch: Path) -> Any:
-        """What checks one signature: a store of certificates keeps the time of the first that it judges."""
+        """A new verifier for each signature, because a certificate store keeps the time of the first one it judges."""
         from model_signing import verifying
 
         trusted, config = scratch / "trusted.pem", verifying.Config()
@@ -136,11 +136,11 @@ class SignatureVerifier:
         return config.use_certificate_verifier(certificate_chain=[trusted])
 
     def signed_by(self, signature: bytes) -> Signed:
-        """What the signature says, once it is known that the key has signed it.
+        """Verify the signature with the key, and return the statement that was signed.
 
         Raises:
-            DoesNotHoldError: it has not, or this is no signature, or one that can be read in two ways.
-            OSError, MemoryError: there is no place for it.
+            DoesNotHoldError: the key did not sign it, or this is no signature, or it can be read in two ways.
+            OSError, MemoryError: this machine has no room for it.
         """
         asked: Any = _Asked()
         with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryDirectory() as empty:
@@ -179,10 +179,10 @@ class SignatureVerifier:
         return None
 
     def _with_hint(self, signature: bytes) -> bytes:
-        """Releases before 1.0 wrote no hint of the key, of which model-signing would complain on our stdout.
+        """The signature with a key hint. Releases before 1.0 wrote none, and model-signing then complains on stdout.
 
         Raises:
-            DoesNotHoldError: it was not made with a key, or does not say so where every signature says it.
+            DoesNotHoldError: the signature was not made with a key, or does not say so in the usual place.
         """
         if self._hint is None:
             return signature
@@ -196,7 +196,7 @@ class SignatureVerifier:
         return json.dumps(bundle).encode()
 
     def _why(self, signature: bytes) -> str | None:
-        """What is wrong with a signature that failed, where that can be seen from outside."""
+        """The reason why a signature failed, if the bundle itself shows it; else None."""
         material = material_of(signature)
         if material is None:
             return "it is no signature: not a Sigstore bundle in JSON"
@@ -264,7 +264,7 @@ def _signed(statement: Any) -> Signed:
 
 
 def judge_signature(copy: ModelCopy, verifier: SignatureVerifier | None) -> SignatureView | None:
-    """What is to be said of the signature in a copy; None where it holds none."""
+    """The status of the signature in a copy; None if the copy has no signature."""
     if not any(file.path == SIGNATURE for file in copy.listing.files):
         return None
     if verifier is None:
@@ -326,12 +326,13 @@ def _at_its_time(
 def beside_manifest(
     signed: Signed, manifest: Manifest, verifier: SignatureVerifier, reading: Reading | None = None
 ) -> SignatureView:
-    """What a key has signed beside the bytes that are there.
+    """Compare what a key has signed with the bytes that were read.
 
-    A file that the signer left out, or that is ignored, is never taken for verified, but the signature itself.
+    Files that the signer left out, or that the options ignore, never count as verified. Only `model.sig` itself needs
+    no signature.
 
     Args:
-        reading: that gave the manifest.
+        reading: the reading that the manifest came from.
     """
     files, name = {entry.path: entry for entry in manifest.entries}, verifier.name
     named = _with_a_name(signed.files, files)

@@ -1,8 +1,8 @@
-"""Runs steps in threads, none of them for longer than it may, whatever it waits for.
+"""Runs steps in threads, each with a time limit.
 
-A step whose deadline has passed is broken off. One that does not come back even then, as from a disk across a network
-that hangs, or from a plugin that waits for ever, is left to itself: its item gets the result that says so, and another
-thread takes the place of its own.
+A step is cancelled when its deadline has passed. If the step does not return even then, for instance because a network
+disk hangs or a plugin waits for ever, its thread is abandoned: the item gets a result that says so, and a new thread
+takes over the work of the abandoned one.
 """
 
 import threading
@@ -25,7 +25,7 @@ _SECONDS_TO_STOP = 5.0  # whoever interrupts an audit may kill it soon after
 
 @dataclass(frozen=True, slots=True)
 class Work(Generic[_Item, _Result]):
-    """What is done with every item."""
+    """The step that runs for every item, and what happens to its result."""
 
     step: Callable[[_Item], _Result]
     keep: Callable[[_Item, _Result], None]  # called once for every item, from any thread
@@ -33,7 +33,7 @@ class Work(Generic[_Item, _Result]):
 
 
 def in_time(session: Session, step: Callable[[], _Result], *, deadline: Deadline) -> _Result:
-    """What the step gives, in a thread of its own.
+    """Run the step in a thread of its own, and return its result.
 
     Raises: OutOfTime: it took too long.
     """

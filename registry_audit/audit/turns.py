@@ -1,8 +1,8 @@
-"""Serialises small local reads across threads, because contention for the interpreter's lock (the GIL) costs more.
+"""Serialises small local reads across threads, to avoid contention for the interpreter's lock (GIL).
 
-Small models on a fast local disk are all processor time. With several threads at it, each of the many short calls to
-the system hands the interpreter to another thread, and an audit takes half as long again as with one thread. So
-threads take turns at what is local and small, and give their turn up for what waits: the reading of a large file.
+Small models on a fast local disk need only processor time. If several threads read them, each short system call hands
+the interpreter to another thread, and an audit takes half as long again as with one thread. So threads take turns for
+small local reads, and give their turn up while they wait, for instance for a large file.
 """
 
 import threading
@@ -18,7 +18,7 @@ _WAITED_SECONDS = 2.0
 
 
 class Turns:
-    """The turns of one audit. None is taken any more once they turn out to be spent waiting, as on a network disk."""
+    """The turns of one audit. Turns that are mostly spent waiting, as on a network disk, are no longer taken."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -28,7 +28,7 @@ class Turns:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """While no other thread has its turn. One that has it keeps it."""
+        """Run the body while no other thread has its turn. Nested calls keep the turn."""
         mine = self._this_thread
         if mine.inside or not self._worthwhile:
             yield
@@ -45,10 +45,10 @@ class Turns:
 
     @contextmanager
     def kept_between(self) -> Iterator[None]:
-        """For a thread with many small things to do: its turn stays with it from one to the next, for a moment.
+        """Keep this thread's turn for a moment between many small reads.
 
-        To hand it on takes about as long as one of these things. Between them it may wait for nobody who needs a turn,
-        but in `given_up`.
+        Handing a turn on takes about as long as one small read. Within the body, the thread may wait for a thread that
+        needs a turn only inside `given_up`, or the two would deadlock.
         """
         mine = self._this_thread
         mine.keeps = True
@@ -60,12 +60,12 @@ class Turns:
                 self._give()
 
     def given_up_for(self, size: int | None) -> AbstractContextManager[None]:
-        """Let others have theirs while a file of so many bytes is read, if that is much."""
+        """Let other threads have their turn while a file of this size is read, if the file is large."""
         return nullcontext() if size is not None and size < _LARGE_FILE_BYTES else self.given_up()
 
     @contextmanager
     def given_up(self) -> Iterator[None]:
-        """Let others have theirs meanwhile: one that has its turn must never wait for one that needs it."""
+        """Let other threads have their turn meanwhile: a thread with a turn must never wait for one that needs it."""
         mine = self._this_thread
         had_it = mine.since is not None
         if had_it:

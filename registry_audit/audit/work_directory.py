@@ -50,9 +50,9 @@ class Seal:
 
 
 def own_seal() -> Seal | None:
-    """Under the secret of this user, which is made when it is first asked for; None where it cannot be kept.
+    """The seal with this user's secret key, which is created on first use; None if the key cannot be stored.
 
-    A file that others may read or write is no secret any more, and is replaced: what it signed is read again.
+    A key file that others may read or write is replaced. What the old key signed is then read again.
     """
     file = home_directory() / KEY_FILE
     with contextlib.suppress(OSError):
@@ -80,7 +80,7 @@ def _secret(file: Path) -> bytes | None:
 
 
 def _make(file: Path) -> None:
-    """Whole or not at all; of two processes that make one at the same time, the first is right."""
+    """Create the key file atomically. If two processes create it at the same time, the first one wins."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = file.with_name(f"{KEY_FILE}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -105,9 +105,9 @@ def is_recent(at: str) -> bool:
 
 @cache
 def code_digest(*packages: str) -> str:
-    """Tells one state of the code of these packages, and of MLflow, from every other one; hex sha256.
+    """Hex sha256 that identifies the code of these packages and of MLflow.
 
-    What other code has read may mean something else, whatever its version is called.
+    Readings of other code are not reused, even if its version number is the same: they may mean something else.
     """
     digest = hashlib.sha256(version("mlflow-skinny").encode())  # of mlflow's own version, where there is mlflow
     for package in sorted(packages):
@@ -149,7 +149,7 @@ class WorkDirectory:
 
     @contextlib.contextmanager
     def held(self, registry: str) -> Iterator[None]:
-        """Nobody else goes on with this audit meanwhile.
+        """Hold the lock of this audit, so that no other process resumes it meanwhile.
 
         Args:
             registry: identity of the address that is audited.

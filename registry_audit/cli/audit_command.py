@@ -13,6 +13,7 @@ from registry_audit.cli.common_options import (
     LISTING_LIMITS,
     SERVER,
     SIGNING,
+    SectionedCommand,
     audit_options,
     ledger_url,
     required_tracking_uri,
@@ -43,18 +44,19 @@ def audit_command(run: Run) -> click.Command:
 
     @click.command(
         "audit",
+        cls=SectionedCommand,
         context_settings={"help_option_names": ["-h", "--help"]},
         epilog="Exit status: 0 complete and clean, 1 findings, 2 usage, 3 something could not be verified or nothing "
         "was audited, 4 the ledger is unusable, 130 interrupted (4 wins over 1, and 1 over 3).",
     )
     @with_options(
         *SERVER,
-        *("models", "filter", "latest", "fail_on", "report_dir", "ledger", "registry_name"),
+        *("report_dir", "accept_new", "fail_on", "models", "filter", "latest", "subset"),
+        *("quick", "full_every", "liveness", "ledger", "registry_name", "digest", "workers", "audit_id"),
+        *("quiet", "verbose", "format"),
         *SIGNING,
-        *("accept_new", "quick", "liveness", "full_every", "subset", "digest", "workers", "audit_id"),
         *LIMITS,
         *LISTING_LIMITS,
-        *("quiet", "verbose", "format"),
         format="What to print on stdout; json is the audit.json of --report-dir.",
     )
     @submittable("audit-registry", translate=_of_flow, check=_check)

@@ -84,7 +84,7 @@ def list_registries(ledger: str | None) -> None:
 @click.option("--address", metavar="URI", help="A new address under which it can be reached.")
 @with_options("ledger")
 def name_registry(registry: str, name: str | None, address: str | None, ledger: str | None) -> None:
-    """Give a registry in the ledger a name or another address. REGISTRY is its name or address so far."""
+    """Give a registry in the ledger a name or another address. REGISTRY is its present name or address."""
     from registry_audit.ledger.connecting import remember
     from registry_audit.ledger.identity import renamed_registry
     from registry_audit.registry.address import shown_address
@@ -175,7 +175,7 @@ def accept_baseline(
     registry_uri: str | None,
     registry_name: str | None,
 ) -> None:
-    """Make what the last audit read the baseline of these versions. Refused if the bytes changed since."""
+    """Accept the bytes that the last audit read as the baseline of these versions. Refused if they changed since."""
     uri = required_tracking_uri(tracking_uri)
 
     from registry_audit.api import open_session
@@ -315,7 +315,7 @@ def export_ledger(ledger: str | None) -> None:
 @_HEAD
 @with_options("ledger")
 def import_ledger(file: Path, heads: tuple[str, ...], ledger: str | None) -> None:
-    """Fill a new ledger from an export, after checking its chain against every known head."""
+    """Create a ledger from an export. Refused unless the export contains every known head."""
     from registry_audit.ledger.connecting import remember, shown_ledger
     from registry_audit.ledger.transfer import fill, read_export
     from registry_audit.ledger.verified_chain import given_head, known_heads, must_be_in, must_hold_known
@@ -345,7 +345,7 @@ def import_ledger(file: Path, heads: tuple[str, ...], ledger: str | None) -> Non
 
 
 def _opened(ledger: str | None, *, restore: bool = False) -> "Ledger":
-    """Until the command is done."""
+    """Open the ledger; it is closed when the command ends."""
     from registry_audit.ledger.connecting import open_ledger
 
     opened = open_ledger(_url(ledger), create=restore, restore=restore)
@@ -361,7 +361,7 @@ def _url(ledger: str | None) -> str:
 
 
 def _registries(reader: "LedgerReader", uri: str | None, name: str | None) -> list[str]:
-    """Their keys in the ledger: of the one that is chosen, or else of all."""
+    """Keys of registries in the ledger: of the chosen one, or of all."""
     from registry_audit.ledger.identity import audited_registry
     from registry_audit.registry.connection import Server, identity_of
 

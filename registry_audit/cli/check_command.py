@@ -13,6 +13,7 @@ from registry_audit.cli.common_options import (
     LIMITS,
     SERVER,
     SIGNING,
+    SectionedCommand,
     audit_options,
     ledger_url,
     required_tracking_uri,
@@ -52,7 +53,7 @@ def _wanted(version: str | None, model: str | None, version_or_stage: str | None
     return model, version_or_stage
 
 
-@click.command("check", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("check", cls=SectionedCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("version", metavar="[NAME/V | NAME@ALIAS]", required=False)
 @click.option("--model", metavar="NAME", help="Registered model name.")
 @click.option("--version-or-stage", metavar="V", help="Version number, stage in any case, @alias or latest.")
@@ -84,8 +85,8 @@ def command(
 ) -> int:
     """Check that a version's run model and registry model are the same bytes, and that both are still there.
 
-    Name the version as NAME/V or NAME@ALIAS, or with --model and --version-or-stage. Its bytes are also compared
-    with the accepted baseline, and what was read is recorded in the ledger.
+    Name the version as NAME/V or NAME@ALIAS, or with --model and --version-or-stage. The command also
+    compares the bytes with the accepted baseline, and records in the ledger what it read.
 
     Exit status: 0 the same, 1 different or damaged, 2 usage, 3 could not be verified, 4 the ledger is
     unusable.

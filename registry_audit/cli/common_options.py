@@ -84,9 +84,9 @@ ROWS = {
     ),
     "registry_uri": _value(
         "URI",
-        "Model registry, where it is not the tracking server. [env: MLFLOW_REGISTRY_URI]",
-        "Model registry, where it is not the tracking server; else MLFLOW_REGISTRY_URI of the worker, else the Prefect "
-        "variable registry_audit_registry_uri.",
+        "Model registry, if it is on another server. [env: MLFLOW_REGISTRY_URI]",
+        "Model registry, if it is on another server; else MLFLOW_REGISTRY_URI of the worker, else the Prefect variable "
+        "registry_audit_registry_uri.",
         envvar="MLFLOW_REGISTRY_URI",
         callback=_of_the_same_server,
     ),
@@ -116,19 +116,19 @@ ROWS = {
     "latest": _count("Only the N newest versions of each model.", "Only this many newest versions of each model."),
     "subset": _value(
         "n/t",
-        "Only part n of t. The parts are stable: t runs cover everything.",
-        "n/t, only part n of t. The parts are stable, so t runs cover everything.",
+        "Only part n of t. The parts are stable: 1/7 to 7/7 together cover everything.",
+        "n/t: only part n of t. The parts are stable: 1/7 to 7/7 together cover everything.",
     ),
     "accept_new": _flag("Record a baseline for each version that was read in full and has none yet."),
-    "quick": _flag("Skip models whose fingerprint has not changed since the last full read."),
+    "quick": _flag("Skip models whose file list (sizes, times or ETags) has not changed since the last full read."),
     "full_every": _count(
-        "With --quick: read a model all the same, this many days after it was last read in full.",
-        "With quick, read a model all the same, this many days after it was last read in full.",
+        "With --quick: read a model again if its last full read is this many days old.",
+        "With quick: read a model again if its last full read is this many days old.",
         metavar="DAYS",
     ),
     "liveness": _flag(
-        "Only check that each model is still there; read no file. Never ends with status 0.",
-        "Only check that each model is still there and read no file. Such a run never ends as Completed.",
+        "Read no file, only check that each model is still there. Never ends with status 0.",
+        "Read no file, only check that each model is still there. Such a run never ends as Completed.",
     ),
     "fail_on": _choice(
         "medium",
@@ -136,7 +136,7 @@ ROWS = {
         "Lowest severity of a finding that makes the exit status 1.",
         "Lowest severity of a finding that makes the run end as Findings.",
     ),
-    "digest": _choice("sha256", ("sha256", "blake3"), "Which digest to take of each file."),
+    "digest": _choice("sha256", ("sha256", "blake3"), "Digest algorithm for the files."),
     "workers": Row(
         "How many versions to read at once.",
         "How many versions to read at once; by default 8.",
@@ -169,9 +169,9 @@ ROWS = {
     ),
     "signing_key": _value(
         "FILE",
-        "PEM public key to verify the model.sig of each model with. [env: REGISTRY_AUDIT_SIGNING_KEY]",
-        "File of a PEM public key on the machine that runs the flow, to verify the model.sig of each model with; else "
-        "REGISTRY_AUDIT_SIGNING_KEY of the process that runs the flow.",
+        "Verify the model.sig of each model with this PEM public key. [env: REGISTRY_AUDIT_SIGNING_KEY]",
+        "Verify the model.sig of each model with the PEM public key in this file, on the machine that runs the flow; "
+        "else REGISTRY_AUDIT_SIGNING_KEY of the process that runs the flow.",
         envvar="REGISTRY_AUDIT_SIGNING_KEY",
     ),
     "signing_certificate_chain": _value(
@@ -187,7 +187,7 @@ ROWS = {
         multiple=True,
     ),
     "signing_ignore_unsigned": _flag(
-        "Accept files that a signature does not name: the status is then partial.",
+        "Accept files that a signature does not name: the status of the signature is then partial.",
         None,
         "--signing-ignore-unsigned-files",
     ),
@@ -220,6 +220,27 @@ ROWS = {
     "quiet": _flag("No progress on stderr."),
     "verbose": _flag("List every version, not only those with a finding.", None, "-v", "--verbose"),
 }
+
+
+class SectionedCommand(click.Command):
+    """Shows signing options and limits under headings of their own, after the options that most people need."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"Options": [], "Signatures": [], "Limits": []}
+        for parameter in self.get_params(ctx):
+            shown = parameter.get_help_record(ctx)
+            if isinstance(parameter, click.Option) and shown is not None:
+                sections[_section_of(parameter.name)].append(shown)
+        for title, rows in sections.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+def _section_of(name: str | None) -> str:
+    if name in SIGNING:
+        return "Signatures"
+    return "Limits" if name in LIMITS or name in LISTING_LIMITS else "Options"
 
 
 def with_options(*names: str, **said: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

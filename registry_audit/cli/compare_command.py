@@ -20,7 +20,13 @@ from registry_audit.cli.check_command import (
     show_section,
     where_to,
 )
-from registry_audit.cli.common_options import LIMITS, ledger_url, required_tracking_uri, with_options
+from registry_audit.cli.common_options import (
+    LIMITS,
+    SectionedCommand,
+    ledger_url,
+    required_tracking_uri,
+    with_options,
+)
 from registry_audit.cli.report_output import must_be_writable
 from registry_audit.cli.submit.option import must_be_sendable, submittable, there
 from registry_audit.compare_config import CompareConfig, ServerConfig, load_compare_config
@@ -65,13 +71,13 @@ def _sendable(server: ServerConfig, config_file: Path) -> dict[str, str]:
     return {key: value for key, value in asdict(server).items() if value is not None}
 
 
-@click.command("compare", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("compare", cls=SectionedCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("versions", metavar="[NAME/V NAME/V]", nargs=-1)
 @click.option(
     "--config-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="YAML file that names two versions, for instance of two servers, in place of NAME/V NAME/V.",
+    help="YAML file that names the two versions, and the server of each.",
 )
 @with_options(
     *("download_dir", "report_file", "format", "fail_on"),
@@ -86,7 +92,9 @@ def _sendable(server: ServerConfig, config_file: Path) -> dict[str, str]:
 )
 @click.option("--tracking-uri", metavar="URI", help="Server of NAME/V NAME/V. [env: MLFLOW_TRACKING_URI]")
 @click.option(
-    "--registry-uri", metavar="URI", help="Their model registry, where it is elsewhere. [env: MLFLOW_REGISTRY_URI]"
+    "--registry-uri",
+    metavar="URI",
+    help="Model registry of NAME/V NAME/V, if it is on another server. [env: MLFLOW_REGISTRY_URI]",
 )
 @with_options("ledger", "registry_names")
 @click.option("--verbose", is_flag=True, help="Also show the configuration and both versions.")
@@ -110,8 +118,8 @@ def command(
 ) -> int:
     """Compare two model versions: their run models and their registry models.
 
-    Name two versions of one server as NAME/V or NAME@ALIAS, or versions of two servers in a file. The bytes of each
-    are also compared with its accepted baseline, and what was read is recorded in the ledger.
+    Name two versions of one server as NAME/V or NAME@ALIAS. For versions of two servers, use --config-file. The command
+    also compares each version with its accepted baseline, and records in the ledger what it read.
 
     Exit status: 0 the same, 1 different or damaged, 2 usage, 3 could not be verified, 4 the ledger is
     unusable.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from registry_audit.cli.boundary import import_library
-from registry_audit.cli.common_options import LIMITS, LISTING_LIMITS, ledger_url, with_options
+from registry_audit.cli.common_options import LIMITS, LISTING_LIMITS, SectionedCommand, ledger_url, with_options
 from registry_audit.cli.report_output import WorkDirectory, exit_status_of, must_be_writable, resumable, show_and_write
 from registry_audit.cli.submit.option import must_be_sendable, submittable, there
 from registry_audit.errors import UsageError
@@ -47,6 +47,7 @@ def _sendable(server: Server, config_file: Path) -> dict[str, str]:
 
 @click.command(
     "compare-registries",
+    cls=SectionedCommand,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit status: 0 complete, 1 something is missing, changed or differs, 2 usage, 3 something could not be "
     "compared or was not moved, 4 the ledger that --quick reads is unusable, 130 interrupted (1 wins over 3).",
@@ -64,18 +65,18 @@ def _sendable(server: Server, config_file: Path) -> dict[str, str]:
     "map_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="File with the names in the target, a line `A -> B` for each.",
+    help="File that says which model became which, one line `A -> B` each.",
 )
 @click.option("--one-way", is_flag=True, help="Only ask whether all of the source is in the target.")
 @click.option(
-    "--in-place", is_flag=True, help="The files were meant to stay in place: a shared storage is not an error."
+    "--in-place", is_flag=True, help="The files were meant to stay where they are: one shared storage is not an error."
 )
 @with_options(
     *("fail_on", "quick", "full_every", "ledger", "report_dir", "format", "workers", "audit_id"),
     *LIMITS,
     *LISTING_LIMITS,
     *("quiet", "verbose"),
-    quick="Skip models whose fingerprint has not changed since an audit last read them in full.",
+    quick="Skip models whose file list (sizes, times or ETags) has not changed since an audit last read them in full.",
     report_dir="Write migration.json, .html, .md, .csv and junit.xml there.",
     format="What to print on stdout; json is the migration.json of --report-dir.",
     workers="How many versions to read at once, on each side.",

@@ -42,10 +42,10 @@ class Finding:
 @click.command("doctor", context_settings={"help_option_names": ["-h", "--help"]})
 @with_options(*SERVER, "ledger")
 def command(tracking_uri: str | None, registry_uri: str | None, ledger: str | None) -> int:
-    """Tell in seconds whether server, stores, ledger and Prefect can be reached. Nothing is written.
+    """Test in seconds whether server, stores, ledger and Prefect can be reached. Nothing is written.
 
-    Exit status: 0 all of it can be reached, 2 something is set wrongly, 3 something could not be reached or read, 4
-    the ledger cannot be used.
+    Exit status: 0 all of it can be reached, 2 the configuration is wrong, 3 something could not be reached or read,
+    4 the ledger cannot be used.
     """
     uri = required_tracking_uri(tracking_uri)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

@@ -31,7 +31,7 @@ class _PackByDefault(Group):
 
 @click.group("evidence", cls=_PackByDefault, context_settings=_HELP)
 def command() -> None:
-    """Pack an audit as one file of evidence, or check such a file. A stranger can check it without this software.
+    """Make one file of evidence from an audit, or check such a file. Checking is possible without this software, too.
 
     `evidence AUDIT.json -o PACK.zip` is short for `evidence pack`.
     """
@@ -79,7 +79,7 @@ def pack(audit_json: Path, output: Path, timestamp_url: str | None, sign_with: P
     "--signer-key",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Public key in PEM of whoever signed the pack, from them.",
+    help="PEM public key of the signer. Get it from the signer, not from the pack.",
 )
 def verify(pack_zip: Path, tsa_certificates: Path | None, signer_key: Path | None) -> int:
     """Check a pack as its CHECK.txt does, and say what could not be checked.

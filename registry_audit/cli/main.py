@@ -17,15 +17,15 @@ from registry_audit.printable import printable
 # Each in its own module, `audit` in `registry_audit.cli.audit_command`.
 _COMMANDS = {
     "audit": "Audit every version of every registered model.",
-    "check": "Check that one version's run model and registry model are the same.",
+    "check": "Check one version: its two copies, and its bytes against the baseline.",
     "compare": "Compare two model versions, on one or two tracking servers.",
     "compare-registries": "Prove a migration: is all of one registry in another, unchanged?",
-    "pull": "Download a model that is byte for byte what was accepted, or nothing.",
-    "baseline": "The accepted bytes of each version: list, show, accept, verify.",
+    "pull": "Download a model only if every byte is what was accepted.",
+    "baseline": "List, show, accept and verify the accepted bytes of each version.",
     "report": "Render an audit.json as HTML, JUnit XML, Markdown, CSV or text.",
-    "evidence": "Pack an audit as evidence that a stranger can check; verify a pack.",
-    "doctor": "Tell in seconds whether server, stores and ledger can be reached.",
-    "rule": "Explain a rule: what it finds, what to do, how to waive it.",
+    "evidence": "Make one file of evidence from an audit, or verify one.",
+    "doctor": "Test in seconds whether server, stores and ledger can be reached.",
+    "rule": "Explain a rule such as RA002: what it finds, what to do.",
     "demo": "Build a small registry with known damage, and audit it.",
 }
 
@@ -57,8 +57,10 @@ class _Lazy(click.Group):
 @click.command(
     cls=_Lazy,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit status: 0 clean, 1 findings, 2 usage or configuration, 3 something could not be verified or nothing "
-    "was audited, 4 the ledger is unusable, 130 interrupted.",
+    epilog="Start with: registry-audit demo. Then your own: registry-audit audit --tracking-uri http://SERVER:5000 "
+    "--accept-new --report-dir report\n\n"
+    "Exit status: 0 clean, 1 findings, 2 usage or configuration, 3 something could not be verified or nothing was "
+    "audited, 4 the ledger is unusable, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="registry-audit")
 def registry_audit() -> None:

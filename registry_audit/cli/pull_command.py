@@ -9,6 +9,7 @@ from registry_audit.cli.boundary import import_library
 from registry_audit.cli.common_options import (
     LIMITS,
     SERVER,
+    SectionedCommand,
     audit_options,
     ledger_url,
     required_tracking_uri,
@@ -19,7 +20,7 @@ from registry_audit.printable import printable
 from registry_audit.refs import parse_selector, split_version
 
 
-@click.command("pull", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("pull", cls=SectionedCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("version", metavar="NAME/V | NAME@ALIAS")
 @click.option(
     "--output",
@@ -32,10 +33,10 @@ from registry_audit.refs import parse_selector, split_version
 def command(
     version: str, output: Path, tracking_uri: str | None, ledger: str | None, quiet: bool, **chosen: Any
 ) -> int:
-    """Download a registry model and compare every byte with its accepted baseline; leave it only if all of it holds.
+    """Download a registry model, and keep it only if every byte is what was accepted.
 
-    The files come into a hidden directory beside DIR, which gets its name with one rename at the end. A model that
-    differs, has no baseline or cannot be read leaves nothing there. Nothing in the model is executed.
+    The files are first downloaded into a hidden directory next to DIR. If all of them are as accepted, one rename puts
+    them in place. Otherwise nothing is left. Nothing in the model is executed.
 
     Exit status: 0 DIR holds what was accepted, 1 it differs, 2 usage, 3 no baseline or not all could be read, 4 the
     ledger is unusable. DIR is there only with 0.

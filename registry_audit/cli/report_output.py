@@ -51,7 +51,7 @@ def must_take_file(file: Path, option: str) -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """What is being ended and has a report to write is sent SIGTERM or SIGHUP soon after; only Ctrl-C ends it now."""
+    """Ignore SIGTERM and SIGHUP while the report is written: they often follow an interruption. Ctrl-C still works."""
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
     try:
@@ -67,7 +67,7 @@ Write = Callable[[Path], tuple[Path, ...]]
 
 @contextmanager
 def resumable(work: WorkDirectory, show_interrupted: Callable[[BaseException], None]) -> Iterator[None]:
-    """What does not come to its end is shown as far as it came, what was read stays, and how to resume it is said.
+    """If the audit does not finish: show the report on what was done, keep what was read, and say how to resume.
 
     Args:
         show_interrupted: shows the report on what was done, if there is one. It is given what ended the command.

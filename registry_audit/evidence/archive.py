@@ -39,7 +39,7 @@ class Broken(Exception):
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """For `json.loads`. Raises: ValueError: a key is given twice, of which each reader believes another."""
+    """`object_pairs_hook` of `json.loads`. Raises: ValueError: a key is given twice, and readers would disagree."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key is given twice")
@@ -103,10 +103,10 @@ class Archive:
 
 
 def _must_hold_nothing_else(archive: zipfile.ZipFile, path: Path) -> None:
-    """The files follow each other from the first byte on, without anything before, between or behind them.
+    """Refuse a zip with bytes before, between or after its files, or with two descriptions of one file.
 
-    What is said of a file before its content must be what the directory at the end says, too: a reader that goes from
-    the beginning believes the one, and one that begins at the end the other.
+    Some programs read the header before each file, others the directory at the end. Both must say the same, or these
+    programs would see different files.
     """
     at = 0
     with path.open("rb") as file:
@@ -137,7 +137,7 @@ def _must_hold_nothing_else(archive: zipfile.ZipFile, path: Path) -> None:
 
 
 def _end(count: int, size: int, offset: int) -> bytes:
-    """What follows the directory, as Python's `zipfile` writes it: each reader takes other numbers of it for true."""
+    """The bytes after the directory, as Python's `zipfile` writes them. Readers disagree on which numbers count."""
     large = b""
     if count > zipfile.ZIP_FILECOUNT_LIMIT or max(size, offset) > zipfile.ZIP64_LIMIT:
         record = b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset

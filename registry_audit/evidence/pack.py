@@ -103,7 +103,7 @@ class _Pack:
         self.digests: dict[str, str] = {}
 
     def add(self, name: str, chunks: Iterable[bytes]) -> str:
-        """Its sha256."""
+        """Add the file, and return its sha256."""
         info = zipfile.ZipInfo(name, _TIME)
         info.compress_type, info.create_system, info.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16
         digest = hashlib.sha256()

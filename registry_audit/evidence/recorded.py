@@ -109,7 +109,7 @@ class Recorded:
                 pass
 
     def contradictions(self, document: AuditDocument, head: Entry) -> list[str]:
-        """In what the report differs from the ledger, or from itself, in sentences."""
+        """One sentence for each contradiction between the report and the ledger, or within the report."""
         return [
             *self._of_the_whole(document, head),
             *self._of_the_registry(document),
@@ -215,7 +215,7 @@ def _recorded(read: Read) -> _Reading:
 
 
 def _within(document: AuditDocument) -> Iterator[str]:
-    """In what a report contradicts itself: its numbers are those of its rows, whoever reads only the numbers."""
+    """One sentence for each total of the report that is not the sum of its rows."""
     rows, coverage, summary = document.versions, document.coverage, document.summary
     verdicts = Counter(row.verdict for row in rows)
     not_audited = verdicts[Verdict.UNVERIFIABLE] + verdicts[Verdict.SKIPPED]

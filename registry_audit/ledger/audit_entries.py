@@ -78,7 +78,7 @@ def subject_of(audit: VersionAudit) -> Subject:
 
 
 def manifests_of(audit: VersionAudit) -> dict[str, Manifest]:
-    """By digest."""
+    """The manifests of these rows, by digest."""
     copies = (copy for copy in (audit.run_model, audit.reg_model) if copy is not None)
     return {copy.manifest_digest: copy.manifest for copy in copies if copy.manifest_digest and copy.manifest}
 
@@ -102,7 +102,7 @@ def _reading(audit: VersionAudit) -> Read:
 
 
 def _storage(copy: CopySummary) -> StorageRead | None:
-    """None where a listing does not tell an overwrite of the same size: it may never stand for the bytes."""
+    """The storage with its fingerprint; None if the listing would not reveal an overwrite with the same size."""
     if copy.fingerprint is None or copy.manifest_digest is None:
         return None
     # A time of its own: the entry's never goes back, and is wrong for as long as a clock once was ahead.
@@ -170,7 +170,7 @@ class Resolving:
         return tuple(sorted(self._waived, key=lambda one: (one.name, one.version, one.rule, one.path or "")))
 
     def resolved(self, expected: Expected) -> tuple[Resolved, ...]:
-        """Those of versions that were looked at, or are gone, and that no longer have them."""
+        """Open findings that are resolved: the version was audited or is gone, and no longer has the finding."""
         return tuple(
             Resolved(name, version, rule, path or None, known.first_seen, self._ended_by(name, version, rule))
             for (name, version, rule, path), known in sorted(self._open.items(), key=lambda item: item[0])

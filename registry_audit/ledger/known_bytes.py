@@ -1,8 +1,8 @@
-"""Bytes that the ledger knows of a version that has no baseline, so that other bytes are never taken for a first sight.
+"""Finds bytes that the ledger knows for a version without a baseline, so that `--accept-new` accepts no other bytes.
 
-A version without a baseline may still be known: an earlier audit read it and nobody accepted it, or another registry
-of the ledger has the very same version, as a restored copy or a fork does. What makes it the same one is its name, its
-number, the time it was created and its run, which an address does not change.
+The ledger may know such a version in two ways: an earlier audit read it and nobody accepted it, or another registry of
+the ledger has the same version, as a restored copy or a fork does. Two versions are the same if name, number, creation
+time and run are the same.
 """
 
 from collections.abc import Iterable, Iterator
@@ -33,7 +33,7 @@ class KnownBytes:
 
     @property
     def problem(self) -> Problem:
-        """What is to be said where the bytes are others now."""
+        """The problem to report if the bytes are not the known ones."""
         where = "" if self.registry is None else f" in the registry {printable(self.registry)}"
         if self.accepted:
             message = f"its bytes are not those that were accepted for this very version on {self.at[:10]}{where}"

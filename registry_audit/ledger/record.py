@@ -1,8 +1,8 @@
-"""One audit, written into the ledger: begun before anything is read, and at its end everything at once.
+"""Records one audit in the ledger: its beginning before anything is read, and all results at its end.
 
-The end is one transaction under the ledger's lock: what is said of a version is said beside the baselines of that
-very moment, and of two audits that see a new version at the same time only the first accepts it. The rows pass by
-some hundreds at a time, so that a registry of any size fits.
+The end is one transaction under the ledger's lock. So versions are compared with the baselines of that moment, and if
+two audits see a new version at the same time, only the first one accepts it. Rows are processed some hundreds at a
+time, so memory does not grow with the registry.
 """
 
 import getpass

@@ -1,10 +1,10 @@
-"""Batches of one audit, shared out among workers through the ledger's database: all they have in common.
+"""Distributes the batches of one audit among workers, through the ledger's database.
 
-A worker takes a batch, says now and then that it is still at it, and delivers its rows. A batch whose worker has not
-been heard of is anybody's again, so a worker that is lost costs time and nothing else.
+A worker takes a batch, sends heartbeats while it works, and delivers the rows. A batch without heartbeats becomes free
+again, so a lost worker only costs time.
 
-Whoever may write to the database could put rows there, and a false pass among them. So what is shared is sealed, with a
-key that the audit and its workers know from elsewhere: nothing that is not is looked into.
+Anybody who may write to the database could insert rows, and a false pass among them. So everything shared is signed
+with a key that the audit and its workers get in another way. Rows without a valid signature are never parsed.
 """
 
 import json
@@ -69,12 +69,12 @@ class SharedWork:
         self._begun_at = time.time()
 
     def offer(self, batches: Iterable[Batch], key: str) -> int:
-        """Put out the batches of an audit; how many.
+        """Publish the batches of an audit, and return how many there are.
 
-        What an interrupted run of this audit put out stays, with the rows it has, where key and batches are the same.
+        If an interrupted run of this audit published the same batches with the same key, their rows are kept.
 
         Args:
-            key: another one where a batch would give other rows: of other options, for instance, or of other code.
+            key: identifies everything that could change the rows, for instance options and code.
         """
         offered = [
             self._sealed("versions", position, _pack([key, *map(encode_version, batch)]))
@@ -92,7 +92,7 @@ class SharedWork:
         return len(offered)
 
     def _forget_what_does_not_hold(self, writer: Any) -> None:
-        """Who resumes days later must not be told what the bytes were then; nor ever, what could not be verified."""
+        """Drop rows that are too old to be reused, and rows of versions that could not be verified."""
         columns = shared_work.c
         delivered = writer.execute(select(columns.position, columns.seen_at, columns.rows).where(self._mine)).all()
         oldest = time.time() - _ROWS_HOLD_SECONDS
@@ -108,7 +108,7 @@ class SharedWork:
             return False
 
     def take(self, worker: str, key: str) -> Taken | None:
-        """The next batch that nobody is at; None if there is none, for now or for good.
+        """Take the next free batch; None if no batch is free, for now or for good.
 
         Args:
             key: what the worker makes of its own options, registry and code, as the audit did for `offer`.
@@ -145,7 +145,7 @@ class SharedWork:
             return bool(told.rowcount)
 
     def deliver(self, worker: str, position: int, rows: Iterable[VersionAudit]) -> bool:
-        """The rows of a batch, in the order of its versions; False if it is another's by now, or no longer wanted."""
+        """Deliver a batch's rows, in the order of its versions; False if another has the batch, or it is not wanted."""
         this = (self._mine, shared_work.c.position == position, shared_work.c.worker == worker)
         said = [json.dumps(time.time()), *map(encode_row, rows)]
         sealed = self._sealed("rows", position, _pack(said))
@@ -179,7 +179,7 @@ class SharedWork:
         return tuple(map(decode_row, lines))
 
     def close(self) -> None:
-        """Forget the audit's work; who is still at it stops."""
+        """Remove the audit's batches. Workers that still have one stop."""
         with self._ledger.beside_the_chain() as writer:
             writer.execute(delete(shared_work).where(self._mine))
 

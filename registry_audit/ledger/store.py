@@ -293,7 +293,7 @@ class LedgerReader:
         return checked_manifest(digest, row[0])
 
     def manifests(self, digests: Iterable[str]) -> dict[str, Manifest]:
-        """Those of them that are there. Raises: LedgerError: one is not what its digest says."""
+        """The manifests with these digests, as far as the ledger has them. Raises: LedgerError: one is damaged."""
         wanted, found = sorted(digests), dict[str, Manifest]()
         for start in range(0, len(wanted), _CHUNK):
             chosen = select(manifests).where(manifests.c.digest.in_(wanted[start : start + _CHUNK]))

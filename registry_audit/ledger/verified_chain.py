@@ -1,7 +1,6 @@
-"""A chain whose every entry was recomputed, and that holds the heads which somebody still knows of it.
+"""Checks a ledger's chain: recomputes every entry, and requires every known head to be in the chain.
 
-Nothing of a ledger is believed before that, and nothing outside of it. A chain that does not hold a known head lost it,
-or was rewritten.
+No entry is used before the check. If a known head is missing, the chain lost entries or was rewritten.
 """
 
 import hashlib

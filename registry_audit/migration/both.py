@@ -46,7 +46,7 @@ def list_both(sessions: Sessions) -> tuple[Listed, Listed]:
 
 
 def begin_both(listed: tuple[Listed, Listed], options: MigrationOptions, directory: Path | None = None) -> Both:
-    """What is to be compared, and nothing of it read yet.
+    """Choose what to compare in two listed registries. Nothing is read yet.
 
     Args:
         directory: for what is kept of the versions, where that is more than memory should hold.
@@ -164,7 +164,7 @@ def _is_there(session: Session, names: list[str]) -> set[str]:
 
 
 def reached(both: Both, why: str) -> Both:
-    """The models of which everything was read, where reading broke off. Of any other nothing can be said yet.
+    """The models that were read completely before an interruption. Only these are reported.
 
     Args:
         why: the sentence that the report says of it.

@@ -36,7 +36,7 @@ class PairVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PairRow:
-    """Everything that is said of one version; the facts themselves are left out of it."""
+    """The result for one version of the source or target, without the facts it was made from."""
 
     source: VersionFacts | None
     target: VersionFacts | None
@@ -151,7 +151,7 @@ def _hidden(source: VersionFacts, target: VersionFacts) -> str | None:
 
 
 def judge_not(source: VersionFacts, target: VersionFacts, pair: Pair, reason: str) -> PairRow:
-    """A pair of which nothing can be said, and why."""
+    """The row of a pair that could not be compared, with the reason."""
     findings = _findings(findings_of(source.version, [Problem("RA009", reason)]), source=source, target=target)
     return PairRow(source, target, pair, PairVerdict.UNVERIFIABLE, reason, findings=findings)
 

@@ -224,7 +224,7 @@ def _holders(files: dict[int, Files]) -> dict[bytes, list[int]]:
 
 
 def _best(shared: Iterable[tuple[int, int, int]]) -> dict[int, tuple[int, int]]:
-    """For each version the one that it shares most with, and how many bytes; none where two share as many."""
+    """For each version, the version that shares most bytes with it, and how many; left out if two share as many."""
     found: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for one, other, size in shared:
         found[one].append((size, other))

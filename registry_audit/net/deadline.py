@@ -1,7 +1,7 @@
-"""Deadlines: how long a piece of work may take, whatever the servers do that it asks.
+"""Time limits for a piece of work, whatever the servers do.
 
-A deadline goes with the thread that does the work, and with the threads that help it. Work looks at it between two
-requests and between two chunks; what waits for an answer meanwhile is broken off by whoever watches.
+A deadline belongs to the thread that does the work and to its helper threads. The work checks the deadline between
+requests and between chunks. A watcher thread cancels requests that wait for an answer past the deadline.
 """
 
 import contextlib
@@ -60,7 +60,7 @@ def check() -> None:
 
 @contextlib.contextmanager
 def within(deadline: Deadline | None) -> Iterator[None]:
-    """What the body does has this deadline."""
+    """Apply this deadline to the body."""
     token = _current.set(deadline)
     try:
         yield

@@ -1,8 +1,8 @@
 """Which credentials a request may carry: those of the server they were given for, and no other.
 
 An origin is scheme, host and port. A location that a registrant chose, a redirect, a proxy on another host, another
-port, or http in place of https is another origin; a request there says nothing of who asks. Only where a server itself
-sends us from its http to its https, both at their usual ports, do credentials go along.
+port, or http instead of https is another origin, and a request there carries no credentials. There is one exception: a
+server that redirects from its own http to its own https, both on their default ports.
 """
 
 import ipaddress

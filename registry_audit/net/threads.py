@@ -1,7 +1,8 @@
-"""Threads that wait for servers. Who waits for them can be stopped at any time, whatever they wait in.
+"""Runs blocking calls in threads that a caller can abandon at any time.
 
-Some calls cannot be broken off from outside: neither a library's read from a socket nor one in Rust. So no such call
-runs in a thread that must end: it is left behind, and ends with the process or with its own time-out.
+Some calls cannot be cancelled from outside, for instance a library's read from a socket, or a call into Rust. So such a
+call never runs in a thread that must end. If the caller stops waiting, the call ends with its own time-out or with the
+process.
 """
 
 import threading

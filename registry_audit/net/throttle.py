@@ -1,8 +1,8 @@
-"""How hard one audit leans on the servers it asks: requests in flight, bytes per second, and waiting when told to.
+"""Limits the load of one audit on its servers: concurrent requests, bytes per second, and `Retry-After`.
 
-A server that answers 429 or 503 is left alone by all threads of the audit for as long as it says, and then asked by
-half as many at once; each answer that is no refusal lets that number grow again (additive increase, multiplicative
-decrease, as TCP does).
+On 429 or 503 every thread backs off for as long as the server says, then the audit resumes with half as many concurrent
+requests. Each answer that is no refusal raises that number again (additive increase, multiplicative decrease, as in
+TCP).
 """
 
 import contextlib
@@ -68,9 +68,9 @@ class Throttle:
 
     @contextlib.contextmanager
     def permit(self, host: str) -> Iterator["Permit"]:
-        """One request, from before it is sent until its answer is read; waits until it may be sent.
+        """A permit for one request, held from before it is sent until its answer is read. Waits until one is free.
 
-        Nobody is to ask within it for another one, which may be waiting for this one to end.
+        Do not ask for another permit while holding one: the two could wait for each other for ever.
 
         Raises:
             Stopped: the audit is being stopped.
@@ -182,7 +182,7 @@ class Permit:
         self.was_refused = False
 
     def refused(self, seconds: float) -> None:
-        """The host said 429 or 503: nobody is to ask it for so long. Another try needs another permit."""
+        """The host answered 429 or 503: no thread asks it for this long. A retry needs a new permit."""
         self.was_refused = True
         self._throttle.refused(self._host, seconds)
 

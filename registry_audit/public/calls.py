@@ -61,10 +61,10 @@ def check(
         registry_name: name of the registry in the ledger, whatever its address.
         fail_on: lowest severity of a finding that makes the result not clean.
         download_dir: directory to keep the files in; by default they are not kept.
-        signing_key: file with a PEM public key to verify each `model.sig` with.
+        signing_key: file with a PEM public key; the `model.sig` of each model is verified with it.
         signing_certificate_chain: instead of a key: file with PEM certificates that the signing one must chain to.
         signing_ignore_paths: files and directories in a model that need not be signed.
-        signing_ignore_unsigned: accept files that a signature does not name; its status is then `partial`.
+        signing_ignore_unsigned: accept files that a signature does not name; the signature's status is then `partial`.
         limits: `max_files`, `max_bytes`, `max_version_seconds` and the others of docs/limits.md.
 
     Raises:
@@ -123,13 +123,13 @@ def audit(
         filter: only versions that match this filter, in MLflow's own syntax.
         latest: only this many newest versions of each model.
         subset: `2/7` audits the second of seven stable parts.
-        quick: skip models whose fingerprint has not changed since the last full read.
-        full_every: with `quick`, the number of days after which a version is read in full again.
-        liveness: read no file, and only say what is gone.
-        report_dir: where to write audit.json, audit.html, audit.md and junit.xml, also where the call
-            is interrupted or loses its ledger.
+        quick: skip models whose file list (sizes, times or ETags) has not changed since the last full read.
+        full_every: with `quick`, read a model again if its last full read is this many days old.
+        liveness: read no file, only check that each model is still there.
+        report_dir: directory for audit.json, audit.html, audit.md and junit.xml. They are also written if the call is
+            interrupted or loses its ledger.
         workers: how many versions to read at once.
-        digest: which digest to take of each file.
+        digest: digest algorithm for the files.
 
     Raises:
         UsageError: an argument is wrong, or the credentials are refused.
@@ -230,12 +230,12 @@ def compare_registries(
         mapping: names in the target, as `{"Wine": "main.ml.wine"}`, `{"*": "main.ml.*"}`, `{"Wine/3": "Wine/1"}` or
             `{"stage:Production": "@champion"}`.
         one_way: ask only whether all of the source is in the target.
-        in_place: the files were meant to stay in place: a shared storage is not an error.
+        in_place: the files were meant to stay where they are: one shared storage is not an error.
         fail_on: lowest severity of a finding that makes the result not clean.
         report_dir: where to write migration.json and its renderings.
         workers: how many versions of each registry to read at once.
-        quick: skip models whose fingerprint has not changed since an audit of the registry last read them in full.
-        full_every: with `quick`, the number of days after which a version is read in full again.
+        quick: skip models whose file list (sizes, times or ETags) has not changed since an audit last read them fully.
+        full_every: with `quick`, read a model again if its last full read is this many days old.
         ledger: with `quick`, the ledger of those audits, as for `check`. It is only read.
         limits: as for `check`, and `max_listing_seconds` and `max_versions`.
 

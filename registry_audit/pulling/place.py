@@ -19,7 +19,7 @@ _NAME_CHARACTERS = 100  # of the output's name, so that the scratch directory's 
 
 
 class Place:
-    """Where files are gathered out of sight, and where they appear together once all of them are right."""
+    """A hidden directory for downloads, which becomes the output with one rename once every file is right."""
 
     def __init__(self, output: Path, files: Path) -> None:
         self.output = output

@@ -1,7 +1,7 @@
-"""MLflow's REST API, as far as an audit asks it: the same of an MLflow server and of a Databricks workspace.
+"""The reading part of MLflow's REST API, for MLflow servers and Databricks workspaces.
 
-Nothing that could write has a method. What comes back is called as in MLflow's entities, and is none: those take longer
-to import than a check takes.
+There are no methods that write. The results have the names of MLflow's entities but are our own types, because
+importing MLflow's takes longer than a check.
 Source: mlflow.org/docs, "REST API"; the filters are those that MLflow's own client sends.
 """
 

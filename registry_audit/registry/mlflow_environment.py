@@ -1,8 +1,8 @@
-"""What MLflow's own client makes of the environment, without importing MLflow where that can be helped.
+"""Reads the environment variables of MLflow's client, without importing MLflow.
 
-To import it takes longer than to check a version, and over http it is needed for nothing else. That both make the same
-of an environment is held by `tests/unit/registry/test_mlflow_environment.py`, with the oldest and the newest MLflow of
-the range.
+Importing MLflow takes longer than checking a version, and over http nothing else needs it.
+`tests/unit/registry/test_mlflow_environment.py` compares the results with those of the oldest and the newest supported
+MLflow.
 """
 
 import os
@@ -43,7 +43,7 @@ class HostCreds:
 
 
 def default_host_creds() -> HostCreds:
-    """How to sign in, by the environment or by the file that holds user and password where the environment does not.
+    """Credentials from the environment, else from the file with user and password.
 
     Source: mlflow.utils.credentials.get_default_host_creds.
 
@@ -108,7 +108,7 @@ def _has_header_plugins() -> bool:
 
 @cache
 def mlflow_version() -> str:
-    """The version of the MLflow that is installed."""
+    """The version of the installed MLflow."""
     spec = find_spec("mlflow")
     for place in (spec.submodule_search_locations or ()) if spec else ():
         if found := _VERSION.search(Path(place, "version.py").read_text(encoding="utf-8")):

@@ -1,4 +1,4 @@
-"""What is mounted where on this machine: a directory may show what is kept, and has another name, elsewhere."""
+"""The mounts of this machine. A mounted directory may be a second name of a storage that is kept elsewhere."""
 
 import re
 from functools import lru_cache

@@ -1,7 +1,7 @@
 """Queries of a registry, bounded and tried again: for a version, an alias, a model, and the pages of a search.
 
-The store is asked and not MLflow's client, which hides whatever carries the tag of a prompt. Names that registries hold
-from before MLflow checked them, as those with `/` or `:`, are refused by every question but a search.
+The requests go to MLflow's store, not to its client, because the client hides everything with the tag of a prompt.
+Registries may hold names from before MLflow checked names, such as names with `/` or `:`. Only searches accept those.
 """
 
 import threading

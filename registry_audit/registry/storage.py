@@ -75,7 +75,7 @@ class StorageIdentity:
 
     @property
     def shown(self) -> str:
-        """For people; holds no secret, and so may be equal for two storages."""
+        """The identity to show to people. It contains no secret, so two storages may look the same."""
         if self.is_directory:
             return f"{DIRECTORY}:{self.path}"
         if self.kind == PROXY:
@@ -89,7 +89,7 @@ class StorageIdentity:
 
     @property
     def key(self) -> str:
-        """For rows and the ledger: equal exactly where the identities are, and holds no secret."""
+        """The identity for rows and the ledger: equal exactly if the identities are equal, and without secrets."""
         if self.is_directory or self.kind == SEVERAL:
             return self.shown
         parts = repr((self.kind, self.endpoint, self.container, self.path, self.selector))
@@ -97,7 +97,7 @@ class StorageIdentity:
 
     @staticmethod
     def of_directory(path: str | os.PathLike[str]) -> "StorageIdentity":
-        """The identity of a directory of this machine; symlinks on the way to it are followed."""
+        """The identity of a directory on this machine. Symlinks in its path are followed."""
         return StorageIdentity(DIRECTORY, path=os.path.realpath(path))
 
     @staticmethod

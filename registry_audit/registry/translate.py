@@ -206,7 +206,7 @@ def refused_to_open(error: BaseException) -> str | None:
 
 
 def _is_status_only(error: "MlflowException") -> bool:
-    """Whether all that is known is an HTTP status: a 404 page of whatever stands between is nobody's word.
+    """Whether only an HTTP status is known. A 404 page from a proxy in between proves nothing.
 
     What an MLflow server says itself comes as JSON and is a `RestException`; a database raises without a request.
     Source: mlflow.utils.rest_utils.verify_rest_response.

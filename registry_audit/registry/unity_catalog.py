@@ -1,7 +1,7 @@
 """Unity Catalog as a model registry: in Databricks by both of its protocols, and the open-source server.
 
-MLflow's own stores for it leave out what they are not told (a listing knows no aliases and no tags, and asking for them
-raises), or emit a lineage event for each model that is read. Only questions are asked here.
+MLflow's own stores for Unity Catalog leave out aliases and tags (their listings have none, and asking for them raises),
+or emit a lineage event for each model that is read. The requests here only read.
 """
 
 import contextlib
@@ -157,7 +157,7 @@ class MlflowDialect(UnityCatalog):
         return text_of(answer, "artifact_uri")
 
     def temporary_credentials(self, name: str, version: str) -> dict[str, Any]:
-        """To read the files of one version, for about an hour."""
+        """Temporary credentials to read the files of one version, valid for about an hour."""
         doing = f"ask for credentials to read {printable(name)}/{version}"
         wanted = {"name": name, "version": version, "operation": "MODEL_VERSION_OPERATION_READ"}
         answer = self.rest.ask(f"{_MLFLOW}/model-versions/generate-temporary-credentials", wanted, doing=doing)
@@ -253,7 +253,7 @@ UnityRegistry = MlflowDialect | NativeDialect
 
 
 def databricks_unity_catalog(workspace: Workspace) -> UnityRegistry:
-    """By the protocol that MLflow would use in this environment."""
+    """The client for the protocol that MLflow would use in this environment."""
     if asks_unity_catalog_natively():
         return NativeDialect(workspace, f"databricks-uc://{metastore_of(workspace)}")
     return MlflowDialect(workspace)

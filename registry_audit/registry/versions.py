@@ -246,7 +246,7 @@ class _Repeated:
         self._compare(version, self._said.setdefault((version.name, version.version), _what_is_said(version)))
 
     def doubt_in(self, spool: Spool[RegisteredVersion]) -> None:
-        """Mark those of which not every time the same is said."""
+        """Mark versions that one listing describes in different ways."""
         for position in range(len(spool)) if self._said else ():
             version = spool.at(position)
             key = version.name, version.version

@@ -156,7 +156,7 @@ class WorkspaceRegistry(Registry):
         order_by: list[str] | None = None,
         page_token: str | None = None,
     ) -> Found:
-        """In the order of the registry: what it accepts as an order nobody outside Databricks knows."""
+        """Versions in the registry's own order: nobody outside Databricks knows which other orders it accepts."""
         query: Query = {"filter": filter_string, "max_results": _PAGE_SIZE}
         path, doing = f"{_API}/model-versions/search", "list the model versions"
         try:

@@ -291,7 +291,7 @@ class AzureContainer:
         )
 
     def _credentials(self) -> dict[str, Any]:
-        """For obstore, which asks again when they run out."""
+        """Credentials for obstore, which calls this again when they expire."""
         access = self._access
         if access.access_key:
             return {"access_key": access.access_key, "expires_at": None}

@@ -33,7 +33,7 @@ class Store(Protocol):
         ...
 
     def root_listing(self) -> Listing:
-        """Only what lies directly under the root, for who asks no more than whether a model is there.
+        """List only the entries directly under the root, to see whether a model is there.
 
         Raises:
             CouldNotVerify: it cannot be had.
@@ -134,7 +134,7 @@ class Tally:
 
 
 def only_root(children: Callable[[str], Iterable[Child]]) -> Listing:
-    """What a store that answers one directory at a time holds directly under its root."""
+    """The entries directly under the root, for a store that lists one directory at a time."""
     tally, files = Tally(Limits()), list[ListedFile]()
     for child in children(""):
         if not child.is_directory and illegal_path(child.path) is None:

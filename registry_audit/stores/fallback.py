@@ -1,7 +1,7 @@
 """One model in several stores: the first of them that shows it, or two that MLflow lays over each other.
 
-`FallbackStore` tries its ways in their order, until one shows the model. The last one has the last word: only what that
-one does not find either is gone. Where one was denied and the others show nothing, nothing is known.
+`FallbackStore` tries its stores in order until one shows the model. The model is gone only if the last store does not
+find it either. If one store denied access and the others show nothing, the model cannot be verified.
 
 `OverlayStore` is the two roots of `runs:/RUN/NAME`: the run's own directory, and a LoggedModel of that name. MLflow
 lays them over each other in two ways: `download_artifacts("runs:/RUN/NAME")` merges them, while `models:/NAME/VERSION`
@@ -77,7 +77,7 @@ class FallbackStore:
 
 
 class OverlayStore:
-    """Where one of the two holds nothing, it is the other one. Lists before it reads."""
+    """Two stores as one model. If one of them has no files, only the other one counts. List before reading."""
 
     directory: Path | None = None
 

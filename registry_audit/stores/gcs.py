@@ -195,7 +195,7 @@ class GcsBucket:
         )
 
     def _credentials(self) -> dict[str, Any]:
-        """For obstore, which asks again when they run out."""
+        """Credentials for obstore, which calls this again when they expire."""
         from google.auth.transport.requests import Request
 
         credentials = self._access.credentials

@@ -1,11 +1,11 @@
 """The content of objects through obstore, guarded: one call is one request, and the answer is the object asked for.
 
-By itself obstore asks again where nobody sees it, waits three minutes for a server that hangs, believes a server that
-ignores a condition, and panics at a wrong endpoint.
+Without these guards obstore retries silently, waits three minutes for a server that hangs, accepts the answer of a
+server that ignored a condition, and panics at a wrong endpoint.
 
-It also follows redirects, to ten hosts one after the other, and cannot be told not to: a session token in a header and
-a signature in the Referer reach the first stranger, and the Authorization header the second (reqwest 0.13). So it gets
-credentials only where it can reach no other host (`may_hold_credentials`). Elsewhere the bodies come by
+obstore also follows up to ten redirects to other hosts, and cannot be told not to. The first foreign host then gets a
+session token in a header and a signature in the Referer; the second one gets the Authorization header (reqwest 0.13).
+So obstore gets credentials only where it can reach no other host (`may_hold_credentials`). Everything else is read by
 `registry_audit.stores.signed_bodies`.
 """
 

@@ -344,7 +344,7 @@ def show_result(server: PrefectServer, run_id: str, state: RunState) -> None:
 
 
 def exit_status_of(state: RunState) -> ExitStatus:
-    """As `flows.final_state` names the states: Completed under another name was not said by a flow of ours."""
+    """The exit status for a final state, by the names of `flows.final_state`. Other names are not from our flows."""
     if state.type == "COMPLETED" and state.name == STATE_NAMES[ExitStatus.CLEAN]:
         return ExitStatus.CLEAN
     named = {name: status for status, name in STATE_NAMES.items() if status != ExitStatus.CLEAN}

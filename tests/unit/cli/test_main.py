@@ -1,5 +1,6 @@
 """Help in full, and what somebody may have meant."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,21 @@ def test_no_help_is_folded() -> None:
         if isinstance(command, click.Group):
             text = command.get_help(click.Context(command, parent=context, info_name=name))
             assert not [line for line in text.splitlines()[1:] if line.endswith("...")], name
+
+
+def test_signatures_and_limits_come_after_the_other_options_and_no_option_is_lost() -> None:
+    context = click.Context(registry_audit, info_name="registry-audit")
+    for name in ("audit", "check", "compare", "compare-registries", "pull"):
+        command = registry_audit.get_command(context, name)
+        assert command is not None
+        text = command.get_help(click.Context(command, parent=context, info_name=name))
+        expected = ["Options", "Signatures", "Limits"] if name in ("audit", "check") else ["Options", "Limits"]
+        assert re.findall(r"^(\w+):$", text, re.MULTILINE) == expected
+        assert text.index("--ledger") < text.index("--help") < text.index("\nLimits:\n") < text.index("--max-files")
+        shown = re.findall(r"^  (?:-\w, )?(--[\w-]+)", text, re.MULTILINE)
+        options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+        expected_options = [next(one for one in option.opts if one.startswith("--")) for option in options]
+        assert set(shown) == {*expected_options, "--help"}
 
 
 def test_completion_is_no_error() -> None:
