@@ -36,6 +36,7 @@ from registry_audit.registry.address import (
 from registry_audit.registry.database import Opened, asked_identity, read_only
 from registry_audit.registry.databricks_clients import Databricks, Joined, addresses, databricks_of
 from registry_audit.registry.mlflow_api import Registry, Tracking
+from registry_audit.registry.mlflow_environment import importing_mlflow
 from registry_audit.registry.mlflow_private import stores_of
 from registry_audit.registry.mlflow_server import MlflowServer, stranger
 from registry_audit.registry.translate import refused_to_open, translated
@@ -230,7 +231,8 @@ def _of_database(address: Address) -> tuple[Opened, tuple[Any, Any]]:
         opened = read_only(address)
         return opened, stores_of(opened.uri)
     except ImportError as error:
-        from mlflow.version import VERSION
+        with importing_mlflow():
+            from mlflow.version import VERSION
 
         package = (error.name or "package").partition(".")[0]
         raise UsageError(
@@ -245,7 +247,8 @@ def _of_database(address: Address) -> tuple[Opened, tuple[Any, Any]]:
 
 def _of_plugin(address: Address) -> tuple[Any, Any]:
     """Raises: UsageError: no plugin of MLflow knows such addresses."""
-    from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
+    with importing_mlflow():
+        from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 
     try:
         return stores_of(address.uri)

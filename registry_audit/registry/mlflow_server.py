@@ -14,7 +14,7 @@ from registry_audit.net.origin import origin_of, without_user
 from registry_audit.net.rest import FIRST_ANSWER_SECONDS, Denied, NoSuchRoute, Refusal, Rest, entries_of
 from registry_audit.registry.address import DEFAULT_WORKSPACE
 from registry_audit.registry.mlflow_api import text_of
-from registry_audit.registry.mlflow_environment import HostCreds, default_host_creds, request_headers
+from registry_audit.registry.mlflow_environment import HostCreds, default_host_creds, importing_mlflow, request_headers
 
 _WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
 _NO_HOST = "http://none.invalid"
@@ -163,7 +163,8 @@ class MlflowServer(Rest):
 
             auth = AWSSigV4("execute-api")
         elif creds.auth:
-            from mlflow.tracking.request_auth.registry import fetch_auth
+            with importing_mlflow():
+                from mlflow.tracking.request_auth.registry import fetch_auth
 
             auth = fetch_auth(creds.auth)
         elif self._basic is not None:

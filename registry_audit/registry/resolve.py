@@ -23,6 +23,7 @@ from registry_audit.refs import has_three_levels
 from registry_audit.registry.address import url_problem
 from registry_audit.registry.asking import DownloadUris, RefusedName
 from registry_audit.registry.connection import Connection
+from registry_audit.registry.mlflow_environment import importing_mlflow
 from registry_audit.registry.runs import Runs, RunState
 from registry_audit.registry.storage import (
     MODELS,
@@ -399,7 +400,8 @@ def _split_runs(uri: str) -> tuple[str, str]:
     """Run and path, as MLflow takes them apart. Source: mlflow RunsArtifactRepository.parse_runs_uri."""
     if plain := _PLAIN_RUNS.fullmatch(uri):
         return plain[1], plain[2]
-    from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
+    with importing_mlflow():
+        from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 
     with translated(f"read the location {_shown(uri)}"):
         parts = urlsplit(uri)
