@@ -297,7 +297,10 @@ def _object(answer: Answer, doing: str, host: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise Transient(f"could not {doing}: the answer of {host} is not a JSON object: is it a login page?")
+        raise Transient(
+            f"could not {doing}: the answer of {host} is not a JSON object: is it a login page? Then give credentials, "
+            "or the address of the server behind it"
+        )
     if b"\\ud" in body.lower() and not _is_text(json.dumps(found, ensure_ascii=False)):
         raise CouldNotVerify(f"could not {doing}: the answer holds half a character")
     return found

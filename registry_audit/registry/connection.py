@@ -254,8 +254,9 @@ def _of_plugin(address: Address) -> tuple[Any, Any]:
         return stores_of(address.uri)
     except UnsupportedModelRegistryStoreURIException as error:
         scheme = address.shown.partition(":")[0]
+        close = did_you_mean(scheme, ("http", "https", *DATABASES)) or "."
         raise UsageError(
-            f"MLflow reads no registry at {scheme}:{did_you_mean(scheme, ('http', 'https', *DATABASES))}. An address "
+            f"MLflow reads no registry at {scheme}:{close} An address "
             "begins with http://, https://, sqlite:///, postgresql:// or mysql://, or is databricks or uc"
         ) from error
 

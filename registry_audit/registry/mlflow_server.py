@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from registry_audit.errors import AuditError, Stopped, Transient, UsageError
 from registry_audit.net.http import HttpSession, Tls
@@ -99,8 +99,11 @@ class MlflowServer(Rest):
             with self.content("/version", doing=doing, answer_seconds=FIRST_ANSWER_SECONDS) as answer:
                 body = answer.body(doing, _MAX_VERSION_BYTES)
         except Transient as error:
-            error.given_up = isinstance(error.__cause__, ReadTimeoutError)
-            raise
+            if not isinstance(error.__cause__, ReadTimeoutError | ProtocolError):
+                raise  # what else is wrong says itself what to do
+            again = Transient(f"{error.message}; is it the port of an MLflow server?")
+            again.given_up = isinstance(error.__cause__, ReadTimeoutError)
+            raise again from error
         except Stopped:
             raise
         except NoSuchRoute:

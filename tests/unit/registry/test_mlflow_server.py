@@ -2,6 +2,8 @@
 
 import json
 import socket
+import socketserver
+import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -85,8 +87,11 @@ def test_an_address_without_the_path_of_mlflow_is_not_taken_for_an_old_server(se
 @pytest.mark.parametrize(
     ("uri", "says"),
     [
-        ("htp://localhost:5000", "MLflow reads no registry at htp:; did you mean 'http'"),
-        ("s3://bucket/mlflow", "MLflow reads no registry at s3:"),
+        (
+            "htp://localhost:5000",
+            "MLflow reads no registry at htp:; did you mean 'http'? An address begins with http://",
+        ),
+        ("s3://bucket/mlflow", "MLflow reads no registry at s3:. An address begins with http://"),
         ("mlflow.example", "or write http:// before the name of a server"),
         ("//mlflow.example:5000", "or write http:// before the name of a server"),
         (__file__, f"is a file: for an SQLite database write sqlite:///{__file__}"),
@@ -124,9 +129,24 @@ def test_a_port_that_never_answers_is_left_after_seconds(monkeypatch: pytest.Mon
     with socket.create_server(("127.0.0.1", 0)) as mute:
         connection = Connection(Server(f"http://127.0.0.1:{mute.getsockname()[1]}"))
         began = time.monotonic()
-        with pytest.raises(Transient, match=r"could not reach the tracking server .*: it does not answer in time"):
+        with pytest.raises(Transient, match=r"it does not answer in time; is it the port of an MLflow server\?"):
             find_version(connection, "Wine", Number("1"))
     assert time.monotonic() - began < 30
+
+
+def test_a_port_that_hangs_up_is_asked_whether_it_is_the_right_one() -> None:
+    """Another protocol's, such as that of a database."""
+
+    class HangsUp(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), HangsUp) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        connection = Connection(Server(f"http://127.0.0.1:{server.server_address[1]}"))
+        with pytest.raises(Transient, match=r"could not reach .*; is it the port of an MLflow server\?"):
+            find_version(connection, "Wine", Number("1"))
+        server.shutdown()
 
 
 def test_what_cannot_be_reached_is_named() -> None:
