@@ -459,7 +459,7 @@ def run_problems(resolved: ResolvedVersion, bytes_exist: bool) -> list[Problem]:
             remedy=_NO_WAY_BACK,
         )
         for model_id in resolved.deleted_models
-        if bytes_exist
+        if bytes_exist and resolved.run_model.lost is not Lost.LOGGED_MODEL  # which is said already
     ]
     return of_models + _problems_of_its_run(resolved, bytes_exist)
 

@@ -101,6 +101,16 @@ def test_a_plain_path_into_the_directory_of_a_logged_model(registry: Registry, a
         assert (f"the LoggedModel {logged.model_id}" in finding["message"], "anew" in finding["remedy"]) == (True, True)
 
 
+def test_a_deleted_logged_model_is_told_of_once(registry: Registry, audit: Auditor) -> None:
+    """Where the source names it, and the download URI leads into its directory."""
+    logged = registry.log_logged_model()
+    name = Registry.new_name()
+    registry.register(name, logged.source, logged.run_id)
+    registry.client.delete_logged_model(str(logged.model_id))
+    (finding,) = audit(registry.server.uri, "--model", name).row["findings"]
+    assert (finding["rule"], "its source, a LoggedModel, was deleted" in finding["message"]) == ("RA004", True)
+
+
 @pytest.mark.parametrize("others", [0, 101], ids=["alone", "on the second page"])
 def test_both_are_served_in_different_ways(registry: Registry, run_id: str, audit: Auditor, others: int) -> None:
     """MLflow asks for the names of LoggedModels a hundred at a time."""
