@@ -11,7 +11,15 @@ from urllib3.exceptions import ProtocolError, ReadTimeoutError
 from registry_audit.errors import AuditError, Stopped, Transient, UsageError
 from registry_audit.net.http import HttpSession, Tls
 from registry_audit.net.origin import origin_of, without_user
-from registry_audit.net.rest import FIRST_ANSWER_SECONDS, Denied, NoSuchRoute, Refusal, Rest, entries_of
+from registry_audit.net.rest import (
+    FIRST_ANSWER_SECONDS,
+    Denied,
+    NoSuchRoute,
+    Refusal,
+    Rest,
+    SwitchedOff,
+    entries_of,
+)
 from registry_audit.registry.address import DEFAULT_WORKSPACE
 from registry_audit.registry.mlflow_api import text_of
 from registry_audit.registry.mlflow_environment import HostCreds, default_host_creds, importing_mlflow, request_headers
@@ -182,7 +190,22 @@ class MlflowServer(Rest):
 
 def stranger(endpoint: str, http: HttpSession) -> Rest:
     """A server that nobody gave us credentials for."""
-    return Rest(endpoint, lambda *_: {}, http, redirects=True)
+    return Rest(endpoint, lambda *_: {}, http, explain=_started_without, redirects=True)
+
+
+def _started_without(refusal: Refusal, doing: str) -> AuditError | None:
+    """A status 503 that stays. Source: mlflow/server/handlers.py, "disabled due to", the same from 1.30 to 3.18."""
+    if refusal.status != 503 or "disabled due to the mlflow server running" not in refusal.text:
+        return None
+    if "`--artifacts-only` mode" in refusal.text:
+        return UsageError(
+            f"could not {doing}: {refusal.host} runs with --artifacts-only and has no registry: give the address of "
+            "the tracking server beside it"
+        )
+    return SwitchedOff(
+        f"could not {doing}: {refusal.host} runs with --no-serve-artifacts, and nobody can read mlflow-artifacts: "
+        "locations through it: start it with --serve-artifacts"
+    )
 
 
 def _explained(refusal: Refusal, doing: str, *, by_itself: bool) -> AuditError | None:
@@ -192,6 +215,8 @@ def _explained(refusal: Refusal, doing: str, *, by_itself: bool) -> AuditError |
     """
     if refusal.signed_only:
         return None
+    if (started_without := _started_without(refusal, doing)) is not None:
+        return started_without
     if refusal.status == 401 or refusal.code == "UNAUTHENTICATED":
         way_out = _SIGN_IN_OF_ITS_OWN if by_itself else _SIGN_IN
         return UsageError(f"could not {doing}: the server refuses the credentials; {way_out}")

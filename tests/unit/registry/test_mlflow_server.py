@@ -149,6 +149,55 @@ def test_a_port_that_hangs_up_is_asked_whether_it_is_the_right_one() -> None:
         server.shutdown()
 
 
+class StartedWithout(Quiet, BaseHTTPRequestHandler):
+    """MLflow's answer to what its options leave out."""
+
+    def do_GET(self) -> None:
+        server: Any = self.server
+        server.asked.append(self.path)
+        self.send_response(200 if self.path == "/version" else 503)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(server.says.encode())
+
+
+@pytest.fixture
+def started_without() -> Iterator[Any]:
+    server: Any = HttpServer(("127.0.0.1", 0), StartedWithout)
+    server.asked = []
+    with serving(server):
+        yield server
+
+
+def test_an_artifact_server_is_no_tracking_server(started_without: Any) -> None:
+    started_without.says = (
+        "Endpoint: /api/2.0/mlflow/model-versions/get disabled due to the mlflow server running in `--artifacts-only` "
+        "mode. To enable tracking server functionality, run `mlflow server` without `--artifacts-only`"
+    )
+    connection = Connection(Server(f"http://127.0.0.1:{started_without.server_port}"))
+    with pytest.raises(UsageError, match="runs with --artifacts-only and has no registry: give the address"):
+        find_version(connection, "Wine", Number("1"))
+    assert len([path for path in started_without.asked if "model-versions" in path]) == 1
+
+
+@pytest.mark.parametrize("how", ["with `--no-serve-artifacts`", "without `--serve-artifacts`"], ids=["2.0", "1.30"])
+@pytest.mark.parametrize("is_the_trackings", [True, False])
+def test_a_server_that_serves_no_artifacts_is_asked_once(
+    started_without: Any, is_the_trackings: bool, how: str
+) -> None:
+    """And not as one that is overloaded, with a pause before each of thousands of requests."""
+    started_without.says = (
+        f"Endpoint: /api/2.0/mlflow-artifacts/artifacts disabled due to the mlflow server running {how}. To enable "
+        "artifacts server functionality, run `mlflow server` with `--serve-artifacts`"
+    )
+    address = f"http://127.0.0.1:{started_without.server_port}"
+    proxy = Connection(Server(address if is_the_trackings else "http://127.0.0.1:1")).proxy(address)
+    for number in range(20):
+        with pytest.raises(CouldNotVerify, match=rf"could not list {number}: .*: start it with --serve-artifacts"):
+            proxy.get("/api/2.0/mlflow-artifacts/artifacts", doing=f"list {number}")
+    assert len(started_without.asked) == 1
+
+
 def test_what_cannot_be_reached_is_named() -> None:
     """It may be another address than the tracking server's."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
