@@ -77,7 +77,7 @@ class MlflowServer(Rest):
         self._workspace, self._knows_workspaces = workspace, False
         tls = Tls(self._creds.verify, self._creds.client_cert_path)
         follows = os.environ.get("MLFLOW_ALLOW_HTTP_REDIRECTS", "true").lower() in ("true", "1")
-        explain = partial(_explained, by_itself=by_itself)
+        explain = partial(_explained, by_itself=by_itself, workspace=workspace)
         super().__init__(host, self._signed, http, explain=explain, redirects=follows, tls=tls)
 
     def beside(self, endpoint: str) -> Rest:
@@ -208,11 +208,14 @@ def _started_without(refusal: Refusal, doing: str) -> AuditError | None:
     )
 
 
-def _explained(refusal: Refusal, doing: str, *, by_itself: bool) -> AuditError | None:
+def _explained(refusal: Refusal, doing: str, *, by_itself: bool, workspace: str | None) -> AuditError | None:
     """
     Args:
         by_itself: whether the environment does not say who signs in.
     """
+    if workspace is not None and refusal.message.startswith(f"Workspace '{workspace}' not found"):
+        # Not `NotFound`: nothing is said of the version, the model or the run that was asked for.
+        return UsageError(f"could not {doing}: the server has no workspace '{workspace}': look at MLFLOW_WORKSPACE")
     if refusal.signed_only:
         return None
     if (started_without := _started_without(refusal, doing)) is not None:

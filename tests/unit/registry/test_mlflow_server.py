@@ -149,13 +149,27 @@ def test_a_port_that_hangs_up_is_asked_whether_it_is_the_right_one() -> None:
         server.shutdown()
 
 
+@pytest.mark.parametrize("ask", ["get_model_version_download_uri", "get_model_version"])
+def test_an_unknown_workspace_is_no_unknown_version(started_without: Any, ask: str) -> None:
+    started_without.says = json.dumps(
+        {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Workspace 'team' not found"}
+    )
+    started_without.status = 404
+    server = MlflowServer(
+        f"http://127.0.0.1:{started_without.server_port}", HttpSession(Throttle(max_requests=1)), workspace="team"
+    )
+    server._knows_workspaces = True
+    with pytest.raises(UsageError, match="the server has no workspace 'team': look at MLFLOW_WORKSPACE"):
+        getattr(Registry(server), ask)("Wine", "1")
+
+
 class StartedWithout(Quiet, BaseHTTPRequestHandler):
     """MLflow's answer to what its options leave out."""
 
     def do_GET(self) -> None:
         server: Any = self.server
         server.asked.append(self.path)
-        self.send_response(200 if self.path == "/version" else 503)
+        self.send_response(200 if self.path == "/version" else server.status)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.end_headers()
         self.wfile.write(server.says.encode())
@@ -164,7 +178,7 @@ class StartedWithout(Quiet, BaseHTTPRequestHandler):
 @pytest.fixture
 def started_without() -> Iterator[Any]:
     server: Any = HttpServer(("127.0.0.1", 0), StartedWithout)
-    server.asked = []
+    server.asked, server.status = [], 503
     with serving(server):
         yield server
 
