@@ -450,6 +450,21 @@ def _uuid(copy: Copy) -> str | None:
 
 
 def run_problems(resolved: ResolvedVersion, bytes_exist: bool) -> list[Problem]:
+    """What `mlflow gc` has destroyed of it, or would destroy."""
+    of_models = [
+        Problem(
+            "RA004",
+            f"the LoggedModel {model_id}, which holds its files, was deleted",
+            blocks=False,
+            remedy=_NO_WAY_BACK,
+        )
+        for model_id in resolved.deleted_models
+        if bytes_exist and resolved.run_model.lost is not Lost.LOGGED_MODEL  # which is said already
+    ]
+    return of_models + _problems_of_its_run(resolved, bytes_exist)
+
+
+def _problems_of_its_run(resolved: ResolvedVersion, bytes_exist: bool) -> list[Problem]:
     run_id = printable(resolved.version.run_id or "")
     match resolved.run:
         case RunState.DELETED if not any(problem.rule == RUN_DELETED.id for problem in resolved.problems):

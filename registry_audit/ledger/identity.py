@@ -373,7 +373,8 @@ def _unnamed_one(
 
 def _normal(key: str) -> str | None:
     try:
-        return storable(parse_address(key).identity) if "://" in key else None
+        # What follows a # tells a workspace or a schema apart, and no address has it.
+        return storable(parse_address(key).identity) if "://" in key and "#" not in key else None
     except UsageError:
         return None
 

@@ -45,6 +45,10 @@ class NoSuchRoute(CouldNotVerify):
     """The service does not offer what was asked for. Nothing is said of the thing itself."""
 
 
+class SwitchedOff(CouldNotVerify):
+    """The service was started without what is asked of it, and says so to every such question."""
+
+
 class OtherAnswer(CouldNotVerify):
     """The service answers another question than it was asked."""
 
@@ -59,6 +63,7 @@ class Refusal:
     host: str
     retry_after: float | None = None  # seconds, where the answer names them
     signed_only: bool = False  # MLflow from 3.18 on: the bytes are behind a signed URL
+    text: str = ""  # how the body begins, where it is no JSON
 
 
 Explain = Callable[[Refusal, str], AuditError | None]
@@ -88,6 +93,7 @@ class Rest:
         self._sign, self._explain, self._redirects, self._tls = sign, explain, redirects, tls
         self._trusted = origin_of(host)
         self.answers_with_files = True  # until the service has them behind signed URLs only
+        self._switched_off = ""  # why nothing more is asked
 
     def get(self, path: str, query: Query | None = None, *, doing: str) -> dict[str, Any]:
         """The JSON object of an answer.
@@ -204,6 +210,8 @@ class Rest:
         doing: str,
         answer_seconds: float | None = None,
     ) -> Iterator[Answer]:
+        if self._switched_off:
+            raise SwitchedOff(f"could not {doing}: {self._switched_off}")
         wanted = urlencode({key: value for key, value in (query or {}).items() if value is not None}, doseq=True)
         url = f"{self.host}{path}" + (f"?{wanted}" if wanted else "")
         content = None if body is None else json.dumps(body).encode()
@@ -244,7 +252,10 @@ class Rest:
             raise UsageError(f"could not {doing}: {host_of(self.host)} could not be signed in to: {reason}") from error
 
     def _refused(self, refusal: Refusal, doing: str) -> AuditError:
-        return self._explain(refusal, doing) or explained(refusal, doing)
+        error = self._explain(refusal, doing) or explained(refusal, doing)
+        if isinstance(error, SwitchedOff):
+            self._switched_off = error.message.removeprefix(f"could not {doing}: ")
+        return error
 
 
 def _wants_sign_in(answer: Answer) -> bool:
@@ -297,7 +308,10 @@ def _object(answer: Answer, doing: str, host: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise Transient(f"could not {doing}: the answer of {host} is not a JSON object: is it a login page?")
+        raise Transient(
+            f"could not {doing}: the answer of {host} is not a JSON object: is it a login page? Then give credentials, "
+            "or the address of the server behind it"
+        )
     if b"\\ud" in body.lower() and not _is_text(json.dumps(found, ensure_ascii=False)):
         raise CouldNotVerify(f"could not {doing}: the answer holds half a character")
     return found
@@ -323,15 +337,17 @@ def _is_text(text: str) -> bool:
 
 
 def _refusal(answer: Answer, host: str) -> Refusal:
-    code, message, signed_only = "", "", False
+    code, message, signed_only, text = "", "", False, ""
     with contextlib.suppress(AuditError, ValueError, RecursionError):
-        said = json.loads(answer.body("read an error", _MAX_ERROR_BYTES))
+        body = answer.body("read an error", _MAX_ERROR_BYTES)
+        text = body[:300].decode("utf-8", "replace")
+        said, text = json.loads(body), ""
         if isinstance(said, dict):
             code = printable(str(said.get("error_code") or ""))[:80]
             message = printable(redact(str(said.get("message") or "").strip().partition("\n")[0]))[:300]
             signed_only = said.get("artifacts_presigned_only") is True
     advised = retry_after_seconds(answer.headers.get("Retry-After"))
-    return Refusal(answer.status, code, message, host_of(host), advised, signed_only)
+    return Refusal(answer.status, code, message, host_of(host), advised, signed_only, text)
 
 
 def _origin(url: str) -> Any:

@@ -35,6 +35,7 @@ from registry_audit.registry.address import (
 from registry_audit.registry.database import Opened, asked_identity, read_only
 from registry_audit.registry.databricks_clients import Databricks, Joined, addresses, databricks_of
 from registry_audit.registry.mlflow_api import Registry, Tracking
+from registry_audit.registry.mlflow_environment import importing_mlflow
 from registry_audit.registry.mlflow_private import stores_of
 from registry_audit.registry.mlflow_server import MlflowServer, stranger
 from registry_audit.registry.translate import refused_to_open, translated
@@ -229,7 +230,8 @@ def _of_database(address: Address) -> tuple[Opened, tuple[Any, Any]]:
         opened = read_only(address)
         return opened, stores_of(opened.uri)
     except ImportError as error:
-        from mlflow.version import VERSION
+        with importing_mlflow():
+            from mlflow.version import VERSION
 
         package = (error.name or "package").partition(".")[0]
         raise UsageError(
@@ -244,14 +246,16 @@ def _of_database(address: Address) -> tuple[Opened, tuple[Any, Any]]:
 
 def _of_plugin(address: Address) -> tuple[Any, Any]:
     """Raises: UsageError: no plugin of MLflow knows such addresses."""
-    from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
+    with importing_mlflow():
+        from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 
     try:
         return stores_of(address.uri)
     except UnsupportedModelRegistryStoreURIException as error:
         scheme = address.shown.partition(":")[0]
+        close = did_you_mean(scheme, ("http", "https", *DATABASES)) or "."
         raise UsageError(
-            f"MLflow reads no registry at {scheme}:{did_you_mean(scheme, ('http', 'https', *DATABASES))}. An address "
+            f"MLflow reads no registry at {scheme}:{close} An address "
             "begins with http://, https://, sqlite:///, postgresql:// or mysql://, or is databricks or uc"
         ) from error
 

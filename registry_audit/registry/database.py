@@ -19,6 +19,7 @@ from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.printable import printable
 from registry_audit.redact import without_sign_in
 from registry_audit.registry.address import Address, AddressKind, postgres_identity
+from registry_audit.registry.mlflow_environment import importing_mlflow
 from registry_audit.registry.translate import is_unknown_parameter, way_out_of_database
 
 if TYPE_CHECKING:
@@ -244,7 +245,8 @@ def _check_schema(connection: "Connection", shown: str) -> None:
         )
     wanted = _revision_of_installed_mlflow()
     if revisions != {wanted}:
-        import mlflow
+        with importing_mlflow():
+            import mlflow
 
         found = ", ".join(printable(str(revision)) for revision in sorted(revisions)) or "none"
         raise UsageError(

@@ -8,8 +8,11 @@ MLflow.
 import os
 import re
 import sys
+import threading
+from collections.abc import Iterator
 from configparser import ConfigParser
 from configparser import Error as ConfigParserError
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
@@ -21,6 +24,7 @@ from registry_audit.errors import UsageError
 
 _INSECURE_TLS, _SERVER_CERT = "MLFLOW_TRACKING_INSECURE_TLS", "MLFLOW_TRACKING_SERVER_CERT_PATH"
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
+_IMPORTING = threading.RLock()
 _VERSION = re.compile(r"""^VERSION\s*=\s*["']([^"']+)["']""", re.MULTILINE)
 
 
@@ -94,7 +98,8 @@ def request_headers() -> dict[str, str]:
     Those can be of this process, of an installed package, or of Databricks, who are asked through MLflow.
     """
     if "mlflow" in sys.modules or _has_header_plugins():
-        from mlflow.tracking.request_header.registry import resolve_request_headers
+        with importing_mlflow():
+            from mlflow.tracking.request_header.registry import resolve_request_headers
 
         return dict(resolve_request_headers())
     version = mlflow_version()
@@ -106,6 +111,19 @@ def _has_header_plugins() -> bool:
     return "DATABRICKS_RUNTIME_VERSION" in os.environ or bool(entry_points(group="mlflow.request_header_provider"))
 
 
+@contextmanager
+def importing_mlflow() -> Iterator[None]:
+    """Import MLflow, or a part of it, in the block: one thread at a time, and the package before its parts.
+
+    Its modules import each other. A thread that asks for one of them while another one is still importing the package
+    finds it half made: "partially initialized module 'mlflow'", or "deadlock detected by _ModuleLock".
+    """
+    with _IMPORTING:
+        import mlflow  # noqa: F401 - waits for a thread of somebody else that is at it
+
+        yield
+
+
 @cache
 def mlflow_version() -> str:
     """The version of the installed MLflow."""
@@ -113,7 +131,8 @@ def mlflow_version() -> str:
     for place in (spec.submodule_search_locations or ()) if spec else ():
         if found := _VERSION.search(Path(place, "version.py").read_text(encoding="utf-8")):
             return found[1]
-    from mlflow.version import VERSION
+    with importing_mlflow():
+        from mlflow.version import VERSION
 
     return str(VERSION)
 
@@ -136,7 +155,8 @@ def _if_known(name: str) -> Any:
     """What this MLflow reads a variable as; None where it is not set, or this MLflow knows no such variable."""
     if name not in os.environ:
         return None
-    from mlflow import environment_variables
+    with importing_mlflow():
+        from mlflow import environment_variables
 
     variable = getattr(environment_variables, name, None)
     return None if variable is None else variable.get()

@@ -12,6 +12,7 @@ from typing import Any
 from registry_audit.model.yaml_text import UnreadableYaml, read_yaml_file
 from registry_audit.printable import printable
 from registry_audit.registry.mlflow_api import ModelVersion
+from registry_audit.registry.mlflow_environment import importing_mlflow
 from registry_audit.registry.version import number_of
 
 _META, _BEING_WRITTEN_SECONDS = "meta.yaml", 0.1
@@ -23,7 +24,8 @@ def stores_of(uri: str) -> tuple[Any, Any]:
     The store itself: the client's own methods hide whatever carries the tag of a prompt, and ask twice for each
     download URI, once only to exclude prompts. Nothing of the process is asked or set.
     """
-    from mlflow import MlflowClient
+    with importing_mlflow():
+        from mlflow import MlflowClient
 
     client = MlflowClient(uri, uri)
     registry: Any = client._get_registry_client().store
@@ -39,8 +41,9 @@ def _read_by_ourselves(registry: Any) -> None:
     MLflow cannot read, or that has no end, would cost all versions their audit: it is read here first.
     Source: mlflow/store/model_registry/file_store.py, `_get_file_model_version_from_dir`.
     """
-    from mlflow.entities.model_registry import RegisteredModel
-    from mlflow.store.model_registry.file_store import FileModelVersion, FileStore
+    with importing_mlflow():
+        from mlflow.entities.model_registry import RegisteredModel
+        from mlflow.store.model_registry.file_store import FileModelVersion, FileStore
 
     if not isinstance(registry, FileStore):
         return
@@ -104,8 +107,9 @@ def where_served(store: Any, names: Iterable[str], versions: Iterable[int]) -> l
     session_maker = getattr(store, "ManagedSessionMaker", None)
     if session_maker is None:
         return []
-    from mlflow.entities.model_registry.model_version_stages import STAGE_DELETED_INTERNAL
-    from mlflow.store.model_registry.dbmodels.models import SqlModelVersion as Row
+    with importing_mlflow():
+        from mlflow.entities.model_registry.model_version_stages import STAGE_DELETED_INTERNAL
+        from mlflow.store.model_registry.dbmodels.models import SqlModelVersion as Row
 
     with session_maker() as session:
         # The store's own way to a query keeps to the active workspace; MLflow 3.5 and older have neither.
@@ -125,7 +129,8 @@ def matching(versions: Iterable[Any], filter_string: str) -> list[Any]:
 
     One without a number is chosen where it would be with the lowest or the highest: it must be told of.
     """
-    from mlflow.utils.search_utils import SearchModelVersionUtils
+    with importing_mlflow():
+        from mlflow.utils.search_utils import SearchModelVersionUtils
 
     given = list(versions)
     comparable = [copy(version) for version in given]

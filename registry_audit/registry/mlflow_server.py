@@ -6,15 +6,23 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from registry_audit.errors import AuditError, Stopped, Transient, UsageError
 from registry_audit.net.http import HttpSession, Tls
 from registry_audit.net.origin import origin_of, without_user
-from registry_audit.net.rest import FIRST_ANSWER_SECONDS, Denied, NoSuchRoute, Refusal, Rest, entries_of
+from registry_audit.net.rest import (
+    FIRST_ANSWER_SECONDS,
+    Denied,
+    NoSuchRoute,
+    Refusal,
+    Rest,
+    SwitchedOff,
+    entries_of,
+)
 from registry_audit.registry.address import DEFAULT_WORKSPACE
 from registry_audit.registry.mlflow_api import text_of
-from registry_audit.registry.mlflow_environment import HostCreds, default_host_creds, request_headers
+from registry_audit.registry.mlflow_environment import HostCreds, default_host_creds, importing_mlflow, request_headers
 
 _WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
 _NO_HOST = "http://none.invalid"
@@ -69,7 +77,7 @@ class MlflowServer(Rest):
         self._workspace, self._knows_workspaces = workspace, False
         tls = Tls(self._creds.verify, self._creds.client_cert_path)
         follows = os.environ.get("MLFLOW_ALLOW_HTTP_REDIRECTS", "true").lower() in ("true", "1")
-        explain = partial(_explained, by_itself=by_itself)
+        explain = partial(_explained, by_itself=by_itself, workspace=workspace)
         super().__init__(host, self._signed, http, explain=explain, redirects=follows, tls=tls)
 
     def beside(self, endpoint: str) -> Rest:
@@ -99,8 +107,11 @@ class MlflowServer(Rest):
             with self.content("/version", doing=doing, answer_seconds=FIRST_ANSWER_SECONDS) as answer:
                 body = answer.body(doing, _MAX_VERSION_BYTES)
         except Transient as error:
-            error.given_up = isinstance(error.__cause__, ReadTimeoutError)
-            raise
+            if not isinstance(error.__cause__, ReadTimeoutError | ProtocolError):
+                raise  # what else is wrong says itself what to do
+            again = Transient(f"{error.message}; is it the port of an MLflow server?")
+            again.given_up = isinstance(error.__cause__, ReadTimeoutError)
+            raise again from error
         except Stopped:
             raise
         except NoSuchRoute:
@@ -163,7 +174,8 @@ class MlflowServer(Rest):
 
             auth = AWSSigV4("execute-api")
         elif creds.auth:
-            from mlflow.tracking.request_auth.registry import fetch_auth
+            with importing_mlflow():
+                from mlflow.tracking.request_auth.registry import fetch_auth
 
             auth = fetch_auth(creds.auth)
         elif self._basic is not None:
@@ -178,16 +190,36 @@ class MlflowServer(Rest):
 
 def stranger(endpoint: str, http: HttpSession) -> Rest:
     """A server that nobody gave us credentials for."""
-    return Rest(endpoint, lambda *_: {}, http, redirects=True)
+    return Rest(endpoint, lambda *_: {}, http, explain=_started_without, redirects=True)
 
 
-def _explained(refusal: Refusal, doing: str, *, by_itself: bool) -> AuditError | None:
+def _started_without(refusal: Refusal, doing: str) -> AuditError | None:
+    """A status 503 that stays. Source: mlflow/server/handlers.py, "disabled due to", the same from 1.30 to 3.18."""
+    if refusal.status != 503 or "disabled due to the mlflow server running" not in refusal.text:
+        return None
+    if "`--artifacts-only` mode" in refusal.text:
+        return UsageError(
+            f"could not {doing}: {refusal.host} runs with --artifacts-only and has no registry: give the address of "
+            "the tracking server beside it"
+        )
+    return SwitchedOff(
+        f"could not {doing}: {refusal.host} runs with --no-serve-artifacts, and nobody can read mlflow-artifacts: "
+        "locations through it: start it with --serve-artifacts"
+    )
+
+
+def _explained(refusal: Refusal, doing: str, *, by_itself: bool, workspace: str | None) -> AuditError | None:
     """
     Args:
         by_itself: whether the environment does not say who signs in.
     """
+    if workspace is not None and refusal.message.startswith(f"Workspace '{workspace}' not found"):
+        # Not `NotFound`: nothing is said of the version, the model or the run that was asked for.
+        return UsageError(f"could not {doing}: the server has no workspace '{workspace}': look at MLFLOW_WORKSPACE")
     if refusal.signed_only:
         return None
+    if (started_without := _started_without(refusal, doing)) is not None:
+        return started_without
     if refusal.status == 401 or refusal.code == "UNAUTHENTICATED":
         way_out = _SIGN_IN_OF_ITS_OWN if by_itself else _SIGN_IN
         return UsageError(f"could not {doing}: the server refuses the credentials; {way_out}")

@@ -22,6 +22,7 @@ from registry_audit.redact import redact_location
 from registry_audit.refs import has_three_levels
 from registry_audit.registry.address import url_problem
 from registry_audit.registry.connection import Connection
+from registry_audit.registry.mlflow_environment import importing_mlflow
 from registry_audit.registry.queries import DownloadUris, RefusedName
 from registry_audit.registry.runs import Runs, RunState
 from registry_audit.registry.storage import (
@@ -45,6 +46,7 @@ _MAX_CHAIN = 20
 _PLAIN_RUNS = re.compile(r"runs:/([\w-]+)/([\w.=-]+(?:/[\w.=-]+)*)", re.ASCII)  # as in `runs._below`
 _UPLOADED = "dbfs:/databricks/mlflow/tmp-external-source/"
 _DIRECTORY_OF_RUN = re.compile(r"(?P<directory>.*/(?P<run_id>[0-9a-f]{32})/artifacts)(/|$)")
+_DIRECTORY_OF_MODEL = re.compile(r"(?P<experiment>.*)/models/(?P<model_id>m-[0-9a-f]{32})/artifacts(/|$)")
 
 
 class Lost(StrEnum):
@@ -84,6 +86,7 @@ class ResolvedVersion:
     storage: Storage
     run: RunState
     problems: tuple[Problem, ...] = ()
+    deleted_models: tuple[str, ...] = ()  # ids of the LoggedModels in whose directories its files are
 
     @property
     def was_copied(self) -> bool:
@@ -131,9 +134,9 @@ def resolve_version(
             raise
         except (CouldNotVerify, UsageError) as error:
             problems.append(Problem("RA009", error.message))
-    return ResolvedVersion(
-        version, run_model, reg_model, _storage(connection, run_model, reg_model), run, tuple(problems)
-    )
+    storage = _storage(connection, run_model, reg_model)
+    deleted = tuple(model_id for model_id, is_there in recorded.models.items() if not is_there)
+    return ResolvedVersion(version, run_model, reg_model, storage, run, tuple(problems), deleted)
 
 
 def _in_the_trash(recorded: "_Recorded") -> Iterator[Problem]:
@@ -198,6 +201,12 @@ class _Recorded:
     run_id: str | None
     other_runs: dict[str, None] = field(default_factory=dict)  # that the locations lead into
     experiments: dict[str, None] = field(default_factory=dict)  # of the LoggedModels that they lead to
+    models: dict[str, bool] = field(default_factory=dict)  # ids of LoggedModels: are they there, or deleted?
+
+    def leads_to(self, model_id: str, found: Any) -> None:
+        self.models[model_id] = True
+        if found.experiment_id:
+            self.experiments[str(found.experiment_id)] = None
 
     def leads_into(self, run_id: str) -> None:
         if run_id != self.run_id:
@@ -289,6 +298,7 @@ def _located(
     storages = tuple(_storage_of(root, _surroundings(connection, root), recorded) for root in roots)
     for root in roots:
         _look_for_its_run(connection, root, recorded)
+        _look_for_its_model(connection, root, recorded)
     return Location(uri, roots, storages, recorded.run_id, through_version)
 
 
@@ -305,6 +315,29 @@ def _look_for_its_run(connection: Connection, root: str, recorded: _Recorded) ->
         return
     if own == found["directory"]:
         recorded.leads_into(found["run_id"])
+
+
+def _look_for_its_model(connection: Connection, root: str, recorded: _Recorded) -> None:
+    """A plain path into the directory of a LoggedModel, as tools that copy registries record it.
+
+    Of one that was deleted MLflow tells nothing. That it was this server's is known where its directory lies in that of
+    the experiment of the version's run.
+    """
+    found = _DIRECTORY_OF_MODEL.match(root)
+    if found is None or connection.has_runs_in_databricks or found["model_id"] in recorded.models:
+        return
+    try:
+        with translated(f"find the LoggedModel {found['model_id']}"):
+            model = connection.client.get_logged_model(found["model_id"])
+        recorded.leads_to(found["model_id"], model)
+    except NotFound:
+        directory = recorded.runs.experiment_directory(recorded.run_id) if recorded.run_id else None
+        if directory is not None and directory.rstrip("/") == found["experiment"]:
+            recorded.models[found["model_id"]] = False
+    except Transient:
+        raise
+    except (CouldNotVerify, UsageError):  # as above; and servers before 3.0 have none
+        return
 
 
 def _surroundings(connection: Connection, root: str) -> Surroundings:
@@ -388,8 +421,7 @@ def _next_of_model(connection: Connection, registry: Any, model: _ModelUri, reco
     if model.model_id:
         with translated(f"find the LoggedModel {printable(model.model_id)}"):
             found = connection.client.get_logged_model(model.model_id)
-        if found.experiment_id:
-            recorded.experiments[str(found.experiment_id)] = None
+        recorded.leads_to(model.model_id, found)
         return str(found.artifact_location)
     with translated(f"find version {printable(model.version)} of model '{printable(model.name)}'"):
         return str(registry.get_model_version_download_uri(model.name, model.version) or "")
@@ -399,7 +431,8 @@ def _split_runs(uri: str) -> tuple[str, str]:
     """Run and path, as MLflow takes them apart. Source: mlflow RunsArtifactRepository.parse_runs_uri."""
     if plain := _PLAIN_RUNS.fullmatch(uri):
         return plain[1], plain[2]
-    from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
+    with importing_mlflow():
+        from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 
     with translated(f"read the location {_shown(uri)}"):
         parts = urlsplit(uri)

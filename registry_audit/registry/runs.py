@@ -11,6 +11,7 @@ from registry_audit.errors import AuditError, CouldNotVerify, NotFound, Transien
 from registry_audit.net.rest import NoSuchRoute
 from registry_audit.printable import printable
 from registry_audit.registry.connection import Connection, server_version
+from registry_audit.registry.mlflow_environment import importing_mlflow
 from registry_audit.registry.queries import pages
 from registry_audit.registry.translate import translated
 
@@ -236,7 +237,8 @@ def _below(location: str, path: str) -> str:
         return location
     if _PLAIN_LOCATION.fullmatch(location) and _PLAIN_PATH.fullmatch(path):
         return f"{location}/{path}"
-    from mlflow.utils.uri import append_to_uri_path
+    with importing_mlflow():
+        from mlflow.utils.uri import append_to_uri_path
 
     with translated("put a location together"):
         return str(append_to_uri_path(location, path))

@@ -17,6 +17,7 @@ from registry_audit.net.http import unreachable
 from registry_audit.net.throttle import REFUSALS, retry_after_seconds
 from registry_audit.printable import printable
 from registry_audit.redact import redact, redact_endpoint
+from registry_audit.registry.mlflow_environment import importing_mlflow
 
 if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
@@ -143,7 +144,8 @@ def _way_out(error: BaseException) -> str:
 def _is_mlflows(error: BaseException) -> TypeGuard["MlflowException"]:
     if "mlflow" not in sys.modules:  # nor did anybody raise it
         return False
-    from mlflow.exceptions import MlflowException
+    with importing_mlflow():
+        from mlflow.exceptions import MlflowException
 
     return isinstance(error, MlflowException)
 
@@ -211,7 +213,8 @@ def _is_status_only(error: "MlflowException") -> bool:
     What an MLflow server says itself comes as JSON and is a `RestException`; a database raises without a request.
     Source: mlflow.utils.rest_utils.verify_rest_response.
     """
-    from mlflow.exceptions import RestException
+    with importing_mlflow():
+        from mlflow.exceptions import RestException
 
     return not isinstance(error, RestException) and str(error).startswith("API request to ")
 

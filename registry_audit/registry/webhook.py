@@ -18,6 +18,7 @@ from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 from registry_audit.registry.connection import Connection
+from registry_audit.registry.mlflow_environment import importing_mlflow
 from registry_audit.registry.translate import translated
 
 MAX_BODY_BYTES = 1_000_000  # a version's description and tags are in it
@@ -156,7 +157,8 @@ def must_arrive(connection: Connection, webhook_id: str) -> None:
 
 def _writing_client(connection: Connection) -> Any:
     """MLflow's own: what an audit asks with has no way to write."""
-    from mlflow import MlflowClient
+    with importing_mlflow():
+        from mlflow import MlflowClient
 
     webhook_types()
     return MlflowClient(connection.tracking_uri, connection.registry_uri)
@@ -180,9 +182,11 @@ def webhook_types() -> Any:
         UsageError: this MLflow has no webhooks.
     """
     try:
-        from mlflow.webhooks import types
+        with importing_mlflow():
+            from mlflow.webhooks import types
     except ImportError as error:
-        from mlflow.version import VERSION
+        with importing_mlflow():
+            from mlflow.version import VERSION
 
         raise UsageError(f"MLflow {VERSION} here knows no webhooks: pip install 'mlflow>=3.3'") from error
     return types

@@ -14,6 +14,7 @@ from registry_audit.net.throttle import Throttle
 from registry_audit.net.transfers import Where
 from registry_audit.printable import printable
 from registry_audit.redact import redact_location
+from registry_audit.registry.mlflow_environment import importing_mlflow
 from registry_audit.registry.mlflow_private import fetch_file
 from registry_audit.registry.storage import PROXY, StorageIdentity, is_sent_elsewhere
 from registry_audit.registry.translate import translated
@@ -29,10 +30,11 @@ class RepositoryStore:
         self, uri: str, identity: StorageIdentity, tracking_uri: str, registry_uri: str, throttle: Throttle
     ) -> None:
         """Raises: CouldNotVerify: MLflow knows no way to read such a location."""
-        from mlflow.store.artifact.artifact_repository_registry import (
-            get_artifact_repository,
-            get_registered_artifact_repositories,
-        )
+        with importing_mlflow():
+            from mlflow.store.artifact.artifact_repository_registry import (
+                get_artifact_repository,
+                get_registered_artifact_repositories,
+            )
 
         self.identity, self._throttle = identity, throttle
         self._shown = printable(redact_location(uri))

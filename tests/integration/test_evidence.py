@@ -947,7 +947,7 @@ def test_something_before_and_between_the_files(stamped: Path, tmp_path: Path) -
 
 
 def _with_another_name(info: zipfile.ZipInfo) -> None:
-    """Info-ZIP's Unicode path: unzip believes it, and Python does not."""
+    """Info-ZIP's Unicode path: unzip believes it, and Python does from 3.14 on."""
     name = b"audit.htm"
     body = b"\x01" + zlib.crc32(info.filename.encode()).to_bytes(4, "little") + name
     info.extra = b"up" + len(body).to_bytes(2, "little") + body
@@ -957,8 +957,11 @@ def _directory_of_dos(info: zipfile.ZipInfo) -> None:
     info.create_system, info.external_attr = 0, 0x10
 
 
+_OF_ANOTHER_NAME = "which no pack does" if sys.version_info >= (3, 14) else "described in two ways"
+
+
 @pytest.mark.parametrize(
-    ("change", "said"), [(_with_another_name, "described in two ways"), (_directory_of_dos, "is no plain file")]
+    ("change", "said"), [(_with_another_name, _OF_ANOTHER_NAME), (_directory_of_dos, "is no plain file")]
 )
 def test_a_file_that_two_programs_unpack_otherwise(
     stamped: Path, tmp_path: Path, change: Callable[[zipfile.ZipInfo], None], said: str

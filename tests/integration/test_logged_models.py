@@ -1,5 +1,6 @@
 """`runs:/RUN/NAME`, where a LoggedModel lies over the directory of the run: what MLflow serves, and what is said."""
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -73,6 +74,41 @@ def test_but_it_can_where_the_download_uri_is_its_own(registry: Registry, run_id
     name = register(registry, f"runs:/{run_id}/model", location)
     audited = audit(registry.server.uri, "--model", name)
     assert (audited.exit_status, audited.row["verdict"]) == (CLEAN, "same_storage")
+
+
+@pytest.mark.parametrize("what_then", ["nothing", "deleted", "deleted, and mlflow gc"])
+def test_a_plain_path_into_the_directory_of_a_logged_model(registry: Registry, audit: Auditor, what_then: str) -> None:
+    """As mlflow-export-import records them, and newer servers refuse to. `mlflow gc` removes its files."""
+    logged = registry.log_logged_model()
+    name = Registry.new_name()
+    version = registry.register(name, logged.source, logged.run_id)
+    registry.change_row(name, version, source=logged.location)
+    assert audit(registry.server.uri, "--model", name).exit_status == CLEAN
+    if what_then != "nothing":
+        registry.client.delete_logged_model(str(logged.model_id))
+    if what_then.endswith("gc"):
+        with registry.server.artifacts.edit(logged.location) as directory:
+            shutil.rmtree(directory)
+    audited = audit(registry.server.uri, "--model", name)
+    expected = {
+        "nothing": (CLEAN, set()),
+        "deleted": (FINDINGS, {"RA004"}),
+        "deleted, and mlflow gc": (FINDINGS, {"RA003"}),
+    }
+    assert (audited.exit_status, audited.rules) == expected[what_then]
+    if what_then == "deleted":
+        (finding,) = audited.row["findings"]
+        assert (f"the LoggedModel {logged.model_id}" in finding["message"], "anew" in finding["remedy"]) == (True, True)
+
+
+def test_a_deleted_logged_model_is_told_of_once(registry: Registry, audit: Auditor) -> None:
+    """Where the source names it, and the download URI leads into its directory."""
+    logged = registry.log_logged_model()
+    name = Registry.new_name()
+    registry.register(name, logged.source, logged.run_id)
+    registry.client.delete_logged_model(str(logged.model_id))
+    (finding,) = audit(registry.server.uri, "--model", name).row["findings"]
+    assert (finding["rule"], "its source, a LoggedModel, was deleted" in finding["message"]) == ("RA004", True)
 
 
 @pytest.mark.parametrize("others", [0, 101], ids=["alone", "on the second page"])

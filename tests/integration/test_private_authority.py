@@ -35,7 +35,6 @@ def company(tmp_path: Path, s3_endpoint: S3Endpoint, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(
         "urllib3.util.ssl_.sys", SimpleNamespace(version_info=(3, 14))
     )  # as strict as there, everywhere
-    monkeypatch.setattr("registry_audit.stores.s3._known", {})
     with outside(tmp_path / "outside", plain=True) as world:
         world.backends["minio.example.com"] = s3_endpoint.url
         world.as_host["minio.example.com"] = urlsplit(s3_endpoint.url).netloc  # or it takes the name for a bucket's

@@ -70,5 +70,6 @@ def test_each_workspace_is_a_registry(
     assert [audited.exit_status for audited in second.values()] == [CLEAN, FINDINGS]
     assert (second["team-a"].rules, second["team-b"].rules) == (set(), {"RA002"})
     assert [audited.document["registry"]["workspace"] for audited in second.values()] == ["team-a", "team-b"]
+    assert unnamed.rows == [], "what another workspace holds is nothing to the default one"
     assert "only the default workspace was audited; the server has 2 more (team-a, team-b)" in str(unnamed.document)
     assert "only the default workspace was compared; the server has 2 more (team-a, team-b)" in compared.stdout

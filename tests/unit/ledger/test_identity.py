@@ -178,6 +178,15 @@ def test_an_unknown_registry_is_named_with_those_that_are_known(sqlite_ledger: L
             audited_registry(reader, ELSEWHERE)
 
 
+def test_the_default_workspace_is_not_another_workspace_of_its_server(sqlite_ledger: Ledger) -> None:
+    """The default one is known by the address of the server alone."""
+    audited(sqlite_ledger, WINE, at=f"{ELSEWHERE}#workspace=team-a")
+    with sqlite_ledger.reading() as reader:
+        assert registry_key(reader, f"{ELSEWHERE}#workspace=team-a") == f"{ELSEWHERE}#workspace=team-a"
+        assert registry_key(reader, f"{ELSEWHERE}#workspace=team-b") is None
+        assert registry_key(reader, ELSEWHERE) is None
+
+
 def test_a_registry_can_be_renamed_and_moved(sqlite_ledger: Ledger) -> None:
     audited(sqlite_ledger, WINE)
     with sqlite_ledger.writing() as writer:

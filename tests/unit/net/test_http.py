@@ -213,7 +213,7 @@ def test_a_page_in_the_place_of_an_answer_names_who_sent_it(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     ours = servers[0].url
-    with pytest.raises(Transient, match=f"could not ask: the answer of {ours} is not a JSON object: is it a login"):
+    with pytest.raises(Transient, match=f"the answer of {ours} is not a JSON object: is it a login page.* Then give"):
         Rest(ours, lambda *_: SIGNED, http).get("/page", doing="ask")
 
 

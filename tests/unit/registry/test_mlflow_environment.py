@@ -1,5 +1,6 @@
 """What MLflow's own client makes of an environment, and what we make of it without importing MLflow, are the same."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -182,3 +183,78 @@ def test_an_older_one_does_not_read_them(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.delattr(environment_variables, name, raising=False)
     assert not mlflow_environment.asks_unity_catalog_natively()
     assert mlflow_environment.expected_bucket_owner() is None
+
+
+_SEVERAL_AT_ONCE = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+from registry_audit.registry import mlflow_environment, resolve, runs, translate
+
+def headers():
+    while "mlflow" not in sys.modules:
+        pass
+    assert mlflow_environment.request_headers()["User-Agent"]
+
+def error():
+    while "mlflow" not in sys.modules:
+        pass
+    try:
+        with translate.translated("read it"):
+            raise ValueError("as it is")
+    except Exception as found:
+        assert "as it is" in str(found), found
+
+ways = [
+    headers,
+    error,
+    lambda: resolve._split_runs("runs:/" + "0" * 32 + "/a%41"),
+    lambda: runs._below("s3://bucket/a b?c", "model"),
+]
+barrier = Barrier(4 * len(ways))
+
+def at_once(way):
+    barrier.wait()
+    way()
+
+with ThreadPoolExecutor(barrier.parties) as pool:
+    list(pool.map(at_once, ways * 4))
+"""
+
+
+def test_threads_that_need_mlflow_at_the_same_moment_all_get_the_whole_of_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _SEVERAL_AT_ONCE], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+_WAITING = ("importing_mlflow()", "_IMPORTING")
+
+
+def test_every_import_of_mlflow_waits_for_those_of_other_threads() -> None:
+    product = Path(__file__).parents[3] / "registry_audit"
+    found, alone = 0, list[str]()
+    for file in sorted(product.rglob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        waiting = {
+            line
+            for node in ast.walk(tree)
+            if (isinstance(node, ast.With) and ast.unparse(node.items[0].context_expr) in _WAITING)
+            or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+            for line in range(node.lineno, node.end_lineno + 1)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                names = {node.module or ""}
+            elif isinstance(node, ast.Import):
+                names = {alias.name for alias in node.names}
+            else:
+                continue
+            if any(name.partition(".")[0] == "mlflow" for name in names):
+                found += 1
+                if node.lineno not in waiting:
+                    alone.append(f"{file.relative_to(product)}:{node.lineno}")
+    assert found > 15
+    assert [place for place in alone if not place.startswith("demo/")] == []

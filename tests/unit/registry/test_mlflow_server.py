@@ -2,6 +2,8 @@
 
 import json
 import socket
+import socketserver
+import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -85,8 +87,11 @@ def test_an_address_without_the_path_of_mlflow_is_not_taken_for_an_old_server(se
 @pytest.mark.parametrize(
     ("uri", "says"),
     [
-        ("htp://localhost:5000", "MLflow reads no registry at htp:; did you mean 'http'"),
-        ("s3://bucket/mlflow", "MLflow reads no registry at s3:"),
+        (
+            "htp://localhost:5000",
+            "MLflow reads no registry at htp:; did you mean 'http'? An address begins with http://",
+        ),
+        ("s3://bucket/mlflow", "MLflow reads no registry at s3:. An address begins with http://"),
         ("mlflow.example", "or write http:// before the name of a server"),
         ("//mlflow.example:5000", "or write http:// before the name of a server"),
         (__file__, f"is a file: for an SQLite database write sqlite:///{__file__}"),
@@ -124,9 +129,87 @@ def test_a_port_that_never_answers_is_left_after_seconds(monkeypatch: pytest.Mon
     with socket.create_server(("127.0.0.1", 0)) as mute:
         connection = Connection(Server(f"http://127.0.0.1:{mute.getsockname()[1]}"))
         began = time.monotonic()
-        with pytest.raises(Transient, match=r"could not reach the tracking server .*: it does not answer in time"):
+        with pytest.raises(Transient, match=r"it does not answer in time; is it the port of an MLflow server\?"):
             find_version(connection, "Wine", Number("1"))
     assert time.monotonic() - began < 30
+
+
+def test_a_port_that_hangs_up_is_asked_whether_it_is_the_right_one() -> None:
+    """Another protocol's, such as that of a database."""
+
+    class HangsUp(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), HangsUp) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        connection = Connection(Server(f"http://127.0.0.1:{server.server_address[1]}"))
+        with pytest.raises(Transient, match=r"could not reach .*; is it the port of an MLflow server\?"):
+            find_version(connection, "Wine", Number("1"))
+        server.shutdown()
+
+
+@pytest.mark.parametrize("ask", ["get_model_version_download_uri", "get_model_version"])
+def test_an_unknown_workspace_is_no_unknown_version(started_without: Any, ask: str) -> None:
+    started_without.says = json.dumps(
+        {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Workspace 'team' not found"}
+    )
+    started_without.status = 404
+    server = MlflowServer(
+        f"http://127.0.0.1:{started_without.server_port}", HttpSession(Throttle(max_requests=1)), workspace="team"
+    )
+    server._knows_workspaces = True
+    with pytest.raises(UsageError, match="the server has no workspace 'team': look at MLFLOW_WORKSPACE"):
+        getattr(Registry(server), ask)("Wine", "1")
+
+
+class StartedWithout(Quiet, BaseHTTPRequestHandler):
+    """MLflow's answer to what its options leave out."""
+
+    def do_GET(self) -> None:
+        server: Any = self.server
+        server.asked.append(self.path)
+        self.send_response(200 if self.path == "/version" else server.status)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(server.says.encode())
+
+
+@pytest.fixture
+def started_without() -> Iterator[Any]:
+    server: Any = HttpServer(("127.0.0.1", 0), StartedWithout)
+    server.asked, server.status = [], 503
+    with serving(server):
+        yield server
+
+
+def test_an_artifact_server_is_no_tracking_server(started_without: Any) -> None:
+    started_without.says = (
+        "Endpoint: /api/2.0/mlflow/model-versions/get disabled due to the mlflow server running in `--artifacts-only` "
+        "mode. To enable tracking server functionality, run `mlflow server` without `--artifacts-only`"
+    )
+    connection = Connection(Server(f"http://127.0.0.1:{started_without.server_port}"))
+    with pytest.raises(UsageError, match="runs with --artifacts-only and has no registry: give the address"):
+        find_version(connection, "Wine", Number("1"))
+    assert len([path for path in started_without.asked if "model-versions" in path]) == 1
+
+
+@pytest.mark.parametrize("how", ["with `--no-serve-artifacts`", "without `--serve-artifacts`"], ids=["2.0", "1.30"])
+@pytest.mark.parametrize("is_the_trackings", [True, False])
+def test_a_server_that_serves_no_artifacts_is_asked_once(
+    started_without: Any, is_the_trackings: bool, how: str
+) -> None:
+    """And not as one that is overloaded, with a pause before each of thousands of requests."""
+    started_without.says = (
+        f"Endpoint: /api/2.0/mlflow-artifacts/artifacts disabled due to the mlflow server running {how}. To enable "
+        "artifacts server functionality, run `mlflow server` with `--serve-artifacts`"
+    )
+    address = f"http://127.0.0.1:{started_without.server_port}"
+    proxy = Connection(Server(address if is_the_trackings else "http://127.0.0.1:1")).proxy(address)
+    for number in range(20):
+        with pytest.raises(CouldNotVerify, match=rf"could not list {number}: .*: start it with --serve-artifacts"):
+            proxy.get("/api/2.0/mlflow-artifacts/artifacts", doing=f"list {number}")
+    assert len(started_without.asked) == 1
 
 
 def test_what_cannot_be_reached_is_named() -> None:
