@@ -41,6 +41,10 @@ class SignedOnly(Denied):
     """The service gives this file out by a signed URL, and in no other way."""
 
 
+_BESIDE_A_LIST = ("next_page_token", "prev_page_token", "root_uri")
+_NOT_ITS_PROTOCOL = "the answer is not what the service's protocol says"
+
+
 class NoSuchRoute(CouldNotVerify):
     """The service does not offer what was asked for. Nothing is said of the thing itself."""
 
@@ -289,11 +293,26 @@ def explained(refusal: Refusal, doing: str) -> AuditError:
 
 
 def entries_of(answer: Mapping[str, Any], key: str, doing: str) -> list[dict[str, Any]]:
-    """A list of objects, which is left out where it is empty."""
-    entries = answer.get(key, [])
+    """The objects of a list that is the answer, which is left out where it is empty."""
+    must_be_about(answer, key, doing)
+    return list_of_objects(answer, key, doing)
+
+
+def list_of_objects(entry: Mapping[str, Any], key: str, doing: str) -> list[dict[str, Any]]:
+    """The objects of a list in an object, which is left out where it is empty."""
+    entries = entry.get(key, [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise CouldNotVerify(f"could not {doing}: the answer is not what the service's protocol says")
+        raise CouldNotVerify(f"could not {doing}: {_NOT_ITS_PROTOCOL}")
     return entries
+
+
+def must_be_about(answer: Mapping[str, Any], key: str, doing: str) -> None:
+    """Refuse an answer that has other things to say than the one that it may leave out because it is empty.
+
+    What a gateway says in the place of the service (`{"message": "slow down"}`) is no list without entries.
+    """
+    if key not in answer and any(name not in _BESIDE_A_LIST for name in answer):
+        raise CouldNotVerify(f"could not {doing}: {_NOT_ITS_PROTOCOL}")
 
 
 def _object(answer: Answer, doing: str, host: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, quote
 
 from registry_audit.errors import CouldNotVerify
 from registry_audit.net.origin import urlsplit
-from registry_audit.net.rest import Query, Rest, entries_of
+from registry_audit.net.rest import Query, Rest, entries_of, must_be_about
 from registry_audit.printable import printable
 
 _API = "/api/2.0/mlflow"
@@ -204,6 +204,7 @@ class Registry:
     def get_model_version_download_uri(self, name: str, version: str) -> str:
         query, doing = {"name": name, "version": version}, "ask for the download URI"
         answer = self.rest.get(f"{_API}/model-versions/get-download-uri", query, doing=doing)
+        must_be_about(answer, "artifact_uri", doing)
         found = answer.get("artifact_uri")
         if not isinstance(found, str | None):
             raise CouldNotVerify(f"could not {doing}: the answer is not what MLflow's protocol says")

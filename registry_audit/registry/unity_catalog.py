@@ -14,7 +14,16 @@ from urllib.parse import quote
 from registry_audit.errors import AuditError, CouldNotVerify, NotFound, UsageError
 from registry_audit.net.http import HttpSession
 from registry_audit.net.origin import basic_authorization, without_user
-from registry_audit.net.rest import Denied, NoSuchRoute, OtherAnswer, Query, Refusal, Rest, entries_of
+from registry_audit.net.rest import (
+    Denied,
+    NoSuchRoute,
+    OtherAnswer,
+    Query,
+    Refusal,
+    Rest,
+    list_of_objects,
+    must_be_about,
+)
 from registry_audit.printable import printable
 from registry_audit.refs import Alias, Selector, Stage
 from registry_audit.registry.mlflow_api import Found, ModelVersion, objects_of, tags_of, text_of, version_entity
@@ -152,8 +161,9 @@ class MlflowDialect(UnityCatalog):
         return _with_aliases(self.rest.get(f"{_MLFLOW}/registered-models/alias", query, doing=doing), doing)
 
     def get_model_version_download_uri(self, name: str, version: str) -> str:
-        query = {"name": name, "version": version}
-        answer = self.rest.get(f"{_MLFLOW}/model-versions/get-download-uri", query, doing="ask for the download URI")
+        query, doing = {"name": name, "version": version}, "ask for the download URI"
+        answer = self.rest.get(f"{_MLFLOW}/model-versions/get-download-uri", query, doing=doing)
+        must_be_about(answer, "artifact_uri", doing)
         return text_of(answer, "artifact_uri")
 
     def temporary_credentials(self, name: str, version: str) -> dict[str, Any]:
@@ -299,7 +309,7 @@ def _native_version(entry: Mapping[str, Any]) -> ModelVersion:
 
 def _with_aliases(answer: Mapping[str, Any], doing: str) -> ModelVersion:
     entry = _part(answer, "model_version", doing)
-    aliases = [text_of(alias, "alias") for alias in entries_of(entry, "aliases", doing)]
+    aliases = [text_of(alias, "alias") for alias in list_of_objects(entry, "aliases", doing)]
     return version_entity(entry, aliases=aliases)
 
 

@@ -52,6 +52,7 @@ LASTING = {
     "no-content": faults.status(204),
     "redirect": faults.status(302, headers={"Location": "/health"}),
     "login-page": faults.login_page(),
+    "other-json": faults.other_json(),
     "cut-unseen": faults.truncated("corrected"),
     "cut-chunked": faults.truncated("chunked"),
 }
@@ -59,7 +60,7 @@ LASTING = {
 
 # What shows most on the registry's own routes; the rest of the table takes minutes.
 _QUICK_ROUTES = ("download", "listing")
-_QUICK_FAULTS = ("reset", "cut", "500", "404-page", "login-page")
+_QUICK_FAULTS = ("reset", "cut", "500", "404-page", "login-page", "other-json")
 
 
 def _table(
@@ -288,6 +289,15 @@ def test_empty_listing_of_a_directory_below(
     proxy_a.fault(faults.empty_listing(), path=r"/artifacts\?path=.*data(%2F|/)nested$")
     audited = audit(proxy_a.uri, *remembered)
     assert (audited.exit_status, "RA002" in audited.rules) == (FINDINGS, True)
+
+
+def test_a_directory_below_is_not_empty_because_a_gateway_says_something_else(
+    proxy_a: FaultyProxy, version: Registered, audit: Auditor
+) -> None:
+    rule = proxy_a.fault(faults.other_json(), path=r"/artifacts\?path=.*data(%2F|/)nested$")
+    audited = audit(proxy_a.uri, "--model", version.name)
+    assert rule.hits > 0
+    assert (audited.exit_status, audited.row["verdict"]) == (INCOMPLETE, "unverifiable")
 
 
 @pytest.mark.parametrize("entry", ["MLmodel", damage.TOP_FILE, "data", "conda.yaml", "python_env.yaml"])

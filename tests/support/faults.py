@@ -88,6 +88,11 @@ def login_page() -> Fault:
     return _answer(Response(200, _LOGIN_PAGE, (("Content-Type", "text/html; charset=utf-8"),)))
 
 
+def other_json() -> Fault:
+    """200 and JSON that is not the service's: what some gateways say when they are asked too often."""
+    return _answer(Response(200, b'{"message": "slow down"}'))
+
+
 def slow(*, seconds: float | None = None, release: threading.Event | None = None) -> Fault:
     """The right answer, but only after `seconds`, or when `release` is set; at the latest when the proxy ends."""
 
