@@ -19,7 +19,7 @@ from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.printable import printable
 from registry_audit.redact import without_sign_in
 from registry_audit.registry.address import Address, AddressKind, postgres_identity
-from registry_audit.registry.mlflow_environment import importing_mlflow
+from registry_audit.registry.mlflow_environment import file_stores_are_allowed, importing_mlflow
 from registry_audit.registry.translate import is_unknown_parameter, way_out_of_database
 
 if TYPE_CHECKING:
@@ -292,7 +292,7 @@ def _must_be_whole_file_store(address: Address) -> None:
         raise UsageError(
             f"the file store {address.shown} has no .trash/, and MLflow would create it: make it, then audit"
         )
-    if os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() not in ("true", "1"):
+    if not file_stores_are_allowed():
         raise UsageError("MLflow reads a file store only where MLFLOW_ALLOW_FILE_STORE=true is set: export it")
 
 

@@ -151,12 +151,20 @@ def expected_bucket_owner() -> str | None:
     return owner
 
 
+def file_stores_are_allowed() -> bool:
+    """Whether this MLflow opens a file store: older ones always do, newer ones where the environment allows it."""
+    name = "MLFLOW_ALLOW_FILE_STORE"
+    return _variable(name) is None or os.environ.get(name, "").lower() in ("true", "1")
+
+
 def _if_known(name: str) -> Any:
     """What this MLflow reads a variable as; None where it is not set, or this MLflow knows no such variable."""
-    if name not in os.environ:
-        return None
+    variable = _variable(name) if name in os.environ else None
+    return None if variable is None else variable.get()
+
+
+def _variable(name: str) -> Any:
     with importing_mlflow():
         from mlflow import environment_variables
 
-    variable = getattr(environment_variables, name, None)
-    return None if variable is None else variable.get()
+    return getattr(environment_variables, name, None)

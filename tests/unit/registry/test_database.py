@@ -54,9 +54,12 @@ def model_names(uri: str) -> list[str]:
 @pytest.mark.parametrize("release", OLD_RELEASES)
 def test_the_database_of_an_older_release_is_refused_and_stays_as_it_was(tmp_path: Path, release: str) -> None:
     from mlflow import __version__
+    from mlflow.store.db.utils import _get_latest_schema_revision
 
     path = tmp_path / "mlflow.db"
     revision = old_database(release, path)
+    if revision == _get_latest_schema_revision():
+        pytest.skip(f"the schema of MLflow {__version__} is the same")
     before = files_in(tmp_path)
     with pytest.raises(UsageError, match=f"{revision}.*{__version__}.*audit through the MLflow server that owns it"):
         connect(Server(f"sqlite:///{path}"))

@@ -185,6 +185,18 @@ def test_an_older_one_does_not_read_them(monkeypatch: pytest.MonkeyPatch) -> Non
     assert mlflow_environment.expected_bucket_owner() is None
 
 
+def test_a_file_store_is_opened_as_this_mlflow_opens_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "MLFLOW_ALLOW_FILE_STORE"
+    monkeypatch.delenv(name, raising=False)
+    if hasattr(environment_variables, name):
+        assert not mlflow_environment.file_stores_are_allowed()
+        monkeypatch.setenv(name, "true")
+        assert mlflow_environment.file_stores_are_allowed()
+        monkeypatch.setenv(name, "false")
+    monkeypatch.delattr(environment_variables, name, raising=False)  # as before it came
+    assert mlflow_environment.file_stores_are_allowed()
+
+
 _SEVERAL_AT_ONCE = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
