@@ -33,7 +33,7 @@ test-all: setup
 fuzz: setup
 	@FUZZ_FACTOR=$${FUZZ_FACTOR:-50} $(BIN)/python -m pytest tests/fuzz --timeout=0
 
-# Servers of older MLflows, and the wheel beside the ends of its range: some 40 minutes. `test-all` runs it too.
+# Servers of older MLflows, and the wheel beside the ends of its range: 10 to 40 minutes. `test-all` runs it too.
 test-matrix: setup
 	@$(BIN)/python -m pytest -m slow tests/integration/test_old_servers.py tests/integration/test_presigned_only.py \
 		tests/integration/test_server_setups.py tests/packaging/test_client_range.py
