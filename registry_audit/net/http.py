@@ -50,9 +50,8 @@ _REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux alone has it, and alone needs it
 _WRAPPED_AT_MOST = 10
-_ASKED_BY_RFC_5280 = range(
-    80, 95
-)  # OpenSSL's X509_V_ERR_..., from PATHLEN_INVALID_FOR_NON_CA to EC_KEY_EXPLICIT_PARAMS
+# OpenSSL's X509_V_ERR_..., from PATHLEN_INVALID_FOR_NON_CA to EC_KEY_EXPLICIT_PARAMS
+_ASKED_BY_RFC_5280 = range(80, 95)
 _NOT_SENT = (
     "a token, a name or a password in the environment holds a character that no HTTP header can carry, for instance a "
     "line break at its end"

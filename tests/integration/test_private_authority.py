@@ -18,7 +18,7 @@ from support.s3 import S3Endpoint
 from registry_audit.audit.reading import read_all
 from registry_audit.errors import CouldNotVerify
 from registry_audit.model.listing import Limits
-from registry_audit.net.http import HttpSession
+from registry_audit.net.http import HttpSession, Tls
 from registry_audit.net.origin import origin_of
 from registry_audit.net.throttle import Throttle
 from registry_audit.net.transfers import Transfers
@@ -69,3 +69,25 @@ def test_its_server_is_refused_as_mlflow_refuses_it_and_it_is_said_why(company: 
         HttpSession(Throttle()).request("GET", ENDPOINT, headers={}, trusted=origin_of(ENDPOINT), doing="ask"),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("host", "knows_the_company", "said"),
+    [("minio.example.com", False, "is not trusted"), ("other.example.com", True, "Hostname mismatch")],
+)
+def test_nobody_else_is_trusted_for_its_bucket(
+    company: Outside, monkeypatch: pytest.MonkeyPatch, host: str, knows_the_company: bool, said: str
+) -> None:
+    """Less is asked of what the certificate holds, and not less of who issued it, and for which host."""
+    company.backends["other.example.com"] = company.backends["minio.example.com"]
+    company.certified["other.example.com"] = "minio.example.com"
+    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name)
+    url, bundle = f"https://{host}", str(company.directory / "root.pem")
+    tls = Tls(bundle if knows_the_company else True, strict=False)
+    with (
+        pytest.raises(CouldNotVerify, match=said),
+        HttpSession(Throttle()).request("GET", url, headers={}, trusted=origin_of(url), doing="ask", tls=tls),
+    ):
+        pass
+    assert company.sent == []

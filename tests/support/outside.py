@@ -62,6 +62,7 @@ class Outside:
     directory: Path
     backends: dict[str, str] = field(default_factory=dict)
     as_host: dict[str, str] = field(default_factory=dict)  # what the emulator is told that its host is
+    certified: dict[str, str] = field(default_factory=dict)  # the host whose certificate another one shows
     refused: dict[str, int] = field(default_factory=dict)  # status by a text that a request holds: credentials, mostly
     sent: list[Sent] = field(default_factory=list)
     on_sent: Callable[["Sent"], None] = lambda sent: None  # told of each before it is answered
@@ -120,8 +121,9 @@ class _Handler(Quiet, BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         self.wfile.flush()
+        certified = self.world.certified.get(self.host, self.host)
         try:
-            self.connection = self.certificates.context(self.host).wrap_socket(self.connection, server_side=True)
+            self.connection = self.certificates.context(certified).wrap_socket(self.connection, server_side=True)
         except (ssl.SSLError, OSError):
             self.close_connection = True
             return
