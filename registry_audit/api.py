@@ -50,7 +50,7 @@ from registry_audit.report.registries_build import MigrationBuilder
 from registry_audit.report.registries_document import MigrationDocument
 from registry_audit.verdict import ExitStatus, Severity
 
-USUAL_LEDGER = "usual"  # the one that the commands use: REGISTRY_AUDIT_LEDGER, or else the user's own
+USUAL_LEDGER = "usual"  # the ledger that the commands use: REGISTRY_AUDIT_LEDGER, or else the user's own
 
 
 def audit_registry(
@@ -66,11 +66,11 @@ def audit_registry(
     """Audit every version that the options select, in threads of this process.
 
     Args:
-        audit_id: of an interrupted audit, to resume it; else a new one is made.
-        work_directory: where readings outlive the process; the same directory resumes an interrupted audit.
-        on_listed, on_done, on_bytes: told of the progress; the latter two from any thread.
-        on_interruption: told of the report on what was done, where anything but a UsageError is raised: by a signal, by
-            a ledger that is gone, by a registry that cannot be listed.
+            audit_id: id of an interrupted audit, to resume it; by default a new one is made.
+            work_directory: where readings outlive the process; the same directory resumes an interrupted audit.
+            on_listed, on_done, on_bytes: called with the progress; the latter two from any thread.
+            on_interruption: called with the report on what was done, if anything but a UsageError is raised: by a
+                signal, by a lost ledger, by a registry that cannot be listed.
 
     Raises:
         UsageError: the options name something that does not exist, or the credentials are refused.
@@ -94,7 +94,7 @@ def audit_registry(
             session.stop()
         on_interruption(interrupted_report(ledger, options, scope, rows, error, work_directory))
         raise
-    finally:  # its threads and connections end now, not when the last of its objects is collected
+    finally:  # end the threads and connections now, not when the last of the objects is collected
         if session is not None:
             session.close()
         if ledger is not None:
@@ -102,14 +102,14 @@ def audit_registry(
 
 
 def ledger_of(options: AuditOptions) -> Ledger | None:
-    """The ledger that the options name, opened before any work is done.
+    """Open the ledger that the options name, before any work is done.
 
-    The user's own default ledger is started by the first audit. Any other is started by an audit that accepts what
-    is new: a wrong URL must not look like an empty memory.
+    The first audit creates the user's own default ledger. Any other ledger is created only by an audit with
+    `accept_new`: a wrong URL must not look like an empty ledger.
 
     Raises:
-        LedgerError: it is missing, shortened, or of a later release.
-        UsageError: it is no URL of a ledger.
+        LedgerError: the ledger is missing, shortened, or of a later release.
+        UsageError: the option is no URL of a ledger.
     """
     if options.ledger is None:
         return None
@@ -120,12 +120,12 @@ def begin_audit(ledger: Ledger | None, session: Session, options: AuditOptions, 
     """Note in the ledger that the audit began, so that one that never ends shows as interrupted.
 
     Returns:
-        The scope, its registry being the one that the ledger knows it as.
+            The scope, with the registry identity under which the ledger knows the registry.
 
     Raises:
-        UsageError: the registry may be a copy of one that the ledger knows; `--registry-name` has to say.
-        NotFound: a model asked for by name is neither in the registry nor in the ledger.
-        CouldNotVerify: the registry is new to the ledger, and could not be listed without the options' filter.
+            UsageError: the registry may be a copy of one that the ledger knows; `--registry-name` has to say.
+            NotFound: a model asked for by name is neither in the registry nor in the ledger.
+            CouldNotVerify: the registry is new to the ledger, and could not be listed without the options' filter.
     """
     if ledger is None:
         return scope
@@ -138,7 +138,7 @@ def begin_audit(ledger: Ledger | None, session: Session, options: AuditOptions, 
 
 
 def trust_readings(session: Session, ledger: Ledger | None, options: AuditOptions) -> None:
-    """For a quick audit: let the session reuse the last full reading of models whose fingerprint has not changed."""
+    """Let the session of a quick audit reuse the last full reading of models whose fingerprint has not changed."""
     if ledger is not None and options.quick:
         with ledger.reading() as reader:
             identity = session.connection.identity
@@ -160,9 +160,9 @@ def conclude_audit(
     """Compare the rows of an audit with the ledger, record them there if there is a ledger, and build the report.
 
     Args:
-        rows: one for each version of the scope, in its order.
-        directory: for the report's rows, where there are more than memory should hold.
-        tell: see `finish`.
+            rows: one for each version of the scope, in its order.
+            directory: for the report's rows, if there are too many for memory.
+            tell: see `finish`.
 
     Raises:
         LedgerError: the ledger cannot be read or written; nothing was recorded.
@@ -208,10 +208,11 @@ def check_model_version(
     """Check that the two copies of one version are the same bytes.
 
     Args:
-        options: the server, digest, limits and `fail_on`; what selects versions is ignored.
-        download_dir: where the files stay, if they are to stay.
-        report_file: only stated in the report, not written.
-        on_interruption: told of what was found out of the version, where the ledger is lost or broken meanwhile.
+            options: the server, digest, limits and `fail_on`; the options that select versions are ignored.
+            download_dir: where the files stay; by default they are removed.
+            report_file: only stated in the report, not written.
+            on_interruption: called with what was found out about the version, if the ledger is lost or broken
+                meanwhile.
 
     Raises:
         NotFound: there is no such model, version, stage or alias.
@@ -241,11 +242,11 @@ class Memory:
     """The ledger that a check or comparison of single versions uses."""
 
     ledger: Ledger | None
-    note: str | None = None  # why there is none, where one was looked for
+    note: str | None = None  # why there is no ledger, if one was looked for
 
 
 def memory_of(options: AuditOptions) -> Memory:
-    """The ledger that the options name, opened before any work is done.
+    """Open the ledger that the options name, before any work is done.
 
     If REGISTRY_AUDIT_LEDGER names a file that no audit has created yet, the copies are still compared, and the result
     says that nothing was remembered. A database without a ledger is an error, because its address must be wrong.
@@ -262,7 +263,7 @@ def memory_of(options: AuditOptions) -> Memory:
 
 
 def no_baseline(error: LedgerError) -> str:
-    """The sentence that says why there was no baseline: the ledger was missing, or was lost during the audit."""
+    """Return the sentence that says why there was no baseline: the ledger was missing, or was lost during the audit."""
     return f"compared with no baseline, and not recorded: {error.message}"
 
 
@@ -276,10 +277,10 @@ def checked(
     *,
     note: str | None = None,
 ) -> Checked:
-    """The report and the outcome of a version that was audited.
+    """Build the report and the outcome of a version that was audited.
 
     Args:
-        note: why there was no baseline to compare with, where one was looked for.
+        note: why there was no baseline to compare with, if one was looked for.
     """
     stated = {
         "model_name": model,
@@ -303,9 +304,10 @@ def pull_model(
     """Download a registry model that is byte for byte what was accepted, or leave nothing: see `pull_version`.
 
     Args:
-        options: the server, ledger and limits; what selects versions is ignored.
-        server: the same server, with the names of the variables to sign in with.
-        on_begin, on_bytes: told how many bytes will come in, and of every so many that did, from any thread.
+        options: the server, ledger and limits; the options that select versions are ignored.
+        server: the same server, with the names of the environment variables that hold the credentials.
+        on_begin, on_bytes: called with the number of bytes to come, and with each number of bytes received, from any
+            thread.
 
     Raises:
         UsageError: the options name no ledger.
@@ -331,10 +333,10 @@ def compare_model_versions(
     """Compare two versions, on one or two tracking servers, and each with its baseline.
 
     Args:
-        download_dir: where the files stay; by default they do not stay.
-        ledger: URL of the database of baselines; by default the one that the commands use, and None for no memory.
-        limits: fields of `AuditOptions` that begin with `max_`; they hold for each version.
-        on_interruption: told of what was found out of the two, where the ledger is lost or broken meanwhile.
+            download_dir: where the files stay; by default they are removed.
+            ledger: URL of the database of baselines; by default the one that the commands use, and None for no ledger.
+            limits: fields of `AuditOptions` that begin with `max_`; they hold for each version.
+            on_interruption: called with what was found out about the two, if the ledger is lost or broken meanwhile.
 
     Raises:
         NotFound: there is no such model, version, stage or alias on its server.
@@ -381,7 +383,7 @@ def compare_options(
     fail_on: Severity,
     limits: Mapping[str, int | None] = MappingProxyType({}),
 ) -> tuple[Memory, tuple[AuditOptions, AuditOptions]]:
-    """The ledger of a comparison, and the options of each version, with the digest that both are read with.
+    """Open the ledger of a comparison, and make the options of each version, with one digest for both.
 
     Args:
         servers: see `servers_of`.
@@ -413,10 +415,10 @@ def _session_of(server: Server, options: AuditOptions) -> Session:
 def compared(
     pair: VersionPair, config: CompareConfig, uris: tuple[str, str], fail_on: Severity, *, note: str | None = None
 ) -> Compared:
-    """The report and the outcome of two versions that were compared.
+    """Build the report and the outcome of two versions that were compared.
 
     Args:
-        note: why there were no baselines to compare with, where they were looked for.
+        note: why there were no baselines to compare with, if they were looked for.
     """
     beside = [replace(row, findings=pair.beside_the_pairs(index)) for index, row in enumerate(pair.versions)]
     return Compared(pair, compare_report(pair, config, uris, note), outcome_of(pair.pairs, fail_on, beside=beside))
@@ -434,14 +436,15 @@ def compare_registries(
     """Prove a migration: compare every version of one registry with its counterpart in another.
 
     Args:
-        work_directory: where readings outlive the process; the same directory resumes an interrupted comparison.
-        on_listed, on_done: told of the progress; the latter from any thread.
-        on_interruption: told of the report on the models that were read in both, where reading does not end.
+            work_directory: where readings outlive the process; the same directory resumes an interrupted comparison.
+            on_listed, on_done: called with the progress; the latter from any thread.
+            on_interruption: called with the report on the models that were read in both, if reading does not come to
+                its end.
 
     Raises:
         UsageError: the options name a model that is in neither registry, or credentials are refused.
         CouldNotVerify: a registry cannot be listed. One version that cannot be read is a row, not an error.
-        LedgerError: the ledger that readings are to be taken from is missing or unusable.
+            LedgerError: the ledger that provides the readings is missing or unusable.
     """
     options = options or MigrationOptions()
     with ExitStack() as ending:
@@ -464,7 +467,7 @@ def compare_registries(
 
 
 def open_sides(config: MigrationConfig, options: MigrationOptions, work_directory: Path | None = None) -> Sessions:
-    """A session for each registry, the source's first."""
+    """Open a session for each registry, the source's first."""
     directories = [work_directory / side if work_directory else None for side in SIDES]
     for directory in directories:
         if directory is not None:
@@ -485,10 +488,10 @@ def conclude_migration(
     *,
     exit_status: ExitStatus | None = None,
 ) -> MigrationDocument:
-    """The report on two registries that were read.
+    """Build the report on two registries that were read.
 
     Args:
-        exit_status: of a comparison that does not come to its end; else what was found decides.
+        exit_status: of a comparison that does not come to its end; by default the results decide.
     """
     if exit_status is None:
         know_hidden_models(sessions, both, options)
@@ -514,10 +517,10 @@ def interrupted_migration(
     error: BaseException,
     directory: Path | None = None,
 ) -> MigrationDocument:
-    """The report on the models that were read in both registries. Nothing is asked of a server for it.
+    """Build the report on the models that were read in both registries. No server is asked for it.
 
     Args:
-        error: what broke the comparison off.
+        error: what interrupted the comparison.
     """
     for session in sessions:
         session.stop()
@@ -527,7 +530,7 @@ def interrupted_migration(
 
 
 def chosen_roles(compare_run_models: bool, compare_reg_models: bool) -> tuple[Role, ...]:
-    """Raises: UsageError: nothing would be compared."""
+    """Return the roles to compare. Raises: UsageError: nothing would be compared."""
     chosen = ((Role.RUN_MODEL, compare_run_models), (Role.REG_MODEL, compare_reg_models))
     roles = tuple(role for role, wanted in chosen if wanted)
     if not roles:
@@ -536,7 +539,7 @@ def chosen_roles(compare_run_models: bool, compare_reg_models: bool) -> tuple[Ro
 
 
 def servers_of(config: CompareConfig, owner_uri: str | None = None) -> tuple[Server, Server]:
-    """See `each_with_its_own`."""
+    """Return both servers of a comparison: see `each_with_its_own`."""
     one, two = (
         Server(server.host, server.registry_uri, server.username_env, server.password_env, server.token_env)
         for server in config.servers

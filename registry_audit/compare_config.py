@@ -1,4 +1,4 @@
-"""The configuration of a comparison: strict, because a wrong one compares the wrong models in silence.
+"""The configuration of a comparison. It is read strictly, because a wrong one silently compares the wrong models.
 
 YAML itself keeps the last of two equal keys; mlflow-tools' own example has that mistake. Here every error
 names its line.
@@ -32,14 +32,14 @@ class ServerConfig:
     username_env: str | None = None  # names of environment variables, so that the file holds no secret
     password_env: str | None = None
     token_env: str | None = None
-    registry_name: str | None = None  # what the ledger knows the registry by, whatever its address
+    registry_name: str | None = None  # the name by which the ledger knows the registry, whatever its address
 
     @property
     def selector(self) -> Selector:
         return parse_selector(self.version_or_stage)
 
     def reported(self) -> dict[str, str]:
-        """The configuration as in the file, with credentials redacted."""
+        """Return the configuration as in the file, with credentials redacted."""
         values = {key: getattr(self, key) for key in (*_REQUIRED, *_OPTIONAL)}
         return {key: redact(value) for key, value in values.items() if value is not None}
 
@@ -54,13 +54,13 @@ class CompareConfig:
         return self.tracking_server_1, self.tracking_server_2
 
     def named(self, registry_names: tuple[str, ...]) -> "CompareConfig":
-        """With the names that a person typed for the registries, which win over those of the file.
+        """Return the configuration with the registry names given on the command line, which replace those of the file.
 
         Args:
-            registry_names: none, one for both servers where they are one registry, or one for each.
+            registry_names: none, one for both servers if they are one registry, or one for each.
 
         Raises:
-            UsageError: one name was given for two servers, or more than two.
+            UsageError: one name was given for two servers, or more than two names were given.
         """
         if not registry_names:
             return self
@@ -92,9 +92,9 @@ def load_compare_config(path: Path) -> CompareConfig:
 
 
 def read_text(path: Path, option: str) -> str:
-    """Raises: UsageError: the file cannot be read, or is not UTF-8 text."""
+    """Read a configuration file. Raises: UsageError: the file cannot be read, or is not UTF-8 text."""
     try:
-        return path.read_text(encoding="utf-8-sig")  # with the mark that Windows writes before it, or without
+        return path.read_text(encoding="utf-8-sig")  # with or without the byte order mark that Windows writes
     except OSError as error:
         raise UsageError(f"{option} {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -102,7 +102,7 @@ def read_text(path: Path, option: str) -> str:
 
 
 def parse_compare_config(text: str, name: str) -> CompareConfig:
-    """Raises: UsageError: see `load_compare_config`."""
+    """Parse a comparison's configuration. Raises: UsageError: see `load_compare_config`."""
     root = mapping_of(text, name, f"give tracking_server_1 and tracking_server_2, each with {', '.join(_REQUIRED)}")
     servers: dict[int, ServerConfig] = {}
     for key, node, line in pairs_of(root, name, same=_SERVER_KEYS):
@@ -117,10 +117,10 @@ def parse_compare_config(text: str, name: str) -> CompareConfig:
 
 
 def mapping_of(text: str, name: str, otherwise: str) -> yaml.MappingNode:
-    """The root of a YAML file.
+    """Return the root of a YAML file.
 
     Raises:
-        UsageError: it is not YAML, or no mapping; then `otherwise` says what to give.
+        UsageError: the text is not YAML, or no mapping; for the latter `otherwise` says what to give.
     """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -137,7 +137,7 @@ def mapping_of(text: str, name: str, otherwise: str) -> yaml.MappingNode:
 def server_fields(
     node: yaml.Node, key: str, line: int, name: str, *, required: tuple[str, ...], optional: tuple[str, ...]
 ) -> dict[str, str]:
-    """What the file says of one server.
+    """Return the settings of one server, by key.
 
     Raises:
         UsageError: it is no mapping, or a key is unknown, missing, given twice or not a text.
@@ -171,12 +171,12 @@ def _server(node: yaml.Node, key: str, line: int, name: str) -> ServerConfig:
 
 
 def text_of(node: yaml.Node, where: str) -> str:
-    """The text as written: a version 010 or 1e3 is what the person wrote, not what YAML makes of it.
+    """Return the text as written: a version 010 or 1e3 is what the person wrote, not what YAML makes of it.
 
-    Blanks count within quotes, as they do in the name of a model.
+    Blanks within quotes are kept, because the name of a model may hold them.
 
     Raises:
-        UsageError: it is none, or is empty, or YAML's word for nothing.
+        UsageError: the node is no text, is empty, or is YAML's word for null.
     """
     if not isinstance(node, yaml.ScalarNode) or not node.value.strip():
         raise UsageError(f"{where} needs a text")
@@ -186,13 +186,13 @@ def text_of(node: yaml.Node, where: str) -> str:
 
 
 def _must_be_registry_name(text: str, where: str) -> None:
-    """Raises: UsageError: a ledger would not take it."""
+    """Check a registry's name. Raises: UsageError: a ledger would not accept it."""
     if not 1 <= len(text) <= MAX_REGISTRY_NAME:
         raise UsageError(f"{where} has from 1 to {MAX_REGISTRY_NAME} characters")
 
 
 def pairs_of(node: yaml.MappingNode, name: str, same: dict[str, int] | None = None) -> list[tuple[str, yaml.Node, int]]:
-    """Key, value and line of each pair. `same`: keys that mean the same thing have the same number."""
+    """Return key, value and line of each pair. `same`: keys that mean the same thing have the same number."""
     seen: dict[object, int] = {}
     pairs = []
     for key_node, value in node.value:

@@ -1,4 +1,4 @@
-"""What can go wrong, by how the caller reacts. A difference between models is data, never an exception.
+"""Errors, one class for each reaction of the caller. A difference between models is data, never an exception.
 
 Messages are one line, name the way out, and hold no credentials. All of these survive pickling.
 """
@@ -9,12 +9,12 @@ from difflib import SequenceMatcher, get_close_matches
 from registry_audit.printable import printable
 from registry_audit.verdict import ExitStatus
 
-_ALIKE = 0.7  # of 1, the likeness of two equal texts
+_ALIKE = 0.7  # similarity; 1 is two equal texts
 _MARGIN = 0.1
 
 
 class AuditError(Exception):
-    """Base of everything this library raises on purpose."""
+    """Base class of every error that this library raises on purpose."""
 
     exit_status = ExitStatus.INCOMPLETE
 
@@ -24,7 +24,7 @@ class AuditError(Exception):
 
 
 class Stopped(AuditError):
-    """The work was told to stop: interrupted, or cancelled from elsewhere."""
+    """The work was told to stop: it was interrupted, or cancelled from elsewhere."""
 
     exit_status = ExitStatus.INTERRUPTED
 
@@ -36,7 +36,7 @@ class UsageError(AuditError):
 
 
 class NotFound(UsageError):
-    """The server answered, and what was asked for is not there."""
+    """The server answered, and the object that was asked for does not exist."""
 
 
 class CouldNotVerify(AuditError):
@@ -44,22 +44,22 @@ class CouldNotVerify(AuditError):
 
 
 class Transient(CouldNotVerify):
-    """Worth another try: connection, time-out, 429, 5xx, a body that ended early."""
+    """A retryable failure: connection, time-out, 429, 5xx, a body that ended early."""
 
-    given_up = False  # tried often enough
+    given_up = False  # the attempts are used up
 
 
 class BodyEndedEarly(Transient):
-    """An answer that began well and broke off."""
+    """A response whose body broke off before its end."""
 
 
 class Refused(Transient):
-    """The server asks to be left alone for a while: 429 or 503."""
+    """The server asks clients to wait: 429 or 503."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         """
         Args:
-            retry_after: seconds, where the answer names them.
+            retry_after: seconds to wait, if the response names them.
         """
         super().__init__(message)
         self.retry_after = retry_after
@@ -75,23 +75,23 @@ class LedgerError(AuditError):
 
 
 class NoLedgerYet(LedgerError):
-    """There is no such file, and this machine has never seen one there."""
+    """There is no ledger file, and this machine has never seen one there."""
 
 
-# What a message suggests in place of a name that is not there.
+# Suggestions of existing names for a name that does not exist.
 
 
 def did_you_mean(text: str, known: Iterable[str], *, sign: str = "") -> str:
-    """`; did you mean 'Wine'?`, ready to end a sentence; nothing where no name is close.
+    """Return `; did you mean 'Wine'?`, ready to end a sentence, or an empty text if no name is close.
 
     Args:
-        sign: shown before a name.
+        sign: shown before each name.
     """
     folded = dict[str, str]()
     for name in known:
         folded.setdefault(name.casefold(), name)
     near = get_close_matches(text.casefold(), folded, n=3, cutoff=_ALIKE)
-    # Among the thousand names of a registry several are somewhat alike: beside a typing error they only confuse.
+    # Among a registry's thousand names several are somewhat similar; beside an obvious typing error they only confuse.
     close = [folded[name] for name in near if _likeness(name, text) > _likeness(near[0], text) - _MARGIN]
     named = " or ".join(f"'{sign}{printable(name)}'" for name in close)
     return f"; did you mean {named}?" if named else ""

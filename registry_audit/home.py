@@ -1,4 +1,4 @@
-"""Where this program keeps what is its own on a machine."""
+"""Where this program keeps its own files on a machine."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ _LEDGER_VARIABLE = "REGISTRY_AUDIT_LEDGER"
 
 
 def home_directory() -> Path:
-    """`REGISTRY_AUDIT_HOME`, else the user's data directory as the platform has it."""
+    """Return `REGISTRY_AUDIT_HOME`, or the platform's user data directory if it is not set."""
     chosen = os.environ.get("REGISTRY_AUDIT_HOME")
     if chosen:
         return Path(chosen)
@@ -18,20 +18,20 @@ def home_directory() -> Path:
 
 
 def default_ledger_url() -> str:
-    """The user's own ledger."""
+    """Return the URL of the user's own ledger."""
     return f"sqlite:///{home_directory() / 'ledger.db'}"
 
 
 def is_from_environment(ledger_url: str | None) -> bool:
-    """Whether the environment names this ledger, for every command that is run in it."""
+    """Say whether `REGISTRY_AUDIT_LEDGER` names this ledger, for every command that is run in the environment."""
     return ledger_url is not None and ledger_url == os.environ.get(_LEDGER_VARIABLE)
 
 
 def usual_ledger_url() -> str | None:
-    """The ledger to use where none is named: what `REGISTRY_AUDIT_LEDGER` says, else the user's own.
+    """Return the ledger to use if none is named: `REGISTRY_AUDIT_LEDGER`, or else the user's own ledger.
 
     Returns:
-        None where the variable says `none`.
+        A URL, or None if the variable says `none`.
     """
     given = os.environ.get(_LEDGER_VARIABLE)
     if given == NO_LEDGER:

@@ -1,6 +1,6 @@
-"""Text from a server, made safe to show. Names, tags and paths are hostile until they passed here.
+"""Makes text from a server safe to show. Names, tags and paths are hostile until they have passed through here.
 
-HTML and XML are escaped by their own writers; this is for terminals, logs and Markdown.
+HTML and XML are escaped by their own writers; this module is for terminals, logs and Markdown.
 """
 
 import re
@@ -9,15 +9,15 @@ import unicodedata
 # Everything a terminal could act on or a reader could not see: control characters (C0, C1, DEL), format
 # characters (bidi overrides, zero width), lone surrogates, private use, unassigned, line and paragraph separators.
 _UNPRINTABLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-# NUL and lone surrogates, and the texts that their escapes are. What `printable` makes of any of them is one again,
-# so that no other name is stored as what one of them becomes.
+# NUL and lone surrogates, and the texts of their escapes. `printable` turns each of them into a text that this pattern
+# matches again, so that no other name is stored as the same text.
 _UNSTORABLE = re.compile(r"[\0\ud800-\udfff]|\\x00|\\ud[89a-f][0-9a-f]{2}")
 _ESCAPE = re.compile(r"\\(?:\\|x([0-9a-f]{2})|u([0-9a-f]{4})|U(000[0-9a-f]{5}|0010[0-9a-f]{4}))")
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&$@:])")
 
 
 def printable(text: str) -> str:
-    """The same text on one line, everything invisible or active as an escape and every backslash doubled.
+    """Return the text on one line, with everything invisible or active escaped and every backslash doubled.
 
     Law: two different texts are never shown the same, so an escape cannot be mistaken for a name that spells one.
     """
@@ -27,7 +27,7 @@ def printable(text: str) -> str:
 
 
 def storable(text: str) -> str:
-    """A name as the columns hold it: what no database takes (NUL, lone surrogates) as escapes, all else as it is.
+    """Return a name as database columns hold it: NUL and lone surrogates, which no database accepts, are escaped.
 
     Law: two different names are never stored the same. A name that spells such an escape is therefore escaped too.
     """
@@ -35,12 +35,12 @@ def storable(text: str) -> str:
 
 
 def restored(stored: str) -> str:
-    """The name that `storable` has made a text of. Law: `restored(storable(name)) == name`."""
+    """Return the name that `storable` was given. Law: `restored(storable(name)) == name`."""
     return _ESCAPE.sub(_unescape, stored) if _UNSTORABLE.search(stored) else stored
 
 
 def markdown(text: str) -> str:
-    """One line of Markdown text that renders as exactly these characters: no link, HTML or table cell breaks out."""
+    """Return one line of Markdown that renders as exactly these characters: no link, HTML or table cell breaks out."""
     return _MARKDOWN_SPECIAL.sub(_markdown_escape, printable(text))
 
 

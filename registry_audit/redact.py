@@ -1,7 +1,7 @@
-"""Credentials out of every text that is shown, logged or stored.
+"""Removes credentials from every text that is shown, logged or stored.
 
-An address is shown by `registry_audit.registry.address`, which puts together what may be shown. This module is for
-everything else: the messages of other libraries, and locations that a registry records.
+An address is shown by `registry_audit.registry.address`, which assembles the parts that may be shown. This module is
+for everything else: the messages of other libraries, and locations that a registry records.
 """
 
 import re
@@ -12,16 +12,16 @@ from urllib.parse import parse_qsl, quote, unquote
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-# These are also run over texts of megabytes that a stranger wrote: each begins where no earlier match could have begun,
-# so that their time grows with the text and not with its square.
+# These patterns also run over untrusted texts of several megabytes. Each match begins where no earlier match could have
+# begun, so that the time grows linearly with the text and not with its square.
 # Greedy up to the last `@` before a slash or a blank: a password may hold `@`, `:` and quotes.
 _USERINFO = re.compile(r"://(?P<userinfo>[^\s/]*)@")
 _SECRET_PARAMETER = re.compile(
     r"(?i)(?P<key>(?<![\w\-])(?:(?=[\w\-]*?(?:signature|token|password|passwd|pwd|secret|credential|access_?key|api[_-]?key"
     r"|odbc_connect))[\w\-]+|(?:[\w\-]*-)?sig)=)[^&\s;]+"
 )
-# What libraries say before they repeat a header that cannot be sent, as a token with a line break, or an address that
-# cannot be read, as that of a proxy with a slash in its password.
+# The words of libraries before they repeat a header that cannot be sent (such as a token with a line break) or an
+# address that cannot be parsed (such as a proxy's with a slash in its password).
 _REPEATED = re.compile(
     r"(?is)\b(?P<said>(?:invalid|illegal|in) header value(?=:?\s+b?['\"])|failed to parse:"
     r"|port could not be cast to integer value as).*"
@@ -29,21 +29,21 @@ _REPEATED = re.compile(
 _BEFORE_REPEATED = ("header value", "Failed to parse:", "Port could not be cast")
 _AUTHORIZATION = re.compile(r"(?i)\b(?P<kind>basic|bearer)\s+[A-Za-z0-9._~+/=\-]{8,}")
 
-# What stands alone before `@` is the container of an Azure store, or a Databricks profile: neither is a secret.
+# A name alone before `@` is the container of an Azure store, or a Databricks profile: neither is a secret.
 _CONTAINER = re.compile(r"(?i)(wasbs?|abfss?)://")
 _CONTAINER_BEFORE = re.compile(r"(?i)(?<![a-z0-9+.\-])(wasbs?|abfss?)\Z")
-_LONGEST_SCHEME = 6  # of those, and what stands before it
+_LONGEST_SCHEME = 6  # the longest of these schemes, with one character before it
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:(?P<slashes>//|)")
 _NO_PORT = re.compile(r":(?![0-9]*$)")
 
-_remembered: dict[str, str] = {}  # of the addresses that were opened: what to hide, and what to show for it
+_remembered: dict[str, str] = {}  # secret to its replacement, for the addresses that were opened
 _lock = threading.Lock()
 
 
 def redact(text: str) -> str:
-    """The same text without what stands before `@` in a URL, secret query parameters and authorization headers."""
-    # What each of them cannot do without is looked for first: most texts are paths, and there are many.
+    """Return the text without userinfo in URLs, secret query parameters and authorization headers."""
+    # Cheap checks for a character that each pattern needs: most texts are paths, and there are many.
     if "@" in text or "=" in text or "?" in text:
         for secret, shown in _remembered.items():
             text = text.replace(secret, shown)
@@ -56,16 +56,16 @@ def redact(text: str) -> str:
 
 
 def holds_credentials(address: str) -> bool:
-    """Whether an address holds what nobody else may see; a password may have slashes in it, as SQLAlchemy reads it."""
+    """Say whether an address holds credentials; a password may have slashes in it, as SQLAlchemy reads it."""
     userinfo, at, _ = address.partition("://")[2].partition("?")[0].rpartition("@")
     is_userinfo = bool(at) and ":" in userinfo and " " not in userinfo and not userinfo.startswith("/")
     return is_userinfo or redact(address) != address
 
 
 def redact_location(location: str) -> str:
-    """What may be shown of a location that a registry records: where it leads, without userinfo and query.
+    """Return what may be shown of a location that a registry records: the location without userinfo and query.
 
-    A password with slashes ends where its host begins: a port that is no number gives it away.
+    A password may hold slashes. It then ends where the host begins, and a port that is no number reveals it.
     """
     place, question, _ = location.partition("?")
     scheme = _SCHEME.match(place)
@@ -84,9 +84,10 @@ def redact_location(location: str) -> str:
 
 
 def redact_endpoint(url: str) -> str:
-    """What may be shown of the address of a service: not its query, and nothing that stands before an `@`.
+    """Return what may be shown of the address of a service: the address without its query and without userinfo.
 
-    A slash in a password ends the host, so that the rest of the password is a path to every parser.
+    Everything before the last `@` is removed: a slash in a password ends the host, so that every parser takes the rest
+    of the password for a path.
     """
     place, question, _ = url.partition("?")
     scheme, separator, rest = place.partition("://") if "://" in place else ("", "", place)
@@ -95,9 +96,9 @@ def redact_endpoint(url: str) -> str:
 
 
 def remember_secrets(address: str) -> None:
-    """Redact from now on the userinfo and the query of this address, whatever characters they hold.
+    """Redact the userinfo and the query of this address from now on, whatever characters they hold.
 
-    SQLAlchemy reads a password with slashes, blanks and quotes, which no pattern can find in a driver's message.
+    SQLAlchemy accepts a password with slashes, blanks and quotes, which no pattern can find in a driver's message.
     """
     global _remembered
     _, _, query = address.partition("?")
@@ -105,18 +106,19 @@ def remember_secrets(address: str) -> None:
     found = {f"?{query}": "?***"} if query else {}
     if at and userinfo and not _CONTAINER.match(address):
         found |= {f"//{userinfo}@": "//***@", f"//{unquote(userinfo)}@": "//***@"}
-    # A whole connection in one parameter is what the driver repeats, without its address.
+    # The driver repeats a whole connection that is given in one parameter, without its address.
     found |= {value: "***" for name, value in parse_qsl(query) if name.lower() == "odbc_connect"}
     with _lock:
-        # Userinfo before queries: a password may hold a question mark. Replaced as a whole: others are reading it.
+        # Userinfo before queries: a password may hold a question mark. The dictionary is replaced as a whole, because
+        # other threads read it.
         _remembered = dict(sorted((_remembered | found).items(), key=lambda item: item[1]))
 
 
 def without_sign_in(text: str, url: "URL") -> str:
-    """The words of a database's driver, which names the user that was refused, and may repeat the password.
+    """Remove the sign-in from a database driver's message, which names the user and may repeat the password.
 
     Args:
-        url: of the database, as SQLAlchemy reads it.
+        url: the database's URL, as SQLAlchemy reads it.
     """
     secrets = [str(secret) for secret in (url.password, url.query.get("password")) if secret]
     users = [user for user in (url.username, url.query.get("user")) if user]

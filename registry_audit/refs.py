@@ -1,4 +1,4 @@
-"""How a person names a model version."""
+"""The ways in which a person can name a model version."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,11 @@ from registry_audit.printable import printable
 # MLflow's stages, https://mlflow.org/docs/latest/model-registry; matched in any case, as its server does.
 STAGES = ("None", "Staging", "Production", "Archived")
 
-_MAX_DIGITS = 18  # of a version number; more would be a mistake, or an attack on int()
+_MAX_DIGITS = 18  # digits of a version number; more would be a mistake, or an attack on int()
 
 
 def has_three_levels(name: str) -> bool:
-    """Whether a model's name is `catalog.schema.model`, as every name in Unity Catalog is."""
+    """Say whether a model's name is `catalog.schema.model`, as every name in Unity Catalog is."""
     return name.count(".") == 2
 
 
@@ -40,12 +40,12 @@ Selector = Number | Stage | Alias | Latest
 
 
 def parse_selector(text: str) -> Selector:
-    """A version number, a stage in any case, `@alias` or `latest`.
+    """Parse a version number, a stage in any case, `@alias` or `latest`.
 
     Only `@` means alias, because an alias may itself be called `1` or `Production`.
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: the text is none of these.
     """
     if text.startswith("@") and len(text) > 1:
         return Alias(text[1:])
@@ -64,15 +64,15 @@ def parse_selector(text: str) -> Selector:
 
 
 def split_version(text: str) -> tuple[str, str]:
-    """`NAME/V` or `NAME@ALIAS` to name and selector: the last `/` or `@` parts them, so that a name may hold both.
+    """Split `NAME/V` or `NAME@ALIAS` into name and selector, at the last `/` or `@`, because a name may hold both.
 
-    MLflow's own `models:/NAME/V` is the same version.
+    MLflow's own `models:/NAME/V` is accepted as the same version.
 
     Raises:
-        UsageError: there is no version in it.
+        UsageError: the text names no version.
     """
     if not isinstance(text, str):
-        # Python's own callers: a number alone does not say of which model.
+        # A Python caller may pass a number, which does not say of which model.
         raise UsageError(f"{text!r} is not a version: write 'NAME/V' or 'NAME@ALIAS', for instance 'Wine/3'")
     given, text = text, text.removeprefix("models:/")
     at, slash = text.rfind("@"), text.rfind("/")

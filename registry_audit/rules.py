@@ -1,4 +1,4 @@
-"""The rules an audit can report. Ids are stable: add, never renumber."""
+"""The rules that an audit can report. Ids are stable: add, never renumber."""
 
 from dataclasses import dataclass
 

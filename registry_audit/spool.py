@@ -1,7 +1,7 @@
-"""Rows of a list that may be longer than memory should be: few stay in memory, many go to a file of their own.
+"""Rows of a list that may not fit in memory: a few rows stay in memory, many go to a temporary file.
 
-What is put at a position comes out there, whatever was put first; iterating decodes one row at a time. Where the disk
-takes no more, the rest stays in memory: a full disk costs no row.
+A row is read back from the position it was put at, in whatever order rows were put; iterating decodes one row at a
+time. If the disk is full, further rows stay in memory, so that no row is lost.
 """
 
 import tempfile
@@ -19,7 +19,7 @@ _MISSING = -1
 
 
 class Spool(Generic[_T]):
-    """Safe to put into from several threads; read it when everything is in."""
+    """Rows by position. Several threads may put rows; read them when all are in."""
 
     def __init__(
         self,
@@ -31,21 +31,22 @@ class Spool(Generic[_T]):
     ) -> None:
         """
         Args:
-            encode, decode: a row to one line of ASCII without its end, and back.
-            directory: for the file, which has no name and goes with the process; None is the system's.
-            in_memory: rows before the file is needed.
+            encode, decode: convert a row to one line of ASCII without its line end, and back.
+            directory: where the unnamed temporary file is kept, which disappears with the process; None is the system's
+                directory.
+            in_memory: number of rows that are kept in memory before the file is used.
         """
         self._encode, self._decode, self._directory = encode, decode, directory
         self._in_memory = IN_MEMORY if in_memory is None else in_memory
         self._lock = threading.Lock()
-        self._rows: dict[int, _T] = {}  # which are not in the file
-        self._offsets, self._sizes = array("q"), array("q")  # of those in the file, by position
+        self._rows: dict[int, _T] = {}  # rows that are not in the file
+        self._offsets, self._sizes = array("q"), array("q")  # of the rows in the file, by position
         self._count = self._end = 0  # positions that hold a row; bytes of the file that rows use
         self._file: IO[bytes] | None = None
         self._is_full = False
 
     def __len__(self) -> int:
-        """How many positions hold a row."""
+        """Return the number of positions that hold a row."""
         return self._count
 
     def append(self, row: _T) -> None:
@@ -57,7 +58,7 @@ class Spool(Generic[_T]):
             self._put(position, row)
 
     def has(self, position: int) -> bool:
-        """Whether the position holds a row."""
+        """Say whether the position holds a row."""
         with self._lock:
             return position in self._rows or (position < len(self._offsets) and self._offsets[position] != _MISSING)
 
@@ -87,7 +88,7 @@ class Spool(Generic[_T]):
     def _move_to_file(self) -> None:
         try:
             if self._file is None:
-                # Without a buffer: what a disk did not take must not look as if it had.
+                # Unbuffered: bytes that the disk did not take must not look written.
                 self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115 - as long as the rows
                 weakref.finalize(self, self._file.close)
             for position in sorted(self._rows):

@@ -4,18 +4,18 @@ from enum import IntEnum, StrEnum
 
 
 class Verdict(StrEnum):
-    """What an audit says of one model version. Only the first three may be read as a pass."""
+    """The result of an audit for one model version. Only the first three may be read as a pass."""
 
-    MATCH = "match"  # two separate copies, the same bytes
-    SAME_STORAGE = "same_storage"  # one storage behind both; read, but there was nothing to compare it with
+    MATCH = "match"  # two separate copies, byte-identical
+    SAME_STORAGE = "same_storage"  # both are one storage; it was read, but there was nothing to compare it with
     EQUIVALENT = "equivalent"  # only differences that a named rule explains
     MISMATCH = "mismatch"
     UNVERIFIABLE = "unverifiable"  # not everything could be read: neither a pass nor proof of damage
-    SKIPPED = "skipped"  # not a finished registration, so there is nothing to vouch for
+    SKIPPED = "skipped"  # not a finished registration, so there is nothing to verify
 
     @property
     def passes(self) -> bool:
-        """Whether `equals` is true for the readers of mlflow-tools' reports."""
+        """Say whether `equals` is true in mlflow-tools compatible reports."""
         return self in (Verdict.MATCH, Verdict.SAME_STORAGE, Verdict.EQUIVALENT)
 
 
@@ -28,14 +28,14 @@ class BaselineStatus(StrEnum):
 
 
 class SignatureStatus(StrEnum):
-    """What became of a signature in a model; the worst last. Only the first may be read as a pass."""
+    """The result of verifying a model's signature, from best to worst. Only the first may be read as a pass."""
 
-    VERIFIED = "verified"  # the key has signed every file there is, and every byte was read
-    PARTIAL = "partial"  # likewise, but the signer left files out
-    NOT_READ = "not_read"  # holds for bytes that are trusted from an unchanged fingerprint
+    VERIFIED = "verified"  # the key has signed every file of the model, and every byte was read
+    PARTIAL = "partial"  # as `verified`, but the signer left files out
+    NOT_READ = "not_read"  # the signature holds for bytes that are trusted from an unchanged fingerprint
     NOT_VERIFIED = "not_verified"  # no key was given
     UNVERIFIABLE = "unverifiable"  # could not be verified with the key given: neither a pass nor proof of a change
-    INVALID = "invalid"  # not the key's, or the files are not those that it signed
+    INVALID = "invalid"  # not signed by the key, or the files are not those that it signed
 
     @property
     def rank(self) -> int:
@@ -43,7 +43,7 @@ class SignatureStatus(StrEnum):
 
     @property
     def is_judged(self) -> bool:
-        """Whether it was put beside what a key has signed."""
+        """Say whether the model was compared with what a key has signed."""
         return self not in (SignatureStatus.NOT_VERIFIED, SignatureStatus.UNVERIFIABLE)
 
 
@@ -66,7 +66,7 @@ class Severity(StrEnum):
         return _SEVERITIES.index(self)
 
     def raised(self) -> "Severity":
-        """One step up; critical stays critical."""
+        """Return the next higher severity; critical stays critical."""
         return _SEVERITIES[min(self.rank + 1, len(_SEVERITIES) - 1)]
 
 
@@ -74,7 +74,7 @@ _SEVERITIES = tuple(Severity)
 
 
 class ExitStatus(IntEnum):
-    """How a command ends. Of several that apply, 4 wins over 1 and 1 over 3."""
+    """The exit status of a command. Precedence if several apply: 4 > 1 > 3."""
 
     CLEAN = 0
     FINDINGS = 1
@@ -84,8 +84,8 @@ class ExitStatus(IntEnum):
     INTERRUPTED = 130
 
 
-# The states in which a flow run ends: Completed, else Failed under a name of its own, so that a finding and a defect
-# of ours are told apart by who looks at it, automations included.
+# The final states of a flow run: `Completed`, or else `Failed` under a name of its own, so that people and automations
+# can tell a finding from a defect of this product.
 STATE_NAMES = {
     ExitStatus.CLEAN: "Completed",
     ExitStatus.FINDINGS: "Findings",

@@ -1,1 +1,1 @@
-"""What one model directory is: a listing of its files, and once read, a manifest of their bytes."""
+"""One model directory: the listing of its files and, once it is read, the manifest of their bytes."""

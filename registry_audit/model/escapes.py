@@ -1,4 +1,4 @@
-"""What `MLmodel` names outside its own model: MLflow would load it, and no audit of the model reads it."""
+"""Finds paths in `MLmodel` that lead out of its model: MLflow would load them, and no audit of the model reads them."""
 
 import re
 from collections.abc import Iterator
@@ -37,16 +37,16 @@ _FOLLOWED = frozenset(
         "weight_name",
     }
 )
-# Of these MLflow takes the last part, or nothing at all; where an artifact came from is only noted.
+# MLflow takes only the last part of these, or nothing; the origin of an artifact is only noted.
 _NOT_FOLLOWED = frozenset({"model_code_path", "uri", "source"})
 _EXAMPLE = ("artifact_path", "serving_input_path")
 _MAX_DEPTH = 8
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")  # a drive letter, too
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")  # matches a drive letter, too
 _PROMPT = re.compile(r"prompts:/+[^/\\]+(/[0-9]+|@[^/\\]+)?")
 
 
 def escapes(mlmodel: MLmodel) -> Iterator[tuple[str, str]]:
-    """(setting, value) of every path that does not stay inside the model. Symlinks are the listing's to tell."""
+    """Yield (setting, value) of every path that leaves the model. Symlinks are reported by the listing."""
     flavors = mlmodel.fields["flavors"]
     for name, flavor in flavors.items():
         if isinstance(flavor, dict):
@@ -62,7 +62,7 @@ def escapes(mlmodel: MLmodel) -> Iterator[tuple[str, str]]:
 
 
 def leaves(value: str) -> bool:
-    """Whether a text, joined to the model's directory, may lead out of it on any system."""
+    """Say whether a text, joined to the model's directory, may lead out of it on any system."""
     return (
         value.startswith(("/", "\\", "~"))
         or "\0" in value
@@ -77,7 +77,7 @@ def _of_flavor(name: str, flavor: dict[Any, Any]) -> Iterator[tuple[str, str]]:
         if key in _FOLLOWED:
             yield from _leaving(setting, value, 0)
         elif _is_loaded_by_name(str(key), flavor) and _is_directory(value):
-            # Without weights of its own a model of transformers or diffusers is loaded by a hub's name, or a directory.
+            # A transformers or diffusers model without its own weights is loaded by a hub's name, or from a directory.
             yield setting, str(value)
 
 

@@ -1,4 +1,4 @@
-"""What a store says a model consists of, before a byte is read."""
+"""The files that a store lists for a model, before a byte is read."""
 
 import hashlib
 import unicodedata
@@ -23,30 +23,30 @@ class ListedFile:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something in a model that keeps it from being vouched for."""
+    """Something in a model that keeps it from being verified."""
 
     rule: str
     message: str
     path: str | None = None
-    blocks: bool = True  # whether bytes stayed unread for it, so that no verdict may pass
-    remedy: str | None = None  # what to do, where that is more than the rule says
+    blocks: bool = True  # whether bytes stayed unread because of it, so that no verdict may pass
+    remedy: str | None = None  # what to do, if that is more than the rule says
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
     files: tuple[ListedFile, ...]  # sorted by path, each path once
     empty_directories: tuple[str, ...] = ()  # sorted
-    unsafe: tuple[str, ...] = ()  # sorted paths of entries that are no regular files of this model
+    unsafe: tuple[str, ...] = ()  # sorted paths of entries that are not regular files of this model
     problems: tuple[Problem, ...] = ()
-    settled: bool = True  # False while a file is so young that an overwrite could leave its times as they are
-    # Once they were asked for:
+    settled: bool = True  # False while a file is so young that an overwrite could leave its times unchanged
+    # Computed on first use:
     _fingerprint: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
     _unknown: list[frozenset[str]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def is_unknown(self, path: str) -> bool:
-        """Whether it could not be looked at: the path itself, or a directory that it lies in.
+        """Say whether the path, or a directory that it lies in, could not be looked at.
 
-        What is unknown is never a difference, and never missing.
+        An unknown path is never a difference, and never missing.
         """
         if not self._unknown:
             self._unknown.append(frozenset(p.path for p in self.problems if p.rule == "RA009" and p.path is not None))
@@ -59,11 +59,11 @@ class Listing:
 
     @property
     def tells_changes(self) -> bool:
-        """Whether an overwrite that keeps the size would show in the fingerprint."""
+        """Say whether the fingerprint would show an overwrite that keeps the size."""
         return self.settled and all(file.change_token for file in self.files)
 
     def fingerprint(self) -> str:
-        """Equal for equal listings: paths, sizes, markers and problems; hex sha256."""
+        """Return a hex sha256 that is equal for equal listings: paths, sizes, change tokens and problems."""
         if not self._fingerprint:
             digest = hashlib.sha256()
             for file in self.files:
@@ -81,7 +81,7 @@ def make_listing(
     problems: list[Problem] | None = None,
     settled: bool = True,
 ) -> Listing:
-    """Sort, and turn what cannot be trusted in the names themselves into problems."""
+    """Sort the files, and turn names that cannot be trusted into problems."""
     found = list(problems or ())
     by_path: dict[str, ListedFile] = {}
     for file in files:
@@ -101,7 +101,7 @@ def make_listing(
 
 
 def itself_and_above(path: str) -> Iterator[str]:
-    """The path, and the directories that it lies in, the outermost first; of an absurdly deep one not all of them."""
+    """Yield the directories that the path lies in, at most 2,048 of them, outermost first, and then the path."""
     at = path.find("/")
     for _ in range(_MAX_DIRECTORIES_ABOVE):
         if at < 0:
@@ -112,12 +112,12 @@ def itself_and_above(path: str) -> Iterator[str]:
 
 
 def illegal_path(path: str) -> str | None:
-    """Why a relative path from a listing must not be used, or None."""
+    """Return why a relative path from a listing must not be used, or None."""
     if not path or path.startswith(("/", "\\")) or path[1:3] in (":\\", ":/"):
         return "is not a relative path"
     if "\0" in path:
         return "holds a NUL character"
-    # And to fold a name takes the square of its length.
+    # Folding a name also takes time in the square of its length.
     if any(len(part) > _MAX_NAME_CHARACTERS for part in path.split("/")):
         return f"has a name of more than {_MAX_NAME_CHARACTERS} characters, which no store holds"
     if any(part in ("", ".", "..") for part in path.split("/")):
@@ -128,7 +128,7 @@ def illegal_path(path: str) -> str | None:
 
 
 def _collisions(paths: dict[str, ListedFile]) -> list[Problem]:
-    """Names that are one name on a file system that folds case or Unicode forms: there, one copy hides the other."""
+    """Find names that differ only by case or Unicode form: a file system that folds these hides one of them."""
     folded: dict[str, list[str]] = defaultdict(list)
     for path in paths:
         folded[path if path.isascii() and path.islower() else _fold(path)].append(path)
@@ -145,7 +145,7 @@ def _collisions(paths: dict[str, ListedFile]) -> list[Problem]:
 
 
 def _files_that_are_directories(paths: dict[str, ListedFile]) -> list[Problem]:
-    """A bucket may hold `data` and `data/x`. No file system does, so MLflow cannot load such a model."""
+    """Find paths that are both file and directory (`data` and `data/x` in a bucket), so that MLflow cannot load them."""
     above = {path.rpartition("/")[0] for path in paths}
     for directory in list(above):
         above.update(itself_and_above(directory))
@@ -161,7 +161,7 @@ def _fold(path: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 
-# What may be asked for at the most. Anything above means a typing error, and further up sums of times overflow.
+# The largest values that may be given. Anything above is a typing error, and much larger sums of times overflow.
 MOST = 10**15
 MOST_SECONDS = 10**9
 MOST_DAYS = 36_500
@@ -169,12 +169,12 @@ MOST_DAYS = 36_500
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Included upper bounds: the first four of a model, then of a version and of the registry."""
+    """Inclusive upper bounds: the first four for a model, the fifth for a version, the others for the registry."""
 
     max_files: int = 200_000
     max_directories: int = 100_000  # as listed: a symlink to a directory lists all of that directory once more
     max_depth: int = 64  # directories between the root and a file
     max_bytes: int = 16 * 2**40
-    max_version_seconds: int = 6 * 3600  # for all that a version is asked and read
+    max_version_seconds: int = 6 * 3600  # for all requests and reading of a version
     max_listing_seconds: int = 6 * 3600  # for the listing of the registry
-    max_versions: int = 2_000_000  # that the registry lists
+    max_versions: int = 2_000_000  # versions that the registry lists

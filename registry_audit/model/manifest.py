@@ -1,7 +1,7 @@
 """The identity of a model's bytes: a sorted list of (path, size, digest), with a digest of its own.
 
-Laws, tested as properties: `parse_manifest(manifest.text()) == manifest` for any legal path; two manifests
-have one digest exactly when they are equal.
+Laws, tested as properties: `parse_manifest(manifest.text()) == manifest` for any legal path; two manifests have the
+same digest exactly when they are equal.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ class Manifest:
     algorithm: str = "sha256"
 
     def text(self) -> str:
-        """One line a file: digest, size, and the path as a JSON string, so that no path can end a line early."""
+        """Write a line per file: digest, size, and the path as a JSON string, so that no path can end a line early."""
         return "".join(f"{entry.digest} {entry.size} {json.dumps(entry.path)}\n" for entry in self.entries)
 
     def digest(self) -> str:
@@ -37,15 +37,15 @@ class Manifest:
 
 
 def manifest_of(entries: tuple[ManifestEntry, ...]) -> Manifest:
-    """The manifest of files that were all digested with one algorithm; sorted by path already."""
+    """Make a manifest of entries that are sorted by path and were all digested with one algorithm."""
     return Manifest(entries, entries[0].digest.partition(":")[0]) if entries else Manifest(())
 
 
 def parse_manifest(text: str, algorithm: str = "sha256") -> Manifest:
-    """The reverse of `Manifest.text`.
+    """Parse what `Manifest.text` has written.
 
     Raises:
-        AuditError: a line is not one of a manifest.
+        AuditError: a line does not belong to a manifest.
     """
     entries = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -72,7 +72,7 @@ class Hasher(Protocol):
 
 
 def new_hasher(algorithm: str) -> Hasher:
-    """A fresh hasher; both release the interpreter lock on large buffers.
+    """Return a fresh hasher. Both algorithms release the GIL on large buffers.
 
     Raises:
         UsageError: the algorithm is unknown or its package is not installed.
@@ -92,9 +92,9 @@ def new_hasher(algorithm: str) -> Hasher:
 
 
 class DigestedApart:
-    """A hasher that digests one chunk in another thread, where that pays, while its caller waits for the next one.
+    """A hasher that digests a chunk in another thread, if that is faster, while its caller waits for the next chunk.
 
-    The chunk must hold until the next one is handed over.
+    A chunk must not change until the next one is handed over.
     """
 
     def __init__(self, hasher: Hasher, pool: Executor, pays: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""What an `MLmodel` file says of its model. Parsed as data; nothing it names is ever loaded or imported."""
+"""The contents of an `MLmodel` file. It is parsed as data; nothing it names is ever loaded or imported."""
 
 import os
 from collections import Counter
@@ -16,7 +16,7 @@ from registry_audit.printable import printable
 MLMODEL = "MLmodel"
 MAX_BYTES = 16 * 2**20
 
-# Written by MLflow after it has summed `model_size_bytes` (flavors' save_model), so not part of that sum.
+# MLflow writes these after it has summed `model_size_bytes` (flavors' save_model), so they are not part of that sum.
 _WRITTEN_LATER = frozenset(
     {MLMODEL, "conda.yaml", "python_env.yaml", "requirements.txt", "constraints.txt", "registered_model_meta"}
 )
@@ -29,7 +29,7 @@ PROVENANCE = ("run_id", "model_id", "model_uuid", "artifact_path", "utc_time_cre
 
 
 def must_not_be_in_a_model(path: Path, what: str) -> None:
-    """What is written into the directory of a model changes it: its next audit would find other bytes.
+    """Refuse to write into a model's directory, because its next audit would find other bytes.
 
     Args:
         what: completes "... is in a model".
@@ -79,7 +79,8 @@ def parse_mlmodel(content: bytes) -> MLmodel:
     """Parse strictly as YAML data.
 
     Raises:
-        InvalidMLmodel: not UTF-8, not YAML, not a mapping, without flavors, or so nested that it is an attack.
+        InvalidMLmodel: the content is not UTF-8, not YAML, not a mapping, without flavors, or so large or nested that
+            it is an attack.
     """
     if len(content) > MAX_BYTES:
         raise InvalidMLmodel(f"is larger than {MAX_BYTES} bytes")
@@ -102,7 +103,7 @@ def _parse(content: bytes) -> MLmodel:
 
 
 def missing_parts(mlmodel: MLmodel, sizes: dict[str, int]) -> Iterator[tuple[str, str]]:
-    """What `MLmodel` promises and the files do not hold, as (path, "is missing" or the like).
+    """Yield what `MLmodel` names and the files do not hold, as (path, "is missing" or the like).
 
     Args:
         sizes: every file of the model, path to bytes.
@@ -124,7 +125,7 @@ def missing_parts(mlmodel: MLmodel, sizes: dict[str, int]) -> Iterator[tuple[str
 
 
 def _named_paths(fields: dict[str, Any]) -> Iterator[tuple[str, bool]]:
-    """(path inside the model, whether it holds the model itself)."""
+    """Yield (path inside the model, whether it holds the model itself)."""
     for flavor in fields["flavors"].values():
         if not isinstance(flavor, dict):
             continue
@@ -148,7 +149,7 @@ def _named_paths(fields: dict[str, Any]) -> Iterator[tuple[str, bool]]:
 
 
 def _inside(value: object, holds_model: bool) -> Iterator[tuple[str, bool]]:
-    """A plain relative path; a URI or an absolute path points out of the model on purpose (e.g. a hub's weights)."""
+    """Yield a plain relative path; a URI or an absolute path leaves the model on purpose (e.g. a hub's weights)."""
     if isinstance(value, str) and value and "://" not in value and not value.startswith("/"):
         path = value.replace("\\", "/").removeprefix("./").rstrip("/")
         if path and ".." not in path.split("/"):

@@ -1,4 +1,4 @@
-"""YAML that nobody vouches for, read as data: within bounds, and with one error for whatever is wrong with it."""
+"""Reads untrusted YAML as data: within bounds, and with one error for anything that is wrong with it."""
 
 import os
 import re
@@ -10,11 +10,11 @@ from typing import Any
 import yaml
 
 _MAX_FILE_BYTES = 1 << 20
-_MAX_NODES = 50_000  # with every alias and merge counted as what it stands for, and long texts as several
+_MAX_NODES = 50_000  # every alias and merge counts as the nodes that it stands for, and a long text as several
 _MAX_DEPTH = 100
 _CHARACTERS_OF_A_NODE = 1_000
-# YAML reads 1:30 as a number of minutes, and takes the square of the time for a number of so many parts. Python shows
-# no number of more than 4,300 digits, which 3,570 hexadecimal ones are.
+# YAML reads 1:30 as a number to the base 60, in time quadratic in the number of parts. Python shows no number of more
+# than 4,300 digits, which is 3,570 hexadecimal digits.
 _MAX_NUMBER_CHARACTERS = 3_000
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _NUMBER = re.compile(r"[-+0-9_:.]+|[-+_]*0_*[bx][0-9a-fA-F_]+")
@@ -25,10 +25,10 @@ class UnreadableYaml(ValueError):
 
 
 def read_yaml(text: str) -> Any:
-    """What the text says, as dicts, lists and scalars. Nothing that it names is ever loaded or imported.
+    """Return the contents as dicts, lists and scalars. Nothing that the text names is ever loaded or imported.
 
     Raises:
-        UnreadableYaml: it is not YAML, or so large once it is built that it is an attack.
+        UnreadableYaml: the text is not YAML, or would be so large once built that it is an attack.
     """
     try:
         _check_events(text)
@@ -41,10 +41,10 @@ def read_yaml(text: str) -> Any:
 
 
 def read_yaml_file(file: Path) -> dict[str, Any]:
-    """The mapping in a small file.
+    """Return the mapping in a small file.
 
     Raises:
-        UnreadableYaml: there is none that can be read; the message says why in a few words.
+        UnreadableYaml: the file is missing, cannot be read or holds no mapping; the message says why in a few words.
     """
     try:
         # Non-blocking: a FIFO put in the file's place must not hang the audit.
@@ -67,7 +67,7 @@ def read_yaml_file(file: Path) -> dict[str, Any]:
 
 
 def _check_events(text: str) -> None:
-    """Refuse what would have no end once YAML has built it, from what its parser says before it builds anything.
+    """Refuse what would grow without end while YAML builds it, judging by the parser's events before anything is built.
 
     YAML's C parser builds nested nodes on the processor's stack, and copies what a merge (`<<: *name`) names each
     time: a few hundred bytes of merges of merges mean billions of entries.
@@ -109,7 +109,7 @@ class _Node:
 
 
 def _check_number(scalar: yaml.ScalarEvent) -> None:
-    """A text that is tagged as a number is one to Python with spaces around it too, and with any script's digits."""
+    """Refuse numbers with too many digits. Python also accepts blanks around a number, and any script's digits."""
     if len(scalar.value) > _MAX_NUMBER_CHARACTERS and (scalar.tag in _NUMBERS or _NUMBER.fullmatch(scalar.value)):
         raise ValueError("a number of too many digits")
 
