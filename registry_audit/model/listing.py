@@ -145,7 +145,7 @@ def _collisions(paths: dict[str, ListedFile]) -> list[Problem]:
 
 
 def _files_that_are_directories(paths: dict[str, ListedFile]) -> list[Problem]:
-    """Find paths that are both file and directory (`data` and `data/x` in a bucket), so that MLflow cannot load them."""
+    """Find paths that are both file and directory (`data` and `data/x` in a bucket): MLflow cannot load them."""
     above = {path.rpartition("/")[0] for path in paths}
     for directory in list(above):
         above.update(itself_and_above(directory))

@@ -1,1 +1,1 @@
-"""How requests are made and bounded: sessions, throttling, retries, deadlines. No other room speaks HTTP."""
+"""Makes and bounds requests: sessions, throttling, retries, deadlines. No other package speaks HTTP."""

@@ -18,7 +18,7 @@ _R = TypeVar("_R")
 
 
 class OutOfTime(CouldNotVerify):
-    """The work took longer than it may. Another try would take as long."""
+    """The work took longer than its time limit. Another try would take as long."""
 
 
 class Deadline:
@@ -27,32 +27,32 @@ class Deadline:
     def __init__(self, seconds: float, option: str) -> None:
         """
         Args:
-            option: sets the seconds; named in the error.
+            option: the option that sets the seconds; named in the error.
         """
         self._seconds, self._option = seconds, option
         self._at = time.monotonic() + seconds
 
     @property
     def left_seconds(self) -> float:
-        """Negative once it has passed."""
+        """Return the seconds until the deadline; negative once it has passed."""
         return self._at - time.monotonic()
 
     def error(self) -> OutOfTime:
         return OutOfTime(f"it took longer than {self._seconds:g} seconds ({self._option})")
 
     def check(self) -> None:
-        """Raises: OutOfTime: it has passed."""
+        """Raise an error if the deadline has passed. Raises: OutOfTime."""
         if self.left_seconds < 0:
             raise self.error()
 
 
 def current() -> Deadline | None:
-    """The deadline of what this thread is doing."""
+    """Return the deadline of the work of this thread, or None."""
     return _current.get()
 
 
 def check() -> None:
-    """Raises: OutOfTime: the deadline of what this thread is doing has passed."""
+    """Raise an error if the deadline of this thread's work has passed. Raises: OutOfTime."""
     deadline = _current.get()
     if deadline is not None:
         deadline.check()
@@ -60,7 +60,7 @@ def check() -> None:
 
 @contextlib.contextmanager
 def within(deadline: Deadline | None) -> Iterator[None]:
-    """Apply this deadline to the body."""
+    """Apply this deadline to the body of the `with` statement."""
     token = _current.set(deadline)
     try:
         yield

@@ -1,7 +1,7 @@
-"""HTTP, one try for each request: over kept connections, throttled, and broken off when the audit is stopped.
+"""HTTP with one try for each request: over kept connections, throttled, and cancelled when the audit is stopped.
 
-Connections come from urllib3; proxies, certificates and `NO_PROXY` are what `requests` makes of the environment.
-Nothing is retried here (see `net.retry`), and nothing is sent to a stranger that says who asks (see `net.origin`).
+Connections come from urllib3; proxies, certificates and `NO_PROXY` follow the environment as in `requests`. Nothing is
+retried here (see `net.retry`), and other origins are sent nothing that identifies the sender (see `net.origin`).
 """
 
 import contextlib
@@ -44,11 +44,11 @@ _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0  # between two arrivals, unless MLFLOW_HTTP_REQUEST_TIMEOUT says otherwise
 _CHUNK_BYTES = 1 << 20
 _MAX_ANSWER_BYTES = 128 << 20
-_POOL_SIZE = 64  # a connection that finds no room there is closed, not kept
-_KEPT_REQUESTS, _KEPT_BYTES = 64, 64 << 20  # over one connection
+_POOL_SIZE = 64  # further connections are closed after use, not kept
+_KEPT_REQUESTS, _KEPT_BYTES = 64, 64 << 20  # the most over one connection
 _REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
-_QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux alone has it, and alone needs it
+_QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # exists only on Linux, and is needed only there
 _WRAPPED_AT_MOST = 10
 # OpenSSL's X509_V_ERR_..., from PATHLEN_INVALID_FOR_NON_CA to EC_KEY_EXPLICIT_PARAMS
 _ASKED_BY_RFC_5280 = range(80, 95)
@@ -62,16 +62,16 @@ NOTHING_LISTENS = "nothing listens there; is the port right, and does the server
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """How a server is trusted, and what we show it."""
+    """The trust in a server's certificate, and the client certificate to show."""
 
     verify: bool | str = True  # True: as the environment says; or a file or directory of certificates
     client_cert: str | tuple[str, str] | None = None  # a file, or a certificate and its key
-    # Whether a certificate must have all that RFC 5280 asks for. Before 3.13 Python never looks; boto3 never does.
+    # Whether a certificate must meet every requirement of RFC 5280. Python before 3.13 never checks; boto3 never does.
     strict: bool = True
 
 
 class Answer:
-    """A status and headers, and a body that is still to come."""
+    """A response: status and headers, and a body that is still to be read."""
 
     def __init__(self, raw: BaseHTTPResponse, permit: Permit, *, as_stored: bool = False) -> None:
         """
@@ -80,31 +80,31 @@ class Answer:
         """
         self._raw, self._permit, self._as_stored = raw, permit, as_stored
         self.status, self.headers = raw.status, raw.headers
-        self.moved_to = ""  # the host that it comes from, where a redirect led to one that is told no credentials
+        self.moved_to = ""  # the host that answered, if a redirect led to one that is sent no credentials
         shutdown = getattr(raw, "shutdown", None)  # urllib3 from 2.3 on
         if shutdown is not None:
             permit.abort_with(shutdown)
 
     def chunks(self) -> Iterator[bytes]:
-        """The body, in pieces of at most a mebibyte.
+        """Yield the body, in pieces of at most a mebibyte.
 
         Raises:
-            CouldNotVerify: it does not come in time, and was broken off.
-            urllib3.exceptions.HTTPError: the connection broke off.
+            CouldNotVerify: the body does not arrive in time, and was cancelled.
+            urllib3.exceptions.HTTPError: the connection broke.
         """
-        # The rare gateway that encodes what was asked for as it is.
+        # Few gateways encode a body although it was asked for unencoded.
         encoded = not self._as_stored and self.headers.get("Content-Encoding", "identity") != "identity"
         yield from _accounted(self._raw.stream(_CHUNK_BYTES, decode_content=encoded), self._permit)
 
     def body(self, doing: str, at_most: int | None = None) -> bytes:
-        """All of it.
+        """Return the whole body.
 
         Args:
             at_most: bytes; by default more than any listing has.
 
         Raises:
-            CouldNotVerify: it is longer.
-            Transient: it broke off.
+            CouldNotVerify: the body is longer.
+            Transient: the body broke off.
         """
         found, at_most = bytearray(), at_most or _MAX_ANSWER_BYTES
         try:
@@ -128,11 +128,11 @@ def _accounted(chunks: Iterator[bytes], permit: Permit) -> Iterator[bytes]:
     except Exception:
         permit.must_be_in_time()
         raise
-    permit.must_be_in_time()  # a connection that is broken off can look like the end of the body
+    permit.must_be_in_time()  # a cancelled connection can look like the end of the body
 
 
 class Bounded:
-    """The body of an answer that a library reads whole: neither without end, nor a byte now and then."""
+    """The body of a response that a library reads whole, with bounds on its length and on how slowly it may arrive."""
 
     def __init__(self, raw: Any, permit: Permit) -> None:
         self._raw, self._permit = raw, permit
@@ -141,7 +141,7 @@ class Bounded:
         return getattr(self._raw, name)
 
     def stream(self, size: int = 1 << 16, decode_content: bool | None = None) -> Iterator[bytes]:
-        """Raises: CouldNotVerify: it is longer or slower than any listing."""
+        """Yield the body. Raises: CouldNotVerify: it is longer or slower than any listing."""
         count = 0
         for chunk in _accounted(self._raw.stream(size, decode_content=decode_content), self._permit):
             count += len(chunk)
@@ -152,9 +152,9 @@ class Bounded:
 
 
 class BoundedAdapter(HTTPAdapter):
-    """For the sessions of SDKs of object stores: see `Bounded`. No redirect is followed.
+    """Bounds the responses in the sessions of object stores' SDKs (see `Bounded`), and follows no redirect.
 
-    Their libraries follow them to any host, with a signature made for it or the credentials of ~/.netrc.
+    The SDKs' libraries follow redirects to any host, with a signature made for it or the credentials of ~/.netrc.
     """
 
     def send(self, *arguments: Any, **named: Any) -> Any:
@@ -175,10 +175,11 @@ class Connections:
         self._routes: dict[tuple[Origin, Tls], Route] = {}
 
     def route(self, url: str, tls: Tls = Tls()) -> "Route":
-        """Looked up once for each server: what the environment says of proxies and certificates takes its time.
+        """Return the route to a server. It is kept, because proxies and certificates are slow to find in the
+        environment.
 
         Raises:
-            ValueError: it is no URL of a server.
+            ValueError: the URL is not a server's.
         """
         key = origin_of(url), tls
         if (known := self._routes.get(key)) is not None:
@@ -192,7 +193,7 @@ class Connections:
         proxy = select_proxy(url, proxies) or ""
         try:
             pool: Any = adapter.get_connection_with_tls_context(request, settings["verify"], proxies, settings["cert"])
-        except (RequestException, urllib3.HTTPError):  # whose text may hold a part of the proxy's password
+        except (RequestException, urllib3.HTTPError):  # the text may hold a part of the proxy's password
             raise ValueError(_NO_PROXY_URL if proxy else f"{host_of(url)} is no host") from None
         through_http_proxy = proxy.lower().startswith("http") and key[0].scheme == "http"
         headers = adapter.proxy_headers(proxy) if through_http_proxy else {}
@@ -200,7 +201,7 @@ class Connections:
         return self._routes.setdefault(key, Route(host_of(url), pool, whole, headers))
 
     def close(self) -> None:
-        """Close what is kept. Who asks again opens anew."""
+        """Close the kept connections. Later requests open new ones."""
         self._routes = {}
         for adapter in self._adapters.values():
             adapter.close()
@@ -208,11 +209,11 @@ class Connections:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """To one server: directly, or through a proxy."""
+    """The way to one server: directly, or through a proxy."""
 
     host: str
     pool: HTTPConnectionPool
-    before_target: str  # the server's URL where a proxy for plain http wants it
+    before_target: str  # the server's URL if a proxy for plain http needs it
     headers: Mapping[str, str]  # for the proxy
 
     @contextlib.contextmanager
@@ -228,7 +229,7 @@ class Route:
         answer_seconds: float | None = None,
         as_stored: bool = False,
     ) -> Iterator["Answer"]:
-        """The answer to one request, whatever its status; no redirect is followed.
+        """Send one request and yield its response, whatever the status; no redirect is followed.
 
         Args:
             target: path and query.
@@ -256,7 +257,7 @@ class Route:
             raise
         except urllib3.LocationValueError as error:
             raise CouldNotVerify(f"could not {doing}: {self.host} is no host that can be looked up") from error
-        except ValueError as error:  # its text repeats the header, and so the token in it
+        except ValueError as error:  # the text repeats the header, and so the token in it
             raise UsageError(f"could not {doing}: {_NOT_SENT}") from error
         except (urllib3.HTTPError, OSError) as error:
             permit.must_be_in_time()
@@ -273,7 +274,7 @@ class Route:
         try:
             yield Answer(raw, permit, as_stored=as_stored)
         finally:
-            raw.close()  # an answer that was read to its end has given its connection back already
+            raw.close()  # a response that was read to its end has returned its connection already
             raw.release_conn()
 
 
@@ -285,7 +286,7 @@ class HttpSession:
         self._connections = Connections()
 
     def close(self) -> None:
-        """Close the connections that are kept, not those that are in use. Who asks again opens anew."""
+        """Close the connections that are kept, not those that are in use. Later requests open new ones."""
         self._connections.close()
 
     @contextlib.contextmanager
@@ -303,19 +304,21 @@ class HttpSession:
         answer_seconds: float | None = None,
         as_stored: bool = False,
     ) -> Iterator[Answer]:
-        """The answer, whatever its status; to be left before the next one is asked for by the same thread.
+        """Send a request and yield its response, whatever the status. Leave the response before the thread's next
+        request.
 
         Args:
-            headers: sent as they are to the trusted origin; of them only what says nothing of us to all others.
+            headers: sent to the trusted origin as they are; other origins get only those that do not identify the
+                sender.
             trusted: the one origin that is sent credentials, wherever a redirect leads; see `trusted_after`.
             doing: completes "could not ...".
             redirects: whether they are followed.
-            answer_seconds: the longest wait between two arrivals, where MLFLOW_HTTP_REQUEST_TIMEOUT does not say less.
+            answer_seconds: the longest wait between two arrivals, if MLFLOW_HTTP_REQUEST_TIMEOUT does not say less.
             as_stored: whether the body is an object of a bucket, and an encoding a part of its content.
 
         Raises:
-            Transient: no answer came.
-            CouldNotVerify: the address is none, or its redirects do not end.
+            Transient: no response came.
+            CouldNotVerify: the address is not valid, or its redirects do not end.
             Stopped: the audit is being stopped.
         """
         with self.throttle.permit(_host(url, doing)) as permit:
@@ -352,7 +355,7 @@ class HttpSession:
                 except ValueError as error:
                     raise CouldNotVerify(f"could not {doing}: {host_of(url)} redirects to no address") from error
                 url, trusted = location, trusted_after(trusted, url, location)
-                # Browsers ask with GET then, and servers that moved to https mean the question as it was.
+                # Browsers then repeat a POST with GET. A server that only moved to https means the same request.
                 is_same = answer.status in (301, 302) and may_carry_credentials(url, trusted)
                 if answer.status not in (307, 308) and method != "GET" and not is_same:
                     method, body = "GET", None
@@ -360,9 +363,9 @@ class HttpSession:
 
 
 def unreachable(error: BaseException | None) -> str | None:
-    """Why no connection came about, in plain words; None for everything else.
+    """Say in plain words why no connection was made; None for every other error.
 
-    Libraries wrap what urllib3 says, each in a text of its own around it.
+    Libraries wrap urllib3's error in errors of their own, so the causes are searched too.
     """
     for _ in range(_WRAPPED_AT_MOST):
         if error is None:
@@ -384,7 +387,7 @@ def unreachable(error: BaseException | None) -> str | None:
 
 
 def _tls_problem(error: BaseException) -> str | None:
-    """What is wrong with the address or with the trust in the server, where no encrypted connection can come about."""
+    """Say what is wrong with the address or with the trust in the server if TLS is impossible; None for all else."""
     for _ in range(_WRAPPED_AT_MOST):
         match error:
             case ssl.SSLCertVerificationError():
@@ -407,21 +410,21 @@ def _tls_problem(error: BaseException) -> str | None:
 
 
 class _KeptConnection:
-    """A connection on which even the wait for an answer's first byte can be broken off, and that is not kept waiting.
+    """A connection that can be cancelled while it waits for the first byte, without delayed acknowledgements.
 
-    An MLflow server sends an answer's head, and holds its body back until the head was acknowledged: Linux takes 40 ms
-    over that, on a kept connection, unless it is told each time not to.
+    An MLflow server sends the head of an answer, and holds its body back until the head was acknowledged. On a kept
+    connection Linux delays this by 40 ms, unless it is told not to each time.
 
-    Nor is it kept for ever. A server of several processes has each connection answered by one of them; of those that
-    come together one process may get all, and would go on answering alone. A new one goes to a process that has time
-    for it.
+    A connection is used for a limited number of requests and bytes. In a server with several processes one process
+    serves each connection, and may get all of them if they are opened together; it would go on answering alone. A new
+    connection goes to a process that is idle.
     """
 
     _answered = _bytes = 0
 
     @property
     def is_connected(self) -> bool:
-        """Whether the pool may use it again."""
+        """Say whether the pool may use the connection again."""
         is_worn = self._answered >= _KEPT_REQUESTS or self._bytes >= _KEPT_BYTES
         return not is_worn and super().is_connected  # type: ignore[misc]
 
@@ -432,7 +435,7 @@ class _KeptConnection:
     def getresponse(self) -> Any:
         self._answered += 1
         permit, sock = sent_now(), getattr(self, "sock", None)
-        # What carries TLS within TLS, to an https proxy, is no socket: it can be neither told nor broken off.
+        # TLS within TLS, to an https proxy, is carried by no socket: it can be neither configured nor cancelled.
         if isinstance(sock, socket.socket):
             if permit is not None:
                 permit.asked(sock.gettimeout() or 0)
@@ -453,7 +456,7 @@ _POOLS = {"http": _pool(HTTPConnectionPool), "https": _pool(HTTPSConnectionPool)
 
 
 class _Adapter(HTTPAdapter):
-    """What `requests` knows of proxies and certificates, over connections of our own kind."""
+    """Handles proxies and certificates as `requests` does, with this module's own connections."""
 
     def __init__(self, *, strict: bool) -> None:
         """See `Tls`."""
@@ -488,7 +491,7 @@ def _of_our_kind(manager: PoolManager) -> None:
 
 
 def _socket_options() -> list[tuple[int, int, int]]:
-    """So that a connection whose other end is gone without a word is noticed."""
+    """Return socket options by which a silently lost peer is noticed."""
     return [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
 
 

@@ -1,4 +1,4 @@
-"""Which credentials a request may carry: those of the server they were given for, and no other.
+"""Decides which credentials a request may carry: those of the server they were given for, and no others.
 
 An origin is scheme, host and port. A location that a registrant chose, a redirect, a proxy on another host, another
 port, or http instead of https is another origin, and a request there carries no credentials. There is one exception: a
@@ -13,16 +13,17 @@ from dataclasses import dataclass, replace
 from urllib import parse
 
 _PORTS = {"http": 80, "https": 443}
-# A request to a stranger says this much. All else may identify the auditor: Authorization, Cookie, headers of plugins.
+# The only headers that are sent to another origin. Others may identify the auditor: Authorization, Cookie, headers of
+# plugins.
 _HARMLESS = frozenset({"accept", "accept-encoding", "accept-language", "range"})
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """One server. Law: equal exactly where scheme, host and port are."""
+    """One server. Law: two origins are equal exactly if scheme, host and port are."""
 
     scheme: str
-    host: str  # in its usual spelling: see `normal_host`
+    host: str  # in normal form: see `normal_host`
     port: int | None
 
     def __str__(self) -> str:
@@ -31,18 +32,18 @@ class Origin:
         return f"{self.scheme}://{host}{port}"
 
 
-NOBODY = Origin("", "", None)  # of a request that may carry nothing, wherever it goes
+NOBODY = Origin("", "", None)  # the trusted origin of a request that may carry no credentials, wherever it goes
 
 
 def origin_of(uri: str) -> Origin:
-    """Raises: ValueError: it is no URI."""
+    """Return the origin of a URI. Raises: ValueError: it is no URI."""
     parts = urlsplit(uri)
     scheme = parts.scheme.lower()
     return Origin(scheme, normal_host(parts.hostname or "").strip("[]"), parts.port or _PORTS.get(scheme))
 
 
 def normal_host(host: str) -> str:
-    """One spelling of a host: lower case, no trailing dot, ASCII, numbers of IPv4 and IPv6 in their usual form."""
+    """Return a host in one spelling: lower case, no trailing dot, ASCII, IP addresses in their usual form."""
     plain = host.lower().removesuffix(".")
     if not plain.isascii():
         return _in_ascii(plain)
@@ -69,7 +70,7 @@ def _in_ascii(host: str) -> str:
 
 
 def is_one_machine(one: Origin, other: Origin) -> bool:
-    """Whether two origins are one port of this very machine, under two of its names."""
+    """Say whether two origins are one port of this machine, under two of its names."""
     return one == other or (
         _is_loopback(one.host) and _is_loopback(other.host) and replace(one, host=other.host) == other
     )
@@ -83,7 +84,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def may_carry_credentials(url: str, trusted: Origin) -> bool:
-    """Whether a request to this URL may say who asks."""
+    """Say whether a request to this URL may identify the sender."""
     try:
         return trusted != NOBODY and origin_of(url) == trusted
     except ValueError:
@@ -91,9 +92,10 @@ def may_carry_credentials(url: str, trusted: Origin) -> bool:
 
 
 def trusted_after(trusted: Origin, url: str, location: str) -> Origin:
-    """Whom to trust after a redirect from `url` to `location`: as before, or the https of the host that redirected.
+    """Return the origin to trust after a redirect from `url` to `location`.
 
-    Requests and MLflow's own client make the same exception (`requests.Session.should_strip_auth`).
+    It stays the same, unless the trusted host itself redirected from its http to its https. Requests and MLflow's own
+    client make the same exception (`requests.Session.should_strip_auth`).
     """
     if trusted != replace(trusted, scheme="http", port=_PORTS["http"]) or not may_carry_credentials(url, trusted):
         return trusted
@@ -102,17 +104,17 @@ def trusted_after(trusted: Origin, url: str, location: str) -> Origin:
 
 
 def without_credentials(headers: Mapping[str, str]) -> dict[str, str]:
-    """Only the headers that do not identify the sender."""
+    """Return only the headers that do not identify the sender."""
     return {name: value for name, value in headers.items() if name.lower() in _HARMLESS}
 
 
 def basic_authorization(pair: str) -> str:
-    """The header's value for a user and a password, given as `user:password`. Source: RFC 7617."""
+    """Return the header's value for a user and a password, given as `user:password`. Source: RFC 7617."""
     return f"Basic {b64encode(pair.encode()).decode()}"
 
 
 def host_of(uri: str) -> str:
-    """What is one server to a `Throttle`: scheme, host and port, without a user's name."""
+    """Return the key of a server for a `Throttle`: scheme, host and port, without a user's name."""
     parts = urlsplit(uri)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"
 
@@ -121,8 +123,8 @@ _MAX_CHARACTERS = 8_192  # of an address that is not ASCII; MLflow keeps 500
 TOO_LONG = "longer than any address"
 
 
-# Addresses that a stranger wrote, taken apart. The standard library normalises the characters of a host, which takes
-# the square of its length, in one step that nothing can break off: one megabyte holds the process for minutes.
+# Parsing of untrusted addresses. The standard library normalises the characters of a host in one step that cannot be
+# interrupted and takes time in the square of the length: one megabyte blocks the process for minutes.
 
 
 def urlsplit(uri: str, *, allow_fragments: bool = True) -> parse.SplitResult:
@@ -132,13 +134,13 @@ def urlsplit(uri: str, *, allow_fragments: bool = True) -> parse.SplitResult:
 
 
 def urlparse(uri: str) -> parse.ParseResult:
-    """Likewise."""
+    """Parse a URI as the standard library does. Raises: ValueError: not a URI, or one that takes too long to parse."""
     _must_be_short(uri)
     return parse.urlparse(uri)
 
 
 def without_user(uri: str) -> tuple[str, tuple[str, str] | None]:
-    """A server's address without user and password; and those two, decoded, or None where it names none."""
+    """Return a server's address without its user and password, and those two decoded, or None if it has none."""
     parts = urlsplit(uri)
     address = parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     user = parse.unquote(parts.username or ""), parse.unquote(parts.password or "")
@@ -146,7 +148,7 @@ def without_user(uri: str) -> tuple[str, tuple[str, str] | None]:
 
 
 def urljoin(base: str, uri: str) -> str:
-    """What a URI means where it stands in an answer from the base. Raises: ValueError: likewise."""
+    """Resolve a URI against the base. Raises: ValueError: not a URI, or one that takes too long to parse."""
     _must_be_short(uri)
     return parse.urljoin(base, uri)
 

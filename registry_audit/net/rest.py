@@ -1,7 +1,7 @@
-"""Questions to a service that answers in JSON, its files, and the signed URLs that it hands out: bounded and retried.
+"""Requests to a service that answers in JSON, its files, and the signed URLs that it hands out: bounded and retried.
 
 MLflow servers, Databricks and Unity Catalog are asked here and not through MLflow's own client or an SDK: those wait
-for minutes where nothing answers, and their tries can be neither counted nor stopped. Signing in stays with them.
+for minutes if nothing answers, and their tries can be neither counted nor stopped. They still do the sign-in.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from registry_audit.redact import redact
 Query = Mapping[str, str | int | list[str] | None]
 Sign = Callable[[str, str, bytes | None], Mapping[str, str]]  # method, URL, body -> headers
 
-FIRST_ANSWER_SECONDS = 10.0  # for a service that nobody has heard of yet, which may never answer
+FIRST_ANSWER_SECONDS = 10.0  # for the first request to a service, which may never answer
 _MAX_ERROR_BYTES = 1 << 16
 _MAX_EMPTY_PAGES = 1_000
 _TRANSIENT_STATUS = frozenset({408, 425, 500, 502, 503, 504})
@@ -34,11 +34,11 @@ _WRONG_REQUEST = frozenset(
 
 
 class Denied(CouldNotVerify):
-    """The service knows who asks, and says no."""
+    """The service knows the sender, and denies the request."""
 
 
 class SignedOnly(Denied):
-    """The service gives this file out by a signed URL, and in no other way."""
+    """The service gives out this file only by a signed URL."""
 
 
 _BESIDE_A_LIST = ("next_page_token", "prev_page_token", "root_uri")
@@ -46,28 +46,28 @@ _NOT_ITS_PROTOCOL = "the answer is not what the service's protocol says"
 
 
 class NoSuchRoute(CouldNotVerify):
-    """The service does not offer what was asked for. Nothing is said of the thing itself."""
+    """The service does not offer the route that was asked for. This says nothing about the object itself."""
 
 
 class SwitchedOff(CouldNotVerify):
-    """The service was started without what is asked of it, and says so to every such question."""
+    """The service was started without the feature that is asked for, and says so to every such request."""
 
 
 class OtherAnswer(CouldNotVerify):
-    """The service answers another question than it was asked."""
+    """The service answers another request than the one it was sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer that is no success."""
+    """A response that reports no success."""
 
     status: int
-    code: str  # of the service's own JSON; empty where something else answered
+    code: str  # error code in the service's own JSON; empty if something else answered
     message: str
     host: str
-    retry_after: float | None = None  # seconds, where the answer names them
+    retry_after: float | None = None  # seconds, if the response names them
     signed_only: bool = False  # MLflow from 3.18 on: the bytes are behind a signed URL
-    text: str = ""  # how the body begins, where it is no JSON
+    text: str = ""  # the beginning of the body, if it is no JSON
 
 
 Explain = Callable[[Refusal, str], AuditError | None]
@@ -88,19 +88,19 @@ class Rest:
     ) -> None:
         """
         Args:
-            host: scheme, host and port, and a path where the service lies below one; without a user's name.
-            sign: the headers that sign a request in, fresh for each.
-            explain: what this service's refusals mean, where it is more than their status says.
+            host: scheme, host and port, and a path if the service lies below one; without a user's name.
+            sign: returns the headers that sign a request in, fresh for each.
+            explain: interprets this service's refusals, if they mean more than their status says; else returns None.
             redirects: whether they are followed; credentials stay with the host.
         """
         self.host, self.http = host.rstrip("/"), http
         self._sign, self._explain, self._redirects, self._tls = sign, explain, redirects, tls
         self._trusted = origin_of(host)
-        self.answers_with_files = True  # until the service has them behind signed URLs only
-        self._switched_off = ""  # why nothing more is asked
+        self.answers_with_files = True  # until the service gives out files by signed URLs only
+        self._switched_off = ""  # the reason why nothing more is asked
 
     def get(self, path: str, query: Query | None = None, *, doing: str) -> dict[str, Any]:
-        """The JSON object of an answer.
+        """Return the JSON object of a response.
 
         Args:
             path: percent-encoded.
@@ -108,13 +108,13 @@ class Rest:
 
         Raises:
             NotFound: the service itself says so.
-            UsageError: it refuses the credentials, or calls the request invalid.
+            UsageError: the service refuses the credentials, or calls the request invalid.
             Denied, NoSuchRoute, Transient, CouldNotVerify: nothing is known.
         """
         return self._asked("GET", path, query, None, doing)[0]
 
     def first_answer(self, path: str, *, doing: str) -> tuple[dict[str, Any], Mapping[str, str]]:
-        """Ask as `get` does, and give the headers too. Somebody waits for it: it comes within seconds, or never."""
+        """Ask as `get` does, and return the headers too. A person waits for it, so it takes seconds at most."""
         tried = list[None]()
 
         def ask() -> tuple[dict[str, Any], Mapping[str, str]]:
@@ -128,16 +128,17 @@ class Rest:
         return retried(ask, pause=self.http.throttle.pause)
 
     def ask(self, path: str, body: Mapping[str, Any], query: Query | None = None, *, doing: str) -> dict[str, Any]:
-        """Ask as `get` does, where the service wants a POST. Nothing that writes may be sent this way."""
+        """Ask as `get` does, with a POST if the service requires it. Never use it for a request that writes."""
         return self._asked("POST", path, query, body, doing)[0]
 
     def page(
         self, path: str, query: Query, key: str, token: str | None, *, doing: str
     ) -> tuple[list[dict[str, Any]], str | None]:
-        """The entries of the page that a token names, and the next token. An empty page is not always the last one.
+        """Return the entries of the page that a token names, and the next token. An empty page is not always the last
+        one.
 
         Raises:
-            CouldNotVerify: besides the reasons of `get`, when the pages do not end.
+            CouldNotVerify: for the reasons of `get`, or if the pages do not end.
         """
         for _ in range(_MAX_EMPTY_PAGES):
             page = self.get(path, {**query, "page_token": token}, doing=doing)
@@ -150,7 +151,7 @@ class Rest:
         raise CouldNotVerify(f"could not {doing}: the pages of the answer lead in a circle")
 
     def pages(self, path: str, query: Query, key: str, *, doing: str) -> Iterator[dict[str, Any]]:
-        """The entries of every page. Raises: as `page`."""
+        """Yield the entries of every page. Raises: as `page`."""
         token, seen = None, set[str | None]()
         while token not in seen:
             seen.add(token)
@@ -164,13 +165,13 @@ class Rest:
     def content(
         self, path: str, query: Query | None = None, *, doing: str, answer_seconds: float | None = None
     ) -> Iterator[Answer]:
-        """A body that is still to come. One try. Raises: as `get`."""
+        """Yield a response whose body is still to be read, with one try. Raises: as `get`."""
         with self._answered("GET", path, query, None, doing, answer_seconds) as answer:
             yield answer
 
     @contextlib.contextmanager
     def signed(self, url: Any, headers: Mapping[str, str], *, doing: str) -> Iterator[Answer]:
-        """A body from a URL that the service handed out: whoever has it needs no credentials, and gets none.
+        """Yield the response to a URL that the service handed out. The URL needs no credentials, and none are sent.
 
         Args:
             headers: those that the service says belong to the URL.
@@ -263,13 +264,13 @@ class Rest:
 
 
 def _wants_sign_in(answer: Answer) -> bool:
-    """A refusal, or a page for people in place of JSON or a file."""
+    """Say whether a response asks for a sign-in: a refusal, or an HTML page in place of JSON or a file."""
     is_page = str(answer.headers.get("Content-Type") or "").strip().lower().startswith("text/html")
     return answer.status in (401, 403) or (answer.status == 200 and is_page)
 
 
 def explained(refusal: Refusal, doing: str) -> AuditError:
-    """What an answer means that is no success. A status without the service's own JSON is nobody's word."""
+    """Return the error for an unsuccessful response. Without the service's own JSON its status proves nothing."""
     status, code = refusal.status, refusal.code
     said = f" ({code}: {refusal.message})" if refusal.message else f" ({code or status})"
     answered = f"could not {doing}: {refusal.host} answered {status}{said if code else ''}"
@@ -293,13 +294,13 @@ def explained(refusal: Refusal, doing: str) -> AuditError:
 
 
 def entries_of(answer: Mapping[str, Any], key: str, doing: str) -> list[dict[str, Any]]:
-    """The objects of a list that is the answer, which is left out where it is empty."""
+    """Return the objects of the list that is the answer. An empty list may be left out."""
     must_be_about(answer, key, doing)
     return list_of_objects(answer, key, doing)
 
 
 def list_of_objects(entry: Mapping[str, Any], key: str, doing: str) -> list[dict[str, Any]]:
-    """The objects of a list in an object, which is left out where it is empty."""
+    """Return the objects of a list in an object. An empty list may be left out."""
     entries = entry.get(key, [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise CouldNotVerify(f"could not {doing}: {_NOT_ITS_PROTOCOL}")
@@ -307,9 +308,9 @@ def list_of_objects(entry: Mapping[str, Any], key: str, doing: str) -> list[dict
 
 
 def must_be_about(answer: Mapping[str, Any], key: str, doing: str) -> None:
-    """Refuse an answer that has other things to say than the one that it may leave out because it is empty.
+    """Refuse an answer that leaves out the list `key` and has other fields instead.
 
-    What a gateway says in the place of the service (`{"message": "slow down"}`) is no list without entries.
+    What a gateway says in place of the service (`{"message": "slow down"}`) must not be read as an empty list.
     """
     if key not in answer and any(name not in _BESIDE_A_LIST for name in answer):
         raise CouldNotVerify(f"could not {doing}: {_NOT_ITS_PROTOCOL}")
@@ -337,7 +338,7 @@ def _object(answer: Answer, doing: str, host: str) -> dict[str, Any]:
 
 
 class _KeyTwice(Exception):
-    """An object in JSON has a key twice; the text of the error is the key."""
+    """A JSON object has a key twice; the text of the error is the key."""
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

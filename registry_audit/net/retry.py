@@ -1,8 +1,8 @@
 """Decides whether a request is tried again, when, and how often. No other module repeats a request by itself.
 
-A request is tried 1 + MLFLOW_HTTP_REQUEST_MAX_RETRIES times (4 by default), with pauses that grow from 0.3 to 5
-seconds and jitter. A server that says when to come back (429 or 503 with Retry-After) is asked then, at most 8 times
-and after at most 300 seconds each. A difference between models is never retried: it is no error.
+A request is tried 1 + MLFLOW_HTTP_REQUEST_MAX_RETRIES times (4 by default), with pauses that grow from 0.3 to 5 seconds
+and jitter. After a 429 or 503 with Retry-After the request is repeated when the server says, at most 8 times and after
+at most 300 seconds each. A difference between models is never retried: it is no error.
 """
 
 import os
@@ -21,24 +21,27 @@ _R = TypeVar("_R")
 FIRST_PAUSE_SECONDS = 0.3
 _MOST_SECONDS = 5.0
 _RETRIES = 3
-_ADVISED_TRIES = 8  # of a server that names a time to come back at
+_ADVISED_TRIES = 8  # if the server names a time to come back
 _ADVISED_RETRIES_AT_MOST = 100
 _MAX_RETRIES_VARIABLE = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-_jitter = random.Random()  # noqa: S311 - and not the module's numbers, which a program around this one may have seeded
+_jitter = random.Random()  # noqa: S311 - not the module's own generator, which a program may have seeded
 
 
 def retried(call: Callable[[], _R], *, pause: Callable[[float], None] = time.sleep) -> _R:
-    """What `call` returns; raises what its last try raised, or OutOfTime where there is no time for another.
+    """Call `call`, again if it fails with a retryable error, and return its result.
 
-    Only a `Transient` is worth another try, and only once: what was tried often enough further inside is not tried
-    again further outside.
+    Only a `Transient` is retried. An error whose attempts are used up in an inner call is not retried by an outer one.
 
     Args:
         pause: waits so many seconds; it may raise `Stopped` instead.
+
+    Raises:
+        OutOfTime: the deadline leaves no time for another try.
+        Exception: whatever the last try raised.
     """
     deadline.check()
     try:
-        return call()  # nearly always; with small models tenacity's own accounts can be seen in the audit's time
+        return call()  # the usual case; with small models tenacity's overhead can be seen in the audit's time
     except Transient as error:
         if error.given_up:
             raise
@@ -46,7 +49,7 @@ def retried(call: Callable[[], _R], *, pause: Callable[[float], None] = time.sle
 
     def again() -> _R:
         if failed:
-            raise failed.pop()  # the first try, told to tenacity
+            raise failed.pop()  # reports the first failure to tenacity
         deadline.check()
         return call()
 
@@ -65,7 +68,7 @@ def retried(call: Callable[[], _R], *, pause: Callable[[float], None] = time.sle
 
 
 def tries() -> int:
-    """How often a request is tried where the server names no time to come back at."""
+    """Return how often a request is tried if the server names no time to come back."""
     text = os.environ.get(_MAX_RETRIES_VARIABLE, "")
     return 1 + (min(int(text), _ADVISED_RETRIES_AT_MOST) if text.isascii() and text.isdecimal() else _RETRIES)
 
@@ -75,11 +78,11 @@ def _often_enough(state: RetryCallState) -> bool:
 
 
 def _pause_seconds(state: RetryCallState) -> float:
-    """None of our own where the server named a time: its `Throttle` lets nobody ask before."""
+    """Return the pause before the next try; 0 if the server named a time, because its `Throttle` waits until then."""
     if _is_advised(state):
         return 0.0
     grown: float = min(FIRST_PAUSE_SECONDS * 2 ** (state.attempt_number - 1), _MOST_SECONDS)
-    return grown + _jitter.uniform(0, FIRST_PAUSE_SECONDS)  # so that not all come back at once
+    return grown + _jitter.uniform(0, FIRST_PAUSE_SECONDS)  # so that the requests do not all return at once
 
 
 def _is_advised(state: RetryCallState) -> bool:

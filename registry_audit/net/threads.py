@@ -1,6 +1,6 @@
 """Runs blocking calls in threads that a caller can abandon at any time.
 
-Some calls cannot be cancelled from outside, for instance a library's read from a socket, or a call into Rust. So such a
+Some calls cannot be cancelled from outside, for instance a library's read from a socket, or a call into Rust. Such a
 call never runs in a thread that must end. If the caller stops waiting, the call ends with its own time-out or with the
 process.
 """
@@ -20,15 +20,15 @@ from registry_audit.net.deadline import carried, current
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-_SECONDS_TO_COME_BACK = 15.0  # for threads whose deadline has passed
+_SECONDS_TO_COME_BACK = 15.0  # for threads to return after their deadline has passed
 
 
 class Helpers:
-    """Threads for calls that nothing can break off: as many as are needed at once, used again when they are idle."""
+    """A pool of threads for calls that cannot be interrupted. It grows as needed and reuses idle threads."""
 
     def __init__(self, name: str) -> None:
         self._name, self._idle = name, deque[_Helper]()
-        weakref.finalize(self, _dismiss, self._idle)  # the threads hold no reference to this
+        weakref.finalize(self, _dismiss, self._idle)  # the threads hold no reference to this object
 
     def begin(self, call: Callable[[], _Result]) -> "Errand[_Result]":
         """Make the call in another thread, with this thread's context variables."""
@@ -42,7 +42,7 @@ class Helpers:
 
 
 class Errand(Generic[_Result]):
-    """A call that another thread makes. Whoever waits for it may be told to leave it behind."""
+    """A call that another thread makes. The waiting thread can be told to abandon it."""
 
     def __init__(self) -> None:
         self._answers = SimpleQueue[tuple[_Result] | BaseException | None]()
@@ -51,11 +51,11 @@ class Errand(Generic[_Result]):
         self._answers.put(answer)
 
     def leave(self) -> None:
-        """Let who waits for it go on without it."""
+        """Let the waiting thread go on without the result."""
         self._answers.put(None)
 
     def wait(self, seconds: float | None = None) -> tuple[_Result] | None:
-        """What the call gave; None where it was left behind, or takes longer. Raises what the call raised."""
+        """Return the result of the call, or None if it was abandoned or takes longer. Raises what the call raised."""
         try:
             answer = self._answers.get(timeout=seconds)
         except Empty:
@@ -79,9 +79,9 @@ def _help(helper: _Helper, idle: "deque[_Helper]") -> None:
             answer = (call(),)
         except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
             answer = error
-        idle.append(helper)  # first, so that who waits finds it for the next call
+        idle.append(helper)  # first, so that the waiting thread finds this thread idle for its next call
         errand.over(answer)
-        del given, call, errand, answer  # with whatever they hold
+        del given, call, errand, answer  # release whatever they hold
 
 
 def _dismiss(idle: "deque[_Helper]") -> None:
@@ -90,24 +90,24 @@ def _dismiss(idle: "deque[_Helper]") -> None:
 
 
 class DaemonThreads:
-    """Started when they are first needed; they end with `stop`, or with the last reference to this."""
+    """Threads that start when they are first needed, and end with `stop` or with the last reference to this object."""
 
     def __init__(self, count: int, name: str) -> None:
         self._count, self._name = count, name
         self._work = SimpleQueue[_Batch | None]()
         self._started, self._stopped = 0, False
         self._batches, self._lock = set[_Batch](), threading.Lock()
-        weakref.finalize(self, _end, self._work, count)  # the threads hold no reference to it
+        weakref.finalize(self, _end, self._work, count)  # the threads hold no reference to this object
 
     def for_each(self, items: Iterable[_Item], do: Callable[[_Item], object]) -> None:
-        """`do` every item, several at a time; in order, as far as beginning goes. None of them may call this.
+        """Call `do` for every item, several at a time, beginning in order. `do` itself must not call this method.
 
-        Raises what `do` raised first, leaving what had not begun by then.
+        Raises the first error that `do` raised; items that had not begun by then are left out.
 
         Raises:
             Stopped: by `stop`, whatever the threads are doing.
-            OutOfTime: the deadline of the calling thread has passed, and the threads do not come back. Others take
-                their places.
+            OutOfTime: the deadline of the calling thread has passed, and the threads do not return. New threads
+                replace them.
         """
         batch = _Batch(items, carried(do))
         if not batch.size:
@@ -163,7 +163,7 @@ class _Batch:
         self.errors, self.over = list[BaseException](), threading.Event()
 
     def work(self) -> bool:
-        """Item after item, until none is left. False: the thread was given up meanwhile, and another has its place."""
+        """Process items until none is left. Return False if this thread was abandoned and replaced meanwhile."""
         while True:
             with self._lock:
                 if self._is_left or self.errors or not self._waiting:
@@ -186,7 +186,7 @@ class _Batch:
         self.over.set()
 
     def leave(self) -> int:
-        """Begin no other item; how many threads are at one now, and are given up."""
+        """Begin no further item. Return the number of threads that are busy with one, and are abandoned."""
         with self._lock:
             self._is_left, lost_count = True, self._running
             self._waiting.clear()
@@ -197,7 +197,7 @@ def _serve(work: "SimpleQueue[_Batch | None]") -> None:
     while (batch := work.get()) is not None:
         if not batch.work():
             return
-        del batch  # with whatever it holds
+        del batch  # release whatever it holds
 
 
 def _end(work: "SimpleQueue[_Batch | None]", count: int) -> None:

@@ -23,9 +23,9 @@ from registry_audit.net.threads import Helpers
 _Result = TypeVar("_Result")
 
 REFUSALS = (429, 503)
-MAX_PAUSE_SECONDS = 300.0  # whatever a Retry-After says
-_UNLIMITED_FROM = 64.0  # requests at once to one host, from which on a host has fully recovered
-# A body that arrives in less than these bytes per second is broken off, once it was given some time.
+MAX_PAUSE_SECONDS = 300.0  # the most that a Retry-After may ask for
+_UNLIMITED_FROM = 64.0  # concurrent requests to one host, from which on a host has fully recovered
+# A body that arrives at less than this rate is cancelled, once it had some time.
 _LEAST_BYTES_PER_SECOND = 4_096
 _SECONDS_TO_ARRIVE = 120.0
 _LOOK_EVERY_SECONDS = 1.0
@@ -39,7 +39,7 @@ class _Host:
 
 
 class Throttle:
-    """What one audit may ask of its servers at once; shared by all of its threads."""
+    """The limits on what one audit asks of its servers at once; shared by all of its threads."""
 
     def __init__(
         self,
@@ -50,8 +50,8 @@ class Throttle:
     ) -> None:
         """
         Args:
-            max_requests: in flight at once to all hosts together.
-            max_bytes_per_second: of files and of listings.
+            max_requests: concurrent requests to all hosts together.
+            max_bytes_per_second: bound on the bytes of files and of listings.
             around: entered for as long as a request is in flight, to keep to limits that other processes share.
         """
         self._max_requests = math.inf if max_requests is None else max_requests
@@ -68,9 +68,9 @@ class Throttle:
 
     @contextlib.contextmanager
     def permit(self, host: str) -> Iterator["Permit"]:
-        """A permit for one request, held from before it is sent until its answer is read. Waits until one is free.
+        """Hold a permit for one request, from before it is sent until its answer is read. Waits until one is free.
 
-        Do not ask for another permit while holding one: the two could wait for each other for ever.
+        Do not ask for another permit while holding one: two threads that do could wait for each other forever.
 
         Raises:
             Stopped: the audit is being stopped.
@@ -87,7 +87,7 @@ class Throttle:
             self._leave(state, answered=not permit.was_refused)
 
     def stop(self) -> None:
-        """End every wait, and break off every answer that is being read."""
+        """End every wait, and cancel every answer that is being read."""
         self._stopping.set()
         with self._changed:
             aborts = list(self._aborts.values())
@@ -97,7 +97,7 @@ class Throttle:
                 abort()
 
     def pause(self, seconds: float) -> None:
-        """Raises: Stopped: the audit is being stopped."""
+        """Wait for some seconds. Raises: Stopped: the audit is being stopped."""
         if self._stopping.wait(seconds) if seconds > 0 else self._stopping.is_set():
             raise Stopped("the audit was stopped")
 
@@ -126,7 +126,7 @@ class Throttle:
     def refused(self, host: _Host, seconds: float) -> None:
         with self._changed:
             now = time.monotonic()
-            if now >= host.paused_until:  # the first to hear of it; the others were sent before anybody could know
+            if now >= host.paused_until:  # only the first refusal counts: the others were sent before it
                 host.allowed = max(1.0, host.in_flight // 2)
             host.paused_until = max(host.paused_until, now + min(seconds, MAX_PAUSE_SECONDS))
 
@@ -140,16 +140,16 @@ class Throttle:
         self.pause(wait)
 
     def break_off(self) -> None:
-        """Break off what comes too slowly, and what is read for something whose deadline has passed."""
+        """Cancel answers that arrive too slowly or whose deadline has passed."""
         with self._changed:
             reading = list(self._aborts.items())
         for permit, abort in reading:
             if permit.is_late():
-                with contextlib.suppress(Exception):  # it ended meanwhile
+                with contextlib.suppress(Exception):  # it has ended meanwhile
                     abort()
 
     def _watch(self) -> None:
-        """Look after the requests, as long as there are some: nobody who sends one has to think of it."""
+        """Watch the requests while there are any, so that their senders need not."""
         while True:
             self._stopping.wait(_LOOK_EVERY_SECONDS)
             with self._changed:
@@ -171,23 +171,23 @@ class Throttle:
 
 
 class Permit:
-    """One request's leave to be under way, from before it is sent until its answer is read."""
+    """Permission for one request, from before it is sent until its answer is read."""
 
     def __init__(self, throttle: Throttle, host: _Host) -> None:
         self._throttle, self._host = throttle, host
         self.deadline = current()
-        self._answered_at: float | None = None  # monotonic clock; later by what our own limits made it wait
+        self._answered_at: float | None = None  # monotonic clock; moved forward by what our own limits made it wait
         self._to_be_answered_by: float | None = None
         self._received_bytes = self._unseen_bytes = 0
         self.was_refused = False
 
     def refused(self, seconds: float) -> None:
-        """The host answered 429 or 503: no thread asks it for this long. A retry needs a new permit."""
+        """Record a 429 or 503: no thread asks the host for this long. A retry needs a new permit."""
         self.was_refused = True
         self._throttle.refused(self._host, seconds)
 
     def read(self, count: int) -> None:
-        """Account for bytes that arrived; waits where they arrive too fast.
+        """Account for bytes that arrived, and wait if they arrive faster than the limit.
 
         Raises:
             Stopped: the audit is being stopped.
@@ -199,19 +199,19 @@ class Permit:
             self._answered_at += time.monotonic() - asked_at
 
     def asked(self, within_seconds: float) -> None:
-        """A request is on its way; the head of its answer is to be there in time."""
+        """Record that a request is on its way; the head of its answer must arrive within the seconds."""
         self._to_be_answered_by = time.monotonic() + within_seconds + _SECONDS_TO_ARRIVE
 
     def answered(self, unseen_bytes: int = 0) -> None:
-        """A body begins to arrive; what comes of it is accounted for with `read`.
+        """Record that a body begins to arrive; the bytes that arrive are accounted for with `read`.
 
         Args:
-            unseen_bytes: that may have arrived and are not accounted for yet.
+            unseen_bytes: bytes that may have arrived and are not accounted for yet.
         """
         self._answered_at, self._received_bytes, self._unseen_bytes = time.monotonic(), 0, unseen_bytes
 
     def aside(self, call: Callable[[], _Result]) -> _Result:
-        """What a call gives that cannot be broken off: another thread makes it, and is left behind if need be.
+        """Return the result of a call that cannot be interrupted: another thread makes it, and is abandoned if need be.
 
         Raises:
             Stopped: the audit is being stopped.
@@ -226,7 +226,7 @@ class Permit:
         return answer[0]
 
     def is_late(self) -> bool:
-        """Whether nobody should wait for it any longer."""
+        """Say whether nothing should wait for this request any longer."""
         return self.is_too_slow() or (self.deadline is not None and self.deadline.left_seconds < 0)
 
     def is_too_slow(self) -> bool:
@@ -236,7 +236,7 @@ class Permit:
         return seconds > (self._received_bytes + self._unseen_bytes) / _LEAST_BYTES_PER_SECOND
 
     def must_be_in_time(self) -> None:
-        """What arrived may not be all, for it was broken off.
+        """Raise the reason if the answer was cancelled, because what arrived may be incomplete.
 
         Raises:
             Stopped: the audit is being stopped.
@@ -249,12 +249,12 @@ class Permit:
             raise CouldNotVerify(f"the answer comes at less than {_LEAST_BYTES_PER_SECOND} bytes per second")
 
     def abort_with(self, abort: Callable[[], object]) -> None:
-        """How to break the answer off from another thread: when the audit is stopped."""
+        """Register how another thread can cancel the answer, when the audit is stopped or the answer is late."""
         self._throttle.abort_with(self, abort)
 
     @contextlib.contextmanager
     def sending(self) -> Iterator[None]:
-        """While the body runs, what this thread sends by any library is this request: see `sent_now`."""
+        """Mark what this thread sends in the body, by any library, as this request: see `sent_now`."""
         token = _sending.set(self)
         try:
             yield
@@ -266,12 +266,12 @@ _sending: ContextVar[Permit | None] = ContextVar("sending", default=None)
 
 
 def sent_now() -> Permit | None:
-    """The request that this thread is sending; None where no audit is."""
+    """Return the permit of the request that this thread is sending, or None outside of an audit."""
     return _sending.get()
 
 
 def retry_after_seconds(header: str | None) -> float | None:
-    """What a Retry-After header asks for, as seconds or as a date; None where there is none that can be read."""
+    """Return the seconds that a Retry-After header asks for, as a number or a date; None if there is none."""
     if header is None:
         return None
     text = header.strip()

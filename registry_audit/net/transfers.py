@@ -1,4 +1,4 @@
-"""The threads of one audit that read files from the network, those that digest what arrives, and its throttle."""
+"""The threads of one audit that read files from the network, those that digest the bytes, and the audit's throttle."""
 
 import os
 import threading
@@ -14,14 +14,14 @@ from registry_audit.net.throttle import Throttle
 
 _Item = TypeVar("_Item")
 
-FILES_AT_ONCE = 16  # beside those that the threads of the versions read themselves
+FILES_AT_ONCE = 16  # in addition to the files that the threads of the versions read themselves
 _FEW = 6
 
 
 class Transfers:
     """Shared by all versions of an audit, so that their number bounds threads, connections and memory alike.
 
-    The threads start when they are first needed, and end with the audit: with `stop`, or with its last reference.
+    The threads start when they are first needed, and end with `stop` or with the last reference to this object.
     """
 
     def __init__(self, throttle: Throttle | None = None) -> None:
@@ -37,12 +37,12 @@ class Transfers:
         self.digests.shutdown(wait=False, cancel_futures=True)
 
     def few_large_files(self) -> bool:
-        """Whether so few are being read now that another thread for the digest of each of them pays."""
+        """Say whether so few large files are being read that a separate thread to digest each of them is faster."""
         return self._large_files <= _FEW
 
     @contextmanager
     def large_file(self) -> Iterator[None]:
-        """While one is read."""
+        """Count a large file while it is being read."""
         with self._lock:
             self._large_files += 1
         try:
@@ -52,31 +52,31 @@ class Transfers:
                 self._large_files -= 1
 
     def for_each(self, items: Iterable[_Item], do: Callable[[_Item], object]) -> None:
-        """`do` every item in other threads, several at a time; in order, as far as beginning goes.
+        """Call `do` for every item in other threads, several at a time; calls begin in the order of the items.
 
-        Raises what `do` raised first, leaving what had not begun by then; Stopped when the audit is being stopped,
-        whatever the other threads are doing.
+        Raises the first error that `do` raised; items that had not begun by then are left out. Raises Stopped when the
+        audit is being stopped, whatever the other threads are doing.
         """
         self.files.for_each(items, do)
 
 
 def submitted(pool: ThreadPoolExecutor, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
-    """Raises: Stopped: the audit is being stopped."""
+    """Submit a call that keeps this thread's deadline. Raises: Stopped: the audit is being stopped."""
     try:
         return pool.submit(carried(call), *arguments)
     except RuntimeError:
         raise Stopped("the audit was stopped") from None
 
 
-# Memory for what is read from a disk, used again and again: no megabyte is asked of the system for each that comes.
+# Read buffers are reused, so that no memory is allocated for each megabyte that is read from a disk.
 
 PIECE_BYTES = 512 << 10
 
-Where = Callable[[], memoryview]  # the next bytes go there
+Where = Callable[[], memoryview]  # returns the memory for the next bytes
 
 
 class ReadBuffer:
-    """Two pieces by turns: what was read into one is there until the second reading after it."""
+    """Two buffers that are used in turn: the bytes of one reading stay valid until the second reading after it."""
 
     def __init__(self) -> None:
         self._pieces = memoryview(bytearray(PIECE_BYTES)), memoryview(bytearray(PIECE_BYTES))
