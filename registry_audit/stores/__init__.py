@@ -1,1 +1,1 @@
-"""Where bytes come from: a local directory, a tracking server's artifact proxy, a bucket, any MLflow repository."""
+"""Reads the bytes of models: from local directories, artifact proxies, buckets, or any MLflow artifact repository."""

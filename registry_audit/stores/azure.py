@@ -28,7 +28,7 @@ from registry_audit.stores.objects import Entry, Kept, Page
 from registry_audit.stores.signed_bodies import SignedBodies
 
 _SCOPE = "https://storage.azure.com/.default"
-_REST_VERSION = "2023-11-03"  # as obstore sends it
+_REST_VERSION = "2023-11-03"  # the version that obstore sends
 _RENEWED_BEFORE = timedelta(minutes=5)
 _SAS_HOLDS, _CLOCKS_DIFFER = timedelta(hours=1), timedelta(minutes=15)
 _ACCOUNT = re.compile(r"(?P<account>[^.]+)(?P<zone>\.z[a-z0-9]{2,3})?\.(?P<cloud>.+)")
@@ -38,14 +38,17 @@ _CONNECTION_STRING, _ACCESS_KEY, _SAS = (
     "AZURE_STORAGE_ACCESS_KEY",
     "AZURE_STORAGE_SAS_TOKEN",
 )
-_ACCOUNT_NAMES = ("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME")  # of Azure's CLI, and of other programs
+_ACCOUNT_NAMES = (
+    "AZURE_STORAGE_ACCOUNT",
+    "AZURE_STORAGE_ACCOUNT_NAME",
+)  # used by Azure's CLI, and by other programs
 
 
 @dataclass(frozen=True)
 class AzureAccess:
-    """How to reach one account's blobs. Exactly one of the credentials is given. `azure_environment` is as MLflow's."""
+    """The access to one account's blobs, with exactly one credential. `azure_environment` returns MLflow's."""
 
-    url: str  # of the account's blobs
+    url: str  # URL of the account's blobs
     account: str
     access_key: str | None = field(default=None, repr=False)
     sas_token: str | None = field(default=None, repr=False)
@@ -53,7 +56,7 @@ class AzureAccess:
     _buckets: Kept[str, "AzureContainer"] = field(default_factory=Kept, repr=False)
 
     def bucket(self, name: str) -> "AzureContainer":
-        """Always the same for one name: its connections are kept."""
+        """Return the container of a name, always the same object, because its connections are kept."""
         return self._buckets.get(name, lambda: AzureContainer(name, self))
 
 
@@ -61,9 +64,10 @@ _known = Kept[tuple[str, tuple[tuple[str, str], ...]], AzureAccess]()
 
 
 def azure_environment(host: str) -> AzureAccess:
-    """
+    """Return the access to an account with the credentials of the environment.
+
     Args:
-        host: the account, perhaps its DNS zone, and the cloud: `account.core.windows.net`.
+        host: the account, its DNS zone if it has one, and the cloud: `account.core.windows.net`.
 
     Raises:
         UsageError: a package is not installed, or a variable makes no sense.
@@ -73,7 +77,7 @@ def azure_environment(host: str) -> AzureAccess:
 
 
 def azure_with_sas(host: str, sas_token: str) -> AzureAccess:
-    """An account with a shared access signature; nothing of the environment counts.
+    """Return the access to an account with a shared access signature; the environment is ignored.
 
     Args:
         host: see `azure_environment`.
@@ -87,7 +91,7 @@ def azure_with_sas(host: str, sas_token: str) -> AzureAccess:
 
 
 def _blobs_of(host: str) -> tuple[str, str]:
-    """URL of an account's blobs, and the account's name."""
+    """Return the URL of an account's blobs, and the account's name."""
     found = _ACCOUNT.fullmatch(host)
     assert found is not None
     return f"https://{found['account']}{found['zone'] or ''}.blob.{found['cloud']}", found["account"]
@@ -109,16 +113,18 @@ def _from_environment(host: str) -> AzureAccess:
         from azure.identity import DefaultAzureCredential
     except ImportError as error:
         raise _missing(error) from error
-    # What it logs when it finds none is in its error, too; without a handler it goes to stderr.
+    # It logs why it finds no credential, which its error says too; without a handler this would go to stderr.
     logging.getLogger("azure.identity").addHandler(logging.NullHandler())
     return AzureAccess(url, account, token_credential=DefaultAzureCredential())
 
 
 def _must_be_of(account: str, variable: str) -> None:
-    """A key and a signature do not say whose they are; a location may name any account.
+    """Refuse the environment's credentials for another account: a location may name any account.
+
+    A key or a signature does not say which account it is for, but other variables may.
 
     Raises:
-        UsageError: the environment says that they are another account's.
+        UsageError: the environment says that they are for another account.
     """
     for name in _ACCOUNT_NAMES:
         if (named := os.environ.get(name)) and named.lower() != account:
@@ -138,7 +144,7 @@ def _missing(error: ImportError) -> UsageError:
 
 
 def _of_connection_string(text: str, account: str, url: str) -> AzureAccess:
-    """Raises: UsageError: it is for another account, to which a location must not lead, or holds no credentials."""
+    """Read a connection string. Raises: UsageError: it is for another account, or holds no credentials."""
     parts = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
     known = {name.lower(): value for name, value in parts.items()}
     endpoint = known.get("blobendpoint")
@@ -156,14 +162,14 @@ def _of_connection_string(text: str, account: str, url: str) -> AzureAccess:
 
 
 def _account_of(endpoint: str) -> str:
-    """The account in an address of Azure's own, or in an address's path; empty where a domain of one's own hides it."""
+    """Return the account in an Azure host name or in a URL's path; empty if a custom domain hides it."""
     parts = urlsplit(endpoint)
     found = _BLOB_HOST.match(parts.hostname or "")
     return found[1].removesuffix("-secondary") if found else parts.path.strip("/").partition("/")[0]
 
 
 class AzureContainer:
-    """See `Bucket`."""
+    """A container of Azure: see `Bucket`."""
 
     breaks_off = False
 
@@ -218,7 +224,7 @@ class AzureContainer:
         entries = []
         for blob in blobs:
             if not hasattr(blob, "etag"):
-                continue  # what a directory is called, where only the root was asked for
+                continue  # the name of a directory, if only the root was listed
             if blob.size is None:
                 raise CouldNotVerify(f"{self.address} lists '{printable(blob.name)}' without its size")
             is_directory = (blob.metadata or {}).get("hdi_isfolder") == "true"
@@ -258,7 +264,7 @@ class AzureContainer:
         return SignedBodies(f"{access.url}/{self._name}", sign, ca_bundle=bundle)
 
     def _sas_of_key(self) -> str:
-        """A signature of our own, to read this container with: good for an hour, and made anew before it ends."""
+        """Return our own signature to read this container: valid for an hour, and renewed after half of it."""
         from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
         now = datetime.now(UTC)
@@ -283,7 +289,7 @@ class AzureContainer:
             self._name,
             account_name=self._access.account,
             endpoint=self._access.url,
-            credential_provider=self._credentials,  # before whatever the environment says
+            credential_provider=self._credentials,  # takes precedence over the environment
             client_options=client_options(
                 self._access.url, ca_bundle=os.environ.get("REQUESTS_CA_BUNDLE"), fenced=True
             ),
@@ -291,7 +297,7 @@ class AzureContainer:
         )
 
     def _credentials(self) -> dict[str, Any]:
-        """Credentials for obstore, which calls this again when they expire."""
+        """Return credentials for obstore, which calls this again when they expire."""
         access = self._access
         if access.access_key:
             return {"access_key": access.access_key, "expires_at": None}

@@ -1,4 +1,4 @@
-"""The protocol that every store implements (fakes in the tests too), and what their implementations share."""
+"""The protocol that every store implements (fakes in the tests too), and what the implementations share."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ from registry_audit.registry.storage import StorageIdentity
 
 _Chunk = TypeVar("_Chunk", bytes, memoryview, bytes | memoryview)
 
-Chunks = Generator[bytes | memoryview, None, None]  # to be closed by who leaves it before its end
+Chunks = Generator[bytes | memoryview, None, None]  # close it, if it is left before its end
 
 CHUNK_BYTES = 1 << 20
 
 
 class Store(Protocol):
-    """One model's root storage."""
+    """The root storage of one model."""
 
     identity: StorageIdentity
-    directory: Path | None  # the root, where it is a directory of this machine
+    directory: Path | None  # the root, if it is a directory of this machine
 
     def listing(self, limits: Limits) -> Listing:
-        """Every file under the root. A root that is gone lists as empty; stores cannot always tell the two apart.
+        """List every file under the root. A root that is gone lists as empty; stores cannot always tell the two apart.
 
         Raises:
-            CouldNotVerify: the listing cannot be had whole.
+            CouldNotVerify: the complete listing cannot be read.
         """
         ...
 
@@ -36,34 +36,35 @@ class Store(Protocol):
         """List only the entries directly under the root, to see whether a model is there.
 
         Raises:
-            CouldNotVerify: it cannot be had.
+            CouldNotVerify: the listing cannot be read.
         """
         ...
 
     def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
-        """The content in chunks, from the first byte to the last.
+        """Yield the content in chunks, from the first byte to the last.
 
         Args:
-            where: memory that a store may use for them: a chunk then holds until the second one after it is asked for.
+            where: memory that a store may use for the chunks: a chunk then stays valid until the second one after it is
+                requested.
 
         Raises:
             Unreadable: it is not the regular file that was listed.
-            CouldNotVerify: it cannot be had whole.
+            CouldNotVerify: the file cannot be read completely.
         """
         ...
 
 
 def transfers_of(store: Store) -> Transfers | None:
-    """The threads for reading several of its files at once; None where one after the other is as fast."""
+    """Return the threads for reading several files of a store at once; None if one after the other is as fast."""
     return getattr(store, "transfers", None)
 
 
 class NotSeen(CouldNotVerify):
-    """The model is not there, and nothing shows that it should be: the place may be on another machine."""
+    """The model was not found, and nothing shows that it should be there: it may be on another machine."""
 
 
 class Unreadable(AuditError):
-    """A file that was listed and cannot be read as listed; becomes a problem of the model."""
+    """A listed file that cannot be read as listed; becomes a problem of the model."""
 
     def __init__(self, rule: str, message: str, path: str) -> None:
         super().__init__(message)
@@ -77,7 +78,7 @@ class Unreadable(AuditError):
 
 
 def whole_body(chunks: Iterator[_Chunk], path: str) -> Iterator[_Chunk]:
-    """The chunks of an answer's body. Raises: BodyEndedEarly: the connection broke before its end."""
+    """Yield the chunks of a body. Raises: BodyEndedEarly: the connection broke before the end."""
     try:
         yield from chunks
     except AuditError:
@@ -89,7 +90,7 @@ def whole_body(chunks: Iterator[_Chunk], path: str) -> Iterator[_Chunk]:
 _DIRECTORIES_AT_ONCE = 32
 
 
-# Walking a store directory by directory, within limits, trusting no name that it is given.
+# Walking a store directory by directory, within limits, without trusting any name it returns.
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +102,13 @@ class Child:
 
 
 class Tally:
-    """Counts what was listed and stops a listing that has no end."""
+    """Counts what was listed, and stops a listing that does not end."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits, self._files, self._directories, self._bytes = limits, 0, 0, 0
 
     def add(self, size: int | None) -> None:
-        """Raises: CouldNotVerify: over the limit."""
+        """Count a file. Raises: CouldNotVerify: a limit is exceeded."""
         self._files += 1
         self._bytes += size or 0
         if self._files > self._limits.max_files:
@@ -116,9 +117,9 @@ class Tally:
             raise CouldNotVerify(f"the model lists more than {self._limits.max_bytes} bytes (--max-bytes)")
 
     def directory(self) -> None:
-        """A directory that was listed, or a page of a listing that holds nothing.
+        """Count a directory that was listed, or an empty page of a listing.
 
-        Raises: CouldNotVerify: over the limit.
+        Raises: CouldNotVerify: the limit is exceeded.
         """
         self._directories += 1
         if self._directories > self._limits.max_directories:
@@ -128,13 +129,13 @@ class Tally:
             )
 
     def depth(self, path: str) -> None:
-        """Raises: CouldNotVerify: over the limit."""
+        """Check the depth of a path. Raises: CouldNotVerify: the limit is exceeded."""
         if path.count("/") > self._limits.max_depth:
             raise CouldNotVerify(f"the model nests more than {self._limits.max_depth} directories (--max-depth)")
 
 
 def only_root(children: Callable[[str], Iterable[Child]]) -> Listing:
-    """The entries directly under the root, for a store that lists one directory at a time."""
+    """List the entries directly under the root, for a store that lists one directory at a time."""
     tally, files = Tally(Limits()), list[ListedFile]()
     for child in children(""):
         if not child.is_directory and illegal_path(child.path) is None:
@@ -150,12 +151,12 @@ def walk(
     cannot_carry: Callable[[str], str | None],
     transfers: Transfers | None = None,
 ) -> Listing:
-    """The listing of a store that answers one directory at a time.
+    """List a store that answers one directory at a time.
 
     Args:
-        children: the direct children of a directory; "" is the root.
-        cannot_carry: why this store cannot transport a name exactly, or None.
-        transfers: to ask for several directories at once.
+        children: returns the direct children of a directory; "" is the root.
+        cannot_carry: returns why this store cannot transport a name exactly, or None.
+        transfers: threads to list several directories at once.
     """
     tally, waiting = Tally(limits), [""]
     files: list[ListedFile] = []
@@ -192,7 +193,7 @@ def walk(
 def _listed(
     children: Callable[[str], Iterable[Child]], directories: list[str], transfers: Transfers | None
 ) -> Iterator[tuple[str, list[Child]]]:
-    """Directory and children; each as soon as its predecessors are done with, or all of them asked for at once."""
+    """Yield directories with their children, in order: listed one by one, or all at once if `transfers` is given."""
     if transfers is None or len(directories) == 1:
         for directory in directories:
             yield directory, list(children(directory))

@@ -1,4 +1,4 @@
-"""Models in a Databricks workspace or behind Unity Catalog, streamed: nothing touches the disk."""
+"""Reads models of a Databricks workspace or of Unity Catalog as streams, without using the disk."""
 
 import contextlib
 import threading
@@ -48,7 +48,7 @@ class DatabricksStore:
     ) -> None:
         """
         Args:
-            place: what a missing model belongs into, where that may itself be missing: a Volume, a mounted bucket.
+            place: what a missing model belongs to, if that may itself be missing: a Volume, a mounted bucket.
         """
         self.transfers, self.identity, self.route = transfers, identity, route
         self._place, self._tells_sizes = place, False
@@ -63,7 +63,7 @@ class DatabricksStore:
         return replace(listing, settled=settled)
 
     def _sized(self, listing: Listing) -> Listing:
-        """Some services leave zeros out: a file without a size is an empty one, unless no file has a size at all."""
+        """Set missing sizes to 0 if the service leaves out zeros, unless no file has a size at all."""
         self._tells_sizes = any(file.size is not None for file in listing.files)
         if not self._tells_sizes or not self.route.leaves_out_zeros:
             return listing
@@ -90,7 +90,7 @@ class DatabricksStore:
             return []
 
     def _must_see_place(self) -> None:
-        """Raises: NotSeen: what should hold the model is not there, or may not be seen. CouldNotVerify."""
+        """Check that the place of a missing model is seen. Raises: NotSeen: it is missing or hidden. CouldNotVerify."""
         try:
             if self._place is not None:
                 self._place.children("")
@@ -99,10 +99,10 @@ class DatabricksStore:
 
 
 def databricks_store(connection: Connection, root: str, identity: StorageIdentity) -> Store | None:
-    """The store for a root that only Databricks or Unity Catalog can read; None for all others.
+    """Return the store for a root that only Databricks or Unity Catalog can read; None for all others.
 
     Raises:
-        CouldNotVerify: it is one of theirs, and there is no way to it.
+        CouldNotVerify: the root is one of theirs, and nothing configured can read it.
     """
     services, transfers = connection.databricks, connection.transfers
     if root.startswith("models:/") and services is not None and services.registry is not None:
@@ -129,7 +129,7 @@ def _itself(store: DatabricksStore) -> Store:
 
 
 def _routes(workspace: Workspace, path: str) -> tuple[Route, ...]:
-    """What a path of DBFS is: a Volume, the artifacts of a run or a LoggedModel, or a directory like any other.
+    """Return the routes for a path of DBFS: a Volume, the artifacts of a run or a LoggedModel, or any other directory.
 
     Source: mlflow.store.artifact.dbfs_artifact_repo.dbfs_artifact_repo_factory, databricks_sdk_artifact_repo.
     """
@@ -149,7 +149,7 @@ def _routes(workspace: Workspace, path: str) -> tuple[Route, ...]:
 
 
 def _place(workspace: Workspace, path: str) -> Route | None:
-    """The Volume or the mounted bucket that a path leads into; the rest of DBFS is always there."""
+    """Return the Volume or the mounted bucket that a path leads into; None for the rest of DBFS."""
     match path.split("/"):
         case ["", "Volumes", catalog, schema, volume, *_]:
             return FilesRoute(workspace, f"/Volumes/{catalog}/{schema}/{volume}")
@@ -166,10 +166,10 @@ def _internal(place: str, inside: list[str]) -> str:
 def _of_unity_catalog(
     registry: UnityRegistry, name: str, version: str, identity: StorageIdentity, transfers: Transfers
 ) -> Store:
-    """By the Files API where Unity Catalog offers it; else with the credentials that it lends for one version.
+    """Read through the Files API if Unity Catalog offers it; else with the credentials that it lends for one version.
 
-    MLflow asks the same questions, and emits a lineage event besides: an audit is no use of a model, and does not.
-    Where nothing is found, both questions are asked again before anybody says that the model is gone.
+    MLflow makes the same requests, and also emits a lineage event: an audit is no use of a model, and emits none. If
+    nothing is found, both requests are repeated before the model is reported as gone.
     """
     files = DatabricksStore(
         FilesRoute(registry.rest, f"/Models/{name.replace('.', '/')}/{version}"), identity, transfers
@@ -203,17 +203,17 @@ Ask = Callable[[], Mapping[str, Any]]
 _GCS, _R2 = "gs", "r2"
 
 _RENEWED_BEFORE_SECONDS = 300.0
-_UNSAID_SECONDS = 1_800.0  # that credentials hold of which nobody says for how long
-_YOUNG_SECONDS = 60.0  # for which credentials are not asked for again, though the storage refuses them
+_UNSAID_SECONDS = 1_800.0  # validity of credentials that come without an expiration time
+_YOUNG_SECONDS = 60.0  # refused credentials younger than this are not renewed
 
 
 # Buckets that Unity Catalog lends credentials for: for one version, to read, for about an hour. The credentials go to
-# the storage that Unity Catalog names, under the address that this storage has in its own cloud. Whatever the
-# environment says of endpoints and credentials is about other storage.
+# the storage that Unity Catalog names, at its address in its own cloud. Endpoints and credentials in the environment
+# are for other storage.
 
 
 class LentStore(ObjectStore):
-    """Objects that are read with lent credentials. They are asked for anew before they run out, or when refused."""
+    """Objects that are read with lent credentials, which are renewed before they expire, or when they are refused."""
 
     def __init__(self, loan: "Loan", identity: StorageIdentity, transfers: Transfers) -> None:
         super().__init__(loan.bucket(), identity, transfers)
@@ -232,20 +232,20 @@ class LentStore(ObjectStore):
 
 
 class Loan:
-    """One bucket, opened with the credentials that hold now; safe to share between threads."""
+    """One bucket, opened with the current credentials; safe to share between threads."""
 
     def __init__(self, lent: Mapping[str, Any], ask: Ask, open_with: Callable[[Mapping[str, Any]], Bucket]) -> None:
         """
         Args:
             lent: the first credentials, as Unity Catalog answers.
-            ask: for the next ones.
+            ask: requests the next credentials.
         """
         self._ask, self._open_with = ask, open_with
         self._lock = threading.Lock()
         self._take(lent)
 
     def bucket(self) -> Bucket:
-        """Raises: AuditError: the credentials ran out, and there are no others to be had."""
+        """Return the bucket, with renewed credentials if need be. Raises: AuditError: they cannot be renewed."""
         with self._lock:
             if time.time() >= self._renewed_at:
                 self._take(self._ask())
@@ -253,7 +253,7 @@ class Loan:
 
     @contextlib.contextmanager
     def renewed_if_refused(self) -> Iterator[None]:
-        """Raises: Transient: what the storage refused is worth another try, with other credentials."""
+        """Renew the credentials before the next request if the storage refused them. Raises: Transient: try again."""
         used = self._bucket
         try:
             yield
@@ -261,7 +261,7 @@ class Loan:
             raise
         except (CouldNotVerify, UsageError) as error:
             with self._lock:
-                if self._bucket is used:  # nobody has asked for others meanwhile
+                if self._bucket is used:  # no other thread has renewed them meanwhile
                     if time.time() < self._lent_at + _YOUNG_SECONDS:
                         raise
                     self._renewed_at = 0.0
@@ -278,13 +278,13 @@ class Loan:
 def lent_store(
     location: str, lent: Mapping[str, Any], ask: Ask, transfers: Transfers, *, is_open_source: bool
 ) -> LentStore:
-    """The store of a version's files.
+    """Return the store of a version's files.
 
     Args:
         location: where Unity Catalog keeps them.
-        lent: its answer to the question for credentials.
-        ask: that question, again.
-        is_open_source: whether S3 may be any service that speaks like it: then the environment says where it is.
+        lent: its response to the request for credentials.
+        ask: repeats that request.
+        is_open_source: whether S3 may be any service with its protocol: then the environment names the endpoint.
 
     Raises:
         UsageError: a package is not installed.
@@ -301,7 +301,7 @@ def lent_store(
 
 
 def _opened(identity: StorageIdentity, lent: Mapping[str, Any], *, is_open_source: bool) -> Bucket:
-    """Source: mlflow.store._unity_catalog.registry.utils.get_artifact_repo_from_storage_info."""
+    """Open a bucket. Source: mlflow.store._unity_catalog.registry.utils.get_artifact_repo_from_storage_info."""
     if identity.kind == S3:
         keys = _keys(_part(lent, "aws_temp_credentials", identity))
         access = s3_environment_with_keys(keys) if is_open_source else s3_with_keys(keys)

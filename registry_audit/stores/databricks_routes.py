@@ -1,4 +1,4 @@
-"""The ways to list a model of Databricks and to read its files: what each of its services offers.
+"""The ways to list a model of Databricks and to read its files, one for each of its services.
 
 Paths are relative to the model's root; "" is the root.
 """
@@ -18,7 +18,7 @@ from registry_audit.printable import printable
 from registry_audit.registry.mlflow_api import number_of, objects_of, text_of
 from registry_audit.stores.base import Child
 
-_MAX_DIRECT_BYTES = 5 << 30  # the Files API answers with no larger file itself
+_MAX_DIRECT_BYTES = 5 << 30  # the Files API itself serves no larger file
 
 Body = AbstractContextManager[Answer]
 
@@ -29,14 +29,14 @@ class Route(Protocol):
     leaves_out_zeros: bool  # as Protobuf does: an empty file is listed without a size
 
     def children(self, directory: str) -> list[Child]:
-        """Raises: NotFound: the service says that there is no such directory. CouldNotVerify."""
+        """List a directory. Raises: NotFound: the service says that there is no such directory. CouldNotVerify."""
         ...
 
     def body(self, file: ListedFile) -> Body: ...
 
 
 class FilesRoute:
-    """The Files API: one request for each directory, one for each file; it tells when a file was last modified."""
+    """The Files API: one request for each directory and for each file; it says when a file was last modified."""
 
     leaves_out_zeros = False
 
@@ -71,7 +71,7 @@ class FilesRoute:
                 raise refused from None
             raise
         if refused is not None:
-            self._rest.answers_with_files = False  # the files that follow need not be refused first
+            self._rest.answers_with_files = False  # later files skip the refused request
         return answer
 
     def _signed_url(self, path: str, doing: str) -> tuple[Any, Mapping[str, str]]:
@@ -137,7 +137,7 @@ class LoggedModelRoute:
 
 
 class VersionRoute:
-    """The copy that the Workspace Model Registry made of a version."""
+    """The copy of a version that the Workspace Model Registry made."""
 
     leaves_out_zeros = False
 
@@ -161,7 +161,7 @@ class VersionRoute:
 
 
 class DbfsRoute:
-    """A directory of DBFS that belongs to nobody's run."""
+    """A directory of DBFS that does not belong to a run or LoggedModel."""
 
     leaves_out_zeros = False
 
@@ -187,13 +187,13 @@ class DbfsRoute:
 
 
 def _change_token(entry: Mapping[str, Any], key: str) -> str:
-    """When a file was last modified, in milliseconds; empty where that is no time."""
+    """Return when a file was last modified, in milliseconds; empty if the entry does not say."""
     return str(number_of(entry, key) or "")
 
 
 @contextlib.contextmanager
 def signed_body(rest: Rest, signed_url: Any, path: str, doing: str) -> Iterator[Answer]:
-    """The body behind a signed URL; where it is not valid any more, behind another one."""
+    """Yield the response to a signed URL; if the URL is no longer valid, to a new one."""
     with contextlib.ExitStack() as opened:
         url, headers = signed_url(path, doing)
         try:
@@ -205,10 +205,10 @@ def signed_body(rest: Rest, signed_url: Any, path: str, doing: str) -> Iterator[
 
 
 def child_of(entry: Mapping[str, Any], root: str) -> Child:
-    """An entry in the form of MLflow's `FileInfo`.
+    """Convert an entry in the form of MLflow's `FileInfo`.
 
     Args:
-        root: what stands before a path of the model.
+        root: precedes the model's own paths.
     """
     is_directory = entry.get("is_dir") is True
     return Child(
@@ -217,7 +217,7 @@ def child_of(entry: Mapping[str, Any], root: str) -> Child:
 
 
 def headers_of(answer: Mapping[str, Any]) -> dict[str, str]:
-    """That a signed URL has to be asked with."""
+    """Return the headers that the request to a signed URL needs."""
     found = {}
     for header in objects_of(answer, "headers"):
         if name := text_of(header, "name"):
@@ -233,7 +233,7 @@ def _the_one(infos: list[dict[str, Any]], path: str, doing: str) -> tuple[Any, M
 
 
 def _below(root: str, path: str) -> str:
-    """The path relative to the root; one that is not below it becomes one that nobody accepts."""
+    """Return the path relative to the root; a path that is not below the root becomes one that `walk` refuses."""
     if not root:
         return path
     return path[len(root) + 1 :] if path.startswith(f"{root}/") else f"/{path.lstrip('/')}"

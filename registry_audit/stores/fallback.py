@@ -1,12 +1,12 @@
-"""One model in several stores: the first of them that shows it, or two that MLflow lays over each other.
+"""Reads one model from several stores: from the first that has it, or from two that MLflow lays over each other.
 
-`FallbackStore` tries its stores in order until one shows the model. The model is gone only if the last store does not
+`FallbackStore` tries its stores in order until one has the model. The model is gone only if the last store does not
 find it either. If one store denied access and the others show nothing, the model cannot be verified.
 
-`OverlayStore` is the two roots of `runs:/RUN/NAME`: the run's own directory, and a LoggedModel of that name. MLflow
-lays them over each other in two ways: `download_artifacts("runs:/RUN/NAME")` merges them, while `models:/NAME/VERSION`
-serves the run's own files at the root and the LoggedModel's in a directory below. Where both hold files, all of them
-are read, as `models:/` serves them, and RA015 says so.
+`OverlayStore` combines the two roots of `runs:/RUN/NAME`: the run's own directory, and a LoggedModel of that name.
+MLflow lays them over each other in two ways: `download_artifacts("runs:/RUN/NAME")` merges them, while
+`models:/NAME/VERSION` serves the run's own files at the root and the LoggedModel's in a directory below. If both hold
+files, all of them are read, as `models:/` serves them, and RA015 reports it.
 """
 
 import threading
@@ -25,15 +25,15 @@ from registry_audit.stores.base import Chunks, NotSeen, Store, transfers_of
 
 
 class FallbackStore:
-    """The first of several stores that holds the model. Lists before it reads."""
+    """The first of several stores that holds the model. It lists before it reads."""
 
     directory: Path | None = None
 
     def __init__(self, ways: Sequence[Callable[[], Store]], identity: StorageIdentity, transfers: Transfers) -> None:
         """
         Args:
-            ways: each makes a store, which may take a question to a service.
-            identity: of the model, until a store is chosen.
+            ways: each makes a store, which may take a request to a service.
+            identity: the model's identity, until a store is chosen.
         """
         self.transfers, self.identity = transfers, identity
         self.ways, self._choosing = tuple(ways), threading.Lock()
@@ -84,7 +84,7 @@ class OverlayStore:
     def __init__(self, own: Store, logged: Store, name: str) -> None:
         """
         Args:
-            name: of the LoggedModel.
+            name: the name of the LoggedModel.
         """
         self._stores, self._name = (own, logged), name
         self.transfers = next(filter(None, map(transfers_of, self._stores)), None)
@@ -106,7 +106,7 @@ class OverlayStore:
         if not seen:
             raise next(listing for listing in listings if isinstance(listing, NotSeen))
         filled = [(store, listing) for store, listing in seen if listing.files or listing.problems]
-        # Usually one of them is empty: then this is that one storage, and must be recognised as such.
+        # Usually one of them is empty: then the model is the other storage, and must be recognised as such.
         self.identity = StorageIdentity.of_several(tuple(store.identity for store, _ in filled or seen))
         if len(filled) < 2:
             store, listing = (filled or seen)[0]

@@ -1,7 +1,7 @@
 """Buckets of Google Cloud Storage. Names come through google-cloud-storage.
 
-An object is told by its generation, which each overwrite changes: JSON, which lists, and XML, which is read, have
-different ETags for it.
+An object is identified by its generation, which each overwrite changes. Its ETag would not do: the JSON API, which
+lists, and the XML API, which is read, have different ETags for one object.
 """
 
 import os
@@ -29,24 +29,24 @@ from registry_audit.stores.signed_bodies import SignedBodies
 
 _SCOPES = ("https://www.googleapis.com/auth/devstorage.read_only",)
 _SECONDS = (10, 60)  # to connect, and between two arrivals
-# Before they run out, to be renewed in time; google-auth itself begins four minutes before.
+# Renewed this long before they expire; google-auth itself begins four minutes before.
 _RENEWED_BEFORE = timedelta(minutes=3)
-_EMULATOR = "STORAGE_EMULATOR_HOST"  # as google-cloud-storage reads it
+_EMULATOR = "STORAGE_EMULATOR_HOST"  # the variable that google-cloud-storage reads
 _AS_STORED = {"Accept-Encoding": "gzip"}  # or Google decodes what is stored as gzip
 _GOOGLE = "https://storage.googleapis.com"
 
 
 @dataclass(frozen=True)
 class GcsAccess:
-    """How to reach Google Cloud Storage. `gcs_environment` is as Google's own libraries find it."""
+    """The access to Google Cloud Storage. `gcs_environment` returns the one that Google's own libraries find."""
 
     credentials: Any | None = None  # of google-auth; None: public buckets, and emulators
     project: str | None = None
-    endpoint: str | None = None  # of an emulator
+    endpoint: str | None = None  # URL of an emulator
     _buckets: Kept[str, "GcsBucket"] = field(default_factory=Kept, repr=False)
 
     def bucket(self, name: str) -> "GcsBucket":
-        """Always the same for one name: its connections are kept."""
+        """Return the bucket of a name, always the same object, because its connections are kept."""
         return self._buckets.get(name, lambda: GcsBucket(name, self))
 
 
@@ -54,13 +54,13 @@ _known = Kept[tuple[tuple[str, str], ...], GcsAccess](only_last=True)
 
 
 def gcs_environment() -> GcsAccess:
-    """Raises: UsageError: a package is not installed, or a variable makes no sense."""
+    """Return the environment's access. Raises: UsageError: a package is not installed, or a variable makes no sense."""
     chosen = tuple(sorted(i for i in os.environ.items() if i[0].startswith(("GOOGLE_", "CLOUDSDK_", "STORAGE_EMU"))))
     return _known.get(chosen, _from_environment)
 
 
 def gcs_with_token(token: str) -> GcsAccess:
-    """Google Cloud Storage with an OAuth token; nothing of the environment counts.
+    """Return the access to Google Cloud Storage with an OAuth token; the environment is ignored.
 
     Raises:
         UsageError: a package is not installed.
@@ -88,7 +88,7 @@ def _from_environment() -> GcsAccess:
     endpoint = os.environ.get(_EMULATOR) or None
     if endpoint is not None:
         must_be_endpoint(endpoint, f"the environment variable {_EMULATOR}")
-        return GcsAccess(endpoint=endpoint)  # which is sent no credentials
+        return GcsAccess(endpoint=endpoint)  # an emulator is sent no credentials
     with translated("find Google's credentials"):
         try:
             credentials, project = google.auth.default(scopes=_SCOPES)
@@ -98,7 +98,7 @@ def _from_environment() -> GcsAccess:
 
 
 class GcsBucket:
-    """See `Bucket`."""
+    """A bucket of Google Cloud Storage: see `Bucket`."""
 
     breaks_off = False
 
@@ -195,7 +195,7 @@ class GcsBucket:
         )
 
     def _credentials(self) -> dict[str, Any]:
-        """Credentials for obstore, which calls this again when they expire."""
+        """Return credentials for obstore, which calls this again when they expire."""
         from google.auth.transport.requests import Request
 
         credentials = self._access.credentials
@@ -203,6 +203,6 @@ class GcsBucket:
         with self._lock:
             if not credentials.valid:
                 credentials.refresh(Request())
-        expiry = credentials.expiry  # UTC, and does not say so
+        expiry = credentials.expiry  # UTC, without a time zone
         until = datetime.now(UTC) + _RENEWED_BEFORE if expiry is None else expiry.replace(tzinfo=UTC)
         return {"token": credentials.token, "expires_at": until - _RENEWED_BEFORE}

@@ -1,4 +1,4 @@
-"""A model in a directory of this machine, read in place: nothing is copied, nothing is written."""
+"""Reads a model in a directory of this machine in place: nothing is copied, nothing is written."""
 
 import errno
 import io
@@ -24,8 +24,9 @@ class LocalStore:
     def __init__(self, directory: Path, places: Callable[[], Iterable[str]] = tuple) -> None:
         """
         Args:
-            directory: symlinks on the way to it are followed, here and once.
-            places: directories that the registry records for its run and its experiment, asked for when it is missing.
+            directory: symlinks on the way to it are followed, once, when the store is made.
+            places: returns the directories that the registry records for its run and its experiment; called if it is
+                missing.
         """
         self.identity = StorageIdentity.of_directory(directory)
         self._root = self.identity.path
@@ -50,7 +51,7 @@ class LocalStore:
         return make_listing([ListedFile(name, status.st_size, _marker(status)) for name, status in found])
 
     def _is_directory(self) -> bool:
-        """Raises: NotSeen: it may be on another machine. CouldNotVerify: it cannot be looked at."""
+        """Say whether the root is a directory. Raises: NotSeen: it may be on another machine. CouldNotVerify."""
         root = self._root
         try:
             root_status = os.stat(root)  # noqa: PTH116 - one call, where Path makes several
@@ -66,7 +67,7 @@ class LocalStore:
         return stat.S_ISDIR(root_status.st_mode)
 
     def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
-        """See `Store`; what is read is checked to be the file that was listed, before the body and after it."""
+        """See `Store`. Before and after reading, the file is checked to be the one that was listed."""
         path = os.path.join(self._root, file.path)  # noqa: PTH118
         try:
             descriptor = os.open(path, _READ)
@@ -85,11 +86,11 @@ _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 def _chunks(file: ListedFile, descriptor: int, where: Where | None) -> Chunks:
-    """To the end of the file, wherever that is by now. Raises: CouldNotVerify: it cannot be read."""
+    """Read to the current end of the file, which may differ from its listed size. Raises: CouldNotVerify."""
     left = file.size or 0
     into = io.FileIO(descriptor, closefd=False).readinto if where is not None else None
     while True:
-        # One byte more than is left: that none comes shows the end, with no other read.
+        # Ask for one byte more than is left: a shorter reading shows the end without another call.
         wanted = min(CHUNK_BYTES, max(left, 0) + 1)
         chunk: bytes | memoryview
         try:
@@ -133,7 +134,7 @@ class _Walk:
         )
 
     def _later(self, directory: str, prefix: str, ancestors: tuple[str, ...]) -> None:
-        """Counted before it is listed: symlinks to directories can make a few of them into any number."""
+        """Queue a directory. It is counted before it is listed: symlinks can turn a few directories into any number."""
         self._tally.directory()
         self._tally.depth(prefix)
         self._waiting.append((directory, prefix, ancestors))
@@ -195,7 +196,7 @@ class _Walk:
         self._problems.append(Problem(rule, f"'{printable(path) or '.'}' {why}", path))
 
 
-_Directory = tuple[str, str, tuple[str, ...]]  # where it is, its path in the model with a slash, what it is in
+_Directory = tuple[str, str, tuple[str, ...]]  # its path, its path in the model with a slash, directories around it
 
 _YOUNG_NS = 100_000_000
 
@@ -208,21 +209,21 @@ _KINDS = {
 
 
 def _marker(status: os.stat_result) -> str:
-    """Device, inode, modification and change time: the last one cannot be set back by who overwrites the bytes."""
+    """Join device, inode, modification and change time: whoever overwrites the bytes cannot set back the last one."""
     return f"{status.st_dev}:{status.st_ino}:{status.st_mtime_ns}:{status.st_ctime_ns}"
 
 
 def inode(file: ListedFile) -> str:
-    """Inode and both times of a local file: one file has the same under every name (a hard link) and in every mount.
+    """Return inode and both times of a local file: equal under every name (a hard link) and in every mount.
 
-    Not its device, which is another one where a file system is mounted twice, or below an overlay. Two files that share
-    all three would have been written in one nanosecond.
+    The device is left out: it differs if a file system is mounted twice, or below an overlay. Two different files with
+    the same values would have been written in the same nanosecond.
     """
     return file.change_token.partition(":")[2]
 
 
 def same_file(first: ListedFile, second: ListedFile) -> bool:
-    """Whether two local files are one file under two names: equal without being a second copy."""
+    """Say whether two local files are one file under two names, which is no second copy."""
     return bool(first.change_token) and inode(first) == inode(second)
 
 
@@ -242,11 +243,11 @@ _ID = re.compile(r"(m-)?[0-9a-f]{32}")
 
 
 def is_place_seen(root: str, places: Callable[[], Iterable[str]]) -> bool:
-    """Whether a directory that is missing is missing for certain: the place that it belongs into is there.
+    """Say whether a missing directory is certainly gone, because the place that it belongs to is there.
 
-    That is the directory of its run or experiment, as the registry records it or as the ids in its path show, or else
-    the very directory that held it, unless that one and the one around it hold nothing else: then they may be where a
-    file system is not mounted. `/` and what lies directly in it is on every machine.
+    That place is the directory of its run or experiment, as the registry records it or as the ids in its path show.
+    Else it is the directory that held it, unless that one and the one around it hold nothing else: then they may be an
+    unmounted file system. `/` and the directories directly in it exist on every machine.
     """
     parents = [parent for parent in Path(root).parents if len(parent.parts) > 2]
     for parent in parents:

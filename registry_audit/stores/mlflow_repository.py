@@ -1,6 +1,6 @@
 """Reads any other store through MLflow's artifact repository for it, file by file into a scratch directory.
 
-One file at a time, because each takes its size on the disk.
+Only one file is fetched at a time, because each takes its size on the disk.
 """
 
 import tempfile
@@ -22,14 +22,14 @@ from registry_audit.stores.base import CHUNK_BYTES, Child, Chunks, only_root, wa
 
 
 class RepositoryStore:
-    """One repository per root: MLflow's repositories hold thread pools that they never shut down."""
+    """A store with one repository per root: MLflow's repositories hold thread pools that they never shut down."""
 
     directory: Path | None = None
 
     def __init__(
         self, uri: str, identity: StorageIdentity, tracking_uri: str, registry_uri: str, throttle: Throttle
     ) -> None:
-        """Raises: CouldNotVerify: MLflow knows no way to read such a location."""
+        """Open the repository of a location. Raises: CouldNotVerify: MLflow has no way to read it."""
         with importing_mlflow():
             from mlflow.store.artifact.artifact_repository_registry import (
                 get_artifact_repository,

@@ -1,11 +1,12 @@
-"""The content of objects through obstore, guarded: one call is one request, and the answer is the object asked for.
+"""Reads the content of objects through obstore, guarded: one call is one request, and the answer is the object asked
+for.
 
 Without these guards obstore retries silently, waits three minutes for a server that hangs, accepts the answer of a
 server that ignored a condition, and panics at a wrong endpoint.
 
 obstore also follows up to ten redirects to other hosts, and cannot be told not to. The first foreign host then gets a
 session token in a header and a signature in the Referer; the second one gets the Authorization header (reqwest 0.13).
-So obstore gets credentials only where it can reach no other host (`may_hold_credentials`). Everything else is read by
+So obstore gets credentials only if it can reach no other host (`may_hold_credentials`). Everything else is read by
 `registry_audit.stores.signed_bodies`.
 """
 
@@ -28,25 +29,25 @@ RETRIES: Mapping[str, Any] = {"max_retries": 0}
 _CLIENT_OPTIONS: Mapping[str, Any] = {
     "connect_timeout": "10s",
     "read_timeout": "60s",  # between two arrivals
-    "timeout": "7days",  # of a whole request, its body included
+    "timeout": "7days",  # for a whole request, its body included
 }
 
-# Where nobody can listen. A proxy for all hosts but one ends every redirect to another one.
+# Nobody can listen on this port. A proxy for every host but one ends every redirect to another host.
 _NO_PROXY_AT_ALL = "http://127.0.0.1:0"
-# Hosts of the clouds' own. Whoever sends a request from one to another port or a name below it is still the cloud.
+# The clouds' own hosts. A redirect from one of them to another port or to a subdomain stays within the cloud.
 _CLOUD_HOST = re.compile(
     r"(.+\.)?s3([.-][a-z0-9-]+)*\.amazonaws\.com(\.cn)?|storage\.googleapis\.com"
     r"|[a-z0-9-]+(\.[a-z0-9-]+)?\.blob\.core\.(windows\.net|chinacloudapi\.cn|usgovcloudapi\.net)"
 )
 
-# Of a chunk, and of an object that is one: a slow body shows only by chunks that do not come.
+# The size of a chunk, and of an object that is read as one: a slow body is noticed only when no chunk arrives.
 CHUNK_BYTES = 256 << 10
 
 _NOT_CARRIED = re.compile(r"[\x00-\x1f\x7f]")
 _STATUS = re.compile(r"\b(?:status code|status): (\d{3})\b")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
-_ARCHIVED = ("InvalidObjectState", "BlobArchived")  # S3's and Azure's word
-# What a request may die of that the next one may not, in the words of obstore's errors.
+_ARCHIVED = ("InvalidObjectState", "BlobArchived")  # the words of S3 and of Azure
+# Errors of obstore after which another request may succeed.
 _PASSING = re.compile(r"kind: (Timeout|Connect|Interrupted|Request|Decode|Unknown)\b")
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
@@ -59,13 +60,13 @@ def client_options(
     headers: Mapping[str, str] | None = None,
     fenced: bool = False,
 ) -> dict[str, Any]:
-    """Client options for every store that is given to `Bodies`.
+    """Return the client options for every store that is given to `Bodies`.
 
     Args:
-        endpoint: its URL.
+        endpoint: URL of the store.
         verify: whether its certificate is checked.
-        ca_bundle: a file of certificates to trust beside the system's.
-        fenced: whether no other host may be reached, whatever redirects there.
+        ca_bundle: a file of certificates to trust in addition to the system's.
+        fenced: whether every other host is unreachable, whatever redirects there.
 
     Raises:
         UsageError: the file cannot be read.
@@ -87,9 +88,9 @@ def client_options(
 
 
 def may_hold_credentials(endpoint: str) -> bool:
-    """Whether obstore may read there with credentials in the Authorization header: with `fenced` options they stay.
+    """Say whether obstore may send credentials in the Authorization header to this endpoint, with `fenced` options.
 
-    That is a cloud's own host, over TLS, without a proxy in between.
+    It may if the endpoint is a cloud's own host, over TLS, without a proxy in between.
     """
     parts = urlsplit(endpoint)
     is_cloud = parts.scheme == "https" and _CLOUD_HOST.fullmatch(parts.hostname or "") is not None
@@ -97,7 +98,7 @@ def may_hold_credentials(endpoint: str) -> bool:
 
 
 def must_be_endpoint(url: str | None, said_by: str) -> None:
-    """Raises: UsageError: it is no URL of a server. obstore would end the thread for it, boto3 ask somewhere else."""
+    """Check a server's URL: a wrong one ends obstore's thread, and boto3 asks elsewhere. Raises: UsageError."""
     if url is None:
         return
     try:
@@ -113,7 +114,7 @@ def must_be_endpoint(url: str | None, said_by: str) -> None:
 
 
 def carries(key: str) -> bool:
-    """Whether obstore asks for exactly this key."""
+    """Say whether obstore requests exactly this key."""
     return not _NOT_CARRIED.search(key) and not any(part in ("", ".", "..") for part in key.split("/"))
 
 
@@ -124,22 +125,22 @@ class Bodies:
         """
         Args:
             store: obstore's, made with `RETRIES` and `client_options`.
-            by_generation: whether an object is told by its generation instead of its ETag.
+            by_generation: whether an object is identified by its generation instead of its ETag.
         """
         self._store, self._by_generation = store, by_generation
 
     def chunks(self, key: str, etag: str, size: int) -> Generator[Any, None, None]:
-        """The content, in buffers of some hundred kibibytes.
+        """Yield the content, in buffers of some hundred kibibytes.
 
         Args:
             key: one that obstore `carries`.
-            etag: or generation, that the object must have; "" where the store gives none.
-            size: bytes that it must have.
+            etag: ETag or generation that the object must have; "" if the store gives none.
+            size: bytes that the object must have.
 
         Raises:
-            ObjectChanged: it is another one by now.
-            BodyEndedEarly: the request failed, or the answer broke off; it may come with another try.
-            AuditError: it cannot be had.
+            ObjectChanged: the object is another one by now.
+            BodyEndedEarly: the request failed, or the response broke off; another try may succeed.
+            AuditError: the object cannot be read.
         """
         import obstore
 
@@ -154,7 +155,7 @@ class Bodies:
                     raise ObjectChanged() from None
                 raise
             meta = result.meta
-            # Whatever the server makes of the condition it was sent.
+            # Checked even if the server ignored the condition.
             given = meta["version"] if self._by_generation else meta["e_tag"]
             if tag and (given or "").strip('"') != tag:
                 raise ObjectChanged()
@@ -180,7 +181,7 @@ class ObjectChanged(CouldNotVerify):
 
 @contextmanager
 def translated_bodies(doing: str) -> Iterator[None]:
-    """This library's errors for obstore's; `doing` completes "could not ..."."""
+    """Translate obstore's errors to this library's; `doing` completes "could not ..."."""
     try:
         yield
     except (AuditError, GeneratorExit):
@@ -213,17 +214,17 @@ def _explained(error: BaseException, doing: str) -> AuditError:
 
 
 def code_in(answer: str) -> str:
-    """A store's own word for what is wrong; empty where its answer says none."""
+    """Return the error code in a store's response; empty if it has none."""
     return found[1] if (found := _CODE.search(answer)) else ""
 
 
 def error_of_status(status: int, doing: str, *, retry_after: float | None = None, code: str = "") -> AuditError:
-    """What a status that is not 200 says.
+    """Return the error for a status other than 200.
 
     Args:
         doing: completes "could not ...".
-        retry_after: seconds, where the answer names them.
-        code: the store's own word for it.
+        retry_after: seconds, if the response names them.
+        code: the store's own error code.
     """
     said = f"{status} {code}".rstrip()
     if code in _ARCHIVED:
@@ -249,7 +250,7 @@ _first_used_by: list[int] = []
 
 
 def _must_not_be_forked() -> None:
-    """Raises: CouldNotVerify: obstore was used before this process was forked; it would hang for ever."""
+    """Raise CouldNotVerify in a fork of a process that used obstore: there it would hang forever."""
     if not _first_used_by:
         _first_used_by.append(os.getpid())
     if _first_used_by[0] != os.getpid():

@@ -1,7 +1,7 @@
-"""Models in a bucket of any cloud: names come from the store's own SDK, bodies through obstore.
+"""Reads models in a bucket of any cloud: names come from the store's own SDK, bodies through obstore.
 
-obstore is fast, and rewrites some names and takes any XML for a listing; the SDKs are slow, and exact about names.
-Where obstore may hold no credentials, bodies and most listings of S3 come by `registry_audit.stores.signed_bodies`.
+obstore is fast, but rewrites some names and takes any XML for a listing; the SDKs are slow, but exact about names. If
+obstore may hold no credentials, bodies and most listings of S3 come through `registry_audit.stores.signed_bodies`.
 """
 
 import contextlib
@@ -24,8 +24,8 @@ from registry_audit.stores.object_bodies import CHUNK_BYTES as BODY_CHUNK_BYTES
 from registry_audit.stores.object_bodies import Bodies, ObjectChanged, carries
 from registry_audit.stores.signed_bodies import SignedBodies
 
-_REFUSED_SECONDS = 1.0  # for which a store is left alone that does not say how long
-_PAGE_BYTES = 2 << 20  # that may have come of a page before its SDK begins to read it
+_REFUSED_SECONDS = 1.0  # pause after a refusal that does not say how long
+_PAGE_BYTES = 2 << 20  # bytes of a page that may have arrived before its SDK begins to read it
 
 
 class Entry(NamedTuple):
@@ -33,9 +33,9 @@ class Entry(NamedTuple):
 
     key: str
     size: int
-    etag: str  # with or without quotes, or a generation: another one for other content; "" where there is none
-    modified: str  # as str() of the time
-    is_directory: bool = False  # said to be one by a store that has directories
+    etag: str  # with or without quotes, or a generation; differs if the content differs; "" if there is none
+    modified: str  # str() of the time
+    is_directory: bool = False  # the store has directories, and says that this is one
 
 
 _Key = TypeVar("_Key", bound=Hashable)
@@ -43,7 +43,7 @@ _Value = TypeVar("_Value")
 
 
 class Kept(Generic[_Key, _Value]):
-    """What is made once for each key, whichever thread asks first: a bucket with its connections, for instance."""
+    """Values that are made once for each key, whichever thread asks first, such as a bucket with its connections."""
 
     def __init__(self, *, only_last: bool = False) -> None:
         """
@@ -63,45 +63,46 @@ class Kept(Generic[_Key, _Value]):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer of a listing."""
+    """One response of a listing."""
 
     entries: Sequence[Entry]
-    next: str | None  # the token of the page that follows; None: this is the last one
+    next: str | None  # token of the next page; None on the last page
 
 
 class Bucket(Protocol):
-    """One bucket or container, as its cloud's own SDK speaks to it. Every method makes one request and no second."""
+    """One bucket or container, through its cloud's own SDK. Every method makes exactly one request."""
 
     address: str  # for messages
     host: str  # the server, for the throttle
 
     @property
     def breaks_off(self) -> bool:
-        """Whether the requests of `page` can be broken off: no other thread has to make them then."""
+        """Whether the requests of `page` can be cancelled, so that no other thread has to make them."""
         ...
 
     def page(self, prefix: str, token: str | None, *, directly: bool) -> Page:
-        """One page of the objects whose keys begin with `prefix`.
+        """Return one page of the objects whose keys begin with `prefix`.
 
         Args:
-            token: of this page; None for the first one.
-            directly: only those without a slash after the prefix.
+            token: the page's token; None for the first page.
+            directly: only keys without a slash after the prefix.
 
         Raises:
-            CouldNotVerify: the answer is no listing.
-            AuditError: whatever else went wrong.
+            CouldNotVerify: the response is no listing.
+            AuditError: any other failure.
         """
         ...
 
     def bodies(self) -> Bodies | SignedBodies | None:
-        """What reads the objects; None where only `body` can. Asked for after a page was listed."""
+        """Return the reader of the objects; None if only `body` can read them. Call it after a page was listed."""
         ...
 
     def body(self, key: str, etag: str) -> Generator[bytes, None, None]:
-        """An object by the SDK, in chunks of at most `CHUNK_BYTES`; it must still have this ETag, if given.
+        """Read an object through the SDK, in chunks of at most `CHUNK_BYTES`; it must still have this ETag, if one is
+        given.
 
         Raises:
-            AuditError: whatever went wrong.
+            AuditError: any failure.
         """
         ...
 
@@ -113,11 +114,11 @@ class ObjectStore:
 
     def __init__(self, bucket: Bucket, identity: StorageIdentity, transfers: Transfers) -> None:
         self.identity, self.transfers = identity, transfers
-        # Keys are literal: one may begin with a slash.
+        # Keys are literal: a key may begin with a slash.
         self._bucket, self._prefix = bucket, f"{identity.path}/" if identity.path else ""
 
     def _opened(self) -> Bucket:
-        """The bucket for the next request. It is asked for before that request waits for its turn."""
+        """Return the bucket for the next request. It is called before that request waits for a permit."""
         return self._bucket
 
     def root_listing(self) -> Listing:
@@ -135,13 +136,13 @@ class ObjectStore:
                 unsafe.append(path)
                 problems.append(Problem("RA013", f"'{printable(path)}' {reason}", path))
             else:
-                # A time alone, to the second, tells no change.
+                # A modification time to the second does not show every change.
                 token = f"{entry.etag}:{entry.modified}" if entry.etag else ""
                 files.append(ListedFile(path, entry.size, token))
         return make_listing(files, unsafe=unsafe, problems=problems)
 
     def read(self, file: ListedFile, where: Where | None = None) -> Chunks:
-        """The object that was listed, and no other: its ETag and its size are asked for, and checked in the answer."""
+        """Read the object that was listed: its ETag and its size are requested, and checked in the response."""
         key, etag, size = self._prefix + file.path, file.change_token.partition(":")[0], file.size or 0
         bucket = self._opened()
         try:
@@ -160,13 +161,13 @@ class ObjectStore:
             raise Unreadable("RA008", message, file.path) from None
 
     def _entries(self, tally: Tally, *, directly: bool = False) -> Iterator[tuple[str, Entry]]:
-        """Path below the root, and what is there; markers of directories are left out.
+        """Yield path below the root and entry of every object; directory markers are left out.
 
         Args:
-            tally: counts the objects, and as directories their markers and the pages that hold nothing.
+            tally: counts the objects, and as directories their markers and the empty pages.
 
         Raises:
-            CouldNotVerify: the listing cannot be had whole.
+            CouldNotVerify: the complete listing cannot be read.
         """
         token, before = None, set[str | None]()
         while token not in before:
@@ -212,10 +213,10 @@ class ObjectStore:
 
 
 def _aside(chunks: Generator[Any, None, None], permit: Permit, *, at_once: bool) -> Iterator[Any]:
-    """The chunks, waited for in a way that can be broken off.
+    """Yield the chunks; the wait for them can be cancelled.
 
     Args:
-        at_once: whether they are so small that all may come together.
+        at_once: whether they are so small that all may be read together.
     """
     try:
         if at_once:
@@ -224,5 +225,5 @@ def _aside(chunks: Generator[Any, None, None], permit: Permit, *, at_once: bool)
         while (chunk := permit.aside(partial(next, chunks, None))) is not None:
             yield chunk
     finally:
-        with contextlib.suppress(ValueError):  # a thread that was left behind is still at it
+        with contextlib.suppress(ValueError):  # an abandoned thread still uses it
             chunks.close()

@@ -1,4 +1,4 @@
-"""Models behind a tracking server's artifact proxy (`mlflow-artifacts:`), streamed: nothing touches the disk."""
+"""Reads models behind a tracking server's artifact proxy (`mlflow-artifacts:`) as streams, without using the disk."""
 
 import re
 from contextlib import ExitStack
@@ -22,7 +22,7 @@ from registry_audit.stores.databricks_routes import signed_body
 # come back, with a 200 (docs/mlflow.md section 5, table of names).
 _NOT_CARRIED = re.compile(r"[%#?\x00-\x1f\x7f]")
 _SIGNED_PATH = "/api/2.0/mlflow-artifacts/presigned"
-_DOUBTFUL = re.compile(r"(^|/)\s|[:;]")  # all that a URI may be respelled for; most names hold none of it
+_DOUBTFUL = re.compile(r"(^|/)\s|[:;]")  # the only spellings that a URI may be rewritten for; most names contain none
 
 
 class ProxyStore:
@@ -31,7 +31,7 @@ class ProxyStore:
     def __init__(self, rest: Rest, transfers: Transfers, identity: StorageIdentity) -> None:
         """
         Args:
-            rest: the proxy's server.
+            rest: the server of the proxy.
         """
         self.transfers = transfers
         self._rest, self._root, self.identity = rest, identity.path, identity
@@ -58,11 +58,11 @@ class ProxyStore:
             try:
                 return opened.enter_context(self._rest.content(f"{PROXY_PATH}/{path}", doing=doing))
             except SignedOnly:
-                self._rest.answers_with_files = False  # the files that follow need not be refused first
+                self._rest.answers_with_files = False  # later files skip the refused request
         return opened.enter_context(signed_body(self._rest, self._signed_url, path, doing))
 
     def _signed_url(self, path: str, doing: str) -> tuple[Any, dict[str, str]]:
-        """The bucket's own address of a file. Source: MLflow's `PresignedDownloadUrlResponse`."""
+        """Ask for the bucket's own address of a file. Source: MLflow's `PresignedDownloadUrlResponse`."""
         answer = self._rest.get(f"{_SIGNED_PATH}/{path}", doing=doing)
         headers = answer.get("headers")
         return answer.get("url"), {
@@ -74,7 +74,7 @@ class ProxyStore:
         return [_child(entry, directory) for entry in found]
 
     def _entries(self, path: str) -> list[dict[str, Any]]:
-        """The proxy's list of files: `{"files": [{"path": name, "is_dir": bool, "file_size": n}]}`, `{}` for none."""
+        """Return the proxy's list of files: `{"files": [{"path": name, "is_dir": bool, "file_size": n}]}`, or `{}`."""
         doing = f"list '{printable(path) or '.'}'"
         return entries_of(self._rest.get(PROXY_PATH, {"path": path}, doing=doing), "files", doing)
 
@@ -90,7 +90,7 @@ def _child(entry: dict[str, Any], directory: str) -> Child:
 
 
 def cannot_carry(path: str) -> str | None:
-    """Why the proxy cannot serve a path exactly, or does not list it at all."""
+    """Return why the proxy cannot serve a path exactly, or does not list it at all; else None."""
     if _NOT_CARRIED.search(path):
         return "holds a character (% # ? or a control character) that the artifact proxy cannot carry exactly"
     if _DOUBTFUL.search(path) and any(respelled(part) != part for part in path.split("/")):

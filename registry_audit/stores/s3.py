@@ -1,4 +1,4 @@
-"""Buckets of S3, and of every service that speaks S3's protocol. Names come through boto3."""
+"""Buckets of S3 and of every service with S3's protocol. Names come through boto3."""
 
 import contextlib
 import os
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials
 
 _SECONDS = (10, 60)  # to connect, and between two arrivals
-_CONNECTIONS = 64  # kept open: more than requests are ever under way
-# botocore renews what runs out a quarter of an hour before it does: what it gives holds for longer than this.
+_CONNECTIONS = 64  # kept open; more than there are ever concurrent requests
+# botocore renews expiring credentials 15 minutes before they expire: what it returns is valid for longer than this.
 _CREDENTIALS_HOLD = timedelta(minutes=5)
 _CONDITION_FAILED = 412
 _REGION = "x-amz-bucket-region"
@@ -45,25 +45,25 @@ _SIGNED_FOR = re.compile(r"Credential=\S+/\d{8}/([^/\s]+)/s3/aws4_request")
 
 @dataclass(frozen=True)
 class S3Access:
-    """How to reach an S3 endpoint. `s3_environment` is the one that MLflow's settings name."""
+    """The access to an S3 endpoint. `s3_environment` returns the one that MLflow's settings name."""
 
-    session: Any  # boto3.Session: region, the profile that it comes from, and credentials where there are no `keys`
+    session: Any  # boto3.Session: region, its profile, and credentials if there are no `keys`
     keys: "Keys | None" = field(default=None, repr=False)
     endpoint: str | None = None  # None: AWS itself, or what the session's profile names
-    verify: bool = True  # the endpoint's certificate
+    verify: bool = True  # whether the endpoint's certificate is checked
     ca_bundle: str | None = None  # a file of certificates to trust
-    addressing_style: str = "auto"  # as botocore has it: path, virtual or auto
-    signature_version: str = "s3v4"  # as botocore has it; "unsigned" for public buckets
+    addressing_style: str = "auto"  # as in botocore: path, virtual or auto
+    signature_version: str = "s3v4"  # as in botocore; "unsigned" for public buckets
     expected_owner: str | None = None  # account that must own the buckets
-    region: str | None = None  # None: as the session has it
+    region: str | None = None  # None: the session's region
     _buckets: Kept[str, "S3Bucket"] = field(default_factory=Kept, repr=False)
 
     def bucket(self, name: str) -> "S3Bucket":
-        """Always the same for one name: its connections are kept."""
+        """Return the bucket of a name, always the same object, because its connections are kept."""
         return self._buckets.get(name, lambda: S3Bucket(name, self))
 
     def client(self, region: str | None = None) -> Any:
-        """A client of boto3 that tries each request once."""
+        """Return a boto3 client that tries each request once."""
         from botocore import UNSIGNED
         from botocore.config import Config
 
@@ -90,7 +90,7 @@ class S3Access:
         return client
 
     def _sender(self, endpoint: str) -> Callable[..., Any]:
-        """Sends as botocore does, and lets it read no answer without end."""
+        """Return a sender that sends as botocore does, but bounds every response that botocore reads."""
         from botocore.awsrequest import AWSResponse
         from botocore.httpsession import URLLib3Session
         from botocore.utils import get_environ_proxies
@@ -104,9 +104,9 @@ class S3Access:
 
         def send(request: Any, **_: Any) -> Any:
             permit = sent_now()
-            request.stream_output = True  # or it would be read to its end here
+            request.stream_output = True  # or the response would be read to its end here
             answer = session.send(request)
-            # botocore asks where the bucket is, and again while it is answered so.
+            # botocore then asks for the bucket's region, and repeats that while it gets this response.
             if answer.status_code in REDIRECTS and request.method == "HEAD" and _REGION not in answer.headers:
                 answer.raw.close()
                 raise CouldNotVerify(f"{host_of(endpoint)} says that the bucket is elsewhere, and not where")
@@ -133,7 +133,8 @@ class Keys:
 
 
 def s3_environment() -> S3Access:
-    """S3 as MLflow reaches it: by its own variables, and boto3's for profiles, roles, SSO and certificates.
+    """Return the access to S3 that MLflow uses: by its own variables, and boto3's for profiles, roles, SSO and
+    certificates.
 
     Source: mlflow.store.artifact.s3_artifact_repo.
 
@@ -145,13 +146,13 @@ def s3_environment() -> S3Access:
 
 
 def s3_with_keys(keys: Keys, endpoint: str | None = None) -> S3Access:
-    """AWS, or an endpoint, with these credentials.
+    """Return the access to AWS, or to an endpoint, with these credentials.
 
-    Of the environment only what says how AWS is reached from here counts: its region, certificates and proxies, and
-    AWS's own variables for a private endpoint. MLflow's variables are for the store of a tracking server.
+    The environment counts only for the way to AWS: its region, certificates and proxies, and AWS's own variables for a
+    private endpoint. MLflow's variables are ignored, because they are for the store of a tracking server.
 
     Args:
-        endpoint: of a service that speaks like S3, with its buckets in the path.
+        endpoint: URL of a service with S3's protocol, which has its buckets in the path.
 
     Raises:
         UsageError: see `s3_environment`.
@@ -163,7 +164,7 @@ def s3_with_keys(keys: Keys, endpoint: str | None = None) -> S3Access:
 
 
 def s3_environment_with_keys(keys: Keys) -> S3Access:
-    """The endpoint that the environment names, with these credentials. Raises: UsageError: see `s3_environment`."""
+    """Return the access to the environment's endpoint, with these keys. Raises: UsageError: see `s3_environment`."""
     here = s3_environment()
     return replace(here, keys=keys, signature_version="s3v4", expected_owner=None, _buckets=Kept())
 
@@ -195,22 +196,22 @@ def _from_environment() -> S3Access:
 
 
 class S3Bucket:
-    """See `Bucket`."""
+    """A bucket of S3: see `Bucket`."""
 
     def __init__(self, name: str, access: S3Access) -> None:
         with translated(f"open s3://{printable(name)}"):
             self._client = access.client()
         self.address, self.host = f"s3://{printable(name)}", str(self._client.meta.endpoint_url)
         self._name, self._access = name, access
-        self._asked = threading.local()  # `last`: the listing that this thread asked boto3 for last
-        self._listed: tuple[str, str] | None = None  # URL and signature of one that was answered
+        self._asked = threading.local()  # `last`: the last listing that this thread requested from boto3
+        self._listed: tuple[str, str] | None = None  # URL and signature of a listing that was answered
         self._bodies: Bodies | SignedBodies | None = None
         self._lock = threading.Lock()
         self._owner = {"ExpectedBucketOwner": access.expected_owner} if access.expected_owner else {}
-        self._client.meta.events.register_last("request-created.s3", self._note)  # signed by then
+        self._client.meta.events.register_last("request-created.s3", self._note)  # the request is signed by then
 
     def _note(self, request: Any, operation_name: str, **_: Any) -> None:
-        """boto3 asks again where a store names another region: the last request is the one that is answered."""
+        """Keep the last request: boto3 repeats it if a store names another region, and that one is answered."""
         if operation_name == "ListObjectsV2":
             self._asked.last = str(request.url), str(request.headers.get("Authorization", ""))
 
@@ -230,13 +231,13 @@ class S3Bucket:
         with translated(doing):
             lister = self._lister
             answer = self._by_boto3(given) if lister is None else self._by_ourselves(lister, given, doing)
-        # A login page is XML too, and holds no object.
+        # A login page may be XML too, and would be read as an empty listing.
         if "IsTruncated" not in answer or answer.get("Prefix", prefix) != prefix:
             raise Transient(f"{self.address} answers, and not with the listing that was asked for")
         if answer["IsTruncated"] and not answer.get("NextContinuationToken"):
             raise CouldNotVerify(f"{self.address} says that its listing goes on, and not how")
         if lister is None:
-            self.bodies()  # the pages that follow may come by the same way
+            self.bodies()  # may switch the next pages to our own connections
         entries = [
             Entry(found["Key"], found["Size"], found.get("ETag", ""), str(found.get("LastModified", "")))
             for found in answer.get("Contents", ())
@@ -244,7 +245,7 @@ class S3Bucket:
         return Page(entries, answer["NextContinuationToken"] if answer["IsTruncated"] else None)
 
     def _by_boto3(self, given: Mapping[str, str]) -> dict[str, Any]:
-        """A bucket's first page at least: boto3 finds its region, and explains what is wrong with it."""
+        """List a page through boto3. It lists the first page, finds the bucket's region, and explains errors."""
         named = {"".join(map(str.capitalize, name.split("-"))): value for name, value in given.items()}
         answer: dict[str, Any] = self._client.list_objects_v2(Bucket=self._name, **named, **self._owner)
         self._listed = self._asked.last
@@ -262,7 +263,7 @@ class S3Bucket:
             return listing_of(answer.body(doing))
 
     def bodies(self) -> Bodies | SignedBodies | None:
-        # Directory buckets have signatures of their own, and so have stores that want another version of them.
+        # Directory buckets have their own signatures, and so have stores that require another signature version.
         is_special = self._name.endswith("--x-s3") or not (self._is_public or self._access.signature_version == "s3v4")
         if is_special or self._listed is None:  # lent credentials may be renewed between listing and reading
             return None
@@ -298,7 +299,7 @@ class S3Bucket:
         return SignedBodies(bucket, sign, verify=verify, ca_bundle=ca_bundle, strict=False)
 
     def _obstore(self) -> Any:
-        """A store that asks where boto3 would ask."""
+        """Make an obstore store that asks the same host as boto3."""
         import obstore.store
 
         access = self._access
@@ -306,7 +307,7 @@ class S3Bucket:
         make: Any = obstore.store.S3Store  # its own types are for checkers only
         return make(
             self._name,
-            # By itself AWS_ENDPOINT_URL_S3 would have the better of the plain `endpoint`.
+            # Without this, AWS_ENDPOINT_URL_S3 would take precedence over the plain `endpoint`.
             aws_endpoint_url_s3=base,
             region=region,
             virtual_hosted_style_request=is_virtual,
@@ -319,9 +320,10 @@ class S3Bucket:
         )
 
     def _place(self) -> tuple[str, bool, str]:
-        """Where boto3 lists the bucket: the URL before an object's key or its bucket, which of the two, the region.
+        """Return where boto3 lists the bucket: base URL, whether it contains the bucket, and region.
 
-        Not where it would sign a URL for: that is the one host of all regions, which does not know the newer ones.
+        The base URL precedes an object's key, or the bucket. It is not the host that boto3 would sign a URL for: that
+        is one host for all regions, which does not know the newer ones.
         """
         url, authorization = self._listed or ("", "")
         parts, found = urlsplit(url), _SIGNED_FOR.search(authorization)
@@ -335,7 +337,7 @@ class S3Bucket:
         return self._access.signature_version.lower() == "unsigned"
 
     def _credentials(self) -> "ReadOnlyCredentials":
-        """The ones that hold now. Raises: UsageError: there are none."""
+        """Return the current credentials. Raises: UsageError: there are none."""
         from botocore.credentials import ReadOnlyCredentials
 
         if (keys := self._access.keys) is not None:
@@ -348,7 +350,7 @@ class S3Bucket:
             return frozen
 
     def _keys(self) -> dict[str, Any]:
-        """Credentials for obstore, which calls this again when they expire."""
+        """Return credentials for obstore, which calls this again when they expire."""
         found = self._credentials()
         if found.token is not None:
             raise RuntimeError("the credentials have come to hold a session token; start the audit again")
@@ -357,7 +359,7 @@ class S3Bucket:
 
 
 def listing_of(body: bytes) -> dict[str, Any]:
-    """A page of a listing of version 2, as boto3 gives it; empty where it is none.
+    """Parse a page of a listing of version 2 into boto3's form; empty if the body is no listing.
 
     Law: the keys, sizes, ETags and times are boto3's own for the same bytes.
     """

@@ -1,7 +1,7 @@
-"""Requests to a bucket over our own connections, which follow no redirect.
+"""Sends requests to a bucket over our own connections, which follow no redirect.
 
-For credentials that obstore might show to others (see `registry_audit.stores.object_bodies`). A request here can be
-broken off by itself: no other thread has to make it.
+It is used for credentials that obstore might reveal to others (see `registry_audit.stores.object_bodies`). A request
+can be cancelled directly, so that no other thread has to make it.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -21,7 +21,7 @@ from registry_audit.stores.object_bodies import ObjectChanged, code_in, error_of
 _OK, _NOT_FOUND = 200, 404
 _MAX_ERROR_BYTES = 1 << 16
 
-# For path and query of a request and the headers that it has already: the same two as they are to be sent.
+# Takes path and query of a request and its headers, and returns both as they are to be sent.
 Sign = Callable[[str, Mapping[str, str]], tuple[str, Mapping[str, str]]]
 
 
@@ -41,7 +41,8 @@ class SignedBodies:
         """
         Args:
             base: the bucket's URL, to which a slash and a key are added.
-            generation_header: of an answer, that names the object's generation where it is told by that, not its ETag.
+            generation_header: response header with the object's generation, if that identifies the object instead of
+                its ETag.
             verify: whether its certificate is checked.
             ca_bundle: a file of certificates to trust in place of the system's.
             strict: see `Tls`.
@@ -55,9 +56,9 @@ class SignedBodies:
         return Connections().route(self._base, self._tls)
 
     def chunks(self, key: str, etag: str, size: int, permit: Permit) -> Generator[Any, None, None]:
-        """See `Bodies.chunks`; what comes is accounted for."""
+        """Yield the content: see `Bodies.chunks`. The bytes are accounted for."""
         tag, doing = etag.strip('"'), f"read '{printable(key)}'"
-        # As S3 wants it signed; it is one spelling of the key for every store.
+        # S3 requires this spelling for the signature; it is valid for every store.
         target = f"{self.path}/{quote(key, safe='/~')}"
         by_generation = self._generation_header is not None
         if by_generation:
@@ -67,7 +68,7 @@ class SignedBodies:
             if answer.status == _NOT_FOUND and by_generation:
                 raise ObjectChanged()
             must_be_ok(answer, doing)
-            # Whatever the server makes of the condition it was sent.
+            # Checked even if the server ignored the condition.
             if tag and answer.headers.get(self._generation_header or "ETag", "").strip('"') != tag:
                 raise ObjectChanged()
             if answer.headers.get("Content-Length", str(size)) != str(size):
@@ -85,14 +86,14 @@ class SignedBodies:
     def answer(
         self, target: str, headers: Mapping[str, str], doing: str, permit: Permit, *, as_stored: bool = False
     ) -> Iterator[Answer]:
-        """The answer to one request, whatever its status.
+        """Send one request and yield its response, whatever the status.
 
         Args:
             target: path and query.
             as_stored: whether the body is an object, and an encoding a part of its content.
 
         Raises:
-            CouldNotVerify: it is a redirect, or none came.
+            CouldNotVerify: the response is a redirect, or none came.
         """
         target, headers = self._sign(target, headers)
         asked = self._route.answer("GET", target, headers=headers, doing=doing, permit=permit, as_stored=as_stored)
@@ -103,7 +104,7 @@ class SignedBodies:
 
 
 def must_be_ok(answer: Answer, doing: str) -> None:
-    """Raises: AuditError: its status is another one than 200."""
+    """Check that the status is 200. Raises: AuditError: it is another one."""
     if answer.status != _OK:
         advised, said = retry_after_seconds(answer.headers.get("Retry-After")), b""
         with suppress(AuditError):  # the status says enough

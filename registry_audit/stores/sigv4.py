@@ -22,11 +22,11 @@ class SigV4:
     def __init__(self, url: str, region: str, credentials: "Callable[[], ReadOnlyCredentials]") -> None:
         """
         Args:
-            url: of the endpoint; only its host is looked at.
-            credentials: the ones that hold now.
+            url: the endpoint's URL; only its host is used.
+            credentials: returns the current credentials.
         """
         parts = urlsplit(url)
-        # As it is sent: http.client leaves out the port that goes without saying.
+        # The host as it is sent: http.client leaves out the default port.
         self._host = parts.netloc.rpartition("@")[2].lower().removesuffix(_PORTS.get(parts.scheme, ""))
         self._region, self._credentials = region, credentials
 

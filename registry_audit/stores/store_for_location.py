@@ -21,16 +21,17 @@ from registry_audit.stores.objects import Bucket, ObjectStore
 from registry_audit.stores.proxy import ProxyStore
 from registry_audit.stores.s3 import s3_environment
 
-# Which bucket a storage is in, reached as the environment says.
+# The bucket of a storage, with the access that the environment names.
 
 _GCS = "gs"
 KINDS = (S3, _GCS, AZURE)
 
 
 def bucket_of(identity: StorageIdentity) -> Bucket:
-    """
+    """Return the bucket of a storage, with the access that the environment names.
+
     Raises:
-        UsageError: a package is not installed, or the environment makes no sense.
+        UsageError: a package is not installed, or a variable of the environment makes no sense.
     """
     if identity.kind == _GCS:
         return gcs_environment().bucket(identity.container)
@@ -40,14 +41,14 @@ def bucket_of(identity: StorageIdentity) -> Bucket:
 
 
 def open_store(connection: Connection, location: Location, runs: Runs | None = None) -> Store:
-    """The store that reads a resolved location; nothing is read yet.
+    """Return the store that reads a resolved location; nothing is read yet.
 
     Args:
-        runs: asked for the place that a missing model belongs into; None where it does not matter whether it is there.
+        runs: finds the place that a missing model belongs to; None if it does not matter whether the model is there.
 
     Raises:
         UsageError: a package that this store needs is not installed.
-        CouldNotVerify: MLflow knows no way to read such a URI.
+        CouldNotVerify: MLflow has no way to read such a URI.
     """
     places = partial(_places, connection, runs, location.run_id)
     first, *others = (_open(connection, *root, places) for root in zip(location.roots, location.storages, strict=True))
@@ -70,7 +71,7 @@ def _open(connection: Connection, root: str, identity: StorageIdentity, places: 
 
 
 def _places(connection: Connection, runs: Runs | None, run_id: str | None) -> Iterator[str]:
-    """The directories of this machine that the registry records for a run and for its experiment."""
+    """Yield the directories of this machine that the registry records for a run and for its experiment."""
     if runs is None or not run_id:
         return
     for recorded in (runs.own_directory, runs.experiment_directory):
