@@ -1,1 +1,1 @@
-"""Talking to MLflow: who is asked, what is listed, and where the bytes of a version lie. Read-only."""
+"""Reads MLflow registries: connections, listings of versions, and the storage of each version. Nothing is written."""

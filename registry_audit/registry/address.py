@@ -1,8 +1,8 @@
-"""The address of a tracking server or a registry, taken apart once, by the parser that will use it.
+"""The address of a tracking server or a registry, parsed once, by the parser that will use it.
 
-From an address follow four things that must never be confused: what is opened, what is shown, what it is known by in a
-ledger, and which host gets credentials. What is shown is put together from named parts, so that a secret can only be
-shown if somebody names it here.
+An address determines four things that must never be confused: what is opened, what is shown, the identity in a ledger,
+and the host that gets credentials. The shown text is assembled from named parts, so that a secret can only be shown if
+somebody names it here.
 """
 
 import hashlib
@@ -23,9 +23,9 @@ DEFAULT_WORKSPACE = "default"
 
 _HTTP_PORTS = {"http": 80, "https": 443}
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 1433, "oracle": 1521}
-# Parameters of a database's address that say who signs in.
+# Parameters of a database's address that belong to the sign-in.
 SIGN_IN = frozenset({"user", "username", "uid", "password", "passwd", "pwd", "passfile", "sslpassword", "token"})
-# Parameters of the drivers that change how a connection is made, and not what is found there.
+# Parameters of the drivers that change how a connection is made, but not what is found there.
 _HOW = frozenset(
     {
         "connect_timeout",
@@ -53,9 +53,9 @@ _HOW = frozenset(
 _LIBPQ = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGOPTIONS", "PGSERVICE", "PGSERVICEFILE")
 _OF_DATABRICKS = re.compile(r"(?:databricks://(?:.*/)?workspace|databricks-uc://metastore)/(?P<id>[\w-]+)")
 _SIGNED_IN = re.compile(r":.*@")  # a user's password before a host
-_OTHER_NAMES = {"postgres": "postgresql", "mariadb": "mysql"}  # of databases
+_OTHER_NAMES = {"postgres": "postgresql", "mariadb": "mysql"}  # other names of databases
 DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle")
-_LEFT_OUT = re.compile("[?#\t\r\n]")  # of a path, from Python 3.14 on
+_LEFT_OUT = re.compile("[?#\t\r\n]")  # characters that are left out of a path from Python 3.14 on
 
 
 class AddressKind(StrEnum):
@@ -64,22 +64,22 @@ class AddressKind(StrEnum):
     DIRECTORY = "directory"  # MLflow's file store
     DATABRICKS = "databricks"
     UNITY_CATALOG = "unity catalog"  # databricks-uc, uc
-    OTHER = "other"  # of a plugin of MLflow
+    OTHER = "other"  # address of an MLflow plugin
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One parsed address. Two addresses with one `identity` are one address; only `shown` may be printed."""
+    """One parsed address. Two addresses with the same `identity` are one address; only `shown` may be printed."""
 
     kind: AddressKind
-    uri: str = field(repr=False)  # as it was given, with whatever secrets it holds
+    uri: str = field(repr=False)  # as it was given, including its secrets
     shown: str
     identity: str
     path: str = field(default="", repr=False)  # of a directory
 
 
 def parse_address(uri: str) -> Address:
-    """Take an address apart.
+    """Parse an address.
 
     Raises:
         UsageError: no parser can read it. The message holds nothing of the address but its scheme.
@@ -100,7 +100,7 @@ def parse_address(uri: str) -> Address:
 
 
 def _other(uri: str, scheme: str) -> Address:
-    """The address of a plugin of MLflow, or one whose scheme was forgotten: what stands before its `@` is secret."""
+    """Parse the address of an MLflow plugin, or one whose scheme was forgotten: the text before its `@` is secret."""
     if "@" in uri and "://" not in uri:
         raise UsageError("the address has no scheme: write http:// before it")
     address = re.split("[?#]", uri, maxsplit=1)[0]
@@ -117,7 +117,7 @@ def _other(uri: str, scheme: str) -> Address:
 
 
 def shown_address(uri: str) -> str:
-    """What may be printed of an address, also of one that no parser can read."""
+    """Return what may be printed of an address, even of one that no parser can read."""
     try:
         return parse_address(uri).shown
     except UsageError:
@@ -125,7 +125,7 @@ def shown_address(uri: str) -> str:
 
 
 def shown_identity(uri: str) -> str | None:
-    """The identity of an address that holds no secret; None where no parser can read it."""
+    """Return the identity of an address, which holds no secret; None if no parser can read the address."""
     try:
         return parse_address(uri).identity
     except UsageError:
@@ -133,7 +133,7 @@ def shown_identity(uri: str) -> str | None:
 
 
 def registry_identity(address: Address, workspace: str | None) -> str:
-    """What a registry is known by before it is asked: for locks, and for what an interrupted audit left behind.
+    """Return the identity of a registry before it is asked: for locks, and for the files of an interrupted audit.
 
     Args:
         workspace: MLflow's workspace on the server; none and `default` are the same one.
@@ -142,7 +142,7 @@ def registry_identity(address: Address, workspace: str | None) -> str:
 
 
 def _selected_by_environment(address: Address) -> str:
-    """What tells registries of one PostgreSQL address apart; empty where the environment selects none."""
+    """Return what distinguishes registries at one PostgreSQL address; empty if the environment selects none."""
     if not address.identity.startswith("postgresql:"):
         return ""
     said = {name: value for name in _LIBPQ if (value := os.environ.get(name))}
@@ -150,18 +150,18 @@ def _selected_by_environment(address: Address) -> str:
 
 
 def in_workspace(identity: str, address: Address, workspace: str | None) -> str:
-    """The identity of a workspace of the registry that is known by `identity`."""
+    """Return the identity of a workspace of the registry that is known by `identity`."""
     if workspace in (None, "", DEFAULT_WORKSPACE) or not has_workspaces(address):
         return identity
     return f"{identity}#workspace={workspace}"
 
 
 def postgres_identity(told: Mapping[str, str], schema: str) -> str:
-    """The identity of a registry in PostgreSQL.
+    """Return the identity of a registry in PostgreSQL.
 
     Args:
-        told: the parameters of a connection, whoever named them: the address, the environment or a service file.
-        schema: that its tables are in.
+        told: the parameters of a connection, whether the address, the environment or a service file set them.
+        schema: the schema of its tables.
     """
     host, address = told.get("host") or "", told.get("hostaddr") or ""
     port = told.get("port") or str(_DATABASE_PORTS["postgresql"])
@@ -176,14 +176,15 @@ def postgres_identity(told: Mapping[str, str], schema: str) -> str:
 def registry_beside(
     tracking_uri: str, configured_tracking_uri: str | None, configured_registry_uri: str | None
 ) -> str | None:
-    """The model registry that the environment, or another configuration, names for a tracking server.
+    """Return the model registry that the environment, or another configuration, names for a tracking server.
 
-    Both of its addresses belong together: where it names another tracking server, its registry is that one's.
+    The two configured addresses belong together: if the configuration names another tracking server, its registry is
+    that server's.
 
     Args:
         tracking_uri: the server that is asked.
-        configured_tracking_uri: what `MLFLOW_TRACKING_URI` says, or who configured it in its place.
-        configured_registry_uri: what `MLFLOW_REGISTRY_URI` says, likewise.
+        configured_tracking_uri: value of `MLFLOW_TRACKING_URI`, or of the configuration that replaces it.
+        configured_registry_uri: value of `MLFLOW_REGISTRY_URI`, or of the configuration that replaces it.
     """
     owner = (configured_tracking_uri or "").strip()
     if not owner or shown_identity(owner) == shown_identity(tracking_uri):
@@ -192,12 +193,12 @@ def registry_beside(
 
 
 def registry_of_environment(tracking_uri: str) -> str | None:
-    """The model registry that MLflow's own variables name for a tracking server."""
+    """Return the model registry that MLflow's own variables name for a tracking server."""
     return registry_beside(tracking_uri, os.environ.get("MLFLOW_TRACKING_URI"), os.environ.get("MLFLOW_REGISTRY_URI"))
 
 
 def are_two_registries(one: str, other: str) -> bool:
-    """Whether two identities are surely two registries, whatever they hold.
+    """Say whether two identities are certainly two registries, whatever they hold.
 
     Databricks gives every workspace and every metastore an id of its own. All other addresses may lead to one registry,
     as may two workspaces that do not say which metastore is theirs. No workspace's own registry is Unity Catalog.
@@ -211,7 +212,7 @@ def are_two_registries(one: str, other: str) -> bool:
 
 
 def has_workspaces(address: Address) -> bool:
-    """Whether a workspace may select what is read there: in a database only where MLflow is told so.
+    """Say whether a workspace may select what is read there; in a database only if MLflow is configured so.
 
     Source: mlflow.tracking._tracking_service.utils.
     """
@@ -221,13 +222,13 @@ def has_workspaces(address: Address) -> bool:
 
 
 def active_workspace() -> str | None:
-    """The workspace that MLflow's client will ask for, from its own environment variable; None for the default one."""
+    """Return the workspace that MLflow's client will ask for, from its variable; None for the default one."""
     workspace = os.environ.get("MLFLOW_WORKSPACE", "").strip()
     return None if workspace in ("", DEFAULT_WORKSPACE) else workspace
 
 
 def _scheme(uri: str) -> str:
-    """Lower case; empty for a path. One letter is a drive, and no scheme holds a slash."""
+    """Return the scheme in lower case; empty for a path. One letter is a drive, and no scheme holds a slash."""
     head, colon, _ = uri.strip().partition(":")
     if not colon:
         return head if head in ("databricks", "databricks-uc", "uc") else ""
@@ -251,13 +252,13 @@ def _server(uri: str) -> Address:
     shown = printable(f"{scheme}://{shown_host}{shown_port}{parts.path}")
     identity_port = f":{port}" if port not in (None, _HTTP_PORTS[scheme]) else ""
     identity = f"{scheme}://{normal_host(unquote(host))}{identity_port}{_normal_path(parts.path)}"
-    # A browser's address ends in `#/models`; MLflow would put its own paths behind that.
+    # A browser's address ends in `#/models`; MLflow would append its own paths to that.
     opened = urlunsplit((scheme, parts.netloc, parts.path, "", ""))
     return Address(AddressKind.SERVER, opened, shown.rstrip("/"), identity)
 
 
 def _must_be_unambiguous(uri: str, netloc: str) -> None:
-    """An `@` behind the host was meant to stand before it: the password would be taken for a path, and shown."""
+    """Refuse an `@` behind the host, which was meant to precede it: the password would be read as a path, and shown."""
     if "@" in uri.partition("://")[2].removeprefix(netloc):
         raise UsageError(f"the address {_scheme(uri)}://... has an @ behind its host: percent-encode user and password")
 
@@ -266,7 +267,7 @@ def _database(uri: str) -> Address:
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
-    # Other names of what MLflow and SQLAlchemy know by these.
+    # Other names of databases that MLflow and SQLAlchemy know by these names.
     scheme, colon, rest = uri.partition(":")
     backend, plus, driver = scheme.lower().partition("+")
     uri = f"{_OTHER_NAMES.get(backend, backend)}{plus}{driver}{colon}{rest}"
@@ -284,7 +285,7 @@ def _database(uri: str) -> Address:
             AddressKind.DATABASE, uri, printable(f"sqlite:///{database.partition('?')[0]}"), f"sqlite:///{path}"
         )
     if not url.host and url.query:
-        # The whole connection may stand in one parameter (odbc_connect, host of a socket): shown not at all.
+        # The whole connection may be in one parameter (odbc_connect, host of a socket), which is not shown.
         identity = f"{backend}:///{database}#{_digest(repr(_selecting(url.query)))}"
         return Address(AddressKind.DATABASE, uri, printable(f"{backend}:///{database}"), identity)
     if "@" in f"{url.host}{database}":
@@ -300,7 +301,7 @@ def _database(uri: str) -> Address:
 
 
 def _selecting(query: Mapping[str, object]) -> list[tuple[str, str]]:
-    """The parameters that select a database, without those that sign in or only say how to connect."""
+    """Return the parameters that select a database, without those that sign in or only say how to connect."""
     selecting = []
     for key, value in sorted(query.items()):
         text = str(value)
@@ -315,20 +316,20 @@ def _selecting(query: Mapping[str, object]) -> list[tuple[str, str]]:
 
 
 def local_path(written: str) -> str:
-    """A path on this machine, percent signs decoded once: what `urllib.request.url2pathname` did before Python 3.14."""
+    """Decode a path on this machine once, as `urllib.request.url2pathname` did before Python 3.14."""
     return unquote(written)
 
 
 def is_one_on_every_python(written: str) -> bool:
-    """Whether `url2pathname`, which MLflow asks for every local path, means the same by it on every Python.
+    """Say whether `url2pathname`, which MLflow calls for every local path, returns the same on every Python.
 
-    From 3.14 on it leaves out what follows `?` or `#`, tabs and line ends, and decodes otherwise what is no UTF-8.
+    From 3.14 on it leaves out what follows `?` or `#`, tabs and line ends, and decodes differently what is not UTF-8.
     """
     return not _LEFT_OUT.search(written) and "\ufffd" not in unquote(written.replace("\ufffd", ""))
 
 
 def _directory(uri: str) -> Address:
-    """Decoded as MLflow decodes it (mlflow.utils.file_utils.local_file_uri_to_path)."""
+    """Parse a path or `file:` URI, decoded as in MLflow (mlflow.utils.file_utils.local_file_uri_to_path)."""
     path = uri
     if _scheme(uri) == "file":
         parts = urlsplit(uri)
@@ -344,7 +345,7 @@ def _directory(uri: str) -> Address:
     if path.startswith("//") and "@" in path:
         raise UsageError("the address has no scheme: write http: before it")
     if "://" in path or _SIGNED_IN.search(path):
-        # Quotes around it, as in an environment file, or a scheme with a slip in it: a password would be shown.
+        # The text has quotes around it, as in an environment file, or a misspelt scheme: a password would be shown.
         raise UsageError(
             "the address is neither a URL nor a path: check its first characters, and leave out quotes; of a path, "
             "write : as %3A and @ as %40"
@@ -377,7 +378,7 @@ def _databricks(uri: str, scheme: str) -> Address:
 
 
 def _normal_path(path: str) -> str:
-    # Part by part: a slash that is percent-encoded is none.
+    # Each part separately: a percent-encoded slash separates nothing.
     clean = posixpath.normpath("/" + "/".join(quote(unquote(part), safe="") for part in path.split("/") if part))
     return "" if clean == "/" else clean
 
@@ -387,6 +388,6 @@ def _digest(text: str) -> str:
 
 
 def url_problem(error: ValueError) -> str:
-    """What the standard library says of a URL, without the URL."""
+    """Return what the standard library says about a URL, without the URL."""
     known = ("Port out of range 0-65535", "Invalid IPv6 URL", TOO_LONG)
     return next((reason for reason in known if reason in str(error)), "its host or port cannot be read")

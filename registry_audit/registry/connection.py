@@ -1,8 +1,8 @@
-"""One MLflow tracking server and its registry, as seen by this process.
+"""One MLflow tracking server and its registry, as this process sees them.
 
 No global tracking URI is ever set or read once a connection exists: MLflow's own `models:/` handling asks the
-process-wide server even when told another one (docs/mlflow.md section 3), so every client gets both URIs and
-every `models:/` and `runs:/` URI is resolved here.
+process-wide server even when told another one (docs/mlflow.md section 3), so every client gets both URIs and every
+`models:/` and `runs:/` URI is resolved here.
 """
 
 import logging
@@ -46,22 +46,22 @@ _LISTENS_WITHIN_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Which server, and how to sign in. Holds names of environment variables, never a secret of its own."""
+    """A server's addresses and sign-in. Holds names of environment variables, never a secret of its own."""
 
     tracking_uri: str = field(repr=False)
     registry_uri: str | None = field(default=None, repr=False)
     username_env: str | None = None
     password_env: str | None = None
     token_env: str | None = None
-    by_itself: bool = False  # only as named here: what the environment holds for MLflow's client is another server's
+    by_itself: bool = False  # use only these settings: the sign-in in the environment is another server's
 
 
 class Connection:
-    """What is asked of one server; safe to share between threads.
+    """Connects to one tracking server and its registry; safe to share between threads.
 
     Attributes:
-        client: answers what an audit asks of runs and of registered models, by the names of MLflow's own client.
-        registry: answers of registered models alone, prompts among them.
+        client: answers an audit's requests for runs and registered models, under the names of MLflow's own client.
+        registry: answers requests for registered models alone, including prompts.
     """
 
     def __init__(self, server: Server, transfers: Transfers | None = None) -> None:
@@ -93,7 +93,7 @@ class Connection:
         return self._of_mlflow(self.tracking)[0]
 
     def _registry(self, token: str | None) -> tuple[Any, Any]:
-        """What leaves out prompts, and what does not. A service does so only where it is asked to."""
+        """Return a client without prompts, and one with them. A service leaves prompts out only if it is asked to."""
         if self.databricks is not None and self.databricks.registry is not None:
             return self.databricks.registry, self.databricks.registry
         if self.registry_address.kind is AddressKind.SERVER:
@@ -109,7 +109,7 @@ class Connection:
         return self._servers[uri]
 
     def _of_mlflow(self, address: Address) -> tuple[Any, Any]:
-        """MLflow's own stores for what is no server: a database, a directory, an address of a plugin."""
+        """Return MLflow's own stores if the address is no server: a database, a directory, an address of a plugin."""
         if address.kind is not AddressKind.OTHER:
             opened, stores = _of_database(address)
             if address == self.registry_address:
@@ -121,7 +121,7 @@ class Connection:
 
     @property
     def identity(self) -> str:
-        """What a ledger knows the registry by, unless it was given a name."""
+        """The identity under which a ledger knows the registry, unless it was given a name."""
         if self.databricks is not None and self.databricks.registry is not None:
             return self.databricks.registry.identity
         return in_workspace(self._identity, self.registry_address, self.workspace)
@@ -145,7 +145,7 @@ class Connection:
 
     @property
     def own_spelling(self) -> Callable[[str], str]:
-        """Gives the spelling in which the registry keeps a model's name; Unity Catalog finds it in any capitals."""
+        """A function that spells a model's name as the registry keeps it; Unity Catalog finds it in any capitals."""
         spelling: Callable[[str], str] = getattr(self.registry, "own_spelling", str)
         return spelling
 
@@ -155,18 +155,18 @@ class Connection:
         return self.databricks is not None and self.databricks.registry is not None
 
     def registry_of(self, name: str) -> Any:
-        """The registry that a `models:/` location of this name means."""
+        """Return the registry that a `models:/` location of this name means."""
         if self.databricks is not None and self.databricks.registry is not None:
             return self.databricks.registry_of(name)
         return self.registry
 
     @property
     def server(self) -> MlflowServer | None:
-        """The tracking server, where it is one."""
+        """The tracking server; None for a database or a Databricks workspace."""
         return self._servers.get(self.tracking_uri)
 
     def proxy(self, endpoint: str) -> Rest:
-        """An artifact proxy: asked with the tracking server's credentials only where it is of that origin."""
+        """Return an artifact proxy. It gets the tracking server's credentials only if it has the same origin."""
         found = self._proxies.get(endpoint)
         if found is None:
             is_ours = self.server is not None and origin_of(endpoint) == origin_of(self.server.host)
@@ -178,7 +178,7 @@ class Connection:
 
 
 class Throttled:
-    """A store of a plugin of MLflow, whose every call is one request to `host`; its attributes are unchanged."""
+    """A store of an MLflow plugin whose every call is one throttled request to `host`; its attributes are unchanged."""
 
     def __init__(self, store: Any, throttle: Throttle, host: str) -> None:
         self._store, self._throttle, self._host = store, throttle, host
@@ -197,10 +197,10 @@ class Throttled:
 
 
 def connect(server: Server, transfers: Transfers | None = None) -> Connection:
-    """A connection to the server; nothing is asked of it yet.
+    """Make a connection to the server; nothing is asked of it yet.
 
     Args:
-        transfers: the audit's, where it has limits of its own.
+        transfers: the audit's, if it has limits of its own.
 
     Raises:
         UsageError: the URI is not one MLflow can open, or a named environment variable is not set.
@@ -209,14 +209,15 @@ def connect(server: Server, transfers: Transfers | None = None) -> Connection:
 
 
 def identity_of(server: Server) -> str:
-    """What a ledger knows the registry of a server by, unless it was given a name or has another address there.
+    """Return the identity under which a ledger knows a server's registry, without a given name or another address
+    there.
 
-    Only Databricks and PostgreSQL are asked for it: a profile is what somebody calls a workspace, and an address of
-    PostgreSQL leads elsewhere in another environment.
+    Only Databricks and PostgreSQL are asked for it: a Databricks profile is a private name of a workspace, and an
+    address of PostgreSQL can lead elsewhere in another environment.
 
     Raises:
-        UsageError: no parser can read the address, or the credentials are refused.
-        CouldNotVerify: who is asked does not answer.
+        UsageError: the address cannot be parsed, or the credentials are refused.
+        CouldNotVerify: the service does not answer.
     """
     _, registry = addresses(server.tracking_uri, server.registry_uri)
     if registry.kind in (AddressKind.DATABRICKS, AddressKind.UNITY_CATALOG):
@@ -225,7 +226,7 @@ def identity_of(server: Server) -> str:
 
 
 def _of_database(address: Address) -> tuple[Opened, tuple[Any, Any]]:
-    """Raises: UsageError: no registry is there, or this MLflow cannot be used with what is installed beside it."""
+    """Open a database. Raises: UsageError: it is no registry, or this MLflow and an installed package conflict."""
     try:
         opened = read_only(address)
         return opened, stores_of(opened.uri)
@@ -245,7 +246,7 @@ def _of_database(address: Address) -> tuple[Opened, tuple[Any, Any]]:
 
 
 def _of_plugin(address: Address) -> tuple[Any, Any]:
-    """Raises: UsageError: no plugin of MLflow knows such addresses."""
+    """Open a plugin's stores. Raises: UsageError: no plugin of MLflow knows such addresses."""
     with importing_mlflow():
         from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 
@@ -263,7 +264,7 @@ def _of_plugin(address: Address) -> tuple[Any, Any]:
 def must_listen(connection: Connection) -> None:
     """Find a wrong host or port within seconds, before MLflow's client tries for half a minute.
 
-    A server that is being restarted gets some seconds; proxies of the environment are left to the client.
+    A server that is being restarted gets some seconds; behind a proxy of the environment nothing is checked here.
 
     Raises:
         CouldNotVerify: nothing listens at the address of the tracking server.
@@ -287,10 +288,10 @@ def must_listen(connection: Connection) -> None:
 
 
 def server_version(connection: Connection) -> str | None:
-    """The MLflow version that the server runs; None for a database, and where it does not say.
+    """Return the MLflow version of the server; None for a database, and if the server does not say.
 
     Raises:
-        Transient: it does not answer.
+        Transient: the server does not answer.
         UsageError: a workspace is asked for, and the server has none.
     """
     if connection.server is None:
@@ -300,7 +301,7 @@ def server_version(connection: Connection) -> str | None:
 
 
 def unasked_workspaces(connection: Connection) -> list[str]:
-    """Workspaces of the server that are not looked into although nobody chose the default one."""
+    """Return the server's workspaces that are not audited although nobody chose the default workspace."""
     registry = connection.registry.rest if connection.registry_address.kind is AddressKind.SERVER else None
     if not isinstance(registry, MlflowServer) or os.environ.get("MLFLOW_WORKSPACE", "").strip():
         return []
@@ -308,7 +309,7 @@ def unasked_workspaces(connection: Connection) -> list[str]:
 
 
 def answers(connection: Connection) -> bool:
-    """Whether the tracking server is there; a database always is."""
+    """Say whether the tracking server answers; a database always does."""
     try:
         server_version(connection)
     except Transient:
@@ -317,7 +318,7 @@ def answers(connection: Connection) -> bool:
 
 
 def calm_mlflow() -> None:
-    """Bounded patience and a quiet console, unless the environment says otherwise.
+    """Set short time-outs and quiet output for MLflow, unless the environment says otherwise.
 
     MLflow's own defaults wait for minutes on a server that is down, and draw progress bars and usage tips.
     """
@@ -333,12 +334,12 @@ def calm_mlflow() -> None:
         "GIT_PYTHON_REFRESH": "quiet",
     }.items():
         os.environ.setdefault(name, value)
-    # It prints the stack of each error of a database before it raises it, and what is raised becomes a sentence.
+    # This logger prints the stack of each database error before the error is raised, which becomes a message anyway.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def _with_basic_auth(server: Server, address: Address) -> str:
-    """Credentials of one server go into its URL: the only place where MLflow keeps two servers' apart."""
+    """Return the server's URI with its credentials: MLflow keeps two servers' credentials apart only in their URLs."""
     if address.kind is not AddressKind.SERVER:
         return address.uri
     username, password = _environment(server.username_env), _environment(server.password_env)
@@ -356,7 +357,7 @@ def _environment(name: str | None) -> str | None:
         return None
     value = os.environ.get(name)
     if not value:
-        # Whoever takes `token_env` for the place of the token itself is not shown it.
+        # A person who put the token itself into `token_env` must not see it printed.
         if re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
             raise UsageError(f"the configuration names the environment variable {name}, which is not set")
         raise UsageError(
@@ -365,27 +366,27 @@ def _environment(name: str | None) -> str | None:
     return value
 
 
-# Two servers that are asked side by side, each told only who signs in to it.
+# Two servers that are asked in one run, each signed in to with its own credentials only.
 
 _OWNER = "MLFLOW_TRACKING_URI"
 
 
 def each_with_its_own(one: Server, two: Server, owner_uri: str | None = None) -> tuple[Server, Server]:
-    """The two, so that neither is sent the sign-in that the environment holds for another server.
+    """Return both servers, so that neither is sent the sign-in that the environment holds for another server.
 
-    `MLFLOW_TRACKING_TOKEN`, `MLFLOW_TRACKING_USERNAME` and what else MLflow's client finds belong to the server that
-    `MLFLOW_TRACKING_URI` names. Whoever is not that one is signed in to as its configuration says, or as ~/.netrc has
-    it for that very host, or not at all. Where the variable names no server, they belong to those that the command
-    names: both are asked as MLflow's own client would ask them.
+    `MLFLOW_TRACKING_TOKEN`, `MLFLOW_TRACKING_USERNAME` and everything else that MLflow's client finds belong to the
+    server that `MLFLOW_TRACKING_URI` names. The other server is signed in to with its own configuration, or with
+    ~/.netrc's entry for exactly that host, or not at all. If the variable names no server, the sign-in belongs to the
+    servers of the command: both are asked as MLflow's own client would ask them.
 
     Args:
-        owner_uri: in place of what the variable says.
+        owner_uri: replaces the value of the variable.
     """
     owner = _origin(owner_uri or os.environ.get(_OWNER, ""))
     if owner is None:
         return one, two
     origins = [_origin(server.tracking_uri) for server in (one, two)]
-    # Somebody may call this machine 127.0.0.1 here and localhost there.
+    # The same machine may be called 127.0.0.1 in one address and localhost in another.
     is_owner = [origin == owner for origin in origins]
     if not any(is_owner):
         is_owner = [origin is not None and is_one_machine(origin, owner) for origin in origins]
@@ -393,7 +394,7 @@ def each_with_its_own(one: Server, two: Server, owner_uri: str | None = None) ->
 
 
 def _origin(uri: str) -> Origin | None:
-    """None for what is no server."""
+    """Return the origin of a server; None for any other URI."""
     try:
         origin = origin_of(uri)
     except ValueError:

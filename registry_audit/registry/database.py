@@ -1,8 +1,8 @@
-"""Databases and directories that MLflow would open itself: checked first, and opened so that nothing can be written.
+"""Opens databases and directories that MLflow would open itself: checked first, and without any way to write.
 
 MLflow's own client creates what is missing: the database, its tables, a default experiment, the directories of a file
-store. It also migrates a database that an older MLflow owns, and the owner then does not start again
-(docs/mlflow.md section 7). An auditor does none of that.
+store. It also migrates a database that an older MLflow owns, and the owner then does not start again (docs/mlflow.md
+section 7). An auditor does none of that.
 """
 
 import os
@@ -30,23 +30,24 @@ _READ_ONLY_MYSQL = "SET SESSION TRANSACTION READ ONLY"
 # A migration or a backup may hold a lock for hours; by default both databases wait for it without end.
 _LOCK_SECONDS = 20
 _CONNECT_SECONDS = "10"
-# MLflow's own variables for its connections: ours must be encrypted as those are.
+# MLflow's own variables for its connections: our connections must be encrypted in the same way.
 _MYSQL_TLS = {name: f"MLFLOW_MYSQL_{name.upper()}" for name in ("ssl_ca", "ssl_cert", "ssl_key")}
 _WAL = 2  # bytes 18 and 19 of an SQLite file: its journal is a write-ahead log (https://sqlite.org/fileformat2.html)
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A database or a directory that was found to be a registry of the installed MLflow."""
+    """A database or a directory that was verified to be a registry of the installed MLflow."""
 
-    uri: str = field(repr=False)  # to give to MLflow, through which it can write nothing
-    identity: str  # see `Address`; of PostgreSQL as `asked_identity`
+    uri: str = field(repr=False)  # for MLflow; nothing can be written through it
+    identity: str  # see `Address`; for PostgreSQL see `asked_identity`
 
 
 def read_only(address: Address) -> Opened:
-    """
+    """Open a database or a directory so that nothing can be written.
+
     Args:
-        address: of a database or a directory.
+        address: address of a database or a directory.
 
     Raises:
         UsageError: there is no registry at the address, its schema is not the one of the installed MLflow, or MLflow
@@ -63,14 +64,14 @@ def read_only(address: Address) -> Opened:
 
 
 def asked_identity(address: Address) -> str:
-    """What the registry in a database is known by.
+    """Return the identity of the registry in a database.
 
-    PostgreSQL itself is asked: the environment, a service file and the settings of a role all say which server,
+    PostgreSQL itself is asked: the environment, a service file and the settings of a role all decide which server,
     database and schema an address leads to.
 
     Raises:
         UsageError: there is no such database.
-        CouldNotVerify: it cannot be reached.
+        CouldNotVerify: the database cannot be reached.
     """
     if not is_postgres(address):
         return address.identity
@@ -102,7 +103,7 @@ def _identity(connection: "Connection", address: Address) -> str:
 
     info: Any = connection.connection.driver_connection.info  # type: ignore[union-attr]
     told = dict(info.dsn_parameters if hasattr(info, "dsn_parameters") else info.get_parameters())  # psycopg2, psycopg
-    if "host" in told:  # psycopg adds what it found for that name
+    if "host" in told:  # psycopg adds the address that it resolved
         told["hostaddr"] = str(make_url(address.uri).query.get("hostaddr") or os.environ.get("PGHOSTADDR") or "")
     schema = str(connection.execute(text("SELECT current_schema()")).scalar())
     return postgres_identity({"dbname": info.dbname, **told}, schema)
@@ -120,7 +121,7 @@ def _read_only_url(address: Address, url: "URL") -> "URL":
             lock = f"-c lock_timeout={_LOCK_SECONDS}s"
             query = {"connect_timeout": os.environ.get("PGCONNECT_TIMEOUT") or _CONNECT_SECONDS, **url.query}
             options = " ".join(filter(None, (lock, _own_options(url.set(query=query)), _READ_ONLY_POSTGRES)))
-            # A server that can be written to is still wanted; a session that can is what we do not have.
+            # Keep the demand for a primary server, but our own session is read-only.
             if query.get("target_session_attrs", os.environ.get("PGTARGETSESSIONATTRS")) == "read-write":
                 query["target_session_attrs"] = "primary"
             return url.set(query={**query, "options": options})
@@ -130,7 +131,7 @@ def _read_only_url(address: Address, url: "URL") -> "URL":
                     f"{address.shown}: leave init_command out of the address, it is what makes it read-only"
                 )
             query = {name: os.environ[said] for name, said in _MYSQL_TLS.items() if os.environ.get(said)}
-            if url.get_driver_name() in ("pymysql", "mysqldb"):  # which know it, and it bounds the wait for a lock
+            if url.get_driver_name() in ("pymysql", "mysqldb"):  # these support it, and it bounds the wait for a lock
                 query["read_timeout"] = str(3 * _LOCK_SECONDS)
             return url.set(query={**query, **url.query, "init_command": _READ_ONLY_MYSQL})
         case backend:
@@ -141,9 +142,10 @@ def _read_only_url(address: Address, url: "URL") -> "URL":
 
 
 def _own_options(url: "URL") -> str:
-    """What the address, a service file or the environment asks for: a schema, perhaps, and so another registry.
+    """Return the options that the address, a service file or the environment sets; they may select a schema.
 
-    What is written into the address takes the place of all others, and they would be lost.
+    Options in the address replace all others, which would be lost without this.
+
     Source: https://www.postgresql.org/docs/current/libpq-envars.html, libpq-pgservice.html.
     """
     from sqlalchemy import create_engine
@@ -158,7 +160,7 @@ def _own_options(url: "URL") -> str:
 
 
 def _read_only_sqlite(url: "URL") -> "URL":
-    """Opened by SQLite's own URI with `mode=ro`; MLflow would make the directories of any other form."""
+    """Return SQLite's own URI with `mode=ro`; for any other form MLflow would create the directories."""
     database = url.database or ""
     if not database or database == ":memory:" or database.startswith("file:"):
         raise UsageError(
@@ -212,7 +214,7 @@ def _explained(url: "URL", shown: str) -> Iterator[None]:
 
 
 def _must_refuse_writes(connection: "Connection", shown: str) -> None:
-    """A proxy or a driver may drop what was asked for when the connection was opened."""
+    """Check that the connection is read-only: a proxy or a driver may drop that request."""
     from sqlalchemy import text
 
     match connection.dialect.name:
@@ -262,7 +264,7 @@ def _check_schema(connection: "Connection", shown: str) -> None:
 
 @cache
 def _revision_of_installed_mlflow() -> str:
-    """Alembic imports every migration to tell, a tenth of a second each time."""
+    """Return the head revision; cached, because Alembic imports every migration for it (0.1 seconds)."""
     from alembic.script import ScriptDirectory
 
     spec = find_spec("mlflow.store.db_migrations")
@@ -275,12 +277,12 @@ def _revision_of_installed_mlflow() -> str:
 
 
 def _must_be_whole_file_store(address: Address) -> None:
-    """MLflow makes whatever of these is missing."""
+    """Check that a file store is complete, because MLflow creates whatever is missing."""
     root = Path(address.path)
     if root.is_file():
         raise UsageError(f"{address.shown} is a file: for an SQLite database write sqlite:///{address.shown}")
     if not root.is_dir():
-        # Whoever forgot the scheme of a server typed no path.
+        # A person who forgot the scheme of a server did not type a path.
         is_path = address.uri.startswith(("/", ".", "file:")) and not address.uri.startswith("//")
         server = "" if is_path else ", or write http:// before the name of a server"
         raise UsageError(f"there is no directory {address.shown}: check --tracking-uri{server}")

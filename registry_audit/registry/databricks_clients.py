@@ -1,4 +1,4 @@
-"""The clients of a connection where Databricks or Unity Catalog is on one of its two sides, or on both."""
+"""The clients of a connection with Databricks or Unity Catalog as tracking server, registry, or both."""
 
 from threading import Lock
 from typing import Any
@@ -26,20 +26,21 @@ _OF_TRACKING = frozenset(
 
 
 class Databricks:
-    """What of a connection is Databricks or Unity Catalog."""
+    """The Databricks or Unity Catalog services of a connection."""
 
     def __init__(self, workspace: Workspace | None, registry: Service | None) -> None:
         """
         Args:
-            workspace: that the runs are in; None where they are in an MLflow server.
-            registry: None where it is an MLflow server's.
+            workspace: the workspace of the runs; None if they are in an MLflow server.
+            registry: None if the registry is an MLflow server's.
         """
         self.workspace, self.registry = workspace, registry
         self._other: Service | None = None
         self._lock = Lock()
 
     def registry_of(self, name: str) -> Service:
-        """The registry that a `models:/` location of this name means: a version may be a copy from another registry.
+        """Return the registry that a `models:/` location of this name means: a version may be a copy from another
+        registry.
 
         Raises: CouldNotVerify: the workspace does not say whether its own registry holds a model of this name.
         """
@@ -52,7 +53,7 @@ class Databricks:
         return own if is_own else self._beside(own)
 
     def registry_at(self, identity: str) -> Service:
-        """The registry that a copy of a version is in. Raises: CouldNotVerify: nobody here has a profile of it."""
+        """Return the registry that holds a copy of a version. Raises: CouldNotVerify: no given profile leads to it."""
         own = self.registry
         assert own is not None
         if own.identity == identity:
@@ -76,14 +77,14 @@ class Databricks:
         return WorkspaceRegistry(self.workspace)
 
     def workspace_of(self, storage: StorageIdentity) -> Workspace | None:
-        """The workspace that a path of DBFS is in; None for one that nobody here has a profile of."""
+        """Return the workspace that a path of DBFS is in; None if no profile given here leads to it."""
         registered = self.registry.workspace if isinstance(self.registry, WorkspaceRegistry) else None
         known = (self.workspace, registered)
         return next((found for found in known if found is not None and found.identity == storage.endpoint), None)
 
 
 class Joined:
-    """What an audit asks of MLflow's client: runs of one service, registered models of the other."""
+    """One client for an audit: runs from one service, registered models from another."""
 
     def __init__(self, tracking: Any, registry: Any) -> None:
         self._tracking, self._registry = tracking, registry
@@ -93,13 +94,13 @@ class Joined:
 
 
 def addresses(tracking_uri: str, registry_uri: str | None) -> tuple[Address, Address]:
-    """Where the runs are, and where the registered models are.
+    """Parse the address of the runs, and the address of the registered models.
 
-    `databricks://P` alone is the workspace's own registry, and `databricks-uc://P` alone Unity Catalog with the runs of
-    the same workspace.
+    `databricks://P` alone is the workspace's own registry, and `databricks-uc://P` alone is Unity Catalog with the runs
+    of the same workspace.
 
     Raises:
-        UsageError: an address that nobody can open.
+        UsageError: an address cannot be opened.
     """
     tracking = parse_address(tracking_uri)
     registry = parse_address(registry_uri or tracking_uri)
@@ -114,7 +115,7 @@ def addresses(tracking_uri: str, registry_uri: str | None) -> tuple[Address, Add
 
 
 def databricks_of(tracking: Address, registry: Address, http: HttpSession, token: str | None) -> Databricks:
-    """Sign in where it is needed: once for each profile.
+    """Sign in to the services that need it, once for each profile.
 
     Raises:
         UsageError: there are no credentials, or they are refused.

@@ -2,6 +2,7 @@
 
 There are no methods that write. The results have the names of MLflow's entities but are our own types, because
 importing MLflow's takes longer than a check.
+
 Source: mlflow.org/docs, "REST API"; the filters are those that MLflow's own client sends.
 """
 
@@ -18,7 +19,7 @@ from registry_audit.printable import printable
 
 _API = "/api/2.0/mlflow"
 _PROMPT_TAG = "mlflow.prompt.is_prompt"
-_PAGE_SIZE = 100  # what every registry accepts
+_PAGE_SIZE = 100  # accepted by every registry
 
 
 class Tracking:
@@ -35,7 +36,7 @@ class Tracking:
     def search_runs(
         self, experiment_ids: Sequence[str], filter_string: str, run_view_type: int, max_results: int
     ) -> list["FoundRun"]:
-        """The first page; runs in the trash too."""
+        """Return the first page of the runs, including those in the trash."""
         doing = "search the runs"
         body = {
             "experiment_ids": list(experiment_ids),
@@ -57,7 +58,7 @@ class Tracking:
         return _experiment(_part(answer, "experiment", doing))
 
     def search_experiments(self, view_type: int, max_results: int, page_token: str | None = None) -> "Found":
-        """Those in the trash too."""
+        """Return a page of the experiments, including those in the trash."""
         doing = "list the experiments"
         body = {"view_type": "ALL", "max_results": max_results} | ({"page_token": page_token} if page_token else {})
         answer = self._rest.ask(f"{_API}/experiments/search", body, doing=doing)
@@ -119,7 +120,7 @@ class ModelVersion:
     run_link: str
     tags: dict[str, str]
     aliases: list[str]
-    run_workspace: str  # that of its run, which another workspace with the same metastore cannot look at
+    run_workspace: str  # workspace of its run, which another workspace with the same metastore cannot read
     nonsense: tuple[str, ...]  # see `_nonsense_in`
 
 
@@ -130,12 +131,12 @@ class RegisteredModel:
     last_updated_timestamp: int | None = None
     description: str = ""
     latest_versions: list[ModelVersion] = field(default_factory=list)
-    tags: dict[str, str] = field(default_factory=dict)  # without that of prompts, as MLflow shows them
+    tags: dict[str, str] = field(default_factory=dict)  # without the tag of prompts, as MLflow shows them
     aliases: dict[str, str] = field(default_factory=dict)
 
 
 class Found(list[Any]):
-    """One page, of MLflow's kind."""
+    """One page of a search, like MLflow's `PagedList`."""
 
     def __init__(self, entries: Iterable[Any], token: str | None) -> None:
         super().__init__(entries)
@@ -155,9 +156,10 @@ class Registry:
         order_by: list[str] | None = None,
         page_token: str | None = None,
     ) -> Found:
-        """Prompts only where the filter asks for them: a server that knows prompts leaves them out by itself.
+        """Search registered models. Prompts are included only if the filter asks for them.
 
-        MLflow's client also sends a filter on their tag. Servers before 2.21 then find only models that carry the tag.
+        A server that knows prompts leaves them out by itself. MLflow's client also sends a filter on their tag; servers
+        before 2.21 then find only models that carry the tag.
         """
         query: Query = {
             "filter": filter_string,
@@ -240,14 +242,14 @@ _TEXTS = frozenset(
 
 
 def _nonsense_in(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    """What of a version is of no type that MLflow's protocol has for it. It was left out, and must not go unsaid."""
+    """Return the fields of a version that have no type of MLflow's protocol: they were left out, to be reported."""
     of_lists = {key for key in _LISTS if not isinstance(entry.get(key), list | None)}
     of_texts = {key for key in _TEXTS if type(entry.get(key)) not in (str, int, NoneType)}
     return tuple(sorted(of_lists | of_texts))
 
 
 def _workspace_in(run_link: str) -> str:
-    """The id in `https://HOST/?o=ID#mlflow/...`, which a version has whose run is in another workspace; else ""."""
+    """Return the id in `https://HOST/?o=ID#mlflow/...`, the link to a run in another workspace; "" if there is none."""
     try:
         found = parse_qs(urlsplit(run_link).query).get("o", [""])[0]
     except ValueError:
@@ -273,7 +275,7 @@ def tags_of(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def objects_of(entry: Mapping[str, Any], key: str) -> Iterator[dict[str, Any]]:
-    """The objects of a list; none where there is no list."""
+    """Return the objects of a list; none if there is no list."""
     return (part for part in _list_of(entry, key) if isinstance(part, dict))
 
 
@@ -283,13 +285,13 @@ def _list_of(entry: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def text_of(entry: Mapping[str, Any], key: str) -> str:
-    """A text, or a number as text; "" where there is none."""
+    """Return a text, or a number as text; "" if there is none."""
     value = entry.get(key)
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 def number_of(entry: Mapping[str, Any], key: str) -> int | None:
-    """An int64 comes as a number or as a text."""
+    """Return an int64, which may come as a number or as a text; None if there is none."""
     text = text_of(entry, key)
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
 
@@ -328,7 +330,7 @@ def _experiment(found: Mapping[str, Any]) -> Experiment:
 
 
 def _next_page(answer: Mapping[str, Any], doing: str) -> str | None:
-    """Raises: CouldNotVerify: what should name the next page is no name: the list goes on, and nobody can follow."""
+    """Return the next page's token, or None. Raises: CouldNotVerify: it cannot be requested."""
     token = text_of(answer, "next_page_token")
     if not token and answer.get("next_page_token") not in (None, ""):
         raise CouldNotVerify(f"could not {doing}: the server names a next page that nobody can ask for")

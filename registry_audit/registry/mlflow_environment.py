@@ -1,6 +1,6 @@
 """Reads the environment variables of MLflow's client, without importing MLflow.
 
-Importing MLflow takes longer than checking a version, and over http nothing else needs it.
+Importing MLflow takes longer than checking a version, and nothing else needs it over http.
 `tests/unit/registry/test_mlflow_environment.py` compares the results with those of the oldest and the newest supported
 MLflow.
 """
@@ -30,7 +30,7 @@ _VERSION = re.compile(r"""^VERSION\s*=\s*["']([^"']+)["']""", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class HostCreds:
-    """How to sign in to a server, and how to trust it. Source: mlflow.utils.rest_utils.MlflowHostCreds."""
+    """Sign-in to a server, and trust in it. Source: mlflow.utils.rest_utils.MlflowHostCreds."""
 
     username: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -47,12 +47,12 @@ class HostCreds:
 
 
 def default_host_creds() -> HostCreds:
-    """Credentials from the environment, else from the file with user and password.
+    """Return the credentials from the environment, else from MLflow's file with user and password.
 
     Source: mlflow.utils.credentials.get_default_host_creds.
 
     Raises:
-        UsageError: a variable is not what MLflow takes, or two contradict each other.
+        UsageError: a variable has a value that MLflow does not accept, or two variables contradict each other.
     """
     environment, file = os.environ.get, _credentials_file()
     creds = HostCreds(
@@ -71,13 +71,13 @@ def default_host_creds() -> HostCreds:
 
 
 def _credentials_file() -> dict[str, str]:
-    """Source: mlflow.utils.credentials.read_mlflow_creds, which looks for these two names."""
+    """Read the credentials file. Source: mlflow.utils.credentials.read_mlflow_creds, which reads these two names."""
     path, file = Path("~/.mlflow/credentials").expanduser(), ConfigParser()
     names = "mlflow_tracking_username", "mlflow_tracking_password"
     try:
         file.read(path)
         return {name: file.get("mlflow", name) for name in names if file.has_option("mlflow", name)}
-    except (ConfigParserError, UnicodeDecodeError) as error:  # whose text may hold the password
+    except (ConfigParserError, UnicodeDecodeError) as error:  # the error's text may hold the password
         raise UsageError(
             f"{path} cannot be read ({type(error).__name__}): it must have a line [mlflow], and under it lines like "
             "mlflow_tracking_username = alice; a percent sign is written twice"
@@ -85,7 +85,7 @@ def _credentials_file() -> dict[str, str]:
 
 
 def flag(name: str) -> bool:
-    """A variable that MLflow reads as yes or no; no where it is not set. Raises: UsageError: it is neither."""
+    """Return a variable that MLflow reads as yes or no; no if it is not set. Raises: UsageError: it is neither."""
     value = os.environ.get(name, "false")
     if value.lower() not in _FLAGS:
         raise UsageError(f"the environment variable {name} must be true, false, 1 or 0")
@@ -93,9 +93,9 @@ def flag(name: str) -> bool:
 
 
 def request_headers() -> dict[str, str]:
-    """What MLflow's client sends with every request, its plugins' headers too.
+    """Return the headers that MLflow's client sends with every request, including its plugins' headers.
 
-    Those can be of this process, of an installed package, or of Databricks, who are asked through MLflow.
+    A plugin's headers come from this process, an installed package, or Databricks, and are obtained through MLflow.
     """
     if "mlflow" in sys.modules or _has_header_plugins():
         with importing_mlflow():
@@ -115,18 +115,18 @@ def _has_header_plugins() -> bool:
 def importing_mlflow() -> Iterator[None]:
     """Import MLflow, or a part of it, in the block: one thread at a time, and the package before its parts.
 
-    Its modules import each other. A thread that asks for one of them while another one is still importing the package
-    finds it half made: "partially initialized module 'mlflow'", or "deadlock detected by _ModuleLock".
+    Its modules import each other. A thread that imports one of them while another thread still imports the package
+    finds it half initialised: "partially initialized module 'mlflow'", or "deadlock detected by _ModuleLock".
     """
     with _IMPORTING:
-        import mlflow  # noqa: F401 - waits for a thread of somebody else that is at it
+        import mlflow  # noqa: F401 - waits for an import in a thread of other code
 
         yield
 
 
 @cache
 def mlflow_version() -> str:
-    """The version of the installed MLflow."""
+    """Return the version of the installed MLflow."""
     spec = find_spec("mlflow")
     for place in (spec.submodule_search_locations or ()) if spec else ():
         if found := _VERSION.search(Path(place, "version.py").read_text(encoding="utf-8")):
@@ -137,28 +137,28 @@ def mlflow_version() -> str:
     return str(VERSION)
 
 
-# What only some releases of MLflow have: each is asked for by what it does, never by a version.
+# Features that only some releases of MLflow have: each is detected by what it does, never by a version.
 
 
 def asks_unity_catalog_natively() -> bool:
-    """Whether the environment asks for Unity Catalog's own protocol. MLflow before 3.11 knows only its other one."""
+    """Say whether the environment selects Unity Catalog's own protocol. MLflow before 3.11 knows only its other one."""
     return bool(_if_known("MLFLOW_ENABLE_UC_NATIVE_MODEL_REGISTRY"))
 
 
 def expected_bucket_owner() -> str | None:
-    """The account that a bucket must belong to, where this MLflow looks at it at all: 3.5 and older do not."""
+    """Return the account that a bucket must belong to, if this MLflow checks it at all: 3.5 and older do not."""
     owner: str | None = _if_known("MLFLOW_S3_EXPECTED_BUCKET_OWNER")
     return owner
 
 
 def file_stores_are_allowed() -> bool:
-    """Whether this MLflow opens a file store: older ones always do, newer ones where the environment allows it."""
+    """Say whether this MLflow opens a file store: older ones always do, newer ones if the environment allows it."""
     name = "MLFLOW_ALLOW_FILE_STORE"
     return _variable(name) is None or os.environ.get(name, "").lower() in ("true", "1")
 
 
 def _if_known(name: str) -> Any:
-    """What this MLflow reads a variable as; None where it is not set, or this MLflow knows no such variable."""
+    """Return the value that this MLflow reads from a variable; None if it is not set, or not known to this MLflow."""
     variable = _variable(name) if name in os.environ else None
     return None if variable is None else variable.get()
 

@@ -1,4 +1,4 @@
-"""What MLflow and others have and do not promise: every private name of another library that we use is here.
+"""All private names of MLflow and other libraries that this package uses.
 
 `tests/unit/registry/test_mlflow_private.py` fails when one of them is gone, and when another module uses one.
 """
@@ -19,10 +19,10 @@ _META, _BEING_WRITTEN_SECONDS = "meta.yaml", 0.1
 
 
 def stores_of(uri: str) -> tuple[Any, Any]:
-    """MLflow's client for runs, and its store for registered models: of a database, a directory or a plugin's address.
+    """Return MLflow's client for runs, and its store for registered models: of a database, a directory or a plugin.
 
-    The store itself: the client's own methods hide whatever carries the tag of a prompt, and ask twice for each
-    download URI, once only to exclude prompts. Nothing of the process is asked or set.
+    The store is needed, because the client's methods hide everything with the tag of a prompt, and ask twice for each
+    download URI, once only to exclude prompts. Nothing process-wide is read or set.
     """
     with importing_mlflow():
         from mlflow import MlflowClient
@@ -37,8 +37,9 @@ def _read_by_ourselves(registry: Any) -> None:
     """Make a file store read its versions from its own directory alone; other stores stay as they are.
 
     For each version that has a LoggedModel, MLflow's file store asks the process-wide tracking server for metrics, and
-    makes a database in the working directory where there is none. An audit needs no metrics. And one `meta.yaml` that
-    MLflow cannot read, or that has no end, would cost all versions their audit: it is read here first.
+    creates a database in the working directory if there is none. An audit needs no metrics. Also, one `meta.yaml` that
+    MLflow cannot read, or that has no end, would stop the audit of all versions: it is read here first.
+
     Source: mlflow/store/model_registry/file_store.py, `_get_file_model_version_from_dir`.
     """
     with importing_mlflow():
@@ -53,11 +54,11 @@ def _read_by_ourselves(registry: Any) -> None:
         try:
             meta = _meta_in(directory)
             _must_be_of(Path(directory), meta)
-            meta["version"] = int(meta["version"])  # a text beside numbers could not be sorted
+            meta["version"] = int(meta["version"])  # a text could not be sorted with numbers
             meta["tags"] = registry._get_model_version_tags_from_dir(directory)
             meta["aliases"] = registry._get_model_version_aliases(directory)
             return FileModelVersion.from_dictionary(meta)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is listed, with a status that nobody knows
+        except Exception as error:  # noqa: BLE001 - a broken version is listed with an unknown status
             place = Path(directory)
             number = place.name.removeprefix("version-")
             return FileModelVersion(
@@ -71,7 +72,7 @@ def _read_by_ourselves(registry: Any) -> None:
         try:
             _meta_in(directory)
             return read_model(directory)
-        except Exception:  # noqa: BLE001 - its versions are there none the less
+        except Exception:  # noqa: BLE001 - its versions exist nevertheless
             return RegisteredModel(Path(directory).name)
 
     # On the instance: no class of MLflow is changed.
@@ -80,7 +81,7 @@ def _read_by_ourselves(registry: Any) -> None:
 
 
 def _meta_in(directory: str) -> dict[str, Any]:
-    """Raises: UnreadableYaml: also the second time, for MLflow may just be writing it."""
+    """Read a `meta.yaml`, twice if need be, for MLflow may just be writing it. Raises: UnreadableYaml."""
     try:
         return read_yaml_file(Path(directory, _META))
     except UnreadableYaml:
@@ -89,9 +90,11 @@ def _meta_in(directory: str) -> dict[str, Any]:
 
 
 def _must_be_of(place: Path, meta: dict[str, Any]) -> None:
-    """MLflow serves a version by its directory, and lists it by its `meta.yaml`: where they differ it hides the first.
+    """Check that a `meta.yaml` belongs to its directory: MLflow serves by directory, but lists by `meta.yaml`.
 
-    Raises: UnreadableYaml: it is that of another version.
+    If they differ, a version is hidden.
+
+    Raises: UnreadableYaml: it belongs to another version.
     """
     named = f"{meta.get('name')}/version-{meta.get('version')}"
     if named != f"{place.parent.name}/{place.name}":
@@ -99,10 +102,12 @@ def _must_be_of(place: Path, meta: dict[str, Any]) -> None:
 
 
 def where_served(store: Any, names: Iterable[str], versions: Iterable[int]) -> list[tuple[str, str, str]]:
-    """Name, version and download URI of these versions of these models, in one query of a database.
+    """Return name, version and download URI of these versions of these models, in one query of a database.
 
-    Nothing where the store is no database. The URI is the store's own: `storage_location`, or `source` where there is
-    none. Source: mlflow SqlAlchemyStore.get_model_version_download_uri.
+    The result is empty if the store is no database. The URI is the store's own: `storage_location`, or `source` if that
+    is empty.
+
+    Source: mlflow SqlAlchemyStore.get_model_version_download_uri.
     """
     session_maker = getattr(store, "ManagedSessionMaker", None)
     if session_maker is None:
@@ -112,7 +117,7 @@ def where_served(store: Any, names: Iterable[str], versions: Iterable[int]) -> l
         from mlflow.store.model_registry.dbmodels.models import SqlModelVersion as Row
 
     with session_maker() as session:
-        # The store's own way to a query keeps to the active workspace; MLflow 3.5 and older have neither.
+        # The store's own query is restricted to the active workspace; MLflow 3.5 and older have neither.
         own = getattr(store, "_get_query", None)
         everything = session.query(Row) if own is None else own(session, Row)
         query = everything.with_entities(Row.name, Row.version, Row.storage_location, Row.source)
@@ -125,9 +130,9 @@ def where_served(store: Any, names: Iterable[str], versions: Iterable[int]) -> l
 
 
 def matching(versions: Iterable[Any], filter_string: str) -> list[Any]:
-    """Those of the versions, MLflow's entities or ours, that its own `filter_string` chooses.
+    """Return the versions, MLflow's entities or ours, that MLflow's own `filter_string` selects.
 
-    One without a number is chosen where it would be with the lowest or the highest: it must be told of.
+    A version without a number is selected if the lowest or the highest number would be: it must be reported.
     """
     with importing_mlflow():
         from mlflow.utils.search_utils import SearchModelVersionUtils
@@ -137,24 +142,24 @@ def matching(versions: Iterable[Any], filter_string: str) -> list[Any]:
     numbers, chosen = [number_of(str(version.version)) for version in given], set[int]()
     for unnumbered in (0, 2**53):
         for version, number in zip(comparable, numbers, strict=True):
-            # Over HTTP it is a text, and of any server any text.
+            # Over HTTP the version is a text, and a server may send any text.
             setattr(version, "version" if isinstance(version, ModelVersion) else "_version", number or unnumbered)
         chosen |= {id(version) for version in SearchModelVersionUtils.filter(comparable, filter_string)}
     return [version for version, compared in zip(given, comparable, strict=True) if id(compared) in chosen]
 
 
 def all_tags(version: Any) -> dict[str, str]:
-    """The tags of a version entity, with those by which MLflow knows a prompt: `tags` hides them."""
+    """Return the tags of a version entity, including those that mark a prompt, which `tags` hides."""
     return dict(getattr(version, "_tags", None) or version.tags or {})
 
 
 def fetch_file(repository: Any, path: str, to: Path) -> None:
-    """One file of an artifact repository. MLflow's public way first lists the directory that the file is in."""
+    """Fetch one file of an artifact repository. MLflow's public method first lists the directory of the file."""
     repository._download_file(path, str(to))
 
 
 def google_client(session: Any, **named: Any) -> Any:
-    """A client of Google Cloud Storage that sends its requests by this session; its `_http` is said to be private."""
+    """Return a client of Google Cloud Storage that uses this session; `_http` is documented as private."""
     from google.cloud import storage
 
     return storage.Client(_http=session, **named)

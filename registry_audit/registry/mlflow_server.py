@@ -1,4 +1,4 @@
-"""An MLflow server, signed in to as MLflow's own client does it."""
+"""An MLflow server, with the sign-in of MLflow's own client."""
 
 import os
 from collections.abc import Mapping
@@ -33,11 +33,11 @@ _SIGN_IN_OF_ITS_OWN = (
     "give username and password, or token, where its address is configured: what the environment holds is for another "
     "server"
 )
-_MAX_VERSION_BYTES = 40  # of what a server says its MLflow is
+_MAX_VERSION_BYTES = 40  # of the server's MLflow version
 
 
 class MlflowServer(Rest):
-    """Questions to one server, and to the artifact proxy beside it."""
+    """Requests to one server, and to the artifact proxy at the same origin."""
 
     def __init__(
         self,
@@ -51,10 +51,10 @@ class MlflowServer(Rest):
         """
         Args:
             uri: http or https, perhaps with a user's name and password.
-            token: in place of what the environment says of this sign-in.
-            workspace: that is asked for; None for a server without workspaces, or its default one.
-            by_itself: whether only the address, the token and what ~/.netrc has for this very host say who signs in,
-                and the environment nothing but how to trust the server.
+            token: replaces the environment's sign-in.
+            workspace: the workspace to ask for; None for a server without workspaces, or for its default one.
+            by_itself: whether the sign-in comes only from the address, the token and ~/.netrc's entry for exactly this
+                host, and the environment only says how to trust the server.
         """
         from requests.utils import get_netrc_auth
 
@@ -70,7 +70,7 @@ class MlflowServer(Rest):
             )
         else:
             self._creds = ambient
-        if token is None and (found := get_netrc_auth(host)):  # as requests has it, and so MLflow
+        if token is None and (found := get_netrc_auth(host)):  # as in requests, and so in MLflow
             is_for_any_host = found == get_netrc_auth(_NO_HOST)
             if not by_itself or (self._basic is None and not is_for_any_host):
                 self._basic = found
@@ -81,7 +81,7 @@ class MlflowServer(Rest):
         super().__init__(host, self._signed, http, explain=explain, redirects=follows, tls=tls)
 
     def beside(self, endpoint: str) -> Rest:
-        """Another address of this same server, or a stranger that is told nothing of us."""
+        """Return another address of this same server, or an unknown server that is sent no credentials."""
         if origin_of(endpoint) == origin_of(self.host):
             return Rest(
                 endpoint,
@@ -94,13 +94,13 @@ class MlflowServer(Rest):
         return stranger(endpoint, self.http)
 
     def version(self) -> str | None:
-        """The MLflow that it runs; None where it does not say.
+        """Return the server's MLflow version; None if the server does not say.
 
-        Every command asks for it first. What listens at a wrong port may never answer, so this question is given
-        seconds where others are given a minute.
+        Every command asks for it first. A wrong port may never answer, so this request has a time-out of seconds, and
+        others have a minute.
 
         Raises:
-            Transient: it does not answer.
+            Transient: the server does not answer.
         """
         doing = f"reach the tracking server {self.host}"
         try:
@@ -108,7 +108,7 @@ class MlflowServer(Rest):
                 body = answer.body(doing, _MAX_VERSION_BYTES)
         except Transient as error:
             if not isinstance(error.__cause__, ReadTimeoutError | ProtocolError):
-                raise  # what else is wrong says itself what to do
+                raise  # other errors say themselves what to do
             again = Transient(f"{error.message}; is it the port of an MLflow server?")
             again.given_up = isinstance(error.__cause__, ReadTimeoutError)
             raise again from error
@@ -122,14 +122,14 @@ class MlflowServer(Rest):
         return text if text[:1].isdecimal() and text.isprintable() else None
 
     def _is_before_2(self) -> bool:
-        """MLflow 1.x does not say its version, and alone has this route: no proxy before a newer server answers it."""
+        """Say whether this is MLflow 1.x: it does not say its version, but only it has this route."""
         with suppress(AuditError):
             self.get("/api/2.0/mlflow/registered-models/list", {"max_results": 1}, doing="ask how old the server is")
             return True
         return False
 
     def must_know_workspaces(self) -> None:
-        """Raises: UsageError: a workspace is asked for, and the server has none and would answer for another one."""
+        """Check that the server has workspaces if one is asked for. Raises: UsageError: it has none."""
         if self._workspace is None or self._knows_workspaces:
             return
         try:
@@ -144,13 +144,13 @@ class MlflowServer(Rest):
         self._knows_workspaces = True
 
     def other_workspaces(self) -> list[str]:
-        """Those besides the default one that this user may see, sorted; none where the server does not say."""
+        """Return the workspaces besides the default one that this user may see, sorted; none if they are unknown."""
         doing = "list the workspaces"
         try:
             found = entries_of(self.get(_WORKSPACES, doing=doing), "workspaces", doing)
         except Stopped:
             raise
-        except AuditError:  # it has none, or is older, or denies it
+        except AuditError:  # the server has none, or is older, or denies it
             return []
         return sorted({text_of(workspace, "name") for workspace in found} - {"", DEFAULT_WORKSPACE})
 
@@ -159,7 +159,7 @@ class MlflowServer(Rest):
         from requests.auth import HTTPBasicAuth
 
         headers = request_headers()
-        if self._by_itself:  # what a plugin of MLflow adds may sign in, too
+        if self._by_itself:  # an MLflow plugin's headers may contain a sign-in, too
             headers = {name: value for name, value in headers.items() if name.lower() == "user-agent"}
         if self._workspace is not None:
             if not url.endswith(_SERVER_INFO):  # a server without workspaces would answer for its only one
@@ -189,12 +189,12 @@ class MlflowServer(Rest):
 
 
 def stranger(endpoint: str, http: HttpSession) -> Rest:
-    """A server that nobody gave us credentials for."""
+    """Return a server without any credentials."""
     return Rest(endpoint, lambda *_: {}, http, explain=_started_without, redirects=True)
 
 
 def _started_without(refusal: Refusal, doing: str) -> AuditError | None:
-    """A status 503 that stays. Source: mlflow/server/handlers.py, "disabled due to", the same from 1.30 to 3.18."""
+    """Explain a permanent 503. Source: mlflow/server/handlers.py, "disabled due to", the same from 1.30 to 3.18."""
     if refusal.status != 503 or "disabled due to the mlflow server running" not in refusal.text:
         return None
     if "`--artifacts-only` mode" in refusal.text:
@@ -209,12 +209,13 @@ def _started_without(refusal: Refusal, doing: str) -> AuditError | None:
 
 
 def _explained(refusal: Refusal, doing: str, *, by_itself: bool, workspace: str | None) -> AuditError | None:
-    """
+    """Explain a refusal of an MLflow server; None if its status says enough.
+
     Args:
-        by_itself: whether the environment does not say who signs in.
+        by_itself: whether the sign-in does not come from the environment.
     """
     if workspace is not None and refusal.message.startswith(f"Workspace '{workspace}' not found"):
-        # Not `NotFound`: nothing is said of the version, the model or the run that was asked for.
+        # Not `NotFound`: this says nothing about the version, the model or the run that was asked for.
         return UsageError(f"could not {doing}: the server has no workspace '{workspace}': look at MLFLOW_WORKSPACE")
     if refusal.signed_only:
         return None
@@ -225,9 +226,9 @@ def _explained(refusal: Refusal, doing: str, *, by_itself: bool, workspace: str 
         return UsageError(f"could not {doing}: the server refuses the credentials; {way_out}")
     if refusal.status == 403 or refusal.code in ("PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"):
         return Denied(f"could not {doing}: permission denied; ask for READ on it")
-    if refusal.code in ("ENDPOINT_NOT_FOUND", "FEATURE_DISABLED"):  # the second one with status 500 on MLflow 3.10
+    if refusal.code in ("ENDPOINT_NOT_FOUND", "FEATURE_DISABLED"):  # MLflow 3.10 sends the second one with status 500
         return NoSuchRoute(f"could not {doing}: the server does not know the question")
-    if refusal.status == 404 and not refusal.code:  # a page of whatever stands there, and not MLflow's own answer
+    if refusal.status == 404 and not refusal.code:  # an HTML page of some other service, and not MLflow's own answer
         address = "is the address whole, as http://HOST/PATH is where MLflow is served below a path?"
         return NoSuchRoute(f"could not {doing}: {refusal.host} does not offer it (404); {address}")
     return None

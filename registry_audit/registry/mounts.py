@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 
 class Mount(NamedTuple):
-    """One file system in its place."""
+    """One mounted file system."""
 
-    place: str  # absolute; empty where nothing is known of mounts
-    kind: str  # as Linux calls it: ext4, nfs4, fuse.s3fs
+    place: str  # absolute; empty if nothing is known about mounts
+    kind: str  # the name that Linux uses: ext4, nfs4, fuse.s3fs
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether it shows what another service keeps, and perhaps gives out in other ways, too."""
+        """Whether it shows files that another service keeps, and perhaps offers in other ways too."""
         return self.has_own_inodes or (self.kind in _ELSEWHERE and self.place != "/")
 
     @property
@@ -23,15 +23,15 @@ class Mount(NamedTuple):
         return (self.kind.partition(".")[0] in ("fuse", "fuseblk") or self.kind in _OWN_INODES) and self.place != "/"
 
     def below(self, path: str) -> str:
-        """A path in it, as seen from its own root."""
+        """Return a path in this file system relative to the file system's own root."""
         return path.removeprefix(self.place)
 
 
-# File systems of one machine, on which no bytes of a file change while its times stay as they are. On all others they
-# may: writes through mmap move no time on tmpfs, exFAT keeps no change time, an image can be replaced by another one
-# with the same times, and what another machine writes (NFS, Lustre, GPFS, virtiofs) arrives late, or by its own clock.
+# File systems of one machine, on which the bytes of a file never change without its times. On all others they may:
+# writes through mmap move no time on tmpfs, exFAT keeps no change time, an image can be replaced by another one with
+# the same times, and what another machine writes (NFS, Lustre, GPFS, virtiofs) arrives late, or by its own clock.
 _TELLING = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "jfs", "overlay"})
-# A bucket can be mounted by the first two, and is behind many of the others.
+# The first two can mount a bucket, which also is behind many of the others.
 _ELSEWHERE = frozenset(
     {"nfs", "nfs4", "virtiofs", "lustre", "gpfs", "ceph", "beegfs", "wekafs", "glusterfs", "orangefs"}
 )
@@ -39,7 +39,7 @@ _OWN_INODES = frozenset({"cifs", "smb3", "smbfs", "9p", "vboxsf", "vmhgfs", "prl
 
 
 def mount_of(directory: str, mounts: str | None = None) -> Mount:
-    """What a directory lies in.
+    """Return the mount that contains a directory.
 
     Args:
         directory: absolute, without symlinks.
@@ -53,10 +53,10 @@ def mount_of(directory: str, mounts: str | None = None) -> Mount:
 
 
 def times_tell(directory: str, mounts: str | None = None) -> bool:
-    """Whether an overwrite in this directory, or in what is mounted below it, surely moves the change time of the file.
+    """Say whether an overwrite in this directory, or in a mount below it, certainly moves the change time of the file.
 
     Args:
-        directory, mounts: see `mount_of`. Where there is no such text, times are believed.
+        directory, mounts: see `mount_of`. If this machine has no such text, its times are trusted.
     """
     text = _of_this_machine() if mounts is None else mounts
     below = {mount.kind for mount in _parsed(text) if mount.place != directory and _is_in(mount.place, directory)}

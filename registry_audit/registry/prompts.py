@@ -1,8 +1,8 @@
-"""Prompts among the registered models, and models that a prompt's tag hides from MLflow's own lists.
+"""Finds prompts among the registered models, and models that a prompt's tag hides from MLflow's own lists.
 
-MLflow keeps prompts as registered models with the tag `mlflow.prompt.is_prompt`. A search leaves out every version of
-a name of which one version carries the tag, and anybody who may register versions may set it. So the tag alone says
-nothing: a prompt is what has a prompt's text and one of the sources that MLflow writes for prompts, and no run.
+MLflow keeps prompts as registered models with the tag `mlflow.prompt.is_prompt`. A search leaves out every version of a
+name if one of its versions carries the tag, and anybody who may register versions may set it. So the tag alone proves
+nothing: a prompt has a prompt's text, one of the sources that MLflow writes for prompts, and no run.
 """
 
 from collections import defaultdict
@@ -30,15 +30,15 @@ _MOST_ASKED = 2_000  # versions that no search shows, asked for one by one
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """What MLflow's ordinary searches leave out."""
+    """The versions that MLflow's ordinary searches leave out."""
 
     models: tuple[Any, ...] = ()  # versions of models, as MLflow describes them
     prompts: tuple[Any, ...] = ()  # versions of prompts
-    whole: bool = True  # False where some could not be asked for
+    whole: bool = True  # False if some could not be asked for
 
 
 def is_prompt(version: Any) -> bool:
-    """Whether a version is a prompt by what it is, not only by its tag."""
+    """Say whether a version is a prompt by its contents, not only by its tag."""
     tags = all_tags(version)
     return (
         tags.get(TAG, "").lower() == "true"
@@ -49,10 +49,11 @@ def is_prompt(version: Any) -> bool:
 
 
 def tagged_models(connection: Connection) -> Iterator[Any]:
-    """Registered models that carry the tag, which no other listing shows: prompts, and what anybody gave the tag to.
+    """Yield registered models with a prompt's tag, which no other listing shows: prompts, and models with a planted
+    tag.
 
     Raises:
-        AuditError: the registry knows no prompts, or cannot be read.
+        AuditError: the registry keeps no prompts, or cannot be read.
     """
     if not _knows_prompts(connection):
         raise CouldNotVerify("this registry does not keep prompts among its registered models")
@@ -60,7 +61,7 @@ def tagged_models(connection: Connection) -> Iterator[Any]:
 
 
 def hidden_models(connection: Connection, max_count: int = Limits().max_versions) -> tuple[Any, ...]:
-    """Registered models that carry the tag; what is asked for their aliases."""
+    """Return registered models that carry the tag; they know the aliases of their versions."""
     return tuple(_tagged(search_models(connection, _TAGGED, max_count))) if _knows_prompts(connection) else ()
 
 
@@ -71,19 +72,19 @@ def hidden_versions(
     name: str | None = None,
     max_count: int = Limits().max_versions,
 ) -> Hidden:
-    """Every version of a name of which some version carries the tag.
+    """Return every version of each name of which some version carries the tag.
 
     Args:
-        filter_string: of the ordinary search, which holds for these versions too.
-        models: as `hidden_models` gave them.
-        name: only of this model.
+        filter_string: filter of the ordinary search, which applies to these versions too.
+        models: result of `hidden_models`.
+        name: restricts the search to this model.
 
     Raises:
         CouldNotVerify: the server cannot be read.
     """
     if not _knows_prompts(connection) or TAG in (filter_string or ""):
         return Hidden()
-    by_name: dict[str, list[Any]] = defaultdict(list)  # whatever a server calls their numbers, and how often
+    by_name: dict[str, list[Any]] = defaultdict(list)  # a server may repeat versions, and number them in any way
     named = None if name is None else name_filter(name)
     for version in _tagged(search_versions(connection, f"{_TAGGED} AND {named}" if named else _TAGGED, max_count)):
         if name in (None, version.name):
@@ -137,7 +138,7 @@ def _knows_prompts(connection: Connection) -> bool:
 
 
 def _tagged(search: Iterator[Any]) -> Iterator[Any]:
-    """What a search for the tag gives: nothing, where the server is older than such a search."""
+    """Yield the results of a search for the tag; nothing if the server is too old for such a search."""
     try:
         yield from search
     except UsageError:

@@ -1,4 +1,4 @@
-"""Queries of a registry, bounded and tried again: for a version, an alias, a model, and the pages of a search.
+"""Queries of a registry, bounded and retried: for a version, an alias, a model, and the pages of a search.
 
 The requests go to MLflow's store, not to its client, because the client hides everything with the tag of a prompt.
 Registries may hold names from before MLflow checked names, such as names with `/` or `:`. Only searches accept those.
@@ -21,14 +21,14 @@ from registry_audit.registry.unity_catalog import name_in
 from registry_audit.registry.version import number_of
 
 _PAGE_SIZE = 1_000
-_MODELS_PAGE_SIZE = 250  # MLflow reads the newest versions of each with it
+_MODELS_PAGE_SIZE = 250  # MLflow also reads the newest versions of each model
 # MLflow's default order moves when anything is updated during the scan, which loses rows (docs/mlflow.md section 4).
 _STABLE_ORDER = ["name ASC", "version_number ASC"]
 _BACKWARD = ["name DESC", "version_number DESC"]
 
 
 def is_refused_name(name: str) -> bool:
-    """Whether MLflow refuses to be asked for a model of this name, though its listing may hold it.
+    """Say whether MLflow refuses requests for a model of this name, although its listing may hold it.
 
     Source: mlflow.utils.validation._validate_model_name, path_not_unique.
     """
@@ -36,7 +36,7 @@ def is_refused_name(name: str) -> bool:
 
 
 def ask_version(connection: Connection, name: str, version: str, label: str) -> Any:
-    """Raises: NotFound: there is none. CouldNotVerify: denied, or the server cannot be read."""
+    """Return a version. Raises: NotFound: there is none. CouldNotVerify: denied, or the server cannot be read."""
     with translated(f"find {label}"):
         if not _only_searched(connection, name):
             found = connection.registry.get_model_version(name, version)
@@ -52,18 +52,18 @@ def ask_version(connection: Connection, name: str, version: str, label: str) -> 
 
 
 def is_of_model(connection: Connection, found: Any, name: str) -> bool:
-    """Whether a model or a version is the one that was asked for by this name, or one of it."""
+    """Say whether a model, or a version's model, is the one that was asked for by this name."""
     spelled = connection.own_spelling
     return spelled(found.name) == spelled(name)
 
 
 def finds_in_any_case(connection: Connection) -> bool:
-    """Whether the registry finds a model however its name is capitalised."""
+    """Say whether the registry finds a model however its name is capitalised."""
     return connection.own_spelling("A") == connection.own_spelling("a")
 
 
 def ask_alias(connection: Connection, name: str, alias: str, label: str) -> Any:
-    """The version that an alias stands for.
+    """Return the version that an alias stands for.
 
     Raises:
         UsageError, NotFound: there is no such alias.
@@ -91,7 +91,7 @@ def ask_alias(connection: Connection, name: str, alias: str, label: str) -> Any:
 
 
 def ask_model(connection: Connection, name: str, label: str) -> Any:
-    """Raises: NotFound: there is no such registered model. CouldNotVerify: it is denied."""
+    """Return a registered model. Raises: NotFound: there is none. CouldNotVerify: it is denied."""
     if not _only_searched(connection, name):
         with translated(f"find {label}"):
             found = connection.registry.get_registered_model(name)
@@ -112,10 +112,11 @@ def search_versions(
     *,
     backward: bool = False,
 ) -> Iterator[Any]:
-    """
+    """Yield the versions that a filter selects, or all versions.
+
     Args:
-        backward: list the last version first, where the registry has an order to ask for.
-        denied: takes the models whose versions may not be listed, and why; without it they are raised for.
+        backward: list the last version first, if the registry supports an order.
+        denied: receives the models whose versions may not be listed, and why; without it their error is raised.
     """
     if connection.is_uc and filter_string is None:
         yield from _model_by_model(connection, max_count, denied)
@@ -127,7 +128,7 @@ def search_versions(
 
 
 def _model_by_model(connection: Connection, max_count: int, denied: dict[str, str] | None) -> Iterator[Any]:
-    """Unity Catalog has no search over all models, and no order of its own to ask for."""
+    """List model by model: Unity Catalog has no search over all models, and supports no order."""
     left, search = max_count, connection.client.search_model_versions
     for model in pages(connection.client.search_registered_models, max_count, max_results=100):
         try:
@@ -149,9 +150,10 @@ def search_models(
     *,
     backward: bool = False,
 ) -> Iterator[Any]:
-    """
+    """Yield the registered models that a filter selects, or all of them.
+
     Args:
-        backward: list the last model first; for registries that have an order to ask for.
+        backward: list the last model first; only for registries that support an order.
     """
     if connection.is_uc and filter_string is not None:
         yield connection.registry.get_registered_model(name_in(filter_string))
@@ -165,7 +167,7 @@ def search_models(
 
 
 def first_versions(connection: Connection, count: int) -> list[Any]:
-    """One page of the server's own order, for a first look."""
+    """Return one page in the server's own order, for a first look."""
     if connection.is_uc:
         found = list[Any]()
         for model in _page(connection.client.search_registered_models, max_results=1):
@@ -177,7 +179,7 @@ def first_versions(connection: Connection, count: int) -> list[Any]:
 
 
 def name_filter(name: str) -> str | None:
-    """A filter for one name; None for a name with both kinds of quote, which no filter can say: list, then look."""
+    """Return a filter for one name; None if the name has both kinds of quote, which no filter can express: list all."""
     if "'" not in name:
         return f"name='{name}'"
     return None if '"' in name else f'name="{name}"'
@@ -188,15 +190,15 @@ def _only_searched(connection: Connection, name: str) -> bool:
 
 
 def too_many(max_count: int) -> CouldNotVerify:
-    """The error for a registry that lists more versions than `--max-versions` allows."""
+    """Return the error for a registry that lists more versions than `--max-versions` allows."""
     return CouldNotVerify(f"could not list the registry: it lists more than {max_count} (--max-versions)")
 
 
 def pages(search: Callable[..., Any], max_count: int, **arguments: Any) -> Iterator[Any]:
-    """What a search of MLflow's gives, one page at a time, for a registry of any size.
+    """Yield the results of an MLflow search, one page at a time, for a registry of any size.
 
     Raises:
-        CouldNotVerify: it does not end.
+        CouldNotVerify: the pages do not end, or hold more than `max_count` results.
     """
     token, seen, count = None, set[str](), 0
     while True:
@@ -208,7 +210,7 @@ def pages(search: Callable[..., Any], max_count: int, **arguments: Any) -> Itera
         token = page.token
         if not token:
             return
-        # A server that names a page again, or goes on without giving anything, would be followed for ever.
+        # A server that repeats a page, or sends empty pages, would be followed forever.
         if token in seen or not page:
             raise CouldNotVerify("could not list the registry: the server's pages lead in a circle")
         seen.add(token)
@@ -219,17 +221,17 @@ def _page(search: Callable[..., Any], **arguments: Any) -> Any:
         return search(**arguments)
 
 
-# Download URIs: what `get_model_version_download_uri` answers, asked for many versions at once where that can be.
+# Download URIs: the answers of `get_model_version_download_uri`, for many versions at once if possible.
 
 Key = tuple[str, str]  # name, version
 
 
 class RefusedName(UsageError):
-    """MLflow refuses to say where a model of this name is served from: see `is_refused_name`."""
+    """MLflow does not say where a model of this name is served from: see `is_refused_name`."""
 
 
 class DownloadUris:
-    """Answers for one audit; safe to share between threads."""
+    """The download URIs of one audit; safe to share between threads."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -237,9 +239,9 @@ class DownloadUris:
         self._lock = threading.Lock()
 
     def prefetch(self, keys: Iterable[Key]) -> None:
-        """Read some hundreds of them from a database in one query; no such question exists over HTTP.
+        """Read the download URIs of some hundred versions from a database in one query; HTTP has no such request.
 
-        A query that fails costs nothing but speed.
+        If the query fails, `get` asks for each of them.
         """
         wanted = {(name, version) for name, version in keys if number_of(version) is not None}
         if len(wanted) < 8:
@@ -256,7 +258,7 @@ class DownloadUris:
             self._known |= {(name, version): uri for name, version, uri in served if (name, version) in wanted}
 
     def get(self, name: str, version: str) -> str:
-        """Each prefetched answer is given once, so that whoever asks again asks the registry.
+        """Return a download URI. A prefetched URI is returned once, so that a second call asks the registry.
 
         Raises:
             RefusedName: MLflow answers nothing for such a name, whatever the version.
@@ -273,7 +275,7 @@ class DownloadUris:
             return self._connection.registry.get_model_version_download_uri(name, version) or ""
 
     def _of_refused(self, name: str, version: str) -> str:
-        """A database says it all the same; a server that is old enough does, too."""
+        """Ask for a refused name nevertheless: a database has the answer, and so has a server that is old enough."""
         if (name, version) not in self._known:
             self._read({(name, version)})
         with self._lock:

@@ -1,4 +1,4 @@
-"""The registered models of a registry: all of them, or some by their names, and whether there is one of a name."""
+"""The registered models of a registry: all of them, some by their names, and whether a name exists."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -28,22 +28,22 @@ class RegisteredModel:
 
 
 def list_models(connection: Connection) -> tuple[list[RegisteredModel], bool]:
-    """Every registered model, prompts excluded; and whether the list is the same from its end as from its beginning.
+    """List every registered model except prompts, and say whether the list is the same from its end and its beginning.
 
-    It is not where it changes meanwhile, or where something on the way cuts its pages short.
+    It differs if the registry changes meanwhile, or if pages are cut short on the way.
 
     Raises:
         CouldNotVerify: the server cannot be read.
     """
     found = {model.name: model for model in _models(connection)}
-    if connection.is_uc or connection.is_databricks:  # which have no order to ask for
+    if connection.is_uc or connection.is_databricks:  # these support no order
         return list(found.values()), True
     again = {model.name: model for model in _models(connection, backward=True)}
     return list((again | found).values()), again.keys() == found.keys()
 
 
 def list_tagged_models(connection: Connection) -> list[RegisteredModel] | None:
-    """Registered models that carry a prompt's tag, which no list shows; None where the registry does not say."""
+    """List registered models with a prompt's tag, which no other list shows; None if the registry does not say."""
     try:
         return [_described(model) for model in tagged_models(connection)]
     except AuditError:
@@ -55,27 +55,27 @@ def _models(connection: Connection, *, backward: bool = False) -> Iterator[Regis
         try:
             described = _described(model)
         except (NotFound, Denied):
-            continue  # deleted meanwhile, or denied, which the list of versions says
+            continue  # deleted meanwhile, or denied, which the list of versions reports
         yield described
 
 
 def models_by_name(connection: Connection, names: Iterable[str]) -> tuple[list[RegisteredModel], list[str]]:
-    """Registered models that `list_models` does not show although they have versions, each asked for by its name.
+    """Ask by name for registered models that have versions but are not in `list_models`.
 
     A prompt's tag hides a model from MLflow's lists, and a list may be cut short.
 
     Returns:
-        What was found, and the names of those that could not be asked for.
+        The models, and the names of those that could not be asked for.
     """
     found, failed, left = list[RegisteredModel](), list[str](), iter(names)
     for name in left:
         try:
             model = retried(partial(ask_model, connection, name, f"model '{printable(name)}'"))
         except NotFound:
-            continue  # its versions are there and it is not, which is said of each of them
+            continue  # its versions exist and it does not, which each version reports
         except AuditError as error:
             failed.append(name)
-            if isinstance(error, Transient) and not answers(connection):  # nor is it asked again for thousands of them
+            if isinstance(error, Transient) and not answers(connection):  # the rest is not asked for
                 failed += left
         else:
             found.append(_described(model))
@@ -88,12 +88,12 @@ def _described(model: Any) -> RegisteredModel:
 
 
 def require_model(connection: Connection, name: str) -> None:
-    """Raises: NotFound: there is no such registered model. CouldNotVerify: it is denied."""
+    """Check that a registered model exists. Raises: NotFound: there is none. CouldNotVerify: it is denied."""
     existing_model(connection, name, f"model '{printable(name)}'")
 
 
 def existing_model(connection: Connection, name: str, label: str) -> Any:
-    """Raises: NotFound: there is none, with names that are like it. CouldNotVerify: it is denied."""
+    """Return a registered model. Raises: NotFound: there is none; names similar ones. CouldNotVerify: it is denied."""
     try:
         return ask_model(connection, name, label)
     except NotFound as error:
@@ -102,10 +102,10 @@ def existing_model(connection: Connection, name: str, label: str) -> Any:
 
 
 def _names_like(connection: Connection, name: str) -> list[str]:
-    """Names to suggest; none where they cannot be listed, since that is not what was asked."""
+    """Return names to suggest; none if they cannot be listed, because they are only a help."""
     filters: list[str | None] = [None]
     if not connection.is_uc and not {"'", '"'} & set(name):
-        # Of a registry with more names than are looked at here, those that begin alike come first.
+        # In a registry with more names than are read here, names with the same beginning come first.
         filters.insert(0, f"name ILIKE '{name[: 2 * len(name) // 3]}%'")
     found: list[str] = []
     for filter_string in filters:

@@ -1,8 +1,8 @@
-"""From a registered version to the root storage of its two copies, with no download.
+"""Resolves a registered version to the root storage of its two copies, without any download.
 
-`models:/` and `runs:/` chains are followed here, on the right server; MLflow's own resolution asks the
-process-wide one (docs/mlflow.md section 0, trap 2). Names are never put into a `models:/` URI: MLflow
-cannot carry every legal name in one.
+`models:/` and `runs:/` chains are followed here, on the right server; MLflow's own resolution asks the process-wide one
+(docs/mlflow.md section 0, trap 2). Names are never put into a `models:/` URI: MLflow cannot carry every legal name in
+one.
 """
 
 import re
@@ -50,7 +50,7 @@ _DIRECTORY_OF_MODEL = re.compile(r"(?P<experiment>.*)/models/(?P<model_id>m-[0-9
 
 
 class Lost(StrEnum):
-    """What a location leads to that is not there."""
+    """The object that a location leads to and that no longer exists."""
 
     VERSION = "version"
     RUN = "run"
@@ -60,21 +60,21 @@ class Lost(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where one copy lies. Exactly one of `roots`, `lost` and `unknown` says something."""
+    """The storage of one copy. Exactly one of `roots`, `lost` and `unknown` is set."""
 
     uri: str  # as the registry records it
     roots: tuple[str, ...] = ()  # the locations that it leads to: usually one
     storages: tuple[StorageIdentity, ...] = ()  # of the roots, in their order
-    run_id: str | None = None  # of the run whose directory it should lie in
+    run_id: str | None = None  # of the run whose directory should contain it
     through_version: bool = False  # the chain passed another registered version, which can be replaced
     lost: Lost | None = None
     unknown: str | None = None  # why it could not be resolved
     message: str = ""
-    is_unreadable: bool = False  # whether it could not be resolved for what the registry records, wherever it is asked
+    is_unreadable: bool = False  # whether the recorded location itself cannot be resolved, on any machine
 
     @property
     def identity(self) -> StorageIdentity | None:
-        """The identity of the storage, or of several that are read as one; None where it could not be resolved."""
+        """The identity of the storage, or of several that are read as one; None if it could not be resolved."""
         return StorageIdentity.of_several(self.storages) if self.storages else None
 
 
@@ -90,17 +90,17 @@ class ResolvedVersion:
 
     @property
     def was_copied(self) -> bool:
-        """Whether the registry made a copy when the version was registered: two storages are then as it should be."""
+        """Whether the registry made a copy when the version was registered: two storages are then as expected."""
         return any(storage.kind == MODELS for storage in self.reg_model.storages)
 
 
 def resolve_version(
     connection: Connection, version: RegisteredVersion, runs: Runs, downloads: DownloadUris | None = None
 ) -> ResolvedVersion:
-    """Both locations of a version. What is gone or denied is part of the answer, not an exception.
+    """Resolve both locations of a version. A missing or denied object is part of the result, not an exception.
 
     Raises:
-        Transient: the server does not answer as it should; worth another try.
+        Transient: the server does not answer as it should; retryable.
         UsageError: the server refuses the credentials.
     """
     recorded = _Recorded(runs, version.run_id)
@@ -112,7 +112,7 @@ def resolve_version(
     try:
         download_uri = (downloads or DownloadUris(connection)).get(version.name, version.version)
     except RefusedName:
-        # Nobody can load it by its name either. What a server would serve is what the source leads to.
+        # Nobody can load the version by its name either. A server would serve what the source leads to.
         reg_model = _locate_registry_model(connection, version, version.source, recorded)
     except NotFound as error:
         reg_model = Location("", lost=Lost.VERSION, message=error.message)
@@ -140,7 +140,7 @@ def resolve_version(
 
 
 def _in_the_trash(recorded: "_Recorded") -> Iterator[Problem]:
-    """What holds the files and is deleted, whether or not the version names it as its run."""
+    """Yield the deleted objects that hold the files, whether or not the version names them as its run."""
     runs, others = recorded.runs, list(recorded.other_runs)
     named = [recorded.run_id] if recorded.run_id else []
     of_runs = {run_id: runs.deleted_experiment(run_id) for run_id in (*named, *others)}
@@ -155,7 +155,7 @@ def _in_the_trash(recorded: "_Recorded") -> Iterator[Problem]:
 
 
 def _experiment_deleted(experiment_id: str) -> Problem:
-    """A restored run is lost with an experiment that is not restored; a restored experiment brings back its runs."""
+    """Say how to restore an experiment, which restores its runs; a run restored alone would still be lost."""
     shown = printable(experiment_id)
     return Problem(
         "RA004",
@@ -167,13 +167,13 @@ def _experiment_deleted(experiment_id: str) -> Problem:
 
 
 def _run_is_elsewhere(connection: Connection, version: RegisteredVersion) -> str | None:
-    """Several workspaces share one Unity Catalog: the path of a run means something else in each of them."""
+    """Say why the run is in another workspace: workspaces share one Unity Catalog, but a run's path differs in each."""
     services = connection.databricks
     if services is None or services.workspace is None or not version.run_id:
         return None
     told, here = version.run_workspace, services.workspace.id
     if told is None and isinstance(services.registry, WorkspaceRegistry):
-        told = services.registry.workspace.id  # which leaves it out of what was registered at home
+        told = services.registry.workspace.id  # the registry leaves it out for runs of its own workspace
     if not told or not here or here == told:
         return None
     return (
@@ -183,9 +183,9 @@ def _run_is_elsewhere(connection: Connection, version: RegisteredVersion) -> str
 
 
 def _is_of_run(source: str) -> bool:
-    """Whether a source means another thing in each workspace.
+    """Say whether a source means another thing in each workspace.
 
-    A Volume and a name of three levels are the metastore's, and uploads are in the workspace of the registry.
+    A Volume and a name of three levels belong to the metastore, and uploads are in the workspace of the registry.
     """
     if source.startswith("models:/"):
         return not has_three_levels(source.removeprefix("models:/").partition("@")[0].partition("/")[0])
@@ -195,13 +195,13 @@ def _is_of_run(source: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Recorded:
-    """What the registry records of the run of a version, asked for when it is needed."""
+    """What the registry records about the run of a version; requested when needed."""
 
     runs: Runs
     run_id: str | None
-    other_runs: dict[str, None] = field(default_factory=dict)  # that the locations lead into
-    experiments: dict[str, None] = field(default_factory=dict)  # of the LoggedModels that they lead to
-    models: dict[str, bool] = field(default_factory=dict)  # ids of LoggedModels: are they there, or deleted?
+    other_runs: dict[str, None] = field(default_factory=dict)  # runs into which the locations lead
+    experiments: dict[str, None] = field(default_factory=dict)  # of the LoggedModels to which the locations lead
+    models: dict[str, bool] = field(default_factory=dict)  # LoggedModel id to whether it exists (False: deleted)
 
     def leads_to(self, model_id: str, found: Any) -> None:
         self.models[model_id] = True
@@ -213,7 +213,7 @@ class _Recorded:
             self.other_runs[run_id] = None
 
     def confirms(self, directory: StorageIdentity) -> bool:
-        """Whether a directory is the one that the run itself is recorded to have, or lies in it."""
+        """Say whether a directory is the recorded directory of the run itself, or lies in it."""
         own = self.runs.own_directory(self.run_id) if self.run_id else None
         if own is None or not own.startswith(("/", "file:/")):
             return False
@@ -237,8 +237,8 @@ def _is_remote(download_uri: str) -> bool:
 
 
 def _copy_of_registry(registry: Any, uri: str, name: str, version: str, *, through_version: bool = False) -> Location:
-    """The copy that registering made is reached by the version's name, whatever its address."""
-    # Two registries may hold the same names; two profiles may name one workspace.
+    """Locate the copy that the registry made: it is reached by the version's name, whatever its address."""
+    # Two registries may hold the same names, and two profiles may name one workspace.
     identity = StorageIdentity(MODELS, registry.identity, "", f"{name}/{version}")
     return Location(uri, (f"models:/{name}/{version}",), (identity,), through_version=through_version)
 
@@ -303,7 +303,7 @@ def _located(
 
 
 def _look_for_its_run(connection: Connection, root: str, recorded: _Recorded) -> None:
-    """A plain path into the directory of a run that the version does not name, or that it names another one beside."""
+    """Find a plain path into the directory of a run that the version does not name, or names another run beside."""
     found = _DIRECTORY_OF_RUN.match(root)
     if found is None or connection.has_runs_in_databricks or found["run_id"] in (recorded.run_id, *recorded.other_runs):
         return
@@ -318,10 +318,10 @@ def _look_for_its_run(connection: Connection, root: str, recorded: _Recorded) ->
 
 
 def _look_for_its_model(connection: Connection, root: str, recorded: _Recorded) -> None:
-    """A plain path into the directory of a LoggedModel, as tools that copy registries record it.
+    """Find a plain path into the directory of a LoggedModel, as tools that copy registries record it.
 
-    Of one that was deleted MLflow tells nothing. That it was this server's is known where its directory lies in that of
-    the experiment of the version's run.
+    MLflow says nothing about a deleted LoggedModel. It was this server's if its directory lies in the directory of the
+    experiment of the version's run.
     """
     found = _DIRECTORY_OF_MODEL.match(root)
     if found is None or connection.has_runs_in_databricks or found["model_id"] in recorded.models:
@@ -336,7 +336,7 @@ def _look_for_its_model(connection: Connection, root: str, recorded: _Recorded) 
             recorded.models[found["model_id"]] = False
     except Transient:
         raise
-    except (CouldNotVerify, UsageError):  # as above; and servers before 3.0 have none
+    except (CouldNotVerify, UsageError):  # as above; and servers before 3.0 have no LoggedModels
         return
 
 
@@ -348,7 +348,8 @@ def _storage_of(root: str, around: Surroundings, recorded: _Recorded) -> Storage
     try:
         return storage_identity(root, around)
     except NotOnThisMachine as error:
-        # In the server's own working directory it means what the server meant; the run's directory proves that it is.
+        # A relative path has its meaning only in the server's working directory; the run's directory proves that this
+        # is it.
         if error.relative is not None:
             here = StorageIdentity.of_directory(error.relative)
             if recorded.confirms(here):
@@ -357,7 +358,7 @@ def _storage_of(root: str, around: Surroundings, recorded: _Recorded) -> Storage
 
 
 def _databricks_host(connection: Connection, root: str, profile: str) -> str:
-    """The workspace that a path of DBFS is in."""
+    """Return the identity of the workspace that a path of DBFS is in."""
     if profile:
         shown = "***" if ":" in profile else printable(profile)
         raise CouldNotVerify(
@@ -368,7 +369,8 @@ def _databricks_host(connection: Connection, root: str, profile: str) -> str:
     if services is None:
         return connection.tracking_uri
     workspace = services.workspace
-    # MLflow copies what it registers in another workspace into that one's DBFS first, and records that as the source.
+    # MLflow copies a model that it registers in another workspace into that one's DBFS first, and records that as the
+    # source.
     if isinstance(services.registry, WorkspaceRegistry) and root.startswith(_UPLOADED):
         workspace = services.registry.workspace
     return connection.tracking_uri if workspace is None else workspace.identity
@@ -385,7 +387,7 @@ class _ModelUri:
 
 
 def _parse_models(uri: str) -> _ModelUri:
-    """Source: mlflow.store.artifact.utils.models._parse_model_uri; names are not decoded.
+    """Parse a `models:/` location as mlflow.store.artifact.utils.models._parse_model_uri does; names are not decoded.
 
     Raises: CouldNotVerify: MLflow reads no fixed model from it.
     """
@@ -405,7 +407,7 @@ def _parse_models(uri: str) -> _ModelUri:
     if "@" in first:
         name, _, alias = first.rpartition("@")
         return _ModelUri(name=name, alias=alias)
-    if quote(first, safe="") != first:  # a client puts it into an address as it is, and may ask for another
+    if quote(first, safe="") != first:  # a client puts it into a URL as it is, and may ask for another model
         raise UnreadableLocation(f"MLflow does not read the location {_shown(uri)} in every way")
     return _ModelUri(model_id=first)
 
@@ -417,7 +419,7 @@ def _of_alias(connection: Connection, model: _ModelUri) -> _ModelUri:
 
 
 def _next_of_model(connection: Connection, registry: Any, model: _ModelUri, recorded: _Recorded) -> str:
-    """One step along `models:/m-ID` or `models:/NAME/VERSION`."""
+    """Follow `models:/m-ID` or `models:/NAME/VERSION` by one step."""
     if model.model_id:
         with translated(f"find the LoggedModel {printable(model.model_id)}"):
             found = connection.client.get_logged_model(model.model_id)
@@ -428,7 +430,7 @@ def _next_of_model(connection: Connection, registry: Any, model: _ModelUri, reco
 
 
 def _split_runs(uri: str) -> tuple[str, str]:
-    """Run and path, as MLflow takes them apart. Source: mlflow RunsArtifactRepository.parse_runs_uri."""
+    """Split a location into run and path as MLflow does. Source: mlflow RunsArtifactRepository.parse_runs_uri."""
     if plain := _PLAIN_RUNS.fullmatch(uri):
         return plain[1], plain[2]
     with importing_mlflow():
@@ -448,7 +450,7 @@ def _storage(connection: Connection, run_model: Location, reg_model: Location) -
         return Storage.UNKNOWN
     if one == two:
         return Storage.SHARED
-    # Where registering copies, the registry's model is a place of its own, also beside a proxy that hides the run's.
+    # If registering copies, the registry model has a place of its own, even beside a proxy that hides the run model's.
     is_copy = connection.copies_models and one.kind == PROXY
     return Storage.SEPARATE if is_copy or comparable(one, two) else Storage.UNKNOWN
 

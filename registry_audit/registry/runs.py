@@ -1,4 +1,4 @@
-"""Runs behind versions: do they still exist, and where did they keep their artifacts. Each is asked for once."""
+"""The runs behind versions: whether they still exist, and where their artifacts are. Each run is asked for once."""
 
 import re
 import threading
@@ -19,7 +19,8 @@ _EVERY_STATE = 3  # MLflow's ViewType.ALL
 _SEARCH_SIZE = 100  # run ids in one filter
 # Source: mlflow.store.tracking.sqlalchemy_store, the names that LoggedModels cannot have.
 _NO_MODEL_NAME = re.compile(r"[/:.%\"']")
-# Put together as anybody would do it. For all others MLflow is asked, which takes longer to import than a check takes.
+# Locations that every client joins in the same way. For all others MLflow is asked, and its import takes longer than a
+# check.
 _PLAIN_LOCATION = re.compile(r"(?!file:/[^/])([a-z][a-z0-9+.-]*:(//[\w.-]+(:\d+)?)?)?(/[\w.=-]+)+", re.ASCII)
 _PLAIN_PATH = re.compile(r"[\w.=-]+(/[\w.=-]+)*", re.ASCII)
 _MAX_EXPERIMENTS = 1_000_000
@@ -42,7 +43,7 @@ class _Run:
 
 
 class Runs:
-    """Answers about runs, remembered for one audit; safe to share between threads."""
+    """Answers about runs, kept for one audit; safe to share between threads."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -53,9 +54,10 @@ class Runs:
         self._lock = threading.Lock()
 
     def prefetch(self, run_ids: set[str]) -> None:
-        """Ask for many runs with few requests. What the search does not return is asked for by itself when needed.
+        """Ask for many runs with few requests. A run that the search does not return is asked for separately when
+        needed.
 
-        A search that fails costs nothing but speed: the single requests then say what is wrong.
+        If a search fails, the single requests report what is wrong.
         """
         wanted = sorted(run_ids - self._known.keys())
         if len(wanted) < 8 or self._connection.has_runs_in_databricks:
@@ -69,7 +71,7 @@ class Runs:
             return
 
     def state(self, run_id: str) -> RunState:
-        """Whether the run is active, in the trash or gone.
+        """Say whether the run is active, in the trash or gone.
 
         Raises:
             CouldNotVerify: denied, or the server does not answer.
@@ -77,18 +79,18 @@ class Runs:
         return self._get(run_id).state
 
     def deleted_experiment(self, run_id: str) -> str | None:
-        """The id of the run's experiment, if that is in the trash: `mlflow gc` takes its runs with it.
+        """Return the id of the run's experiment, if that is in the trash: `mlflow gc` would destroy its runs, too.
 
-        Each experiment is asked for once.
+        Each experiment is asked for once. An experiment that the user may not see counts as active.
 
         Raises:
-            Transient: the server does not answer. Who may not see an experiment is not told.
+            Transient: the server does not answer.
         """
         experiment_id = self._get(run_id).experiment_id
         return experiment_id if experiment_id and self.is_deleted_experiment(experiment_id) else None
 
     def is_deleted_experiment(self, experiment_id: str) -> bool:
-        """See `deleted_experiment`."""
+        """Say whether an experiment is in the trash: see `deleted_experiment`."""
         if self._connection.has_runs_in_databricks:
             return False
         with self._lock:
@@ -99,14 +101,15 @@ class Runs:
                     known = self._connection.client.get_experiment(experiment_id).lifecycle_stage == "deleted"
             except Transient:
                 raise
-            except AuditError:  # denied, or its row is lost: the run says of itself what is known
+            except AuditError:  # denied, or its row is lost: the run itself tells what is known
                 known = False
             with self._lock:
                 self._deleted_experiments[experiment_id] = known
         return known
 
     def artifact_roots(self, run_id: str, path: str) -> tuple[str, ...]:
-        """Where `runs:/RUN_ID/PATH` keeps its bytes: the run's own directory, and a LoggedModel of that name.
+        """Return the places of `runs:/RUN_ID/PATH`: the run's own directory, and a LoggedModel of that name if there is
+        one.
 
         MLflow lays the second over the first, at different places in different ways (docs/mlflow.md 1.d).
 
@@ -123,7 +126,7 @@ class Runs:
         return (own,) if logged is None else (own, _below(logged, inside))
 
     def own_directory(self, run_id: str) -> str | None:
-        """The location of everything that the run logged; None where the run is gone.
+        """Return the location of everything that the run logged; None if the run is gone.
 
         Raises:
             CouldNotVerify: denied, or the server does not answer.
@@ -131,7 +134,7 @@ class Runs:
         return self._get(run_id).artifact_uri or None
 
     def experiment_directory(self, run_id: str) -> str | None:
-        """The location of everything that the run's experiment holds; None where the run or the experiment is gone.
+        """Return the location of everything that the run's experiment holds; None if the run or the experiment is gone.
 
         Raises:
             CouldNotVerify: denied, or the server does not answer.
@@ -146,12 +149,12 @@ class Runs:
             return None
 
     def _logged_model(self, run: "_Run", run_id: str, name: str) -> str | None:
-        """The location of the LoggedModel that MLflow finds for a name in a run: the first of all pages.
+        """Return the location of the LoggedModel that MLflow finds for a name in a run: the first of all pages.
 
         Source: mlflow RunsArtifactRepository._get_logged_model_artifact_repo.
         """
         if _NO_MODEL_NAME.search(name):
-            return None  # MLflow gives no LoggedModel such a name, and its filter could not say it
+            return None  # MLflow gives no LoggedModel such a name, and its filter could not express it
         of_run = "" if self._connection.has_runs_in_databricks else f" AND source_run_id = '{run_id}'"
         token = None
         for _ in range(_MAX_PAGES):
@@ -170,10 +173,10 @@ class Runs:
                 return self._connection.client.search_logged_models(
                     [experiment_id], filter_string=filter_string, page_token=token
                 )
-        except NotFound as error:  # nothing was found, and nothing is said of the run
+        except NotFound as error:  # the search found nothing, which says nothing about the run
             raise CouldNotVerify(error.message) from error
         except NoSuchRoute as error:
-            # Servers before 3.0 know neither LoggedModels nor this route: the run's directory is the whole answer.
+            # Servers before 3.0 have neither LoggedModels nor this route: the run's directory is then the only place.
             if self._is_before_logged_models():
                 return ()
             if self._server_version:
@@ -232,7 +235,7 @@ def _run(lifecycle_stage: str, experiment_id: str, artifact_uri: str) -> _Run:
 
 
 def _below(location: str, path: str) -> str:
-    """A path below a location, put together as MLflow does it: before a query, with one slash between."""
+    """Join a path to a location as MLflow does it: before a query, with one slash between."""
     if not path:
         return location
     if _PLAIN_LOCATION.fullmatch(location) and _PLAIN_PATH.fullmatch(path):

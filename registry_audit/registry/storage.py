@@ -1,9 +1,9 @@
-"""Where the bytes of a location are: parsed exactly as MLflow parses it, or not at all.
+"""Identifies the storage of a location: parsed exactly as MLflow parses it, or not at all.
 
 MLflow reads a location in two ways. `models:/NAME/VERSION` opens the whole text as a repository;
-`download_artifacts(TEXT)` opens the text without its last part, and asks that repository for the last part. Where the
-two read different places, or MLflow reads none, no storage is given, and the version cannot be verified. The source of
-what MLflow does is named where it matters.
+`download_artifacts(TEXT)` opens the text without its last part, and asks that repository for the last part. If the two
+read different places, or MLflow reads none, no storage is returned, and the version cannot be verified. The code names
+the MLflow source of each rule where it matters.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ _BUCKETS = ("s3", "gs", "r2", "b2", AZURE)  # whose container is the name of a b
 MODELS = "models"  # the copy that a registry made of a version, reached by the version's name
 
 PROXY_PATH = "/api/2.0/mlflow-artifacts/artifacts"
-_PROXY_MARK = "/mlflow-artifacts/artifacts"  # where MLflow cuts a URI into server and path
+_PROXY_MARK = "/mlflow-artifacts/artifacts"  # the part at which MLflow splits a URI into server and path
 _DRIVE = re.compile(r"/?[A-Za-z]:([\\/]|$)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # MLflow's repositories send the environment's cloud credentials to the host that such a URI names.
@@ -41,15 +41,16 @@ _AZURE = {
         r"(?P<cloud>core\.windows\.net|core\.chinacloudapi\.cn|core\.usgovcloudapi\.net)"
     ),
     "abfss": re.compile(
-        # An account may be in a DNS zone, where others of its name are in other ones; a private link leads to itself.
+        # An account may be in a DNS zone; other zones have other accounts of its name. A private link leads to the
+        # account itself.
         r"(?P<container>[A-Za-z0-9$-]+)@(?P<account>[A-Za-z0-9-]+(\.z[a-z0-9]{2,3})?)\.(privatelink\.)?(blob|dfs)\."
         r"(?P<cloud>core\.windows\.net|core\.chinacloudapi\.cn|core\.usgovcloudapi\.net|fabric\.microsoft\.com|storage\.azure\.net)"
     ),
 }
-# Of access points, which are other names of a bucket: https://docs.aws.amazon.com/AmazonS3/latest/userguide/
+# Access points are other names of a bucket: https://docs.aws.amazon.com/AmazonS3/latest/userguide/
 _S3_ALIAS = re.compile(r"(-s3alias|--ol-s3|\.mrap)$|^arn:")
 _HOSTS = frozenset({"ftp", "sftp", "hdfs"})  # schemes whose locations name a host
-# Clouds that speak like S3, under hosts that such a URI names too. Source: mlflow's R2 and B2ArtifactRepository.
+# Clouds with S3's protocol, whose hosts such a URI names as well. Source: mlflow's R2 and B2ArtifactRepository.
 _BUCKET_AT_HOST = {
     "r2": re.compile(r"(?P<bucket>[A-Za-z0-9._-]+)@(?P<host>[A-Za-z0-9.-]+\.r2\.cloudflarestorage\.com)"),
     "b2": re.compile(r"(?P<bucket>[A-Za-z0-9._-]+)@(?P<host>s3\.[A-Za-z0-9-]+\.backblazeb2\.com)"),
@@ -58,16 +59,16 @@ _BUCKET_AT_HOST = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class StorageIdentity:
-    """One storage, told from every other one by all that selects it. Compared as it is, shown redacted.
+    """One storage, distinguished from every other by everything that selects it. Compared as it is, shown redacted.
 
-    Two storages never have equal identities, whatever a text that was shortened or redacted says.
+    Law: two storages never have equal identities, even if their shortened or redacted texts are equal.
     """
 
     kind: str  # one of the constants of this module, else the scheme
     endpoint: str = ""  # the server: address of a proxy or of an S3 endpoint, account of Azure, host of anything else
     container: str = ""  # bucket, container, workspace of a proxy, user or profile of anything else
     path: str = ""  # the literal directory, key prefix or path behind the proxy; no slash at its end
-    selector: str = ""  # of anything else: its query
+    selector: str = ""  # query of anything else
 
     @property
     def is_directory(self) -> bool:
@@ -82,7 +83,7 @@ class StorageIdentity:
             return f"{PROXY}://{self.endpoint.partition('://')[2]}//{self.path}"
         if self.kind == SEVERAL:
             return self.path
-        place = self.endpoint  # what stands before it may be a token
+        place = self.endpoint  # anything before the endpoint may be a token
         if self.kind in _BUCKETS and not is_sent_elsewhere(self):
             place = f"{self.container}@{self.endpoint}" if self.kind == AZURE else self.container
         return redact(f"{self.kind}://{place}/{self.path}" + ("?***" if self.selector else ""))
@@ -97,27 +98,27 @@ class StorageIdentity:
 
     @staticmethod
     def of_directory(path: str | os.PathLike[str]) -> "StorageIdentity":
-        """The identity of a directory on this machine. Symlinks in its path are followed."""
+        """Return the identity of a directory on this machine. Symlinks in its path are followed."""
         return StorageIdentity(DIRECTORY, path=os.path.realpath(path))
 
     @staticmethod
     def of_several(identities: "tuple[StorageIdentity, ...]") -> "StorageIdentity":
-        """The identity of several storages that are read as one."""
+        """Return the identity of several storages that are read as one."""
         if len(identities) == 1:
             return identities[0]
         return StorageIdentity(SEVERAL, path=" + ".join(identity.key for identity in identities))
 
 
 class UnreadableLocation(CouldNotVerify):
-    """What the registry records is no location, or one that is read differently in different ways."""
+    """The registry records no valid location, or one that MLflow reads differently in different ways."""
 
 
 class NotOnThisMachine(CouldNotVerify):
-    """A path that names nothing that can be known here: relative, of a drive, of another host."""
+    """A path that names nothing that can be known here: a relative path, a drive's, or another host's."""
 
     def __init__(self, message: str, relative: str | None = None) -> None:
         super().__init__(message)
-        self.relative = relative  # the decoded path, where it is relative to a directory that is not recorded
+        self.relative = relative  # the decoded path, if it is relative to a directory that is not recorded
 
     def __reduce__(self) -> tuple[type, tuple[str, str | None]]:
         return type(self), (self.message, self.relative)
@@ -125,22 +126,22 @@ class NotOnThisMachine(CouldNotVerify):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a location means depends on: the server that it was recorded by."""
+    """The server that recorded a location, on which its meaning depends."""
 
     tracking_uri: str
-    workspace: str | None = None  # MLflow's, on that server; None for the default one
-    databricks_host: Callable[[str], str] | None = None  # of a profile; the empty one is the tracking URI's
+    workspace: str | None = None  # MLflow's workspace on that server; None for the default one
+    databricks_host: Callable[[str], str] | None = None  # host of a profile; the empty one is the tracking URI's
 
 
 def storage_identity(uri: str, around: Surroundings | str) -> StorageIdentity:
-    """The one storage that MLflow reads for a location, in whichever way it is asked.
+    """Return the one storage that MLflow reads for a location, in whichever way it is asked.
 
     Args:
-        around: the tracking URI alone, where there is nothing else to know.
+        around: the tracking URI alone, if nothing else is known.
 
     Raises:
         UnreadableLocation: MLflow reads none, or different ones in different ways; the message says why.
-        NotOnThisMachine: it is a path that names nothing on this machine.
+        NotOnThisMachine: the location is a path that names nothing on this machine.
     """
     around = Surroundings(around) if isinstance(around, str) else around
     shown = f"'{printable(redact_location(uri))}'"
@@ -168,16 +169,16 @@ def storage_identity(uri: str, around: Surroundings | str) -> StorageIdentity:
 
 
 def is_one_for_both_ways(path: str) -> bool:
-    """Whether a path is the same to MLflow when it is opened, and when its last part is asked of what is before it."""
+    """Say whether MLflow reads the same path when it opens it, and when it asks the directory for the last part."""
     return posixpath.join(posixpath.dirname(path), posixpath.basename(path)) == path
 
 
 def comparable(first: StorageIdentity, second: StorageIdentity) -> bool:
-    """Whether different identities are surely different places.
+    """Say whether different identities are certainly different places.
 
-    A proxy keeps its bytes somewhere that the client cannot see: perhaps in the very bucket or directory beside it, and
-    one server may have two names. So may a registry, and a bucket of S3. A cluster of Databricks sees DBFS as a
-    directory, and a bucket or another directory may be mounted where a directory is.
+    A proxy keeps its bytes where the client cannot see them, perhaps in the bucket or directory that is compared with
+    it, and one server may have two names. A registry and a bucket of S3 may have two names too. A Databricks cluster
+    sees DBFS as a directory, and a bucket or another directory may be mounted on a directory.
     """
     if first.kind == second.kind == PROXY:
         return (first.endpoint, first.container) == (second.endpoint, second.container)
@@ -191,7 +192,7 @@ def comparable(first: StorageIdentity, second: StorageIdentity) -> bool:
 
 
 def _is_one_by_two_protocols(first: StorageIdentity, second: StorageIdentity) -> bool:
-    """Whether two addresses may lead to one bucket, or to one directory."""
+    """Say whether two addresses of different kinds may lead to one bucket, or to one directory."""
     if first.kind == S3:  # clouds answer to S3's protocol, too, at the endpoint that the environment names
         spoken = bool(first.endpoint) and second.kind in ("gs", "r2", "b2") and first.container == second.container
         return spoken or (second.kind in ("s3a", "s3n") and first.container == second.endpoint)
@@ -211,10 +212,10 @@ def _is_one_by_two_protocols(first: StorageIdentity, second: StorageIdentity) ->
 
 
 def may_be_one(first: StorageIdentity, second: StorageIdentity) -> bool:
-    """Whether different identities may be one place, as far as can be seen from here.
+    """Say whether different identities may be one place, as far as this machine can see.
 
-    Wherever a proxy keeps its bytes, they are under the path that it serves: places whose paths do not end alike are
-    two, also where it cannot be seen what stands before those paths.
+    Wherever a proxy keeps its bytes, they are under the path that it serves. So two places whose paths do not end alike
+    are different, even if the beginning of those paths is hidden.
     """
     if SEVERAL in (first.kind, second.kind):
         return True
@@ -227,7 +228,7 @@ def _end_alike(first: StorageIdentity, second: StorageIdentity) -> bool:
 
 
 def _mounted_path(storage: StorageIdentity) -> str:
-    """The part of a path that stays the same wherever the storage is mounted."""
+    """Return the part of a path that stays the same wherever the storage is mounted."""
     if not storage.is_directory:
         return storage.path
     mount = mount_of(storage.path)
@@ -235,7 +236,7 @@ def _mounted_path(storage: StorageIdentity) -> str:
 
 
 def _directory(uri: str, parts: SplitResult, shown: str) -> StorageIdentity:
-    """A plain path, or a `file:` URI; percent signs are decoded in both, once.
+    """Return the directory of a plain path or a `file:` URI; percent signs are decoded once in both.
 
     Source: mlflow.utils.file_utils.local_file_uri_to_path.
     """
@@ -265,7 +266,7 @@ def _directory(uri: str, parts: SplitResult, shown: str) -> StorageIdentity:
         raise UnreadableLocation(f"MLflow reads the location {shown} in two ways: its last part holds one of % ? # ;")
     if unquote(last_written) != last:
         raise UnreadableLocation(f"MLflow reads the location {shown} in two ways: its last part holds an encoded slash")
-    # One way opens the directory around it, and asks for the last part as it is written, or in MLflow's own spelling.
+    # One way opens the parent directory, and asks for the last part as it is written, or in MLflow's own spelling.
     parent = posixpath.dirname(path.rstrip("/"))
     if any(os.path.lexists(f"{parent}/{other}") for other in {last_written, respelled(last_written)} - {last}):
         raise UnreadableLocation(
@@ -278,9 +279,11 @@ def _directory(uri: str, parts: SplitResult, shown: str) -> StorageIdentity:
 
 
 def respelled(path: str) -> str:
-    """A relative path as MLflow's clients and servers ask for it: decoded, and put together anew as a URI.
+    """Return a relative path as MLflow's clients and servers request it: decoded, and assembled again as a URI.
 
-    Blanks at its beginning go, and capitals before a colon; empty where MLflow cannot ask for it at all.
+    This removes leading blanks, and capitals before a colon. The result is empty if MLflow cannot request the path at
+    all.
+
     Source: mlflow.utils.uri.validate_path_is_safe.
     """
     try:
@@ -290,7 +293,7 @@ def respelled(path: str) -> str:
 
 
 def _proxied(parts: SplitResult, around: Surroundings, shown: str) -> StorageIdentity:
-    """What a server's artifact proxy serves. Source: mlflow MlflowArtifactsRepository.resolve_uri."""
+    """Return the storage behind a server's artifact proxy. Source: mlflow MlflowArtifactsRepository.resolve_uri."""
     server = urlsplit(around.tracking_uri)
     if parts.scheme == PROXY:
         if server.scheme not in ("http", "https"):
@@ -302,7 +305,7 @@ def _proxied(parts: SplitResult, around: Surroundings, shown: str) -> StorageIde
             raise UnreadableLocation(f"the location {shown} names a port and no host")
         if server.path.strip("/") and parts.path in ("/", PROXY_PATH):
             raise UnreadableLocation(f"MLflow looks for the location {shown} outside of its server's path")
-        # The scheme is the tracking server's; so are host and path, but for a host that the location names.
+        # The scheme is the tracking server's; so are host and path, unless the location names a host.
         netloc = parts.netloc or server.netloc
         base = "" if parts.path == PROXY_PATH else re.sub("//+", "/", server.path).rstrip("/")
         path = "" if parts.path == PROXY_PATH else re.sub("//+", "/", parts.path)
@@ -317,13 +320,13 @@ def _proxied(parts: SplitResult, around: Surroundings, shown: str) -> StorageIde
     path = path.strip("/")
     if any(part in (".", "..") for part in path.split("/")) or _PROXY_MARK in base:
         raise UnreadableLocation(f"the location {shown} holds '.' or '..', or the path of a proxy twice")
-    if around.workspace:  # under it the server finds the same path with and without its name in front
+    if around.workspace:  # in a workspace the server finds the same path with and without the workspace's name in front
         path = path.removeprefix(f"workspaces/{around.workspace}/")
     return StorageIdentity(PROXY, f"{origin}{base}", around.workspace or "", path)
 
 
 def _is_number(host: str | None) -> bool:
-    """Whether MLflow takes a host for a port. Source: mlflow _check_if_host_is_numeric."""
+    """Say whether MLflow takes a host for a port. Source: mlflow _check_if_host_is_numeric."""
     try:
         float(host or "")
     except ValueError:
@@ -349,7 +352,7 @@ def _elsewhere(parts: SplitResult, path: str, around: Surroundings, shown: str) 
         return StorageIdentity(DBFS, host, "", path)
     user = netloc.rpartition("@")[0].partition(":")[0]  # a password selects nothing
     host = netloc.rpartition("@")[2]
-    host = host.lower() if scheme in _HOSTS else host  # elsewhere it may be a bucket, and its case select one
+    host = host.lower() if scheme in _HOSTS else host  # otherwise it may be a bucket, whose name depends on case
     rest = f"?{parts.query}#{parts.fragment}" if parts.query or parts.fragment else ""
     return StorageIdentity(scheme, host, user, path, rest)
 
@@ -365,15 +368,15 @@ def _must_have_bucket(netloc: str, shown: str) -> None:
 
 
 def is_sent_elsewhere(identity: StorageIdentity) -> bool:
-    """Whether MLflow would send the environment's cloud credentials to a host of the registrant's choice."""
+    """Say whether MLflow would send the environment's cloud credentials to a host of the registrant's choice."""
     if identity.kind in ("wasbs", "abfss"):
-        return True  # the hosts of Azure itself have a kind of their own
+        return True  # the hosts of Azure itself have another kind
     known = _BUCKET_AT_HOST.get(identity.kind)
     return known is not None and known.fullmatch(f"{identity.container}@{identity.endpoint}") is None
 
 
 def _azure(scheme: str, found: re.Match[str], path: str, shown: str) -> StorageIdentity:
-    """One account has one set of containers, whichever of its two services is asked."""
+    """Return the identity of an Azure container, the same for both services of an account."""
     if scheme == "abfss":
         # Source: mlflow.store.artifact.azure_data_lake_artifact_repo._parse_abfss_uri
         if "%" in posixpath.basename(path):
@@ -384,6 +387,6 @@ def _azure(scheme: str, found: re.Match[str], path: str, shown: str) -> StorageI
 
 
 def _s3_endpoint() -> str:
-    """Which S3 this process asks, where its environment says so."""
+    """Return the S3 endpoint that the environment names, or an empty text."""
     names = ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     return next((value for name in names if (value := os.environ.get(name))), "")

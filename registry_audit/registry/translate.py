@@ -1,4 +1,4 @@
-"""The one place that reads other libraries' exceptions.
+"""Translates other libraries' exceptions. No other module reads them.
 
 MLflow's codes and texts are in docs/mlflow.md section 2: over HTTP a `RestException`, on a database a plain
 `MlflowException`; only `error_code` and the HTTP status say what happened.
@@ -28,9 +28,9 @@ _BAD_CREDENTIALS = {"UNAUTHENTICATED"}
 _WRONG_REQUEST = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST", "FEATURE_DISABLED"}
 _MAX_CAUSES = 20
 _WRITES = re.compile(r"read.?only (database|transaction)", re.IGNORECASE)  # SQLite, PostgreSQL, MySQL
-# Said where the revision is right and tables are missing: MySQL shows only those that are granted.
+# Said if the revision is right and tables are missing: MySQL shows only those that are granted.
 _UNSEEN = re.compile("^Database migration in unexpected state")
-# What the drivers of databases say, and what then helps.
+# What the drivers of databases say, and what helps then.
 _OF_DATABASES = (
     (
         re.compile("attempt to write a readonly database"),
@@ -46,7 +46,7 @@ _OF_DATABASES = (
         "connect without the proxy between, or audit through the MLflow server that owns it, by its http address",
     ),
 )
-# What SDKs of clouds raise where they find nobody to sign in as, and what then helps: see docs/stores.md.
+# Errors of the clouds' SDKs if they find no credentials, and what helps then: see docs/stores.md.
 _NOBODY_SIGNED_IN = {
     ("botocore", "NoCredentialsError"): "give a profile or a role that may read the bucket, as AWS_PROFILE, or "
     "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
@@ -56,13 +56,13 @@ _NOBODY_SIGNED_IN = {
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
-# With it set, the whole story of an error that nobody expected goes to stderr, without its secrets.
+# If it is set, the traceback of an unexpected error is written to stderr, without its secrets.
 TRACEBACK = "REGISTRY_AUDIT_TRACEBACK"
 _ENDPOINTS = ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 
 def is_foreign(error: BaseException) -> bool:
-    """Whether other code failed, and nobody asked this process or task to end.
+    """Say whether other code failed, and nobody asked this process or task to end.
 
     A plugin that calls `sys.exit` and Rust code that panics raise no `Exception`.
     """
@@ -70,7 +70,7 @@ def is_foreign(error: BaseException) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """One line that says why a version cannot be audited; of an error that nobody expected, also how to report it."""
+    """Return one line that says why a version cannot be audited; for an unexpected error also how to report it."""
     if isinstance(error, AuditError):
         return error.message
     if os.environ.get(TRACEBACK):
@@ -84,10 +84,10 @@ def translated(doing: str) -> Iterator[None]:
     """Raise this library's errors for anything the body raises; `doing` completes "could not ...".
 
     Raises:
-        NotFound: the server answered that it is not there.
+        NotFound: the server answered that the object is not there.
         UsageError: bad credentials, or a request that the server calls invalid.
-        Transient: connection, time-out, 429, 5xx: worth another try.
-        CouldNotVerify: denied, or anything else that keeps us from knowing.
+        Transient: connection, time-out, 429, 5xx: retryable.
+        CouldNotVerify: denied, or anything else that keeps the result unknown.
     """
     try:
         yield
@@ -100,7 +100,7 @@ def translated(doing: str) -> Iterator[None]:
 
 
 def _ours(error: BaseException) -> AuditError | None:
-    """What we raised ourselves while another library was at it, and it wrapped: an answer that was broken off."""
+    """Return an error of our own that another library wrapped, such as that of a cancelled answer; else None."""
     cause: BaseException | None = error
     for _ in range(_MAX_CAUSES):
         cause = None if cause is None else cause.__cause__ or cause.__context__
@@ -110,8 +110,8 @@ def _ours(error: BaseException) -> AuditError | None:
 
 
 def explain(error: BaseException, doing: str) -> AuditError:
-    """The library's error for a foreign one, with credentials and control characters out of its text."""
-    # Imported here: options and names can then be checked, and help shown, without waiting for MLflow.
+    """Return the library's error for a foreign one, without credentials and control characters in its text."""
+    # Imported here, so that options and names can be checked, and help shown, without waiting for MLflow.
     import requests
 
     if (why := unreachable(error)) is not None:
@@ -134,7 +134,7 @@ def explain(error: BaseException, doing: str) -> AuditError:
 
 
 def _way_out(error: BaseException) -> str:
-    """What helps, where that is known from the kind of the error; its own text often ends with none."""
+    """Return what helps, if the kind of the error shows it; empty otherwise."""
     if isinstance(error, ModuleNotFoundError):
         return "; install the package that has it beside registry-audit"
     helps = _NOBODY_SIGNED_IN.get((type(error).__module__.partition(".")[0], type(error).__name__))
@@ -142,7 +142,7 @@ def _way_out(error: BaseException) -> str:
 
 
 def _is_mlflows(error: BaseException) -> TypeGuard["MlflowException"]:
-    if "mlflow" not in sys.modules:  # nor did anybody raise it
+    if "mlflow" not in sys.modules:  # then nobody raised its errors
         return False
     with importing_mlflow():
         from mlflow.exceptions import MlflowException
@@ -170,7 +170,7 @@ def _explain_mlflow(error: "MlflowException", doing: str, short: str) -> AuditEr
 
 
 def _explain_database(cause: BaseException, doing: str, short: str) -> AuditError:
-    """To MLflow whatever a database refuses is a bad request, missing privileges too; nobody asked for anything bad."""
+    """Explain a database's error: MLflow calls all of them bad requests, even missing privileges."""
     from sqlalchemy.exc import DataError, OperationalError
 
     way_out = way_out_of_database(short)
@@ -181,19 +181,19 @@ def _explain_database(cause: BaseException, doing: str, short: str) -> AuditErro
 
 
 def way_out_of_database(said: str) -> str:
-    """What helps where a database cannot be read, by its driver's words; empty where nothing is known."""
+    """Return what helps if a database cannot be read, by its driver's words; empty if nothing is known."""
     return next((way_out for words, way_out in _OF_DATABASES if words.search(said)), "")
 
 
 def is_unknown_parameter(said: str) -> bool:
-    """Whether a database's driver does not know a parameter of the address, by its words."""
+    """Say whether a database's driver rejects a parameter of the address, by its words."""
     return "unexpected keyword argument" in said or "invalid connection option" in said
 
 
 def refused_to_open(error: BaseException) -> str | None:
-    """Why MLflow opens a database that can be read only by writing to it, or not at all; None of any other error.
+    """Say why MLflow can open a database only by writing to it, or not at all; None for any other error.
 
-    It makes the default experiment where that is missing, and tries to whenever there may be workspaces.
+    It creates the default experiment if that is missing, and tries to whenever there may be workspaces.
     """
     if not _is_mlflows(error):
         return None
@@ -208,9 +208,10 @@ def refused_to_open(error: BaseException) -> str | None:
 
 
 def _is_status_only(error: "MlflowException") -> bool:
-    """Whether only an HTTP status is known. A 404 page from a proxy in between proves nothing.
+    """Say whether only an HTTP status is known. A 404 page from a proxy in between proves nothing.
 
-    What an MLflow server says itself comes as JSON and is a `RestException`; a database raises without a request.
+    An MLflow server's own answer comes as JSON and is a `RestException`; a database raises without a request.
+
     Source: mlflow.utils.rest_utils.verify_rest_response.
     """
     with importing_mlflow():
@@ -232,7 +233,7 @@ def _explain_status(status: int, doing: str, short: str) -> AuditError:
 
 
 def _http_status(error: BaseException) -> int | None:
-    """The status of a `requests.HTTPError` or a botocore `ClientError`. Botocore need not be installed."""
+    """Return the status of a `requests.HTTPError` or a botocore `ClientError`. Botocore need not be installed."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -250,7 +251,7 @@ def _retry_after(error: BaseException) -> str | None:
 
 
 def _is_passing(error: BaseException) -> bool:
-    """What SDKs say of a connection that fails or breaks off, and of an answer that cannot be read. None is needed."""
+    """Say whether an SDK reports a lost connection or an unreadable answer. None of the SDKs is needed for this."""
     package = type(error).__module__.partition(".")[0]
     if package == "botocore":
         from botocore.exceptions import HTTPClientError
@@ -269,7 +270,7 @@ def _is_passing(error: BaseException) -> bool:
 
 
 def s3_endpoint() -> str:
-    """The variable that says where S3 is, and what it holds; empty where that is left to AWS."""
+    """Return the variable that names the S3 endpoint, with its value; empty if AWS's default applies."""
     for name in _ENDPOINTS:
         if name in os.environ:
             return f"{name} is {printable(redact_endpoint(os.environ[name]))[:200] or 'empty'}"
@@ -277,7 +278,7 @@ def s3_endpoint() -> str:
 
 
 def _endpoint(error: BaseException) -> str:
-    """The address of S3, where the request did not even reach it. Botocore need not be installed."""
+    """Return the S3 endpoint if the request did not even reach it. Botocore need not be installed."""
     unreachable = {"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError", "SSLError"}
     botocore = type(error).__module__.startswith("botocore") and type(error).__name__ in unreachable
     return f"; {named}" if botocore and (named := s3_endpoint()) else ""

@@ -37,7 +37,7 @@ _PAGE_SIZE = 100
 
 
 class UnityModel:
-    """A registered model. Its aliases and tags stand in no listing: each model is asked for its own, when needed."""
+    """A registered model. Listings leave out its aliases and tags, so each model is asked for them when needed."""
 
     def __init__(self, registry: "UnityCatalog", entry: Mapping[str, Any], *, whole: bool) -> None:
         self._registry, self.entry, self._whole = registry, entry, whole
@@ -66,10 +66,10 @@ class UnityModel:
 
 
 class UnityCatalog:
-    """What both protocols have in common: aliases and no stages; and versions are listed model by model."""
+    """The common part of both protocols: there are aliases and no stages, and versions are listed model by model."""
 
     has_aliases = True
-    # Databricks finds a model however its name is capitalised, and keeps it so.
+    # Databricks finds a model however its name is capitalised, and keeps it in lower case.
     own_spelling: Callable[[str], str] = staticmethod(str.lower)
     models_path: str
     identity: str
@@ -80,7 +80,7 @@ class UnityCatalog:
         self._asking = Lock()
 
     def reads_through_files(self, *, ask_again: bool = False) -> bool:
-        """Whether the Files API serves the models of this metastore; asked for once, unless somebody doubts it."""
+        """Say whether the Files API serves this metastore's models; asked for once, unless `ask_again` is set."""
         with self._asking:
             if self._through_files is None or ask_again:
                 doing = "ask how the files of models are read"
@@ -92,7 +92,7 @@ class UnityCatalog:
             return self._through_files
 
     def must_support(self, selector: Selector) -> None:
-        """Raises: UsageError: this registry has no such thing as the selector names."""
+        """Check that the registry supports the selector. Raises: UsageError: it has no stages, or no aliases."""
         if isinstance(selector, Stage):
             raise UsageError("Unity Catalog has no stages: give a version number, @alias or latest")
         if isinstance(selector, Alias) and not self.has_aliases:
@@ -119,7 +119,7 @@ class UnityCatalog:
         return found
 
     def versions_of(self, name: str) -> tuple[str, dict[str, str]]:
-        """Path and query that list the versions of a model."""
+        """Return path and query that list the versions of a model."""
         raise NotImplementedError
 
     def version(self, entry: Mapping[str, Any]) -> ModelVersion:
@@ -130,7 +130,7 @@ class UnityCatalog:
 
 
 class MlflowDialect(UnityCatalog):
-    """What MLflow 3.17 speaks to Unity Catalog unless it is told otherwise."""
+    """The protocol that MLflow 3.17 uses for Unity Catalog by default."""
 
     models_path = f"{_MLFLOW}/registered-models/search"
 
@@ -167,7 +167,7 @@ class MlflowDialect(UnityCatalog):
         return text_of(answer, "artifact_uri")
 
     def temporary_credentials(self, name: str, version: str) -> dict[str, Any]:
-        """Temporary credentials to read the files of one version, valid for about an hour."""
+        """Request temporary credentials to read the files of one version, valid for about an hour."""
         doing = f"ask for credentials to read {printable(name)}/{version}"
         wanted = {"name": name, "version": version, "operation": "MODEL_VERSION_OPERATION_READ"}
         answer = self.rest.ask(f"{_MLFLOW}/model-versions/generate-temporary-credentials", wanted, doing=doing)
@@ -175,7 +175,7 @@ class MlflowDialect(UnityCatalog):
 
 
 class NativeDialect(UnityCatalog):
-    """Unity Catalog's own REST API, which Databricks documents, and which the open-source server speaks too."""
+    """Unity Catalog's own REST API, which Databricks documents and the open-source server supports too."""
 
     models_path = f"{_NATIVE}/models"
 
@@ -224,9 +224,9 @@ class NativeDialect(UnityCatalog):
 
 
 class OpenSource(NativeDialect):
-    """The open-source server. It knows no aliases.
+    """The open-source server. It has no aliases.
 
-    Its token is MLflow's own variable; a user and a password in its address take its place, as in MLflow's own client.
+    Its token is in MLflow's own variable; a user and password in its address replace it, as in MLflow's own client.
     """
 
     has_aliases = False
@@ -241,9 +241,10 @@ class OpenSource(NativeDialect):
         super().__init__(Rest(place, sign, http, explain=_open_source_refusal, redirects=True), identity)
 
     def search_registered_models(self, page_token: str | None = None, **_: object) -> Found:
-        """All of them at once, schema by schema, which every release can list to its end.
+        """Return all models at once, listed schema by schema, which works with every release.
 
         Before 0.7 the server names pages of the whole metastore that it does not accept itself.
+
         Source: https://github.com/unitycatalog/unitycatalog/issues/1718.
         """
         return Found((UnityModel(self, entry, whole=False) for entry in self._models()), None)
@@ -263,14 +264,14 @@ UnityRegistry = MlflowDialect | NativeDialect
 
 
 def databricks_unity_catalog(workspace: Workspace) -> UnityRegistry:
-    """The client for the protocol that MLflow would use in this environment."""
+    """Return the client for the protocol that MLflow would use in this environment."""
     if asks_unity_catalog_natively():
         return NativeDialect(workspace, f"databricks-uc://{metastore_of(workspace)}")
     return MlflowDialect(workspace)
 
 
 def metastore_of(workspace: Workspace) -> str:
-    """What Unity Catalog is known by: many workspaces share one metastore. Where it may not be asked, the workspace."""
+    """Return the metastore's identity, which many workspaces share; the workspace's if the metastore is not shown."""
     for question in ("metastore_summary", "current-metastore-assignment"):
         with contextlib.suppress(Denied, NoSuchRoute, NotFound):
             answer = workspace.get(f"{_NATIVE}/{question}", doing="ask which metastore this is")
@@ -314,7 +315,7 @@ def _with_aliases(answer: Mapping[str, Any], doing: str) -> ModelVersion:
 
 
 def _full_name(entry: Mapping[str, Any]) -> str:
-    """Both protocols name a model's three levels, the one as one text, the other apart."""
+    """Return a model's name with its three levels: one protocol sends it as one text, the other in parts."""
     catalog, schema = text_of(entry, "catalog_name"), text_of(entry, "schema_name")
     if catalog and schema:
         return f"{catalog}.{schema}.{text_of(entry, 'model_name') or text_of(entry, 'name')}"
@@ -337,7 +338,7 @@ def _model(name: str) -> str:
 
 
 def name_in(filter_string: str | None) -> str:
-    """The name in the only filter of Unity Catalog. Raises: UsageError: it is another one."""
+    """Return the name in the only filter of Unity Catalog. Raises: UsageError: it is another filter."""
     text = (filter_string or "").strip()
     key, _, value = text.partition("=")
     value = value.strip()

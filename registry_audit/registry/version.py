@@ -1,4 +1,4 @@
-"""A model version as the registry describes it, what is wrong with that, and the many that a listing shows."""
+"""A model version as the registry describes it, doubts about that description, and the versions of a listing."""
 
 import hashlib
 import json
@@ -20,12 +20,12 @@ _NO_TIME = 2**53  # milliseconds
 
 
 def number_of(version: str) -> int | None:
-    """The number of a version; None for anything that MLflow never calls one: `abc`, `1.0`, `-1`, `²`, `007`."""
+    """Return the number of a version; None for a text that MLflow never uses: `abc`, `1.0`, `-1`, `²`, `007`."""
     return int(version) if _NUMBER.fullmatch(version) else None
 
 
 def has_storable_name(name: str, version: str) -> bool:
-    """Whether a ledger can know a version by its name: databases bound what they index, and MLflow what it registers.
+    """Say whether a ledger can store a version's name: databases limit what they index, and MLflow what it registers.
 
     MLflow's own names have up to 256 characters, those of Unity Catalog three times that.
     """
@@ -33,7 +33,7 @@ def has_storable_name(name: str, version: str) -> bool:
 
 
 def version_key(name: str, version: str) -> tuple[str, int, str]:
-    """Sorts by name, then by number; what is no number comes first. Never two versions the same."""
+    """Return a sort key: by name, then number; other texts first. Two versions never have the same key."""
     return name, number_of(version) or 0, version
 
 
@@ -44,7 +44,7 @@ class RegisteredVersion:
     name: str
     version: str  # decimal, unless `doubt` says otherwise
     status: str  # READY, PENDING_REGISTRATION, FAILED_REGISTRATION
-    stage: str | None  # None where the registry has none or says 'None'
+    stage: str | None  # None if the registry has no stages or says 'None'
     aliases: tuple[str, ...]  # sorted
     run_id: str | None
     source: str
@@ -55,12 +55,12 @@ class RegisteredVersion:
     run_link: str | None = None
     status_message: str | None = None
     tags: tuple[tuple[str, str], ...] = ()  # sorted
-    run_workspace: str | None = None  # id of the Databricks workspace that its run is in, where the registry says so
-    doubt: str | None = None  # why the registry's own word on it cannot be used: nothing can be verified then
+    run_workspace: str | None = None  # id of the Databricks workspace that its run is in, if the registry says so
+    doubt: str | None = None  # why the registry's own description cannot be used: nothing can be verified then
 
     @property
     def key(self) -> tuple[str, int, str]:
-        """See `version_key`."""
+        """The sort key: see `version_key`."""
         return version_key(self.name, self.version)
 
     @property
@@ -73,11 +73,11 @@ class RegisteredVersion:
         return f"{self.name}/{self.version}"
 
 
-# From what a registry says.
+# Conversion from a registry's description.
 
 
 def registered_version(version: Any) -> RegisteredVersion:
-    """A version as MLflow's entities have it, or ours of the same fields."""
+    """Convert an MLflow entity, or our own type with the same fields."""
     stage, status = text_of(version.current_stage), text_of(version.status) or "READY"
     name, number = text_of(version.name) or "", text_of(version.version) or ""
     return RegisteredVersion(
@@ -101,7 +101,7 @@ def registered_version(version: Any) -> RegisteredVersion:
 
 
 def text_of(value: object) -> str | None:
-    """A database takes any value into any column, and a server says what it likes."""
+    """Return any value as text: a database accepts any value in any column, and a server may send anything."""
     return value if value is None or isinstance(value, str) else str(value)
 
 
@@ -123,11 +123,11 @@ def _doubt(name: str, number: str, status: str, nonsense: tuple[str, ...]) -> st
     return None
 
 
-# The versions that a listing showed: in the order of a report, on disk where there are many.
+# The versions that a listing showed: in the order of a report, on disk if there are many.
 
 
 class ListedVersions(Sequence[RegisteredVersion]):
-    """Each version once, sorted by name, then number. To a reader a tuple; `choose` gives some of them."""
+    """Each version once, sorted by name, then number. It reads like a tuple; `choose` returns some of them."""
 
     def __init__(self, spool: Spool[RegisteredVersion], positions: "array[int]") -> None:
         self._spool, self._positions = spool, positions
@@ -158,7 +158,7 @@ class KeySet:
         self._digests: set[int] = set()
 
     def add(self, key: Key) -> bool:
-        """Whether it was not there before."""
+        """Add a key. Return whether it was new."""
         before = len(self._digests)
         self._digests.add(_digest(key))
         return len(self._digests) > before
@@ -178,7 +178,7 @@ class KeySet:
         self._digests |= other._digests
 
     def missing_from(self, other: "KeySet") -> int:
-        """How many of these are not among the others."""
+        """Return how many of these keys are not in the other set."""
         return len(self._digests - other._digests)
 
 
@@ -187,8 +187,8 @@ def version_spool(in_memory: int | None = None) -> Spool[RegisteredVersion]:
 
 
 def _digest(key: tuple[Any, ...]) -> int:
-    # 96 bits: no two keys of any registry meet by chance; and under a key of this process nobody can choose two names
-    # that do, one of which would then go unseen.
+    # With 96 bits no two keys of any registry collide by chance. The key of this process prevents anybody from choosing
+    # two names that collide, one of which would then be missed.
     return int.from_bytes(hashlib.blake2b(json.dumps(key).encode(), digest_size=12, key=_KEY).digest(), "big")
 
 

@@ -1,4 +1,4 @@
-"""What the registry says exists: every model version, or the one a person named."""
+"""Lists every model version of a registry, or finds the one that a person named."""
 
 import sys
 from array import array
@@ -47,10 +47,10 @@ _LEFT_OUT_SHOWN = 3
 @dataclass(frozen=True, slots=True)
 class RegistryListing:
     versions: ListedVersions
-    keys: KeySet  # of all of them
-    notes: tuple[str, ...] = ()  # what a reader must know of how they were listed
-    whole: bool = True  # False where no two passes agreed, so that a version may be missing
-    prompts: frozenset[str] = frozenset()  # names of what is no model
+    keys: KeySet  # keys of all versions
+    notes: tuple[str, ...] = ()  # what a reader must know about the listing
+    whole: bool = True  # False if no two passes agreed, so that a version may be missing
+    prompts: frozenset[str] = frozenset()  # names of prompts, which are no models
 
 
 def list_versions(
@@ -60,14 +60,15 @@ def list_versions(
     whole_rows: bool = False,
     max_versions: int = Limits().max_versions,
 ) -> RegistryListing:
-    """Every version of every registered model; prompts are named, and models that carry a prompt's tag are listed.
+    """List every version of every registered model. Prompts are only named; models that carry a prompt's tag are
+    listed.
+
+    Paging is by offset, so a concurrent deletion or insertion loses or repeats rows. The list is therefore read until
+    two passes agree on the names, at most five times, and the notes say what only some passes saw. Every other pass
+    begins at the end, so that pages which are cut short on the way lack other rows.
 
     Args:
-        whole_rows: keep tags, description and all else that an audit does not need.
-
-    Paging is by offset, so a deletion or an insertion meanwhile loses or repeats rows. The list is therefore read until
-    two passes agree on the names, at most five times, and the notes say what only some of them saw. Every other pass
-    begins at the end: pages that something on the way cuts short then lack other rows.
+        whole_rows: keep tags, description and everything else that an audit does not need.
 
     Raises:
         UsageError: the server refuses the filter or the credentials.
@@ -117,7 +118,7 @@ def _pass(
     *,
     backward: bool,
 ) -> tuple[ListedVersions, KeySet, Hidden]:
-    """One reading of the list; what a page repeats counts once."""
+    """Read the list once; a version that a page repeats counts once."""
     spool, keys, repeated = version_spool(), KeySet(), _Repeated()
     last: tuple[str, int, str] | None = None
     rising = falling = True
@@ -136,13 +137,13 @@ def _pass(
     positions: Sequence[int] = range(len(spool))
     if falling:
         positions = positions[::-1]
-    elif not rising:  # a database has an order of its own for letters
+    elif not rising:  # databases sort letters in their own order
         positions = sorted(positions, key=lambda position: spool.at(position).key)
     return ListedVersions(spool, array("q", positions)), keys, hidden
 
 
 class _Models:
-    """The registered models: their aliases, which the search for versions leaves out (docs/mlflow.md section 4)."""
+    """The registered models and their aliases, which the search for versions leaves out (docs/mlflow.md section 4)."""
 
     def __init__(
         self,
@@ -154,13 +155,13 @@ class _Models:
     ) -> None:
         """
         Args:
-            filter_string: of the search for versions. The one filter of Unity Catalog names one model, and spares us
-                asking all others for their aliases.
-            denied: takes the models that may not be asked for their aliases, and why.
+            filter_string: filter of the search for versions. Unity Catalog's only filter names one model, so that no
+                other model has to be asked for its aliases.
+            denied: receives the models that may not be asked for their aliases, and why.
         """
         self._connection = connection
         self._names, self._aliases = KeySet(), dict[Key, list[str]]()
-        self.newest = KeySet()  # versions that the models name: a list of all versions has them
+        self.newest = KeySet()  # versions that the models name: a list of all versions must contain them
         self._orphaned: dict[str, bool] = {}
         chosen = filter_string if connection.is_uc else None
         for model in chain(search_models(connection, chosen, max_count), tagged):
@@ -179,7 +180,7 @@ class _Models:
             self._aliases.setdefault((model.name, str(version)), []).append(alias)
 
     def completed(self, version: RegisteredVersion) -> RegisteredVersion:
-        """With its aliases. A version whose registered model's row was lost is listed, and MLflow cannot serve it."""
+        """Add the aliases. A version whose registered model's row was lost is marked: MLflow cannot serve it."""
         if (version.name, "") not in self._names and self._is_orphaned(version.name):
             return replace(
                 version, doubt="the registry lists it and has lost its registered model: MLflow cannot serve it"
@@ -188,7 +189,7 @@ class _Models:
         return replace(version, aliases=tuple(sorted(held))) if held else version
 
     def _is_orphaned(self, name: str) -> bool:
-        """Asked for by name: the model may be newer than the list, or a filter of the server's may hide it."""
+        """Ask for the model by name: it may be newer than the list, or hidden by a filter of the server."""
         if name not in self._orphaned:
             try:
                 self._keep_aliases(retried(partial(ask_model, self._connection, name, f"model '{printable(name)}'")))
@@ -201,15 +202,15 @@ class _Models:
 
 
 def _named_by(model: Any) -> Iterator[Key]:
-    """The newest version of each stage and those with an alias, where the registry names them with their model."""
+    """Yield the newest version of each stage and the versions with an alias, if the model's entry names them."""
     newest = (str(version.version) for version in getattr(model, "latest_versions", None) or ())
     return ((model.name, version) for version in chain(newest, map(str, dict(model.aliases or {}).values())))
 
 
 def _left_out(connection: Connection, newest: KeySet, keys: KeySet) -> list[str]:
-    """Some versions that are there and that the list of all versions does not show.
+    """Return some versions that exist and are not in the list of all versions.
 
-    A server, or what stands before it, that drops the rest of a list says the same in every pass.
+    A server, or a gateway before it, that cuts a list short does so in every pass.
     """
     found = list[str]()
     if not newest.missing_from(keys):
@@ -236,7 +237,7 @@ def _named_and_missing(connection: Connection, newest: KeySet, keys: KeySet) -> 
 
 
 class _Repeated:
-    """Versions that one listing names several times: paging does that, but a version has one source and one status."""
+    """Versions that a listing repeats, as paging may do. The repetitions must have the same source and status."""
 
     def __init__(self) -> None:
         self._said: dict[Key, object] = {}
@@ -246,7 +247,7 @@ class _Repeated:
         self._compare(version, self._said.setdefault((version.name, version.version), _what_is_said(version)))
 
     def doubt_in(self, spool: Spool[RegisteredVersion]) -> None:
-        """Mark versions that one listing describes in different ways."""
+        """Mark versions that the listing describes in different ways."""
         for position in range(len(spool)) if self._said else ():
             version = spool.at(position)
             key = version.name, version.version
@@ -289,7 +290,7 @@ def _denied_notes(denied: dict[str, str]) -> Iterator[str]:
 
 
 def recorded_sources(connection: Connection) -> Iterator[tuple[str, str]]:
-    """Label and source of every version of every registered model, those that a prompt's tag hides included.
+    """Yield label and source of every version of every registered model, including those that a prompt's tag hides.
 
     Raises:
         UsageError: the server refuses the credentials.
@@ -300,14 +301,14 @@ def recorded_sources(connection: Connection) -> Iterator[tuple[str, str]]:
 
 
 def find_version(connection: Connection, name: str, selector: Selector) -> RegisteredVersion:
-    """The one version that a person asked for.
+    """Return the one version that a person asked for.
 
     Raises:
-        NotFound: no such model, version, stage or alias; the message says which and what there is instead.
+        NotFound: there is no such model, version, stage or alias; the message says which, and what exists instead.
         CouldNotVerify: denied, or the server cannot be read.
     """
     must_listen(connection)
-    retried(partial(server_version, connection))  # or a wrong port that never answers is waited for for minutes
+    retried(partial(server_version, connection))  # else a wrong port that never answers is waited for for minutes
     name = connection.own_spelling(name)
     label = f"model '{printable(name)}'"
     if connection.databricks is not None and connection.databricks.registry is not None:
@@ -352,7 +353,7 @@ def find_version(connection: Connection, name: str, selector: Selector) -> Regis
 
 
 def newest_versions(connection: Connection, count: int) -> list[RegisteredVersion]:
-    """At most so many versions, in the order in which the server lists them: one page, for a first look.
+    """Return at most `count` versions from one page, in the server's order, for a first look.
 
     Raises:
         UsageError: the server refuses the credentials.
@@ -362,12 +363,12 @@ def newest_versions(connection: Connection, count: int) -> list[RegisteredVersio
 
 
 def not_confirmed_gone(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """The versions that no listing showed and that the registry does not say are gone, and why.
+    """Return the versions that no listing showed and that the registry does not report as gone, and why.
+
+    MLflow silently omits models that this user may not see; a request for one of them is denied.
 
     Args:
-        keys: names and numbers as a ledger has them, as in the answer.
-
-    A model that this user may not see is left out of every listing without a word; asked for, it is denied.
+        keys: names and numbers as a ledger has them, as in the result.
     """
     reasons: dict[tuple[str, str], str] = {}
     lost: str | None = None
@@ -384,7 +385,7 @@ def not_confirmed_gone(connection: Connection, keys: Iterable[tuple[str, str]]) 
             continue
         except AuditError as error:
             reasons[name, version] = error.message
-            # A server that is away is not asked again for each of thousands.
+            # An unavailable server is not asked again for each of thousands of versions.
             if isinstance(error, Transient) and not answers(connection):
                 lost = error.message
     return reasons
@@ -403,16 +404,16 @@ def _of_model(connection: Connection, name: str, label: str) -> list[Any]:
 
 
 def _all_of_model(connection: Connection, name: str) -> list[Any]:
-    """Every version of one name, those that a prompt's tag hides included."""
+    """Return every version of one name, including those that a prompt's tag hides."""
     found = {v.version: v for v in search_versions(connection, name_filter(name)) if is_of_model(connection, v, name)}
     hidden = hidden_versions(connection, name=name)
     return [*(found | {version.version: version for version in (*hidden.models, *hidden.prompts)}).values()]
 
 
 def is_listed(connection: Connection, name: str, version: str) -> bool:
-    """Whether the registry lists the version now.
+    """Say whether the registry lists the version now.
 
-    Only the listing says that a version was deleted: one whose model's row was lost is listed, and asked for in vain.
+    Only the listing proves a deletion: a version whose model's row was lost is still listed, but cannot be fetched.
 
     Raises:
         CouldNotVerify: the server cannot be read.
@@ -434,7 +435,7 @@ def _number(version: Any) -> int:
 
 
 def _listed(version: Any) -> RegisteredVersion:
-    """What an audit needs of a version: of a hundred thousand every text counts."""
+    """Keep only what an audit needs of a version: with a hundred thousand versions every text counts."""
     found = registered_version(version)
     return replace(
         found,
@@ -450,12 +451,12 @@ def _listed(version: Any) -> RegisteredVersion:
 
 
 def _whole(connection: Connection, version: Any) -> RegisteredVersion:
-    """With its tags, which a listing of Unity Catalog leaves out: there the version is asked for by itself."""
+    """Read the tags, which a listing of Unity Catalog leaves out: there each version is asked for separately."""
     listed = registered_version(version)
     if not connection.is_uc or not connection.copies_models:
         return listed
     try:
         label = f"version {printable(listed.version)} of model '{printable(listed.name)}'"
         return registered_version(retried(partial(ask_version, connection, listed.name, listed.version, label)))
-    except (NotFound, Denied):  # deleted meanwhile, or denied: resolving it will say so
+    except (NotFound, Denied):  # deleted meanwhile, or denied: resolving the version will report it
         return listed

@@ -1,4 +1,4 @@
-"""MLflow's webhooks: which deliveries are genuine, what they tell, and how a server is asked to send them.
+"""MLflow's webhooks: which deliveries are genuine, what they report, and how a server is asked to send them.
 
 MLflow 3.17 signs as Standard Webhooks do (`mlflow/webhooks/delivery.py`): HMAC-SHA256 over `id.timestamp.body`. It
 tries a delivery four times within some two minutes, with one id and one timestamp, on 429 and 5xx only.
@@ -21,7 +21,7 @@ from registry_audit.registry.connection import Connection
 from registry_audit.registry.mlflow_environment import importing_mlflow
 from registry_audit.registry.translate import translated
 
-MAX_BODY_BYTES = 1_000_000  # a version's description and tags are in it
+MAX_BODY_BYTES = 1_000_000  # it contains a version's description and tags
 FRESH_SECONDS = 300
 MIN_SECRET_CHARACTERS = 16
 
@@ -31,25 +31,25 @@ _MAX_ID_CHARACTERS = 100
 _MAX_DIGITS = 18
 _MAX_NAME_CHARACTERS = 1_000  # MLflow's own limit is 256
 _NAME = "registry-audit"
-# Of a name that MLflow's filters take as it stands; any other is chosen by its number, then by its exact name.
+# Characters of a name that MLflow's filters take literally; other versions are chosen by number, then by exact name.
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_. ")
 
 
 class Forged(AuditError):
-    """The delivery is not signed with the secret, or too old: it may be anybody's, or a recording."""
+    """The delivery is not signed with the secret, or too old: it may be from anybody, or a recording."""
 
 
 class Malformed(AuditError):
-    """The delivery is genuine, and not what MLflow is known to send."""
+    """The delivery is genuine, but not in the form that MLflow is known to send."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A version that was created. Every text in it is hostile, though the server vouches for it."""
+    """A version that was created. Every text in it is hostile, although the server signed it."""
 
     name: str
     version: str  # decimal
-    workspace: str | None  # of a server that has workspaces
+    workspace: str | None  # the workspace, on a server that has workspaces
     is_test: bool = False  # MLflow's example, sent when a person tests the webhook
 
     @property
@@ -57,21 +57,21 @@ class Registration:
         return f"{printable(redact(self.name))[:100]}/{self.version}"
 
     def audit_parameters(self) -> dict[str, Any]:
-        """Options of an audit of just this version."""
+        """Return the options of an audit of just this version."""
         number = f"version_number = {self.version}"
         is_plain = _PLAIN.issuperset(self.name)
         return {"models": [escape(self.name)], "filter": f"name = '{self.name}' AND {number}" if is_plain else number}
 
 
 def verified_id(headers: Mapping[str, str], body: bytes, secret: str, now: float) -> str:
-    """The id of a delivery that is genuine and fresh. The same delivery sent twice has the same id.
+    """Return the id of a genuine and fresh delivery. The same delivery sent twice has the same id.
 
     Args:
         headers: their names in lower case.
         now: seconds since the epoch.
 
     Raises:
-        Forged: no signature, another one, or a time more than five minutes from now.
+        Forged: the signature is missing or wrong, or the time is more than five minutes from now.
     """
     signature, timestamp, delivery_id = (headers.get(name, "") for name in (_SIGNATURE, _TIMESTAMP, _ID))
     signed = f"{delivery_id}.{timestamp}.".encode() + body
@@ -88,10 +88,10 @@ def verified_id(headers: Mapping[str, str], body: bytes, secret: str, now: float
 
 
 def registration_of(body: bytes) -> Registration | None:
-    """The version that a delivery is about; None of another event.
+    """Return the version that a delivery is about, or None for another event.
 
     Raises:
-        Malformed: it is not JSON, or lacks a name or a version's number.
+        Malformed: the delivery is not JSON, or lacks a name or a version's number.
     """
     try:
         told = json.loads(body)
@@ -109,13 +109,13 @@ def registration_of(body: bytes) -> Registration | None:
 
 
 def _example() -> Any:
-    """What MLflow sends as a test: its source leads nowhere, so that no real version can look like it."""
+    """Return MLflow's test payload: its source leads nowhere, so that no real version can look like it."""
     payload: Any = webhook_types().ModelVersionCreatedPayload
     return payload.example()
 
 
 def must_be_strong(secret: str, variable: str) -> str:
-    """Raises: UsageError: the secret is too short to keep anybody out."""
+    """Return the secret. Raises: UsageError: it is too short to be safe."""
     if len(secret) < MIN_SECRET_CHARACTERS:
         need = f"{MIN_SECRET_CHARACTERS} characters or more"
         raise UsageError(f"the webhook's secret needs {need}: set {variable}, for instance to `openssl rand -hex 32`")
@@ -123,7 +123,7 @@ def must_be_strong(secret: str, variable: str) -> str:
 
 
 def subscribe(connection: Connection, url: str, secret: str) -> str:
-    """Ask the MLflow server to send new versions to the URL, or bring the webhook of that URL up to date; its id.
+    """Have the MLflow server send new versions to the URL, or update the webhook of that URL; return the webhook's id.
 
     Raises:
         UsageError: the server has no webhooks, or refuses the URL.
@@ -144,7 +144,7 @@ def must_arrive(connection: Connection, webhook_id: str) -> None:
     """Have the server send its test delivery.
 
     Raises:
-        CouldNotVerify: it did not arrive, or was refused.
+        CouldNotVerify: the delivery did not arrive, or was refused.
     """
     with translated("test the webhook"):
         result = _writing_client(connection).test_webhook(webhook_id)
@@ -156,7 +156,7 @@ def must_arrive(connection: Connection, webhook_id: str) -> None:
 
 
 def _writing_client(connection: Connection) -> Any:
-    """MLflow's own: what an audit asks with has no way to write."""
+    """Return MLflow's own client, because the clients of an audit have no way to write."""
     with importing_mlflow():
         from mlflow import MlflowClient
 
@@ -176,7 +176,7 @@ def _webhooks(client: Any) -> list[Any]:
 
 
 def webhook_types() -> Any:
-    """MLflow's description of what its webhooks send.
+    """Return the module with MLflow's description of its webhooks' payloads.
 
     Raises:
         UsageError: this MLflow has no webhooks.

@@ -1,4 +1,4 @@
-"""One Databricks workspace: which one it is, signing in there, and requests to it under one profile."""
+"""One Databricks workspace: its identity, the sign-in, and requests to it under one profile."""
 
 import configparser
 import logging
@@ -38,12 +38,12 @@ class Workspace(Rest):
     def __init__(self, profile: str | None, http: HttpSession, token: str | None = None) -> None:
         """
         Args:
-            profile: of the configuration file (~/.databrickscfg, or what DATABRICKS_CONFIG_FILE names); None for the
-                default credentials of the environment.
-            token: in place of the profile's.
+            profile: a profile of the configuration file (~/.databrickscfg, or the file that DATABRICKS_CONFIG_FILE
+                names); None for the default credentials of the environment.
+            token: replaces the profile's token.
 
         Raises:
-            UsageError: there are no such credentials, or the workspace refuses them; or it is the host of none.
+            UsageError: there are no such credentials, the workspace refuses them, or the host is not a workspace's.
             CouldNotVerify: the workspace does not answer, or no workspace does.
         """
         self.called = f"profile {printable(profile)}" if profile else "the default credentials"
@@ -52,7 +52,7 @@ class Workspace(Rest):
         if not config.host:
             raise UsageError(no_credentials(profile))
         _must_be_of_workspace(config.host, self.called)
-        # One host may serve several workspaces: the SDK and MLflow's client name theirs by one of these each.
+        # One host may serve several workspaces: the SDK and MLflow's client select one by one of these headers each.
         names = ("X-Databricks-Workspace-Id", "X-Databricks-Org-Id") if config.workspace_id else ()
         which = dict.fromkeys(names, str(config.workspace_id))
         super().__init__(config.host, lambda *_: self._authenticated(config) | which, http, explain=self._explained)
@@ -70,7 +70,7 @@ class Workspace(Rest):
     def _authenticated(self, config: "Config") -> dict[str, str]:
         try:
             return config.authenticate()
-        except Exception as error:  # whatever a way to sign in raises
+        except Exception as error:  # whatever a sign-in method raises
             raise not_signed_in(error, f"could not sign in with {self.called}") from error
 
     def _explained(self, refusal: Refusal, doing: str) -> AuditError | None:
@@ -84,12 +84,12 @@ class Workspace(Rest):
 
 
 def profile_of(uri: str) -> str | None:
-    """The profile that a `databricks:` or `databricks-uc:` address names; None for the default credentials."""
+    """Return the profile that a `databricks:` or `databricks-uc:` address names; None for the default credentials."""
     return uri.strip().partition(":")[2].removeprefix("//").rstrip("/") or None
 
 
 def _must_be_of_workspace(host: str, called: str) -> None:
-    """Raises: UsageError: it is the account's console, a page of a workspace, or holds somebody's password."""
+    """Check a profile's host. Raises: UsageError: it is the account console, a page, or holds a password."""
     parts = urlsplit(host)
     if "@" in parts.netloc:
         raise UsageError(
@@ -113,10 +113,10 @@ def _plain(workspace_id: Any) -> str:
     return text if text.isascii() and text.isalnum() and len(text) <= 64 else ""
 
 
-# The Workspace Model Registry of Databricks, asked as MLflow's own client asks it.
+# The Workspace Model Registry of Databricks, with the requests of MLflow's own client.
 
 _API = "/api/2.0/mlflow"
-_PAGE_SIZE = 100  # what every registry of Databricks accepts
+_PAGE_SIZE = 100  # accepted by every registry of Databricks
 
 
 class WorkspaceRegistry(Registry):
@@ -130,7 +130,7 @@ class WorkspaceRegistry(Registry):
         self.identity = f"databricks://{workspace.identity}"
 
     def must_support(self, selector: Selector) -> None:
-        """Raises: UsageError: this registry has no such thing as the selector names."""
+        """Check that the registry supports the selector. Raises: UsageError: it has no aliases."""
         if isinstance(selector, Alias):
             raise UsageError(
                 "the Workspace Model Registry has no aliases: give a version number, a stage or latest; a model of "
@@ -156,7 +156,7 @@ class WorkspaceRegistry(Registry):
         order_by: list[str] | None = None,
         page_token: str | None = None,
     ) -> Found:
-        """Versions in the registry's own order: nobody outside Databricks knows which other orders it accepts."""
+        """Search versions in the registry's own order: it is not known which others it accepts."""
         query: Query = {"filter": filter_string, "max_results": _PAGE_SIZE}
         path, doing = f"{_API}/model-versions/search", "list the model versions"
         try:
@@ -168,7 +168,7 @@ class WorkspaceRegistry(Registry):
         return Found(map(version_entity, entries), token)
 
     def _versions_by_model(self) -> Iterator[ModelVersion]:
-        """Where the registry lists versions only of one model at a time."""
+        """Yield all versions of a registry that lists versions only of one model at a time."""
         path, doing = f"{_API}/registered-models/search", "list the registered models"
         for model in self.rest.pages(path, {"max_results": _PAGE_SIZE}, "registered_models", doing=doing):
             name = text_of(model, "name")
@@ -183,7 +183,7 @@ class WorkspaceRegistry(Registry):
             yield from (version for version in map(version_entity, entries) if version.name == name)
 
     def holds(self, name: str) -> bool:
-        """Whether there is such a model here, whatever else its name may mean. Raises: CouldNotVerify."""
+        """Say whether this registry has such a model, whatever else its name may mean. Raises: CouldNotVerify."""
         try:
             super().get_registered_model(name)
         except NotFound:
@@ -206,19 +206,19 @@ class WorkspaceRegistry(Registry):
         raise AssertionError
 
 
-# Signing in by Databricks' SDK, under one profile of the configuration file or as the environment says. The SDK's
-# `Config` lets any `DATABRICKS_*` variable outrank the profile that was asked for, so that the token of one workspace
-# would be sent to another. Where a profile is named, it alone decides here.
+# Sign-in by Databricks' SDK, under one profile of the configuration file or from the environment. In the SDK's `Config`
+# any `DATABRICKS_*` variable takes precedence over the named profile, so that the token of one workspace would be sent
+# to another. Here a named profile alone decides.
 
-# Of the SDK alone: for what it asks while it signs in. Its own defaults wait for five minutes.
+# For the SDK's own requests while it signs in. Its defaults wait for five minutes.
 _SIGN_IN_SECONDS = 5
 _SIGN_IN_TRIES_SECONDS = 2
-# Of all of it: a program that signs in, and the service that gives tokens, have no limit of their own.
+# For the whole sign-in: a sign-in program, and the service that issues tokens, have no limit of their own.
 _SIGN_IN_AT_MOST_SECONDS = 20.0
-# Ways to sign in that take everything from the environment, also the workspace.
+# Sign-in methods that take everything from the environment, including the workspace.
 _OF_ENVIRONMENT = frozenset({"runtime", "runtime-oauth", "model-serving", "env-oidc"})
-_NO_WAY = "cannot configure default credentials"  # what the SDK says where no way to sign in fits
-_NO_TOKEN_CAME = re.compile(r"unknown: unknown|b['\"]|Not supported yet")  # likewise of a service that gives tokens
+_NO_WAY = "cannot configure default credentials"  # the SDK's message if no sign-in method fits
+_NO_TOKEN_CAME = re.compile(r"unknown: unknown|b['\"]|Not supported yet")  # its messages if the service sends no token
 
 _Result = TypeVar("_Result")
 
@@ -238,7 +238,7 @@ def signed_in(profile: str | None, token: str | None) -> "WorkspaceClient":
     class OfProfile(Config):
         @classmethod
         def attributes(cls) -> Any:
-            """The same settings, none of which has a variable that could set it."""
+            """Return the same settings, but without the variables that could set them."""
             return [SimpleNamespace(name=setting.name, env=None) for setting in Config.attributes()]
 
     settings: dict[str, Any] = {
@@ -265,12 +265,12 @@ def signed_in(profile: str | None, token: str | None) -> "WorkspaceClient":
     except AuditError as error:
         error.message = f"{no_credentials(profile)} ({error.message})"
         raise
-    except Exception as error:  # whatever a way to sign in raises
+    except Exception as error:  # whatever a sign-in method raises
         raise not_signed_in(error, no_credentials(profile), written) from error
 
 
 def _in_time(call: Callable[[], _Result]) -> _Result:
-    """What a call gives that nothing can break off. Raises: Transient: it does not come back."""
+    """Return the result of a call that cannot be interrupted. Raises: Transient: it does not return in time."""
     answer = _HELPERS.begin(call).wait(_SIGN_IN_AT_MOST_SECONDS)
     if answer is None:
         raise Transient(f"signing in took longer than {_SIGN_IN_AT_MOST_SECONDS:g} seconds")
@@ -278,7 +278,7 @@ def _in_time(call: Callable[[], _Result]) -> _Result:
 
 
 def _written_in_file(profile: str) -> Mapping[str, str]:
-    """What the configuration file says of a profile, which gets nothing from DEFAULT here.
+    """Return the settings of a profile in the configuration file. They inherit nothing from DEFAULT here.
 
     Raises: UsageError: the file cannot be read, or has no such profile.
     """
@@ -300,7 +300,7 @@ def _file() -> Path:
 
 
 def _unreadable(error: Exception) -> str:
-    """What is wrong with the configuration file. No line of it is repeated: it holds tokens."""
+    """Say what is wrong with the configuration file. No line of it is repeated, because it holds tokens."""
     if not isinstance(error, configparser.Error):
         return f"{printable(str(_file()))} cannot be read ({type(error).__name__})"
     lines = getattr(error, "errors", None) or [(getattr(error, "lineno", None), "")]
@@ -311,17 +311,18 @@ def _unreadable(error: Exception) -> str:
 
 
 def _must_be_of_profile(auth_type: str | None, written: Mapping[str, str]) -> None:
-    """Raises: UsageError: the SDK found no credentials in the profile, and took those of the environment."""
+    """Check the credentials' origin. Raises: UsageError: the profile has none, and the SDK took the environment's."""
     named = written.get("auth_type") == auth_type or (auth_type == "env-oidc" and written.get("oidc_token_env"))
     if auth_type in _OF_ENVIRONMENT and not named:
         raise UsageError(f"it holds no credentials, and those of the environment ({auth_type}) are not its own")
 
 
 def not_signed_in(error: Exception, what: str, written: Mapping[str, str] | None = None) -> AuditError:
-    """
+    """Return the error for a failed sign-in.
+
     Args:
         what: begins the message.
-        written: of the profile, where the file was read.
+        written: the profile's settings, if the file was read.
     """
     if isinstance(error, configparser.Error):
         return UsageError(f"{what} ({_unreadable(error)})")

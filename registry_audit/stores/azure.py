@@ -38,10 +38,7 @@ _CONNECTION_STRING, _ACCESS_KEY, _SAS = (
     "AZURE_STORAGE_ACCESS_KEY",
     "AZURE_STORAGE_SAS_TOKEN",
 )
-_ACCOUNT_NAMES = (
-    "AZURE_STORAGE_ACCOUNT",
-    "AZURE_STORAGE_ACCOUNT_NAME",
-)  # used by Azure's CLI, and by other programs
+_ACCOUNT_NAMES = ("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME")  # used by Azure's CLI; by other programs
 
 
 @dataclass(frozen=True)
