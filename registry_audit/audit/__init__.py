@@ -1,4 +1,4 @@
-"""What is said of a version: its copies read, compared, and judged by the rules.
+"""Audits versions: reads their copies, compares them, and judges them by the rules.
 
 `registry_audit.audit(...)` is a function, too: see `registry_audit.public.calls.audit`.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class _CallablePackage(ModuleType):
-    """A package and a function that share their name, which Python keeps in one attribute of `registry_audit`.
+    """A package and a function with the same name, which Python keeps in one attribute of `registry_audit`.
 
     https://docs.python.org/3/reference/datamodel.html#customizing-module-attribute-access
     """
@@ -21,7 +21,7 @@ class _CallablePackage(ModuleType):
 
     @property
     def __doc__(self) -> str | None:  # type: ignore[override]
-        """What `help` and a notebook's `ra.audit?` show."""
+        """The text that `help` and a notebook's `ra.audit?` show."""
         return inspect.getdoc(_function())
 
     @property
@@ -30,7 +30,7 @@ class _CallablePackage(ModuleType):
 
 
 def _function() -> Any:
-    # By name, so that what is below does not depend on what is above.
+    # Imported by name, so that this room does not depend on a room above it.
     return import_module("registry_audit.public.calls").audit
 
 

@@ -30,7 +30,7 @@ MLMODEL_PROVENANCE = "mlmodel-provenance"
 
 
 def within_one_registry(path: str, left: ModelCopy, right: ModelCopy) -> str | None:
-    """MLflow writes `registered_model_meta` into what a `models:/` URI is loaded from, even into a local store.
+    """Explain `registered_model_meta`: MLflow writes it into what a `models:/` URI loads, even into a local store.
 
     Source: mlflow ModelsArtifactRepository.download_artifacts; docs/mlflow.md section 6.
     """
@@ -42,13 +42,13 @@ def within_one_registry(path: str, left: ModelCopy, right: ModelCopy) -> str | N
 
 
 def explains_meta(path: str, sizes: list[int | None]) -> str | None:
-    """The rule for a `registered_model_meta` of these sizes, where that is what it can be."""
+    """Return the rule for a `registered_model_meta` of these sizes; None if it cannot be MLflow's own file."""
     small = all(size is not None and size <= META_MAX_BYTES for size in sizes)
     return REGISTERED_MODEL_META if path == META_FILE and small else None
 
 
 def across_servers(path: str, left: ModelCopy, right: ModelCopy) -> str | None:
-    """What a migration rewrites besides: where `MLmodel` says it came from, compared as parsed YAML."""
+    """Explain also what a migration rewrites: the origin that `MLmodel` records, compared as parsed YAML."""
     if path != MLMODEL:
         return within_one_registry(path, left, right)
     contents = [copy.reading.mlmodel for copy in (left, right) if copy.reading is not None]
@@ -62,7 +62,7 @@ def across_servers(path: str, left: ModelCopy, right: ModelCopy) -> str | None:
 
 
 def typed_value(value: object) -> object:
-    """A structure that is equal only for equal values of equal types: for Python alone, 1 == True == 1.0."""
+    """Return a structure that is equal only for equal values of equal types: to Python itself, 1 == True == 1.0."""
     if isinstance(value, dict):
         pairs = [(type(key).__name__, repr(key), typed_value(inner)) for key, inner in value.items()]
         return ("dict", sorted(pairs, key=lambda pair: pair[:2]))
@@ -106,15 +106,15 @@ class Comparison:
 
 
 def compare(left: ModelCopy, right: ModelCopy, explain: Explain, *, by: ComparedBy) -> Comparison:
-    """Every path of either side: present, of one type, of one content.
+    """Compare every path of either side: whether it is present, its type and its content.
 
-    A file that could not be read on one side is no difference: it is a problem of that copy, and keeps the
-    verdict from passing there.
+    A file that could not be read on one side is no difference: it is a problem of that copy, which keeps the verdict
+    from passing.
 
     Args:
         left, right: copies that were read (`reading` is not None).
-        explain: names the rule that expects a difference, or None.
-        by: how their contents were compared while they were read; the report says which.
+        explain: names the rule that expects a difference, or returns None.
+        by: how the contents were compared while they were read, for the report.
     """
     if left.reading is None or right.reading is None:
         raise ValueError("compare() needs copies that were read")
@@ -135,7 +135,7 @@ def compare(left: ModelCopy, right: ModelCopy, explain: Explain, *, by: Compared
         differences=explained,
         compared_by=by,
         compared_count=len(both),
-        # Of one directory every file is itself, which its identity says already.
+        # In one directory every file is linked to itself, which the equal identity says already.
         linked_count=_linked_count(one, two) if local and left.identity != right.identity else 0,
         not_compared=not_compared,
     )
@@ -160,7 +160,7 @@ class _Side:
         self.paths = set(self.files) | self.other | self.directories
 
     def is_unknown(self, path: str) -> bool:
-        """Whether this side cannot say if it has such a file: it could not look, or its proxy hides such names."""
+        """Say whether this side cannot tell if it has the file: it could not look, or its proxy hides such names."""
         path = path.rstrip("/")
         hidden = self._is_proxy and path not in self.files and cannot_carry(path) is not None
         return hidden or self._listing.is_unknown(path)
@@ -199,14 +199,14 @@ def _difference(path: str, left: _Side, right: _Side) -> Difference | None:
     return Difference(path, Kind.TYPE, sizes, digests)
 
 
-# The canonical check on two copies that lie on local disk: byte for byte, whatever their digests say.
+# The canonical check of two copies on local disk: byte for byte, whatever their digests say.
 
 
 def confirm_bytes(left: ModelCopy, right: ModelCopy, *, pulse: Pulse) -> ModelCopy:
-    """The left copy, with a problem for each file whose digests agree and whose bytes on disk do not.
+    """Return the left copy, with a problem for each file whose digests agree but whose bytes on disk differ.
 
-    The files were read one copy after the other; this is `filecmp.cmp(shallow=False)` on every such pair, in
-    chunks large enough to be stopped between.
+    The copies were read one after the other. This is `filecmp.cmp(shallow=False)` for each pair of files, in chunks
+    that are large enough and can be stopped in between.
     """
     if left.reading is None or right.reading is None or left.directory is None or right.directory is None:
         raise ValueError("confirm_bytes() needs copies that were read and lie on local disk")

@@ -27,7 +27,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What reading every listed file of one root gave."""
+    """The result of reading every listed file of one root."""
 
     entries: tuple[ManifestEntry, ...]  # sorted by path; a file that could not be read is missing here
     mlmodel: Base64Bytes | None  # content of the root MLmodel; bytes, and only base64 in a file
@@ -37,7 +37,7 @@ class Reading:
     signature: Base64Bytes | None = None  # content of the root model.sig
     meta: Base64Bytes | None = None  # content of the root registered_model_meta
     retryable: bool = False  # a problem may pass by itself: the server, or the way to it
-    read_at: str | None = None  # UTC, to the microsecond; None where nothing was read
+    read_at: str | None = None  # UTC, to the microsecond; None if nothing was read
     trusted_since: str | None = None  # not read now: its fingerprint is that of a full reading at this time (UTC)
 
 
@@ -51,11 +51,11 @@ class ModelCopy:
     listing: Listing
     reading: Reading | None  # None while it waits to be read together with the other copy
     directory: str | None = None  # where its files are on this machine: in place, or kept there on request
-    native: str | None = None  # the one file or directory inside the model that this is narrowed to
+    native: str | None = None  # the one file or directory inside the model to which this copy is narrowed
 
     @property
     def has_mlmodel(self) -> bool:
-        """Whether there is one that could say anything: an empty file is as good as none."""
+        """Whether the copy has an MLmodel that is not empty."""
         return any(file.path == MLMODEL and file.size != 0 for file in self.listing.files)
 
     @property
@@ -64,7 +64,7 @@ class ModelCopy:
 
     @property
     def manifest(self) -> Manifest | None:
-        """The manifest, if every listed file was read and nothing is in doubt; else None: half a manifest is none."""
+        """The manifest, if every listed file was read and nothing is in doubt; else None."""
         if self.reading is None or any(problem.blocks for problem in self.problems):
             return None
         if len(self.reading.entries) != len(self.listing.files):
@@ -74,11 +74,11 @@ class ModelCopy:
 
 @dataclass(frozen=True, slots=True)
 class CopyFailure:
-    """A copy that could not be had: a value, so that one version never stops an audit."""
+    """A copy that could not be listed or read: a value, so that one version never stops an audit."""
 
     role: Role
     location: Location
-    reason: str  # one sentence, or empty where the location itself says what is lost
+    reason: str  # one sentence, or empty if the location itself says what is lost
     retryable: bool = False  # may pass by itself
     not_seen: bool = False  # the model is not there, and nothing shows that it should be
 
@@ -86,7 +86,7 @@ class CopyFailure:
 Copy = ModelCopy | CopyFailure
 
 
-# `registered_model_meta`: what MLflow writes into a model that is loaded by its registered name.
+# `registered_model_meta`: the file that MLflow writes into a model that is loaded by its registered name.
 #
 # Source: mlflow ModelsArtifactRepository.download_artifacts; docs/mlflow.md section 6.
 
@@ -97,10 +97,10 @@ _KEYS = {"model_name", "model_version"}
 
 
 def is_written_by_mlflow(meta: bytes | None, mlmodel: bytes | None) -> bool:
-    """Whether the file says exactly what MLflow says in it, and is no part of the model.
+    """Say whether the file holds exactly what MLflow writes into it, and is no part of the model.
 
     Args:
-        meta: its content; None where it was not read.
+        meta: content of the file; None if it was not read.
         mlmodel: content of the root MLmodel beside it; nothing in it may name the file.
     """
     if meta is None or len(meta) > META_MAX_BYTES or mlmodel is None:
@@ -116,9 +116,9 @@ def is_written_by_mlflow(meta: bytes | None, mlmodel: bytes | None) -> bool:
 
 
 def is_mlflows_text(digest: str, name: str, version: str) -> bool:
-    """Whether a digest is that of what MLflow writes for this version, where the content itself is not at hand."""
+    """Say whether a digest belongs to the text that MLflow writes for this version, if the content is not available."""
     algorithm, _, hexadecimal = digest.partition(":")
-    # It names no model where the version was loaded by the id of its LoggedModel.
+    # MLflow writes null for both if the version was loaded by the id of its LoggedModel.
     for named, number in ((name, version), (None, None)):
         text = yaml.safe_dump({"model_name": named, "model_version": number}, default_flow_style=False).encode()
         if algorithm == "sha256" and hashlib.sha256(text).hexdigest() == hexadecimal:
@@ -131,7 +131,7 @@ def is_mlflows_text(digest: str, name: str, version: str) -> bool:
     return False
 
 
-# What an audit keeps of a copy once the version is judged: all that a report or the ledger says of it, and no more.
+# What an audit keeps of a copy after the version is judged: everything that a report or the ledger needs, and no more.
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,16 +141,16 @@ class CopySummary:
     identity: str  # the key of the storage that holds it
     file_count: int  # listed
     listed_bytes: int
-    fingerprint: str | None  # of the listing, where an overwrite of the same size would show in it
-    manifest: Manifest | None  # None where not every listed file was read
+    fingerprint: str | None  # of the listing, if an overwrite of the same size would change it
+    manifest: Manifest | None  # None if not every listed file was read
     manifest_digest: str | None
     was_read: bool
     files_read: int
     bytes_read: int
     trusted_since: str | None  # UTC; not read now: its fingerprint is that of a full reading at this time
     directory: str | None  # where its files are on this machine
-    read_at: str | None = None  # UTC; when the reading began; None where no byte was read, or the bytes are trusted
-    meta_is_mlflows: bool = False  # its registered_model_meta was read, and says exactly what MLflow writes
+    read_at: str | None = None  # UTC; when the reading began; None if no byte was read, or the bytes are trusted
+    meta_is_mlflows: bool = False  # its registered_model_meta was read, and holds exactly what MLflow writes
 
 
 def summary_of(copy: ModelCopy) -> CopySummary:
@@ -175,5 +175,5 @@ def summary_of(copy: ModelCopy) -> CopySummary:
 
 
 def same_under_another_name(summary: CopySummary, copy: ModelCopy) -> CopySummary:
-    """The summary of a copy that is the very reading already summed up."""
+    """Return the summary of a copy that is the same reading as the one summarised already."""
     return replace(summary, uri=copy.location.uri, roots=copy.location.roots)

@@ -28,12 +28,12 @@ from registry_audit.registry.version import RegisteredVersion
 from registry_audit.rules import RULE_BY_ID, RUN_DELETED
 from registry_audit.verdict import BaselineStatus, Severity, Storage, Verdict
 
-# What the ledger adds to a version's row.
+# The ledger's additions to a version's row.
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that the ledger has of a version, apart from the audits that only read it."""
+    """An event of a version in the ledger, other than an audit that only read it."""
 
     at: str  # UTC
     kind: Literal["accepted", "found", "resolved", "waived"]
@@ -42,7 +42,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class BaselineView:
-    """A version beside what was accepted for it. In `differences` left is the baseline, right is now."""
+    """A version compared with its baseline. In `differences` left is the baseline, right is now."""
 
     status: BaselineStatus
     differences: tuple[Difference, ...] = ()
@@ -50,16 +50,16 @@ class BaselineView:
     accepted_by: str | None = None
     reason: str | None = None
     last_read_at: str | None = None  # UTC: when these bytes were last read in full
-    accepted_now: bool = False  # by this very audit (--accept-new)
+    accepted_now: bool = False  # by this audit itself (--accept-new)
 
 
-# Does `MLmodel` name the run and the model that the version names?
+# Whether `MLmodel` names the run and the model that the version names.
 
 _LOGGED_MODEL_SOURCE = re.compile(r"models:/+(m-[0-9a-f]{32})(/|$)")
 
 
 def lineage_problems(version: RegisteredVersion, copies: list[ModelCopy]) -> list[Problem]:
-    """RA012 for each copy whose `MLmodel` names another run or model; silence where either side names none."""
+    """Return RA012 for each copy whose `MLmodel` names another run or model; nothing if either side names none."""
     problems: dict[str, Problem] = {}
     source = _LOGGED_MODEL_SOURCE.match(version.source)
     for copy in copies:
@@ -78,7 +78,7 @@ def lineage_problems(version: RegisteredVersion, copies: list[ModelCopy]) -> lis
     return list(problems.values())
 
 
-# Two locations of equal files, one of them behind a server's proxy, may be one storage twice.
+# Two locations with equal files, one of them behind a server's proxy, may be the same storage.
 _UNSEEN = "one of the two locations is behind a proxy, or may be a second name of the other: they may be one copy"
 
 
@@ -100,7 +100,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Waiver:
-    """Somebody answers for a finding until a day, or until the bytes change again."""
+    """A person answers for a finding until a day, or until the bytes change again."""
 
     by: str
     reason: str
@@ -109,7 +109,7 @@ class Waiver:
 
 @dataclass(frozen=True, slots=True)
 class VersionAudit:
-    """Everything an audit says of one version."""
+    """Everything that an audit says about one version."""
 
     version: RegisteredVersion
     verdict: Verdict
@@ -120,13 +120,13 @@ class VersionAudit:
     comparison: Comparison | None
     findings: tuple[Finding, ...]  # most severe first
     baseline: BaselineView | None = None  # None without a ledger
-    retryable: bool = False  # what kept it from being read may pass by itself: worth another try
-    not_seen: tuple[str, ...] = ()  # places where no model is, and nothing else shows that one should be
-    only_listed: bool = False  # no byte was looked for: what reading would show is not known
+    retryable: bool = False  # the reason that kept it from being read may pass by itself: retryable
+    not_seen: tuple[str, ...] = ()  # places where no model is, and nothing shows that one should be there
+    only_listed: bool = False  # no byte was read: what reading would show is unknown
     of_one_copy: bool = False  # the other copy was not asked for: no verdict on the two
-    signature: SignatureView | None = None  # None where no copy holds one
-    life: tuple[Event, ...] = ()  # the newest events, oldest first; without a ledger none
-    seconds: float | None = field(default=None, compare=False)  # that its steps took
+    signature: SignatureView | None = None  # None if no copy has a signature
+    life: tuple[Event, ...] = ()  # the newest events, oldest first; empty without a ledger
+    seconds: float | None = field(default=None, compare=False)  # duration of its steps
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
@@ -134,22 +134,22 @@ class VersionAudit:
 
     @property
     def read_at(self) -> str | None:
-        """UTC, to the microsecond: when the copy that was read first was begun; None where no byte was read."""
+        """UTC, to the microsecond: when the first reading of a copy began; None if no byte was read."""
         times = [copy.read_at for copy in (self.run_model, self.reg_model) if copy is not None and copy.read_at]
         return min(times, default=None)
 
 
 def judge(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Comparison | None) -> VersionAudit:
-    """The verdict of a version whose copies were read as far as they can be.
+    """Judge a version whose copies were read as far as possible.
 
     Args:
-        comparison: of the two copies; None where they are one storage or one of them could not be had.
+        comparison: of the two copies; None if they are one storage or one of them could not be read.
     """
     version, storage = resolved.version, _storage(resolved, run, reg, comparison)
     ready = version.status == "READY"
     copies: tuple[Copy, ...] = (run, reg)
     roles = tuple(Role)
-    if not ready and resolved.was_copied:  # the registry is still making its copy, or gave it up
+    if not ready and resolved.was_copied:  # the registry is still making its copy, or has given up
         comparison, copies, roles = None, (run,), (Role.RUN_MODEL,)
     problems = [*resolved.problems, *location_problems(resolved, roles)]
     for copy in copies:
@@ -167,7 +167,7 @@ def judge(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compariso
     problems += [moved] if moved else []
     problems += _below_its_root(version, run, reg)
     problems += run_problems(resolved, bool(readable))
-    # Where the source now leads to another model, that this one names another run goes without saying.
+    # If the source now leads to another model, that model naturally names another run.
     problems += lineage_problems(version, [copy for copy in readable if copy is reg or not redirected])
     if not ready:
         problems.append(Problem("RA006", f"its status is {printable(version.status)}", blocks=False))
@@ -214,19 +214,19 @@ def _summaries(run: Copy, reg: Copy) -> tuple[CopySummary | None, CopySummary | 
 
 
 def _stands_in(run: Copy, reg: ModelCopy) -> bool:
-    """Whether the registry model is the run model's very reading under its other name."""
+    """Say whether the registry model is the same reading as the run model, under its other name."""
     return isinstance(run, ModelCopy) and run.identity == reg.identity and run.reading is reg.reading
 
 
 def unresolvable(version: RegisteredVersion, reason: str, *, retryable: bool = False) -> VersionAudit:
-    """The row of a version that could not even be resolved."""
+    """Return the row of a version that could not even be resolved."""
     findings = findings_of(version, [Problem("RA009", reason)])
     verdict, storage = Verdict.UNVERIFIABLE, Storage.UNKNOWN
     return VersionAudit(version, verdict, reason, storage, None, None, None, findings, retryable=retryable)
 
 
 def problems_of_copy(resolved: ResolvedVersion, copy: Copy) -> list[Problem]:
-    """The problems of one copy by itself, independent of any comparison."""
+    """Return the problems of one copy by itself, independent of any comparison."""
     version = resolved.version
     problems = [*resolved.problems, *location_problems(resolved, (copy.role,))]
     if isinstance(copy, CopyFailure):
@@ -242,7 +242,7 @@ def problems_of_copy(resolved: ResolvedVersion, copy: Copy) -> list[Problem]:
 
 
 def judge_one_copy(resolved: ResolvedVersion, copy: Copy) -> VersionAudit:
-    """The row of a version of whose two copies only this one was asked for: there is no verdict on the pair."""
+    """Return the row of a version if only one of its copies was asked for: there is no verdict on the pair."""
     summary = summary_of(copy) if isinstance(copy, ModelCopy) else None
     of_run = copy.role is Role.RUN_MODEL
     return VersionAudit(
@@ -267,10 +267,10 @@ def verdict_of(
     storage: Storage,
     comparison: Comparison | None,
 ) -> tuple[Verdict, str | None]:
-    """The verdict on two copies, and why, where it is unverifiable or skipped."""
+    """Return the verdict on two copies, and the reason if it is unverifiable or skipped."""
     if differ:
         return Verdict.MISMATCH, None
-    # An ambiguous source is read whole, and passes none the less for it.
+    # An ambiguous source is read in full, but never passes.
     blocking = [problem.message for problem in problems if problem.blocks or problem.rule == "RA015"]
     # Every way to be told less than everything ends here, before any verdict that passes.
     if ready and (blocking or not has_model):
@@ -300,7 +300,7 @@ def _linked(comparison: Comparison | None) -> str | None:
 
 
 def _storage(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Comparison | None) -> Storage:
-    """Whether the copies share one storage: the result of resolving, corrected by what reading showed."""
+    """Say whether the copies share one storage: the result of resolving, corrected by what reading showed."""
     if comparison is not None and comparison.linked_count:
         return Storage.SHARED
     if isinstance(run, ModelCopy) and isinstance(reg, ModelCopy) and run.identity == reg.identity:
@@ -309,7 +309,7 @@ def _storage(resolved: ResolvedVersion, run: Copy, reg: Copy, comparison: Compar
 
 
 _REGISTER_AGAIN = "Register the model again from where its files are, as a new version, and delete this one."
-# MLflow has `mlflow runs restore` and nothing of the kind for LoggedModels; `mlflow gc` removes their files, too.
+# MLflow has `mlflow runs restore`, but no such command for LoggedModels, whose files `mlflow gc` removes, too.
 _NO_WAY_BACK = "MLflow cannot restore a LoggedModel: register the version's files anew before the next `mlflow gc`."
 
 
@@ -344,7 +344,7 @@ def _copy_problems(copy: ModelCopy, ready: bool) -> list[Problem]:
         return problems if unsure else [*problems, model_missing(copy)]
     read_count = len(copy.reading.entries) if copy.reading else 0
     if read_count < len(copy.listing.files) and not any(problem.blocks for problem in problems):
-        # Nothing that reads leaves a file out without a problem of its own; if it ever does, it ends here.
+        # Every reader reports a problem for a file that it leaves out. If one ever does not, it is caught here.
         unread = f"{copy.role.words}: {read_count} of {len(copy.listing.files)} listed files were read"
         problems.append(Problem("RA009", unread))
     content = copy.reading.mlmodel if copy.reading else None
@@ -359,19 +359,19 @@ def _copy_problems(copy: ModelCopy, ready: bool) -> list[Problem]:
     sizes = {file.path: file.size or 0 for file in copy.listing.files}
     for entry in copy.reading.entries if copy.reading else ():
         sizes[entry.path] = entry.size
-    promised = dict.fromkeys(copy.listing.unsafe, 1) | sizes  # there, though not to be read: said by its own rule
+    promised = dict.fromkeys(copy.listing.unsafe, 1) | sizes  # unsafe entries exist: reported by their own rule
     for setting, outside in escapes(mlmodel):
         named = f"MLmodel names '{printable(outside)}' as {printable(setting)}, outside the model: it was not read"
         problems.append(Problem("RA013", f"{copy.role.words}: {named}", MLMODEL))
     for path, what in missing_parts(mlmodel, promised):
         if copy.listing.is_unknown(path.rstrip("/")):
-            continue  # said by the problem of what could not be looked at
+            continue  # reported by the problem of what could not be looked at
         problems.append(Problem("RA007", f"{copy.role.words}: '{printable(path)}' {what}", path, blocks=False))
     return problems
 
 
 def model_missing(copy: ModelCopy) -> Problem:
-    """The problem of a copy without an MLmodel, or with an empty one."""
+    """Return the problem of a copy without an MLmodel, or with an empty one."""
     empty = any(file.path == MLMODEL for file in copy.listing.files)
     missing = "holds an empty MLmodel" if empty else "holds no MLmodel at its root"
     what = missing if copy.listing.files else "is gone or empty"
@@ -387,7 +387,10 @@ def _how_they_differ(comparison: Comparison) -> str:
 
 
 def _redirected(resolved: ResolvedVersion, run: Copy, reg: Copy) -> Problem | None:
-    """Not only other bytes, but another model: the source's version was replaced, or MLmodel says it is another."""
+    """Return RA010 if the copies are not only different bytes, but different models.
+
+    That is so if the source's version was replaced, or if the two MLmodel files have different ids.
+    """
     if resolved.run_model.through_version:
         other = f"its source {printable(resolved.run_model.uri)} now leads to another model than its download URI"
         return Problem("RA010", other, blocks=False)
@@ -398,7 +401,7 @@ def _redirected(resolved: ResolvedVersion, run: Copy, reg: Copy) -> Problem | No
 
 
 def _forgotten_in_a_move(resolved: ResolvedVersion, run: Copy, reg: Copy) -> Problem | None:
-    """Where source and download URI name two places, and the model is at one of them only."""
+    """Return RA010 if source and download URI name two places, and the model is at one of them only."""
     one, two = resolved.run_model.identity, resolved.reg_model.identity
     if resolved.was_copied or one is None or two is None or one == two or _is_gone(run) == _is_gone(reg):
         return None
@@ -410,9 +413,10 @@ def _forgotten_in_a_move(resolved: ResolvedVersion, run: Copy, reg: Copy) -> Pro
 
 
 def _below_its_root(version: RegisteredVersion, run: Copy, reg: Copy) -> list[Problem]:
-    """A model at `runs:/RUN/NAME` that is a LoggedModel alone: MLflow serves all of a repository one directory down.
+    """Return RA015 for a `runs:/RUN/NAME` that is only a LoggedModel: MLflow then serves it one directory down.
 
-    That is what is asked for with `models:/`, and with a source that ends with a slash.
+    This happens for `models:/`, and for a source that ends with a slash.
+
     Source: mlflow RunsArtifactRepository.download_artifacts.
     """
     if reg.role is Role.REG_MODEL and _is_logged_model_alone(reg):
@@ -429,7 +433,7 @@ def _below_its_root(version: RegisteredVersion, run: Copy, reg: Copy) -> list[Pr
 
 
 def _is_logged_model_alone(copy: Copy) -> bool:
-    """Not laid over a directory of the run."""
+    """Say whether a copy is a LoggedModel that is not laid over a directory of the run."""
     storages = copy.location.storages
     return isinstance(copy, ModelCopy) and len(storages) == 2 and storages[0] != copy.identity == storages[1]
 
@@ -450,7 +454,7 @@ def _uuid(copy: Copy) -> str | None:
 
 
 def run_problems(resolved: ResolvedVersion, bytes_exist: bool) -> list[Problem]:
-    """What `mlflow gc` has destroyed of it, or would destroy."""
+    """Return problems about runs and LoggedModels that `mlflow gc` has destroyed, or would destroy."""
     of_models = [
         Problem(
             "RA004",
@@ -459,7 +463,7 @@ def run_problems(resolved: ResolvedVersion, bytes_exist: bool) -> list[Problem]:
             remedy=_NO_WAY_BACK,
         )
         for model_id in resolved.deleted_models
-        if bytes_exist and resolved.run_model.lost is not Lost.LOGGED_MODEL  # which is said already
+        if bytes_exist and resolved.run_model.lost is not Lost.LOGGED_MODEL  # which is reported already
     ]
     return of_models + _problems_of_its_run(resolved, bytes_exist)
 
@@ -479,7 +483,7 @@ def _problems_of_its_run(resolved: ResolvedVersion, bytes_exist: bool) -> list[P
 
 
 def findings_of(version: RegisteredVersion, problems: list[Problem]) -> tuple[Finding, ...]:
-    """The problems as findings, severities raised for what an alias or the Production stage exposes."""
+    """Convert problems to findings, with severities raised for an alias or the Production stage."""
     exposed = bool(version.aliases) or version.stage == "Production"
     findings = []
     for problem in dict.fromkeys(replace(problem, blocks=True) for problem in problems):

@@ -1,4 +1,4 @@
-"""Checks one version, or compares a pair on one or two servers, that a person named: `check` and `compare`."""
+"""Checks one version, or compares two on one or two servers, that a person named: `check` and `compare`."""
 
 import shutil
 from collections.abc import Iterable, Mapping
@@ -56,7 +56,7 @@ class PairAudit:
     verdict: Verdict
     reason: str | None
     storage: Storage
-    copies: tuple[Copy, Copy]  # narrowed to the native models where those were asked for
+    copies: tuple[Copy, Copy]  # narrowed to the native models if those were asked for
     comparison: Comparison | None
     findings: tuple[tuple[Finding, ...], tuple[Finding, ...]]  # of each server's version
 
@@ -67,24 +67,24 @@ class PairAudit:
 
 @dataclass(frozen=True, slots=True)
 class VersionPair:
-    """Two versions that were found, resolved, and compared in the roles asked for."""
+    """Two versions that were found, resolved, and compared in the requested roles."""
 
     resolved: tuple[ResolvedVersion, ResolvedVersion]
     pairs: tuple[PairAudit, ...]  # run models first
-    versions: tuple[VersionAudit, VersionAudit]  # each for itself, as `check` would say; see `judge_by_itself`
+    versions: tuple[VersionAudit, VersionAudit]  # each by itself, as `check` would report it; see `judge_by_itself`
 
     def said_of(self, index: int) -> tuple[Finding, ...]:
-        """Every finding of one of the two versions, each once, however many of its copies have it: pairs' first."""
+        """Return the findings of one version, each once, even if several copies have it; the pairs' first."""
         of_pairs = (finding for pair in self.pairs for finding in pair.findings[index])
         return tuple(dict.fromkeys((*of_pairs, *self.beside_the_pairs(index))))
 
     def beside_the_pairs(self, index: int) -> tuple[Finding, ...]:
-        """Findings about one version by itself: its two copies differ, or its bytes differ from its baseline."""
+        """Return findings about one version alone: its two copies differ, or its bytes differ from its baseline."""
         said = {_what(finding) for pair in self.pairs for finding in pair.findings[index]}
         return tuple(finding for finding in self.versions[index].findings if _what(finding) not in said)
 
     def with_versions(self, one: VersionAudit, two: VersionAudit) -> "VersionPair":
-        """With these rows, and what they know of the life of a finding. Its severity in a pair stays what it is."""
+        """Return the pair with these rows and their findings' history. A finding keeps its severity in a pair."""
         known = [{_what(finding): finding for finding in row.findings} for row in (one, two)]
         pairs = []
         for pair in self.pairs:
@@ -108,7 +108,7 @@ def check_version(session: Session, model: str, version_or_stage: str, download_
 
     Raises:
         NotFound: there is no such model, version, stage or alias.
-        CouldNotVerify: it is denied, or the server cannot be read.
+        CouldNotVerify: the version is denied, or the server cannot be read.
         UsageError: the download directory holds something else.
     """
     until, connection = session.deadline(), session.connection
@@ -134,11 +134,11 @@ def _audited_and_kept(session: Session, version: RegisteredVersion, download_dir
 
 
 def find_and_resolve(session: Session, model: str, selector: Selector) -> ResolvedVersion:
-    """The version that a person named, and where its copies are.
+    """Find the version that a person named, and resolve where its copies are.
 
     Raises:
         NotFound: there is no such model, version, stage or alias.
-        CouldNotVerify: it is denied, or the server cannot be read.
+        CouldNotVerify: the version is denied, or the server cannot be read.
     """
 
     def resolved() -> ResolvedVersion:
@@ -177,9 +177,9 @@ def compare_versions(
 
 
 def judge_by_itself(session: Session, resolved: ResolvedVersion, copies: Mapping[Role, Copy]) -> VersionAudit:
-    """The row of one of two versions, from the copies that comparing it with the other one took.
+    """Return the row of one of two versions, from the copies that the comparison has read.
 
-    Where a separate copy was skipped the row says what there is to say of the other one, as `skipped`.
+    If a separate copy was skipped, the row is `skipped`, and reports only on the other copy.
     """
     run, reg = copies.get(Role.RUN_MODEL), copies.get(Role.REG_MODEL)
     if resolved.storage is Storage.SHARED and run is None and reg is not None:
@@ -200,25 +200,26 @@ def _fetched(session: Session, role: Role, version: ResolvedVersion, keep_in: Pa
 
 
 def kept_path(download_dir: Path | None, role: Role, resolved: ResolvedVersion, server: str = "") -> Path | None:
-    """Where a copy's files stay: `DIR/run_model[/server_1]/NAME`, NAME being the last part of its location.
+    """Return where a copy's files stay: `DIR/run_model[/server_1]/NAME`, where NAME is the last part of its location.
 
-    The name comes from the server: anything that is no plain file name becomes `model`. Without a directory none stays.
+    The name comes from the server: anything that is no plain file name becomes `model`. The result is None without a
+    download directory.
     """
     if download_dir is None:
         return None
     location = location_of(resolved, role)
     root = location.roots[-1] if location.roots else ""
-    # What is reached by a version's name has a location of its own all the same.
+    # A copy that is reached by a version's name has a location of its own nevertheless.
     name = (location.uri if root.startswith("models:/") else root).rstrip("/").rpartition("/")[2]
     plain = name.isascii() and name.replace("-", "").replace("_", "").replace(".", "").isalnum()
     return download_dir / role.value / server / (name if plain and not name.startswith(".") else "model")
 
 
 def prepare_download_dir(download_dir: Path) -> None:
-    """Make it, or see that what is in it may be replaced.
+    """Create the download directory, or check that its contents may be replaced.
 
     Raises:
-        UsageError: it is in a model, or there are directories of those names that this program did not make.
+        UsageError: it is in a model, or it has directories of those names that this program did not make.
     """
     try:
         must_not_be_in_a_model(download_dir, f"--download-dir {download_dir}")
@@ -234,14 +235,16 @@ def prepare_download_dir(download_dir: Path) -> None:
 
 
 def empty_download_dir(download_dir: Path, sessions: Iterable[Session], *versions: ResolvedVersion) -> None:
-    """Leave no file of an earlier download behind: a stale one would be compared as if it were new.
+    """Remove the files of an earlier download: a stale file would be compared as if it were new.
 
     Args:
-        sessions: of the registries that are asked. One may have a version that was registered from an earlier download.
-        versions: that will be downloaded.
+        sessions: sessions of the registries. One of them may have a version that was registered from an earlier
+            download.
+        versions: the versions that will be downloaded.
 
     Raises:
-        UsageError: it is in the model of one of these versions, or an earlier download is a registered model now.
+        UsageError: the directory is in the model of one of these versions, or an earlier download is now a registered
+            model.
     """
     here = download_dir.resolve()
     for storage in (s for v in versions for location in (v.run_model, v.reg_model) for s in location.storages):
@@ -270,16 +273,16 @@ def _is_earlier_download(here: Path, storage: StorageIdentity) -> bool:
 
 
 def _registered_from(session: Session, download_dir: Path) -> str | None:
-    """The first version of the registry whose source is an earlier download.
+    """Return the first version of the registry whose source is an earlier download; None if there is none.
 
     Raises: UsageError: the registry does not say.
     """
     connection, here = session.connection, download_dir.resolve()
-    if connection.copies_models:  # where a version was registered from, nothing is kept any more
+    if connection.copies_models:  # such a registry does not use the source any more
         return None
     try:
         for label, source in recorded_sources(connection):
-            with suppress(CouldNotVerify):  # it is read from nowhere on this machine
+            with suppress(CouldNotVerify):  # the source is not read from this machine
                 if _is_earlier_download(here, storage_identity(source, connection.tracking_uri)):
                     return label
     except (CouldNotVerify, UsageError) as error:
@@ -294,7 +297,7 @@ def _earlier_downloads(download_dir: Path) -> list[Path]:
     return [download_dir / role.value for role in Role if (download_dir / role.value).exists()]
 
 
-# Two versions: is what they wrap the same model?
+# The comparison of two versions.
 
 
 def location_of(resolved: ResolvedVersion, role: Role) -> Location:
@@ -361,7 +364,7 @@ def _compared(
 
 
 def _weighed(version: RegisteredVersion, problems: list[Problem]) -> tuple[Finding, ...]:
-    """The findings of one side. Which run `MLmodel` names is no difference between the sides: it is only said."""
+    """Return the findings of one side. A difference in the run that `MLmodel` names only gets severity low."""
     findings = findings_of(version, problems)
     return sorted_findings(replace(f, severity=Severity.LOW) if f.rule == LINEAGE_MISMATCH.id else f for f in findings)
 
@@ -377,7 +380,7 @@ def _narrowed_pair(
 
 
 def _narrowed(copy: ModelCopy, native: str | None, shown_as: str) -> ModelCopy:
-    """Only what lies at or under `native`, under the first server's name for it, so that the two line up."""
+    """Narrow a copy to what is at or under `native`, renamed to the first server's name, so that the two line up."""
     if native is None:
         return copy
     native = native.strip("/")

@@ -30,7 +30,7 @@ Days = Annotated[int, Field(ge=1, le=MOST_DAYS)]
 
 
 def as_list(given: Any) -> Any:
-    """A single text becomes a list of one, because callers in Python may give one name. Its letters are never meant."""
+    """Turn a single text into a list of one, because callers in Python may give one name, not a list of letters."""
     return [given] if isinstance(given, str) else given
 
 
@@ -38,7 +38,7 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(as_list)]
 
 
 class AuditOptions(BaseModel):
-    """Everything that decides what an audit says; small, immutable and safe to hand to another process."""
+    """Everything that decides the result of an audit; small, immutable and safe to send to another process."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,24 +46,22 @@ class AuditOptions(BaseModel):
     registry_uri: str | None = Field(default=None, repr=False)
     registry_name: str | None = Field(
         default=None, min_length=1, max_length=MAX_REGISTRY_NAME
-    )  # what a ledger is to know it by
+    )  # the name by which a ledger knows the registry
     models: Texts = ()  # names, or glob patterns on the name, case-sensitive; none means all
     filter: str | None = None  # MLflow's own filter for search_model_versions
-    latest: Count | None = None  # only so many highest versions of each model
+    latest: Count | None = None  # only this many highest versions of each model
     subset: str | None = Field(default=None, pattern=r"^[0-9]{1,6}/[0-9]{1,6}$")  # "n/t": the n-th part of t
-    quick: bool = False  # trust what an unchanged fingerprint says of bytes that were read before
-    liveness: bool = False  # read no byte: say only what listings tell
-    full_every: Days | None = None  # days after which `quick` reads in full all the same
+    quick: bool = False  # skip models whose fingerprint has not changed since the last full read
+    liveness: bool = False  # read no byte: report only what listings show
+    full_every: Days | None = None  # days after which `quick` reads a model in full again
     accept_new: bool = False
-    # SQLAlchemy URL; by default the one that the commands use, and None for no memory.
+    # SQLAlchemy URL; by default the ledger that the commands use, and None for no ledger.
     ledger: str | None = Field(default_factory=usual_ledger_url, repr=False)
-    signing_key: str | None = Field(
-        default=None, min_length=1
-    )  # file of a public key that signatures in models are verified with
-    # Instead, file of the certificates that those of the signatures must lead to.
+    signing_key: str | None = Field(default=None, min_length=1)  # file with a public key to verify signatures in models
+    # Instead of a key: file with the certificates that the signatures' certificates must lead to.
     signing_certificate_chain: str | None = Field(default=None, min_length=1)
     signing_ignore_paths: Texts = ()  # files and directories of a model that need not be signed
-    signing_ignore_unsigned: bool = False  # no file need be signed that the signature does not name
+    signing_ignore_unsigned: bool = False  # files that the signature does not name need not be signed
     fail_on: Severity = Severity.MEDIUM
     digest: Literal["sha256", "blake3"] = "sha256"
     workers: Count = DEFAULT_WORKERS
@@ -74,7 +72,7 @@ class AuditOptions(BaseModel):
     max_version_seconds: Seconds = Limits().max_version_seconds
     max_listing_seconds: Seconds = Limits().max_listing_seconds
     max_versions: Count = Limits().max_versions
-    max_requests: Count | None = None  # in flight from one process, to all servers together
+    max_requests: Count | None = None  # concurrent requests of one process to all servers together
     max_bytes_per_second: Count | None = None  # from servers, read by one process
 
     @model_validator(mode="after")
@@ -119,7 +117,7 @@ class AuditOptions(BaseModel):
         return self.signing_key or self.signing_certificate_chain
 
     def signature_verifier(self) -> SignatureVerifier | None:
-        """Raises: UsageError: the key cannot be used, or the package model-signing is not installed."""
+        """Make the verifier. Raises: UsageError: the key is unusable, or the package model-signing is missing."""
         if self.signature_file is None:
             return None
         key, chain = self.signing_key, self.signing_certificate_chain
@@ -131,11 +129,11 @@ class AuditOptions(BaseModel):
         )
 
     def throttle(self, around: Callable[[], AbstractContextManager[object]] = nullcontext) -> Throttle:
-        """Args: around: entered for as long as a request is in flight, to keep to limits that processes share."""
+        """Make a throttle. Args: around: entered while a request is in flight, for limits that processes share."""
         return Throttle(self.max_requests, self.max_bytes_per_second, around=around)
 
     def reported(self) -> dict[str, object]:
-        """The options that a report states: all that change the result, and none that only change the speed."""
+        """Return the options that a report states: all that change the result, and none that only change the speed."""
         return {
             "models": list(self.models),
             "filter": self.filter,
@@ -162,10 +160,10 @@ class AuditOptions(BaseModel):
 
 
 class ModelChoice:
-    """Which models `--model` chooses: a name that there is means that model, and any other text is a pattern."""
+    """The models that `--model` selects: a text is a literal name if a model has it, and otherwise a pattern."""
 
     def __init__(self, texts: Iterable[str], names: Container[str]) -> None:
-        """Args: names: of all models that there are."""
+        """Args: names: names of all existing models."""
         given = tuple(dict.fromkeys(texts))
         self.exact = frozenset(text for text in given if text in names or not WILDCARDS.intersection(text))
         self.patterns = tuple(text for text in given if text not in self.exact)
@@ -175,18 +173,18 @@ class ModelChoice:
         return self._everything or name in self.exact or any(fnmatchcase(str(name), glob) for glob in self.patterns)
 
     def without_any(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The texts that choose none of these names, in their order: the exact ones first."""
+        """Return the texts that select none of these names: first the literal ones, sorted; then the patterns."""
         known = frozenset(names)
         idle = [glob for glob in self.patterns if not any(fnmatchcase(name, glob) for name in known)]
         return (*sorted(self.exact - known), *idle)
 
 
 def selected(versions: ListedVersions, options: AuditOptions, exact: frozenset[str] = frozenset()) -> ListedVersions:
-    """The versions that the options ask for, in the order given.
+    """Return the versions that the options select, in the given order.
 
     Args:
         versions: sorted by name, then number.
-        exact: of `options.models`, the names letter by letter.
+        exact: values of `options.models` that are literal names.
     """
     if not (options.models or options.latest or options.subset):
         return versions
@@ -203,7 +201,7 @@ _Placed = tuple[int, str, str]  # index, name, version
 
 
 def _latest(versions: list[_Placed], count: int) -> list[_Placed]:
-    """The newest of each name; and what has no number, since nobody can say how new it is."""
+    """Keep the newest versions of each name, and those without a number, because nobody can say how new they are."""
     rank: dict[str, int] = {}
     kept = []
     for placed in reversed(versions):
@@ -215,13 +213,13 @@ def _latest(versions: list[_Placed], count: int) -> list[_Placed]:
 
 
 def _part_of(name: str, version: str, parts: int) -> int:
-    """1 to `parts`: always the same for one version, so that `parts` runs cover everything exactly once."""
+    """Return 1 to `parts`, always the same for one version, so that `parts` runs cover everything exactly once."""
     digest = hashlib.sha256(f"{name}\n{version}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") % parts + 1
 
 
 def checked_options(**fields: Any) -> AuditOptions:
-    """Options from Python, or from a flow's parameters.
+    """Make options from Python arguments, or from a flow's parameters.
 
     Raises:
         UsageError: a field is unknown, has no such value, or contradicts another; the message begins with its name.
@@ -233,10 +231,10 @@ def checked_options(**fields: Any) -> AuditOptions:
 
 
 def problem_of(error: ValidationError, spelled: Callable[[str], str] = str) -> str:
-    """The first thing that is wrong with the options, in one sentence that names them.
+    """Return the first problem of the options, in one sentence that names them.
 
     Args:
-        spelled: an option as the reader writes it, from its name here.
+        spelled: converts an option's name to the reader's spelling.
     """
     first = error.errors(include_url=False, include_input=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""

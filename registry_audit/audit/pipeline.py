@@ -1,7 +1,7 @@
 """The steps of one version: resolve, download the run model, download the registry model, compare.
 
-Each is a function of values, so that a Prefect task, a thread or a test runs it alike. A version that cannot be
-audited goes through all of them and comes out as a row with its reason.
+Each step is a function of values, so that a Prefect task, a thread or a test runs it in the same way. A version that
+cannot be audited goes through all of them and becomes a row with its reason.
 """
 
 import time
@@ -41,15 +41,15 @@ from registry_audit.stores.local import LocalStore
 from registry_audit.stores.store_for_location import open_store
 from registry_audit.verdict import SignatureStatus, Storage, Verdict
 
-# `--liveness`: what can be said of a version without reading a byte, which is never that it passes.
+# `--liveness`: what can be said about a version without reading a byte, which never includes that it passes.
 
-# What an audit of listings sees, and so may call resolved.
+# The rules that an audit of listings checks, and whose findings it may therefore call resolved.
 RULES_SEEN = frozenset({"RA003", "RA004", "RA005", "RA006", "RA011"})
 NOT_READ = "no byte of it was read (--liveness)"
 
 
 def judge_listed(resolved: ResolvedVersion, run: Copy, reg: Copy) -> VersionAudit:
-    """The row of a version from listings alone (`--liveness`): is the model there, and is it about to be deleted?"""
+    """Return a version's row from listings alone (`--liveness`): is the model there, is it about to be deleted?"""
     version, ready = resolved.version, resolved.version.status == "READY"
     copies = [copy for copy in (run, reg) if isinstance(copy, ModelCopy)]
     failures = [copy for copy in (run, reg) if isinstance(copy, CopyFailure) and copy.reason]
@@ -84,12 +84,12 @@ def judge_listed(resolved: ResolvedVersion, run: Copy, reg: Copy) -> VersionAudi
 
 
 _Result = TypeVar("_Result")
-_DAMAGE = frozenset({"RA001", "RA003", "RA007", "RA008", "RA010"})  # what files that are being deleted look like
-Resolved = ResolvedVersion | VersionAudit  # the latter where resolving itself failed
+_DAMAGE = frozenset({"RA001", "RA003", "RA007", "RA008", "RA010"})  # how files look while they are being deleted
+Resolved = ResolvedVersion | VersionAudit  # a row if resolving failed
 
 
 def must_resolve(session: Session, version: RegisteredVersion) -> ResolvedVersion:
-    """Resolve a version. A copy that is gone or denied is part of the result, not an error.
+    """Resolve a version. A missing or denied copy is part of the result, not an error.
 
     Raises: CouldNotVerify: the server does not answer, or contradicts itself.
     """
@@ -100,12 +100,12 @@ def must_resolve(session: Session, version: RegisteredVersion) -> ResolvedVersio
 
 
 def resolve(session: Session, version: RegisteredVersion) -> Resolved:
-    """Resolve a version; for one that cannot be resolved, return its row."""
+    """Resolve a version; if it cannot be resolved, return its row."""
     return in_a_row(version, lambda: must_resolve(session, version))
 
 
 def in_a_row(version: RegisteredVersion, step: Callable[[], _Result]) -> _Result | VersionAudit:
-    """The step's result; if the step raises, a row with the reason. One version never ends an audit.
+    """Return the step's result; if the step raises, a row with the reason. One version never ends an audit.
 
     Raises:
         Stopped, LedgerError: they end the audit, not the version.
@@ -114,7 +114,7 @@ def in_a_row(version: RegisteredVersion, step: Callable[[], _Result]) -> _Result
         return step()
     except (Stopped, LedgerError):
         raise
-    except BaseException as error:  # hostile models meet plugins and parsers that nobody has read
+    except BaseException as error:  # hostile models meet plugins and parsers that nobody has reviewed
         if not is_foreign(error):
             raise
         return unresolvable(version, reason_of(error), retryable=isinstance(error, Transient))
@@ -123,11 +123,11 @@ def in_a_row(version: RegisteredVersion, step: Callable[[], _Result]) -> _Result
 def download_run_model(
     session: Session, resolved: ResolvedVersion, keep_in: Path | None = None, *, by_itself: bool = False
 ) -> Copy:
-    """The run model, read; or only listed, where both copies are on local disk and will be read together.
+    """Read the run model; only list it if both copies are on local disk and will be read together.
 
     Args:
         keep_in: a directory to leave the files in; it is emptied first.
-        by_itself: read it in any case: it is to be compared with another version's.
+        by_itself: read it in any case, because it will be compared with another version's.
     """
     return fetch(
         session,
@@ -141,7 +141,7 @@ def download_run_model(
 def download_reg_model(
     session: Session, resolved: ResolvedVersion, keep_in: Path | None = None, *, by_itself: bool = False
 ) -> Copy | None:
-    """The registry model, likewise; None where it is the run model's storage, which is read only once."""
+    """Read or list the registry model, as `download_run_model`; None if it shares the run model's storage."""
     if resolved.storage is Storage.SHARED and keep_in is None and not by_itself:
         return None
     return fetch(
@@ -167,7 +167,7 @@ def download_both(session: Session, resolved: ResolvedVersion) -> tuple[Copy, Co
 
 
 def compare_version(session: Session, resolved: ResolvedVersion, run: Copy, reg: Copy | None) -> VersionAudit:
-    """Compare what was downloaded, and judge it and the signatures in it."""
+    """Compare the downloaded copies, and judge them and their signatures."""
     return _compared(session, resolved, run, reg).audit
 
 
@@ -176,7 +176,7 @@ class AuditedVersion:
     """A version's row with the copies that it was made from."""
 
     audit: VersionAudit
-    resolved: ResolvedVersion | None = None  # None where it could not be resolved, as the copies
+    resolved: ResolvedVersion | None = None  # None if it could not be resolved, as the copies
     run: Copy | None = None
     reg: Copy | None = None
 
@@ -196,9 +196,9 @@ def _compared(session: Session, resolved: ResolvedVersion, run: Copy, reg: Copy 
 
 
 def _unless_deleted(session: Session, resolved: ResolvedVersion, audit: VersionAudit) -> VersionAudit:
-    """A version that was deleted after it was listed is no damaged model: nobody can ask for it any more.
+    """Skip a version that was deleted after it was listed: it is no damaged model, and nobody can ask for it any more.
 
-    Its files may go before they are listed, while they are read, or between the two.
+    Its files may disappear before they are listed, while they are read, or in between.
     """
     damaged = any(finding.rule in _DAMAGE for finding in audit.findings)
     unread = audit.verdict is Verdict.UNVERIFIABLE and not audit.retryable
@@ -242,7 +242,7 @@ def _audit_resolved(session: Session, resolved: ResolvedVersion) -> AuditedVersi
 def compare_copies(
     session: Session, left: ModelCopy, right: ModelCopy, explain: Explain
 ) -> tuple[ModelCopy, ModelCopy, Comparison]:
-    """Both copies, now read, and how they compare: byte for byte where both are on local disk, else by digest."""
+    """Read and compare both copies: byte for byte if both are on local disk, else by digest."""
     by: ComparedBy = "digests"
     if left.reading is None or right.reading is None:
         left, right = _read_together(session, left, right)
@@ -272,7 +272,7 @@ def _read_together(session: Session, left: ModelCopy, right: ModelCopy) -> tuple
 def fetch(
     session: Session, role: Role, location: Location, *, keep_in: Path | None = None, only_listed: bool = False
 ) -> Copy:
-    """One copy, listed and read."""
+    """List and read one copy."""
     with _turn(session, location):
         listed = list_copy(session, role, location, keep_in)
         if isinstance(listed, CopyFailure):
@@ -295,10 +295,10 @@ class ListedCopy:
 def list_copy(
     session: Session, role: Role, location: Location, keep_in: Path | None = None
 ) -> ListedCopy | CopyFailure:
-    """One copy, listed within the limits of the session.
+    """List one copy within the limits of the session.
 
     Args:
-        keep_in: where its files are to be kept.
+        keep_in: where its files will be kept.
     """
     if not location.roots:
         return CopyFailure(role, location, "")
@@ -317,7 +317,7 @@ def list_copy(
 
 
 def _read(session: Session, *listed: ListedCopy, keep_in: Path | None = None) -> tuple[Copy, ...]:
-    """What was listed, read: one copy, or two together as far as nobody else reads or has read them."""
+    """Read one listed copy, or two together, unless another thread reads or has read them."""
     try:
         known = [None if keep_in else trusted_reading(session, one.store, one.copy) for one in listed]
         unread = [one for one, reading in zip(listed, known, strict=True) if reading is None]
@@ -350,7 +350,7 @@ def _failure(role: Role, location: Location, error: Exception) -> CopyFailure:
 
 
 def _stand_in(run: Copy, location: Location) -> Copy:
-    """The registry model where it is the very storage that was read as the run model."""
+    """Return the registry model if it shares the storage that was read as the run model."""
     if isinstance(run, CopyFailure):
         return CopyFailure(Role.REG_MODEL, location, "")
     return replace(run, role=Role.REG_MODEL, location=location)
@@ -364,7 +364,7 @@ def _local_pair(resolved: ResolvedVersion) -> bool:
 
 
 def _turn(session: Session, *locations: Location) -> AbstractContextManager[None]:
-    """One's turn at what is on local disk; what waits for a server must have none."""
+    """Take a turn for local disks; give the turn up for anything that waits for a server."""
     local = all(storage.is_directory for location in locations for storage in location.storages)
     return session.turns.taken() if local else session.turns.given_up()
 
@@ -376,13 +376,13 @@ def _local_store(connection: Connection, copy: ModelCopy) -> LocalStore:
     return store
 
 
-# The signatures in a version's copies, and the findings they make.
+# The signatures in a version's copies, and their findings.
 
 
 def with_signature(audit: VersionAudit, run: Copy, reg: Copy, verifier: SignatureVerifier | None) -> VersionAudit:
-    """The row with what is to be said of its signature: of two copies' the worse one.
+    """Return the row with the status of its signature, the worse one if both copies have one.
 
-    That a version has none is no finding: without a signature nobody promised one.
+    A missing signature is no finding, because nobody promised one.
     """
     copies = [copy for copy in _copies(audit, run, reg) if isinstance(copy, ModelCopy)]
     judged = [(copy, view) for copy in copies if (view := judge_signature(copy, verifier))]
@@ -396,7 +396,7 @@ def with_signature(audit: VersionAudit, run: Copy, reg: Copy, verifier: Signatur
 
 
 def _copies(audit: VersionAudit, run: Copy, reg: Copy) -> tuple[Copy, ...]:
-    """The registry model first: it is what the version serves."""
+    """Return the copies to look at, the registry model first, because that is what the version serves."""
     one_storage = audit.storage is Storage.SHARED and isinstance(reg, ModelCopy)
     return (reg,) if one_storage else (reg, run)
 
@@ -405,7 +405,7 @@ def _problems(copy: ModelCopy, view: SignatureView) -> list[Problem]:
     match view.status:
         case SignatureStatus.INVALID:
             return [Problem("RA014", f"its signature does not hold: {view.reason}", SIGNATURE, blocks=False)]
-        # What was not read has a finding of its own already.
+        # Anything that was not read has a finding of its own already.
         case SignatureStatus.UNVERIFIABLE if not any(problem.blocks for problem in copy.problems):
             return [Problem("RA009", f"its signature cannot be verified: {view.reason}", SIGNATURE, blocks=False)]
         case _:

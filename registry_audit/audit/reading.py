@@ -24,13 +24,13 @@ from registry_audit.printable import printable
 from registry_audit.stores.base import Store, Unreadable, transfers_of
 from registry_audit.stores.local import LocalStore, same_file
 
-# What is gathered while one copy is read: by several threads, in any order.
+# Results of reading one copy, collected from several threads in any order.
 
-Pulse = Callable[[int], None]  # told of every so many bytes read; may raise to stop the reading
+Pulse = Callable[[int], None]  # called with each number of bytes read; may raise to stop the reading
 
 
 class Collected:
-    """What threads collect while they read one copy."""
+    """Collects the results of the threads that read one copy."""
 
     def __init__(self, algorithm: str, pulse: Pulse) -> None:
         self.algorithm, self.pulse = algorithm, pulse
@@ -43,7 +43,7 @@ class Collected:
         self._began_at = now()
 
     def add(self, file: ListedFile, size: int, hasher: Hasher, content: bytes | None) -> None:
-        """A file that was read to its end; `content` where that is looked into later."""
+        """Add a file that was read to its end; `content` only if it is inspected later."""
         with self._lock:
             self._bytes += size
         if file.size is not None and size != file.size:
@@ -56,12 +56,12 @@ class Collected:
 
     @contextlib.contextmanager
     def problems_of(self, file: ListedFile) -> Iterator[None]:
-        """Why it could not be read becomes a problem of the copy."""
+        """Turn the reason why a file could not be read into a problem of the copy."""
         try:
             yield
         except Unreadable as error:
             self._problems.append(error.problem())
-        # UsageError: a store that no longer has what it listed, or now asks for other credentials.
+        # UsageError: the store no longer has what it listed, or now asks for other credentials.
         except (CouldNotVerify, UsageError) as error:
             self._is_retryable |= isinstance(error, Transient)
             self._problems.append(Problem("RA009", error.message, file.path))
@@ -70,7 +70,7 @@ class Collected:
         return Reading(
             entries=tuple(sorted(self._entries)),
             mlmodel=self._kept.get(MLMODEL),
-            # Files end in any order.
+            # Files are finished in any order.
             problems=tuple(sorted(self._problems, key=lambda problem: problem.path or "")),
             files_read=len(self._entries),
             bytes_read=self._bytes,
@@ -82,7 +82,7 @@ class Collected:
 
 
 class Kept:
-    """The content of the root MLmodel, of a signature and of MLflow's own mark beside it, kept while it passes."""
+    """Keeps the content of the root MLmodel, of a signature and of `registered_model_meta` while a file is read."""
 
     _LIMITS: ClassVar[dict[str, int]] = {
         MLMODEL: MAX_BYTES,
@@ -103,13 +103,13 @@ class Kept:
         return None if self._chunks is None else b"".join(self._chunks)
 
 
-# Two contents side by side, in pieces of one length, whatever the chunks they come in.
+# Two contents in parallel, in pieces of equal length, whatever the chunks of each.
 
 Chunk = bytes | memoryview
 
 
 def in_lockstep(left: Iterator[Chunk], right: Iterator[Chunk]) -> Iterator[tuple[Chunk, Chunk]]:
-    """Pieces of both, as long as each other until one content ends; then the rest of the other one, beside nothing."""
+    """Yield pieces of both with equal lengths until one content ends; then the rest of the other one, with nothing."""
     left, right = filter(len, left), filter(len, right)
     while True:
         a, b = next(left, b""), next(right, b"")
@@ -124,12 +124,12 @@ def in_lockstep(left: Iterator[Chunk], right: Iterator[Chunk]) -> Iterator[tuple
 
 
 def equal(left: Chunk, right: Chunk) -> bool:
-    """Whether two pieces are the same bytes. Large ones are compared without the interpreter's lock."""
+    """Say whether two pieces are the same bytes. Large ones are compared without the interpreter's lock."""
     size = len(left)
     if size != len(right):
         return False
     if _memcmp is None or size < _COPIED_BYTES:
-        return bytes(left) == bytes(right)  # `==` of memoryviews goes from element to element
+        return bytes(left) == bytes(right)  # `==` of memoryviews compares element by element
     return bool(_memcmp(_pointer(left), _pointer(right), size) == 0)
 
 
@@ -140,7 +140,7 @@ def _pointer(chunk: Chunk) -> Any:
 
 
 def _of_the_c_library() -> Any:
-    """None where it cannot be had so."""
+    """Return memcmp of the C library; None if it is not available."""
     try:
         found = ctypes.CDLL(None).memcmp
     except (OSError, TypeError, AttributeError):
@@ -149,13 +149,13 @@ def _of_the_c_library() -> Any:
     return found
 
 
-_COPIED_BYTES = 64 << 10  # below which copies of both are compared sooner
+_COPIED_BYTES = 64 << 10  # below this size comparing copies is faster
 _memcmp = _of_the_c_library()
 
 
-_LARGE_BYTES = 4 << 20  # from which on handing chunks to another thread, or two answers at once, may be worth it
+_LARGE_BYTES = 4 << 20  # from this size on another thread for the chunks, or reading two answers at once, may be faster
 
-_Work = tuple[int, Callable[[], None]]  # bytes, and how to read them
+_Work = tuple[int, Callable[[], None]]  # bytes, and the call that reads them
 
 
 def read_all(
@@ -169,11 +169,11 @@ def read_all(
 ) -> Reading:
     """Read and digest every file of a listing.
 
-    Args:
-        keep_in: an empty directory to also write the files to.
+    A file that cannot be read becomes a problem of the reading; nothing is raised for it. A remote store's files are
+    read several at a time.
 
-    What cannot be read becomes a problem of the reading; nothing is raised for it. A remote store's files are read
-    several at a time.
+    Args:
+        keep_in: an empty directory to which the files are also written.
 
     Raises:
         Stopped: by `pulse`, or because the audit is being stopped.
@@ -194,10 +194,10 @@ def read_pair(
     pulse: Pulse,
     turns: Turns | None = None,
 ) -> tuple[Reading, Reading]:
-    """Read two copies together: files of one name and size in lockstep, byte for byte, digested once.
+    """Read two copies together: files of the same name and size in lockstep, byte for byte, and digested once.
 
-    The digest of the second file is the first one's only after every byte compared equal; files that differ are read
-    again, each by itself. Where a store is remote, every file is read by itself.
+    The second file gets the digest of the first only after every byte compared equal; files that differ are read again
+    separately. If a store is remote, all files are read separately.
     """
     transfers = transfers_of(left_store) or transfers_of(right_store)
     one, two = Collected(algorithm, pulse), Collected(algorithm, pulse)
@@ -228,7 +228,7 @@ def _do(work: Iterable[_Work], transfers: Transfers | None, turns: Turns | None)
         for one in work:
             read(one)
     else:
-        # The largest first: begun last, one of them would still be read when all others are done.
+        # The largest first: if a large file began last, it would still be read when all others are finished.
         transfers.for_each(sorted(work, key=lambda one: one[0], reverse=True), read)
 
 
@@ -249,8 +249,8 @@ def _read_whole(store: Store, file: ListedFile, collected: Collected, keep_in: P
                     out.write(chunk)
                 collected.pulse(len(chunk))
                 if file.size is not None and size > file.size:
-                    break  # more than was listed: no need to drink an endless stream
-        collected.add(file, size, hasher, kept.content())  # which ends the digest of the last chunk, still in memory
+                    break  # more than was listed: do not read an endless stream
+        collected.add(file, size, hasher, kept.content())  # waits for the digest of the buffered last chunk
 
 
 def _read_together(
@@ -260,13 +260,13 @@ def _read_together(
         with contextlib.suppress(Unreadable, CouldNotVerify, UsageError):
             if _read_in_lockstep(left_store, left, one, right_store, right, two):
                 return
-    # What each of two is that differ, or which of them cannot be read, shows when each is read by itself.
+    # If two files differ, or one cannot be read, reading each separately gives its digest or its problem.
     _read_one(left_store, left, one)
     _read_one(right_store, right, two)
 
 
 def _may_be_together(left_store: Store, left: ListedFile, right_store: Store, right: ListedFile) -> bool:
-    """A hard link is one file, and the judge is told so by its marker."""
+    """Say whether two files may be read together. A hard link is one file, which judging sees by its change token."""
     both_local = isinstance(left_store, LocalStore) and isinstance(right_store, LocalStore)
     return not (both_local and same_file(left, right))
 
@@ -274,7 +274,7 @@ def _may_be_together(left_store: Store, left: ListedFile, right_store: Store, ri
 def _read_in_lockstep(
     left_store: Store, left: ListedFile, one: Collected, right_store: Store, right: ListedFile, two: Collected
 ) -> bool:
-    """Digest two files at once, as far as they are equal; whether they are to their ends."""
+    """Digest two files together as long as they are equal; return whether they were equal to their ends."""
     hasher, size, kept = _hasher(left_store, left, one.algorithm), 0, Kept(left)
     with _help(left_store, left) as here, _help(right_store, right) as there:
         with closing(left_store.read(left, here)) as on_left, closing(right_store.read(right, there)) as on_right:
@@ -294,7 +294,7 @@ def _read_in_lockstep(
 
 @contextlib.contextmanager
 def _help(store: Store, file: ListedFile) -> Iterator[ReadBuffer | None]:
-    """What there is for the reading of one file: memory for a large one of a disk, a thread for that of a server."""
+    """Yield a read buffer for a large local file; count a large remote file, whose digest may get its own thread."""
     transfers = transfers_of(store)
     if transfers is None:
         yield ReadBuffer() if _is_large(file) else None

@@ -1,4 +1,4 @@
-"""The rows of an audit: lines while it runs, so that a hundred thousand need no memory, and how they make it end."""
+"""The rows of an audit: kept as lines while it runs, so that many need no memory; and the outcome they lead to."""
 
 import json
 from collections import Counter
@@ -23,10 +23,11 @@ class Rows(Protocol):
 
 
 def row_spool(directory: Path | None, in_memory: int | None = None) -> Spool[VersionAudit]:
-    """
+    """Make a spool for rows.
+
     Args:
-        directory: for its file; None is the system's for such.
-        in_memory: rows before a file is needed.
+        directory: directory of its file; None is the system's directory for temporary files.
+        in_memory: number of rows before a file is used.
     """
     return Spool(encode_row, decode_row, directory=directory, in_memory=in_memory)
 
@@ -43,7 +44,7 @@ _T = TypeVar("_T")
 
 
 class Codec(Generic[_T]):
-    """Values of one type as a line of ASCII each. Law: `decode(encode(value)) == value`, whatever its names hold."""
+    """Converts values of one type to lines of ASCII. Law: `decode(encode(value)) == value`, whatever its names hold."""
 
     def __init__(self, kind: Any) -> None:
         self._kind = kind
@@ -52,7 +53,7 @@ class Codec(Generic[_T]):
         return json.dumps(self._adapter.dump_python(value, mode="json"), separators=(",", ":"))
 
     def decode(self, line: str) -> _T:
-        """Raises: ValueError: it is no value of this type."""
+        """Parse a line. Raises: ValueError: it holds no value of this type."""
         return self._adapter.validate_python(json.loads(line))
 
     @cached_property
@@ -66,7 +67,7 @@ _ROWS = Codec[VersionAudit](VersionAudit)
 _NOT_AUDITED = (Verdict.UNVERIFIABLE, Verdict.SKIPPED)
 
 
-# From the rows of an audit to how it ends.
+# The outcome of an audit, from its rows.
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +76,12 @@ class Outcome:
 
     @property
     def state(self) -> str:
-        """Also the name of a flow run's final state, capitalised."""
+        """The outcome in one word; also the name of a flow run's final state, capitalised."""
         return {ExitStatus.CLEAN: "clean", ExitStatus.FINDINGS: "findings"}.get(self.exit_status, "incomplete")
 
 
 class Judged(Protocol):
-    """What ends an audit one way or another: a version's row, or a pair's."""
+    """A row that decides how an audit ends: a version's, or a pair's."""
 
     @property
     def verdict(self) -> Verdict: ...
@@ -89,7 +90,7 @@ class Judged(Protocol):
 
 
 class OutcomeTally:
-    """Is told of every row, and then knows how the audit ends."""
+    """Counts the rows of an audit, and says how the audit ends."""
 
     def __init__(self, fail_on: Severity) -> None:
         self._fail_on = fail_on
@@ -101,13 +102,13 @@ class OutcomeTally:
         self.weigh(audit)
 
     def weigh(self, audit: Judged) -> None:
-        """Take its verdict and findings into account for the outcome, without counting it as audited."""
+        """Let the verdict and the findings count for the outcome, without counting the row as audited."""
         self._incomplete |= audit.verdict is Verdict.UNVERIFIABLE
         if audit.verdict is Verdict.MISMATCH or audit.all_findings:
             self._weigh_findings(audit)
 
     def _weigh_findings(self, audit: Judged) -> None:
-        """RA009 alone never makes the exit status 1: it means incomplete, whatever its severity."""
+        """Let findings count. RA009 alone never makes the exit status 1: it means incomplete, whatever its severity."""
         standing = [finding for finding in audit.all_findings if finding.waiver is None]
         waived = {finding.rule for finding in audit.all_findings if finding.waiver is not None}
         self._found |= audit.verdict is Verdict.MISMATCH and "RA001" not in waived
@@ -115,7 +116,7 @@ class OutcomeTally:
         self._incomplete |= any(f.rule == "RA009" for f in standing)
 
     def outcome(self, *, listed_whole: bool = True) -> Outcome:
-        """Exit status 1 takes precedence over 3, so that unverifiable versions never hide findings."""
+        """Return the outcome. Exit status 1 takes precedence over 3: unverifiable versions never hide findings."""
         audited = sum(count for verdict, count in self.verdicts.items() if verdict not in _NOT_AUDITED)
         if self._found:
             return Outcome(ExitStatus.FINDINGS)
@@ -127,9 +128,10 @@ class OutcomeTally:
 def outcome_of(
     audits: Iterable[Judged], fail_on: Severity, *, beside: Iterable[Judged] = (), listed_whole: bool = True
 ) -> Outcome:
-    """
+    """Return the outcome of an audit with these rows.
+
     Args:
-        beside: what else was looked at: its findings count, and it takes the place of nothing that was not audited.
+        beside: further rows whose findings count, but which do not count as audited.
     """
     tally = OutcomeTally(fail_on)
     for audit in audits:

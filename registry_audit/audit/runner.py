@@ -1,4 +1,4 @@
-"""Runs the steps of many versions in threads of this process, and tries again at the end what may pass by itself."""
+"""Runs the steps of many versions in threads of this process, and retries at the end what may pass by itself."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,17 +16,17 @@ from registry_audit.registry.version import RegisteredVersion
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-SERVER_AWAY_SECONDS = 180.0  # for which an audit waits, at its end, to try again what broke off
+SERVER_AWAY_SECONDS = 180.0  # the longest wait for the server at the end of an audit, before the retries
 _PREFETCH_SECONDS = 300.0  # after which versions are asked for one by one
-_BLOCK = 500  # versions whose runs, download URIs and last readings are asked for together
+_BLOCK = 500  # versions whose runs, download URIs and last readings are requested together
 
 
 class Row(Protocol):
-    """What auditing one version gives."""
+    """The result of auditing one version."""
 
     @property
     def retryable(self) -> bool:
-        """Whether what kept it from being read may pass by itself."""
+        """Whether the reason that kept it from being read may pass by itself."""
         ...
 
 
@@ -56,11 +56,11 @@ def each_version(
     on_done: Callable[[_Row], None] = lambda row: None,
     once: bool = False,
 ) -> None:
-    """The step of every version; what broke off, and may pass by itself, once more at the end unless told `once`.
+    """Run the step for every version; at the end, retry failures that may pass by themselves, unless `once` is set.
 
     Args:
-        keep: told of each row with its position among the versions, from any thread and in any order.
-        late: the row of a version that took longer than it may, and why.
+        keep: called with each row and its position among the versions, from any thread and in any order.
+        late: makes the row of a version that exceeded its time limit, from the reason.
     """
     retryable: list[int] = []
 
@@ -94,10 +94,10 @@ def in_threads(
     workers: int,
     late: Callable[[_Item, OutOfTime], _Result],
 ) -> tuple[_Result, ...]:
-    """`step` of every item, in the order of the items. An interruption stops the readings that are under way.
+    """Run `step` for every item, and return the results in the items' order. An interruption stops running readings.
 
     Args:
-        late: stands for the result of a step that took longer than one version may.
+        late: makes the result of a step that exceeded the time limit of one version.
     """
     results: dict[int, _Result] = {}
 
@@ -112,7 +112,7 @@ def in_threads(
 
 
 def _prefetched(session: Session, versions: Sequence[RegisteredVersion]) -> Iterator[tuple[int, RegisteredVersion]]:
-    """The versions with their positions; the next block is asked for while the one before is audited."""
+    """Yield the versions with their positions; the next block is prefetched while the current one is audited."""
     ahead = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
 
     def ask(first: int) -> Future[None]:
@@ -126,7 +126,7 @@ def _prefetched(session: Session, versions: Sequence[RegisteredVersion]) -> Iter
                 try:
                     asking.result(_PREFETCH_SECONDS)
                     asking = ask(start + _BLOCK)
-                except TimeoutError:  # each version is then asked for by itself
+                except TimeoutError:  # each version is then asked for separately
                     asking = None
             yield from enumerate(versions[start : start + _BLOCK], start)
     finally:

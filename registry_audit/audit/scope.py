@@ -1,4 +1,4 @@
-"""Which versions an audit covers, and what it must say of the registry as a whole."""
+"""The versions that an audit covers, and what the report must say about the registry as a whole."""
 
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
@@ -22,33 +22,33 @@ class Scope:
     tracking_uri: str
     registry_uri: str
     mlflow_server: str | None  # version of the server; None for a database
-    listed_count: int  # before `models` and `latest` chose
+    listed_count: int  # before `models` and `latest` selected
     notes: tuple[str, ...] = ()
     listed_whole: bool = True
-    listed: Container[Key] = frozenset()  # name and version of all that was listed
-    everything: Sequence[RegisteredVersion] = ()  # all that was listed, until the registry is recognised
+    listed: Container[Key] = frozenset()  # name and version of everything that was listed
+    everything: Sequence[RegisteredVersion] = ()  # everything that was listed, until the registry is recognised
     registry: str = ""  # its identity; once a ledger has recognised it, its key there
     accepts_new: bool = True  # False: it may be another registry than the ledger's, so nothing in it is accepted
     workspace: str | None = None  # MLflow's workspace; None for the default one
     missing: tuple[str, ...] = ()  # models asked for by name that do not exist; perhaps the ledger knows them
-    exact: frozenset[str] = frozenset()  # of `--model`: names letter by letter, and no patterns
+    exact: frozenset[str] = frozenset()  # values of `--model` that are literal names, not patterns
     own_spelling: Callable[[str], str] = str  # see `Connection.own_spelling`
-    idle: tuple[str, ...] = ()  # of `--model`: what chose nothing, though all was listed
+    idle: tuple[str, ...] = ()  # values of `--model` that select nothing, although everything was listed
 
     @property
     def answered(self) -> bool:
-        """Whether nothing that was asked for is left out without a row."""
+        """Whether everything that was asked for has a row."""
         return self.listed_whole and not self.idle
 
 
 def nothing_listed(options: AuditOptions) -> Scope:
-    """The scope of an audit that has not listed anything yet."""
+    """Return the scope of an audit that has not listed anything yet."""
     registry_uri = options.registry_uri or options.tracking_uri
     return Scope((), options.tracking_uri, registry_uri, None, 0, listed_whole=False)
 
 
 def list_scope(session: Session, options: AuditOptions) -> Scope:
-    """List the registry and choose, in the time that there is for it.
+    """List the registry and select the versions, within the time limit of a listing.
 
     Raises:
         UsageError: a model named without wildcards does not exist, or the server refuses filter or credentials.
@@ -66,7 +66,7 @@ def _list_scope(session: Session, options: AuditOptions) -> Scope:
     names = {version.name for version in listing.versions} if options.models else set()
     there = names | {text for text in options.models if text not in names and _is_model(connection, text)}
     choice = ModelChoice(options.models, there)
-    # A denied model is silently left out of every search (docs/mlflow.md section 4); not so if asked for by name.
+    # Searches silently omit a denied model (docs/mlflow.md section 4); a request by its name does not.
     missing = []
     for name in sorted(choice.exact - there):
         try:
@@ -100,11 +100,11 @@ def _list_scope(session: Session, options: AuditOptions) -> Scope:
 
 
 def notes_on_workspaces(connection: Connection, server: str | None, done: str) -> tuple[str, ...]:
-    """What was left out of a server with workspaces where none was named.
+    """Return a note on the workspaces that were left out because none was named.
 
     Args:
-        done: what was done with the default one.
-        server: which MLflow it runs; workspaces came with 3.10.
+        done: what was done with the default workspace.
+        server: MLflow version of the server; workspaces came with 3.10.
     """
     others = unasked_workspaces(connection) if (server or "").startswith("3.") else []
     if not others:
@@ -115,14 +115,14 @@ def notes_on_workspaces(connection: Connection, server: str | None, done: str) -
 
 
 def _is_model(connection: Connection, text: str) -> bool:
-    """Whether a text with wildcards is, letter by letter, the name of a model that no listing shows."""
+    """Say whether a text with wildcards is itself the name of a model that no listing shows."""
     if not WILDCARDS.intersection(text):
         return False
     try:
         retried(partial(require_model, connection, text))
     except Transient:
         raise
-    except AuditError:  # it is no name; or it is one that is denied, as any pattern would be
+    except AuditError:  # no such name; or a denied one, as any pattern would be
         return False
     return True
 

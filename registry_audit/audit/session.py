@@ -1,4 +1,4 @@
-"""The Session of an audit: the connection, the caches and the threads that its steps share in one process."""
+"""The session of an audit: the connection, the caches and the threads that its steps share in one process."""
 
 import contextlib
 import threading
@@ -36,11 +36,11 @@ class Trusted(Protocol):
     """Earlier readings of storages that a quick audit may reuse."""
 
     def prefetch(self, keys: Iterable[tuple[str, str]]) -> None:
-        """Fetch with few questions what these versions (name, number) will want."""
+        """Fetch with few queries what these versions (name, number) will need."""
         ...
 
     def __call__(self, identity: str, fingerprint: str) -> tuple[Manifest, str] | None:
-        """The manifest of a storage with this fingerprint, and when it was last read in full (UTC)."""
+        """Return the manifest of a storage with this fingerprint, and when it was last read in full (UTC); or None."""
         ...
 
 
@@ -55,9 +55,9 @@ class NothingTrusted:
 
 
 class Session:
-    """One audit's connection, what it knows of runs, and what it has read. Safe to share between threads.
+    """One audit's connection, its knowledge about runs, and its readings. Safe to share between threads.
 
-    Its threads end with `stop`; with `close`, or where a `with` ends that it is the context of, its connections do too.
+    `stop` ends its threads; `close`, or the end of its `with` statement, also closes its connections.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class Session:
     ) -> None:
         """
         Args:
-            only_list: whether to look only at what listings say, and read no byte.
+            only_list: whether to use only listings, and read no byte.
             work_directory: where this audit's readings outlive the process, so that it can be resumed.
             signatures: verifies the signatures in models; None only reports them.
-            on_bytes: told of every so many bytes read, from any thread.
-            throttle: bounds on what is asked of the servers; its `around` keeps to those that processes share.
+            on_bytes: called with each number of bytes read, from any thread.
+            throttle: limits for requests to the servers; its `around` applies limits that processes share.
         """
-        new_hasher(algorithm)  # a package that it needs and that is missing is said before a server is asked
+        new_hasher(algorithm)  # reports a missing package before a server is asked
         self.connection: Connection = connect(server, Transfers(throttle))
         self.runs = Runs(self.connection)
         self.downloads = DownloadUris(self.connection)
@@ -103,10 +103,10 @@ class Session:
         self.close()
 
     def prefetch(self, versions: Iterable[RegisteredVersion]) -> None:
-        """Ask with few requests what auditing these versions, some hundreds, will want to know."""
+        """Ask with few requests for what auditing these versions, some hundreds, will need."""
         listed = tuple(versions)
         keys = [(version.name, version.version) for version in listed]
-        # What fails costs nothing but speed: the single requests then say what is wrong.
+        # A failure here only costs speed: the single requests then report what is wrong.
         with contextlib.suppress(Exception):
             self.runs.prefetch({version.run_id for version in listed if version.run_id})
         with contextlib.suppress(Exception):
@@ -114,22 +114,22 @@ class Session:
         self.trusted.prefetch(keys)
 
     def threads(self, workers: int) -> ThreadPoolExecutor:
-        """The threads that the steps of versions run in: so many, however many batches are under way."""
+        """Return the threads for the steps of versions: `workers` of them, however many batches are running."""
         with self._lock:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(workers, thread_name_prefix="audit")
             return self._threads
 
     def deadline(self) -> Deadline:
-        """A new deadline for the steps of one version, starting now."""
+        """Return a new deadline for the steps of one version, starting now."""
         return Deadline(self.limits.max_version_seconds, "--max-version-seconds")
 
     def listing_deadline(self) -> Deadline:
-        """A new deadline for listing the registry, starting now."""
+        """Return a new deadline for listing the registry, starting now."""
         return Deadline(self.limits.max_listing_seconds, "--max-listing-seconds")
 
     def wait_for_server(self, seconds: float) -> bool:
-        """Whether the tracking server answers, at the latest after so long.
+        """Wait for the tracking server, at most so many seconds, and say whether it answers.
 
         Raises:
             Stopped: the audit is being stopped.
@@ -143,40 +143,40 @@ class Session:
         return True
 
     def stop(self) -> None:
-        """Make every reading end at its next chunk, and whatever waits for a server end now."""
+        """Make every reading end at its next chunk, and every wait for a server end now."""
         self._stopping.set()
         self.connection.transfers.stop()
         with self._lock:
             if self._threads is not None:
-                self._threads.shutdown(wait=False)  # of what was cancelled, nobody who waits for it would be told
+                self._threads.shutdown(wait=False)  # a waiter for a cancelled call would not be told
 
     def close(self) -> None:
-        """Stop, and close the connections that are kept: who audits often would keep those of every audit."""
+        """Stop, and close the kept connections: a process with many audits would keep those of every audit."""
         self.stop()
         self.connection.http.close()
 
     def pulse(self, count: int) -> None:
-        """Raises: Stopped: the audit is being stopped."""
+        """Report bytes that were read. Raises: Stopped: the audit is being stopped. OutOfTime."""
         if self._stopping.is_set():
             raise Stopped("the audit was stopped")
         deadline.check()
         self._on_bytes(count)
 
 
-# `--quick`: where the fingerprint of a storage is that of its last full reading, that reading stands for its bytes.
+# `--quick`: if the fingerprint of a storage is that of its last full reading, the bytes are not read again.
 
 
 def trusted_reading(session: Session, store: Store, copy: ModelCopy) -> Reading | None:
-    """The last full reading of a copy, if it may be trusted; None if the bytes must be read.
+    """Return the last full reading of a copy, if it may be trusted; None if the bytes must be read.
 
-    The result is `not_read`, never `unchanged`. Only what rules look into is read again: the root MLmodel, a signature,
-    and a `registered_model_meta` of the size that MLflow writes.
+    The result is `not_read`, never `unchanged`. Only the files that rules inspect are read again: the root MLmodel, a
+    signature, and a `registered_model_meta` of the size that MLflow writes.
     """
     listing = copy.listing
     # A listing without ETags or times would look the same after an overwrite of the same size.
     if not listing.tells_changes or any(problem.blocks for problem in listing.problems):
         return None
-    # Every directory that it may be read from, whichever stores stand before it.
+    # Checks every directory that the files may be read from, even behind other stores.
     if not all(times_tell(storage.path) for storage in copy.location.storages if storage.is_directory):
         return None
     found = session.trusted(copy.identity.key, listing.fingerprint())

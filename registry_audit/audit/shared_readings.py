@@ -1,7 +1,7 @@
-"""Each storage is read once per audit, and not again when that same audit is retried or resumed.
+"""Reads each storage once per audit, and not again when that same audit is retried or resumed.
 
-A reading is reused only while the storage's listing (paths, sizes, ETags or times) is what it was when the bytes
-were read: the key holds the listing's fingerprint.
+A reading is reused only while the storage's listing (paths, sizes, ETags or times) is what it was when the bytes were
+read: the key contains the listing's fingerprint.
 """
 
 import contextlib
@@ -32,16 +32,16 @@ _LINE_PARTS = 3  # signature, digest of the key, readings
 
 
 class KeptReadings:
-    """What an audit has read, in one file of signed lines in its directory. Not safe to share between threads.
+    """The readings of an audit, in one file of signed lines in its directory. Not safe to share between threads.
 
-    Kept for a day, and only for the audit that read it: a line is taken up by the same code in the same directory. The
+    They are kept for a day, and only for the same audit: a line is reused by the same code in the same directory. The
     listing of the storage must still be what it was. An artifact proxy's listing would not show an overwrite of the
-    same size: there the time of the reading says what was not looked at again.
+    same size: there `read_at` says since when the bytes were not read again.
     """
 
     def __init__(self, directory: Path) -> None:
-        """Raises: UsageError: the directory cannot be written."""
-        self._lines: dict[str, int] = {}  # by the digest of the key: where its last line begins
+        """Open or create the file. Raises: UsageError: the directory cannot be written."""
+        self._lines: dict[str, int] = {}  # digest of the key to the offset of its last line
         self._seal: Seal | None = own_seal()
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -49,7 +49,7 @@ class KeptReadings:
             path = directory / READINGS
             path.touch(mode=0o600)
             self._file: BinaryIO | None = path.open("r+b")
-            # Closed with the last who holds this: an audit's callers may outlive it.
+            # Closed with the last reference to this object: an audit's callers may outlive the audit.
             weakref.finalize(self, self._file.close)
             self._index(self._file)
         except OSError as error:
@@ -57,7 +57,7 @@ class KeptReadings:
             raise UsageError(message) from error
 
     def get(self, key: str) -> Readings | None:
-        """The reading with this key, at most a day old; None if there is none, or if its signature is wrong."""
+        """Return the reading with this key, at most a day old; None if there is none, or if its signature is wrong."""
         digest = _digest(key)
         begin = self._lines.get(digest)
         if begin is None or self._file is None or self._seal is None:
@@ -73,9 +73,9 @@ class KeptReadings:
         return readings if all(is_recent(reading.read_at or "") for reading in readings) else None
 
     def put(self, key: str, readings: Readings) -> None:
-        """Flushed with every line: a killed process loses at most the one it is writing.
+        """Write the readings and flush them: a killed process loses at most the line that it is writing.
 
-        A disk that is full costs the resumption, not the audit.
+        If the disk is full, the audit cannot be resumed, but goes on.
         """
         if self._file is None or self._seal is None:
             return
@@ -96,14 +96,14 @@ class KeptReadings:
         return f"{self._place}\n{digest}"
 
     def _index(self, file: BinaryIO) -> None:
-        """The offset of each line. A line is parsed only when it is needed."""
+        """Index the offset of each line. A line is parsed only when it is needed."""
         begin, line = 0, b"\n"
         for line in file:
             parts = line.split(b" ", _LINE_PARTS - 1)
             if len(parts) == _LINE_PARTS and line.endswith(b"\n"):
                 self._lines[parts[1].decode("latin-1")] = begin
             begin += len(line)
-        if not line.endswith(b"\n"):  # so that it does not swallow the next line
+        if not line.endswith(b"\n"):  # so that the incomplete line does not absorb the next one
             file.write(b"\n")
 
 
@@ -112,13 +112,13 @@ def _digest(key: str) -> str:
 
 
 class ReadingCache:
-    """Safe to share between threads: of two that want one storage, the second waits for the first."""
+    """Safe to share between threads: if two threads want one storage, the second waits for the first."""
 
     def __init__(self, directory: Path | None = None, turns: Turns | None = None) -> None:
         """
         Args:
             directory: where this audit's readings are kept across processes; None keeps them in memory only.
-            turns: given up by who waits for another thread's reading, which may need one to go on.
+            turns: a thread that waits for another thread's reading gives up its turn, because the other may need one.
 
         Raises:
             UsageError: the directory cannot be written.
@@ -132,18 +132,19 @@ class ReadingCache:
         self.reused_count = 0
 
     def once(self, parts: Parts, algorithm: str, read: Callable[[], Readings]) -> Readings:
-        """What `read` gives, or gave before for the same storages with the same listings.
+        """Return the readings from `read`, or those read before for the same storages with the same listings.
 
         Args:
-            parts: identity and listing of each storage that `read` reads, to be read anew unless all were together.
+            parts: identity and listing of each storage that `read` reads. They are reused only for the same
+                combination.
         """
         return self._shared((_key(algorithm, *parts),), lambda wanted: (read(),))[0]
 
     def each_once(self, parts: Parts, algorithm: str, read: Callable[[tuple[int, ...]], Readings]) -> Readings:
-        """The reading of each of several storages.
+        """Return the reading of each of several storages.
 
         Args:
-            read: of the parts at these positions, which nobody else has read or is reading.
+            read: reads the parts at these positions, which no other thread has read or is reading.
         """
         wanted = tuple(_key(algorithm, part) for part in parts)
         found = self._shared(
@@ -165,13 +166,13 @@ class ReadingCache:
                     found[key] = self._running[key]
                 else:
                     found[key] = mine[key] = self._running[key] = Future()
-        # One's own first: of two that waited for each other neither would come to its own.
+        # Read our own entries before waiting for other threads, or two threads could deadlock.
         if mine:
             self._read(mine, read)
         return tuple(self._result(found[key]) for key in wanted)
 
     def _known(self, key: str) -> Readings | None:
-        """A reading by this process, or by an earlier process of this audit; None if there is none."""
+        """Return a reading by this process, or by an earlier process of this audit; None if there is none."""
         if key in self._memory:
             self._memory.move_to_end(key)
             return self._memory[key]
@@ -196,7 +197,7 @@ class ReadingCache:
             for key, got in zip(mine, readings, strict=True):
                 del self._running[key]
                 if any(reading.problems for reading in got):
-                    continue  # worth another try
+                    continue  # not kept, so that it is tried again
                 self._remember(key, got)
                 if self._kept is not None:
                     self._kept.put(key, got)
@@ -226,5 +227,5 @@ class ReadingCache:
 
 
 def _key(algorithm: str, *parts: tuple[str, Listing]) -> str:
-    """What is read in one go, and is the same for everybody who wants it."""
+    """Return the key of storages that are read together: equal for every caller that wants the same."""
     return "|".join([algorithm, *(f"{identity}#{listing.fingerprint()}" for identity, listing in parts)])

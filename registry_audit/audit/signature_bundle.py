@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class Contradiction(ValueError):
-    """The signed statement does not say one thing; the message says why."""
+    """The signed statement contradicts itself; the message says how."""
 
 
 def material_of(signature: bytes) -> dict[str, Any] | None:
-    """The bundle's `verificationMaterial` (keys or certificates); None if the file is not a bundle."""
+    """Return the bundle's `verificationMaterial` (keys or certificates); None if the file is not a bundle."""
     try:
         bundle = json.loads(signature)
     except (ValueError, RecursionError):
@@ -32,16 +32,16 @@ def material_of(signature: bytes) -> dict[str, Any] | None:
 
 
 def is_keyless(material: dict[str, Any]) -> bool:
-    """Whether the signature is keyless: made with a certificate of Sigstore and an entry in Sigstore's log."""
-    if isinstance(material.get("publicKey"), dict):  # to which anybody can add an entry of a log
+    """Say whether a signature is keyless: made with a certificate of Sigstore and an entry in Sigstore's log."""
+    if isinstance(material.get("publicKey"), dict):  # anybody can add a log entry to it
         return False
     return isinstance(material.get("certificate"), dict) or bool(material.get("tlogEntries"))
 
 
 def validity_of(material: dict[str, Any]) -> tuple[datetime, datetime] | None:
-    """First and last moment at which the signing certificate is valid (UTC); None if no certificate can be read.
+    """Return the first and last moment of the signing certificate's validity (UTC); None if it cannot be read.
 
-    Also None if the material has unknown keys: the parser that verifies accepts other spellings
+    The result is also None if the material has unknown keys: the parser that verifies accepts other spellings
     (`x509_certificate_chain`, `raw_bytes`), so an unknown key may hold the certificate that it used.
     """
     if not material.keys() <= {"x509CertificateChain", "tlogEntries", "timestampVerificationData"}:
@@ -54,7 +54,7 @@ def validity_of(material: dict[str, Any]) -> tuple[datetime, datetime] | None:
 
 
 def certificates_in(material: dict[str, Any]) -> list["Certificate"]:
-    """The signer's certificate, then the certificates of its chain.
+    """Return the signer's certificate, then the certificates of its chain.
 
     Raises:
         LookupError, TypeError, ValueError: they cannot be read.
@@ -66,7 +66,7 @@ def certificates_in(material: dict[str, Any]) -> list["Certificate"]:
 
 
 def has_root(pem: bytes) -> bool:
-    """Whether one of the certificates is its own issuer."""
+    """Say whether one of the certificates is its own issuer."""
     from cryptography.x509 import load_pem_x509_certificates
 
     return any(one.subject == one.issuer for one in load_pem_x509_certificates(pem))
@@ -86,7 +86,7 @@ def must_say_one_thing(signature: bytes) -> None:
     """
     try:
         payload = json.loads(signature)["dsseEnvelope"]["payload"]
-        # As model-signing decodes it, which skips letters that base64 does not have: what it verified is read here.
+        # Decoded as in model-signing, which skips characters outside base64: this must read exactly what was verified.
         statement = json.loads(base64.b64decode(payload), object_pairs_hook=_once)
         resources = statement.get("predicate", {}).get("resources")
         described = statement["subject"] if resources is None else resources
@@ -95,7 +95,7 @@ def must_say_one_thing(signature: bytes) -> None:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise Contradiction("it holds no statement that can be read") from error
-    if resources is None:  # of releases before 1.0: one subject for each file, and nothing else
+    if resources is None:  # releases before 1.0: one subject for each file, and nothing else
         _must_be_told_apart(names, by_shards=False)
         return
     serialization = statement["predicate"].get("serialization")

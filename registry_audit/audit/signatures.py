@@ -1,8 +1,8 @@
-"""Does the signature in a model hold under the user's key, for the very bytes that the audit read?
+"""Verifies the signature in a model with the user's key, for exactly the bytes that the audit read.
 
-Two steps. The package model-signing says what the key has signed: it checks the signature over its own statement.
-That statement is then put beside the manifest here, so that no byte is read a second time and a remote model needs no
-copy on disk. Whatever goes wrong on the way is not verified.
+There are two steps. The package model-signing verifies the signature over its own statement of what was signed. That
+statement is then compared with the manifest here, so that no byte is read twice and a remote model needs no copy on
+disk. If anything goes wrong on the way, the signature is not verified.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ SIGNATURE = "model.sig"  # the default name of OpenSSF Model Signing, at the mod
 MAX_BYTES = 64 * 2**20  # some 200,000 signed files
 
 _MAX_KEY_BYTES = 2**20
-# OpenSSF Model Signing 1.0, sections 6.2 and 11.2; also where the signer does not say so.
+# OpenSSF Model Signing 1.0, sections 6.2 and 11.2; left out even if the signer does not say so.
 _LEFT_OUT_BY_DEFAULT = tuple(map(PurePosixPath, (".git", ".gitattributes", ".github", ".gitignore")))
 _NAMED_PATHS = 3
 _Part = tuple[int, int | None, str]  # of a signed file: its first byte, the one after its last or None, the digest
@@ -45,7 +45,7 @@ _SignedFiles = dict[str, tuple[_Part, ...]]
 
 @dataclass(frozen=True, slots=True)
 class SignatureView:
-    """A signature as an audit saw it."""
+    """The result of verifying a model's signature in an audit."""
 
     status: SignatureStatus
     reason: str  # one sentence
@@ -53,14 +53,14 @@ class SignatureView:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """What a key has signed of a model."""
+    """The files of a model that a key has signed."""
 
     files: _SignedFiles
     ignored: tuple[PurePosixPath, ...]  # files and directories that the signer left out
 
 
 class DoesNotHoldError(Exception):
-    """The signature is not one of the key's; the message says why."""
+    """The signature was not made with the key; the message says why."""
 
 
 class SignatureVerifier:
@@ -77,14 +77,14 @@ class SignatureVerifier:
         """
         Args:
             key: a public key in PEM, on the curve P-256, P-384 or P-521.
-            certificate_chain: instead, the certificates in PEM that a signing certificate must lead to.
-            ignored: files and directories, relative to the model, that need not be signed. A signature that names one
-                of their files is held to it all the same.
-            ignores_unsigned: whether no file need be signed that a signature does not name.
+            certificate_chain: instead of a key, the certificates in PEM that a signing certificate must lead to.
+            ignored: files and directories, relative to the model, that need not be signed. If a signature names one of
+                their files, that file is verified nevertheless.
+            ignores_unsigned: whether files that a signature does not name need not be signed.
 
         Raises:
-            UsageError: the file is no such thing, a path is none in a model, or the package model-signing is not
-                installed.
+            UsageError: the file holds no such key or certificates, a path does not stay inside a model, or the package
+                model-signing is not installed.
         """
         for path in ignored:
             if illegal_path(path.removesuffix("/")) is not None:
@@ -110,7 +110,7 @@ class SignatureVerifier:
             raise UsageError(
                 f"{option} {printable(str(file))} holds a private key, which no audit needs: give the public key"
             )
-        # What is checked here must be what is trusted hours later, whatever becomes of the file.
+        # The key that is checked here must be the key that is trusted hours later, whatever becomes of the file.
         self._content, self.is_key = content, key is not None
         try:
             with tempfile.TemporaryDirectory() as scratch:
@@ -126,7 +126,7 @@ class SignatureVerifier:
         self.name = f"the {'key' if key else 'certificates'} sha256:{hashlib.sha256(content).hexdigest()[:12]}"
 
     def _config(self, scratch: Path) -> Any:
-        """A new verifier for each signature, because a certificate store keeps the time of the first one it judges."""
+        """Make a new verifier for each signature, because a certificate store keeps the time of its first one."""
         from model_signing import verifying
 
         trusted, config = scratch / "trusted.pem", verifying.Config()
@@ -136,7 +136,7 @@ class SignatureVerifier:
         return config.use_certificate_verifier(certificate_chain=[trusted])
 
     def signed_by(self, signature: bytes) -> Signed:
-        """Verify the signature with the key, and return the statement that was signed.
+        """Verify the signature with the key, and return the files of the statement that was signed.
 
         Raises:
             DoesNotHoldError: the key did not sign it, or this is no signature, or it can be read in two ways.
@@ -149,8 +149,8 @@ class SignatureVerifier:
             try:
                 self._config(Path(scratch)).set_hashing_config(asked).verify(empty, file)
             except (OSError, MemoryError):
-                raise  # this machine's trouble, not the signature's
-            # Hostile bytes in a foreign parser: whatever it raises, nothing is verified.
+                raise  # a problem of this machine, not of the signature
+            # Hostile bytes in another library's parser: whatever it raises, nothing is verified.
             except Exception as error:
                 raise DoesNotHoldError(self._why(signature) or _said(error)) from error
         if asked.statement is None:
@@ -164,7 +164,7 @@ class SignatureVerifier:
             raise DoesNotHoldError("what was signed is no list of files or shards") from error
 
     def refused_now(self, material: dict[str, Any]) -> str | None:
-        """Why the certificates do not lead to a trusted one today; None where they do."""
+        """Return why the certificates do not lead to a trusted one today; None if they do."""
         from cryptography import x509
         from OpenSSL import crypto
 
@@ -179,7 +179,8 @@ class SignatureVerifier:
         return None
 
     def _with_hint(self, signature: bytes) -> bytes:
-        """The signature with a key hint. Releases before 1.0 wrote none, and model-signing then complains on stdout.
+        """Return the signature with a key hint. Releases before 1.0 wrote none, and model-signing then complains on
+        stdout.
 
         Raises:
             DoesNotHoldError: the signature was not made with a key, or does not say so in the usual place.
@@ -196,7 +197,7 @@ class SignatureVerifier:
         return json.dumps(bundle).encode()
 
     def _why(self, signature: bytes) -> str | None:
-        """The reason why a signature failed, if the bundle itself shows it; else None."""
+        """Return the reason why a signature failed, if the bundle itself shows it; else None."""
         material = material_of(signature)
         if material is None:
             return "it is no signature: not a Sigstore bundle in JSON"
@@ -210,7 +211,7 @@ class SignatureVerifier:
 
 
 def _hint_of(key: bytes) -> str:
-    """How model-signing names a key in what it signs."""
+    """Return the name that model-signing gives a key in what it signs."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
     pem = load_pem_public_key(key).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -226,17 +227,18 @@ def _said(error: Exception) -> str:
 
 
 class _Asked:
-    """Stands where model-signing would hash the model: keeps the statement that it compares with the hashes.
+    """Takes the place of model-signing's hashing, and keeps the statement that would be compared with the hashes.
 
-    Both are only met through the package's public interface, `verifying.Config.set_hashing_config`. It compares
-    after the signature was verified, and if ever it does it otherwise, nothing is kept here and nothing verified.
+    It is passed through the package's public interface, `verifying.Config.set_hashing_config`. The package compares
+    only after it has verified the signature; if a release did otherwise, nothing would be kept here and nothing
+    verified.
     """
 
     def __init__(self) -> None:
         self.statement: Any = None
 
     def add_ignored_paths(self, **_: object) -> None:
-        """Read from the statement itself."""
+        """Do nothing: the ignored paths are read from the statement itself."""
 
     def hash(self, *_: object, **__: object) -> "_Asked":
         return self
@@ -264,7 +266,7 @@ def _signed(statement: Any) -> Signed:
 
 
 def judge_signature(copy: ModelCopy, verifier: SignatureVerifier | None) -> SignatureView | None:
-    """The status of the signature in a copy; None if the copy has no signature."""
+    """Return the status of the signature in a copy; None if the copy has no signature."""
     if not any(file.path == SIGNATURE for file in copy.listing.files):
         return None
     if verifier is None:
@@ -298,10 +300,10 @@ def judge_signature(copy: ModelCopy, verifier: SignatureVerifier | None) -> Sign
 def _at_its_time(
     view: SignatureView, material: dict[str, Any], verifier: SignatureVerifier, now: datetime
 ) -> SignatureView:
-    """Model-signing judges certificates as of the day the signer's own began to be valid: what holds now is said here.
+    """Judge the certificates as of now: model-signing judges them as of the day the signer's own became valid.
 
-    Nothing in a signature proves when it was made: with an expired certificate it may have been made yesterday, and
-    with that of an expired authority the signer's own, too.
+    Nothing in a signature proves when it was made. With an expired certificate it may have been made yesterday, and so
+    may the signer's own certificate if its authority's has expired.
     """
     validity = validity_of(material)
     if validity is None:
@@ -326,7 +328,7 @@ def _at_its_time(
 def beside_manifest(
     signed: Signed, manifest: Manifest, verifier: SignatureVerifier, reading: Reading | None = None
 ) -> SignatureView:
-    """Compare what a key has signed with the bytes that were read.
+    """Compare the files that a key has signed with the bytes that were read.
 
     Files that the signer left out, or that the options ignore, never count as verified. Only `model.sig` itself needs
     no signature.
@@ -345,7 +347,7 @@ def beside_manifest(
         if _is_in(path, (*signed.ignored, *_LEFT_OUT_BY_DEFAULT))
         or (by_shards and files[path].size == 0)  # an empty file has no shard
     }
-    # MLflow writes it, even into a local store, when a model is loaded by its registered name.
+    # MLflow writes this file, even into a local store, when a model is loaded by its registered name.
     is_mlflows = reading is not None and is_written_by_mlflow(reading.meta, reading.mlmodel)
     of_mlflow = [META_FILE] if is_mlflows and META_FILE in unsigned and META_FILE not in left_out else []
     more = [path for path in unsigned if path not in left_out and path not in of_mlflow]
@@ -375,7 +377,7 @@ def beside_manifest(
 
 
 def _with_a_name(signed: _SignedFiles, files: Iterable[str]) -> _SignedFiles:
-    """The signed files by their paths: a model that is a single file was signed as `.` by releases before 1.1."""
+    """Return the signed files by path: releases before 1.1 signed a model that is a single file as `.`."""
     only = [path for path in files if path != SIGNATURE]
     return {only[0]: signed["."]} if signed.keys() == {"."} and len(only) == 1 else signed
 

@@ -19,17 +19,17 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 _LOOK_EVERY_SECONDS = 1.0
-_SECONDS_TO_COME_BACK = 15.0  # after it was broken off
-_SECONDS_TO_STOP = 5.0  # whoever interrupts an audit may kill it soon after
+_SECONDS_TO_COME_BACK = 15.0  # after it was cancelled
+_SECONDS_TO_STOP = 5.0  # an interrupted process may be killed soon after
 
 
 @dataclass(frozen=True, slots=True)
 class Work(Generic[_Item, _Result]):
-    """The step that runs for every item, and what happens to its result."""
+    """The step that runs for every item, and the handling of its result."""
 
     step: Callable[[_Item], _Result]
     keep: Callable[[_Item, _Result], None]  # called once for every item, from any thread
-    late: Callable[[_Item, OutOfTime], _Result]  # the result of a step that never came back
+    late: Callable[[_Item, OutOfTime], _Result]  # makes the result of a step that never returned
 
 
 def in_time(session: Session, step: Callable[[], _Result], *, deadline: Deadline) -> _Result:
@@ -42,7 +42,7 @@ def in_time(session: Session, step: Callable[[], _Result], *, deadline: Deadline
     def attempted(_: None) -> tuple[_Result] | Exception:
         try:
             return (step(),)
-        except Exception as error:  # noqa: BLE001 - raised below, in the thread that asked
+        except Exception as error:  # noqa: BLE001 - re-raised below, in the thread that asked
             return error
 
     work: Work[None, tuple[_Result] | Exception] = Work(
@@ -68,12 +68,12 @@ def each_in_time(
     *,
     deadline: Callable[[], Deadline] | None = None,
 ) -> None:
-    """The work on every item: each thread takes the next one when it is done with the one before.
+    """Do the work on every item: each thread takes the next item when it has finished one.
 
-    A future for each item would cost more than a small model takes to read.
+    A future for each item would cost more than reading a small model.
 
     Args:
-        deadline: for the item that is begun now; by default a version's.
+        deadline: makes the deadline of an item that begins now; by default a version's.
     """
     _Loops(session, work, items, deadline or session.deadline).run(pool, workers)
 
@@ -87,7 +87,7 @@ class _Underway(Generic[_Item]):
 
 @dataclass(slots=True, eq=False)
 class _Loop:
-    """One thread's turns at the items."""
+    """One thread's loop over items."""
 
     is_left_alone: bool = False
 
@@ -119,7 +119,7 @@ class _Loops(Generic[_Item, _Result]):
                     loops = {future: loop for future, loop in loops.items() if loop is not late}
                     self._start(ThreadPoolExecutor(1, thread_name_prefix="audit"), loops)
         except BaseException:
-            with self._claiming:  # from now on nothing is kept any more
+            with self._claiming:  # from now on no result is kept
                 self._over.set()
             self._session.stop()
             wait(loops, _SECONDS_TO_STOP)
@@ -133,7 +133,7 @@ class _Loops(Generic[_Item, _Result]):
         try:
             with self._session.turns.kept_between():
                 while not self._over.is_set() and not loop.is_left_alone:
-                    self._session.pulse(0)  # also ends what began to run only after the audit was stopped
+                    self._session.pulse(0)  # also ends a loop that began only after the audit was stopped
                     with self._taking:
                         item = next(self._remaining, _NO_MORE)
                     if isinstance(item, _NoMore):
@@ -152,12 +152,12 @@ class _Loops(Generic[_Item, _Result]):
             self._work.keep(item, result)
 
     def _claim(self, underway: _Underway[_Item]) -> bool:
-        """Whether the result of an item is still wanted: only the first who asks gives it."""
+        """Say whether the result of an item is still wanted: only the first caller may give it."""
         with self._claiming:
             return self._underway.pop(underway.loop, None) is not None and not self._over.is_set()
 
     def _leave_late(self) -> list[_Loop]:
-        """Give up what is late and does not come back; its requests were broken off by their throttle."""
+        """Abandon steps that are late and do not return, although the throttle has cancelled their requests."""
         left = list[_Loop]()
         for underway in list(self._underway.values()):
             over_seconds = -underway.deadline.left_seconds
@@ -169,7 +169,7 @@ class _Loops(Generic[_Item, _Result]):
 
 
 class _NoMore:
-    """Told apart from every item."""
+    """A marker that differs from every item."""
 
 
 _NO_MORE = _NoMore()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-_LARGE_FILE_BYTES = 1 << 20  # from which on reading and digesting run mostly without the interpreter's lock
+_LARGE_FILE_BYTES = 1 << 20  # from this size on reading and digesting run mostly without the interpreter's lock
 _JUDGED_EVERY_SECONDS = 1.0
 _LEAST_BUSY = 0.5
 _KEPT_SECONDS = 0.02
@@ -78,7 +78,7 @@ class Turns:
 
     def _take(self) -> None:
         if not self._lock.acquire(timeout=_WAITED_SECONDS):
-            # Whoever has it hangs, as on a disk across a network: from now on everybody goes without.
+            # The thread with the turn hangs, for instance on a network disk: from now on no thread takes turns.
             self._worthwhile = False
             return
         self._this_thread.since = time.perf_counter(), time.thread_time()
@@ -97,6 +97,6 @@ class Turns:
 
 
 class _OfThread(threading.local):
-    since: tuple[float, float] | None = None  # it has the turn: seconds of the clock and of its own processor time then
-    inside = False  # what must have it
-    keeps = False  # it between such things
+    since: tuple[float, float] | None = None  # since it has the turn: clock and processor time, in seconds
+    inside = False  # whether it is in a body that needs the turn
+    keeps = False  # whether it keeps the turn between such bodies

@@ -1,4 +1,4 @@
-"""The work directory of one audit, where its readings outlive the process, and the seal that they are signed with."""
+"""The work directory of one audit, where its readings outlive the process, and the seal that signs them."""
 
 import contextlib
 import hashlib
@@ -21,10 +21,8 @@ from registry_audit.errors import UsageError
 from registry_audit.home import home_directory
 from registry_audit.printable import printable
 
-# Signs what an interrupted audit leaves for the one that goes on with it.
-#
-# Whoever can write where it lies could otherwise put a reading there that nobody made. What does not hold is read
-# again.
+# The seal signs what an interrupted audit leaves for its continuation. Otherwise anybody who can write to the directory
+# could put a reading there that nobody made. If a signature does not hold, the bytes are read again.
 
 KEPT_FOR = timedelta(days=1)
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"  # UTC; sorts as text
@@ -41,7 +39,7 @@ class Seal:
         self._key = key
 
     def sign(self, place: str, content: bytes) -> str:
-        """The signature of a content at a place, in hexadecimal: it holds for no other content and no other place."""
+        """Return the hexadecimal signature of a content at a place: it holds for no other content or place."""
         where = place.encode("utf-8", "surrogatepass")
         return hmac.new(self._key, b"%d\n%b\n%b" % (len(where), where, content), hashlib.sha256).hexdigest()
 
@@ -50,9 +48,9 @@ class Seal:
 
 
 def own_seal() -> Seal | None:
-    """The seal with this user's secret key, which is created on first use; None if the key cannot be stored.
+    """Return the seal with this user's secret key, which is created on first use; None if the key cannot be stored.
 
-    A key file that others may read or write is replaced. What the old key signed is then read again.
+    A key file that others may read or write is replaced. Everything that the old key signed is then read again.
     """
     file = home_directory() / KEY_FILE
     with contextlib.suppress(OSError):
@@ -98,18 +96,18 @@ def now() -> str:
 
 
 def is_recent(at: str) -> bool:
-    """Whether it was within the last day, by a clock that is not too far from this one."""
+    """Say whether a time was within the last day, with some tolerance for another machine's clock."""
     present = datetime.now(UTC)
     return (present - KEPT_FOR).strftime(TIME_FORMAT) <= at <= (present + _CLOCKS_DIFFER).strftime(TIME_FORMAT)
 
 
 @cache
 def code_digest(*packages: str) -> str:
-    """Hex sha256 that identifies the code of these packages and of MLflow.
+    """Return a hex sha256 that identifies the code of these packages and of MLflow.
 
     Readings of other code are not reused, even if its version number is the same: they may mean something else.
     """
-    digest = hashlib.sha256(version("mlflow-skinny").encode())  # of mlflow's own version, where there is mlflow
+    digest = hashlib.sha256(version("mlflow-skinny").encode())  # has the version of mlflow itself, if that is installed
     for package in sorted(packages):
         root = Path(str(import_module(package).__file__)).parent
         for file in sorted(root.rglob("*.py")):
@@ -122,23 +120,23 @@ def code_digest(*packages: str) -> str:
 READINGS = "readings.jsonl"
 _LOCK, _REGISTRY = "running", "registry"
 _MAX_ID_CHARACTERS = 100
-_held: set[Path] = set()  # by this process: a flow that runs in it is part of the command that started it
+_held: set[Path] = set()  # held by this process: a flow that runs in it is part of the command that started it
 
 
 class WorkDirectory:
-    """Named by the audit's id, so that the same id finds what an interrupted audit has read.
+    """Named by the audit's id, so that the same id finds the readings of an interrupted audit.
 
-    Only an audit that could say all it was asked removes it. One that cannot go on, or is incomplete, leaves everything
-    in place, for a day.
+    Only an audit that could answer everything removes it. An audit that cannot go on, or is incomplete, leaves
+    everything in place for a day.
     """
 
     def __init__(self, audit_id: str | None) -> None:
         """
         Args:
-            audit_id: of the audit to resume, or to start under that id; None makes a new one.
+            audit_id: id of the audit to resume, or to start under that id; None makes a new one.
 
         Raises:
-            UsageError: it is no plain name.
+            UsageError: the id is no plain name.
         """
         self.audit_id = audit_id or uuid.uuid4().hex[:12]
         plain = all(char.isascii() and (char.isalnum() or char in "-_") for char in self.audit_id)
@@ -152,7 +150,7 @@ class WorkDirectory:
         """Hold the lock of this audit, so that no other process resumes it meanwhile.
 
         Args:
-            registry: identity of the address that is audited.
+            registry: identity of the audited address.
 
         Raises:
             UsageError: the audit of this id is running, or is of another registry, or the directory cannot be made.
@@ -188,7 +186,7 @@ class WorkDirectory:
         file = self.path / _REGISTRY
         draft = file.with_name(f"{_REGISTRY}.{os.getpid()}")
         with contextlib.suppress(OSError):  # it only protects from a mistake
-            # Whole or not at all: half a name, of a full disk or a killed process, would be that of another registry.
+            # Written atomically: half a name, after a full disk or a killed process, would be read as another registry.
             draft.write_text(registry, encoding="utf-8", errors="surrogatepass")
             draft.replace(file)
 
@@ -208,18 +206,18 @@ class WorkDirectory:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _sweep_others(self) -> None:
-        """Remove what other audits left so long ago that nobody takes it up any more."""
+        """Remove the directories of other audits that are too old to be resumed."""
         oldest = time.time() - KEPT_FOR.total_seconds()
         with contextlib.suppress(OSError):
             for other in self.path.parent.iterdir():
-                with contextlib.suppress(OSError):  # one that is no audit's keeps no other from being swept
+                with contextlib.suppress(OSError):  # one unreadable entry must not keep the others
                     if other != self.path and _last_written(other) < oldest:
                         _remove_unless_held(other)
 
     def _must_be_of(self, registry: str) -> None:
         file = self.path / _REGISTRY
         try:
-            if not file.is_file():  # a named pipe would be waited for
+            if not file.is_file():  # reading a named pipe would hang
                 return
             other = file.read_text(encoding="utf-8", errors="surrogatepass")
         except OSError:
@@ -236,7 +234,7 @@ class WorkDirectory:
 
 
 def cache_directory() -> Path:
-    """`REGISTRY_AUDIT_CACHE_DIR`, else the user's cache directory as the platform has it."""
+    """Return `REGISTRY_AUDIT_CACHE_DIR`, or the platform's user cache directory if it is not set."""
     chosen = os.environ.get("REGISTRY_AUDIT_CACHE_DIR")
     if chosen:
         return Path(chosen)
@@ -246,7 +244,7 @@ def cache_directory() -> Path:
 
 
 def _opened_lock(directory: Path) -> IO[str]:
-    """Raises: OSError: it cannot be opened, or is a named pipe, on which others would wait for ever."""
+    """Open the lock file. Raises: OSError: it cannot be opened, or is a named pipe, on which others would hang."""
 
     def opener(path: str, flags: int) -> int:
         return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o600)
@@ -265,7 +263,7 @@ def _remove_unless_held(directory: Path) -> None:
 
 
 def _locked(descriptor: int) -> bool:
-    """Whether the lock is this process's now. The system gives it back when the process ends, however it ends."""
+    """Take the lock, and say whether it was free. The system releases it when the process ends, however it ends."""
     try:
         import fcntl
     except ImportError:  # Windows

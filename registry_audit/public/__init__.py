@@ -1,1 +1,1 @@
-"""What `import registry_audit as ra` offers: the commands as functions, and their results."""
+"""The functions that `import registry_audit as ra` offers: the commands as functions, and their results."""

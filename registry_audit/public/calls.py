@@ -302,10 +302,10 @@ def pull(
 
 
 class _ReportDirectory:
-    """Where a report is written, if anywhere: also the one on what was done before something ended the call."""
+    """The directory of a report, if one is written; an interrupted call also writes the report on what was done."""
 
     def __init__(self, directory: str | Path | None) -> None:
-        """Raises: UsageError: it cannot be written to. That is said before the work, not after."""
+        """Check the directory before the work. Raises: UsageError: it cannot be written to."""
         self._directory = None if directory is None else Path(directory)
         if self._directory is None:
             return
@@ -317,7 +317,7 @@ class _ReportDirectory:
             raise UsageError(f"report_dir: {directory} cannot be written: {error.strerror}") from error
 
     def write(self, document: AuditDocument | MigrationDocument) -> None:
-        """Raises: OSError: it cannot be written any more."""
+        """Write the report. Raises: OSError: the directory cannot be written any more."""
         if self._directory is not None:
             write_report(document, self._directory)
 
@@ -357,7 +357,7 @@ def _tracking_uri(given: str | None) -> str:
 
 
 def _keys(given: Mapping[str, Any]) -> dict[str, str]:
-    """The keys as a configuration file has them. What is None is not given."""
+    """Return the keys as in a configuration file. A key whose value is None is left out."""
     return {str(key): str(value) for key, value in given.items() if value is not None}
 
 

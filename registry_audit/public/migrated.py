@@ -64,7 +64,7 @@ class MigrationResult(Ended):
         return ((row, finding) for row in rows for finding in row.findings)
 
     def to_pandas(self, table: Table = "versions") -> "pandas.DataFrame":
-        """A data frame with a row for each version, or for each finding.
+        """Return a data frame with a row for each version, or for each finding.
 
         Args:
             table: `versions` or `findings`.

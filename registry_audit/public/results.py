@@ -1,4 +1,4 @@
-"""Results of the functions of `registry_audit`: how it ended, tables for pandas, and a table for a notebook."""
+"""Results of the functions of `registry_audit`: the outcome, tables for pandas, and a table for a notebook."""
 
 import html
 from abc import ABC, abstractmethod
@@ -33,7 +33,7 @@ _CELL = "text-align:left;vertical-align:top"
 
 
 def pandas_for(table: str) -> Any:
-    """The module that makes data frames.
+    """Return pandas.
 
     Raises:
         UsageError: there is no such table, or pandas is not installed.
@@ -53,12 +53,12 @@ class Ended(ABC):
     @property
     @abstractmethod
     def exit_status(self) -> int:
-        """What the command would have ended with: 0 clean, 1 findings, 3 something could not be verified."""
+        """The exit status of the command: 0 clean, 1 findings, 3 something could not be verified."""
 
     @property
     @abstractmethod
     def sentence(self) -> str:
-        """What was found, in a sentence or two."""
+        """The result in a sentence or two."""
 
     @property
     def clean(self) -> bool:
@@ -77,7 +77,7 @@ class Ended(ABC):
         return f"<{type(self).__name__}: {self.state} (exit status {self.exit_status}). {printable(self.sentence)}>"
 
     def _repr_html_(self) -> str:
-        """For a notebook: the result, and the versions that are not clean. Every text of a server is escaped."""
+        """Return HTML for a notebook: the result, and the versions that are not clean. A server's texts are escaped."""
         head = (
             f"<p><b style='color:{_COLOURS[self.state]}'>{self.state.capitalize()}</b> "
             f"(exit status {self.exit_status}). {escaped(self.sentence)}</p>"
@@ -86,7 +86,7 @@ class Ended(ABC):
 
     @abstractmethod
     def _table(self) -> tuple[tuple[str, ...], Iterator[tuple[str, ...]]]:
-        """Titles and rows of HTML, of what is not clean."""
+        """Return titles and rows of HTML for everything that is not clean."""
 
 
 class Result(Ended):
@@ -103,7 +103,7 @@ class Result(Ended):
         return ((row, finding) for row in self.versions for finding in row.findings)
 
     def to_pandas(self, table: Table = "versions") -> "pandas.DataFrame":
-        """A data frame with a row for each version, or for each finding.
+        """Return a data frame with a row for each version, or for each finding.
 
         Args:
             table: `versions` or `findings`.
@@ -199,7 +199,7 @@ class CompareResult(Result):
         return f"{super()._repr_html_()}{_html_table(*self._files(), 'report')}"
 
     def _files(self) -> tuple[tuple[str, ...], Iterator[tuple[str, ...]]]:
-        """The files that differ. One that differs alike in the run models and the registry models is one row."""
+        """Return rows of files that differ. A file with the same difference in run and registry models is one row."""
         found: dict[Difference, list[str]] = {}
         for pair in self._compared.pair.pairs:
             for difference in pair.comparison.differences if pair.comparison else ():
@@ -293,7 +293,7 @@ def _side_words(difference: Difference, side: int) -> str:
 
 
 def _html_table(titles: Sequence[str], rows: Iterator[tuple[str, ...]], whole: str) -> str:
-    """The first rows as HTML; nothing where there are none. `whole` is where all of them are."""
+    """Return the first rows as HTML, or an empty text if there are none. `whole` names where all of them are."""
     shown = list(islice(rows, _SHOWN + 1))
     if not shown:
         return ""

@@ -1,4 +1,4 @@
-"""A directory that appears whole or not at all."""
+"""A directory that appears completely or not at all."""
 
 import contextlib
 import errno
@@ -13,23 +13,23 @@ from registry_audit.model.manifest import ManifestEntry
 from registry_audit.model.mlmodel import must_not_be_in_a_model
 
 _MARK = ".registry-audit-pull-"
-# File systems across a network, or of a user's program, flush no directories, or nothing on request.
+# Errors of network file systems and FUSE programs that cannot flush directories, or cannot flush on request.
 _NOT_OFFERED = frozenset({errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
-_NAME_CHARACTERS = 100  # of the output's name, so that the scratch directory's is not too long
+_NAME_CHARACTERS = 100  # of the output's name, so that the scratch directory's name is not too long
 
 
 class Place:
-    """A hidden directory for downloads, which becomes the output with one rename once every file is right."""
+    """A hidden directory for downloads that becomes the output with one rename, once every file is verified."""
 
     def __init__(self, output: Path, files: Path) -> None:
         self.output = output
         self.files = files  # a plain, empty directory on the output's file system
 
     def publish(self, entries: Iterable[ManifestEntry]) -> None:
-        """Flush the files to the disk, and give their directory its name with one rename.
+        """Flush the files to the disk, and give their directory its final name with one rename.
 
         Args:
-            entries: every file that is to be there; the paths were checked to stay inside the directory.
+            entries: every file that must be there; the paths were checked to stay inside the directory.
 
         Raises:
             CouldNotVerify: other files are there, or the system refuses.
@@ -44,16 +44,17 @@ class Place:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise UsageError(_why_not_replaced(self.output)) from error
             raise CouldNotVerify(f"the files cannot be kept in {self.output}: {error.strerror}") from error
-        with contextlib.suppress(OSError):  # the name may be lost with the machine's power, never half a model
+        with contextlib.suppress(OSError):  # after a power failure the name may be lost, but half a model never appears
             _flush(self.output.parent)
 
 
 @contextlib.contextmanager
 def place_for(output: Path) -> Iterator[Place]:
-    """A hidden scratch directory beside the output, gone at the end; what a killed process left there goes first.
+    """Make a hidden scratch directory beside the output, and remove it at the end. Remains of killed processes go
+    first.
 
     Raises:
-        UsageError: the output is there and not empty, or it cannot be made.
+        UsageError: the output exists and is not empty, or cannot be made.
     """
     try:
         output = output.resolve()
@@ -61,17 +62,17 @@ def place_for(output: Path) -> Iterator[Place]:
         must_not_be_in_a_model(output, str(output))
         made = [parent for parent in output.parents if not parent.exists()]
         output.parent.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError, ValueError) as error:  # of which the last is a NUL byte
+    except (OSError, RuntimeError, ValueError) as error:  # ValueError: a NUL byte
         raise UsageError(f"{output} cannot be made: {getattr(error, 'strerror', error)}") from error
     prefix = f".{output.name[:_NAME_CHARACTERS]}{_MARK}"
     _remove_stale(output.parent, prefix)
     try:
         with _scratch(output.parent, prefix) as scratch:
-            files = scratch / "model"  # in a directory that only its owner may enter; its own mode is the usual one
+            files = scratch / "model"  # inside a directory that only its owner may enter; its own mode is the usual one
             files.mkdir()
             yield Place(output, files)
     finally:
-        with contextlib.suppress(OSError):  # those that hold something stay
+        with contextlib.suppress(OSError):  # directories with contents stay
             for parent in made:
                 parent.rmdir()
 
@@ -93,7 +94,7 @@ def _must_be_free(output: Path) -> None:
 
 @contextlib.contextmanager
 def _scratch(parent: Path, prefix: str) -> Iterator[Path]:
-    """A directory of this process alone, locked for as long as it is used."""
+    """Make a directory of this process alone, locked for as long as it is used."""
     while True:
         descriptor = None
         try:
@@ -102,7 +103,7 @@ def _scratch(parent: Path, prefix: str) -> Iterator[Path]:
                 descriptor = os.open(scratch, os.O_RDONLY)
         except OSError as error:
             raise UsageError(f"{parent} cannot be written: {error.strerror}") from error
-        if descriptor is None:  # taken for a stale one by another process before it was locked
+        if descriptor is None:  # another process took it for a stale one before it was locked
             continue
         _lock(descriptor, wait=True)
         if scratch.exists():
@@ -116,7 +117,7 @@ def _scratch(parent: Path, prefix: str) -> Iterator[Path]:
 
 
 def _remove_stale(parent: Path, prefix: str) -> None:
-    """Remove what killed processes of this user left; a directory that is in use is locked."""
+    """Remove directories that killed processes of this user left; a directory in use is locked."""
     try:
         with os.scandir(parent) as entries:
             found = [entry for entry in entries if entry.name.startswith(prefix)]
@@ -135,18 +136,18 @@ def _remove_stale(parent: Path, prefix: str) -> None:
 
 
 def _lock(descriptor: int, *, wait: bool) -> bool:
-    """Whether the lock was had. The system gives it back when the process ends, however it ends."""
+    """Say whether the lock was taken. The system releases it when the process ends, however it ends."""
     try:
         import fcntl
 
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except (ImportError, OSError):  # held by another, or a system without locks: then nothing counts as stale
+    except (ImportError, OSError):  # held by another process, or a system without locks: then nothing counts as stale
         return False
     return True
 
 
 def _flushed(directory: Path) -> Iterator[tuple[str, int]]:
-    """Path and size of every file, each on the disk by then; directories, too, the innermost first."""
+    """Yield path and size of every file after flushing it; directories are flushed too, the innermost first."""
     for here, _, names in os.walk(directory, topdown=False):
         for name in names:
             file = Path(here, name)
@@ -155,7 +156,7 @@ def _flushed(directory: Path) -> Iterator[tuple[str, int]]:
 
 
 def _flush(path: Path) -> int:
-    """The size. What is no file or directory of ours is not followed."""
+    """Flush a file or directory, and return its size. Symlinks are not followed."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         try:

@@ -1,4 +1,4 @@
-"""A registry model, downloaded and compared with its accepted baseline while it comes in."""
+"""Downloads a registry model and compares it with its accepted baseline while the bytes arrive."""
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -39,11 +39,11 @@ from registry_audit.registry.version import RegisteredVersion
 from registry_audit.registry.versions import find_version
 from registry_audit.verdict import ExitStatus
 
-# What the ledger holds as accepted for one version. The ledger is only read.
+# The baseline of one version in the ledger. The ledger is only read.
 
 
 class NoBaseline(CouldNotVerify):
-    """Nobody has accepted bytes for the version, so there is nothing that it could be compared with."""
+    """Nobody has accepted bytes for the version, so there is nothing to compare it with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +61,16 @@ def accepted_for(
     version: RegisteredVersion,
     everything: Sequence[RegisteredVersion],
 ) -> Accepted:
-    """The baseline of a version.
+    """Return the baseline of a version.
 
     Args:
-        identity: of the registry's address.
+        identity: identity of the registry's address.
         registry_name: as given with `--registry-name`.
-        everything: what shows which registry it is, see `versions_to_recognise`.
+        everything: versions that show which registry it is; see `versions_to_recognise`.
 
     Raises:
         NoBaseline: there is none, or it is of another version that had this name and number.
-        CouldNotVerify: its files cannot lie in one directory on every file system.
+        CouldNotVerify: its files cannot be in one directory on every file system.
         UsageError: the registry may be a copy of one that the ledger knows; `--registry-name` has to say.
         LedgerError: the ledger is unusable.
     """
@@ -107,7 +107,7 @@ def _must_fit_a_directory(manifest: Manifest, label: str) -> None:
         raise CouldNotVerify(f"{label} cannot be pulled: {problem.message}")
 
 
-_CERTAIN = ("RA003", "RA013")  # something else than what was accepted: gone, or an entry that nobody could accept
+_CERTAIN = ("RA003", "RA013")  # certainly not what was accepted: gone, or an entry that nobody could accept
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +116,14 @@ class Pulled:
 
     name: str
     version: str
-    path: Path  # of the directory that holds it
+    path: Path  # the directory that holds it
     file_count: int
     byte_count: int
     manifest: str  # digest of the accepted manifest
     accepted_at: str  # UTC
     accepted_by: str
     reason: str  # why they accepted it
-    expected: tuple[Difference, ...] = ()  # from the baseline, where a named rule explains it
+    expected: tuple[Difference, ...] = ()  # differences from the baseline that a named rule explains
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -137,8 +137,8 @@ class NotAsAccepted(AuditError):
     def __init__(self, message: str, differences: tuple[Difference, ...] = ()) -> None:
         """
         Args:
-            differences: left is what was accepted, right what the registry serves; sorted by path. Digests are
-                missing where the listing alone shows the difference.
+            differences: left is what was accepted, right what the registry serves; sorted by path. Digests are missing
+                if the listing alone shows the difference.
         """
         super().__init__(message)
         self.differences = differences
@@ -163,11 +163,11 @@ def pull_version(
     Args:
         registry_name: as given with `--registry-name`.
         output: an empty directory, or one that does not exist yet.
-        on_begin: told how many bytes will come in, before the first of them.
+        on_begin: called with the number of bytes to come, before the first of them.
 
     Raises:
-        NotAsAccepted: it differs from its baseline, or is gone.
-        CouldNotVerify: it has no baseline, could not be read, or what was asked for changed meanwhile.
+        NotAsAccepted: the model differs from its baseline, or is gone.
+        CouldNotVerify: it has no baseline, could not be read, or changed meanwhile.
         UsageError: there is no such version, or the output cannot be made or is not empty.
         LedgerError: the ledger is unusable.
     """
@@ -175,7 +175,7 @@ def pull_version(
     pull = _Pull(session, ledger, registry_name, model, selector, on_begin)
     with place_for(output) as place:
         pulled, entries = in_time(session, partial(pull.into, place), deadline=session.deadline())
-        # Not in the thread that reads, which goes on for a while after an interruption: then nothing may appear.
+        # Not in the reading thread, which goes on for a while after an interruption: then nothing may appear.
         place.publish(entries)
     return pulled
 
@@ -190,7 +190,7 @@ class _Pull:
     on_begin: Callable[[int], None]
 
     def into(self, place: Place) -> tuple[Pulled, tuple[ManifestEntry, ...]]:
-        """What was pulled, and each of its files; they lie in the place, and are not published yet."""
+        """Return what was pulled, and each of its files, which are in the place and not published yet."""
         version = self._find()
         accepted = self._accepted(version)
         resolved = retried(partial(must_resolve, self.session, version))
@@ -221,7 +221,7 @@ class _Pull:
         return accepted_for(self.ledger, self.session.connection.identity, self.registry_name, version, everything)
 
     def _read(self, resolved: ResolvedVersion, accepted: Accepted, place: Place) -> ModelCopy:
-        """The registry model, its files written to the place; nothing is read where its listing tells enough."""
+        """Read the registry model and write its files to the place; read nothing if its listing differs."""
         listed = list_copy(self.session, Role.REG_MODEL, resolved.reg_model, place.files)
         if isinstance(listed, CopyFailure):
             raise _refused(resolved, listed, accepted)
@@ -230,7 +230,7 @@ class _Pull:
         if differences or listing.unsafe:
             raise _refused(resolved, listed.copy, accepted, differences)
         sizes = {entry.path: entry.size for entry in accepted.manifest.entries}
-        # No more than was accepted is ever read, whatever a store leaves out of its listing.
+        # Never read more than was accepted, even if a store leaves sizes out of its listing.
         files = tuple(replace(file, size=sizes.get(file.path, file.size)) for file in listing.files)
         self.on_begin(sum(file.size or 0 for file in files))
         try:
@@ -248,7 +248,7 @@ class _Pull:
         return replace(listed.copy, reading=reading)
 
     def _must_still_be(self, version: RegisteredVersion, accepted: Accepted) -> None:
-        """Raises: CouldNotVerify: what was asked for is another version by now, or other bytes were accepted."""
+        """Check that nothing changed meanwhile. Raises: CouldNotVerify: the version or its baseline is another."""
         label = printable(version.label)
         try:
             now = self._find()
@@ -265,12 +265,12 @@ class _Pull:
 
 
 def _lasting(version: RegisteredVersion) -> tuple[object, ...]:
-    """What does not change while a version is in use. Tags, aliases and descriptions may."""
+    """Return what does not change while a version is in use. Tags, aliases and descriptions may."""
     return version.creation_time_ms, version.source, version.run_id, version.status
 
 
 def _listed_differences(accepted: Manifest, listing: Listing) -> Iterator[Difference]:
-    """What the listing alone shows: files that are missing, that nobody accepted, or that have another size."""
+    """Yield what the listing alone shows: files that are missing, that nobody accepted, or that have another size."""
     before = {entry.path: entry for entry in accepted.entries}
     now, unsafe = {file.path: file for file in listing.files}, set(listing.unsafe)
     for path in sorted(before.keys() | now.keys()):
@@ -279,13 +279,13 @@ def _listed_differences(accepted: Manifest, listing: Listing) -> Iterator[Differ
             continue
         sizes = (old.size if old else None, new.size if new else None)
         if explains_meta(path, [size for size, there in zip(sizes, (old, new), strict=True) if there]):
-            continue  # its content will say whether MLflow wrote it
+            continue  # its content will show whether MLflow wrote it
         kind = Kind.CONTENT if old and new else (Kind.ONLY_LEFT if old else Kind.ONLY_RIGHT)
         yield Difference(path, kind, sizes, (old.digest if old else None, None))
 
 
 def _differences(accepted: Accepted, copy: ModelCopy, version: RegisteredVersion) -> tuple[Difference, ...]:
-    """Between what was accepted and what was read. A file that could not be read is a problem, and no difference."""
+    """Compare what was read with the baseline. A file that could not be read is a problem, and no difference."""
     reading = copy.reading
     if reading is None:
         return ()
@@ -301,7 +301,7 @@ def _differences(accepted: Accepted, copy: ModelCopy, version: RegisteredVersion
 def _must_hold(
     resolved: ResolvedVersion, copy: ModelCopy, accepted: Accepted, differences: tuple[Difference, ...]
 ) -> None:
-    """Every way to be told less than everything ends here."""
+    """Refuse the copy unless everything was read and is as accepted: every partial result ends here."""
     unexpected = tuple(difference for difference in differences if difference.expected_by is None)
     if unexpected or copy.manifest is None or _blocking(resolved, copy, accepted):
         raise _refused(resolved, copy, accepted, unexpected)
@@ -313,8 +313,8 @@ def _must_hold(
 
 
 def _blocking(resolved: ResolvedVersion, copy: Copy, accepted: Accepted) -> list[tuple[str, str]]:
-    """Rule and message of what keeps the copy from being vouched for, and was not accepted knowingly."""
-    # What cannot be said of the run is no doubt about the bytes that the registry serves.
+    """Return rule and message of problems that prevent verification, and were not accepted knowingly."""
+    # Doubts about the run are no doubts about the bytes that the registry serves.
     problems = problems_of_copy(replace(resolved, problems=()), copy)
     return [(p.rule, p.message) for p in problems if p.blocks and p.rule not in accepted.baseline.despite]
 
@@ -322,7 +322,7 @@ def _blocking(resolved: ResolvedVersion, copy: Copy, accepted: Accepted) -> list
 def _refused(
     resolved: ResolvedVersion, copy: Copy, accepted: Accepted, differences: tuple[Difference, ...] = ()
 ) -> AuditError:
-    """Why nothing is left: a difference says so before what could not be read."""
+    """Return why nothing is left: a difference takes precedence over what could not be read."""
     label, blocking = printable(resolved.version.label), _blocking(resolved, copy, accepted)
     certain = [message for rule, message in blocking if rule in _CERTAIN]
     if differences or certain:
