@@ -1,4 +1,4 @@
-"""The library in a few calls, for programs of your own. The commands and flows use the same calls."""
+"""Offers the library in a few calls, for programs of your own. The commands and flows use the same calls."""
 
 import uuid
 from collections.abc import Callable, Mapping
@@ -239,7 +239,7 @@ def check_model_version(
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The ledger that a check or comparison of single versions uses."""
+    """Holds the ledger that a check or comparison of single versions uses."""
 
     ledger: Ledger | None
     note: str | None = None  # why there is no ledger, if one was looked for

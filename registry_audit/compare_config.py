@@ -1,4 +1,4 @@
-"""The configuration of a comparison. It is read strictly, because a wrong one silently compares the wrong models.
+"""Reads the configuration of a comparison, strictly, because a wrong one silently compares the wrong models.
 
 YAML itself keeps the last of two equal keys; mlflow-tools' own example has that mistake. Here every error
 names its line.

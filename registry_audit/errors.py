@@ -1,4 +1,4 @@
-"""Errors, one class for each reaction of the caller. A difference between models is data, never an exception.
+"""Defines errors, one class for each reaction of the caller. A difference between models is data, never an error.
 
 Messages are one line, name the way out, and hold no credentials. All of these survive pickling.
 """
@@ -14,7 +14,7 @@ _MARGIN = 0.1
 
 
 class AuditError(Exception):
-    """Base class of every error that this library raises on purpose."""
+    """Serves as the base class of every error that this library raises on purpose."""
 
     exit_status = ExitStatus.INCOMPLETE
 
@@ -44,13 +44,13 @@ class CouldNotVerify(AuditError):
 
 
 class Transient(CouldNotVerify):
-    """A retryable failure: connection, time-out, 429, 5xx, a body that ended early."""
+    """The failure is retryable: connection, time-out, 429, 5xx, a body that ended early."""
 
     given_up = False  # the attempts are used up
 
 
 class BodyEndedEarly(Transient):
-    """A response whose body broke off before its end."""
+    """The body of a response broke off before its end."""
 
 
 class Refused(Transient):

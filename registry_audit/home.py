@@ -1,4 +1,4 @@
-"""Where this program keeps its own files on a machine."""
+"""Says where this program keeps its own files on a machine."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The ways in which a person can name a model version."""
+"""Parses the ways in which a person can name a model version."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """The highest version number, whatever its stage."""
+    """Selects the highest version number, whatever its stage."""
 
 
 Selector = Number | Stage | Alias | Latest

@@ -1,4 +1,4 @@
-"""The rules that an audit can report. Ids are stable: add, never renumber."""
+"""Defines the rules that an audit can report. Ids are stable: add, never renumber."""
 
 from dataclasses import dataclass
 
@@ -187,6 +187,6 @@ RULE_BY_ID = {rule.id: rule for rule in RULES}
 
 
 def blocks_acceptance(rule: str, severity: Severity) -> bool:
-    """Whether a version with such a finding is accepted only with `--despite RULE`."""
+    """Say whether a version with such a finding is accepted only with `--despite RULE`."""
     # Accepting other bytes, or that a version is gone, is what RA002 and RA011 ask for.
     return severity.rank >= Severity.HIGH.rank and rule not in (CONTENT_CHANGED.id, VERSION_VANISHED.id)

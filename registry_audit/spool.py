@@ -1,4 +1,4 @@
-"""Rows of a list that may not fit in memory: a few rows stay in memory, many go to a temporary file.
+"""Keeps rows of a list that may not fit in memory: a few stay in memory, many go to a temporary file.
 
 A row is read back from the position it was put at, in whatever order rows were put; iterating decodes one row at a
 time. If the disk is full, further rows stay in memory, so that no row is lost.
@@ -19,7 +19,7 @@ _MISSING = -1
 
 
 class Spool(Generic[_T]):
-    """Rows by position. Several threads may put rows; read them when all are in."""
+    """Keeps rows by position. Several threads may put rows; read them when all are in."""
 
     def __init__(
         self,

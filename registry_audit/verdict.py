@@ -1,10 +1,10 @@
-"""The words of an audit's result. Their values are part of the report's contract."""
+"""Defines the words of an audit's result. Their values are part of the report's contract."""
 
 from enum import IntEnum, StrEnum
 
 
 class Verdict(StrEnum):
-    """The result of an audit for one model version. Only the first three may be read as a pass."""
+    """Names the result of an audit for one model version. Only the first three may be read as a pass."""
 
     MATCH = "match"  # two separate copies, byte-identical
     SAME_STORAGE = "same_storage"  # both are one storage; it was read, but there was nothing to compare it with
@@ -28,7 +28,7 @@ class BaselineStatus(StrEnum):
 
 
 class SignatureStatus(StrEnum):
-    """The result of verifying a model's signature, from best to worst. Only the first may be read as a pass."""
+    """Names the result of verifying a signature, from best to worst. Only the first may be read as a pass."""
 
     VERIFIED = "verified"  # the key has signed every file of the model, and every byte was read
     PARTIAL = "partial"  # as `verified`, but the signer left files out
@@ -48,7 +48,7 @@ class SignatureStatus(StrEnum):
 
 
 class Storage(StrEnum):
-    """Whether the run model and the registry model are kept in one place."""
+    """Says whether the run model and the registry model are kept in one place."""
 
     SHARED = "shared"
     SEPARATE = "separate"
@@ -74,7 +74,7 @@ _SEVERITIES = tuple(Severity)
 
 
 class ExitStatus(IntEnum):
-    """The exit status of a command. Precedence if several apply: 4 > 1 > 3."""
+    """Defines the exit status of a command. Precedence if several apply: 4 > 1 > 3."""
 
     CLEAN = 0
     FINDINGS = 1

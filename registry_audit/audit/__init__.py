@@ -11,7 +11,7 @@ from typing import Any
 
 
 class _CallablePackage(ModuleType):
-    """A package and a function with the same name, which Python keeps in one attribute of `registry_audit`.
+    """Makes a package callable: package and function have the same name, and so one attribute of `registry_audit`.
 
     https://docs.python.org/3/reference/datamodel.html#customizing-module-attribute-access
     """
@@ -21,7 +21,7 @@ class _CallablePackage(ModuleType):
 
     @property
     def __doc__(self) -> str | None:  # type: ignore[override]
-        """The text that `help` and a notebook's `ra.audit?` show."""
+        """Return the text that `help` and a notebook's `ra.audit?` show."""
         return inspect.getdoc(_function())
 
     @property

@@ -1,4 +1,4 @@
-"""One of a version's two copies: as its store lists it, and as it was read, with the digest of every file."""
+"""Describes a version's two copies: as the store lists them, and as they were read, with every file's digest."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The result of reading every listed file of one root."""
+    """Holds the result of reading every listed file of one root."""
 
     entries: tuple[ManifestEntry, ...]  # sorted by path; a file that could not be read is missing here
     mlmodel: Base64Bytes | None  # content of the root MLmodel; bytes, and only base64 in a file
@@ -43,7 +43,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class ModelCopy:
-    """One of a version's two copies."""
+    """Describes one of a version's two copies."""
 
     role: Role
     location: Location
@@ -55,7 +55,7 @@ class ModelCopy:
 
     @property
     def has_mlmodel(self) -> bool:
-        """Whether the copy has an MLmodel that is not empty."""
+        """Say whether the copy has an MLmodel that is not empty."""
         return any(file.path == MLMODEL and file.size != 0 for file in self.listing.files)
 
     @property
@@ -64,7 +64,7 @@ class ModelCopy:
 
     @property
     def manifest(self) -> Manifest | None:
-        """The manifest, if every listed file was read and nothing is in doubt; else None."""
+        """Return the manifest, if every listed file was read and nothing is in doubt; else None."""
         if self.reading is None or any(problem.blocks for problem in self.problems):
             return None
         if len(self.reading.entries) != len(self.listing.files):
@@ -74,7 +74,7 @@ class ModelCopy:
 
 @dataclass(frozen=True, slots=True)
 class CopyFailure:
-    """A copy that could not be listed or read: a value, so that one version never stops an audit."""
+    """Says why a copy could not be listed or read: as a value, so that one version never stops an audit."""
 
     role: Role
     location: Location

@@ -33,7 +33,7 @@ from registry_audit.verdict import BaselineStatus, Severity, Storage, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event of a version in the ledger, other than an audit that only read it."""
+    """Describes an event of a version in the ledger, other than an audit that only read it."""
 
     at: str  # UTC
     kind: Literal["accepted", "found", "resolved", "waived"]
@@ -42,7 +42,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class BaselineView:
-    """A version compared with its baseline. In `differences` left is the baseline, right is now."""
+    """Compares a version with its baseline. In `differences` left is the baseline, right is now."""
 
     status: BaselineStatus
     differences: tuple[Difference, ...] = ()
@@ -100,7 +100,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Waiver:
-    """A person answers for a finding until a day, or until the bytes change again."""
+    """Records that a person answers for a finding until a day, or until the bytes change again."""
 
     by: str
     reason: str
@@ -109,7 +109,7 @@ class Waiver:
 
 @dataclass(frozen=True, slots=True)
 class VersionAudit:
-    """Everything that an audit says about one version."""
+    """Holds everything that an audit says about one version."""
 
     version: RegisteredVersion
     verdict: Verdict
@@ -134,7 +134,7 @@ class VersionAudit:
 
     @property
     def read_at(self) -> str | None:
-        """UTC, to the microsecond: when the first reading of a copy began; None if no byte was read."""
+        """Return when the first reading of a copy began, in UTC to the microsecond; None if no byte was read."""
         times = [copy.read_at for copy in (self.run_model, self.reg_model) if copy is not None and copy.read_at]
         return min(times, default=None)
 

@@ -50,7 +50,7 @@ _MARKER = ".registry-audit-downloads"
 
 @dataclass(frozen=True, slots=True)
 class PairAudit:
-    """One role's two copies, one from each server."""
+    """Compares one role's two copies, one from each server."""
 
     role: Role
     verdict: Verdict
@@ -67,7 +67,7 @@ class PairAudit:
 
 @dataclass(frozen=True, slots=True)
 class VersionPair:
-    """Two versions that were found, resolved, and compared in the requested roles."""
+    """Holds two versions that were found, resolved, and compared in the requested roles."""
 
     resolved: tuple[ResolvedVersion, ResolvedVersion]
     pairs: tuple[PairAudit, ...]  # run models first

@@ -1,4 +1,4 @@
-"""The options of an audit. They come from outside, so they are validated here, before hours of work."""
+"""Defines the options of an audit. They come from outside, so they are validated here, before hours of work."""
 
 import hashlib
 import re
@@ -38,7 +38,7 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(as_list)]
 
 
 class AuditOptions(BaseModel):
-    """Everything that decides the result of an audit; small, immutable and safe to send to another process."""
+    """Holds all that decides the result of an audit; it is small, immutable and safe to send to another process."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -113,7 +113,7 @@ class AuditOptions(BaseModel):
 
     @property
     def signature_file(self) -> str | None:
-        """The file that signatures are verified with: a key, or certificates."""
+        """Return the file that signatures are verified with: a key, or certificates."""
         return self.signing_key or self.signing_certificate_chain
 
     def signature_verifier(self) -> SignatureVerifier | None:
@@ -160,10 +160,10 @@ class AuditOptions(BaseModel):
 
 
 class ModelChoice:
-    """The models that `--model` selects: a text is a literal name if a model has it, and otherwise a pattern."""
+    """Selects the models of `--model`: a text is a literal name if a model has it, and otherwise a pattern."""
 
     def __init__(self, texts: Iterable[str], names: Container[str]) -> None:
-        """Args: names: names of all existing models."""
+        """Sort the texts into names and patterns. Args: names: names of all existing models."""
         given = tuple(dict.fromkeys(texts))
         self.exact = frozenset(text for text in given if text in names or not WILDCARDS.intersection(text))
         self.patterns = tuple(text for text in given if text not in self.exact)

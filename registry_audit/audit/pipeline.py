@@ -1,4 +1,4 @@
-"""The steps of one version: resolve, download the run model, download the registry model, compare.
+"""Defines the steps of one version: resolve, download the run model, download the registry model, compare.
 
 Each step is a function of values, so that a Prefect task, a thread or a test runs it in the same way. A version that
 cannot be audited goes through all of them and becomes a row with its reason.
@@ -173,7 +173,7 @@ def compare_version(session: Session, resolved: ResolvedVersion, run: Copy, reg:
 
 @dataclass(frozen=True, slots=True)
 class AuditedVersion:
-    """A version's row with the copies that it was made from."""
+    """Holds a version's row with the copies that it was made from."""
 
     audit: VersionAudit
     resolved: ResolvedVersion | None = None  # None if it could not be resolved, as the copies
@@ -282,7 +282,7 @@ def fetch(
 
 @dataclass(frozen=True, slots=True)
 class ListedCopy:
-    """A copy that was listed and not read yet, with the store that reads it."""
+    """Holds a copy that was listed and not read yet, with the store that reads it."""
 
     store: Store
     copy: ModelCopy

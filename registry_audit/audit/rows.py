@@ -1,4 +1,4 @@
-"""The rows of an audit: kept as lines while it runs, so that many need no memory; and the outcome they lead to."""
+"""Keeps the rows of an audit as lines while it runs, so that many need no memory, and decides the outcome."""
 
 import json
 from collections import Counter
@@ -16,7 +16,7 @@ from registry_audit.verdict import ExitStatus, Severity, Verdict
 
 
 class Rows(Protocol):
-    """The rows of an audit, which can be iterated more than once."""
+    """Provides the rows of an audit, which can be iterated more than once."""
 
     def __iter__(self) -> Iterator[VersionAudit]: ...
     def __len__(self) -> int: ...
@@ -76,12 +76,12 @@ class Outcome:
 
     @property
     def state(self) -> str:
-        """The outcome in one word; also the name of a flow run's final state, capitalised."""
+        """Return the outcome in one word: capitalised, it is the name of a flow run's final state."""
         return {ExitStatus.CLEAN: "clean", ExitStatus.FINDINGS: "findings"}.get(self.exit_status, "incomplete")
 
 
 class Judged(Protocol):
-    """A row that decides how an audit ends: a version's, or a pair's."""
+    """Decides how an audit ends: it is a version's row, or a pair's."""
 
     @property
     def verdict(self) -> Verdict: ...

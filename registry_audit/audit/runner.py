@@ -22,11 +22,11 @@ _BLOCK = 500  # versions whose runs, download URIs and last readings are request
 
 
 class Row(Protocol):
-    """The result of auditing one version."""
+    """Describes the result of auditing one version."""
 
     @property
     def retryable(self) -> bool:
-        """Whether the reason that kept it from being read may pass by itself."""
+        """Say whether the reason that kept it from being read may pass by itself."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The versions that an audit covers, and what the report must say about the registry as a whole."""
+"""Selects the versions that an audit covers, and notes what the report must say about the whole registry."""
 
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Scope:
 
     @property
     def answered(self) -> bool:
-        """Whether everything that was asked for has a row."""
+        """Say whether everything that was asked for has a row."""
         return self.listed_whole and not self.idle
 
 

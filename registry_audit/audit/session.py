@@ -1,4 +1,4 @@
-"""The session of an audit: the connection, the caches and the threads that its steps share in one process."""
+"""Defines the session of an audit: the connection, caches and threads that its steps share in one process."""
 
 import contextlib
 import threading
@@ -33,7 +33,7 @@ _ASKED_EVERY_SECONDS = 2.0
 
 
 class Trusted(Protocol):
-    """Earlier readings of storages that a quick audit may reuse."""
+    """Finds earlier readings of storages that a quick audit may reuse."""
 
     def prefetch(self, keys: Iterable[tuple[str, str]]) -> None:
         """Fetch with few queries what these versions (name, number) will need."""
@@ -55,7 +55,7 @@ class NothingTrusted:
 
 
 class Session:
-    """One audit's connection, its knowledge about runs, and its readings. Safe to share between threads.
+    """Holds one audit's connection, its knowledge about runs, and its readings. Safe to share between threads.
 
     `stop` ends its threads; `close`, or the end of its `with` statement, also closes its connections.
     """

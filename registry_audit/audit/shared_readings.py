@@ -32,7 +32,7 @@ _LINE_PARTS = 3  # signature, digest of the key, readings
 
 
 class KeptReadings:
-    """The readings of an audit, in one file of signed lines in its directory. Not safe to share between threads.
+    """Keeps the readings of an audit in one file of signed lines in its directory. Not safe to share between threads.
 
     They are kept for a day, and only for the same audit: a line is reused by the same code in the same directory. The
     listing of the storage must still be what it was. An artifact proxy's listing would not show an overwrite of the
@@ -112,7 +112,7 @@ def _digest(key: str) -> str:
 
 
 class ReadingCache:
-    """Safe to share between threads: if two threads want one storage, the second waits for the first."""
+    """Shares readings between threads: if two threads want one storage, the second waits for the first."""
 
     def __init__(self, directory: Path | None = None, turns: Turns | None = None) -> None:
         """

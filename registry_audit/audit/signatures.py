@@ -45,7 +45,7 @@ _SignedFiles = dict[str, tuple[_Part, ...]]
 
 @dataclass(frozen=True, slots=True)
 class SignatureView:
-    """The result of verifying a model's signature in an audit."""
+    """Holds the result of verifying a model's signature in an audit."""
 
     status: SignatureStatus
     reason: str  # one sentence
@@ -53,7 +53,7 @@ class SignatureView:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """The files of a model that a key has signed."""
+    """Names the files of a model that a key has signed."""
 
     files: _SignedFiles
     ignored: tuple[PurePosixPath, ...]  # files and directories that the signer left out
@@ -64,7 +64,7 @@ class DoesNotHoldError(Exception):
 
 
 class SignatureVerifier:
-    """The key, or the root certificates, that signatures are verified with. Safe to share between threads."""
+    """Verifies signatures with a key, or with root certificates. Safe to share between threads."""
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ _SECONDS_TO_STOP = 5.0  # an interrupted process may be killed soon after
 
 @dataclass(frozen=True, slots=True)
 class Work(Generic[_Item, _Result]):
-    """The step that runs for every item, and the handling of its result."""
+    """Defines the step that runs for every item, and the handling of its result."""
 
     step: Callable[[_Item], _Result]
     keep: Callable[[_Item, _Result], None]  # called once for every item, from any thread
@@ -87,7 +87,7 @@ class _Underway(Generic[_Item]):
 
 @dataclass(slots=True, eq=False)
 class _Loop:
-    """One thread's loop over items."""
+    """Represents one thread's loop over items."""
 
     is_left_alone: bool = False
 
@@ -169,7 +169,7 @@ class _Loops(Generic[_Item, _Result]):
 
 
 class _NoMore:
-    """A marker that differs from every item."""
+    """Marks the end: it differs from every item."""
 
 
 _NO_MORE = _NoMore()

@@ -18,7 +18,7 @@ _WAITED_SECONDS = 2.0
 
 
 class Turns:
-    """The turns of one audit. Turns that are mostly spent waiting, as on a network disk, are no longer taken."""
+    """Manages the turns of one audit. Turns that are mostly spent waiting, as on a network disk, end for good."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""The work directory of one audit, where its readings outlive the process, and the seal that signs them."""
+"""Manages the work directory of one audit, where its readings outlive the process, and the seal that signs them."""
 
 import contextlib
 import hashlib
@@ -33,7 +33,7 @@ _CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 class Seal:
-    """Signatures under one secret key."""
+    """Signs and verifies with one secret key."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
@@ -124,7 +124,7 @@ _held: set[Path] = set()  # held by this process: a flow that runs in it is part
 
 
 class WorkDirectory:
-    """Named by the audit's id, so that the same id finds the readings of an interrupted audit.
+    """Manages a directory named by the audit's id, so that the same id finds the readings of an interrupted audit.
 
     Only an audit that could answer everything removes it. An audit that cannot go on, or is incomplete, leaves
     everything in place for a day.
@@ -192,7 +192,7 @@ class WorkDirectory:
 
     @property
     def has_readings(self) -> bool:
-        """Whether anything was read: of one registry, or of either of the two that are compared."""
+        """Say whether anything was read: of one registry, or of either of the two that are compared."""
         with contextlib.suppress(OSError):
             return any(readings.stat().st_size > 0 for readings in self.path.rglob(READINGS))
         return False

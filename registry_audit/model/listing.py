@@ -1,4 +1,4 @@
-"""The files that a store lists for a model, before a byte is read."""
+"""Describes the files that a store lists for a model, before a byte is read."""
 
 import hashlib
 import unicodedata
@@ -14,7 +14,7 @@ _MAX_NAME_CHARACTERS = 1_024  # of a file or directory: a whole key of an object
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
-    """One regular file of a model."""
+    """Describes one regular file of a model."""
 
     path: str  # relative to the model's root, POSIX separators on every platform so that copies compare
     size: int | None  # bytes; None where the store does not say
@@ -23,7 +23,7 @@ class ListedFile:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something in a model that keeps it from being verified."""
+    """Describes something in a model that keeps it from being verified."""
 
     rule: str
     message: str
@@ -169,7 +169,7 @@ MOST_DAYS = 36_500
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Inclusive upper bounds: the first four for a model, the fifth for a version, the others for the registry."""
+    """Sets inclusive upper bounds: the first four for a model, the fifth for a version, the others for the registry."""
 
     max_files: int = 200_000
     max_directories: int = 100_000  # as listed: a symlink to a directory lists all of that directory once more

@@ -1,4 +1,4 @@
-"""The identity of a model's bytes: a sorted list of (path, size, digest), with a digest of its own.
+"""Identifies a model's bytes: a manifest is a sorted list of (path, size, digest), with a digest of its own.
 
 Laws, tested as properties: `parse_manifest(manifest.text()) == manifest` for any legal path; two manifests have the
 same digest exactly when they are equal.
@@ -92,7 +92,7 @@ def new_hasher(algorithm: str) -> Hasher:
 
 
 class DigestedApart:
-    """A hasher that digests a chunk in another thread, if that is faster, while its caller waits for the next chunk.
+    """Digests each chunk in another thread, if that is faster, while its caller waits for the next chunk.
 
     A chunk must not change until the next one is handed over.
     """

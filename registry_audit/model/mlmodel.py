@@ -1,4 +1,4 @@
-"""The contents of an `MLmodel` file. It is parsed as data; nothing it names is ever loaded or imported."""
+"""Reads an `MLmodel` file. It is parsed as data; nothing it names is ever loaded or imported."""
 
 import os
 from collections import Counter

@@ -102,7 +102,7 @@ def _check_events(text: str) -> None:
 
 @dataclass(slots=True)
 class _Node:
-    """A list or mapping that has begun."""
+    """Counts the nodes of a list or mapping that has begun."""
 
     anchor: str | None
     size: int = 1

@@ -1,4 +1,4 @@
-"""Time limits for a piece of work, whatever the servers do.
+"""Limits the time of a piece of work, whatever the servers do.
 
 A deadline belongs to the thread that does the work and to its helper threads. The work checks the deadline between
 requests and between chunks. A watcher thread cancels requests that wait for an answer past the deadline.
@@ -22,7 +22,7 @@ class OutOfTime(CouldNotVerify):
 
 
 class Deadline:
-    """The time limit for one version's steps, or for one listing of the registry."""
+    """Limits the time of one version's steps, or of one listing of the registry."""
 
     def __init__(self, seconds: float, option: str) -> None:
         """

@@ -1,4 +1,4 @@
-"""HTTP with one try for each request: over kept connections, throttled, and cancelled when the audit is stopped.
+"""Sends HTTP requests, each once: over kept connections, throttled, and cancelled when the audit is stopped.
 
 Connections come from urllib3; proxies, certificates and `NO_PROXY` follow the environment as in `requests`. Nothing is
 retried here (see `net.retry`), and other origins are sent nothing that identifies the sender (see `net.origin`).
@@ -62,7 +62,7 @@ NOTHING_LISTENS = "nothing listens there; is the port right, and does the server
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """The trust in a server's certificate, and the client certificate to show."""
+    """Says how to verify a server's certificate, and which client certificate to show."""
 
     verify: bool | str = True  # True: as the environment says; or a file or directory of certificates
     client_cert: str | tuple[str, str] | None = None  # a file, or a certificate and its key
@@ -71,7 +71,7 @@ class Tls:
 
 
 class Answer:
-    """A response: status and headers, and a body that is still to be read."""
+    """Holds a response: status and headers, and a body that is still to be read."""
 
     def __init__(self, raw: BaseHTTPResponse, permit: Permit, *, as_stored: bool = False) -> None:
         """
@@ -132,7 +132,7 @@ def _accounted(chunks: Iterator[bytes], permit: Permit) -> Iterator[bytes]:
 
 
 class Bounded:
-    """The body of a response that a library reads whole, with bounds on its length and on how slowly it may arrive."""
+    """Limits the length of a body that a library reads whole, and how slowly it may arrive."""
 
     def __init__(self, raw: Any, permit: Permit) -> None:
         self._raw, self._permit = raw, permit
@@ -168,7 +168,7 @@ class BoundedAdapter(HTTPAdapter):
 
 
 class Connections:
-    """Kept connections to any number of servers; safe to share between threads."""
+    """Keeps connections to any number of servers; safe to share between threads."""
 
     def __init__(self) -> None:
         self._adapters = {strict: _Adapter(strict=strict) for strict in (True, False)}
@@ -209,7 +209,7 @@ class Connections:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The way to one server: directly, or through a proxy."""
+    """Leads to one server: directly, or through a proxy."""
 
     host: str
     pool: HTTPConnectionPool
@@ -279,7 +279,7 @@ class Route:
 
 
 class HttpSession:
-    """Requests to any number of servers; safe to share between threads."""
+    """Sends requests to any number of servers; safe to share between threads."""
 
     def __init__(self, throttle: Throttle) -> None:
         self.throttle = throttle
@@ -410,7 +410,7 @@ def _tls_problem(error: BaseException) -> str | None:
 
 
 class _KeptConnection:
-    """A connection that can be cancelled while it waits for the first byte, without delayed acknowledgements.
+    """Lets a connection be cancelled while it waits for the first byte, and acknowledge without delay.
 
     An MLflow server sends the head of an answer, and holds its body back until the head was acknowledged. On a kept
     connection Linux delays this by 40 ms, unless it is told not to each time.

@@ -20,7 +20,7 @@ _HARMLESS = frozenset({"accept", "accept-encoding", "accept-language", "range"})
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """One server. Law: two origins are equal exactly if scheme, host and port are."""
+    """Identifies one server. Law: two origins are equal exactly if scheme, host and port are."""
 
     scheme: str
     host: str  # in normal form: see `normal_host`

@@ -1,4 +1,4 @@
-"""Requests to a service that answers in JSON, its files, and the signed URLs that it hands out: bounded and retried.
+"""Requests JSON and files of a service, and the signed URLs that it hands out: bounded and retried.
 
 MLflow servers, Databricks and Unity Catalog are asked here and not through MLflow's own client or an SDK: those wait
 for minutes if nothing answers, and their tries can be neither counted nor stopped. They still do the sign-in.
@@ -59,7 +59,7 @@ class OtherAnswer(CouldNotVerify):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A response that reports no success."""
+    """Describes a response that reports no success."""
 
     status: int
     code: str  # error code in the service's own JSON; empty if something else answered
@@ -74,7 +74,7 @@ Explain = Callable[[Refusal, str], AuditError | None]
 
 
 class Rest:
-    """One service under one sign-in; safe to share between threads."""
+    """Sends requests to one service under one sign-in; safe to share between threads."""
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ _SECONDS_TO_COME_BACK = 15.0  # for threads to return after their deadline has p
 
 
 class Helpers:
-    """A pool of threads for calls that cannot be interrupted. It grows as needed and reuses idle threads."""
+    """Runs calls that cannot be interrupted in a pool of threads that grows as needed and reuses idle threads."""
 
     def __init__(self, name: str) -> None:
         self._name, self._idle = name, deque[_Helper]()
@@ -42,7 +42,7 @@ class Helpers:
 
 
 class Errand(Generic[_Result]):
-    """A call that another thread makes. The waiting thread can be told to abandon it."""
+    """Represents a call that another thread makes. The waiting thread can be told to abandon it."""
 
     def __init__(self) -> None:
         self._answers = SimpleQueue[tuple[_Result] | BaseException | None]()
@@ -90,7 +90,7 @@ def _dismiss(idle: "deque[_Helper]") -> None:
 
 
 class DaemonThreads:
-    """Threads that start when they are first needed, and end with `stop` or with the last reference to this object."""
+    """Runs threads that start when first needed, and end with `stop` or with the last reference to this object."""
 
     def __init__(self, count: int, name: str) -> None:
         self._count, self._name = count, name
@@ -154,7 +154,7 @@ class DaemonThreads:
 
 
 class _Batch:
-    """The items of one caller."""
+    """Holds the items of one caller."""
 
     def __init__(self, items: Iterable[Any], do: Callable[[Any], object]) -> None:
         self._waiting, self._do = deque(items), do

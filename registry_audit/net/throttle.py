@@ -39,7 +39,7 @@ class _Host:
 
 
 class Throttle:
-    """The limits on what one audit asks of its servers at once; shared by all of its threads."""
+    """Limits what one audit asks of its servers at once; it is shared by all of its threads."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class Throttle:
 
 
 class Permit:
-    """Permission for one request, from before it is sent until its answer is read."""
+    """Permits one request, from before it is sent until its answer is read."""
 
     def __init__(self, throttle: Throttle, host: _Host) -> None:
         self._throttle, self._host = throttle, host

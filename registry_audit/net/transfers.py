@@ -1,4 +1,4 @@
-"""The threads of one audit that read files from the network, those that digest the bytes, and the audit's throttle."""
+"""Holds an audit's threads that read files from the network and that digest the bytes, and its throttle."""
 
 import os
 import threading
@@ -19,7 +19,7 @@ _FEW = 6
 
 
 class Transfers:
-    """Shared by all versions of an audit, so that their number bounds threads, connections and memory alike.
+    """Serves all versions of an audit, so that the number of its threads bounds connections and memory alike.
 
     The threads start when they are first needed, and end with `stop` or with the last reference to this object.
     """
@@ -76,7 +76,7 @@ Where = Callable[[], memoryview]  # returns the memory for the next bytes
 
 
 class ReadBuffer:
-    """Two buffers that are used in turn: the bytes of one reading stay valid until the second reading after it."""
+    """Uses two buffers in turn: the bytes of one reading stay valid until the second reading after it."""
 
     def __init__(self) -> None:
         self._pieces = memoryview(bytearray(PIECE_BYTES)), memoryview(bytearray(PIECE_BYTES))

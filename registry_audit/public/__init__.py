@@ -1,1 +1,1 @@
-"""The functions that `import registry_audit as ra` offers: the commands as functions, and their results."""
+"""Provides what `import registry_audit as ra` offers: the commands as functions, and their results."""

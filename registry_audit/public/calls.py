@@ -1,4 +1,4 @@
-"""The commands as functions, for notebooks and scripts: the same defaults, and the same exit status in the result."""
+"""Offers the commands as functions for notebooks and scripts, with the same defaults and exit status."""
 
 import os
 import tempfile
@@ -302,7 +302,7 @@ def pull(
 
 
 class _ReportDirectory:
-    """The directory of a report, if one is written; an interrupted call also writes the report on what was done."""
+    """Writes a report to a directory, if one is given; an interrupted call also writes what was done until then."""
 
     def __init__(self, directory: str | Path | None) -> None:
         """Check the directory before the work. Raises: UsageError: it cannot be written to."""

@@ -1,4 +1,4 @@
-"""The result of comparing two registries: a row for each version of the source, and for what only the target has."""
+"""Defines the result of comparing two registries: a row for each version of the source or only in the target."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -29,7 +29,7 @@ _FINDING_COLUMNS = (
 
 
 class MigrationResult(Ended):
-    """Two registries that were compared. `print` shows what the command prints."""
+    """Holds the result for two registries that were compared. `print` shows what the command prints."""
 
     def __init__(self, document: MigrationDocument) -> None:
         self.document = document  # migration.json as an object
@@ -40,7 +40,7 @@ class MigrationResult(Ended):
 
     @property
     def complete(self) -> bool:
-        """Whether every version of the source is in the target, unchanged or explained."""
+        """Say whether every version of the source is in the target, unchanged or explained."""
         return self.document.summary.complete
 
     @property
@@ -49,17 +49,17 @@ class MigrationResult(Ended):
 
     @property
     def versions(self) -> Sequence[PairedRow]:
-        """A row for each version, as in `migration.json`."""
+        """Return a row for each version, as in `migration.json`."""
         return self.document.versions
 
     @property
     def models(self) -> Sequence[ModelRow]:
-        """The findings about a registered model as a whole, for instance that its versions have other numbers."""
+        """Return the findings about a registered model as a whole, such as that its versions have other numbers."""
         return self.document.models
 
     @property
     def findings(self) -> Iterator[tuple[PairedRow | ModelRow, FindingRow]]:
-        """Pairs of a model or version and a finding: one for each finding, those about models first."""
+        """Yield pairs of a model or version and a finding: one for each finding, those about models first."""
         rows: Iterator[ModelRow | PairedRow] = chain(self.models, self.versions)
         return ((row, finding) for row in rows for finding in row.findings)
 

@@ -1,4 +1,4 @@
-"""Results of the functions of `registry_audit`: the outcome, tables for pandas, and a table for a notebook."""
+"""Defines the results of `registry_audit`'s functions: the outcome, tables for pandas, and a notebook's table."""
 
 import html
 from abc import ABC, abstractmethod
@@ -48,21 +48,21 @@ def pandas_for(table: str) -> Any:
 
 
 class Ended(ABC):
-    """A result. It is true in a condition only if everything was verified and nothing was found."""
+    """Holds a result. It is true in a condition only if everything was verified and nothing was found."""
 
     @property
     @abstractmethod
     def exit_status(self) -> int:
-        """The exit status of the command: 0 clean, 1 findings, 3 something could not be verified."""
+        """Return the exit status of the command: 0 clean, 1 findings, 3 something could not be verified."""
 
     @property
     @abstractmethod
     def sentence(self) -> str:
-        """The result in a sentence or two."""
+        """Return the result in a sentence or two."""
 
     @property
     def clean(self) -> bool:
-        """Whether everything was verified and nothing was found: exit status 0."""
+        """Say whether everything was verified and nothing was found: exit status 0."""
         return self.exit_status == 0
 
     def __bool__(self) -> bool:
@@ -70,7 +70,7 @@ class Ended(ABC):
 
     @property
     def state(self) -> str:
-        """`clean`, `findings` or `incomplete`, for the exit statuses 0, 1 and 3."""
+        """Return `clean`, `findings` or `incomplete`, for the exit statuses 0, 1 and 3."""
         return {0: "clean", 1: "findings"}.get(self.exit_status, "incomplete")
 
     def __repr__(self) -> str:
@@ -90,16 +90,16 @@ class Ended(ABC):
 
 
 class Result(Ended):
-    """The versions that were looked at, each with its findings."""
+    """Holds the versions that were looked at, each with its findings."""
 
     @property
     @abstractmethod
     def versions(self) -> Sequence[VersionRow]:
-        """A row for each version, as in `audit.json`."""
+        """Return a row for each version, as in `audit.json`."""
 
     @property
     def findings(self) -> Iterator[tuple[VersionRow, FindingRow]]:
-        """Pairs of a version and a finding: one for each finding."""
+        """Yield pairs of a version and a finding: one for each finding."""
         return ((row, finding) for row in self.versions for finding in row.findings)
 
     def to_pandas(self, table: Table = "versions") -> "pandas.DataFrame":
@@ -119,7 +119,7 @@ class Result(Ended):
 
 
 class AuditResult(Result):
-    """An audit of a registry. `print` shows what the command prints."""
+    """Holds the result of an audit of a registry. `print` shows what the command prints."""
 
     def __init__(self, document: AuditDocument) -> None:
         self.document = document  # audit.json as an object
@@ -145,7 +145,7 @@ class AuditResult(Result):
 
 
 class CheckResult(Result):
-    """One version that was checked."""
+    """Holds the result for one version that was checked."""
 
     def __init__(self, checked: Checked) -> None:
         self._checked, self._row = checked, version_row(checked.audit)
@@ -157,7 +157,7 @@ class CheckResult(Result):
 
     @property
     def version(self) -> VersionRow:
-        """The version's row, as in `audit.json`."""
+        """Return the version's row, as in `audit.json`."""
         return self._row
 
     @property
@@ -170,7 +170,7 @@ class CheckResult(Result):
 
 
 class CompareResult(Result):
-    """Two versions that were compared with each other, and each with its baseline."""
+    """Holds the result for two versions that were compared with each other, and each with its baseline."""
 
     def __init__(self, compared: Compared) -> None:
         self._compared = compared
@@ -186,7 +186,7 @@ class CompareResult(Result):
 
     @property
     def versions(self) -> Sequence[VersionRow]:
-        """The two versions, each with the findings about it alone, not about the other one."""
+        """Return the two versions, each with the findings about it alone, not about the other one."""
         return self._rows
 
     @property

@@ -1,4 +1,4 @@
-"""A directory that appears completely or not at all."""
+"""Makes a directory appear completely or not at all."""
 
 import contextlib
 import errno
@@ -19,7 +19,7 @@ _NAME_CHARACTERS = 100  # of the output's name, so that the scratch directory's 
 
 
 class Place:
-    """A hidden directory for downloads that becomes the output with one rename, once every file is verified."""
+    """Holds downloads in a hidden directory that becomes the output with one rename, once every file is verified."""
 
     def __init__(self, output: Path, files: Path) -> None:
         self.output = output

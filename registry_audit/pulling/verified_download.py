@@ -48,7 +48,7 @@ class NoBaseline(CouldNotVerify):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The bytes that somebody accepted for a version."""
+    """Describes the bytes that somebody accepted for a version."""
 
     manifest: Manifest
     baseline: Baseline
@@ -112,7 +112,7 @@ _CERTAIN = ("RA003", "RA013")  # certainly not what was accepted: gone, or an en
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """A registry model whose files were compared with its accepted baseline, byte for byte."""
+    """Describes a registry model whose files were compared with its accepted baseline, byte for byte."""
 
     name: str
     version: str

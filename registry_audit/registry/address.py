@@ -1,4 +1,4 @@
-"""The address of a tracking server or a registry, parsed once, by the parser that will use it.
+"""Parses the address of a tracking server or a registry once, with the parser that will use it.
 
 An address determines four things that must never be confused: what is opened, what is shown, the identity in a ledger,
 and the host that gets credentials. The shown text is assembled from named parts, so that a secret can only be shown if
@@ -69,7 +69,7 @@ class AddressKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One parsed address. Two addresses with the same `identity` are one address; only `shown` may be printed."""
+    """Holds a parsed address. Two addresses with the same `identity` are one address; only `shown` may be printed."""
 
     kind: AddressKind
     uri: str = field(repr=False)  # as it was given, including its secrets

@@ -1,4 +1,4 @@
-"""One MLflow tracking server and its registry, as this process sees them.
+"""Connects this process to one MLflow tracking server and its registry.
 
 No global tracking URI is ever set or read once a connection exists: MLflow's own `models:/` handling asks the
 process-wide server even when told another one (docs/mlflow.md section 3), so every client gets both URIs and every
@@ -46,7 +46,7 @@ _LISTENS_WITHIN_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server's addresses and sign-in. Holds names of environment variables, never a secret of its own."""
+    """Describes a server's addresses and sign-in. It holds names of environment variables, never a secret."""
 
     tracking_uri: str = field(repr=False)
     registry_uri: str | None = field(default=None, repr=False)
@@ -121,7 +121,7 @@ class Connection:
 
     @property
     def identity(self) -> str:
-        """The identity under which a ledger knows the registry, unless it was given a name."""
+        """Return the identity under which a ledger knows the registry, unless it was given a name."""
         if self.databricks is not None and self.databricks.registry is not None:
             return self.databricks.registry.identity
         return in_workspace(self._identity, self.registry_address, self.workspace)
@@ -136,7 +136,7 @@ class Connection:
 
     @property
     def is_databricks(self) -> bool:
-        """Whether the registry is one of a Databricks workspace."""
+        """Say whether the registry belongs to a Databricks workspace."""
         return self.copies_models and isinstance(self.registry.rest, Workspace)
 
     @property
@@ -145,13 +145,13 @@ class Connection:
 
     @property
     def own_spelling(self) -> Callable[[str], str]:
-        """A function that spells a model's name as the registry keeps it; Unity Catalog finds it in any capitals."""
+        """Return a function that spells a model's name as the registry does; Unity Catalog finds it in any capitals."""
         spelling: Callable[[str], str] = getattr(self.registry, "own_spelling", str)
         return spelling
 
     @property
     def copies_models(self) -> bool:
-        """Whether the registry is one of Databricks, or Unity Catalog, which copy a model when it is registered."""
+        """Say whether the registry copies a model when it is registered, as Databricks and Unity Catalog do."""
         return self.databricks is not None and self.databricks.registry is not None
 
     def registry_of(self, name: str) -> Any:
@@ -162,7 +162,7 @@ class Connection:
 
     @property
     def server(self) -> MlflowServer | None:
-        """The tracking server; None for a database or a Databricks workspace."""
+        """Return the tracking server; None for a database or a Databricks workspace."""
         return self._servers.get(self.tracking_uri)
 
     def proxy(self, endpoint: str) -> Rest:
@@ -178,7 +178,7 @@ class Connection:
 
 
 class Throttled:
-    """A store of an MLflow plugin whose every call is one throttled request to `host`; its attributes are unchanged."""
+    """Wraps the store of an MLflow plugin: every call is one throttled request to `host`; attributes are unchanged."""
 
     def __init__(self, store: Any, throttle: Throttle, host: str) -> None:
         self._store, self._throttle, self._host = store, throttle, host

@@ -37,7 +37,7 @@ _WAL = 2  # bytes 18 and 19 of an SQLite file: its journal is a write-ahead log 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A database or a directory that was verified to be a registry of the installed MLflow."""
+    """Describes a database or a directory that was verified to be a registry of the installed MLflow."""
 
     uri: str = field(repr=False)  # for MLflow; nothing can be written through it
     identity: str  # see `Address`; for PostgreSQL see `asked_identity`

@@ -1,4 +1,4 @@
-"""The clients of a connection with Databricks or Unity Catalog as tracking server, registry, or both."""
+"""Makes the clients of a connection with Databricks or Unity Catalog as tracking server, registry, or both."""
 
 from threading import Lock
 from typing import Any
@@ -26,7 +26,7 @@ _OF_TRACKING = frozenset(
 
 
 class Databricks:
-    """The Databricks or Unity Catalog services of a connection."""
+    """Holds the Databricks or Unity Catalog services of a connection."""
 
     def __init__(self, workspace: Workspace | None, registry: Service | None) -> None:
         """
@@ -84,7 +84,7 @@ class Databricks:
 
 
 class Joined:
-    """One client for an audit: runs from one service, registered models from another."""
+    """Joins two clients into one for an audit: runs come from one service, registered models from another."""
 
     def __init__(self, tracking: Any, registry: Any) -> None:
         self._tracking, self._registry = tracking, registry

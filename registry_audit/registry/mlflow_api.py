@@ -1,4 +1,4 @@
-"""The reading part of MLflow's REST API, for MLflow servers and Databricks workspaces.
+"""Implements the reading part of MLflow's REST API, for MLflow servers and Databricks workspaces.
 
 There are no methods that write. The results have the names of MLflow's entities but are our own types, because
 importing MLflow's takes longer than a check.
@@ -23,7 +23,7 @@ _PAGE_SIZE = 100  # accepted by every registry
 
 
 class Tracking:
-    """Runs, experiments and LoggedModels of one server."""
+    """Reads runs, experiments and LoggedModels of one server."""
 
     def __init__(self, rest: Rest) -> None:
         self._rest = rest
@@ -136,7 +136,7 @@ class RegisteredModel:
 
 
 class Found(list[Any]):
-    """One page of a search, like MLflow's `PagedList`."""
+    """Holds one page of a search, like MLflow's `PagedList`."""
 
     def __init__(self, entries: Iterable[Any], token: str | None) -> None:
         super().__init__(entries)
@@ -144,7 +144,7 @@ class Found(list[Any]):
 
 
 class Registry:
-    """Registered models and their versions of one MLflow server."""
+    """Reads registered models and their versions of one MLflow server."""
 
     def __init__(self, rest: Rest) -> None:
         self.rest = rest

@@ -30,7 +30,7 @@ _VERSION = re.compile(r"""^VERSION\s*=\s*["']([^"']+)["']""", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class HostCreds:
-    """Sign-in to a server, and trust in it. Source: mlflow.utils.rest_utils.MlflowHostCreds."""
+    """Says how to sign in to a server, and how to trust it. Source: mlflow.utils.rest_utils.MlflowHostCreds."""
 
     username: str | None = None
     password: str | None = field(default=None, repr=False)

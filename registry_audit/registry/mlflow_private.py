@@ -1,4 +1,4 @@
-"""All private names of MLflow and other libraries that this package uses.
+"""Contains every private name of MLflow and other libraries that this package uses.
 
 `tests/unit/registry/test_mlflow_private.py` fails when one of them is gone, and when another module uses one.
 """

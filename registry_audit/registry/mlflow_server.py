@@ -1,4 +1,4 @@
-"""An MLflow server, with the sign-in of MLflow's own client."""
+"""Sends requests to an MLflow server, with the sign-in of MLflow's own client."""
 
 import os
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ _MAX_VERSION_BYTES = 40  # of the server's MLflow version
 
 
 class MlflowServer(Rest):
-    """Requests to one server, and to the artifact proxy at the same origin."""
+    """Sends requests to one server, and to the artifact proxy at the same origin."""
 
     def __init__(
         self,

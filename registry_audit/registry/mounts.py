@@ -1,4 +1,4 @@
-"""The mounts of this machine. A mounted directory may be a second name of a storage that is kept elsewhere."""
+"""Reads the mounts of this machine. A mounted directory may be a second name of a storage that is kept elsewhere."""
 
 import re
 from functools import lru_cache
@@ -7,19 +7,19 @@ from typing import NamedTuple
 
 
 class Mount(NamedTuple):
-    """One mounted file system."""
+    """Describes one mounted file system."""
 
     place: str  # absolute; empty if nothing is known about mounts
     kind: str  # the name that Linux uses: ext4, nfs4, fuse.s3fs
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether it shows files that another service keeps, and perhaps offers in other ways too."""
+        """Say whether it shows files that another service keeps, and perhaps offers in other ways too."""
         return self.has_own_inodes or (self.kind in _ELSEWHERE and self.place != "/")
 
     @property
     def has_own_inodes(self) -> bool:
-        """Whether a file may have another inode here than in a second mount of the same files."""
+        """Say whether a file may have another inode here than in a second mount of the same files."""
         return (self.kind.partition(".")[0] in ("fuse", "fuseblk") or self.kind in _OWN_INODES) and self.place != "/"
 
     def below(self, path: str) -> str:

@@ -30,7 +30,7 @@ _MOST_ASKED = 2_000  # versions that no search shows, asked for one by one
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """The versions that MLflow's ordinary searches leave out."""
+    """Holds the versions that MLflow's ordinary searches leave out."""
 
     models: tuple[Any, ...] = ()  # versions of models, as MLflow describes them
     prompts: tuple[Any, ...] = ()  # versions of prompts

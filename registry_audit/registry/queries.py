@@ -1,4 +1,4 @@
-"""Queries of a registry, bounded and retried: for a version, an alias, a model, and the pages of a search.
+"""Queries a registry, bounded and retried: for a version, an alias, a model, and the pages of a search.
 
 The requests go to MLflow's store, not to its client, because the client hides everything with the tag of a prompt.
 Registries may hold names from before MLflow checked names, such as names with `/` or `:`. Only searches accept those.
@@ -231,7 +231,7 @@ class RefusedName(UsageError):
 
 
 class DownloadUris:
-    """The download URIs of one audit; safe to share between threads."""
+    """Looks up the download URIs of one audit; safe to share between threads."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

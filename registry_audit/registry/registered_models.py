@@ -1,4 +1,4 @@
-"""The registered models of a registry: all of them, some by their names, and whether a name exists."""
+"""Reads the registered models of a registry: all of them, or some by their names."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -20,7 +20,7 @@ _SUGGESTED_FROM = 2_000  # names
 
 @dataclass(frozen=True, slots=True)
 class RegisteredModel:
-    """A registered model as the registry describes it, whether or not it has versions."""
+    """Holds a registered model as the registry describes it, whether or not it has versions."""
 
     name: str
     description: str | None

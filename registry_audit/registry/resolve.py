@@ -50,7 +50,7 @@ _DIRECTORY_OF_MODEL = re.compile(r"(?P<experiment>.*)/models/(?P<model_id>m-[0-9
 
 
 class Lost(StrEnum):
-    """The object that a location leads to and that no longer exists."""
+    """Names the kind of object that a location leads to and that no longer exists."""
 
     VERSION = "version"
     RUN = "run"
@@ -60,7 +60,7 @@ class Lost(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """The storage of one copy. Exactly one of `roots`, `lost` and `unknown` is set."""
+    """Says where one copy is stored. Exactly one of `roots`, `lost` and `unknown` is set."""
 
     uri: str  # as the registry records it
     roots: tuple[str, ...] = ()  # the locations that it leads to: usually one
@@ -74,7 +74,7 @@ class Location:
 
     @property
     def identity(self) -> StorageIdentity | None:
-        """The identity of the storage, or of several that are read as one; None if it could not be resolved."""
+        """Return the identity of the storage, or of several that are read as one; None if it could not be resolved."""
         return StorageIdentity.of_several(self.storages) if self.storages else None
 
 
@@ -90,7 +90,7 @@ class ResolvedVersion:
 
     @property
     def was_copied(self) -> bool:
-        """Whether the registry made a copy when the version was registered: two storages are then as expected."""
+        """Say whether the registry made a copy when the version was registered: two storages are then as expected."""
         return any(storage.kind == MODELS for storage in self.reg_model.storages)
 
 
@@ -195,7 +195,7 @@ def _is_of_run(source: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Recorded:
-    """What the registry records about the run of a version; requested when needed."""
+    """Reads what the registry records about the run of a version, when it is needed."""
 
     runs: Runs
     run_id: str | None
@@ -378,7 +378,7 @@ def _databricks_host(connection: Connection, root: str, profile: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _ModelUri:
-    """A `models:/` location: a LoggedModel's id, or a name with a version or an alias."""
+    """Holds the parts of a `models:/` location: a LoggedModel's id, or a name with a version or an alias."""
 
     model_id: str = ""
     name: str = ""

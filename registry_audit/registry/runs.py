@@ -1,4 +1,4 @@
-"""The runs behind versions: whether they still exist, and where their artifacts are. Each run is asked for once."""
+"""Finds the runs behind versions: do they still exist, and where are their artifacts? Each is asked for once."""
 
 import re
 import threading
@@ -43,7 +43,7 @@ class _Run:
 
 
 class Runs:
-    """Answers about runs, kept for one audit; safe to share between threads."""
+    """Answers questions about runs, and keeps the answers for one audit; safe to share between threads."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -59,7 +59,7 @@ _BUCKET_AT_HOST = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class StorageIdentity:
-    """One storage, distinguished from every other by everything that selects it. Compared as it is, shown redacted.
+    """Identifies one storage by everything that selects it. Identities are compared as they are, and shown redacted.
 
     Law: two storages never have equal identities, even if their shortened or redacted texts are equal.
     """
@@ -76,7 +76,7 @@ class StorageIdentity:
 
     @property
     def shown(self) -> str:
-        """The identity to show to people. It contains no secret, so two storages may look the same."""
+        """Return the identity to show to people. It contains no secret, so two storages may look the same."""
         if self.is_directory:
             return f"{DIRECTORY}:{self.path}"
         if self.kind == PROXY:
@@ -90,7 +90,7 @@ class StorageIdentity:
 
     @property
     def key(self) -> str:
-        """The identity for rows and the ledger: equal exactly if the identities are equal, and without secrets."""
+        """Return the identity for rows and the ledger: without secrets, and equal exactly if the identities are equal."""
         if self.is_directory or self.kind == SEVERAL:
             return self.shown
         parts = repr((self.kind, self.endpoint, self.container, self.path, self.selector))
@@ -114,7 +114,7 @@ class UnreadableLocation(CouldNotVerify):
 
 
 class NotOnThisMachine(CouldNotVerify):
-    """A path that names nothing that can be known here: a relative path, a drive's, or another host's."""
+    """The path names nothing that can be known here: it is relative, a drive's, or another host's."""
 
     def __init__(self, message: str, relative: str | None = None) -> None:
         super().__init__(message)
@@ -126,7 +126,7 @@ class NotOnThisMachine(CouldNotVerify):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The server that recorded a location, on which its meaning depends."""
+    """Describes the server that recorded a location, on which the location's meaning depends."""
 
     tracking_uri: str
     workspace: str | None = None  # MLflow's workspace on that server; None for the default one

@@ -1,4 +1,4 @@
-"""Unity Catalog as a model registry: in Databricks by both of its protocols, and the open-source server.
+"""Reads Unity Catalog as a model registry: in Databricks by both of its protocols, and the open-source server.
 
 MLflow's own stores for Unity Catalog leave out aliases and tags (their listings have none, and asking for them raises),
 or emit a lineage event for each model that is read. The requests here only read.
@@ -37,7 +37,7 @@ _PAGE_SIZE = 100
 
 
 class UnityModel:
-    """A registered model. Listings leave out its aliases and tags, so each model is asked for them when needed."""
+    """Holds a registered model. Listings leave out its aliases and tags, so they are requested when needed."""
 
     def __init__(self, registry: "UnityCatalog", entry: Mapping[str, Any], *, whole: bool) -> None:
         self._registry, self.entry, self._whole = registry, entry, whole
@@ -66,7 +66,7 @@ class UnityModel:
 
 
 class UnityCatalog:
-    """The common part of both protocols: there are aliases and no stages, and versions are listed model by model."""
+    """Implements what both protocols share: there are aliases and no stages; versions are listed model by model."""
 
     has_aliases = True
     # Databricks finds a model however its name is capitalised, and keeps it in lower case.
@@ -130,7 +130,7 @@ class UnityCatalog:
 
 
 class MlflowDialect(UnityCatalog):
-    """The protocol that MLflow 3.17 uses for Unity Catalog by default."""
+    """Implements the protocol that MLflow 3.17 uses for Unity Catalog by default."""
 
     models_path = f"{_MLFLOW}/registered-models/search"
 
@@ -175,7 +175,7 @@ class MlflowDialect(UnityCatalog):
 
 
 class NativeDialect(UnityCatalog):
-    """Unity Catalog's own REST API, which Databricks documents and the open-source server supports too."""
+    """Implements Unity Catalog's own REST API, which Databricks documents and the open-source server supports too."""
 
     models_path = f"{_NATIVE}/models"
 
@@ -224,7 +224,7 @@ class NativeDialect(UnityCatalog):
 
 
 class OpenSource(NativeDialect):
-    """The open-source server. It has no aliases.
+    """Reads the open-source server, which has no aliases.
 
     Its token is in MLflow's own variable; a user and password in its address replace it, as in MLflow's own client.
     """

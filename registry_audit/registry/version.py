@@ -1,4 +1,4 @@
-"""A model version as the registry describes it, doubts about that description, and the versions of a listing."""
+"""Defines a model version as the registry describes it, doubts about that description, and lists of versions."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ def version_key(name: str, version: str) -> tuple[str, int, str]:
 
 @dataclass(frozen=True, slots=True)
 class RegisteredVersion:
-    """A model version as the registry describes it. Every text in it is hostile."""
+    """Holds a model version as the registry describes it. Every text in it is hostile."""
 
     name: str
     version: str  # decimal, unless `doubt` says otherwise
@@ -60,12 +60,12 @@ class RegisteredVersion:
 
     @property
     def key(self) -> tuple[str, int, str]:
-        """The sort key: see `version_key`."""
+        """Return the sort key: see `version_key`."""
         return version_key(self.name, self.version)
 
     @property
     def ledger_key(self) -> Key:
-        """Name and number as a ledger has them: see `storable`."""
+        """Return name and number as a ledger has them: see `storable`."""
         return storable(self.name), storable(self.version)
 
     @property
@@ -127,7 +127,7 @@ def _doubt(name: str, number: str, status: str, nonsense: tuple[str, ...]) -> st
 
 
 class ListedVersions(Sequence[RegisteredVersion]):
-    """Each version once, sorted by name, then number. It reads like a tuple; `choose` returns some of them."""
+    """Holds each version once, sorted by name, then number. It reads like a tuple; `choose` returns some of them."""
 
     def __init__(self, spool: Spool[RegisteredVersion], positions: "array[int]") -> None:
         self._spool, self._positions = spool, positions
@@ -152,7 +152,7 @@ class ListedVersions(Sequence[RegisteredVersion]):
 
 
 class KeySet:
-    """Names and numbers, held as digests: a hundred thousand of them are a few megabytes."""
+    """Holds names and numbers as digests: a hundred thousand of them are a few megabytes."""
 
     def __init__(self) -> None:
         self._digests: set[int] = set()

@@ -143,7 +143,7 @@ def _pass(
 
 
 class _Models:
-    """The registered models and their aliases, which the search for versions leaves out (docs/mlflow.md section 4)."""
+    """Holds the registered models and their aliases, which the search for versions omits (docs/mlflow.md section 4)."""
 
     def __init__(
         self,
@@ -237,7 +237,7 @@ def _named_and_missing(connection: Connection, newest: KeySet, keys: KeySet) -> 
 
 
 class _Repeated:
-    """Versions that a listing repeats, as paging may do. The repetitions must have the same source and status."""
+    """Collects versions that a listing repeats, as paging may do. Repetitions must have the same source and status."""
 
     def __init__(self) -> None:
         self._said: dict[Key, object] = {}

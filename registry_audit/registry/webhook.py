@@ -1,4 +1,4 @@
-"""MLflow's webhooks: which deliveries are genuine, what they report, and how a server is asked to send them.
+"""Handles MLflow's webhooks: verifies deliveries, reads what they report, and has a server send them.
 
 MLflow 3.17 signs as Standard Webhooks do (`mlflow/webhooks/delivery.py`): HMAC-SHA256 over `id.timestamp.body`. It
 tries a delivery four times within some two minutes, with one id and one timestamp, on 429 and 5xx only.
@@ -45,7 +45,7 @@ class Malformed(AuditError):
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A version that was created. Every text in it is hostile, although the server signed it."""
+    """Names a version that was created. Every text in it is hostile, although the server signed it."""
 
     name: str
     version: str  # decimal

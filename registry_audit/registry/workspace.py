@@ -1,4 +1,4 @@
-"""One Databricks workspace: its identity, the sign-in, and requests to it under one profile."""
+"""Signs in to one Databricks workspace under one profile, identifies it, and sends requests to it."""
 
 import configparser
 import logging
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Workspace(Rest):
-    """Requests to one workspace, signed in by the Databricks SDK. Its identity is asked for once, when it is opened."""
+    """Sends requests to one workspace, signed in by the Databricks SDK. Its identity is read once, on opening."""
 
     def __init__(self, profile: str | None, http: HttpSession, token: str | None = None) -> None:
         """
@@ -120,7 +120,7 @@ _PAGE_SIZE = 100  # accepted by every registry of Databricks
 
 
 class WorkspaceRegistry(Registry):
-    """The Workspace Model Registry. It copies a model when it is registered, and has stages but no aliases."""
+    """Reads the Workspace Model Registry, which copies a model when it is registered, and has stages but no aliases."""
 
     has_aliases = False
 

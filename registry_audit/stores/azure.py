@@ -1,4 +1,4 @@
-"""Containers of Azure Blob Storage and Data Lake. Names come through azure-storage-blob."""
+"""Reads containers of Azure Blob Storage and Data Lake. Names come through azure-storage-blob."""
 
 import logging
 import os
@@ -43,7 +43,7 @@ _ACCOUNT_NAMES = ("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME")  # used
 
 @dataclass(frozen=True)
 class AzureAccess:
-    """The access to one account's blobs, with exactly one credential. `azure_environment` returns MLflow's."""
+    """Says how to reach one account's blobs, with exactly one credential. `azure_environment` returns MLflow's."""
 
     url: str  # URL of the account's blobs
     account: str
@@ -95,7 +95,7 @@ def _blobs_of(host: str) -> tuple[str, str]:
 
 
 def _from_environment(host: str) -> AzureAccess:
-    """Source: mlflow.store.artifact.azure_blob_artifact_repo, azure_data_lake_artifact_repo."""
+    """Read the environment as mlflow's azure_blob_artifact_repo and azure_data_lake_artifact_repo do."""
     _must_be_installed()
     url, account = _blobs_of(host)
     if text := os.environ.get(_CONNECTION_STRING):
@@ -166,7 +166,7 @@ def _account_of(endpoint: str) -> str:
 
 
 class AzureContainer:
-    """A container of Azure: see `Bucket`."""
+    """Implements `Bucket` for Azure."""
 
     breaks_off = False
 

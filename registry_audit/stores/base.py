@@ -1,4 +1,4 @@
-"""The protocol that every store implements (fakes in the tests too), and what the implementations share."""
+"""Defines the protocol that every store implements (fakes in the tests too), and what the implementations share."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ CHUNK_BYTES = 1 << 20
 
 
 class Store(Protocol):
-    """The root storage of one model."""
+    """Lists and reads the root storage of one model."""
 
     identity: StorageIdentity
     directory: Path | None  # the root, if it is a directory of this machine
@@ -64,7 +64,7 @@ class NotSeen(CouldNotVerify):
 
 
 class Unreadable(AuditError):
-    """A listed file that cannot be read as listed; becomes a problem of the model."""
+    """A listed file cannot be read as listed; this becomes a problem of the model."""
 
     def __init__(self, rule: str, message: str, path: str) -> None:
         super().__init__(message)

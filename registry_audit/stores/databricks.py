@@ -39,7 +39,7 @@ _YOUNG_MS = 60_000  # clocks differ, and an overwrite soon after another may sho
 
 
 class DatabricksStore:
-    """A model that is listed and read by one route."""
+    """Lists and reads a model by one route."""
 
     directory: Path | None = None
 
@@ -213,7 +213,7 @@ _YOUNG_SECONDS = 60.0  # refused credentials younger than this are not renewed
 
 
 class LentStore(ObjectStore):
-    """Objects that are read with lent credentials, which are renewed before they expire, or when they are refused."""
+    """Reads objects with lent credentials, which are renewed before they expire, or when they are refused."""
 
     def __init__(self, loan: "Loan", identity: StorageIdentity, transfers: Transfers) -> None:
         super().__init__(loan.bucket(), identity, transfers)
@@ -232,7 +232,7 @@ class LentStore(ObjectStore):
 
 
 class Loan:
-    """One bucket, opened with the current credentials; safe to share between threads."""
+    """Opens one bucket with the current credentials; safe to share between threads."""
 
     def __init__(self, lent: Mapping[str, Any], ask: Ask, open_with: Callable[[Mapping[str, Any]], Bucket]) -> None:
         """

@@ -1,4 +1,4 @@
-"""The ways to list a model of Databricks and to read its files, one for each of its services.
+"""Implements the ways to list a model of Databricks and to read its files, one for each of its services.
 
 Paths are relative to the model's root; "" is the root.
 """
@@ -24,7 +24,7 @@ Body = AbstractContextManager[Answer]
 
 
 class Route(Protocol):
-    """One way to list a model's files and to read them."""
+    """Lists a model's files and reads them in one way."""
 
     leaves_out_zeros: bool  # as Protobuf does: an empty file is listed without a size
 
@@ -36,7 +36,7 @@ class Route(Protocol):
 
 
 class FilesRoute:
-    """The Files API: one request for each directory and for each file; it says when a file was last modified."""
+    """Uses the Files API: one request per directory and per file; it says when a file was last modified."""
 
     leaves_out_zeros = False
 
@@ -85,7 +85,7 @@ class FilesRoute:
 
 
 class RunRoute:
-    """The artifacts of a run, by the run's id: a listing, and a signed URL for each file."""
+    """Reads the artifacts of a run, by the run's id: a listing, and a signed URL for each file."""
 
     leaves_out_zeros = True
 
@@ -110,7 +110,7 @@ class RunRoute:
 
 
 class LoggedModelRoute:
-    """The artifacts of a LoggedModel, by its id."""
+    """Reads the artifacts of a LoggedModel, by its id."""
 
     leaves_out_zeros = True
 
@@ -137,7 +137,7 @@ class LoggedModelRoute:
 
 
 class VersionRoute:
-    """The copy of a version that the Workspace Model Registry made."""
+    """Reads the copy of a version that the Workspace Model Registry made."""
 
     leaves_out_zeros = False
 
@@ -161,7 +161,7 @@ class VersionRoute:
 
 
 class DbfsRoute:
-    """A directory of DBFS that does not belong to a run or LoggedModel."""
+    """Reads a directory of DBFS that does not belong to a run or LoggedModel."""
 
     leaves_out_zeros = False
 

@@ -25,7 +25,7 @@ from registry_audit.stores.base import Chunks, NotSeen, Store, transfers_of
 
 
 class FallbackStore:
-    """The first of several stores that holds the model. It lists before it reads."""
+    """Uses the first of several stores that holds the model. It lists before it reads."""
 
     directory: Path | None = None
 
@@ -77,7 +77,7 @@ class FallbackStore:
 
 
 class OverlayStore:
-    """Two stores as one model. If one of them has no files, only the other one counts. List before reading."""
+    """Reads two stores as one model. If one of them has no files, only the other one counts. List before reading."""
 
     directory: Path | None = None
 

@@ -1,4 +1,4 @@
-"""Buckets of Google Cloud Storage. Names come through google-cloud-storage.
+"""Reads buckets of Google Cloud Storage. Names come through google-cloud-storage.
 
 An object is identified by its generation, which each overwrite changes. Its ETag would not do: the JSON API, which
 lists, and the XML API, which is read, have different ETags for one object.
@@ -38,7 +38,7 @@ _GOOGLE = "https://storage.googleapis.com"
 
 @dataclass(frozen=True)
 class GcsAccess:
-    """The access to Google Cloud Storage. `gcs_environment` returns the one that Google's own libraries find."""
+    """Says how to reach Google Cloud Storage. `gcs_environment` returns what Google's own libraries find."""
 
     credentials: Any | None = None  # of google-auth; None: public buckets, and emulators
     project: str | None = None
@@ -98,7 +98,7 @@ def _from_environment() -> GcsAccess:
 
 
 class GcsBucket:
-    """A bucket of Google Cloud Storage: see `Bucket`."""
+    """Implements `Bucket` for Google Cloud Storage."""
 
     breaks_off = False
 

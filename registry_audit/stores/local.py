@@ -19,7 +19,7 @@ from registry_audit.stores.base import CHUNK_BYTES, Chunks, NotSeen, Tally, Unre
 
 
 class LocalStore:
-    """A directory. Symlinks are followed only while they stay inside it; special files are never opened."""
+    """Reads a directory. Symlinks are followed only while they stay inside it; special files are never opened."""
 
     def __init__(self, directory: Path, places: Callable[[], Iterable[str]] = tuple) -> None:
         """

@@ -22,7 +22,7 @@ from registry_audit.stores.base import CHUNK_BYTES, Child, Chunks, only_root, wa
 
 
 class RepositoryStore:
-    """A store with one repository per root: MLflow's repositories hold thread pools that they never shut down."""
+    """Uses one repository per root: MLflow's repositories hold thread pools that they never shut down."""
 
     directory: Path | None = None
 

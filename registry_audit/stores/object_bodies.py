@@ -1,5 +1,4 @@
-"""Reads the content of objects through obstore, guarded: one call is one request, and the answer is the object asked
-for.
+"""Reads objects through obstore, guarded: one call is one request, and the answer is the object asked for.
 
 Without these guards obstore retries silently, waits three minutes for a server that hangs, accepts the answer of a
 server that ignored a condition, and panics at a wrong endpoint.

@@ -29,7 +29,7 @@ _PAGE_BYTES = 2 << 20  # bytes of a page that may have arrived before its SDK be
 
 
 class Entry(NamedTuple):
-    """One object of a listing."""
+    """Describes one object of a listing."""
 
     key: str
     size: int
@@ -43,7 +43,7 @@ _Value = TypeVar("_Value")
 
 
 class Kept(Generic[_Key, _Value]):
-    """Values that are made once for each key, whichever thread asks first, such as a bucket with its connections."""
+    """Keeps values that are made once for each key, whichever thread asks first, such as a bucket's connections."""
 
     def __init__(self, *, only_last: bool = False) -> None:
         """
@@ -63,21 +63,21 @@ class Kept(Generic[_Key, _Value]):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One response of a listing."""
+    """Holds one response of a listing."""
 
     entries: Sequence[Entry]
     next: str | None  # token of the next page; None on the last page
 
 
 class Bucket(Protocol):
-    """One bucket or container, through its cloud's own SDK. Every method makes exactly one request."""
+    """Accesses one bucket or container through its cloud's own SDK. Every method makes exactly one request."""
 
     address: str  # for messages
     host: str  # the server, for the throttle
 
     @property
     def breaks_off(self) -> bool:
-        """Whether the requests of `page` can be cancelled, so that no other thread has to make them."""
+        """Say whether the requests of `page` can be cancelled, so that no other thread has to make them."""
         ...
 
     def page(self, prefix: str, token: str | None, *, directly: bool) -> Page:
@@ -108,7 +108,7 @@ class Bucket(Protocol):
 
 
 class ObjectStore:
-    """The objects under one key of a bucket."""
+    """Reads the objects under one key of a bucket."""
 
     directory: Path | None = None
 

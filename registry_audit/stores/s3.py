@@ -1,4 +1,4 @@
-"""Buckets of S3 and of every service with S3's protocol. Names come through boto3."""
+"""Reads buckets of S3 and of every service with S3's protocol. Names come through boto3."""
 
 import contextlib
 import os
@@ -45,7 +45,7 @@ _SIGNED_FOR = re.compile(r"Credential=\S+/\d{8}/([^/\s]+)/s3/aws4_request")
 
 @dataclass(frozen=True)
 class S3Access:
-    """The access to an S3 endpoint. `s3_environment` returns the one that MLflow's settings name."""
+    """Says how to reach an S3 endpoint. `s3_environment` returns the one that MLflow's settings name."""
 
     session: Any  # boto3.Session: region, its profile, and credentials if there are no `keys`
     keys: "Keys | None" = field(default=None, repr=False)
@@ -118,7 +118,7 @@ class S3Access:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Credentials of S3."""
+    """Holds credentials of S3."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
@@ -196,7 +196,7 @@ def _from_environment() -> S3Access:
 
 
 class S3Bucket:
-    """A bucket of S3: see `Bucket`."""
+    """Implements `Bucket` for S3."""
 
     def __init__(self, name: str, access: S3Access) -> None:
         with translated(f"open s3://{printable(name)}"):
@@ -217,7 +217,7 @@ class S3Bucket:
 
     @property
     def _lister(self) -> SignedBodies | None:
-        """The connections that list this bucket instead of boto3; None if boto3 lists it."""
+        """Return the connections that list this bucket instead of boto3; None if boto3 lists it."""
         return self._bodies if isinstance(self._bodies, SignedBodies) else None
 
     @property

@@ -17,7 +17,7 @@ _PORTS = {"http": ":80", "https": ":443"}
 
 
 class SigV4:
-    """A `Sign` for one S3 endpoint. Law: the signature is botocore's own for the same request at the same time."""
+    """Implements `Sign` for S3. Law: the signature is botocore's own for the same request at the same time."""
 
     def __init__(self, url: str, region: str, credentials: "Callable[[], ReadOnlyCredentials]") -> None:
         """
