@@ -48,7 +48,7 @@ def explains_meta(path: str, sizes: list[int | None]) -> str | None:
 
 
 def across_servers(path: str, left: ModelCopy, right: ModelCopy) -> str | None:
-    """Explain also what a migration rewrites: the origin that `MLmodel` records, compared as parsed YAML."""
+    """Explain also the rewrites of a migration: the origin that `MLmodel` records, compared as parsed YAML."""
     if path != MLMODEL:
         return within_one_registry(path, left, right)
     contents = [copy.reading.mlmodel for copy in (left, right) if copy.reading is not None]

@@ -185,7 +185,7 @@ def judge_by_itself(session: Session, resolved: ResolvedVersion, copies: Mapping
     if resolved.storage is Storage.SHARED and run is None and reg is not None:
         run, reg = replace(reg, role=Role.RUN_MODEL, location=resolved.run_model), None
     if run is not None and (reg is not None or resolved.storage is Storage.SHARED):
-        whole = run  # a name that stays what it is now
+        whole = run  # never reassigned, so its type holds in the lambda
         return in_a_row(resolved.version, lambda: compare_version(session, resolved, whole, reg))
     (only,) = copies.values()
     return in_a_row(resolved.version, lambda: judge_one_copy(resolved, only))

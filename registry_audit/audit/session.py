@@ -103,7 +103,7 @@ class Session:
         self.close()
 
     def prefetch(self, versions: Iterable[RegisteredVersion]) -> None:
-        """Ask with few requests for what auditing these versions, some hundreds, will need."""
+        """Ask with few requests for everything that auditing these versions, some hundreds, will need."""
         listed = tuple(versions)
         keys = [(version.name, version.version) for version in listed]
         # A failure here only costs speed: the single requests then report what is wrong.

@@ -179,8 +179,7 @@ class SignatureVerifier:
         return None
 
     def _with_hint(self, signature: bytes) -> bytes:
-        """Return the signature with a key hint. Releases before 1.0 wrote none, and model-signing then complains on
-        stdout.
+        """Return the signature with a key hint. Releases before 1.0 wrote none, and model-signing then uses stdout.
 
         Raises:
             DoesNotHoldError: the signature was not made with a key, or does not say so in the usual place.

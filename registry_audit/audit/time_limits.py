@@ -1,7 +1,7 @@
 """Runs steps in threads, each with a time limit.
 
 A step is cancelled when its deadline has passed. If the step does not return even then, for instance because a network
-disk hangs or a plugin waits for ever, its thread is abandoned: the item gets a result that says so, and a new thread
+disk hangs or a plugin waits forever, its thread is abandoned: the item gets a result that says so, and a new thread
 takes over the work of the abandoned one.
 """
 

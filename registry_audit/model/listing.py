@@ -17,8 +17,8 @@ class ListedFile:
     """Describes one regular file of a model."""
 
     path: str  # relative to the model's root, POSIX separators on every platform so that copies compare
-    size: int | None  # bytes; None where the store does not say
-    change_token: str = ""  # changes when the content does (ETag, or inode and times); empty where the store has none
+    size: int | None  # bytes; None if the store does not say
+    change_token: str = ""  # changes when the content does (ETag, or inode and times); empty if the store has none
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ def missing_parts(mlmodel: MLmodel, sizes: dict[str, int]) -> Iterator[tuple[str
     Args:
         sizes: every file of the model, path to bytes.
     """
-    held_at = Counter[str]()  # bytes of each file, and of each directory with all that it holds
+    held_at = Counter[str]()  # bytes of each file, and of each directory with everything in it
     for name, size in sizes.items():
         for place in itself_and_above(name):
             held_at[place] += size

@@ -32,7 +32,7 @@ def read_yaml(text: str) -> Any:
     """
     try:
         _check_events(text)
-        return yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader, in C where built
+        return yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader, in C if available
     except yaml.MarkedYAMLError as error:
         where = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UnreadableYaml(f"is not valid YAML{where}") from error

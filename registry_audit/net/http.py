@@ -175,8 +175,7 @@ class Connections:
         self._routes: dict[tuple[Origin, Tls], Route] = {}
 
     def route(self, url: str, tls: Tls = Tls()) -> "Route":
-        """Return the route to a server. It is kept, because proxies and certificates are slow to find in the
-        environment.
+        """Return the kept route to a server. It is slow to find proxies and certificates in the environment.
 
         Raises:
             ValueError: the URL is not a server's.
@@ -304,8 +303,9 @@ class HttpSession:
         answer_seconds: float | None = None,
         as_stored: bool = False,
     ) -> Iterator[Answer]:
-        """Send a request and yield its response, whatever the status. Leave the response before the thread's next
-        request.
+        """Send a request and yield its response, whatever the status.
+
+        A thread must leave a response before its next request.
 
         Args:
             headers: sent to the trusted origin as they are; other origins get only those that do not identify the

@@ -134,8 +134,9 @@ class Rest:
     def page(
         self, path: str, query: Query, key: str, token: str | None, *, doing: str
     ) -> tuple[list[dict[str, Any]], str | None]:
-        """Return the entries of the page that a token names, and the next token. An empty page is not always the last
-        one.
+        """Return the entries of the page that a token names, and the next token.
+
+        Empty pages are skipped, because an empty page is not always the last one.
 
         Raises:
             CouldNotVerify: for the reasons of `get`, or if the pages do not end.

@@ -93,7 +93,7 @@ class Throttle:
             aborts = list(self._aborts.values())
             self._changed.notify_all()
         for abort in aborts:
-            with contextlib.suppress(Exception):  # it ended meanwhile
+            with contextlib.suppress(Exception):  # it has ended meanwhile
                 abort()
 
     def pause(self, seconds: float) -> None:

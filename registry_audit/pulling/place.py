@@ -50,8 +50,9 @@ class Place:
 
 @contextlib.contextmanager
 def place_for(output: Path) -> Iterator[Place]:
-    """Make a hidden scratch directory beside the output, and remove it at the end. Remains of killed processes go
-    first.
+    """Make a hidden scratch directory beside the output, and remove it at the end.
+
+    Directories that killed processes left are removed first.
 
     Raises:
         UsageError: the output exists and is not empty, or cannot be made.

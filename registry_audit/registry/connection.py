@@ -209,11 +209,11 @@ def connect(server: Server, transfers: Transfers | None = None) -> Connection:
 
 
 def identity_of(server: Server) -> str:
-    """Return the identity under which a ledger knows a server's registry, without a given name or another address
-    there.
+    """Return the identity under which a ledger knows a server's registry.
 
-    Only Databricks and PostgreSQL are asked for it: a Databricks profile is a private name of a workspace, and an
-    address of PostgreSQL can lead elsewhere in another environment.
+    A name given to the registry, or another address of it in the ledger, takes precedence. Only Databricks and
+    PostgreSQL are asked for it: a Databricks profile is a private name of a workspace, and an address of PostgreSQL can
+    lead elsewhere in another environment.
 
     Raises:
         UsageError: the address cannot be parsed, or the credentials are refused.

@@ -39,8 +39,7 @@ class Databricks:
         self._lock = Lock()
 
     def registry_of(self, name: str) -> Service:
-        """Return the registry that a `models:/` location of this name means: a version may be a copy from another
-        registry.
+        """Return the registry that a `models:/` location of this name means. A version may be copied from elsewhere.
 
         Raises: CouldNotVerify: the workspace does not say whether its own registry holds a model of this name.
         """

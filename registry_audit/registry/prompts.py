@@ -49,8 +49,7 @@ def is_prompt(version: Any) -> bool:
 
 
 def tagged_models(connection: Connection) -> Iterator[Any]:
-    """Yield registered models with a prompt's tag, which no other listing shows: prompts, and models with a planted
-    tag.
+    """Yield registered models with a prompt's tag, which no other listing shows: prompts, and falsely tagged models.
 
     Raises:
         AuditError: the registry keeps no prompts, or cannot be read.

@@ -41,7 +41,7 @@ def ask_version(connection: Connection, name: str, version: str, label: str) -> 
         if not _only_searched(connection, name):
             found = connection.registry.get_model_version(name, version)
             if not is_of_model(connection, found, name) or str(found.version) != version:
-                ask_model(connection, name, label)  # MySQL finds a name in any capitals, and has none of that spelling
+                ask_model(connection, name, label)  # MySQL finds a name in any capitals, even if none has this spelling
                 other = printable(f"{found.name}/{found.version}")[:200]
                 raise CouldNotVerify(f"asked for version {version} of '{printable(name)}', the server answers {other}")
             return found

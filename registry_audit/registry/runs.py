@@ -54,10 +54,10 @@ class Runs:
         self._lock = threading.Lock()
 
     def prefetch(self, run_ids: set[str]) -> None:
-        """Ask for many runs with few requests. A run that the search does not return is asked for separately when
-        needed.
+        """Ask for many runs with few requests.
 
-        If a search fails, the single requests report what is wrong.
+        A run that the search does not return is requested separately when it is needed. If a search fails, these
+        single requests report what is wrong.
         """
         wanted = sorted(run_ids - self._known.keys())
         if len(wanted) < 8 or self._connection.has_runs_in_databricks:
@@ -108,8 +108,7 @@ class Runs:
         return known
 
     def artifact_roots(self, run_id: str, path: str) -> tuple[str, ...]:
-        """Return the places of `runs:/RUN_ID/PATH`: the run's own directory, and a LoggedModel of that name if there is
-        one.
+        """Return the places of `runs:/RUN_ID/PATH`: the run's own directory, and any LoggedModel of that name.
 
         MLflow lays the second over the first, at different places in different ways (docs/mlflow.md 1.d).
 

@@ -90,7 +90,7 @@ class StorageIdentity:
 
     @property
     def key(self) -> str:
-        """Return the identity for rows and the ledger: without secrets, and equal exactly if the identities are equal."""
+        """Return the key for rows and the ledger: it has no secrets, and is equal exactly if the identities are."""
         if self.is_directory or self.kind == SEVERAL:
             return self.shown
         parts = repr((self.kind, self.endpoint, self.container, self.path, self.selector))

@@ -60,8 +60,7 @@ def list_versions(
     whole_rows: bool = False,
     max_versions: int = Limits().max_versions,
 ) -> RegistryListing:
-    """List every version of every registered model. Prompts are only named; models that carry a prompt's tag are
-    listed.
+    """List every version of every registered model, even if it carries a prompt's tag. Prompts are only named.
 
     Paging is by offset, so a concurrent deletion or insertion loses or repeats rows. The list is therefore read until
     two passes agree on the names, at most five times, and the notes say what only some passes saw. Every other pass

@@ -253,7 +253,7 @@ def is_place_seen(root: str, places: Callable[[], Iterable[str]]) -> bool:
     for parent in parents:
         if _ID.fullmatch(parent.name) and (parent.is_dir() or parent.parent.is_dir()) and parent.parent in parents:
             return True
-        # Where a LoggedModel is kept: EXPERIMENT/models/m-ID/artifacts.
+        # A LoggedModel is kept in EXPERIMENT/models/m-ID/artifacts.
         if parent.name == "models" and parent.parent in parents and parent.parent.is_dir() and _ID.search(root):
             return True
     if parents and parents[0].is_dir():

@@ -98,8 +98,7 @@ class Bucket(Protocol):
         ...
 
     def body(self, key: str, etag: str) -> Generator[bytes, None, None]:
-        """Read an object through the SDK, in chunks of at most `CHUNK_BYTES`; it must still have this ETag, if one is
-        given.
+        """Read an object through the SDK, in chunks of at most `CHUNK_BYTES`. It must have this ETag, if one is given.
 
         Raises:
             AuditError: any failure.

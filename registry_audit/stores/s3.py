@@ -133,8 +133,7 @@ class Keys:
 
 
 def s3_environment() -> S3Access:
-    """Return the access to S3 that MLflow uses: by its own variables, and boto3's for profiles, roles, SSO and
-    certificates.
+    """Return MLflow's access to S3: by its own variables, and boto3's for profiles, roles, SSO and certificates.
 
     Source: mlflow.store.artifact.s3_artifact_repo.
 
