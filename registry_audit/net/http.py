@@ -92,7 +92,7 @@ class Answer:
             CouldNotVerify: the body does not arrive in time, and was cancelled.
             urllib3.exceptions.HTTPError: the connection broke.
         """
-        # Few gateways encode a body although it was asked for unencoded.
+        # Some rare gateways encode a body although it was requested unencoded.
         encoded = not self._as_stored and self.headers.get("Content-Encoding", "identity") != "identity"
         yield from _accounted(self._raw.stream(_CHUNK_BYTES, decode_content=encoded), self._permit)
 

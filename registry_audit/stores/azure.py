@@ -95,7 +95,7 @@ def _blobs_of(host: str) -> tuple[str, str]:
 
 
 def _from_environment(host: str) -> AzureAccess:
-    """Read the environment as mlflow's azure_blob_artifact_repo and azure_data_lake_artifact_repo do."""
+    """Read the environment as mlflow.store.artifact.azure_blob_artifact_repo, azure_data_lake_artifact_repo do."""
     _must_be_installed()
     url, account = _blobs_of(host)
     if text := os.environ.get(_CONNECTION_STRING):
