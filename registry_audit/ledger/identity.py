@@ -1,7 +1,7 @@
 """Decides to which registry of a ledger an audit belongs, by the registry's versions and not by the address's spelling.
 
-A ledger files everything under one key per registry: the first address, or the name, under which it was audited.
-Other addresses and names of the same registry are entries of the chain that point to that key.
+A ledger files everything under one key per registry: the first address, or the name, under which it was audited. Other
+addresses and names of the same registry are entries of the chain that point to that key.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -23,8 +23,7 @@ def export_lines(ledger: Ledger) -> Iterator[str]:
     """Yield the whole ledger as it is now, line by line.
 
     The ledger is read in pages, each in a view of its own: written entries never change, and a slow reader of these
-    lines
-    must not block writers of the ledger.
+    lines must not block writers of the ledger.
     """
     with ledger.reading() as reader:
         head = reader.head()

@@ -85,8 +85,7 @@ def know_other_storages(sessions: Sessions, both: Both, workers: int) -> None:
     """Resolve source versions that are not compared, if a version of the target may lie in their storage.
 
     A target version that is served from any storage of the source was not moved. Source versions that cannot lie in
-    such
-    a storage are not resolved.
+    such a storage are not resolved.
     """
     source, session = both.source, sessions[0]
     others = [

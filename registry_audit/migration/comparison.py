@@ -214,7 +214,7 @@ def _rows(
 def _judged(
     asked: _AskedAgain, source: Side, one: VersionFacts, other: VersionFacts, pair: Pair, names: NameMap
 ) -> PairRow:
-    """Return the row of a pair, or a row with the reason if anything is raised: one pair must not end the comparison."""
+    """Return the row of a pair, or a row with the reason if anything is raised: a pair must not end the comparison."""
     try:
         return _with_requirements(asked, judge_pair(one, other, pair, names, source.storages))
     except Exception as error:  # noqa: BLE001 - hostile models meet parsers that nobody has read

@@ -198,7 +198,7 @@ def _by_shared_files(
     source_files: Callable[[int], Files],
     target_files: Callable[[int], Files],
 ) -> Iterator[Pair]:
-    """Pair versions that share at least half of their bytes, and more than either shares with any other version left."""
+    """Pair versions that share at least half of their bytes, and more than either shares with any other one left."""
     if not source or not target:
         return
     ones = {one.position: source_files(one.position) for one in source}
@@ -260,10 +260,8 @@ def _told_apart(
     """Pair versions that have the same content.
 
     Yields the pair, the number of target versions with this content, and the criteria that chose the pair. Versions
-    that
-    agree in all criteria are paired first, then those that agree in the first ones; the rest is paired in order.
-    Numbers
-    count only if they were kept: if gaps were closed, the same number is another version.
+    that agree in all criteria are paired first, then those that agree in the first ones; the rest is paired in order.
+    Numbers count only if they were kept: if gaps were closed, the same number is another version.
     """
     if len(ones) == len(others) == 1:
         yield ones[0], others[0], 1, None
