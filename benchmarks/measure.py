@@ -19,8 +19,7 @@ class Sample:
     wall_seconds: float
     cpu_seconds: float  # user and system, including child processes that it waited for
     # Largest resident set of any of its processes, without growth in its last 50 ms. Without /proc it is at least that
-    # of
-    # the measuring process when it forked.
+    # of the measuring process when it forked.
     peak_bytes: int
     # Sum over the process and its children, sampled every 50 ms; None without /proc.
     peak_tree_bytes: int | None

@@ -56,10 +56,7 @@ AuditId = Annotated[str, matching(r"[A-Za-z0-9_-]{1,100}$", "an id, of letters, 
 
 
 def described(flow: Described) -> Described:
-    """Add a description of every parameter to the flow's docstring, for its form.
-
-    Missing ones are those of the commands.
-    """
+    """Complete the flow's docstring for its form: parameters that it does not describe get the help of the commands."""
     said = inspect.getdoc(flow) or ""
     own = re.findall(r"^    (\w+): ", said, re.MULTILINE)
     others = [name for name in inspect.signature(flow).parameters if name not in own]

@@ -21,8 +21,8 @@ _Day = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
 Grade = Literal["low", "medium", "high", "critical"]
 # JSON has lists where we have tuples, so these are not strict; all other types are.
 _Texts = Annotated[tuple[str, ...], Field(strict=False)]
-# Identity and fingerprint of a storage, the digest of its manifest, and when it was last read in full (UTC); if that
-# is empty or None, the audit itself read it.
+# Identity and fingerprint of a storage, the digest of its manifest, and when it was last read in full (UTC); if that is
+# empty or None, the audit itself read it.
 StorageRead = tuple[str, str, Digest, str | None]
 _Storages = Annotated[tuple[Annotated[StorageRead, Field(strict=False)], ...], Field(strict=False)]
 
@@ -67,8 +67,8 @@ class AuditFinished(Body):
     baselines: StatedBaselines | None = None
     findings: dict[Grade, int] | None = None  # number of findings without a waiver, by severity
     # Findings that an earlier check or command found without notifying anybody, and of which this audit notifies
-    # people.
-    # None: this audit notifies nobody. If an older release did not record it, the audit counts as having notified.
+    # people. None: this audit notifies nobody. If an older release did not record it, the audit counts as having
+    # notified.
     told: _Findings | None = None
 
     @property

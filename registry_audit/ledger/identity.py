@@ -126,8 +126,8 @@ def recognise(
 
     Raises:
         UsageError: some of the versions belong to a known registry and some do not, so it may be a restored copy or a
-            fork, and `--registry-name` has to say which registry it is; or the name is an address that the ledger does
-            not know.
+            fork; or several known registries have these versions; `--registry-name` has to say which registry it is.
+            Also if the name is an address that the ledger does not know.
     """
     key = registry_key(reader, identity, name)
     if key is not None:

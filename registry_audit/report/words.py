@@ -143,7 +143,7 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def bytes_words(number: int) -> str:
-    """Return a size in decimal units with three significant digits: `512 B`, `1.02 kB`, `34.5 MB`."""
+    """Return a size in decimal units with at least three significant digits: `512 B`, `1.02 kB`, `34.5 MB`."""
     if number < 1000:
         return f"{number} B"
     size, units = number / 1000, ["kB", "MB", "GB", "TB", "PB"]
