@@ -1,1 +1,1 @@
-"""Reproducible measurements of the audit beside its peers: `python -m benchmarks.run`."""
+"""Measures the audit and its peers reproducibly: `python -m benchmarks.run`."""

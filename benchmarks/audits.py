@@ -1,4 +1,4 @@
-"""The product among the contestants: the command line and the Prefect flow."""
+"""Defines our own contestants: the command line and the Prefect flow."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,12 @@ _MOST_MLMODEL_BYTES = 2_048  # a quick audit reads the root MLmodel of each mode
 
 
 def audit_contestants(place: Place, one: Place, workers: int | None) -> list[Contestant]:
-    """Args: one: a registry of one small version in the same kind of store: what every audit there needs to start."""
+    """Return our contestants for a registry.
+
+    Args:
+        one: a registry of one small version in the same kind of store, which measures the start-up of every audit
+            there.
+    """
     threads = ("--workers", str(workers)) if workers else ()
     own = f"sqlite:///ledger-{place.shape.name}-{place.store}.db"
     accepted = _command(place, "--ledger", own, "--accept-new", *threads)
@@ -22,7 +27,7 @@ def audit_contestants(place: Place, one: Place, workers: int | None) -> list[Con
         _whole(place, AUDIT, "registry-audit audit", ONE_AUDIT, threads),
         _whole(place, "audit-no-ledger", "the same without a ledger", ONE_AUDIT, ("--ledger", "none", *threads)),
         _whole(place, "audit-blake3", "the same with --digest blake3", ONE_AUDIT, ("--digest", "blake3", *threads)),
-        # A proxy's listing has neither times nor ETags: there --quick reads everything again.
+        # Listings of a proxy have neither times nor ETags, so --quick reads everything again there.
         *([] if place.store == "proxy" else [quick]),
         _listed(place, "audit-liveness", "registry-audit audit --liveness", "--liveness", threads, None),
         _flow(one, "flow-start", "flow audit-registry, one version", None, threads),
@@ -46,7 +51,7 @@ def _listed(
     def check(output: str, cwd: Path) -> Done:
         return listed(cwd / REPORT, place.shape.versions, most)
 
-    # Of what was only listed no audit says that it is clean.
+    # An audit that only lists never ends as clean.
     status = INCOMPLETE if option == "--liveness" else 0
     command = _command(place, option, *options)
     return Contestant(key, label, command, check, ONE_AUDIT, prepare, needs_option=option, exit_status=status)
@@ -59,7 +64,7 @@ def _flow(place: Place, key: str, label: str, start: str | None, options: tuple[
 
 def _read_whole(place: Place) -> Callable[[str, Path], Done]:
     def check(output: str, cwd: Path) -> Done:
-        # Of a registry that only serves as start-up the bytes are not known here.
+        # For the registry that measures start-up, the number of bytes is not known here.
         return audited(cwd / REPORT, place.shape.versions, place.verdict, place.stored_bytes or None)
 
     return check

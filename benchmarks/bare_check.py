@@ -1,4 +1,4 @@
-"""What a check of one version cannot do without: MLflow imported, and the client's answers about that version.
+"""Measures the minimum of a check of one version: import MLflow, and ask its client about that version.
 
 python -m benchmarks.bare_check TRACKING_URI NAME VERSION
 """

@@ -1,10 +1,11 @@
-"""What a bare concurrent client gets out of a server for the same files: every byte received, nothing done with it.
+"""Measures how fast a bare concurrent client receives the same files from a server, without processing them.
 
 python -m benchmarks.bare_http proxy BASE_URL LIST_FILE    from an `mlflow server`, by http.client
 python -m benchmarks.bare_http s3 URL LIST_FILE            by boto3, large objects in concurrent ranges
-python -m benchmarks.bare_http ... sha256                  the same, and the digest of each body that was received
+python -m benchmarks.bare_http ... sha256                  the same, and the digest of each received body
 
-One path a line: below the server's artifact root, or s3://BUCKET/KEY. S3's credentials are the environment's.
+LIST_FILE has one path per line: below the server's artifact root, or s3://BUCKET/KEY. The credentials for S3 come from
+the environment.
 """
 
 import hashlib
@@ -74,7 +75,10 @@ def _s3_client(url: str) -> Any:
 
 
 def _parts(client: Any) -> Callable[[str], list[tuple[str, str, str | None]]]:
-    """The size of an object is known from a listing; only what looks large is asked for."""
+    """Return a function that splits an object into ranges.
+
+    Its size is taken from a listing; only large objects are split.
+    """
     sizes: dict[str, dict[str, int]] = {}
     lock = threading.Lock()
 

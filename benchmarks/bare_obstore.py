@@ -1,9 +1,9 @@
-"""What a bare client on obstore gets out of a bucket: each model listed by itself, every object read and digested.
+"""Measures how fast a bare obstore client reads a bucket: it lists each model separately, and reads every object.
 
-python -m benchmarks.bare_obstore URL LIST_FILE           every byte received, nothing done with it
-python -m benchmarks.bare_obstore URL LIST_FILE sha256    and the digest of each body
+python -m benchmarks.bare_obstore URL LIST_FILE           receives every byte, without processing it
+python -m benchmarks.bare_obstore URL LIST_FILE sha256    also computes the digest of each body
 
-LIST_FILE has a line s3://BUCKET/KEY for each object. The credentials are the environment's.
+LIST_FILE has a line s3://BUCKET/KEY for each object. The credentials come from the environment.
 """
 
 import hashlib

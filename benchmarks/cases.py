@@ -1,4 +1,4 @@
-"""A case is what is measured interleaved, in one run: a shape in a store, and who takes part."""
+"""Defines the cases. A case is a shape in a store with its contestants, measured interleaved in one run."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ class Case:
     name: str
     shape: Shape
     store: Store
-    keys: tuple[str, ...]  # of its contestants; '*' is all that there are
+    keys: tuple[str, ...]  # keys of its contestants; '*' means all
     rounds: int
     default: bool  # measured by `make bench`
 
@@ -60,7 +60,7 @@ CASES = {
 
 
 def contestants(case: Case, place: Place, one: Place, workers: int | None) -> list[Contestant]:
-    """In the order they run in."""
+    """Return the contestants of a case, in the order in which they run."""
     if case.name == "start-up":
         return _start_up(one)
     found = [*audit_contestants(place, one, workers), *peer_contestants(place, one)]

@@ -1,4 +1,4 @@
-"""Who is measured: a command each, and how to see that it did the whole work."""
+"""Defines contestants: each has a command, and a check that it did the whole work."""
 
 import json
 import re
@@ -15,22 +15,22 @@ AUDIT, ONE_AUDIT = "audit", "audit-start"
 @dataclass(frozen=True, slots=True)
 class Done:
     says: str
-    facts: dict[str, int] | None = None  # what targets want to know
+    facts: dict[str, int] | None = None  # numbers that targets need
 
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
     key: str
     label: str
-    # Relative to the working directory; programs of this environment come before those of the path.
+    # Paths are relative to the working directory; programs of this environment take precedence over those on PATH.
     command: tuple[str, ...]
-    # Of its output and the working directory: what it did. Raises ValueError where that is not the whole work.
+    # Takes the output and the working directory, and returns what was done. Raises ValueError if work is missing.
     check: Callable[[str, Path], Done]
-    start: str | None = None  # key of the contestant that is this one's start-up
-    prepare: tuple[str, ...] | None = None  # run once, before the warm-up, and not measured
-    needs_option: str | None = None  # of `registry-audit audit`
+    start: str | None = None  # key of the contestant that measures this one's start-up
+    prepare: tuple[str, ...] | None = None  # run once before the warm-up, not measured
+    needs_option: str | None = None  # option that `registry-audit audit` must have
     flow: bool = False  # needs a Prefect server
-    exit_status: int = 0  # of the whole work done
+    exit_status: int = 0  # exit status if the whole work was done
 
     def argv(self) -> list[str]:
         return resolved(self.command)
@@ -45,7 +45,7 @@ def resolved(command: tuple[str, ...]) -> list[str]:
 
 
 def audited(report: Path, versions: int, verdict: str, bytes_read: int | None) -> Done:
-    """Raises: ValueError: not every version has this verdict, or other bytes were read than these."""
+    """Check an audit. Raises: ValueError: a version has another verdict, or the number of bytes read is different."""
     audit = _document(report)
     verdicts = {name: count for name, count in audit["summary"]["verdicts"].items() if count}
     if verdicts != {verdict: versions}:
@@ -57,7 +57,11 @@ def audited(report: Path, versions: int, verdict: str, bytes_read: int | None) -
 
 
 def listed(report: Path, versions: int, most_bytes: int) -> Done:
-    """Raises: ValueError: a version was left out, something was found, or more than these bytes were read."""
+    """Check an audit that lists only.
+
+    Raises:
+        ValueError: a version was left out, something was found, or more than these bytes were read.
+    """
     audit = _document(report)
     coverage, found = audit["coverage"], {rule: count for rule, count in audit["summary"]["findings"].items() if count}
     looked_at = coverage["audited"] + coverage["only_listed"]

@@ -1,9 +1,9 @@
-"""The least that anybody could do with the bytes, on all cores, without a registry.
+"""Measures the minimum that any tool must do with the bytes, on all cores, without a registry.
 
 python -m benchmarks.floor read LEFT [RIGHT]              reads every file of the trees
-python -m benchmarks.floor sha256|blake3 LEFT [RIGHT]     the same, and digests those under LEFT
+python -m benchmarks.floor sha256|blake3 LEFT [RIGHT]     the same, and digests the files under LEFT
 python -m benchmarks.floor compare LEFT RIGHT             reads both trees in lockstep and compares their bytes
-python -m benchmarks.floor all LEFT RIGHT                 the same, and takes the sha256 of those under LEFT
+python -m benchmarks.floor all LEFT RIGHT                 the same, and takes the sha256 of the files under LEFT
 """
 
 import ctypes
@@ -20,7 +20,7 @@ from benchmarks.skipping import skip
 
 _CHUNK_BYTES = 1 << 20
 _local = threading.local()
-_memcmp = ctypes.CDLL(None).memcmp  # lets go of the interpreter lock, which comparing two bytes objects does not
+_memcmp = ctypes.CDLL(None).memcmp  # releases the GIL, unlike a comparison of two bytes objects
 _memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 
 
@@ -62,7 +62,7 @@ def _read(job: tuple[str, Callable[[], Any] | None]) -> int:
     path, new_hasher = job
     (buffer, _), _ = _buffers()
     hasher, total = new_hasher() if new_hasher else None, 0
-    with open(path, "rb", buffering=0) as handle:  # noqa: PTH123 - thousands of them
+    with open(path, "rb", buffering=0) as handle:  # noqa: PTH123 - called thousands of times
         while count := handle.readinto(buffer):
             total += count
             if hasher is not None:

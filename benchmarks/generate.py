@@ -3,16 +3,17 @@
     python -m benchmarks.generate DIRECTORY --versions 1000 --model-bytes 2048
 
 MLflow itself creates the database, the registered models, the first run and the first version, so schema and rows are
-real. The other runs and versions are copies of those rows with names, numbers and paths changed: through the client
-each would take some 20 ms, and what is measured only reads them.
+real. The other runs and versions are copies of those rows with changed names, numbers and paths: through the client
+each would take some 20 ms, and the measured programs only read them.
 
-With separate storage every version has two physical copies of its model: `source` is the run's artifact directory,
-`storage_location` a directory of the registry's own. Both trees have one layout (RUN_ID/artifacts/model/...), for
-tools that compare trees need that; in a real registry they would first need somebody to line the copies up. With shared
-storage, which is what open-source MLflow registers, both are one.
+With separate storage, every version has two physical copies of its model: `source` is the run's artifact directory, and
+`storage_location` is a directory of the registry. Both trees have the same layout (RUN_ID/artifacts/model/...), because
+tools that compare trees need that; in a real registry somebody would first have to line the copies up. With shared
+storage, which is what open-source MLflow registers, both are the same directory.
 
-The trees lie on disk once. `local.db` says where; `proxy.db` is the same registry for an `mlflow server` whose
-`--artifacts-destination` is the directory, `s3.db` for an endpoint that serves it as the bucket of the shape's name.
+The trees are on disk once. `local.db` refers to them directly; `proxy.db` is the same registry for an `mlflow server`
+whose `--artifacts-destination` is the directory, and `s3.db` for an endpoint that serves it as a bucket with the
+shape's name.
 """
 
 import argparse
@@ -39,14 +40,14 @@ REG_MODELS = "reg_models"
 _DONE = "generated.json"
 _INSIDE_RUN = "artifacts/model"
 _FIRST_MODEL = "model-000000"
-# Columns that say where artifacts are.
+# The columns that contain locations of artifacts.
 _LOCATIONS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
-# Long past, so that a fingerprint is trusted at once, and another for each copy: see README.md.
+# Long past, so that fingerprints are trusted at once, and different for each copy: see README.md.
 _FIRST_MODIFIED_AT = 1_767_225_600.0
 
 _MLMODEL = """\
@@ -84,14 +85,14 @@ _TEXTS = {
 
 
 def generate(directory: Path, shape: Shape) -> None:
-    """Make the registry, unless the directory holds one of exactly this shape."""
+    """Make the registry, unless the directory already holds one of exactly this shape."""
     done = directory / _DONE
     if done.is_file() and json.loads(done.read_text()) == asdict(shape):
         return
     if directory.exists() and any(directory.iterdir()):
         raise SystemExit(f"{directory} is not empty and holds no registry of {shape.words}: remove it, or name another")
     directory.mkdir(parents=True, exist_ok=True)
-    generator = random.Random(shape.name)  # the same bytes every time; incompressible all the same
+    generator = random.Random(shape.name)  # the same bytes every time, but incompressible
     local = directory / database_name("local")
     first_run = _create_registry(local, str(directory.resolve()))
     runs = [first_run, *(f"{generator.getrandbits(128):032x}" for _ in range(shape.directories - 1))]
@@ -110,7 +111,7 @@ def database_name(store: Store) -> str:
 
 
 def artifact_root(store: Store, shape: Shape) -> str:
-    """What the trees are called by clients that do not see the directory they are in."""
+    """Return the address of the trees for clients that do not see their directory."""
     return "mlflow-artifacts:" if store == "proxy" else f"s3://{shape.name}"
 
 
@@ -119,7 +120,7 @@ def trees(shape: Shape) -> tuple[str, ...]:
 
 
 def stored_paths(directory: Path, shape: Shape) -> list[str]:
-    """Every file of every tree, as POSIX paths below the directory."""
+    """List every file of every tree, as POSIX paths relative to the directory."""
     return sorted(
         path.relative_to(directory).as_posix()
         for tree in trees(shape)
@@ -133,7 +134,7 @@ def model_names(shape: Shape) -> list[str]:
 
 
 def _create_registry(database: Path, root: str) -> str:
-    """The schema, one registered model, one run and its version, by MLflow; returns the run's id."""
+    """Let MLflow create the schema, one registered model, one run and its version; return the run's id."""
     import mlflow
 
     uri = f"sqlite:///{database}"
@@ -179,7 +180,7 @@ def _fill_database(database: Path, root: str, shape: Shape, runs: list[str]) -> 
 
 
 def _move(database: Path, copy: Path, root: str, new_root: str) -> None:
-    """The same registry for clients to which the same trees have another address."""
+    """Copy the registry for clients that reach the same trees under another address."""
     with contextlib.closing(sqlite3.connect(database)) as original, contextlib.closing(sqlite3.connect(copy)) as rows:
         original.backup(rows)
         for table, column in _LOCATIONS:
@@ -216,7 +217,7 @@ def _model(run_id: str, shape: Shape, generator: random.Random) -> dict[str, byt
 
 
 def _write(directory: Path, files: Mapping[str, bytes], modified_at: float) -> None:
-    """Plain writes: a copy by the file system could share the blocks of both copies."""
+    """Write the files one by one: a copy made by the file system could share blocks between both copies."""
     directory.mkdir(parents=True)
     for name, content in files.items():
         path = directory / name

@@ -1,11 +1,11 @@
-"""Measures what the ledger adds to an audit, and how much it keeps: `python -m benchmarks.ledger`.
+"""Measures how much time a ledger adds to an audit, and how much data it keeps: `python -m benchmarks.ledger`.
 
     python -m benchmarks.ledger [--versions 10000] [--files 8] [--rounds 5] [--postgres URL]
 
-Real `registry-audit audit` commands over one generated registry, interleaved in each round: without a ledger, with a
-new one that accepts everything (`--accept-new`), and with that one again; on SQLite, and on PostgreSQL where a server
-is given. Every ratio is to the audit without a ledger of the same round. The first round does not count.
-This process stays small: a child's peak memory counts from its parent's.
+Each round runs real `registry-audit audit` commands, interleaved, over one generated registry: without a ledger, with a
+new ledger that accepts everything (`--accept-new`), and with that ledger again; on SQLite, and on PostgreSQL if a
+server is given. Every ratio is to the audit without a ledger of the same round. The first round does not count. This
+process stays small, because a child's peak memory is counted from its parent's.
 """
 
 import argparse
@@ -33,14 +33,14 @@ from benchmarks.shapes import Shape
 VERSIONS, FILES, ROUNDS, MODEL_BYTES = 10_000, 8, 5, 2_048
 TARGET_RATIO = 1.2
 
-_GENERATED_FILES = 5  # of each model, by benchmarks.generate
+_GENERATED_FILES = 5  # files per model, as made by benchmarks.generate
 _FILE_BYTES = 200
 _REPORT = "report"
 
 
 @dataclass(slots=True)
 class Arm:
-    """One way to audit, measured once a round."""
+    """This is one way to audit, measured once per round."""
 
     key: str
     label: str
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def add_files(registry: Path, count: int) -> None:
-    """More small files in every model, the same ones in both copies; a registry that has them is left alone."""
+    """Add more small files to every model, equal in both copies. A registry that already has them is left unchanged."""
     if count < 0:
         raise SystemExit(f"--files: a generated model has {_GENERATED_FILES} files, so that many or more")
     done = registry / "added.json"
@@ -134,7 +134,7 @@ def _audit(work: Path, shape: Shape, environment: dict[str, str], ledger: str, *
     program = str(Path(sys.executable).with_name("registry-audit"))
     command = [program, "audit", "--tracking-uri", uri, "--report-dir", str(report), "--ledger", ledger, *extra]
     sample = run_once(command, cwd=work, environment=environment, output=output)
-    os.sync()  # what one audit wrote is not flushed during the next one's time
+    os.sync()  # so that writes of one audit are not flushed while the next one is measured
     if sample.exit_status != 0:
         raise SystemExit(f"an audit ended with exit status {sample.exit_status}:\n{output.read_text()[-2_000:]}")
     document = json.loads((report / "audit.json").read_text(encoding="utf-8"))
@@ -143,7 +143,7 @@ def _audit(work: Path, shape: Shape, environment: dict[str, str], ledger: str, *
 
 
 def _must_have_worked(document: dict[str, Any], versions: int, remembers: bool, first: bool) -> None:
-    """The whole work, or no number: every version read, and put beside its baseline."""
+    """Refuse a number unless the whole work was done: every version was read and compared with its baseline."""
     if document["summary"]["verdicts"]["match"] != versions:
         raise SystemExit(f"not every version was compared: {document['summary']}")
     if remembers and document["summary"]["baseline"]["new" if first else "unchanged"] != versions:
@@ -154,14 +154,14 @@ def _must_have_worked(document: dict[str, Any], versions: int, remembers: bool, 
 
 @contextlib.contextmanager
 def sqlite_ledger(work: Path) -> Iterator[str]:
-    """A new file: one that vanished from its place would be missed, and rightly."""
+    """Yield the URL of a new file: the product notices a ledger that vanished from a known place."""
     with tempfile.TemporaryDirectory(prefix="ledger-", dir=work) as directory:
         yield f"sqlite:///{directory}/ledger.db"
 
 
 @contextlib.contextmanager
 def postgres_ledger(server: str) -> Iterator[str]:
-    """A database of its own on that server, dropped afterwards."""
+    """Yield the URL of a new database on that server, which is dropped afterwards."""
     name = f"registry_audit_bench_{secrets.token_hex(4)}"
     engine = sqlalchemy.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
     with engine.connect() as connection:
@@ -174,7 +174,7 @@ def postgres_ledger(server: str) -> Iterator[str]:
 
 
 def ledger_bytes(url: str) -> int:
-    """On disk: of SQLite the files, of PostgreSQL the two tables with their indexes."""
+    """Return the size on disk: for SQLite of the files, for PostgreSQL of the two tables with their indexes."""
     if url.startswith("sqlite"):
         file = Path(sqlalchemy.make_url(url).database or "")
         return sum(part.stat().st_size for part in file.parent.glob(f"{file.name}*"))
@@ -196,7 +196,7 @@ def _row(arm: Arm, plain: Arm, arms: list[Arm], versions: int) -> dict[str, Any]
     }
     if arm is plain:
         return row
-    # What this audit itself added to the ledger: all of it, or what came on top of the first one's.
+    # What this audit added to the ledger: all of it for the first audit, the growth for a later one.
     before = next((other.ledger_bytes for other in arms if other.key == arm.key.replace("-later", "-first")), None)
     grown = arm.ledger_bytes if arm.key.endswith("-first") or before is None else _minus(arm.ledger_bytes, before)
     pairs = list(zip(walls, (sample.wall_seconds for sample in plain.samples), strict=True))
@@ -215,7 +215,7 @@ def _minus(later: list[int], first: list[int]) -> list[int]:
 
 
 def _environment(work: Path) -> dict[str, str]:
-    """Nothing of the user's own: no server, no ledger, no cache of earlier audits."""
+    """Return an environment without the user's settings: no server, no ledger, no cache of earlier audits."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "REGISTRY_AUDIT_"))}
     return kept | {
         "PYTHONPATH": str(Path(__file__).resolve().parent.parent),

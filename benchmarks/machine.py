@@ -1,4 +1,4 @@
-"""What the numbers were measured on, as far as it matters to them."""
+"""Describes the machine as far as it matters to the numbers."""
 
 import os
 import platform
@@ -30,7 +30,10 @@ def describe_machine() -> dict[str, object]:
 
 
 def _busy_cores() -> float:
-    """Cores that were busy with other work for a second; the load average still remembers our own last case."""
+    """Return how many cores were busy with other work for a second.
+
+    The load average would include our own last case.
+    """
     try:
         before = _core_seconds()
         time.sleep(1.0)

@@ -1,4 +1,4 @@
-"""Runs commands and takes their time, processor time, memory, descriptors and writes from the kernel."""
+"""Runs commands, and measures time, processor time, memory, descriptors and writes with the kernel's numbers."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-# ru_maxrss is in kilobytes, on macOS in bytes.
+# ru_maxrss is in kilobytes, but on macOS in bytes.
 _MAXRSS_UNIT = 1 if os.uname().sysname == "Darwin" else 1024
 _BLOCK_BYTES = 512  # the unit of ru_oublock
 _PROC = Path("/proc")
@@ -17,20 +17,20 @@ _SAMPLE_SECONDS = 0.05
 @dataclass(frozen=True, slots=True)
 class Sample:
     wall_seconds: float
-    cpu_seconds: float  # user and system, of all its processes that it waited for
-    # Largest resident set of any one of them, but for what it grew by in its last 50 ms. Where there is no /proc it is
-    # at least the measuring process's own when it forked.
+    cpu_seconds: float  # user and system, including child processes that it waited for
+    # Largest resident set of any of its processes, without growth in its last 50 ms. Without /proc it is at least that
+    # of the measuring process when it forked.
     peak_bytes: int
-    # Of the process and all its children together, looked at every 50 ms; None where there is no /proc.
+    # Sum over the process and its children, sampled every 50 ms; None without /proc.
     peak_tree_bytes: int | None
     peak_descriptors: int | None
     peak_threads: int | None
-    written_bytes: int  # to file systems on disk, its own report and ledger included
+    written_bytes: int  # to file systems on disk, including report and ledger
     exit_status: int
 
 
 def run_once(command: list[str], *, cwd: Path, environment: dict[str, str], output: Path) -> Sample:
-    """Run the command to its end, both its streams into one file."""
+    """Run the command to its end, with both its streams in one file."""
     with output.open("wb") as out:
         started = time.perf_counter()
         process = subprocess.Popen(
@@ -44,7 +44,7 @@ def run_once(command: list[str], *, cwd: Path, environment: dict[str, str], outp
     return Sample(
         wall_seconds,
         usage.ru_utime + usage.ru_stime,
-        # The kernel's own number for a child begins with its parent's memory, before the exec.
+        # The kernel's number for a child starts with its parent's memory, before the exec.
         watch.one_bytes or usage.ru_maxrss * _MAXRSS_UNIT,
         watch.tree_bytes,
         watch.descriptors,
@@ -55,7 +55,7 @@ def run_once(command: list[str], *, cwd: Path, environment: dict[str, str], outp
 
 
 class _Watch:
-    """Looks at a process and its children until told to end. It costs about half a percent of a core."""
+    """Samples a process and its children until it is told to end. It costs about half a percent of a core."""
 
     def __init__(self, pid: int) -> None:
         self.one_bytes: int | None = None
@@ -100,11 +100,11 @@ def _family(pid: int) -> list[int]:
 
 
 def _look(pid: int) -> tuple[int, int, int, int] | None:
-    """Resident bytes now and at most, open descriptors and threads; None where it has ended meanwhile."""
+    """Return current and peak resident bytes, open descriptors and threads; None if the process has ended."""
     process = _PROC / str(pid)
     try:
         status = (process / "status").read_text()
         peak, now = (int(status.split(name, 1)[1].split(None, 1)[0]) * 1024 for name in ("VmHWM:", "VmRSS:"))
-        return now, peak, len(os.listdir(process / "fd")), len(os.listdir(process / "task"))  # noqa: PTH208 - often
+        return now, peak, len(os.listdir(process / "fd")), len(os.listdir(process / "task"))  # noqa: PTH208 - called often
     except (OSError, IndexError):
         return None

@@ -1,4 +1,4 @@
-"""Results as Markdown: a table a case, the targets, and all of it into the generated part of README.md."""
+"""Renders results as Markdown: a table per case and the targets, all in the generated part of README.md."""
 
 import statistics
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ _COLUMNS = (
 
 
 def update_page(directory: Path) -> None:
-    """Rewrite what is between the two marks of README.md, and the plot; the rest is written by hand."""
-    from benchmarks.plot import draw  # its imports weigh more than all the rest: never while measuring
+    """Rewrite the text between the two marks of README.md, and the plot. The rest of the page is written by hand."""
+    from benchmarks.plot import draw  # its imports are heavy: never import it while measuring
 
     readme, results = directory / "README.md", load(directory / "results")
     ordered = {name: results[name] for name in CASES if name in results}

@@ -1,4 +1,4 @@
-"""The peers, and the floors under all of them."""
+"""Defines the peers, and the floors that no contestant can be faster than."""
 
 from benchmarks.contestants import Contestant, last_line, matching_files, silent
 from benchmarks.generate import trees
@@ -10,7 +10,10 @@ _OBSTORE_START = "bare-obstore-start"
 
 
 def peer_contestants(place: Place, one: Place) -> list[Contestant]:
-    """In the order they run in. What compares two trees has nothing to do where storage is shared."""
+    """Return the peers, in the order in which they run.
+
+    Tools that compare two trees are left out if storage is shared.
+    """
     both = len(place.trees) == 2
     found = [_registry_client(one, "registry-client-start"), _registry_client(place, "registry-client")]
     if place.store == "local":
@@ -25,7 +28,7 @@ def peer_contestants(place: Place, one: Place) -> list[Contestant]:
             found += [_bare_obstore(one, _OBSTORE_START), _bare_obstore(place, "bare-obstore-sha256")]
         if place.store == "s3" and both:
             found += _rclone(place, f":s3:{place.shape.name}")
-    # These write: what they leave dirty is flushed before the next round begins.
+    # These run last because they write: their dirty pages are flushed before the next round.
     return [*found, _predecessor(one, _PREDECESSOR_START), _predecessor(place, "predecessor")]
 
 
@@ -98,7 +101,7 @@ def _bare_http(place: Place, key: str, *digest: str) -> Contestant:
 
 
 def _bare_obstore(place: Place, key: str) -> Contestant:
-    """As an audit must, it lists each model by itself, and digests what it reads."""
+    """Return a client that, like an audit, lists each model separately and digests what it reads."""
     one = ", one version" if key == _OBSTORE_START else ""
     counted = f"{place.stored_bytes} bytes in {place.shape.stored_files} files"
     return Contestant(

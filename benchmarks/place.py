@@ -1,4 +1,4 @@
-"""Where a registry is, as seen by what is measured: relative to the working directory, or by URL."""
+"""Describes where a registry is for the measured programs: relative to the working directory, or by URL."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ class Place:
     shape: Shape
     store: Store
     tracking_uri: str
-    list_file: str = ""  # names every stored file for a bare client
-    artifacts_url: str = ""  # of the server that gives them out
-    stored_bytes: int = 0  # of all trees together
-    mlmodel_bytes: int = 0  # of these, in the root MLmodel of each model
+    list_file: str = ""  # lists every stored file, for a bare client
+    artifacts_url: str = ""  # URL of the server that serves them
+    stored_bytes: int = 0  # bytes in all trees together
+    mlmodel_bytes: int = 0  # bytes of these in the root MLmodel files
 
     @property
     def trees(self) -> tuple[str, ...]:

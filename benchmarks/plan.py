@@ -1,9 +1,9 @@
-"""What an audit of a very large registry would cost, from the measured unit costs.
+"""Estimates the cost of an audit of a very large registry from the measured unit costs.
 
     python -m benchmarks.plan [--update docs/scale.md] [--versions N] [--bytes N] ...
 
-A line through two measurements: what a version costs when its files are tiny, and what a byte costs when files are
-large. Nothing is measured here; where a result is missing the table says so.
+It draws a line through two measurements: the cost of a version with tiny files, and the cost of a byte in large files.
+Nothing is measured here; if a result is missing, the table says so.
 """
 
 import argparse
@@ -21,31 +21,31 @@ from benchmarks.targets import walls
 
 _RESULTS = Path(__file__).resolve().parent / "results"
 _BEGIN, _END = "<!-- Made by `python -m benchmarks.plan`; do not edit. -->", "<!-- End of what is made. -->"
-_LIST_PAGE = 1_000  # keys, of S3
+_LIST_PAGE = 1_000  # keys per page in S3
 
 
 @dataclass(frozen=True, slots=True)
 class Estate:
     versions: int
     bytes: int
-    files: int  # of a version, all its copies together
+    files: int  # per version, all its copies together
     copies: int
-    latency_seconds: float  # from a request to its answer's first byte
-    network_bytes: float  # a second, of one worker
-    in_flight: int  # requests of one worker
-    changed: float  # share of the versions, between two audits
-    parts: int  # of --subset
-    window_hours: float  # in which an audit has to end
+    latency_seconds: float  # from a request to the first byte of the response
+    network_bytes: float  # per second and worker
+    in_flight: int  # requests per worker
+    changed: float  # share of the versions that change between two audits
+    parts: int  # the t of --subset n/t
+    window_hours: float  # time in which an audit has to finish
 
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """Of one worker on the machine of the results; None where it was not measured."""
+    """Holds unit costs of one worker on the machine of the results; None if they were not measured."""
 
     version_seconds: float | None
     byte_seconds: float | None
-    quick_seconds: float | None  # a version
-    registry_requests: float | None  # a version
+    quick_seconds: float | None  # per version
+    registry_requests: float | None  # per version
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ class Cost:
     option: str
     requests: float | None
     bytes: float
-    seconds: float | None  # of one worker
-    limit: str  # what it cannot see
+    seconds: float | None  # for one worker
+    limit: str  # what this option cannot detect
 
 
 def units(results: dict[str, Result], where: Store) -> Units:
@@ -74,7 +74,7 @@ def units(results: dict[str, Result], where: Store) -> Units:
 def costs(estate: Estate, results: dict[str, Result], where: Store) -> list[Cost]:
     unit = units(results, where)
     files, versions = estate.files * estate.versions, estate.versions
-    gets = 0 if where == "local" else files  # opening a file of a file system is no request
+    gets = 0 if where == "local" else files  # opening a local file is no request
     listing = _listing_requests(estate, where)
     registry = _times(unit.registry_requests, versions)
     listings = _added(registry, listing)
@@ -153,14 +153,14 @@ def table(estate: Estate, results: dict[str, Result]) -> str:
 
 
 def update(file: Path, made: str) -> None:
-    """Rewrite what is between the two marks; the rest is written by hand."""
+    """Rewrite the text between the two marks. The rest of the file is written by hand."""
     before, _, rest = file.read_text(encoding="utf-8").partition(_BEGIN)
     _, _, after = rest.partition(_END)
     file.write_text(f"{before}{_BEGIN}\n\n{made}\n{_END}{after}", encoding="utf-8")
 
 
 def _listing_requests(estate: Estate, where: Store) -> float:
-    """Of all copies: pages in S3, one for each directory elsewhere (a file system costs none that are counted)."""
+    """Return the requests to list all copies: pages in S3, none for a local file system, else one per directory."""
     if where == "local":
         return 0
     pages = math.ceil(estate.files / estate.copies / _LIST_PAGE) if where == "s3" else 1
@@ -168,7 +168,7 @@ def _listing_requests(estate: Estate, where: Store) -> float:
 
 
 def _slower(estate: Estate, requests: float | None, seconds: float | None) -> float | None:
-    """Measured on loopback, or waiting for the network: whichever takes longer."""
+    """Return the longer of two times: the one measured on loopback, and the one spent waiting for the network."""
     if requests is None or seconds is None:
         return None
     return max(seconds, requests * estate.latency_seconds / estate.in_flight)
@@ -187,7 +187,7 @@ def _liveness(results: dict[str, Result], versions: int) -> float | None:
 def _net(result: Result | None, key: str) -> float | None:
     found = walls(result, key, less_start=True) if result else None
     net = statistics.median(found) if found else 0
-    return net if net > 0 else None  # a start-up that took longer than the whole measures nothing
+    return net if net > 0 else None  # meaningless if the start-up took longer than the whole
 
 
 def _a_version(result: Result | None, key: str) -> float | None:
@@ -240,7 +240,7 @@ def _unit_lines(results: dict[str, Result]) -> list[str]:
 
 
 def _own_lines(estate: Estate, results: dict[str, Result]) -> list[str]:
-    """What the auditor itself takes: memory, and disk for ledger and reports."""
+    """Return lines about what the auditor itself needs: memory, and disk for ledger and reports."""
     memory = _more_a_version(results.get("memory"), "peak_bytes")
     written = _more_a_version(results.get("small-10000-local"), "written_bytes")
     found = (
@@ -251,7 +251,7 @@ def _own_lines(estate: Estate, results: dict[str, Result]) -> list[str]:
 
 
 def _more_a_version(result: Result | None, field: str) -> float | None:
-    """What a version adds to the audit of a single one."""
+    """Return what each version adds to the audit of a single one."""
     audit, one = (row_of(result, key) if result else None for key in (AUDIT, ONE_AUDIT))
     if result is None or audit is None or one is None or audit[field] is None or one[field] is None:
         return None

@@ -1,4 +1,4 @@
-"""One picture of all cases: the seconds of every contestant, on a scale of each case's own."""
+"""Draws one picture of all cases: the seconds of every contestant, with a separate scale for each case."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ def draw(results: Mapping[str, Result], file: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    # The same numbers give the same file; text stays text, so that it can be searched and is small.
+    # Equal numbers give equal files. Text stays text, so that it is searchable and small.
     matplotlib.rcParams.update({"svg.hashsalt": "registry-audit", "svg.fonttype": "none", "font.size": 9})
     from matplotlib import pyplot
 

@@ -1,11 +1,12 @@
-"""What mlflow-tools' `check_version` does to one version, done to all of them in one process.
+"""Does what mlflow-tools' `check_version` does to one version, for all versions in one process.
 
     python -m benchmarks.predecessor sqlite:///mlflow.db SCRATCH_DIRECTORY
 
-The same calls in the same order (mlflow_tools/check_version, January 2024): get_model_version, both downloads into
-a scratch directory, `filecmp.dircmp` on the top level, and a sha1 over each directory in 64 KiB blocks as `checksumdir`
-takes it. The loop over all versions is ours, the predecessor has none; as its notebook does, the scratch
-directory is emptied before each version. Its commands start a process a version: several seconds more for each.
+It makes the same calls in the same order (mlflow_tools/check_version, January 2024): get_model_version, both downloads
+into a scratch directory, `filecmp.dircmp` on the top level, and a sha1 over each directory in 64 KiB blocks, as
+`checksumdir` computes it. The loop over all versions is ours, because the predecessor has none. As in its notebook, the
+scratch directory is emptied before each version. Its commands start a process per version, which takes several seconds
+more for each.
 """
 
 import filecmp
@@ -22,7 +23,7 @@ from mlflow import MlflowClient
 
 
 def main(tracking_uri: str, scratch: Path) -> int:
-    mlflow.set_tracking_uri(tracking_uri)  # the predecessor's client is the process-wide one
+    mlflow.set_tracking_uri(tracking_uri)  # the predecessor uses the process-wide client
     client = MlflowClient()
     equal = compared = 0
     for name, number in _labels(client):

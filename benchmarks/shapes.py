@@ -1,10 +1,10 @@
-"""What is measured: registries of a few shapes, each with sizes that the options can change."""
+"""Defines the measured registries: a few shapes, whose sizes options can change."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
-# separate: two physical copies of every model. shared: `source` and the registry's location are one directory, as
-# open-source MLflow registers.
+# separate: two physical copies of every model. shared: `source` and the registry's location are one directory, as in
+# open-source MLflow.
 Storage = Literal["separate", "shared"]
 
 OWN_FILES = 5  # MLmodel, conda.yaml, python_env.yaml, requirements.txt and model.pkl
@@ -15,9 +15,9 @@ EXTRA_FILE_BYTES = 2_048
 class Shape:
     name: str  # also the name of its bucket
     versions: int
-    model_bytes: int  # of model.pkl, the one file that is neither small nor one of `files`
+    model_bytes: int  # size of model.pkl, the only file that may be large
     versions_per_model: int = 10
-    files: int = OWN_FILES  # of one copy
+    files: int = OWN_FILES  # files in one copy
     storage: Storage = "separate"
     versions_per_directory: int = 1
 
@@ -35,16 +35,16 @@ class Shape:
 
     @property
     def directories(self) -> int:
-        """Of one tree: models that lie there once."""
+        """Return the number of models in one tree, each counted once."""
         return -(-self.versions // self.versions_per_directory)
 
     @property
     def stored_files(self) -> int:
-        """Of all trees together."""
+        """Return the number of files in all trees together."""
         return self.directories * self.files * (2 if self.storage == "separate" else 1)
 
     def scaled(self, scale: float) -> "Shape":
-        """More or fewer of what it has many of: versions, or the files of its one."""
+        """Scale the number of versions, or the number of files if there is only one version."""
         if self.versions == 1:
             return replace(self, files=max(OWN_FILES, round(self.files * scale)))
         return replace(self, versions=max(2, round(self.versions * scale)))
@@ -56,7 +56,7 @@ SHAPES = {
         Shape("small", versions=1_000, model_bytes=2_048),
         Shape("small-10000", versions=10_000, model_bytes=2_048),
         Shape("large", versions=20, model_bytes=64 * 2**20, versions_per_model=5),
-        # Local files come so fast that 20 of them are lost in what start-ups differ by.
+        # Local files are read so fast that with 20 versions the variation of start-up times would hide the result.
         Shape("larger", versions=60, model_bytes=64 * 2**20, versions_per_model=5),
         Shape("files", versions=1, model_bytes=2_048, files=20_000),
         Shape("shared", versions=1_000, model_bytes=2_048, storage="shared"),
@@ -65,7 +65,7 @@ SHAPES = {
     )
 }
 
-# The same commands on this one give a program's start-up: importing, connecting, listing, writing its reports.
+# The same commands on this shape measure a program's start-up: importing, connecting, listing, writing reports.
 ONE_VERSION = Shape("one", versions=1, model_bytes=2_048)
 
 

@@ -1,4 +1,4 @@
-"""What `model_signing` does before it signs: its own hashing of each model directory, both copies, on all cores.
+"""Does what `model_signing` does before it signs: hash each model directory, both copies, on all cores.
 
 python -m benchmarks.signing_digests LEFT RIGHT
 """
@@ -20,7 +20,7 @@ def main(roots: list[Path]) -> int:
     models = sorted(path.parent.relative_to(roots[0]) for path in roots[0].rglob("MLmodel"))
 
     def digests(model: Path) -> list[Any]:
-        configuration: Any = Config  # it holds the state of one hashing: each model has its own
+        configuration: Any = Config  # it holds state, so each model has its own
         return [sorted(_digests(configuration().hash(root / model))) for root in roots]
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -1,8 +1,8 @@
-"""How a contestant says that it cannot be measured here: an exit status of its own, and one line that says why."""
+"""Lets a contestant report that it cannot be measured here, with a special exit status and one line with the reason."""
 
 from typing import NoReturn
 
-SKIPPED = 77  # as test programs of the GNU tools say it
+SKIPPED = 77  # the convention of GNU test programs
 
 
 def skip(reason: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""What the audit promises on two cores, held against the results. Nothing here is typed in: it is all computed."""
+"""Compares the results with what the audit promises on two cores. Everything is computed from the results."""
 
 import statistics
 from collections.abc import Callable, Mapping
@@ -25,10 +25,10 @@ _TAKES_TIME: frozenset[Unit] = frozenset({"x", "%", "ms", "s"})
 class Target:
     case: str
     text: str
-    measured: Callable[[Result], float | None]  # None where one of its contestants was not measured
+    measured: Callable[[Result], float | None]  # None if one of its contestants was not measured
     bound: float | Callable[[Result], float]
     unit: Unit
-    at_least: bool = False  # else at most
+    at_least: bool = False  # otherwise the bound is a maximum
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Verdict:
     text: str
     bound: str
     measured: str
-    met: bool | None  # None where it was not measured
+    met: bool | None  # None if it was not measured
 
 
 def verdicts(results: Mapping[str, Result]) -> list[Verdict]:
@@ -50,7 +50,7 @@ def _verdict(target: Target, result: Result | None) -> Verdict:
     if result is None or value is None:
         bound_words = "" if callable(target.bound) else f"{limit} {form(target.bound)}"
         return Verdict(target.case, target.text, bound_words, "not measured", None)
-    if value <= 0 and target.unit in _TAKES_TIME:  # a start-up that took longer than the whole
+    if value <= 0 and target.unit in _TAKES_TIME:  # the start-up took longer than the whole
         return Verdict(target.case, target.text, "", "lost in the noise", None)
     bound = target.bound(result) if callable(target.bound) else target.bound
     met = value >= bound if target.at_least else value <= bound
@@ -59,7 +59,7 @@ def _verdict(target: Target, result: Result | None) -> Verdict:
 
 
 def walls(result: Result, key: str, *, less_start: bool = False) -> list[float] | None:
-    """Seconds of each round; None where that contestant was not measured."""
+    """Return the seconds of each round; None if the contestant was not measured."""
     row = row_of(result, key)
     if row is None:
         return None
@@ -72,7 +72,7 @@ def walls(result: Result, key: str, *, less_start: bool = False) -> list[float] 
 def ratio(
     result: Result, key: str, other: str, *, less_start: bool = True, other_less_start: bool = False
 ) -> float | None:
-    """Median over the rounds of one contestant's seconds over another's, each whole or less its start-up."""
+    """Return the median over the rounds of one contestant's seconds over another's, with or without start-up."""
     return _over(walls(result, key, less_start=less_start), walls(result, other, less_start=other_less_start))
 
 
@@ -83,13 +83,13 @@ def _over(mine: list[float] | None, theirs: list[float] | None) -> float | None:
 
 
 def net_seconds(result: Result, key: str) -> float | None:
-    """Less start-up and less what MLflow's client costs for the same questions."""
+    """Return the median seconds without start-up and without the time of MLflow's client for the same requests."""
     found = _net(result, key)
     return None if found is None else statistics.median(found)
 
 
 def _net(result: Result, key: str) -> list[float] | None:
-    """The same of each round."""
+    """Return the seconds of each round for `net_seconds`."""
     mine, client = walls(result, key, less_start=True), walls(result, "registry-client", less_start=True)
     if mine is None or client is None:
         return None
@@ -170,7 +170,7 @@ def _remote(case: str, client: str) -> tuple[Target, ...]:
 
 
 def _bucket(case: str, share: float) -> tuple[Target, ...]:
-    """Beside the library that the audit reads buckets with, and beside what a user would take instead."""
+    """Return the targets for a bucket: against the library that the audit uses for buckets, and against rclone."""
     bare = _share_of("bare-obstore-sha256", less_start=True)
     return (
         Target(case, "of a bare obstore client that lists model by model and digests", bare, share, "%", True),
@@ -194,7 +194,7 @@ TARGETS = (
         "small-local", "a version, less what the registry client costs",
         _a_version(lambda result: net_seconds(result, AUDIT)), 0.001, "ms",
     ),
-    # The same two for a machine of any speed: they were set where the predecessor took 16 ms a version.
+    # The same two targets for a machine of any speed. They were set where the predecessor took 16 ms per version.
     Target(
         "small-local", "the predecessor / audit",
         lambda result: ratio(result, "predecessor", AUDIT, other_less_start=True), 16 / 3, "x", True,

@@ -1,4 +1,4 @@
-"""`accept-baseline`: the bytes that the last audit read become what later audits are held against, once approved."""
+"""Defines `accept-baseline`: once approved, the bytes that the last audit read become the baseline of later audits."""
 
 import secrets
 from typing import Annotated, Any
@@ -27,7 +27,7 @@ from tasks.configuration import asked
 from tasks.policy import short
 from tasks.prefect_sender import send_artifact, wait_for_arrival
 
-APPROVAL_KEY = "registry-audit-approval"  # what is to be approved
+APPROVAL_KEY = "registry-audit-approval"  # shows what is to be approved
 ARTIFACT_KEY = "registry-audit-accepted"
 
 _PAUSE_HOURS, _SUSPEND_HOURS = 1, 72
@@ -37,7 +37,7 @@ _FILES_SHOWN = 1_000
 
 
 class Approval(RunInput):
-    """The form that *Resume* shows."""
+    """This is the form that *Resume* shows."""
 
     name: NotBlank = Field(description="Who approves, and answers for it.")
     reason: NotBlank = Field(description="Why these bytes are the right ones.")
@@ -103,7 +103,7 @@ def accept_baseline(
         try:
             prepared = prepare_versions(job, tuple(versions), by, reason, spite)
         finally:
-            close_job(job)  # nothing stays open while it waits
+            close_job(job)  # nothing stays open while the run waits
         if dry_run:
             return _done(prepared, f"would accept {count(len(prepared), 'version')}", None)
         approval = _approved(prepared, by, reason, approval_hours, suspend)
@@ -121,10 +121,10 @@ def accept_baseline(
 def _approved(
     prepared: tuple[Acceptance, ...], by: str, reason: str, hours: int | None, is_suspended: bool
 ) -> Approval:
-    """What somebody approved. Where the run is suspended this ends the process, and gives the answer in the next one.
+    """Wait for the approval and return it. If the run is suspended, the process ends, and the next one gets the answer.
 
     Raises:
-        UsageError: nobody did in time, or the run cannot wait.
+        UsageError: nobody approved in time, or the run cannot wait.
     """
     asked = f"{short(by)} asks to accept {count(len(prepared), 'version')}: {short(reason)}"
     send_artifact("markdown", APPROVAL_KEY, "approval", _page(prepared, asked, None), markdown(asked))
@@ -144,27 +144,27 @@ def _approved(
     except FlowPauseTimeout:
         _leave_expired_pause()
         raise UsageError(f"nobody approved it within {count(hours, 'hour')}: nothing was accepted") from None
-    except RuntimeError as error:  # Prefect's word for: only runs of deployments can be suspended
+    except RuntimeError as error:  # Prefect raises it because only runs of deployments can be suspended
         raise UsageError(f"the run cannot wait for an approval: {printable(str(error))}") from None
     get_run_logger().info("approved by %s: %s", short(approval.name), short(approval.reason))
     return approval
 
 
 def _pause_key() -> str:
-    """The key of the pause that a suspended run goes on after, or a new one: a run that is retried asks anew.
+    """Return the key of the pause after which a suspended run continues, or a new key: a retried run asks again.
 
-    Prefect keeps a form and its answer by their key for ever, and refuses a second form of a key with 409.
+    Prefect keeps a form and its answer under their key forever, and refuses a second form with the same key with 409.
     """
     with get_client(sync_client=True) as client:
         run = asked(lambda: client.read_flow_run(UUID(parameters.this_run())))
-    fired = run.empirical_policy.pause_keys  # in this life of the run: a Retry begins another
+    fired = run.empirical_policy.pause_keys  # since the last Retry of the run
     return next(iter(fired or ()), None) or f"approval-{secrets.token_hex(4)}"
 
 
 def _leave_expired_pause() -> None:
-    """Let the run end as Refused.
+    """Set the run to Running, so that it can end as Refused.
 
-    While a run is Paused and its time is over, the Prefect server takes no end of it but a Failed of its own.
+    While a run is Paused and its time has expired, the Prefect server accepts no final state except its own Failed.
     """
     run_id = runtime.flow_run.id
     with get_client(sync_client=True) as client:
@@ -174,7 +174,7 @@ def _leave_expired_pause() -> None:
 
 
 def _digests(approval: Approval) -> dict[str, str]:
-    """The digest that was approved for each approved version."""
+    """Return the approved digest of each approved version."""
     if not approval.versions:
         raise UsageError("no version was approved: nothing was accepted")
     return {reference: digest for reference, _, digest in (line.rpartition(" ") for line in approval.versions)}

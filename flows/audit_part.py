@@ -1,4 +1,4 @@
-"""`audit-part`: a worker's share of an audit that was fanned out over a work pool."""
+"""Defines `audit-part`: one worker's share of an audit that was fanned out over a work pool."""
 
 from typing import Annotated, Any
 

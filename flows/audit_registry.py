@@ -1,4 +1,4 @@
-"""`audit-registry`: every version of every registered model.
+"""Defines `audit-registry`, which audits every version of every registered model.
 
 `python -m flows.audit_registry` takes the options of `registry-audit audit` and runs the flow in this process.
 """
@@ -147,16 +147,18 @@ def audit_registry(
         work = WorkDirectory(audit_id or parameters.this_run())
         scheduler = dask_scheduler or os.environ.get(DASK_SCHEDULER) or None
         executor = Executor(batch_size, scheduler, fan_out)
-        # A filter chooses some versions, as the audit on registration does: that waits for no audit of hours.
+        # With a filter, as in the audit on registration, only some versions are audited: do not wait hours for another
+        # audit.
         alone = only_audit_of(options.registry_uri or options.tracking_uri, work) if filter is None else nullcontext()
         with work.held(registry_of(options.registry_uri or options.tracking_uri)), ExitStack() as held:
             must_be_alone_at(work)
             held.enter_context(alone)
             shared = held.enter_context(executor.share(options))
             document = _audit(shared, work, parameters.path(report_dir), executor, registry)
-            # Its slot first, while it is known whose it is: a run that is killed from here on does not wait for itself.
+            # Release the slot before the working directory is removed: a run killed after this does not wait for
+            # itself.
             held.close()
-            # Whoever tries an incomplete audit again, today, reads only what could not be verified.
+            # Keep the readings of an incomplete audit: a retry within a day only reads what could not be verified.
             if document.outcome.exit_status != ExitStatus.INCOMPLETE:
                 work.remove()
     except AuditError as error:
@@ -214,7 +216,7 @@ def _audit(
 
 
 def _report_what_was_done(job: Job, scope: Scope, rows: Rows, error: BaseException, directory: Path | None) -> None:
-    """Report what an interrupted run had done. Prefect is not called: it may be what cannot be reached."""
+    """Report what an interrupted run had done. Prefect is not called, because it may be what cannot be reached."""
     close_job(job)
     ledger = None
     with suppress(AuditError):

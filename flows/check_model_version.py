@@ -1,4 +1,4 @@
-"""`check-model-version`: are the two copies of one version the same bytes, and both still there?"""
+"""Defines `check-model-version`: are the two copies of one version the same bytes, and do both still exist?"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -130,7 +130,7 @@ def _check(
         if opened is not None:
             try:
                 audit = remembered(opened, options, open_session(job), audit)
-            except LedgerError as error:  # what was found out is told all the same
+            except LedgerError as error:  # the result is reported even without the ledger
                 note, lost = no_baseline(error), error
     finally:
         close_job(job)

@@ -1,4 +1,4 @@
-"""`compare-model-versions`: do two versions, on one or two tracking servers, wrap the same model?"""
+"""Defines `compare-model-versions`: do two versions, on one or two tracking servers, contain the same model?"""
 
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,7 @@ def _compare(
     fail_on: Severity,
     limits: dict[str, int | None],
 ) -> State[Any]:
-    # Through the checks of the configuration file.
+    # Apply the checks of the configuration file.
     config = parse_compare_config(
         yaml.safe_dump({f"tracking_server_{n}": side.keys for n, side in enumerate(sides, 1)}), "the parameters"
     )
@@ -176,7 +176,7 @@ def _compare(
         if opened is not None:
             try:
                 pair = pair_remembered(opened, options, sessions, pair)
-            except LedgerError as error:  # what was found out is told all the same
+            except LedgerError as error:  # the result is reported even without the ledger
                 note, lost = no_baseline(error), error
         uris = (sessions[0].connection.tracking_uri, sessions[1].connection.tracking_uri)
     finally:
@@ -210,7 +210,7 @@ def _verdict(pair: PairAudit) -> str:
 
 
 def _files(pair: PairAudit) -> str | None:
-    """Which files differ that no rule explains; the summary has all of them."""
+    """Name the differing files that no rule explains. The summary lists all of them."""
     paths = [difference.path for difference in pair.comparison.unexpected] if pair.comparison else []
     if pair.verdict is not Verdict.MISMATCH or not paths:
         return None
@@ -219,7 +219,7 @@ def _files(pair: PairAudit) -> str | None:
 
 
 def _told(pair: VersionPair, rests_on: tuple[str, ...]) -> tuple[Told, ...]:
-    """The comparisons, and then the versions, each with its findings and its baseline."""
+    """Return the comparisons, and then the versions, each with its findings and its baseline."""
     one, two = (version.version.label for version in pair.resolved)
     compared = [
         Told(

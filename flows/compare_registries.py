@@ -1,4 +1,4 @@
-"""`compare-registries`: is all of one registry in another, unchanged?"""
+"""Defines `compare-registries`: is all of one registry in another, unchanged?"""
 
 from collections import deque
 from collections.abc import Sequence
@@ -136,7 +136,7 @@ def compare_registries(
 def _compare(
     sides: tuple[Side, Side], options: MigrationOptions, at_once: list[int], directory: Path | None
 ) -> State[Any]:
-    # Through the checks of the configuration file.
+    # Apply the checks of the configuration file.
     config = parse_migration_config(
         yaml.safe_dump({name: side.keys for name, side in zip(SIDES, sides, strict=True)}), "the parameters"
     )
@@ -159,7 +159,7 @@ def _compare(
         results = opened_results()
         document = _compared(jobs, options, at_once, directory, results)
     report_migration(whole(document), directory)
-    # Whoever tries an incomplete comparison again, today, reads only what could not be read.
+    # Keep the readings of an incomplete comparison: a retry within a day only reads what could not be read.
     if document.outcome.exit_status != ExitStatus.INCOMPLETE:
         for directory_of_side in work:
             directory_of_side.remove()
@@ -191,7 +191,7 @@ def _compared(
 
 
 def _read(jobs: tuple[Job, ...], both: Both, at_once: list[int], results: SignedResults | None) -> None:
-    """Both registries, a batch of each at a time; what broke off, and may pass by itself, once more at the end."""
+    """Read both registries, a batch of each at a time. Versions with transient errors are read once more at the end."""
     step = read_registry if results is None else kept(read_registry, results, "facts")
     began_at, sides = now(), list(zip(jobs, SIDES, (both.source, both.target), at_once, strict=True))
     retryable, earlier = tuple(list[int]() for _ in sides), list[str]()
@@ -204,7 +204,7 @@ def _read(jobs: tuple[Job, ...], both: Both, at_once: list[int], results: Signed
     def take(index: int, positions: Sequence[int], future: PrefectFuture[Any]) -> None:
         into = sides[index][2]
         for position, facts in zip(positions, future.result(), strict=True):
-            if not into.has(position):  # it was kept by the run that this one goes on with
+            if not into.has(position):  # a run that this one resumes may have kept it
                 into.put(position, facts)
             if facts.audit.read_at is not None and facts.audit.read_at < began_at:
                 earlier.append(facts.audit.read_at)
@@ -233,7 +233,7 @@ def _read(jobs: tuple[Job, ...], both: Both, at_once: list[int], results: Signed
 def _report_what_was_done(
     jobs: tuple[Job, ...], both: Both, options: MigrationOptions, error: BaseException, directory: Path
 ) -> None:
-    """Report what an interrupted run had done. Prefect is not called: it may be what cannot be reached."""
+    """Report what an interrupted run had done. Prefect is not called, because it may be what cannot be reached."""
     sessions = open_session(jobs[0]), open_session(jobs[1])
     try:
         write_report(interrupted_migration(sessions, both, options, error), directory)

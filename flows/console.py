@@ -11,20 +11,20 @@ OUT, ERR = 1, 2
 
 
 def outlive_reader(descriptors: Iterable[int] = (OUT, ERR)) -> None:
-    """Drop this process's output once nobody reads it any more, instead of dying of a broken pipe.
+    """Discard this process's output after its reader is gone, instead of being killed by a broken pipe.
 
     A worker reads the output of its runs through pipes. If only the worker is killed, the next line that Prefect logs
     would end the run and its audit. Nothing important is lost: the results are on Prefect's server and in the report.
     """
     pipes = [descriptor for descriptor in descriptors if _is_pipe(descriptor)]
-    if pipes and hasattr(select, "poll"):  # Windows has none
+    if pipes and hasattr(select, "poll"):  # Windows has no poll
         threading.Thread(target=_wait, args=(pipes,), daemon=True, name="console").start()
 
 
 def _wait(pipes: list[int]) -> None:
     poll = select.poll()
     for pipe in pipes:
-        poll.register(pipe, 0)  # that its other end was closed is told unasked
+        poll.register(pipe, 0)  # no event is needed: a closed reader is always reported
     while pipes:
         for pipe, _ in poll.poll():
             poll.unregister(pipe)

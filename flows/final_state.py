@@ -1,4 +1,4 @@
-"""The final state of a flow run, made from an exit status or an error."""
+"""Makes the final state of a flow run from an exit status or an error."""
 
 import logging
 from typing import Any
@@ -16,7 +16,10 @@ _SAID_OF_A_DEFECT = "Engine execution exited with unexpected exception"
 
 
 class _EndedAsItShould(logging.Filter):
-    """A Failed state that a flow returns is its result. Prefect logs it as a defect, with a traceback."""
+    """Drops Prefect's log of a Failed state that a flow returns.
+
+    It is a result, but Prefect logs it with a traceback.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -30,12 +33,12 @@ def _send_what_is_left(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any
     wait_once_more(flow_run.id)
 
 
-# What each flow does once its state is told.
+# Each flow does this after its final state was reported.
 AFTER: dict[str, Any] = {"on_completion": [_send_what_is_left], "on_failure": [_send_what_is_left]}
 
 
 def ended(exit_status: int, sentence: str) -> State[Any]:
-    """Completed, or Failed with a name of its own: automations tell findings from defects by it.
+    """Return Completed, or Failed with a name that lets automations distinguish findings from defects.
 
     Args:
         sentence: the result for people.
@@ -47,8 +50,8 @@ def ended(exit_status: int, sentence: str) -> State[Any]:
 
 
 def refused(error: AuditError) -> State[Any]:
-    """The state of a run that could not even say something of each version."""
-    level = logging.WARNING if error.exit_status in STATE_NAMES else logging.ERROR  # which is a defect's
+    """Return the state of a run that could not produce a result for each version."""
+    level = logging.WARNING if error.exit_status in STATE_NAMES else logging.ERROR  # other errors are defects
     get_run_logger().log(level, error.message)
     wait_for_arrival()
     return Failed(name=STATE_NAMES.get(error.exit_status), message=error.message, data=error)

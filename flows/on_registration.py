@@ -1,7 +1,7 @@
-"""Audit on registration: a receiver that turns MLflow's webhook into an audit of just the version that was created.
+"""Audits on registration: a receiver turns MLflow's webhook into an audit of the version that was just created.
 
-`python -m flows.on_registration serve` receives; `... register` asks the MLflow server to send. Whatever never arrives,
-the next scheduled audit sees.
+`python -m flows.on_registration serve` receives webhooks; `... register` asks the MLflow server to send them. The next
+scheduled audit covers every webhook that never arrives.
 """
 
 import asyncio
@@ -52,21 +52,21 @@ DEFAULT_AGAIN_SECONDS = 900
 
 _ANSWER_SECONDS = 15  # MLflow waits for 30
 _BODY_SECONDS = 10
-_RETRY_AFTER_SECONDS = 20  # three tries more: a Prefect server may be away for a minute
+_RETRY_AFTER_SECONDS = 20  # MLflow retries three times, so a Prefect server may be away for a minute
 _CONNECTIONS = 64
 _FILE = click.Path(exists=True, dir_okay=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Starter:
-    """Starts the audits of one version: soon, and once more for files or registrations that were not complete yet."""
+    """Starts the audits of a version: one soon, and one later for files or registrations that were not complete yet."""
 
     deployment: str
     delay: timedelta
-    again: timedelta  # after the first; zero for never
+    again: timedelta  # time after the first audit; zero for never
 
     async def start(self, registration: Registration, delivery_id: str) -> str:
-        """The first flow run's id: the same run when the delivery comes twice.
+        """Start the audits, and return the id of the first flow run. A repeated delivery returns the same run.
 
         Raises:
             CouldNotVerify: Prefect cannot be reached, or has no such deployment.
@@ -89,11 +89,11 @@ class Starter:
         after = self.delay + (self.again if quick else timedelta())
         run = await client.create_flow_run_from_deployment(
             deployment_id,
-            # Of a run that waits; once it runs, the flow names it.
+            # The name of the scheduled run; the flow renames it when it starts.
             name=f"audit {registration.label}{' again' if quick else ''}",
             parameters=registration.audit_parameters() | {"accept_new": True, "quick": quick},
             state=Scheduled(scheduled_time=datetime.now(UTC) + after),
-            # Kept by the Prefect server: a replay starts nothing, after a restart of this process too.
+            # The Prefect server stores the key, so a replay starts nothing, even after a restart of this process.
             idempotency_key=f"mlflow-webhook {delivery_id}{' again' if quick else ''}",
             tags=["registry-audit", "on-registration"],
         )
@@ -101,7 +101,7 @@ class Starter:
 
 
 def receiver(secret: str, starter: Starter, workspace: str) -> Starlette:
-    """The application: MLflow's deliveries are taken at any path, `GET /health` says that it runs."""
+    """Return the application: MLflow's deliveries are accepted at any path, and `GET /health` says that it runs."""
 
     async def deliver(request: Request) -> Response:
         try:
@@ -161,7 +161,7 @@ def command() -> None:
 
 
 def receiving(serve: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of a command that receives; it is given the receiver's server as `server`."""
+    """Add the options of a command that receives webhooks. It is given a function `server` that makes the server."""
 
     @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
     @click.option("--port", type=click.IntRange(1, 65535), default=4280, show_default=True, help="Port to listen at.")
@@ -212,7 +212,7 @@ def receiving(serve: Callable[..., Any]) -> Callable[..., Any]:
             raise UsageError("which Prefect server? Set PREFECT_API_URL, e.g. http://127.0.0.1:4200/api")
 
         def server() -> uvicorn.Server:
-            import_library()  # now, and not while the first delivery waits
+            import_library()  # before the first delivery, which would have to wait
             starter = Starter(deployment, timedelta(seconds=delay), timedelta(seconds=again))
             application = receiver(_secret(secret_block), starter, os.environ.get("MLFLOW_WORKSPACE") or "default")
             configuration = uvicorn.Config(
@@ -270,7 +270,7 @@ def register(url: str, secret_block: str | None, tracking_uri: str | None, regis
 
 
 def _must_be_free(host: str, port: int) -> None:
-    """Beside other work a receiver that cannot listen would end alone, and nobody would miss it."""
+    """Check that the port is free: a receiver in a thread beside other work would fail to listen unnoticed."""
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The parameters that several flows have. Prefect stores what a flow run is started with: no place for a secret."""
+"""Defines parameters that several flows share. Prefect stores all parameters of a run, so none may contain a secret."""
 
 import inspect
 import os
@@ -30,18 +30,18 @@ _PART = rf"(?=[0-9]{{1,6}}/[0-9]{{1,6}}$)0*(?:{_FEWER}|([1-9]\d*)/0*\1|(?={_AS_M
 
 
 def matching(pattern: str, words: str) -> Any:
-    """The form and the server refuse what does not match; the flow itself says so in its own words.
+    """Make the form and the server refuse values that do not match. The flow itself refuses them with its own message.
 
-    Not a pydantic `pattern`, whose message would quote a password.
+    This is not a pydantic `pattern`, whose message would quote a password.
 
     Args:
-        words: what is asked for, of letters, spaces and commas. All that the server says of a value it refuses is the
-            pattern, so the pattern begins with them, as a condition that no value breaks.
+        words: describes valid values, in letters, spaces and commas. The server's message only quotes the pattern, so
+            the pattern begins with these words, in a condition that every value satisfies.
     """
     return Field(json_schema_extra={"pattern": f"^(?!{words}:$)(?:{pattern})"})
 
 
-# In the schema of a deployment, so that the Prefect server refuses a password before it stores it.
+# This is in the schema of a deployment, so that the Prefect server refuses a password before it stores it.
 Uri = Annotated[
     str, matching(r"(?!.*://[^/]*:[^/]*@)(?![^:]*://[^/?:@]+:[^?@]*@).*\S", "an address without a password")
 ]
@@ -56,7 +56,7 @@ AuditId = Annotated[str, matching(r"[A-Za-z0-9_-]{1,100}$", "an id, of letters, 
 
 
 def described(flow: Described) -> Described:
-    """What the form says of each parameter, in the flow's docstring: as it does itself, else as the commands do."""
+    """Complete the flow's docstring for its form: parameters that it does not describe get the help of the commands."""
     said = inspect.getdoc(flow) or ""
     own = re.findall(r"^    (\w+): ", said, re.MULTILINE)
     others = [name for name in inspect.signature(flow).parameters if name not in own]
@@ -66,7 +66,7 @@ def described(flow: Described) -> Described:
 
 
 def uri(value: str | None, variable: str) -> str | None:
-    """The parameter, or how the process that runs the flow is configured.
+    """Return the parameter, or the value from the configuration of this process.
 
     Raises:
         UsageError: the parameter, or a Prefect variable, holds credentials.
@@ -79,7 +79,7 @@ def uri(value: str | None, variable: str) -> str | None:
 
 
 def refuse_credentials(given: str, instead: str) -> None:
-    """Raises: UsageError: the URI of a parameter holds credentials."""
+    """Check the URI of a parameter. Raises: UsageError: it holds credentials."""
     if holds_credentials(given):
         raise UsageError(
             f"the URI {printable(redact_endpoint(given))} was given with credentials, and Prefect stores parameters: "
@@ -96,17 +96,17 @@ def of_registry(
     ledger: str | None,
     **limits: int | None,
 ) -> dict[str, Any]:
-    """The options that say which registry, which ledger and how gently: those of a block, where one is named.
+    """Return the options for registry, ledger and limits, taken from a block if one is named.
 
-    A parameter wins over the block, and the block over how the process is configured. The address is the block's or
-    the parameter's, never both: who signs in at the one is nobody at the other.
+    Parameters take precedence over the block, and the block over the configuration of this process. The address comes
+    from the block or from the parameter, never from both, because credentials belong to one server.
 
     Args:
         registry: name of a block `RegistryAudit`.
-        limits: those that a block may hold, None where none was asked for.
+        limits: limits that a block may hold; None if not given.
 
     Raises:
-        UsageError: there is no such block or no server, an address holds credentials, or two were given.
+        UsageError: there is no such block or no server, an address holds credentials, or two addresses were given.
     """
     asked_limits = {name: value for name, value in limits.items() if value is not None}
     if registry is None:
@@ -129,7 +129,7 @@ def of_registry(
 
 
 def required_tracking_uri(value: str | None) -> str:
-    """Raises: UsageError: there is none, or it holds credentials."""
+    """Return the tracking URI. Raises: UsageError: there is none, or it holds credentials."""
     found = uri(value, TRACKING_URI)
     if found is None:
         raise UsageError(
@@ -142,7 +142,7 @@ def required_tracking_uri(value: str | None) -> str:
 def signing(
     key: str | None, certificate_chain: str | None, ignore_paths: list[str] | None, ignore_unsigned: bool
 ) -> dict[str, Any]:
-    """How signatures are verified; where neither key nor certificates are given, with the key of the environment."""
+    """Return the options for signatures. Without key and certificates, the key named by the environment is used."""
     if key is None and certificate_chain is None:
         key = os.environ.get("REGISTRY_AUDIT_SIGNING_KEY") or None
     return {
@@ -154,7 +154,7 @@ def signing(
 
 
 def this_run() -> str:
-    """The flow run's id: the same when Prefect runs it again."""
+    """Return the flow run's id, which stays the same when Prefect retries the run."""
     return str(flow_run.id)
 
 

@@ -1,9 +1,9 @@
-"""One audit of a registry at a time, whoever started it: a slot of a global concurrency limit of Prefect.
+"""Allows one audit of a registry at a time, whoever started it, with a slot of a Prefect global concurrency limit.
 
-The slot is leased: a run that was killed stops renewing, and its slot is free soon after. Two other limits that
-Prefect has were tried and are not used. That of a work queue counts a killed run for ever. That of a deployment knows
-of no other deployment, and ends a running audit when the server is away for half a minute at the wrong time, or is
-restarted: its renewal gives up after three tries.
+The slot is leased: a killed run no longer renews its lease, so its slot is free soon afterwards. Two other limits of
+Prefect were tried and are not used. The limit of a work queue counts a killed run forever. The limit of a deployment
+does not cover other deployments, and it ends a running audit when the server is restarted, or is unreachable for half a
+minute at the wrong time: its renewal gives up after three tries.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ from tasks.configuration import asked
 from tasks.listeners import listeners_of
 from tasks.prefect_sender import quick_client
 
-LEASE_SECONDS = 120.0  # the server takes no less than 60
+LEASE_SECONDS = 120.0  # the server's minimum is 60
 _RENEWED_EVERY_SECONDS = 20.0
 _ASKED_EVERY_SECONDS = 5.0
 _TAKEN, _LOST = 423, 410
@@ -50,9 +50,9 @@ _FLOW = "audit-registry"
 
 @contextmanager
 def only_audit_of(registry_uri: str, work: WorkDirectory) -> Iterator[None]:
-    """Waits until no other audit of the registry runs; the run's state says so meanwhile.
+    """Wait until no other audit of the registry runs. The run's state says so meanwhile.
 
-    An audit that is resumed takes over the slot of the process that was killed.
+    A resumed audit takes over the slot of the process that was killed.
 
     Raises:
         Transient: the Prefect server does not answer.
@@ -73,13 +73,13 @@ def only_audit_of(registry_uri: str, work: WorkDirectory) -> Iterator[None]:
 
 
 def must_be_alone_at(work: WorkDirectory) -> None:
-    """Refuse to run one audit twice at the same time, on two machines. On one machine the working directory is locked.
+    """Refuse to run one audit twice at the same time on two machines. On one machine the working directory is locked.
 
     Raises:
-        UsageError: another flow run, which began before this one, is at the same audit.
+        UsageError: another flow run, which began before this one, runs the same audit.
     """
     own, file = parameters.this_run(), work.path / _RUN_FILE
-    # Who held the lock, which is ours now, has ended, whatever Prefect still says of it.
+    # The previous holder of the lock, which we hold now, has ended, even if Prefect still shows it as running.
     ended = file.read_text(encoding="ascii", errors="replace") if file.is_file() else ""
     running = {str(run.id): run for run in _running_audits()}
     began = [(run.start_time, run_id) for run_id, run in running.items()]
@@ -97,7 +97,7 @@ def must_be_alone_at(work: WorkDirectory) -> None:
 
 
 def _running_audits() -> list[FlowRun]:
-    """None where Prefect does not say."""
+    """List the running audits. The list is empty if Prefect does not answer."""
     of_audits = FlowFilter(name=FlowFilterName(any_=[_FLOW]))
     now = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])))
     with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
@@ -106,7 +106,7 @@ def _running_audits() -> list[FlowRun]:
 
 
 def limit_name(registry_uri: str) -> str:
-    """Readable, one for every spelling of a registry, and of characters that Prefect takes."""
+    """Return a readable name that is the same for every spelling of a registry, in characters that Prefect accepts."""
     registry = registry_of(registry_uri)
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", registry).strip("-")[-60:]
     return f"registry-audit-{readable}-{hashlib.sha256(registry.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
@@ -120,7 +120,7 @@ class _Slot:
         self._lease: UUID | None = None
 
     def make(self, client: SyncPrefectClient) -> None:
-        """The limit, where it is not there yet; one that somebody changed or switched off stays as it is."""
+        """Create the limit if it does not exist. A limit that somebody changed or switched off stays as it is."""
         try:
             client.read_global_concurrency_limit_by_name(self._limit)
         except ObjectNotFound:
@@ -142,24 +142,24 @@ class _Slot:
         self._show(client, Running())
 
     def keep(self, over: threading.Event, log: Any) -> None:
-        """Renew the lease until it is over, however long the server is away."""
+        """Renew the lease until the audit is over, however long the server is unreachable."""
         while not over.wait(_RENEWED_EVERY_SECONDS):
             try:
                 with quick_client() as client:
                     if not self._renew(client) and not over.is_set() and not self._take(client):
                         log.warning("the server forgot this audit's slot of %s: another may start", self._limit)
-            except Exception as error:  # noqa: BLE001 - the audit goes on without its lease
+            except Exception as error:  # noqa: BLE001 - the audit continues without its lease
                 log.warning("the slot of %s could not be renewed: %s", self._limit, type(error).__name__)
 
     def give_back(self) -> None:
-        # Else it is free once the lease has run out, or taken over by who goes on with this audit before that.
+        # On failure the slot becomes free when the lease expires, or a resumed audit takes it over before that.
         with suppress(httpx.HTTPError), quick_client() as client:
             if self._lease is not None:
                 client.release_concurrency_slots_with_lease(self._lease)
             self._file.unlink(missing_ok=True)
 
     def _take(self, client: SyncPrefectClient) -> bool:
-        """Whether the slot is ours now. Without an answer of the server it is not."""
+        """Say whether we now hold the slot. If the server does not answer, we do not."""
         holder = ConcurrencyLeaseHolder(type="flow_run", id=self._run_id)
         try:
             answer = client.increment_concurrency_slots_with_lease(
@@ -172,7 +172,7 @@ class _Slot:
         except httpx.TransportError:
             return False
         self._lease = UUID(answer.json()["lease_id"])
-        with suppress(OSError):  # resuming would wait for the lease to run out, and nothing worse
+        with suppress(OSError):  # without the file, a resumed audit only has to wait until the lease expires
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._file.write_text(str(self._lease), encoding="ascii")
         return True
@@ -185,7 +185,7 @@ class _Slot:
         return self._renew(client)
 
     def _renew(self, client: SyncPrefectClient) -> bool:
-        """False: the lease has run out, or the server forgot it."""
+        """Renew the lease. Return False if it has expired or the server forgot it."""
         if self._lease is None:
             return False
         try:
@@ -197,6 +197,6 @@ class _Slot:
         return True
 
     def _show(self, client: SyncPrefectClient, state: State[Any]) -> None:
-        """A state that only tells: the run goes on whether the server takes it or not."""
+        """Set a state that is only informative: the run continues whether the server accepts it or not."""
         with suppress(httpx.HTTPError, PrefectException):
             client.set_flow_run_state(self._run_id, state, force=True)

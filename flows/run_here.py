@@ -1,4 +1,4 @@
-"""Runs a flow in this process as a command: the same text, files and exit status as the command without Prefect."""
+"""Runs a flow in this process as a command, with the output, files and exit status of the command without Prefect."""
 
 import logging
 import os
@@ -22,7 +22,7 @@ from tasks.listeners import Listeners, listening
 
 
 def audit_command_of(flow: Flow[..., State[Any]]) -> int:
-    """`registry-audit audit` with the flow in place of the library's own loop; returns the exit status."""
+    """Run `registry-audit audit` with the flow instead of the library's own loop, and return the exit status."""
 
     def run(options: AuditOptions, work: WorkDirectory, progress: Progress, keep: Keep) -> AuditDocument:
         documents: list[AuditDocument] = []
@@ -33,8 +33,8 @@ def audit_command_of(flow: Flow[..., State[Any]]) -> int:
         with listening(work.audit_id, listeners):
             try:
                 state = flow(**parameters, audit_id=work.audit_id, return_state=True)
-            except (TerminationSignal, KeyboardInterrupt) as signal:  # the former is what Prefect makes of SIGTERM
-                for document in documents:  # the audit is done, and only Prefect was not told yet
+            except (TerminationSignal, KeyboardInterrupt) as signal:  # Prefect turns SIGTERM into a TerminationSignal
+                for document in documents:  # the audit is done, only Prefect was not notified yet
                     keep(document)
                 raise KeyboardInterrupt from signal
         if not documents:
@@ -50,7 +50,10 @@ def _say_waiting(what_for: str) -> None:
 
 
 def _without_secret(uri: str | None, variable: str) -> str | None:
-    """A URI that Prefect may store; one with credentials goes where the flow looks when it is given none."""
+    """Return a URI that Prefect may store.
+
+    One with credentials is put into the environment, from which the flow reads it.
+    """
     if uri is None or not holds_credentials(uri):
         return uri
     os.environ[variable] = uri
@@ -65,9 +68,12 @@ def _why(state: State[Any]) -> Exception:
 
 
 def _quiet_console() -> None:
-    """Prefect's own pages and `prefect flow-run logs` have its log; the console is the command's."""
+    """Silence Prefect on the console, which belongs to the command.
+
+    Prefect's pages and `prefect flow-run logs` have its log.
+    """
     for handler in logging.getLogger().handlers:
         if isinstance(handler, PrefectConsoleHandler):
             handler.setLevel(logging.CRITICAL)
-    # Has a handler of its own, and reports every record that the server did not take.
+    # This logger has its own handler, and reports every record that the server did not accept.
     logging.getLogger("prefect._internal").setLevel(logging.CRITICAL)

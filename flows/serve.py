@@ -1,6 +1,6 @@
 """Serves every deployment of prefect.yaml from one process, without a work pool, for a team with one machine.
 
-`python -m flows.serve`, in the checkout, with the environment of a worker.
+Run `python -m flows.serve` in the checkout, with the environment of a worker.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from flows.strict_forms import listed_deployments, refuse_unknown_names
 from registry_audit.cli import boundary
 from registry_audit.errors import CouldNotVerify
 
-_HEARTBEAT = ("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")  # the automation of lost runs waits for 90
+_HEARTBEAT = ("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")  # seconds; the automation for lost runs waits for 90
 
 
 @click.command("serve", context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,7 +43,7 @@ def command(limit: int, server: Callable[[], uvicorn.Server], has_secret: bool) 
     does not run.
     """
     os.environ.setdefault(*_HEARTBEAT)
-    # Each run is a process of its own: what signs the webhooks is none of its business.
+    # Each run is a separate process, which must not inherit the secret of the webhooks.
     if has_secret:
         threading.Thread(target=server().run, daemon=True, name="receiver").start()
         os.environ.pop(SECRET, None)
@@ -60,12 +60,12 @@ def _serve(limit: int) -> None:
         for deployment in deployments():
             added: Any = runner.add_deployment(deployment)
             refuse_unknown_names(client, added)
-    with suppress(KeyboardInterrupt, TerminationSignal):  # how it is ended
+    with suppress(KeyboardInterrupt, TerminationSignal):  # the usual ways to stop it
         asyncio.run(runner.start())
 
 
 def deployments() -> Iterator[RunnerDeployment]:
-    """The deployments of prefect.yaml, without its work pool."""
+    """Yield the deployments of prefect.yaml, without its work pool."""
     for given in listed_deployments():
         flow: Flow[..., Any] = load_flow_from_entrypoint(given["entrypoint"], use_placeholder_flow=False)
         made: Any = flow.to_deployment(

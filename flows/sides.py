@@ -1,4 +1,4 @@
-"""The two sides of a comparison, as the forms of deployments ask for them: each a server, or a block that knows one."""
+"""Defines the two sides of a comparison as the forms of deployments ask for them: each a server, or a block."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -28,7 +28,7 @@ _TokenEnv = Annotated[
     EnvironmentName | None, Field(description="Name of the variable with a token, in place of user and password.")
 ]
 
-# The form refuses a side that names neither. JSON Schema has no word for it that forms do not draw, but `not`.
+# The form refuses a side that names neither. `not` is the only JSON Schema keyword for this that forms do not display.
 _NAMES_NO_SERVER: dict[str, Any] = {"properties": {name: {"type": "null"} for name in ("registry", "host")}}
 _ASKED = ConfigDict(extra="forbid", json_schema_extra={"not": _NAMES_NO_SERVER})
 
@@ -69,9 +69,9 @@ class TrackingServer(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side as it is asked for, with what its block holds."""
+    """This is one side as requested, with the content of its block."""
 
-    keys: dict[str, str]  # of the configuration file
+    keys: dict[str, str]  # keys of the configuration file
     block: str | None
     held: dict[str, Any]  # fields of `AuditOptions`
 
@@ -79,13 +79,14 @@ class Side:
         return signed_in(server, self.block)
 
     def limited(self, options: AuditOptions, asked: dict[str, int | None]) -> AuditOptions:
-        """The options with the limits of the block, unless the run gives its own limits."""
+        """Return the options with the limits of the block, unless the run sets its own limits."""
         own = {name: self.held[name] for name, limit in asked.items() if limit is None and name in self.held}
         return options.model_copy(update=own)
 
 
 def side_of(given: RegistryServer | TrackingServer, what: str) -> Side:
-    """
+    """Return the side that a parameter describes.
+
     Args:
         what: the name of the parameter.
 
@@ -109,10 +110,10 @@ def side_of(given: RegistryServer | TrackingServer, what: str) -> Side:
 
 
 def ledger_of_both(ledger: str | None, sides: tuple[Side, Side]) -> str | None:
-    """The one ledger in which both versions are looked up: the parameter, or else that of the blocks.
+    """Return the one ledger in which both versions are looked up: the parameter, or else that of the blocks.
 
     Raises:
-        UsageError: the two have different ones; or an address holds credentials.
+        UsageError: the two blocks have different ledgers, or an address holds credentials.
     """
     if ledger is not None:
         return ledger_url(parameters.uri(ledger, LEDGER))

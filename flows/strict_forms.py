@@ -1,9 +1,9 @@
 """Makes the Prefect server refuse unknown parameters of a deployment, and say why it refuses a value.
 
 The schema that `prefect deploy` sends to the server allows any other name: a run with a mistyped parameter would be
-accepted, wait for a worker, and fail there. For a wrong value of an optional parameter the form only says that it "is
-not valid under any of the given schemas". `python -m flows.strict_forms` mends both for the deployments of
-prefect.yaml, until they are deployed again. deploy.sh runs this, too.
+accepted, wait for a worker, and fail there. For a wrong value of an optional parameter, the form only says that it "is
+not valid under any of the given schemas". `python -m flows.strict_forms` fixes both for the deployments of
+prefect.yaml, until they are deployed again. deploy.sh runs it, too.
 """
 
 import sys
@@ -25,9 +25,9 @@ from registry_audit.errors import CouldNotVerify, UsageError
 PROJECT = Path(__file__).parents[1] / "prefect.yaml"
 
 _NONE = {"type": "null"}
-# What the server quotes where somebody gives one name and no list of them; a form does not draw it.
+# The server quotes this if somebody gives a single name instead of a list. Forms do not display it.
 _NO_LIST = {"title": 'a text, where a list is asked for, such as ["Wine"]', "type": "string"}
-_BOUNDS = ("pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")  # each of texts or numbers only
+_BOUNDS = ("pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")  # for texts or numbers only
 
 
 @click.command("strict-forms", context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,7 +43,7 @@ def command() -> None:
 
 
 def listed_deployments() -> Iterator[dict[str, Any]]:
-    """The deployments of prefect.yaml."""
+    """Yield the deployments of prefect.yaml."""
     yield from yaml.safe_load(PROJECT.read_text(encoding="utf-8"))["deployments"]
 
 
@@ -53,13 +53,13 @@ def refuse_unknown_names(client: SyncPrefectClient, deployment_id: UUID) -> None
 
 
 def strict(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a form that takes the same values, no other names, and says what is wrong with a value."""
+    """Return a schema that accepts the same values but no other names, and says what is wrong with a value."""
     fields = {name: _outspoken(field) for name, field in schema.get("properties", {}).items()}
     return {**schema, "properties": fields, "additionalProperties": False}
 
 
 def _outspoken(field: dict[str, Any]) -> dict[str, Any]:
-    """The bounds of a field that may be left out stand beside its type, not inside: there they are not named."""
+    """Move the bounds of an optional field out of its `anyOf`, because the server does not name bounds inside it."""
     given = [option for option in field.get("anyOf", []) if option != _NONE]
     if len(given) != 1 or len(given) == len(field["anyOf"]):
         return field
@@ -71,7 +71,7 @@ def _outspoken(field: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_bounds(part: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The bounds of a part of a schema, and the rest of it."""
+    """Return the bounds of a part of a schema, and the rest of it."""
     bounds = {name: value for name, value in part.items() if name in _BOUNDS}
     return bounds, {name: value for name, value in part.items() if name not in _BOUNDS}
 

@@ -1,1 +1,4 @@
-"""Prefect tasks: one step a file. Policy is here; order is in the flows, and every decision in `registry_audit`."""
+"""Contains the Prefect tasks, one step per file, with their policies.
+
+Flows define the order, and `registry_audit` decides.
+"""

@@ -1,4 +1,4 @@
-"""`prepare` and `accept`: what is there now becomes the baseline, if the last audit read it and it was approved."""
+"""Defines `prepare` and `accept`: bytes become the baseline if the last audit read them and they were approved."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -14,7 +14,7 @@ from registry_audit.printable import printable
 from tasks.audit_session import Job, open_session
 from tasks.policy import UNCACHED, presentable
 
-GONE = "gone"  # in place of the digest of a version that is not there any more
+GONE = "gone"  # stands for the digest of a version that no longer exists
 
 
 @task(name="prepare", task_run_name="prepare", **UNCACHED)
@@ -22,10 +22,10 @@ GONE = "gone"  # in place of the digest of a version that is not there any more
 def prepare_versions(
     job: Job, versions: tuple[str, ...], by: str, reason: str, despite: tuple[str, ...] = ()
 ) -> tuple[Acceptance, ...]:
-    """What would be accepted; nothing is written.
+    """Return what would be accepted. Nothing is written.
 
     Raises:
-        UsageError: no such version, it was never audited, or there is no ledger.
+        UsageError: a version does not exist or was never audited, or there is no ledger.
         Moved: the bytes are not those of the last audit.
         LedgerError: the ledger is unusable.
     """
@@ -38,14 +38,14 @@ def prepare_versions(
 def accept_approved(
     job: Job, approved: Mapping[str, str], by: str, reason: str, despite: tuple[str, ...] = ()
 ) -> tuple[tuple[Acceptance, ...], str]:
-    """What was accepted, and the ledger's new head. Never tried again by itself.
+    """Accept versions, and return what was accepted and the ledger's new head. The task is never retried.
 
     Args:
-        approved: of each version, as NAME/V, the digest of the manifest that somebody looked at.
+        approved: for each version, as NAME/V, the digest of the manifest that was approved.
 
     Raises:
         Moved: the bytes are not those that were approved, or not those of the last audit. Nothing was accepted.
-        UsageError, LedgerError: as `prepare_versions`.
+        UsageError, LedgerError: see `prepare_versions`.
     """
     with _opened(job) as (ledger, registry):
         prepared = _prepared(job, ledger, registry, tuple(approved), by, reason, despite)
@@ -59,7 +59,7 @@ def accept_approved(
 
 @contextmanager
 def _opened(job: Job) -> Iterator[tuple[Ledger, str]]:
-    """The ledger, and what it knows the registry by."""
+    """Open the ledger, and find the key of the registry in it."""
     if job.options.ledger is None:
         raise UsageError("accepting needs a ledger: give ledger, or set REGISTRY_AUDIT_LEDGER where the flow runs")
     session = open_session(job)

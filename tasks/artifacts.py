@@ -1,4 +1,4 @@
-"""The artifacts of a flow run on its page in Prefect. The result itself is in the report, never only here."""
+"""Writes the artifacts that Prefect shows on the page of a flow run. The result itself is always also in the report."""
 
 import json
 import os
@@ -25,16 +25,16 @@ from registry_audit.report.write import render
 from registry_audit.verdict import Verdict
 from tasks.prefect_sender import send, send_artifact
 
-# Markdown links into MLflow's own pages, from a report: only where they are sure to lead somewhere.
+# Markdown links to MLflow's own pages, but only where such a page certainly exists.
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _./-]*")
 
 
 class MlflowPages:
-    """Markdown of a version and of a run, as a link where the server has pages for people."""
+    """Makes the Markdown of versions and runs, as links if the server has web pages."""
 
     def __init__(self, registry: Registry) -> None:
-        # A server of workspaces has other routes, and its client names one.
+        # A server with workspaces has other routes; MLFLOW_WORKSPACE tells that it has workspaces.
         of_workspace = bool(os.environ.get("MLFLOW_WORKSPACE"))
         self._pages = links.MlflowPages(None, None) if of_workspace else links.mlflow_pages(registry)
 
@@ -46,35 +46,35 @@ class MlflowPages:
 
 
 def _link(text: str, page: str | None) -> str:
-    # Prefect's tables show the text of a link as it stands, so a name that needs escapes is no link.
+    # Prefect's tables show the text of a link verbatim, so a name that needs escapes is not linked.
     return markdown(text) if page is None or not _PLAIN.fullmatch(text) else f"[{text}]({page})"
 
 
-AUDIT_KEY = "registry-audit"  # of the artifacts registry-audit-summary, -findings and -progress
+AUDIT_KEY = "registry-audit"  # prefix of the artifacts registry-audit-summary, -findings and -progress
 CHECK_KEY = "check-model-version"
 COMPARE_KEY = "compare-model-versions"
 MIGRATION_KEY = "compare-registries"
 
-ROW_LIMIT = 1_000  # a table is loaded whole into the browser
+ROW_LIMIT = 1_000  # a browser loads a table completely
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One comparison of a single check: of a version with itself, or of two versions in one role."""
+    """This is one comparison to show: of one version's two copies, or of two versions in one role."""
 
     title: str
     verdict: Verdict
     reason: str | None
     comparison: Comparison | None
-    findings: tuple[tuple[str, Finding], ...]  # with the label of the version
-    note: str | None = None  # what the answer rests on: a baseline, or nothing that was remembered
+    findings: tuple[tuple[str, Finding], ...]  # each with the label of its version
+    note: str | None = None  # what the result is based on: a baseline, or none
 
 
 def publish(document: AuditDocument) -> None:
-    """The artifacts of an audit: its Markdown report and a table of its findings."""
+    """Write the artifacts of an audit: its Markdown report and a table of its findings."""
     where = markdown(document.registry.registry_uri)
     changes = markdown(changes_words(document))
-    # The description is what a list of artifacts shows, so it begins with what is asked first.
+    # A list of artifacts shows the description, so it begins with the most important information.
     told = " ".join(filter(None, (f"{STATE_WORDS[document.outcome.state]}.", changes, where)))
     _summary(AUDIT_KEY, render(document, "markdown"), told)
     pages, findings = MlflowPages(document.registry), placed_findings(document)
@@ -91,7 +91,7 @@ def publish(document: AuditDocument) -> None:
 
 
 def publish_single(key: str, told: tuple[Told, ...]) -> None:
-    """The artifacts of one check or comparison: a summary and a table of its findings."""
+    """Write the artifacts of one check or comparison: a summary and a table of its findings."""
     findings = tuple(dict.fromkeys(found for one in told for found in one.findings))
     said = told[0].note or told[0].reason
     description = f"{told[0].verdict}: {markdown(told[0].title)}{f': {markdown(said)}' if said else ''}"
@@ -100,7 +100,7 @@ def publish_single(key: str, told: tuple[Told, ...]) -> None:
 
 
 def publish_migration(document: MigrationDocument) -> None:
-    """The artifacts of a comparison of two registries: its Markdown report and a table of its findings."""
+    """Write the artifacts of a comparison of two registries: its Markdown report and a table of its findings."""
     text = render(document, "markdown")
     told = f"{headline(document)}. {markdown(document.summary.sentence)}"
     _summary(MIGRATION_KEY, text, told)
@@ -113,13 +113,13 @@ def publish_migration(document: MigrationDocument) -> None:
 
 
 class Progress:
-    """A bar from 0 to 100 on the flow run's page."""
+    """Shows a bar from 0 to 100 on the flow run's page."""
 
     def __init__(self, total: int, description: str) -> None:
         self._total = total
         self._description = markdown(description)
         self._flow_run_id = get_task_and_flow_run_ids()[1]
-        self._id: UUID | None = None  # once the server has it
+        self._id: UUID | None = None  # set once the server has created it
         self.update(0)
 
     def update(self, done: int) -> None:
@@ -155,17 +155,17 @@ def _table(key: str, rows: Iterable[dict[str, str]], total: int, changes: str = 
 
 
 def _life(finding: FindingRow) -> str:
-    """`new`, `known since 2026-11-20`, or who answers for it; nothing without a ledger."""
+    """Return `new`, `known since 2026-11-20`, or who waived it; empty without a ledger."""
     if finding.waived:
         return markdown(f"waived by {finding.waived.by} until {finding.waived.until}")
     return "**new**" if finding.new else markdown(life_words(finding))
 
 
 def _row(version: str, finding: Finding | FindingRow) -> dict[str, str]:
-    """Prefect's pages render every cell as Markdown.
+    """Return a row of the table of findings. Prefect's pages render every cell as Markdown.
 
     Args:
-        version: Markdown already.
+        version: already Markdown.
     """
     return {
         "severity": finding.severity.value,

@@ -1,4 +1,4 @@
-"""The Session of an audit, one in each process: its clients and caches cannot be handed from task to task."""
+"""Opens the Session of an audit, one in each process, because its clients and caches cannot be passed between tasks."""
 
 import threading
 from collections import OrderedDict
@@ -21,20 +21,20 @@ _OPEN_AT_MOST = 8
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Which server a task asks, for which audit, and how: all that it takes to open the Session anywhere.
+    """Says which server a task uses, for which audit, and how: everything needed to open the Session in any process.
 
-    May be sent to another process, and never holds a URI in its `repr`.
+    A job can be sent to another process, and its `repr` never contains a URI.
     """
 
     server: Server
     options: AuditOptions
     audit_id: str
-    life: str | None = None  # of the audit: see `tasks.result_storage`; None: nothing outlives the process
-    registry: str | None = None  # name of the block `RegistryAudit` that says who signs in
+    life: str | None = None  # see `tasks.result_storage.life_of`; None: nothing outlives the process
+    registry: str | None = None  # name of the block `RegistryAudit` with the credentials
 
     @property
     def workers(self) -> int:
-        """Versions at once, however many tasks work on them."""
+        """Return how many versions are processed at once, independent of the number of tasks."""
         return self.options.workers
 
 
@@ -43,12 +43,12 @@ _lock = threading.Lock()
 
 
 def job_of(options: AuditOptions, audit_id: str, life: str | None = None, registry: str | None = None) -> Job:
-    """Raises: UsageError: there is no such block."""
+    """Make a job. Raises: UsageError: there is no such block."""
     return Job(signed_in(options.server, registry), options, audit_id, life, registry)
 
 
 def work_directory(job: Job) -> Path | None:
-    """Where what the audit has read and said is kept on this machine."""
+    """Return the local directory for what the audit has read, or None."""
     if job.life is None:
         return None
     path = WorkDirectory(job.audit_id).path
@@ -56,10 +56,10 @@ def work_directory(job: Job) -> Path | None:
 
 
 def sign_in_for(registry: str | None) -> None:
-    """Have this process know who signs in: to the registry of that block, or to the worker's own.
+    """Load the credentials into this process: those of the block, or the worker's own.
 
     Raises:
-        Transient: the Prefect server does not say so.
+        Transient: the Prefect server does not answer.
     """
     if registry is None:
         sign_in()
@@ -68,11 +68,11 @@ def sign_in_for(registry: str | None) -> None:
 
 
 def open_session(job: Job) -> Session:
-    """Opened by the first task of an audit that runs in this process.
+    """Return the Session of a job. The first task of the audit in this process opens it.
 
     Raises:
-        UsageError: the server's URI is not one MLflow can open, or the working directory cannot be written.
-        Transient: the Prefect server does not say how to sign in.
+        UsageError: MLflow cannot open the server's URI, or the working directory cannot be written.
+        Transient: the Prefect server does not provide the credentials.
         LedgerError: a quick audit's ledger is unusable.
     """
     with _lock:
@@ -94,13 +94,13 @@ def open_session(job: Job) -> Session:
                 trust_readings(session, ledger_of(job.options), job.options)
             _open[job] = session
         _open.move_to_end(job)
-        while len(_open) > _OPEN_AT_MOST:  # of audits that ended elsewhere, or were killed
+        while len(_open) > _OPEN_AT_MOST:  # sessions of audits that ended in another process, or were killed
             _open.popitem(last=False)
         return session
 
 
 def close_job(job: Job) -> None:
-    """Forget the Session, and end what it still reads."""
+    """Remove the Session and stop what it still reads."""
     with _lock:
         session = _open.pop(job, None)
     if session is not None:

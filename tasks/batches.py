@@ -1,4 +1,4 @@
-"""A batch of versions in one task run: one step over all of them, in threads, or all steps of `audit-batch`."""
+"""Processes a batch of versions in one task run: one step for all of them, in threads, or all steps at once."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -31,8 +31,8 @@ def each(
     """Run `step` for every item, and return the results in the order of the items.
 
     Args:
-        failed: the result of an item for which the step raised; a defect that one model brings to light must not
-            cost the others of its batch their audit.
+        failed: makes the result of an item for which `step` raised. A defect that one model triggers must not prevent
+            the audit of the others in its batch.
     """
     session, logger = open_session(job), get_run_logger()
 
@@ -58,9 +58,9 @@ def each(
 @task(name="audit-batch", task_run_name=named_after("audit-batch", "batch"), **RETRIED)
 @presentable
 def audit_batch(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[VersionAudit, ...]:
-    """The row of every version of a batch, in their order.
+    """Return the row of every version of a batch, in their order.
 
-    For a Dask cluster, where what lies between the steps would travel.
+    This is used on a Dask cluster, where results of separate steps would have to be transferred.
     """
     open_session(job).prefetch(batch)
     return if_settled(each(job, audit_version, batch, failed=unresolvable))

@@ -1,4 +1,4 @@
-"""`compare`: compare what was downloaded, and judge: a batch of versions, or two versions with each other."""
+"""Defines `compare`: compare and judge what was downloaded, for a batch of versions, or for two versions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +27,7 @@ def compare(
     run_models: tuple[Copy | None, ...],
     reg_models: tuple[Copy | None, ...],
 ) -> tuple[VersionAudit, ...]:
-    """The row of every version of a batch, in their order. A difference is a row, never an error."""
+    """Return the row of every version of a batch, in their order. A difference is a row, never an error."""
     return if_settled(each(job, _compare, tuple(zip(resolved, run_models, reg_models, strict=True)), failed=_failed))
 
 
@@ -44,7 +44,7 @@ def _failed(downloaded: _Downloaded, reason: str) -> VersionAudit:
     return unresolvable(downloaded[0].version, reason)
 
 
-# Two versions, each of which may have its own server.
+# Two versions are compared below. Each may have its own server.
 
 
 def _name_of_pair(parameters: dict[str, Any]) -> str:
@@ -68,7 +68,7 @@ def compare_copies(
     """Compare one role's copies of the two versions. A difference is part of the result, never an error.
 
     Raises:
-        UsageError: neither model holds its native model.
+        UsageError: neither model contains its native model.
     """
     return compare_pair(open_session(job), role, resolved, copies, native_models)
 
@@ -76,5 +76,5 @@ def compare_copies(
 @task(name="compare", task_run_name=_name_of_version, **RETRIED)  # type: ignore[arg-type]  # no function has all of its protocol
 @presentable
 def judge_version(job: Job, resolved: ResolvedVersion, copies: Mapping[Role, Copy]) -> VersionAudit:
-    """The row of one of the two versions, from its copies that were compared with the other's."""
+    """Return the row of one of the two versions, from its copies that were compared with the other version's."""
     return judge_by_itself(open_session(job), resolved, copies)

@@ -1,6 +1,6 @@
-"""The configuration of the flows: the environment of the process, then Prefect's variables, then its Secret blocks.
+"""Reads the configuration of the flows: from the environment, then from Prefect variables, then from Secret blocks.
 
-What a run is started with wins over all three (`flows.parameters`).
+Parameters of a run take precedence over all three (see `flows.parameters`).
 """
 
 import os
@@ -19,7 +19,7 @@ from registry_audit.registry.address import registry_beside
 
 TRACKING_URI, REGISTRY_URI, LEDGER = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "REGISTRY_AUDIT_LEDGER"
 
-# Of each: the variable, for anybody to see, and the Secret block, where a password is part of it.
+# For each, the Prefect variable, which everybody can see, and the Secret block, for a URI with a password.
 _URIS = {
     TRACKING_URI: ("registry_audit_tracking_uri", "registry-audit-tracking-uri"),
     REGISTRY_URI: ("registry_audit_registry_uri", "registry-audit-registry-uri"),
@@ -33,17 +33,18 @@ _SIGN_IN = {
 
 _Answer = TypeVar("_Answer")
 
-_from_blocks: dict[str, str] = {}  # what `sign_in` put into the environment of this process
+_from_blocks: dict[str, str] = {}  # values that `sign_in` put into the environment of this process
 _lock = threading.Lock()
 
 
 def configured_uri(name: str) -> str | None:
-    """
+    """Return the URI that is configured for an environment variable, or None.
+
     Args:
-        name: of the environment variable.
+        name: name of the environment variable.
 
     Raises:
-        UsageError: a Prefect variable holds credentials, or one of these holds no text.
+        UsageError: a Prefect variable holds credentials, or a variable or block holds no text.
         Transient: the Prefect server does not answer.
     """
     if from_environment := os.environ.get(name):
@@ -60,19 +61,20 @@ def configured_uri(name: str) -> str | None:
 
 
 def configured_registry_uri(tracking_uri: str) -> str | None:
-    """The model registry of a tracking server, where that is the one which is configured.
+    """Return the configured model registry, if the tracking server is the configured one.
 
-    Raises: as `configured_uri`.
+    Raises:
+        UsageError, Transient: see `configured_uri`.
     """
     registry_uri = configured_uri(REGISTRY_URI)
     return registry_uri and registry_beside(tracking_uri, configured_uri(TRACKING_URI), registry_uri)
 
 
 def sign_in() -> None:
-    """Copy the sign-in of the Secret blocks into the environment, unless the environment already has one.
+    """Copy the credentials of the Secret blocks into the environment, unless the environment already has some.
 
-    Called in each process that asks the server, and again for each audit. So no secret is passed between processes, and
-    a new password takes effect.
+    It is called in each process that uses the server, and again for each audit. So no secret is passed between
+    processes, and a new password takes effect.
     """
     with _lock:
         if any(os.environ.get(name) not in (None, "", _from_blocks.get(name)) for name in _SIGN_IN):
@@ -89,17 +91,17 @@ def _secret(block: str) -> str | None:
     load: Any = Secret.load
     try:
         found = asked(lambda: load(block, _sync=True))
-    except ValueError:  # Prefect's word for: there is no such block
+    except ValueError:  # raised by Prefect if there is no such block
         return None
     return _text(found.get(), f"the Secret block {block}")
 
 
 def asked(ask: Callable[[], _Answer]) -> _Answer:
-    """The Prefect server's answer.
+    """Return the Prefect server's answer.
 
     Raises:
-        ObjectNotFound, ObjectAlreadyExists: it says so.
-        Transient: it does not answer, or not usefully.
+        ObjectNotFound, ObjectAlreadyExists: the server says so.
+        Transient: it does not answer, or answers with an error.
     """
     try:
         return ask()

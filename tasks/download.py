@@ -1,4 +1,4 @@
-"""`download-run-model` and `download-reg-model`: list and read the copies of a batch."""
+"""Defines `download-run-model` and `download-reg-model`, which list and read the copies of a batch."""
 
 from functools import partial
 from pathlib import Path
@@ -22,11 +22,11 @@ from tasks.result_storage import if_settled
 def download_run_model(
     job: Job, resolved: tuple[Resolved, ...], keep_in: Path | None = None, by_itself: bool = False
 ) -> tuple[Copy | None, ...]:
-    """The run model of each version, in their order; None of one that could not be resolved.
+    """Return the run model of each version, in their order; None for a version that could not be resolved.
 
     Args:
-        keep_in: where the files of the only version stay; None streams them, or reads them in place.
-        by_itself: read it in any case: it is to be compared with another version's.
+        keep_in: where the files of the only version are kept; None streams them, or reads them in place.
+        by_itself: always read it, because it is compared with another version's copy.
     """
     return _downloaded(Role.RUN_MODEL, job, resolved, keep_in, by_itself=by_itself)
 
@@ -36,7 +36,14 @@ def download_run_model(
 def download_reg_model(
     job: Job, resolved: tuple[Resolved, ...], keep_in: Path | None = None, by_itself: bool = False
 ) -> tuple[Copy | None, ...]:
-    """The registry model of each version, likewise; None too where it is the run model's storage, read only once."""
+    """Return the registry model of each version, in their order; None for a version that could not be resolved.
+
+    It is also None if it is in the run model's storage, which is read only once.
+
+    Args:
+        keep_in: where the files of the only version are kept; None streams them, or reads them in place.
+        by_itself: always read it, because it is compared with another version's copy.
+    """
     return _downloaded(Role.REG_MODEL, job, resolved, keep_in, by_itself=by_itself)
 
 

@@ -1,6 +1,6 @@
-"""What an audit tells Prefect's event feed, for automations. Events may be lost: the ledger and the report have it all.
+"""Emits Prefect events about an audit, for automations. Events may be lost; the ledger and the report are complete.
 
-Names and labels are a contract (docs/prefect-events.md); add, never rename.
+Names and labels are a contract (docs/prefect-events.md): add, never rename.
 """
 
 import hashlib
@@ -25,12 +25,12 @@ from tasks.prefect_sender import send
 
 AUDIT_FINISHED = "registry-audit.audit.finished"
 FINDING_NEW = "registry-audit.finding.new"
-FINDING_FOUND = "registry-audit.finding.found"  # without a ledger nobody knows whether it is new
+FINDING_FOUND = "registry-audit.finding.found"  # without a ledger it is not known whether it is new
 FINDING_RESOLVED = "registry-audit.finding.resolved"
 FINDINGS_MORE = "registry-audit.findings.more"
 
-FINDING_LIMIT = 300  # events of one audit; a Prefect server drops what comes faster than it can write
-_NAMED_LIMIT = 10  # findings in the event of the audit, which a notification shows
+FINDING_LIMIT = 300  # events of one audit; a Prefect server drops events that arrive faster than it can write
+_NAMED_LIMIT = 10  # findings in the audit's event, for notifications
 _NAME_CHARACTERS = 200
 _MESSAGE_CHARACTERS = 500
 _KEY_DIGITS = 12
@@ -38,17 +38,17 @@ _KEY_DIGITS = 12
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """One finding as an event tells it."""
+    """This is one finding as an event reports it."""
 
     event: str
-    severity: str | None  # None of what is resolved
+    severity: str | None  # None if it is resolved
     rule: str
     name: str
     version: str
     path: str | None
     message: str
     first_seen: str | None
-    is_late: bool = False  # a check or a command found it before, and it is told now
+    is_late: bool = False  # found before by a check or a command, and reported only now
 
     @property
     def sentence(self) -> str:
@@ -58,7 +58,7 @@ class _Told:
 
     @property
     def order(self) -> tuple[bool, int, str, str, str]:
-        """Sort key: open findings before resolved ones, the worst first."""
+        """Return a sort key that puts open findings before resolved ones, the worst first."""
         rank = -_RANKS[self.severity] if self.severity else 0
         return self.event == FINDING_RESOLVED, rank, self.rule, self.name, self.version
 
@@ -67,18 +67,17 @@ _RANKS = {"low": 0, "medium": 1, "high": 2, "critical": 3}
 
 
 def tell(document: AuditDocument, audit_id: str, untold: Collection[FindingKey] = ()) -> None:
-    """One event for the audit, and one for each finding that is new or resolved: the worst of them, at most 300.
+    """Emit one event for the audit, and one for each finding that is new or resolved: the worst ones, at most 300.
 
-    Waived findings and those told before are only counted. Never fails the audit, nor holds it.
+    Waived findings and those reported before are only counted. This never fails or blocks the audit.
 
     Args:
-        untold: findings that a check or a command has found before, and that no audit has told yet: new to whoever is
-            told.
+        untold: findings that a check or a command found before, and that no audit has reported yet.
     """
     late = frozenset(untold)
 
     def emit(client: SyncPrefectClient) -> None:
-        client.api_version()  # Prefect drops events in silence where its server is away
+        client.api_version()  # Prefect silently drops events if its server is unreachable
         _emit(document, audit_id, late)
 
     send("events", "the events of the audit could not be sent", emit)
@@ -87,7 +86,7 @@ def tell(document: AuditDocument, audit_id: str, untold: Collection[FindingKey] 
 def _emit(document: AuditDocument, audit_id: str, late: frozenset[FindingKey]) -> None:
     registry = _Registry(document.registry.registry_uri)
     related = [registry.related(), _audit_resource(audit_id)]
-    # One pass over the versions, and only what will be sent is kept.
+    # One pass over the versions that keeps only what will be sent.
     counted = _Counted()
     told = nsmallest(FINDING_LIMIT, counted.each(_told(document, late)), key=lambda one: one.order)
     emit_event(
@@ -108,7 +107,7 @@ def _emit(document: AuditDocument, audit_id: str, late: frozenset[FindingKey]) -
 
 
 class _Counted:
-    """Counts what passes by."""
+    """Counts findings while they are iterated."""
 
     def __init__(self) -> None:
         self.by_event = {"new": 0, "found": 0, "resolved": 0}
@@ -156,7 +155,7 @@ def _standing(row: VersionRow, finding: FindingRow) -> _Told:
 
 
 class _Registry:
-    """The resources of a registry and of its versions, under a key that any URI can have."""
+    """Makes the resources of a registry and of its versions, under a key that works for any URI."""
 
     def __init__(self, uri: str) -> None:
         self._uri = _text(uri)
@@ -191,7 +190,7 @@ def _audit_resource(audit_id: str) -> dict[str, str]:
 
 
 def _labels(document: AuditDocument, counted: _Counted) -> dict[str, str]:
-    """What automations match by: a trigger sees labels, not payloads."""
+    """Return the labels that automations match. A trigger sees labels, but not payloads."""
     by_event = counted.by_event
     return {
         "registry-audit.outcome": document.outcome.state,
@@ -202,9 +201,9 @@ def _labels(document: AuditDocument, counted: _Counted) -> dict[str, str]:
 
 
 def is_full(document: AuditDocument) -> bool:
-    """Whether every version of the registry was read, every byte of it: what proves that nothing else happened.
+    """Say whether every byte of every version of the registry was read, so that nothing else can have happened.
 
-    A listing with notes (it kept changing, versions were deleted meanwhile) is not counted as full.
+    A listing with notes (it kept changing, versions were deleted meanwhile) does not count as full.
     """
     asked, coverage = document.options, document.coverage
     chosen = any(asked.get(name) for name in ("models", "filter", "latest", "subset", "quick"))
@@ -230,7 +229,7 @@ def _audit_payload(document: AuditDocument, audit_id: str, counted: _Counted, to
         "findings": document.summary.findings,
         "changes": changes.model_dump(mode="json") if changes else None,
         "ledger_head": ledger.head if ledger else None,
-        # What a notification shows: new ones, or all that were found where there is no ledger to tell.
+        # For notifications: the new findings, or without a ledger all findings.
         "new_or_found": standing,
         "headline": count(standing, "finding" if counted.by_event["found"] else "new finding"),
         "worst": [*shown, f"and {count(unshown, 'more finding')}"] if unshown else shown,
@@ -252,7 +251,7 @@ def _finding_payload(one: _Told, audit_id: str) -> dict[str, Any]:
 
 
 def _short(name: str) -> str:
-    """A name that is told apart from every other even where a part of it is not shown."""
+    """Shorten a name so that it stays distinguishable even if a part of it is not shown."""
     public = redact(name)
     shown = printable(public)
     if public == name and len(shown) <= _NAME_CHARACTERS:
@@ -262,7 +261,7 @@ def _short(name: str) -> str:
 
 
 def _text(text: str) -> str:
-    # Messages are printable already, and doubling their backslashes again would change them.
+    # Messages are printable already, and escaping them twice would double their backslashes.
     shown = redact(text if text.isprintable() else printable(text))
     return shown if len(shown) <= _MESSAGE_CHARACTERS else f"{shown[: _MESSAGE_CHARACTERS - 3]}..."
 

@@ -1,4 +1,4 @@
-"""`list-versions`: which versions an audit covers."""
+"""Defines `list-versions`, which finds the versions that an audit covers."""
 
 from prefect import task
 
@@ -11,10 +11,10 @@ from tasks.policy import RETRIED, presentable
 @task(name="list-versions", task_run_name="list-versions", **RETRIED)
 @presentable
 def list_versions(job: Job) -> Scope:
-    """List the registry, choose what the options ask for, and note in the ledger that the audit began.
+    """List the registry, select the requested versions, and record in the ledger that the audit began.
 
     Raises:
-        UsageError: what the options name does not exist, or the server refuses filter or credentials.
+        UsageError: something that the options name does not exist, or the server refuses the filter or the credentials.
         CouldNotVerify: the server cannot be read.
         LedgerError: the ledger is unusable.
     """

@@ -1,4 +1,4 @@
-"""Listeners in this process that are told how an audit goes: those of the command that runs a flow here."""
+"""Notifies listeners in this process of an audit's progress. A command that runs a flow here uses them."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -16,14 +16,14 @@ def _ignore(_: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """`done` and `read` may be called from any thread."""
+    """Holds the callbacks. `done` and `read` may be called from any thread."""
 
     listed: Callable[[Scope], None] = _ignore
     done: Callable[[VersionAudit], None] = _ignore
-    read: Callable[[int], None] = _ignore  # so many more bytes
+    read: Callable[[int], None] = _ignore  # number of further bytes
     reported: Callable[[AuditDocument], None] = _ignore
-    interrupted: Callable[[AuditDocument], None] = _ignore  # instead: the report on what was done
-    waiting: Callable[[str], None] = _ignore  # for what
+    interrupted: Callable[[AuditDocument], None] = _ignore  # the report on what was done, instead of `reported`
+    waiting: Callable[[str], None] = _ignore  # what the run waits for
 
 
 _NOBODY = Listeners()

@@ -1,4 +1,4 @@
-"""The steps of `compare-registries`: list and read each registry, then compare them."""
+"""Defines the steps of `compare-registries`: list and read each registry, then compare them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,7 +30,7 @@ def _named(step: str) -> Callable[..., str]:
 @task(name="list-registry", task_run_name=_named("list-registry"), **RETRIED)
 @presentable
 def list_registry(job: Job, side: SideName) -> Listed:
-    """List one registry whole.
+    """List one registry completely.
 
     Raises:
         UsageError: the server refuses the credentials.
@@ -44,11 +44,11 @@ def list_registry(job: Job, side: SideName) -> Listed:
 def read_registry(
     job: Job, side: SideName, batch: tuple[RegisteredVersion, ...], positions: Sequence[int], into: Side, workers: int
 ) -> tuple[VersionFacts, ...]:
-    """Read some versions of one registry. One that cannot be read is a row with its reason.
+    """Read some versions of one registry. A version that cannot be read becomes a row with its reason.
 
     Args:
-        positions: of the batch in that registry.
-        into: takes what is read. The flow holds it, too, and has it where reading is broken off.
+        positions: positions of the batch in that registry.
+        into: receives what is read. The flow holds it too, and keeps it if reading is interrupted.
     """
     fill_side(open_session(job), into, workers=workers, positions=positions)
     return if_settled(tuple(into.at(position) for position in positions))

@@ -1,4 +1,4 @@
-"""The policy of the tasks: when Prefect tries a step again, what is cached, what a run is called, what errors show."""
+"""Defines the policies of the tasks: retries, caching, the names of runs, and what errors may show."""
 
 import functools
 import logging
@@ -21,25 +21,28 @@ from registry_audit.registry.version import RegisteredVersion
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-_DELAY_SECONDS = 10  # a number: the UI shows a list of delays as "NaNs"
+_DELAY_SECONDS = 10  # a single number, because the UI shows a list of delays as "NaNs"
 
-# A cache keyed on names or URIs hides exactly what an audit looks for. What one audit may take up of its own, until it
-# ended, `tasks.result_storage` keeps.
+# A cache keyed on names or URIs hides exactly what an audit looks for. Results that one audit may reuse until it ends
+# are kept by `tasks.result_storage`.
 UNCACHED: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
-_NEVER_RAN = "Finished in state NotReady"  # after a step that failed, and has said why
+_NEVER_RAN = "Finished in state NotReady"  # logged after a step that failed and has logged its reason
 
 
 class _NoDefect(logging.Filter):
-    """An error of ours says how a step ended, and shows in how its run ends. Prefect logs it as it logs a defect."""
+    """Demotes Prefect's log of our own errors to a warning.
+
+    They are results of steps, but Prefect logs them as defects.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._task_run_ids: set[str] = set()
 
     def expect(self) -> None:
-        """The task run that calls this raises such an error."""
+        """Note that the current task run raises one of our errors."""
         if (context := TaskRunContext.get()) is not None:
             self._task_run_ids.add(str(context.task_run.id))
 
@@ -55,11 +58,11 @@ logging.getLogger("prefect.task_runs").addFilter(_no_defect)
 
 
 def worth_retrying(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Only what may pass by itself. A difference, a missing model or a wrong option is there the next time too."""
+    """Retry only errors that may be transient. A difference, a missing model or a wrong option would not change."""
     return isinstance(state.result(raise_on_failure=False), Transient | ConnectionError | TimeoutError)
 
 
-# No `timeout_seconds`: it cannot interrupt a read in a thread. The time limit is on every HTTP request.
+# No `timeout_seconds`, which cannot interrupt a read in a thread. Every HTTP request has a time limit instead.
 RETRIED: dict[str, Any] = {
     **UNCACHED,
     "retries": 3,
@@ -70,16 +73,16 @@ RETRIED: dict[str, Any] = {
 
 
 def is_last_try() -> bool:
-    """Whether the task that calls this will not be run again, whatever it raises. Also true outside of a task run."""
+    """Say whether the current task will not be retried, whatever it raises. True outside of a task run."""
     context = TaskRunContext.get()
     return context is None or context.task_run.run_count > context.task.retries
 
 
 def presentable(step: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Lets only errors out that Prefect may log, store and show.
+    """Replace errors by ones that Prefect may log, store and show.
 
-    Prefect writes an exception and all its causes into the logs; those of HTTP libraries quote the URL they asked,
-    with the password in it.
+    Prefect writes an exception and all its causes into the logs, and errors of HTTP libraries quote the requested URL,
+    including a password in it.
     """
 
     @functools.wraps(step)
@@ -92,7 +95,7 @@ def presentable(step: Callable[_P, _R]) -> Callable[_P, _R]:
         except (ConnectionError, TimeoutError) as error:
             _no_defect.expect()
             raise Transient(reason_of(error)) from None
-        except Exception as error:  # noqa: BLE001 - a defect of ours is told like any error, without secrets
+        except Exception as error:  # noqa: BLE001 - our own defects are reported like any error, without secrets
             get_run_logger().error(redacted_traceback(error))
             raise AuditError(reason_of(error)) from None
 
@@ -103,7 +106,7 @@ def redacted_traceback(error: BaseException) -> str:
     return redact("".join(traceback.format_exception(error)))
 
 
-# Names of runs that a person can read, from names that may be hostile.
+# The names of runs are readable, although the names in a registry may be hostile.
 
 _LABEL_CHARACTERS = 60
 
@@ -114,22 +117,22 @@ class _OfVersion(Protocol):
 
 
 def short(text: str) -> str:
-    """The text on one line, without credentials, at most 60 characters."""
+    """Return the text on one line, without credentials, at most 60 characters."""
     shown = printable(redact(text))
     return shown if len(shown) <= _LABEL_CHARACTERS else f"{shown[: _LABEL_CHARACTERS - 3]}..."
 
 
 def short_address(uri: str) -> str:
-    """The address of a server, without http:// or https://."""
+    """Return the address of a server, without http:// or https://."""
     return short(shown_address(uri)).removeprefix("http://").removeprefix("https://")
 
 
 def named_after(step: str, parameter: str) -> Callable[..., str]:
-    """The name of a task run: `compare · Wine/3`, or `compare · Wine/1 … Zeta/4 (50)` of a batch.
+    """Return a function that names task runs: `compare · Wine/3`, or `compare · Wine/1 … Zeta/4 (50)` for a batch.
 
     Args:
         step: name of the task.
-        parameter: of the task; a sequence of versions or of what is known of them.
+        parameter: the task's parameter that holds a sequence of versions, or of what is known about them.
     """
 
     def name(parameters: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""Sends what a run shows in Prefect in a thread of its own, so that a Prefect server that is away holds no audit.
+"""Sends what a run shows in Prefect in a separate thread, so that an unreachable Prefect server blocks no audit.
 
-Of several values for one place the newest is sent. A call that fails because the server is away is made again after a
-while; whatever else goes wrong is a warning in the run's log.
+If several values are pending for one place, the newest is sent. A call that fails because the server is unreachable is
+repeated later; any other failure is a warning in the run's log.
 """
 
 import threading
@@ -22,14 +22,14 @@ from prefect.utilities.context import get_task_and_flow_run_ids
 
 from registry_audit.registry.translate import reason_of
 
-CALL_SECONDS = 3.0  # for each step of a request: to connect, to write, to read
-SILENCE_SECONDS = 30.0  # after a call that failed
+CALL_SECONDS = 3.0  # for each step of a request: connect, write, read
+SILENCE_SECONDS = 30.0  # pause after a failed call
 
-# While a run waits, at its end, for what has not arrived.
+# How long a run waits at its end for what has not arrived.
 END_SECONDS = 60.0
-# And once more when its state has arrived, for which Prefect itself waits for minutes: the server is back by then.
+# How long it waits again after its state arrived. Prefect itself waits minutes for that, so the server is back then.
 LAST_SECONDS = 20.0
-_CALL_AT_THE_END_SECONDS = 10.0  # a busy server that needs longer would get the same table twice
+_CALL_AT_THE_END_SECONDS = 10.0  # with less time, a busy server would get the same table twice
 _SILENCE_AT_THE_END_SECONDS = 1.0
 
 _BUSY_STATUSES = (408, 429)
@@ -41,14 +41,14 @@ Call = Callable[[SyncPrefectClient], None]
 class _Item:
     what: str
     call: Call
-    context: Context  # of the run: whose settings, artifacts and log these are
+    context: Context  # the run's context: its settings, artifacts and log
 
 
 class _Sender:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._pending: dict[tuple[str, str], _Item] = {}
-        self._waiting = 0  # runs at their end
+        self._waiting = 0  # number of runs that wait at their end
         self._silent_until = 0.0
         self._thread: threading.Thread | None = None
 
@@ -61,7 +61,7 @@ class _Sender:
             self._changed.notify_all()
 
     def wait(self, run: str, seconds: float) -> bool:
-        """Whether all of a run has arrived within so many seconds."""
+        """Wait, and say whether everything from a run arrived within this time."""
         with self._changed:
             self._waiting += 1
             self._silent_until = 0.0
@@ -81,7 +81,7 @@ class _Sender:
             with self._changed:
                 newest = self._pending.pop(place)
                 if newest is not item or not has_answered:
-                    self._pending[place] = newest  # behind the others: it may be what the server cannot take
+                    self._pending[place] = newest  # at the end of the queue: the server may not accept it
                 if not has_answered:
                     silence = _SILENCE_AT_THE_END_SECONDS if self._waiting else SILENCE_SECONDS
                     self._silent_until = time.monotonic() + silence
@@ -97,7 +97,7 @@ class _Sender:
 
 
 class _Line:
-    """A client for several calls of a run: to make one takes longer than a call."""
+    """Holds a client for several calls of a run, because creating one takes longer than a call."""
 
     def __init__(self) -> None:
         self._open = ExitStack()
@@ -105,17 +105,17 @@ class _Line:
         self._key: tuple[str, float] | None = None
 
     def sent(self, item: _Item, key: tuple[str, float]) -> bool:
-        """False: the server is away, or too busy, and the call is to be made again.
+        """Make a call. Return False if the server is unreachable or busy, so that the call has to be repeated.
 
         Args:
-            key: the run, and the seconds that a call may take.
+            key: the run, and the time limit of a call in seconds.
         """
         try:
             with tried_once(key[1]):
                 item.call(self._client_of(key))
         except httpx.TransportError:
             return False
-        except Exception as error:  # noqa: BLE001 - an audit of hours is not lost for a page that shows it
+        except Exception as error:  # noqa: BLE001 - an audit of hours must not fail because of the page that shows it
             if isinstance(error, httpx.HTTPStatusError) and _is_busy(error.response.status_code):
                 return False
             get_run_logger().warning("%s: %s", item.what, reason_of(error))
@@ -136,19 +136,20 @@ _sender = _Sender()
 
 
 def send(key: str, what: str, call: Call) -> None:
-    """Make a call of Prefect's API soon, in place of an earlier one of this run and key that was not made yet.
+    """Make a call of Prefect's API soon. It replaces a pending call with the same run and key.
 
     Args:
-        what: for people, if it cannot be done.
-        call: may be made again, after it failed halfway.
+        what: describes for people what failed, if the call fails.
+        call: may be repeated after it failed halfway.
     """
     _sender.put((_this_run(), key), _Item(what, call, copy_context()))
 
 
 def send_artifact(kind: str, key: str, what: str, data: str, description: str) -> None:
-    """
+    """Create an artifact of the current run soon.
+
     Args:
-        kind: `markdown` or `table`; a table's data is JSON.
+        kind: `markdown` or `table`; the data of a table is JSON.
     """
     task_run_id, flow_run_id = get_task_and_flow_run_ids()
     artifact = ArtifactCreate(
@@ -162,7 +163,7 @@ def send_artifact(kind: str, key: str, what: str, data: str, description: str) -
 
 
 def wait_for_arrival(seconds: float = END_SECONDS) -> None:
-    """At the end of a run: wait for what was not sent yet. What has not arrived is tried on while the process lives."""
+    """Wait at the end of a run for pending calls. Sending continues afterwards as long as the process lives."""
     if not _sender.wait(_this_run(), seconds):
         get_run_logger().warning(
             "the Prefect server is away: what this run found may not be on its page. The report and the ledger have it"
@@ -170,12 +171,12 @@ def wait_for_arrival(seconds: float = END_SECONDS) -> None:
 
 
 def wait_once_more(flow_run_id: UUID) -> None:
-    """After a run has ended, which Prefect's server has said: what did not arrive before may arrive now."""
+    """Wait again after Prefect's server has received the run's final state: pending calls may succeed now."""
     _sender.wait(str(flow_run_id), LAST_SECONDS)
 
 
 def is_there() -> bool:
-    """Whether the Prefect server answers now."""
+    """Say whether the Prefect server answers now."""
     with suppress(httpx.HTTPError, PrefectException), quick_client(_CALL_AT_THE_END_SECONDS) as client:
         client.api_version()
         return True
@@ -184,7 +185,7 @@ def is_there() -> bool:
 
 @contextmanager
 def tried_once(seconds: float = CALL_SECONDS) -> Iterator[None]:
-    """Meanwhile Prefect's clients fail within seconds where the server is away."""
+    """Let Prefect's clients fail within seconds if the server is unreachable, in the `with` block."""
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: seconds}):
         yield
 
@@ -196,7 +197,7 @@ def quick_client(seconds: float = CALL_SECONDS) -> Iterator[SyncPrefectClient]:
 
 
 def _own_client() -> SyncPrefectClient:
-    """Not that of the run, which has other limits: Prefect gives it to whoever asks without settings."""
+    """Return a separate client. Without settings, Prefect returns the run's client, which has other limits."""
     return get_client(httpx_settings={}, sync_client=True)
 
 

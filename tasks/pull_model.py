@@ -1,4 +1,4 @@
-"""`pull-model`, for a flow of one's own: the verified bytes of a version on this machine, or a failed task."""
+"""Defines `pull-model` for use in other flows: the verified bytes of a version on this machine, or a failed task."""
 
 from pathlib import Path
 from typing import Any
@@ -34,21 +34,21 @@ def pull_model(
     ledger: str | None = None,
     registry_name: str | None = None,
 ) -> Pulled:
-    """Download a registry model that is byte for byte what was accepted; `output` is there only if it is.
+    """Download a registry model that is byte for byte what was accepted. `output` exists only if it is.
 
-    Its result is never cached: a directory that a cached result names may be gone.
+    Its result is never cached, because a directory that a cached result names may be gone.
 
     Args:
         version: `NAME/V` or `NAME@ALIAS`.
-        output: a directory that is empty, or not there yet, on the machine that runs the task.
-        registry: name of a block `RegistryAudit`, which holds server, sign-in, ledger and limits of one registry.
-        tracking_uri, registry_uri, ledger: by default as the flows of this project are configured.
-        registry_name: what the ledger knows the registry by, whatever its address.
+        output: a directory on the machine that runs the task, which is empty or does not exist yet.
+        registry: name of a block `RegistryAudit`, which holds server, credentials, ledger and limits of one registry.
+        tracking_uri, registry_uri, ledger: by default as configured for this project's flows.
+        registry_name: name of the registry in the ledger, whatever its address.
 
     Raises:
         NotAsAccepted: it differs from its baseline, or is gone.
         CouldNotVerify: it has no baseline, or not everything could be read.
-        UsageError: there is no such version, no tracking server is configured, or the output is not free.
+        UsageError: there is no such version, no tracking server is configured, or the output directory is not free.
         LedgerError: the ledger is unusable.
     """
     import_library()

@@ -1,4 +1,4 @@
-"""`RegistryAudit`: a block of the Prefect server that holds what is configured of one registry, its secrets encrypted.
+"""Defines `RegistryAudit`, a block of the Prefect server with the configuration of one registry and encrypted secrets.
 
 A team with several registries has a block for each, and names it in the parameter `registry` of a run or a schedule.
 """
@@ -22,7 +22,7 @@ _OPTIONS = ("tracking_uri", "registry_uri", "registry_name", "workers", "max_req
 
 
 class RegistryAudit(Block):
-    """One MLflow model registry: where it is, who signs in, the ledger of its baselines, and how gently it is asked."""
+    """Describes one MLflow model registry: its address, credentials, ledger and limits."""
 
     _block_type_name = "Registry Audit"
     _block_type_slug = "registry-audit"
@@ -41,7 +41,8 @@ class RegistryAudit(Block):
 
 
 def registry_block(name: str) -> RegistryAudit:
-    """
+    """Load and check a block.
+
     Raises:
         UsageError: there is no such block, it contradicts itself, or an address in it holds credentials.
         Transient: the Prefect server does not answer.
@@ -65,7 +66,7 @@ def registry_block(name: str) -> RegistryAudit:
 
 
 def options_of_block(name: str) -> dict[str, Any]:
-    """The fields of `AuditOptions` that the block holds. The ledger's URL may be a secret.
+    """Return the fields of `AuditOptions` that the block sets. The ledger's URL may be a secret.
 
     Raises:
         UsageError, Transient: see `registry_block`.
@@ -77,9 +78,9 @@ def options_of_block(name: str) -> dict[str, Any]:
 
 
 def signed_in(server: Server, name: str | None) -> Server:
-    """The server with the names of the variables that `sign_in_as` fills; no secret is in it.
+    """Return the server with the names of the variables that `sign_in_as` sets. It contains no secret.
 
-    What the worker's environment holds for MLflow's client is for the worker's own server, and not for the block's.
+    MLflow's variables in the worker's environment belong to the worker's own server, and are not used for the block's.
     """
     if name is None:
         return server
@@ -95,7 +96,7 @@ def signed_in(server: Server, name: str | None) -> Server:
 
 
 def sign_in_as(name: str) -> None:
-    """Put what the block holds into the variables of this process that the server names."""
+    """Put the credentials of the block into the environment variables that the server names."""
     block = registry_block(name)
     for what in _VARIABLES:
         value: Any = getattr(block, what)
@@ -106,5 +107,5 @@ def sign_in_as(name: str) -> None:
 
 
 def _variable(block: str, what: str) -> str:
-    # Names of blocks are of lowercase letters, digits and dashes.
+    # Names of blocks consist of lowercase letters, digits and dashes.
     return f"REGISTRY_AUDIT_OF_{block.upper().replace('-', '_')}_{_VARIABLES[what]}"

@@ -1,4 +1,4 @@
-"""`report`: the result of a flow as files and as artifacts."""
+"""Defines `report`, which writes the result of a flow as files and as artifacts."""
 
 from pathlib import Path
 from typing import Any
@@ -24,18 +24,18 @@ from tasks.prefect_sender import is_there
 @task(name="report", task_run_name="report", **UNCACHED)
 @presentable
 def report(job: Job, scope: Scope, rows: Rows, report_dir: Path | None) -> AuditDocument:
-    """Put the rows beside the ledger and record them there, if there is one; write the artifacts and the files.
+    """Compare the rows with the ledger and record them there, if there is one; write the artifacts and the files.
 
     Args:
-        report_dir: for audit.json, audit.html, audit.md and junit.xml.
+        report_dir: directory for audit.json, audit.html, audit.md and junit.xml.
 
     Raises:
-        UsageError: the directory cannot be written. The artifacts were made before.
+        UsageError: the directory cannot be written. The artifacts were written before.
         LedgerError: the ledger cannot be read or written; nothing was recorded.
     """
     options, session = job.options, open_session(job)
     ledger, untold = ledger_of(options), list[FindingKey]()
-    # What the ledger has as told is told by no later audit: where Prefect is away now, the next audit tells it.
+    # A finding recorded as reported is not reported again. If Prefect is unreachable now, leave it to the next audit.
     telling = untold.extend if is_there() else None
     document = conclude_audit(ledger, options, scope, rows, job.audit_id, session, work_directory(job), tell=telling)
     publish(document)
@@ -47,14 +47,14 @@ def report(job: Job, scope: Scope, rows: Rows, report_dir: Path | None) -> Audit
 @task(name="report", task_run_name="report", **UNCACHED)
 @presentable
 def report_single(key: str, told: tuple[Told, ...], report: dict[str, Any], report_file: Path | None) -> None:
-    """Write the artifacts of one version or of two, and the file in the shape of mlflow-tools.
+    """Write the artifacts of one or two versions, and the file in the format of mlflow-tools.
 
     Args:
-        key: of the artifacts.
+        key: prefix of the artifacts' keys.
         told: what was compared, and with which verdict.
 
     Raises:
-        UsageError: the file cannot be written. The artifacts were made before.
+        UsageError: the file cannot be written. The artifacts were written before.
     """
     publish_single(key, told)
     if report_file is not None:
@@ -65,10 +65,10 @@ def report_single(key: str, told: tuple[Told, ...], report: dict[str, Any], repo
 @task(name="report", task_run_name="report", **UNCACHED)
 @presentable
 def report_migration(document: MigrationDocument, report_dir: Path | None) -> None:
-    """Write the artifacts and the files of two registries that were compared.
+    """Write the artifacts and the files of a comparison of two registries.
 
     Raises:
-        UsageError: a file cannot be written. The artifacts were made before.
+        UsageError: a file cannot be written. The artifacts were written before.
     """
     publish_migration(document)
     _write(document, report_dir)

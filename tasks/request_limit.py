@@ -1,4 +1,4 @@
-"""One bound on the requests to servers over all audits and all workers: a global concurrency limit of Prefect."""
+"""Limits the requests to servers over all audits and all workers, with a Prefect global concurrency limit."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,23 +13,23 @@ from tasks.configuration import asked
 from tasks.prefect_sender import tried_once
 
 REQUESTS_LIMIT = (
-    "registry-audit-requests"  # made by whoever wants it: prefect gcl create registry-audit-requests --limit 32
+    "registry-audit-requests"  # to use it, create it: prefect gcl create registry-audit-requests --limit 32
 )
 
 _LEASE_SECONDS = 120.0
-_PART = 3  # of what is free, one audit takes 1/3: others that start, even at the same moment, find some too
+_PART = 3  # one audit takes 1/3 of the free slots, so that others, even if they start at the same time, get some too
 
 
 @contextmanager
 def share_of_requests(options: AuditOptions, *, of: int = 1) -> Iterator[AuditOptions]:
-    """The options with this process's share of the limit, which it holds meanwhile; as they are where there is none.
+    """Yield the options with this process's share of the limit, which is held in the `with` block.
 
-    An audit takes a part of what is free, so that one of an hour leaves something for one of a second. Waits only where
-    nothing is free. A limit counts whole shares, not single requests: asking Prefect for each request would cost more
-    than the request.
+    Without a limit, the options are unchanged. An audit takes a part of the free slots, so that an hour-long audit
+    leaves some to short ones; it waits only if none is free. The limit counts whole shares, not single requests: asking
+    Prefect for each request would cost more than the request.
 
     Args:
-        of: among how many processes of one audit its share is shared out.
+        of: number of processes of one audit that divide the share.
 
     Raises:
         Transient: the Prefect server does not answer.
@@ -48,19 +48,19 @@ def share_of_requests(options: AuditOptions, *, of: int = 1) -> Iterator[AuditOp
     try:
         yield options.model_copy(update={"max_requests": share})
     finally:
-        with suppress(httpx.HTTPError), tried_once():  # else it is free once the lease has run out
+        with suppress(httpx.HTTPError), tried_once():  # on failure it becomes free when the lease expires
             held.close()
 
 
 def split_requests(options: AuditOptions, processes: int) -> AuditOptions:
-    """The options for each of several processes that share what this one holds; at least one request each."""
+    """Return the options for each of several processes that divide this one's share, with at least one request each."""
     if options.max_requests is None:
         return options
     return options.model_copy(update={"max_requests": max(1, options.max_requests // processes)})
 
 
 def _free() -> int | None:
-    """Slots of the limit; None where there is no limit, or it is switched off."""
+    """Return the free slots of the limit; None if there is no limit or it is switched off."""
     with get_client(sync_client=True) as client:
         try:
             limit = asked(lambda: client.read_global_concurrency_limit_by_name(REQUESTS_LIMIT))

@@ -1,4 +1,4 @@
-"""`resolve-version`: from registered versions to the root storages of their copies, with no download."""
+"""Defines `resolve-version`, which finds the root storages of registered versions without a download."""
 
 from typing import Any
 
@@ -20,10 +20,10 @@ from tasks.result_storage import if_settled
 @task(name="resolve-version", task_run_name=named_after("resolve-version", "batch"), **RETRIED)
 @presentable
 def resolve_version(job: Job, batch: tuple[RegisteredVersion, ...]) -> tuple[Resolved, ...]:
-    """Resolve a batch; a version that cannot be resolved comes back as its row.
+    """Resolve a batch. A version that cannot be resolved is returned as its row.
 
     Raises:
-        Transient: at least one of them deserves another try, and there is one left.
+        Transient: at least one version should be retried, and there is a retry left.
     """
     return _resolved(job, batch)
 
@@ -35,12 +35,12 @@ def _name_of_one(parameters: dict[str, Any]) -> str:
 @task(name="resolve-version", task_run_name=_name_of_one, **RETRIED)  # type: ignore[arg-type]  # no function has all of its protocol
 @presentable
 def resolve_named(job: Job, model: str, version_or_stage: str) -> tuple[Resolved, ...]:
-    """A batch of one, as the other tasks take it.
+    """Resolve one version, and return it as a batch of one.
 
     Raises:
-        UsageError: `version_or_stage` names nothing.
+        UsageError: `version_or_stage` is not a valid selector.
         NotFound: there is no such model, version, stage or alias.
-        CouldNotVerify: the version is denied, or the server cannot be read.
+        CouldNotVerify: access to the version is denied, or the server cannot be read.
     """
     return _resolved(job, (find_version(open_session(job).connection, model, parse_selector(version_or_stage)),))
 

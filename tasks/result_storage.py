@@ -68,7 +68,7 @@ _KINDS: dict[str, Codec[Any]] = {
 
 
 class ResultSerializer(Serializer):
-    """The values of a few types as JSON; reading it runs no code. An exception is its text."""
+    """Stores values of a few types as JSON. Reading runs no code. An exception is stored as its text."""
 
     type: str = Field(default="registry-audit", frozen=True)
     kind: str
@@ -83,7 +83,7 @@ class ResultSerializer(Serializer):
 
 
 class SignedResults(WritableFileSystem):
-    """Keeps what an interrupted audit has done, signed, until it goes on: at most for a day."""
+    """Keeps the signed results of an interrupted audit until it is resumed, for a day at most."""
 
     _block_type_name = "Registry Audit Results"
     _block_type_slug = "registry-audit-results"
@@ -102,7 +102,7 @@ class SignedResults(WritableFileSystem):
     _is_broken: bool = PrivateAttr(default=False)
 
     def seal(self) -> Seal:
-        """Raises: UsageError: there is no key, or it is short."""
+        """Return the seal that signs results. Raises: UsageError: there is no key, or it is too short."""
         if self.basepath is None and self.key is None:
             if (own := own_seal()) is None:
                 raise UsageError("REGISTRY_AUDIT_HOME cannot be written, where the key of the results belongs")
@@ -112,11 +112,12 @@ class SignedResults(WritableFileSystem):
             raise UsageError(f"results that workers share need a key of at least {_KEY_CHARACTERS} characters")
         return Seal(key.encode())
 
-    def read_path(self, path: str, _sync: bool = True) -> bytes:  # type: ignore[override]  # Prefect's own are both
-        """
+    def read_path(self, path: str, _sync: bool = True) -> bytes:  # type: ignore[override]  # Prefect's own are sync and async
+        """Read a record and verify its signature.
+
         Raises:
-            ValueError: it is not what was written there.
-            OSError: there is nothing, or it cannot be read.
+            ValueError: the record was not written by an audit with this key.
+            OSError: there is no record, or it cannot be read.
         """
         system, root = self._opened()
         place = f"{root}/{_checked(path)}"
@@ -131,7 +132,7 @@ class SignedResults(WritableFileSystem):
 
     def write_path(self, path: str, content: bytes, _sync: bool = True) -> None:  # type: ignore[override]
         """Write atomically. If the place cannot be written, log one warning: a resumed audit then reads everything."""
-        # Prefect also writes what a task raised, under a key of no audit, and never reads or removes it.
+        # Prefect also writes exceptions of tasks, under keys that belong to no audit, and never reads or removes them.
         if self._is_broken or not path.startswith(f"{ROOT}/"):
             return
         try:
@@ -142,12 +143,12 @@ class SignedResults(WritableFileSystem):
                 _write_locally(Path(target), signed)
             else:
                 system.pipe_file(target, signed)
-        except Exception as error:  # noqa: BLE001 - any library may be behind the place
+        except Exception as error:  # noqa: BLE001 - fsspec may use any library
             with _telling:
                 is_told, self._is_broken = self._is_broken, True
             if not is_told:
                 why = (isinstance(error, OSError) and error.strerror) or reason_of(error)
-                with contextlib.suppress(MissingContextError):  # outside of a run there is no log
+                with contextlib.suppress(MissingContextError):  # there is no log outside of a run
                     get_run_logger().warning(
                         "results cannot be kept in %s (%s): if this audit is interrupted, it begins again",
                         self.basepath or "this worker's directory",
@@ -158,24 +159,27 @@ class SignedResults(WritableFileSystem):
         self.write_path(path, content)
 
     def forget(self, audit_id: str) -> None:
-        """Remove what an audit that ended has kept. What cannot be removed is of a life that is over."""
+        """Remove the results of an audit that ended.
+
+        If they cannot be removed, they are not used either: the audit's life is over.
+        """
         with contextlib.suppress(Exception):
             system, root = self._opened()
             system.rm(f"{root}/{ROOT}/{audit_id}", recursive=True)
 
     def sweep(self) -> None:
-        """Remove what nobody takes up any more: what is older than a day. Never fails."""
+        """Remove results that are older than a day, which are no longer used. Never fails."""
         oldest = datetime.now(UTC) - KEPT_FOR - timedelta(minutes=5)
-        with contextlib.suppress(Exception):  # a place without times, or that cannot be written
+        with contextlib.suppress(Exception):  # the storage may have no times, or not be writable
             system, root = self._opened()
             for file in system.find(f"{root}/{ROOT}"):
                 if system.modified(file) < oldest:
                     system.rm_file(file)
-                    with contextlib.suppress(OSError):  # a directory that is not empty
+                    with contextlib.suppress(OSError):  # the directory may not be empty
                         system.rmdir(file.rpartition("/")[0])
 
     def _opened(self) -> tuple[Any, str]:
-        """The file system, and the path there."""
+        """Return the file system and the path in it."""
         place = self.basepath or str(cache_directory() / "results")
         system, root = fsspec.core.url_to_fs(place, use_listings_cache=False)
         return system, root.rstrip("/")
@@ -209,17 +213,17 @@ def _write_locally(target: Path, content: bytes) -> None:
 
 
 def opened_results() -> SignedResults | None:
-    """The block of that name, made where there is none; None, with a warning, where results cannot be kept."""
+    """Load the block, or create it if there is none. If results cannot be kept, log a warning and return None."""
     load: Any = SignedResults.load
     try:
         try:
             results: Any = load(BLOCK, _sync=True)
-        except ValueError:  # Prefect's word for: there is no such block
+        except ValueError:  # raised by Prefect if there is no such block
             results = SignedResults()
             results.save(BLOCK, overwrite=True, _sync=True)
         results.seal()
         results.sweep()
-    except Exception as error:  # noqa: BLE001 - an audit needs no kept results
+    except Exception as error:  # noqa: BLE001 - an audit works without kept results
         get_run_logger().warning(
             "results are not kept (%s): if this audit is interrupted, it begins again", reason_of(error)
         )
@@ -228,25 +232,25 @@ def opened_results() -> SignedResults | None:
 
 
 def life_of(audit_id: str, run_id: str) -> str:
-    """Tells one life of an audit from the next: it is another one after it ended, whichever flow run ended it.
+    """Return an id that changes each time the audit ends, whichever flow run ended it.
 
-    Where Prefect does not say, a life of its own: nothing is taken up.
+    If Prefect does not answer, the id is unique, so nothing is reused.
     """
     try:
         with get_client(sync_client=True) as client:
             states = [state for run in dict.fromkeys((run_id, audit_id)) for state in _states(client, run)]
-            if audit_id != run_id or any(state.is_final() for state in states):  # it goes on with something
+            if audit_id != run_id or any(state.is_final() for state in states):  # it resumes an earlier run
                 states += [state for run in _ended_of_late(client, audit_id) for state in _states(client, run)]
-    except Exception:  # noqa: BLE001 - see above
+    except Exception:  # noqa: BLE001 - see the docstring
         return secrets.token_hex(8)
     ends = [state.timestamp for state in states if state.name in _ENDED]
     return f"{max(ends):%Y%m%dT%H%M%S%f}" if ends else FIRST_LIFE
 
 
 def _ended_of_late(client: SyncPrefectClient, audit_id: str) -> Iterator[str]:
-    """Flow runs that went on with this audit, and ended while what it has read is still kept."""
-    audits = FlowFilter(name=FlowFilterName(any_=["audit-registry"]))  # and not their parts
-    since: Any = datetime.now(UTC) - 2 * KEPT_FOR  # which is what Prefect's own kind of time is
+    """Yield flow runs that resumed this audit, and ended while its readings are still kept."""
+    audits = FlowFilter(name=FlowFilterName(any_=["audit-registry"]))  # without their parts
+    since: Any = datetime.now(UTC) - 2 * KEPT_FOR  # a datetime is accepted by Prefect's own time type
     late = FlowRunFilter(end_time=FlowRunFilterEndTime(after_=since))
     seen, order = 0, FlowRunSort.END_TIME_DESC
     while runs := client.read_flow_runs(flow_filter=audits, flow_run_filter=late, sort=order, offset=seen):
@@ -257,19 +261,19 @@ def _ended_of_late(client: SyncPrefectClient, audit_id: str) -> Iterator[str]:
 def _states(client: SyncPrefectClient, run_id: str) -> list[State[Any]]:
     try:
         return client.read_flow_run_states(UUID(run_id))
-    except (ValueError, ObjectNotFound):  # an audit that a command has begun is no flow run
+    except (ValueError, ObjectNotFound):  # an audit that a command began is not a flow run
         return []
 
 
 def kept(task: Task[..., Any], results: SignedResults, kind: str) -> Task[..., Any]:
-    """The task with its results kept for the run that goes on with an interrupted audit.
+    """Return the task with its results kept for a run that resumes an interrupted audit.
 
     Args:
-        kind: of the result, one of `_KINDS`.
+        kind: kind of the result, one of `_KINDS`.
     """
 
     def key(_: TaskRunContext, parameters: dict[str, Any]) -> str | None:
-        # What keeps a server from being known is told by the step itself, and without secrets.
+        # If the server cannot be identified, the step itself reports why, without secrets.
         with contextlib.suppress(Exception):
             return _key_of(task.name, results.seal(), parameters)
         return None
@@ -293,12 +297,12 @@ def if_settled(results: _Settled) -> _Settled:
 
 
 def _is_settled(result: Resolved | Copy | VersionFacts | None) -> bool:
-    """Whether it was looked at whole, and nothing broke off."""
+    """Say whether a result is complete and no transient error occurred."""
     match result:
         case None:
             return True
         case VersionFacts():
-            # Inodes tell one file from another on one machine, for as long as its file systems stay mounted.
+            # Inodes are only valid on one machine while its file systems stay mounted.
             return _is_settled(result.audit) and not result.retryable and not result.places
         case VersionAudit():
             return result.verdict is not Verdict.UNVERIFIABLE and not result.retryable
@@ -313,7 +317,7 @@ def _is_settled(result: Resolved | Copy | VersionFacts | None) -> bool:
 
 
 def _key_of(step: str, seal: Seal, parameters: dict[str, Any]) -> str | None:
-    """The key of a result in the storage; None if the result is not stored."""
+    """Return the key of a result in the storage; None if the result is not stored."""
     job: Job = parameters["job"]
     material = _material(parameters)
     if job.life is None or material is None:
@@ -323,13 +327,13 @@ def _key_of(step: str, seal: Seal, parameters: dict[str, Any]) -> str | None:
 
 
 def work_key(job: Job) -> str:
-    """Another one wherever a batch of the audit would give other rows; hex sha256."""
+    """Return a hex sha256 that differs whenever a batch of the audit could give other rows."""
     what = [code_digest("registry_audit", "tasks"), _asked(job), job.life]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 
 def _material(parameters: dict[str, Any]) -> list[str] | None:
-    """The inputs of the step as part of its key; None if the inputs are not final."""
+    """Return the inputs of the step as part of its key; None if the inputs are not final."""
     if "batch" in parameters:
         return [encode_version(version) for version in parameters["batch"]]
     resolved = parameters["resolved"]
@@ -342,7 +346,7 @@ def _material(parameters: dict[str, Any]) -> list[str] | None:
 
 
 def _stamp(copy: ModelCopy | None) -> str:
-    """Another one for each reading."""
+    """Return a text that is different for each reading."""
     if copy is None:
         return ""
     return f"{copy.identity.key} {copy.listing.fingerprint()} {copy.reading.read_at if copy.reading else ''}"
@@ -350,11 +354,11 @@ def _stamp(copy: ModelCopy | None) -> str:
 
 @lru_cache(maxsize=8)
 def _asked(job: Job) -> str:
-    """The options and the registry, as far as they can change the result of an audit."""
+    """Return the options and the registry, as far as they can change the result of an audit."""
     options = job.options
     key_file = options.signature_file
     signing = hashlib.sha256(Path(key_file).read_bytes()).hexdigest() if key_file else ""
-    # Not the address alone: one profile names another workspace on another machine.
+    # The address alone is not enough: one profile may name different workspaces on different machines.
     registry = open_session(job).connection.identity
     runs = registry_of(options.tracking_uri)
     return json.dumps([options.reported(), options.registry_name, registry, runs, active_workspace(), signing])

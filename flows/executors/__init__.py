@@ -1,1 +1,1 @@
-"""Where the batches of an audit are worked on: threads of this process, a Dask cluster, or child runs of their own."""
+"""Runs the batches of an audit in threads of this process, on a Dask cluster, or in child runs."""

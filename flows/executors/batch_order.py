@@ -1,4 +1,7 @@
-"""Puts batches of versions through the steps: a bounded number of them under way, and never a version lost."""
+"""Runs batches of versions through the steps.
+
+The number of batches in flight is bounded, and no version is ever lost.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +24,7 @@ from tasks.policy import span
 from tasks.resolve_version import resolve_version
 from tasks.result_storage import SignedResults, kept
 
-IN_FLIGHT = 2  # batches; what their versions list and read is held in memory
+IN_FLIGHT = 2  # batches, whose listings and readings are held in memory
 TASKS_PER_BATCH = 4
 
 _Item = TypeVar("_Item")
@@ -29,12 +32,15 @@ Batch = tuple[RegisteredVersion, ...]
 
 
 def whole(value: Any) -> Any:
-    """A value for a task, or the future of one: else Prefect looks for futures in every file of every model."""
+    """Mark a value, or the future of one, as opaque.
+
+    Otherwise Prefect looks for futures in every file of every model.
+    """
     return opaque(value)
 
 
 class Running(Protocol):
-    """A batch under way."""
+    """This is a batch in flight."""
 
     def rows(self) -> tuple[VersionAudit, ...]:
         """Return a row for every version of the batch, even if a task failed."""
@@ -46,7 +52,7 @@ Start = Callable[[Job, Batch], Running]
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The tasks that a batch goes through."""
+    """Holds the tasks that a batch goes through."""
 
     resolve_version: Task[..., Any] = resolve_version
     download_run_model: Task[..., Any] = download_run_model
@@ -56,7 +62,7 @@ class Steps:
 
     @classmethod
     def kept_in(cls, results: SignedResults | None) -> "Steps":
-        """With their results kept for whoever goes on with the audit, where there is a place for them."""
+        """Return the tasks, with their results kept for a resumed audit if there is a place for results."""
         if results is None:
             return cls()
         return cls(
@@ -69,7 +75,7 @@ class Steps:
 
 
 class RunningBatch:
-    """The four steps of a batch in this process, each a task run of its own."""
+    """Runs the four steps of a batch in this process, each as a separate task run."""
 
     def __init__(self, job: Job, batch: Batch, steps: Steps | None = None) -> None:
         self._batch, steps = batch, steps or Steps()
@@ -83,7 +89,7 @@ class RunningBatch:
         return rows_of(self._batch, self._compared, self._cause)
 
     def _cause(self) -> Exception | None:
-        """Why an earlier step failed: of the last one Prefect only says that it never ran."""
+        """Return why an earlier step failed: for the last step, Prefect only says that it never ran."""
         for future in self._before:
             if (error := _error_of(future)) is not None:
                 return error
@@ -91,7 +97,7 @@ class RunningBatch:
 
 
 class Promised(Protocol):
-    """What the last task of a batch will give: its future, or what stands for it."""
+    """This is the future result of the last task of a batch."""
 
     def result(self) -> Any: ...
 
@@ -99,13 +105,13 @@ class Promised(Protocol):
 def rows_of(
     batch: Batch, future: Promised, cause: Callable[[], Exception | None] = lambda: None
 ) -> tuple[VersionAudit, ...]:
-    """The result of the last task of a batch; if there is none, rows with the reason."""
+    """Return the result of the last task of a batch. If it failed, return rows with the reason."""
     try:
         rows: tuple[VersionAudit, ...] = future.result()
         if tuple(row.version for row in rows) == batch:
             return rows
         reason = "internal error: the steps lost a version of its batch"
-    except Exception as error:  # noqa: BLE001 - a batch that cannot be audited is rows, not the end of the audit
+    except Exception as error:  # noqa: BLE001 - a batch that cannot be audited becomes rows, and must not end the audit
         reason = reason_of(cause() or error)
     get_run_logger().error("no version of batch %s could be audited: %s", span(batch), reason)
     return tuple(unresolvable(version, reason) for version in batch)
@@ -119,7 +125,7 @@ def audited_rows(
     start: Start = RunningBatch,
     in_flight: int = IN_FLIGHT,
 ) -> Iterator[tuple[VersionAudit, ...]]:
-    """The rows of one batch after the other, in the order of the versions."""
+    """Yield the rows of one batch after the other, in the order of the versions."""
     waiting, running = iter(batches_of(versions, batch_size)), deque[Running]()
     while True:
         running.extend(start(job, batch) for batch in islice(waiting, in_flight - len(running)))
@@ -137,6 +143,6 @@ def batches_of(versions: Iterable[_Item], size: int) -> Iterator[tuple[_Item, ..
 def _error_of(future: PrefectFuture[Any]) -> Exception | None:
     try:
         future.result()
-    except Exception as error:  # noqa: BLE001 - it is the answer
+    except Exception as error:  # noqa: BLE001 - the error is the result
         return error
     return None

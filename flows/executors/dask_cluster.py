@@ -1,4 +1,4 @@
-"""Batches on a Dask cluster, whose workers have the environment of the lock and this checkout."""
+"""Runs batches on a Dask cluster, whose workers have the locked environment and this checkout."""
 
 import threading
 import time
@@ -18,9 +18,9 @@ from registry_audit.redact import redact
 from tasks.audit_session import Job
 from tasks.request_limit import split_requests
 
-IN_FLIGHT_PER_THREAD = 2  # batches: one under way, one that waits
-ANSWERS_WITHIN_SECONDS = 60.0  # Dask itself waits for ever for a scheduler that takes a connection and says nothing
-WORKERS_AWAY_SECONDS = 300.0  # a machine may be started anew meanwhile
+IN_FLIGHT_PER_THREAD = 2  # batches: one running, one waiting
+ANSWERS_WITHIN_SECONDS = 60.0  # Dask itself waits forever for a scheduler that accepts a connection but never answers
+WORKERS_AWAY_SECONDS = 300.0  # enough for a machine to be restarted
 _LOOK_EVERY_SECONDS = 5.0
 
 _Answer = TypeVar("_Answer")
@@ -28,14 +28,14 @@ _Answer = TypeVar("_Answer")
 
 @contextmanager
 def dask_cluster(scheduler: str, audit_batch: Task[..., Any]) -> Iterator[tuple[Start, int]]:
-    """How to start a batch on the cluster, and how many to keep under way.
+    """Connect to the cluster. Yield the function that starts a batch, and how many batches to keep in flight.
 
     Args:
         scheduler: address, such as tcp://host:8786.
-        audit_batch: the task that a batch is.
+        audit_batch: the task that audits a batch.
 
     Raises:
-        UsageError: the extra is not installed, or workers would each start a Prefect server of their own.
+        UsageError: the extra is not installed, or each worker would start its own Prefect server.
         CouldNotVerify: the scheduler does not answer, or has no workers.
     """
     if not PREFECT_API_URL.value():
@@ -57,7 +57,7 @@ def dask_cluster(scheduler: str, audit_batch: Task[..., Any]) -> Iterator[tuple[
 
         def start(job: Job, batch: Batch) -> Running:
             own = replace(job, options=split_requests(job.options, len(threads)))
-            # Not `whole`: Dask takes Prefect's annotations, which are tuples, apart.
+            # Not `whole`: Prefect's annotations are tuples, which Dask takes apart.
             return _OnCluster(batch, workers, lambda: runner.submit(audit_batch, {"job": own, "batch": batch}))
 
         yield start, sum(threads.values()) * IN_FLIGHT_PER_THREAD
@@ -66,13 +66,14 @@ def dask_cluster(scheduler: str, audit_batch: Task[..., Any]) -> Iterator[tuple[
 
 
 class _Workers:
-    """Whether there are workers to wait for: Dask keeps what it was given until some come, be it for ever."""
+    """Watches whether the cluster has workers: without any, Dask keeps its tasks forever."""
 
     def __init__(self, runner: Any, scheduler: str) -> None:
         self._runner, self._scheduler, self._seen_at = runner, scheduler, time.monotonic()
 
     def must_be_there(self) -> None:
-        """
+        """Check for workers.
+
         Raises:
             CouldNotVerify: there have been none for too long.
         """
@@ -93,17 +94,17 @@ class _OnCluster:
         self._batch, self._workers = batch, workers
         try:
             self._future, self._lost = submit(), None
-        except Exception as error:  # noqa: BLE001 - its scheduler is gone, which costs the batch and not the audit
+        except Exception as error:  # noqa: BLE001 - the scheduler is gone: only the batch fails, not the audit
             self._future, self._lost = None, CouldNotVerify(f"the Dask cluster takes no work: {redact(str(error))}")
 
     def rows(self) -> tuple[VersionAudit, ...]:
         return rows_of(self._batch, self)
 
     def result(self) -> tuple[VersionAudit, ...]:
-        """What the task gives.
+        """Wait for the result of the task.
 
         Raises:
-            CouldNotVerify: there is nobody who would do it.
+            CouldNotVerify: no worker can run the task.
         """
         if self._lost is not None:
             raise self._lost
@@ -112,22 +113,23 @@ class _OnCluster:
             self._future.wait(timeout=_LOOK_EVERY_SECONDS)
         try:
             rows: tuple[VersionAudit, ...] = self._future.result()
-        except CancelledError as error:  # Dask's word for: the connection was lost, and what was given to it with it
+        except CancelledError as error:  # raised by Dask if the connection was lost, and the task with it
             raise CouldNotVerify(f"the Dask cluster lost it: {redact(str(error))}") from None
         return rows
 
 
 def _answer_of(scheduler: str, ask: Callable[[], _Answer]) -> _Answer:
-    """
+    """Return the scheduler's answer.
+
     Raises:
-        CouldNotVerify: the scheduler does not answer in time, or is none.
+        CouldNotVerify: it does not answer in time, or is not a scheduler.
     """
     answers, errors = list[_Answer](), list[Exception]()
 
     def run() -> None:
         try:
             answers.append(ask())
-        except Exception as error:  # noqa: BLE001 - of whatever listens there
+        except Exception as error:  # noqa: BLE001 - anything may listen at that address
             errors.append(error)
 
     asking = threading.Thread(target=run, daemon=True, name="dask-scheduler")

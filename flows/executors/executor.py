@@ -1,4 +1,4 @@
-"""Which of the three executors works on the batches of an audit, and how large its batches are."""
+"""Chooses one of three executors for the batches of an audit, and the size of its batches."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -20,30 +20,33 @@ DASK_SCHEDULER = "REGISTRY_AUDIT_DASK_SCHEDULER"
 
 _SMALLEST_BATCH, _LARGEST_BATCH, _BATCHES = 100, 400, 25
 
-Progress = Callable[[int], None]  # told how many versions are done
+Progress = Callable[[int], None]  # called with the number of finished versions
 
 
 @dataclass(frozen=True, slots=True)
 class Executor:
-    batch_size: int | None  # None leaves it to the number of versions
+    batch_size: int | None  # None: it depends on the number of versions
     dask_scheduler: str | None = None
     fan_out: int | None = None
     steps: Steps = field(default_factory=Steps)
 
     def share(self, options: AuditOptions) -> AbstractContextManager[AuditOptions]:
-        """The options within what a limit over all workers leaves; the parts of a fanned-out audit each take theirs."""
+        """Return the options within a request limit over all workers.
+
+        The parts of a fanned-out audit each take their own share.
+        """
         return share_of_requests(options) if self.fan_out is None else nullcontext(options)
 
     def rows(self, job: Job, versions: Sequence[RegisteredVersion], progress: Progress) -> Iterator[VersionAudit]:
-        """The rows of all versions, in their order: the same whatever the executor.
+        """Yield the rows of all versions in order, independent of the executor.
 
         Raises:
-            UsageError: the executor is not to be had, or two were chosen.
+            UsageError: the executor is not available, or two were chosen.
         """
         if self.dask_scheduler is not None and self.fan_out is not None:
             raise UsageError("give dask_scheduler or fan_out, not both")
         elsewhere = self.fan_out is not None or self.dask_scheduler is not None
-        # Of small batches there are enough for many workers.
+        # Small batches can be distributed among many workers.
         size = self.batch_size or (_SMALLEST_BATCH if elsewhere else batch_size_for(len(versions)))
         if self.fan_out is not None:
             workers = FanOut(job, self.fan_out, LOST_AFTER_SECONDS)
@@ -57,9 +60,9 @@ class Executor:
 
 
 def batch_size_for(versions: int) -> int:
-    """So many versions in one task run that Prefect's part of an audit, some 16 ms a task run, stays small.
+    """Return a batch size that keeps Prefect's overhead small, which is some 16 ms per task run.
 
-    No more, for what the versions of the batches under way list and read is held in memory.
+    Batches are not larger than needed, because what the versions of batches in flight list and read is held in memory.
     """
     return min(max(_SMALLEST_BATCH, versions // _BATCHES), _LARGEST_BATCH)
 

@@ -1,4 +1,4 @@
-"""An audit fanned out: its batches in the ledger's database, its workers as child runs of a deployment."""
+"""Fans an audit out: its batches are in the ledger's database, and its workers are child runs of a deployment."""
 
 import threading
 import time
@@ -36,12 +36,12 @@ PART_DEPLOYMENT = f"{PART}/worker"
 
 _LOOK_EVERY_SECONDS = 1.0
 _BEGINS_WITHIN = timedelta(minutes=5)
-_ROUNDS = 3  # of child runs, where all of a round ended or were lost before the work was done
+_ROUNDS = 3  # rounds of child runs; a new one starts if all runs of a round ended or were lost before the work was done
 
 
 @dataclass(frozen=True, slots=True)
 class FanOut:
-    """An audit's workers."""
+    """Fans out one audit over several workers."""
 
     job: Job
     count: int  # child runs at once
@@ -50,10 +50,10 @@ class FanOut:
     def rows(
         self, versions: Iterable[RegisteredVersion], batch_size: int, progress: Callable[[Standing], None]
     ) -> Iterator[VersionAudit]:
-        """The rows of all versions, in their order, when everything is audited.
+        """Yield the rows of all versions in order, after everything was audited.
 
         Raises:
-            UsageError: there is no ledger that several machines reach, or no deployment of the parts.
+            UsageError: there is no ledger that several machines can reach, or no deployment of the parts.
             Transient: the Prefect server, which starts them, does not answer.
             LedgerError: the ledger cannot be used.
         """
@@ -98,7 +98,7 @@ class FanOut:
             time.sleep(_LOOK_EVERY_SECONDS)
 
     def _work_here(self, work: SharedWork, progress: Callable[[Standing], None]) -> None:
-        """The pool has no room for the workers, perhaps because this very run holds its only slot."""
+        """Audit batches in this run. The pool has no room for workers, perhaps because this run holds its only slot."""
         get_run_logger().warning(
             "no worker has begun: this run audits what nobody is at. Has the pool of %s a free slot?", PART_DEPLOYMENT
         )
@@ -107,13 +107,13 @@ class FanOut:
                 progress(work.standing())
 
     def _nobody_is_at_it(self, run_ids: list[Any], silent_since: float) -> bool:
-        """Whether all workers ended, or those that began have been silent for long.
+        """Say whether all workers ended, or those that began have been silent for too long.
 
-        Of those that are scheduled the pool has no room yet.
+        Scheduled runs do not count as silent: the pool has no room for them yet.
         """
         try:
             states = [run.state for run in _read(run_ids)]
-        except Transient:  # Prefect is away; what the workers deliver does not go through it
+        except Transient:  # Prefect is unreachable, but workers deliver without it
             return False
         if all(state is not None and state.is_final() for state in states):
             return True
@@ -122,7 +122,8 @@ class FanOut:
     def _start(self) -> FlowRun:
         audit = self.job.options
         options = audit.model_dump(mode="json", exclude_defaults=True) | {"ledger": audit.ledger}
-        # Prefect stores parameters: what holds credentials is found by the worker where this process found it.
+        # Prefect stores parameters, so values with credentials are left out; the worker takes them from its
+        # environment.
         shown = {name: value for name, value in options.items() if not _holds_secret(value)}
         given = {
             "audit_id": self.job.audit_id,
@@ -139,17 +140,17 @@ class FanOut:
         return run  # type: ignore[no-any-return]
 
 
-# What a worker does.
+# The functions below run in a worker.
 
 
 def audited(work: SharedWork, job: Job, worker: str) -> Iterator[int]:
-    """Audit batches until there are none that nobody is at; how many versions of each were delivered.
+    """Audit free batches until there are none. Yield the number of versions of each delivered batch.
 
     Args:
         worker: id of the flow run that calls this.
 
     Raises:
-        UsageError: this process would give other rows than the one that began the audit.
+        UsageError: this process would produce other rows than the one that began the audit.
     """
     try:
         key = work_key(job)
@@ -157,7 +158,7 @@ def audited(work: SharedWork, job: Job, worker: str) -> Iterator[int]:
             with _told(work, worker, taken.position, job):
                 rows = RunningBatch(job, taken.versions).rows()
             if not work.deliver(worker, taken.position, rows):
-                break  # the audit ended, or took this worker for lost
+                break  # the audit ended, or considers this worker lost
             yield len(rows)
     finally:
         close_job(job)
@@ -165,7 +166,7 @@ def audited(work: SharedWork, job: Job, worker: str) -> Iterator[int]:
 
 @contextmanager
 def _told(work: SharedWork, worker: str, position: int, job: Job) -> Iterator[None]:
-    """While the body runs, say that the worker is still at it; stop its reading when nobody wants it any more."""
+    """Send heartbeats while the body runs. Stop its reading when the batch is no longer wanted."""
     ended_body = threading.Event()
 
     def tell() -> None:
@@ -175,7 +176,7 @@ def _told(work: SharedWork, worker: str, position: int, job: Job) -> Iterator[No
                     open_session(job).stop()
                     return
             except LedgerError:
-                continue  # a database that is away for a moment; a worker that is silent for long is replaced
+                continue  # the database may be unreachable for a moment; a worker that is silent for long is replaced
 
     telling = threading.Thread(target=tell, name="still-at-work", daemon=True)
     telling.start()
@@ -186,11 +187,11 @@ def _told(work: SharedWork, worker: str, position: int, job: Job) -> Iterator[No
         telling.join()
 
 
-# What became of the workers and of their rows.
+# The functions below look at the state of workers and collect their rows.
 
 
 def _rows(work: SharedWork, position: int, batch: Batch) -> tuple[VersionAudit, ...]:
-    """A row for every version of a batch, whatever the database has for it."""
+    """Return a row for every version of a batch, whatever the database contains for it."""
     try:
         rows = work.rows(position)
         why = f"its worker was lost, {_ROUNDS} times"
@@ -205,7 +206,10 @@ def _rows(work: SharedWork, position: int, batch: Batch) -> tuple[VersionAudit, 
 
 
 def _may_begin(state: State[Any] | None) -> bool:
-    """A run that stays Pending never begins: its worker died before the process of the run was there."""
+    """Say whether a run may still begin.
+
+    One that stays Pending will not: its worker died before it started the process.
+    """
     if state is None or state.is_scheduled():
         return True
     return state.is_pending() and datetime.now(UTC) - state.timestamp < _BEGINS_WITHIN
@@ -216,7 +220,7 @@ def _holds_secret(value: object) -> bool:
 
 
 def _read(run_ids: list[Any]) -> list[FlowRun]:
-    """The runs that still exist. A run that somebody deleted is not working.
+    """Return the runs that still exist. A run that somebody deleted is not working.
 
     Raises:
         Transient: the Prefect server does not answer.

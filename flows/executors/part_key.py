@@ -1,6 +1,6 @@
-"""The key of one fanned-out audit, in a Secret block of Prefect: its workers read it, and the database never has it.
+"""Keeps the key of a fanned-out audit in a Prefect Secret block. Its workers read it there; the database never has it.
 
-A parameter would do the same, and everybody who sees Prefect sees parameters.
+A flow parameter would work as well, but everybody who can see Prefect sees parameters.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ _KEY_BYTES = 32
 
 
 def make_key(audit_id: str) -> bytes:
-    """The key of an audit that begins; one that is resumed has its key already.
+    """Return the key of an audit. A new audit gets a new key; a resumed one keeps its key.
 
     Raises:
         Transient: the Prefect server does not answer.
@@ -31,21 +31,22 @@ def make_key(audit_id: str) -> bytes:
 
 
 def key_of(audit_id: str) -> bytes:
-    """
+    """Return the key of an audit that was fanned out.
+
     Raises:
-        UsageError: no audit of this id is fanned out.
+        UsageError: no audit with this id is fanned out.
         Transient: the Prefect server does not answer.
     """
     load: Any = Secret.load
     try:
         return bytes.fromhex(str(asked(lambda: load(_block(audit_id), _sync=True)).get()))
-    except ValueError:  # Prefect's word for: there is no such block
+    except ValueError:  # raised by Prefect if there is no such block
         raise UsageError(f"no audit {audit_id} is fanned out") from None
 
 
 def forget_key(audit_id: str) -> None:
     delete: Any = Secret.delete
-    with suppress(ValueError, Transient):  # it is worth nothing once the audit has ended
+    with suppress(ValueError, Transient):  # the key is useless after the audit
         asked(lambda: delete(_block(audit_id), _sync=True))
 
 

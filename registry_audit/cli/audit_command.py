@@ -1,4 +1,4 @@
-"""`registry-audit audit`, and the same options for `python -m flows.audit_registry`."""
+"""Implements `registry-audit audit`, and the same options for `python -m flows.audit_registry`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -35,11 +35,11 @@ Run = Callable[["AuditOptions", WorkDirectory, Progress, Keep], "AuditDocument"]
 
 
 def audit_command(run: Run) -> click.Command:
-    """The command with everything but the audit itself.
+    """Make the command with everything except the audit itself.
 
     Args:
-        run: audits as the options say; its readings may outlive the process in the directory given, under its id. Of an
-            audit that does not come to its end it hands over the report on what was done, and raises.
+        run: audits as the options say. It may keep readings in the given directory, under its id, so that they survive
+            the process. If the audit does not finish, it passes on the report on what was done, and raises.
     """
 
     @click.command(
@@ -85,7 +85,7 @@ def audit_command(run: Run) -> click.Command:
 
             def show_interrupted(error: BaseException) -> None:
                 for partly in interrupted:
-                    # Of a server that was never there, its one sentence says all that there is to say.
+                    # If the server never answered, the error message says everything, and no report is shown.
                     if partly.coverage.listed or isinstance(error, KeyboardInterrupt | OutOfTime | Stopped):
                         _show(partly, report_dir, format, verbose=verbose)
 
@@ -108,7 +108,11 @@ def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check(parameters: dict[str, Any]) -> None:
-    """Raises: UsageError: the options contradict each other, whatever server and ledger the worker has."""
+    """Check the options against each other, whatever server and ledger the worker has.
+
+    Raises:
+        UsageError: the options contradict each other.
+    """
     from registry_audit.audit.options import AuditOptions
 
     of_the_worker = {
@@ -120,7 +124,7 @@ def _check(parameters: dict[str, Any]) -> None:
 
 
 def _show(document: "AuditDocument", report_dir: Path | None, format: str, *, verbose: bool) -> bool:
-    """Print the report and write its files; whether they are written."""
+    """Print the report and write its files. Return whether they were written."""
     from registry_audit.cli.report_output import coloured
     from registry_audit.report import as_json, as_text
     from registry_audit.report.write import write_report

@@ -1,4 +1,4 @@
-"""`registry-audit baseline`: what was accepted, by whom and why; and accepting."""
+"""Implements `registry-audit baseline`: show what was accepted, by whom and why, and accept versions."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,7 +142,7 @@ def show_baseline(
 
 
 def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
-    """Name who typed the command, not the worker; and accept, because the flow's default is a dry run."""
+    """Add the name of the user, not the worker's, and turn off the dry run, which is the flow's default."""
     from registry_audit.ledger.accept import split_reference
     from registry_audit.ledger.record import who
 
@@ -332,7 +332,7 @@ def import_ledger(file: Path, heads: tuple[str, ...], ledger: str | None) -> Non
 
     held = [must_be_in(find, head).seq for head in given]
     held += [0] * must_hold_known(find, export.entries[0].digest, known_heads(), url)
-    opened = _opened(ledger, restore=True)  # only now: a refused import leaves no empty ledger behind
+    opened = _opened(ledger, restore=True)  # opened last, so that a refused import leaves no empty ledger
     head = fill(opened, export)
     remember(opened, head)
     click.echo(f"imported {head.seq} entries; head {head.digest}")
@@ -361,7 +361,7 @@ def _url(ledger: str | None) -> str:
 
 
 def _registries(reader: "LedgerReader", uri: str | None, name: str | None) -> list[str]:
-    """Keys of registries in the ledger: of the chosen one, or of all."""
+    """Return the keys of the chosen registry, or of all registries in the ledger."""
     from registry_audit.ledger.identity import audited_registry
     from registry_audit.registry.connection import Server, identity_of
 

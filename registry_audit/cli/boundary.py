@@ -1,4 +1,4 @@
-"""The edge of the program: every error becomes one line and an exit status, every exit is clean."""
+"""Turns every error into one line and an exit status, and every exit into a clean one."""
 
 import contextlib
 import errno
@@ -22,24 +22,24 @@ from registry_audit.registry.connection import calm_mlflow
 from registry_audit.registry.translate import reason_of
 from registry_audit.verdict import ExitStatus
 
-_HANG_UP: int | None = getattr(signal, "SIGHUP", None)  # the terminal was closed; Windows knows no such signal
+_HANG_UP: int | None = getattr(signal, "SIGHUP", None)  # sent when the terminal is closed; does not exist on Windows
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def run(command: click.Command, prog_name: str, arguments: Sequence[str] | None = None) -> int:
-    """Run a command to its exit status; nothing but SystemExit of the caller's making leaves this function."""
+    """Run a command and return its exit status. No exception leaves this function."""
     _quiet()
     signal.signal(signal.SIGTERM, _interrupt)
-    if _HANG_UP is not None and signal.getsignal(_HANG_UP) is signal.SIG_DFL:  # else nohup wants it ignored
+    if _HANG_UP is not None and signal.getsignal(_HANG_UP) is signal.SIG_DFL:  # else nohup has set it to SIG_IGN
         signal.signal(_HANG_UP, _interrupt)
     try:
         result = command.main(args=arguments, prog_name=prog_name, standalone_mode=False)
     except SystemExit as ended:
         if ended.code == 0 and _is_completion(prog_name):
             return 0
-        if ended.code != 1:  # a plugin's, whose status says nothing of an audit
+        if ended.code != 1:  # raised by a plugin, whose status says nothing about an audit
             return _say(prog_name, reason_of(ended), ExitStatus.INCOMPLETE)
-        # Click's own answer to a closed pipe is exit status 1, which here means findings.
+        # Click ends with status 1 if the pipe is closed, but here 1 means findings.
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - until the process ends
         return int(ExitStatus.INCOMPLETE)
     except click.exceptions.Abort:
@@ -55,7 +55,7 @@ def run(command: click.Command, prog_name: str, arguments: Sequence[str] | None 
         return _say(prog_name, f"{error.format_message()} (see {path} --help)", ExitStatus.USAGE)
     except AuditError as error:
         return _say(prog_name, error.message, error.exit_status)
-    except Exception as error:  # noqa: BLE001 - a defect of ours must not look like "findings", which is Python's own exit status 1
+    except Exception as error:  # noqa: BLE001 - our own defects must not end with status 1, which means findings
         if _is_interruption(error):
             return _say(prog_name, "interrupted", ExitStatus.INTERRUPTED)
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
@@ -65,7 +65,10 @@ def run(command: click.Command, prog_name: str, arguments: Sequence[str] | None 
 
 
 def _path(command: click.Command, prog_name: str, arguments: Sequence[str] | None) -> str:
-    """`registry-audit baseline accept`. Click's parser does not say which command lacks the value of an option."""
+    """Return a command's full name, as `registry-audit baseline accept`.
+
+    Click's parser does not say which command lacks the value of an option.
+    """
     path, words = prog_name, iter(sys.argv[1:] if arguments is None else arguments)
     while isinstance(command, click.Group):
         name = next(words, "")
@@ -86,12 +89,15 @@ def _one_line(message: str) -> str:
 
 
 def _is_completion(prog_name: str) -> bool:
-    """Whether a shell only asks for the completion of a command line; the variable is click's."""
+    """Say whether a shell only asks for a completion. The environment variable is click's."""
     return f"_{prog_name.replace('-', '_').upper()}_COMPLETE" in os.environ
 
 
 def _is_interruption(error: BaseException | None) -> bool:
-    """Whether it came of an interruption: Python wraps one that meets it while a class is made, as imports do."""
+    """Say whether an error was caused by an interruption.
+
+    Python wraps one that occurs while a class is created, as in imports.
+    """
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True
@@ -100,32 +106,32 @@ def _is_interruption(error: BaseException | None) -> bool:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)  # sent again, it must not cost the report that is being made
+    signal.signal(number, signal.SIG_IGN)  # a second signal must not abort the report
     if number == _HANG_UP:
         _leave_terminal()
     raise KeyboardInterrupt
 
 
 def _leave_terminal() -> None:
-    """Whatever is written to a terminal that was closed is an error, which would cost the report."""
+    """Redirect output that goes to a closed terminal: writing there is an error, which would abort the report."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
-        with contextlib.suppress(OSError):  # it may be closed
+        with contextlib.suppress(OSError):  # the descriptor may be closed
             if stat.S_ISCHR(os.fstat(descriptor).st_mode):
                 os.dup2(nowhere, descriptor)
 
 
 def _quiet() -> None:
-    """Other libraries' warnings help their own developers; what matters to a user is in the report."""
+    """Silence other libraries' warnings, which help their own developers. What matters to users is in the report."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # announces every retry
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it logs every retry
     logging.getLogger("alembic").setLevel(logging.ERROR)
 
 
-# Groups of commands: what each does in full, and what an unknown one may have meant.
+# Groups of commands show the complete help text of each command.
 
-_UNFOLDED = 500  # characters; click would end a longer text with dots
+_UNFOLDED = 500  # characters; click truncates a longer text
 
 
 class Group(click.Group):
@@ -135,21 +141,21 @@ class Group(click.Group):
             formatter.write_dl([(name, found.get_short_help_str(_UNFOLDED)) for name, found in named if found])
 
 
-# The wait before the work, made short.
+# Imports are tuned, because they take longer than a small audit.
 
 _COLLECTED_EVERY_OBJECTS = 10_000
 
 
 def import_library(*addresses: str | None) -> None:
-    """Import all that an audit of these addresses needs: MLflow too, unless all of them are servers'.
+    """Import what an audit of these addresses needs. MLflow is skipped if all of them are servers.
 
-    MLflow takes longer to import than a small audit takes, and over http it is needed for seldom things only.
+    MLflow takes longer to import than a small audit takes, and over http it is rarely needed.
 
-    The collector would walk the hundreds of thousands of objects that these imports make again and again, during
-    them and during the audit; none of them is ever garbage. What an audit makes has next to no cycles, so looking for
-    them may wait for more of it. For programs of which the audit is the whole purpose.
+    The garbage collector would traverse the hundreds of thousands of objects that these imports create, again and
+    again, during the imports and the audit, although none of them is ever garbage. An audit creates almost no reference
+    cycles, so collections can be rarer. Only for programs whose whole purpose is the audit.
     """
-    calm_mlflow()  # MLflow reads its settings while it is imported
+    calm_mlflow()  # before the import, during which MLflow reads its settings
     gc.disable()
     if not all(address.lower().startswith(("http://", "https://")) for address in addresses if address):
         importlib.import_module("mlflow")

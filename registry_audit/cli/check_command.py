@@ -1,4 +1,4 @@
-"""`check-model-version` and `registry-audit check`, and how `check` and `compare` show what they found."""
+"""Implements `check-model-version` and `registry-audit check`, and the output that `check` and `compare` share."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -42,7 +42,7 @@ def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wanted(version: str | None, model: str | None, version_or_stage: str | None) -> tuple[str, str]:
-    """Name and selector, however they were typed. Raises: UsageError: neither way, or both."""
+    """Return name and selector, given in one of two ways. Raises: UsageError: neither or both ways were used."""
     if version is not None:
         if model is not None or version_or_stage is not None:
             raise UsageError("say which version either as NAME/V or with --model and --version-or-stage, not both")
@@ -141,7 +141,7 @@ def _show(checked: "Checked") -> None:
 
 
 def _tell(checked: "Checked", target: "Target") -> None:
-    """Print a line for the version, what is wrong with it, and what the answer rests on."""
+    """Print a line for the version, what is wrong with it, and what the result is based on."""
     from registry_audit.report.commands import command_to_accept
     from registry_audit.report.words import count
     from registry_audit.verdict import Storage
@@ -150,7 +150,7 @@ def _tell(checked: "Checked", target: "Target") -> None:
     show_row(audit, target)
     copies = [("Run model", audit.run_model), ("Registry model", audit.reg_model)]
     if audit.storage is Storage.SHARED and audit.reg_model is not None:
-        copies = [("Files", audit.reg_model)]  # both names lead to them
+        copies = [("Files", audit.reg_model)]  # run model and registry model are the same files
     for label, copy in copies:
         if copy is not None:
             digest = f", {copy.manifest_digest}" if copy.manifest_digest else ""
@@ -169,10 +169,10 @@ _STDOUT = Path("-")
 
 
 def where_to(report_file: Path | None, format: str) -> tuple[Path | None, bool]:
-    """The file to write, and whether stdout gets the JSON instead of the text.
+    """Return the file to write, and whether stdout gets JSON instead of text.
 
     Raises:
-        UsageError: the file cannot be made there.
+        UsageError: the file cannot be created there.
     """
     if report_file == _STDOUT:
         return None, True
@@ -182,7 +182,7 @@ def where_to(report_file: Path | None, format: str) -> tuple[Path | None, bool]:
 
 
 def show_report(report: dict[str, Any], report_file: Path | None, show: Callable[[], None] | None) -> None:
-    """Print the report, and write it.
+    """Print the report, and write it to the file.
 
     Args:
         show: prints the text; None prints the JSON.
@@ -202,21 +202,21 @@ def show_report(report: dict[str, Any], report_file: Path | None, show: Callable
 
 
 def show_section(title: str, section: Any) -> None:
-    """A part of the report, as mlflow-tools printed it."""
+    """Print a part of the report as mlflow-tools printed it."""
     click.echo(f"{title}:\n{json.dumps(section, indent=2)}")
 
 
 def show_details(
     verdict: str, reason: str | None, comparison: "Comparison | None", findings: "tuple[Finding, ...]"
 ) -> None:
-    """Verdict, differences and findings, a line each."""
+    """Print differences, findings and verdict, one line each."""
     show_differences(comparison)
     show_findings(findings)
     click.echo(f"Verdict: {verdict}" + (f" ({reason})" if reason else ""))
 
 
 def show_differences(comparison: "Comparison | None") -> None:
-    """A line for each file that differs."""
+    """Print a line for each file that differs."""
     symbols = {"only_left": "-", "only_right": "+", "content": "*", "type": "!"}
     for difference in comparison.differences if comparison else ():
         symbol = "~" if difference.expected_by else symbols[difference.kind.value]
@@ -225,9 +225,10 @@ def show_differences(comparison: "Comparison | None") -> None:
 
 
 def show_findings(findings: "tuple[Finding, ...]", server: str | None = None) -> None:
-    """
+    """Print findings with their remedies.
+
     Args:
-        server: the key of the one that the findings are of, where there are two.
+        server: the key of the server that the findings belong to, if there are two servers.
     """
     where = f"{server}: " if server else ""
     for finding in findings:
@@ -235,11 +236,11 @@ def show_findings(findings: "tuple[Finding, ...]", server: str | None = None) ->
         click.echo(f"{where}{said}\n  {finding.remedy}")
 
 
-# The answer in sentences, as `audit` tells a version.
+# The functions below print a version as `audit` does.
 
 
 def show_row(audit: "VersionAudit", target: "Target") -> None:
-    """A line for the version, then what differs, what is wrong with it, and the command that accepts a change."""
+    """Print a line for the version, then its differences and findings, and the command that accepts a change."""
     from registry_audit.report.as_text import finding_lines
     from registry_audit.report.build_document import version_row
     from registry_audit.report.commands import command_to_end
@@ -264,7 +265,7 @@ def show_row(audit: "VersionAudit", target: "Target") -> None:
 
 
 def rules_of(findings: "Iterable[FindingRow]") -> str:
-    """`RA002 critical, RA004 high (waived)`: each once."""
+    """Return the rules and severities as `RA002 critical, RA004 high (waived)`, without duplicates."""
     said = (f"{found.rule} {found.severity}{' (waived)' if found.waived else ''}" for found in findings)
     return ", ".join(dict.fromkeys(said))
 
@@ -278,9 +279,10 @@ def show_result(outcome: "Outcome") -> None:
 
 
 def show_line(line: str) -> None:
-    """
+    """Print a line, coloured on a terminal.
+
     Args:
-        line: with nothing in it that did not pass `printable`.
+        line: consists of text that passed `printable`.
     """
     from registry_audit.cli.report_output import coloured
 

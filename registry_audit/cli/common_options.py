@@ -1,7 +1,7 @@
-"""One row for each option that audits and comparisons share: how it is typed, what it takes, what it does.
+"""Defines, in one row each, the options that audits and comparisons share: spelling, type and help.
 
-The commands make their options from it, and the flows what they say of their parameters of the same names. Below it:
-what was typed, as the options of an audit.
+Commands make their options from these rows, and flows the descriptions of their parameters of the same names. Below the
+rows, typed options are turned into the options of an audit.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Row:
     help: str
-    flow_help: str | None = None  # where the worker's machine or the form makes it another sentence
-    typed: tuple[str, ...] = ()  # by default `--` and the parameter's name, with dashes
-    given: Mapping[str, Any] = field(default_factory=dict)  # to click.option
+    flow_help: str | None = None  # help in the flow's form, if it must differ
+    typed: tuple[str, ...] = ()  # spelling; by default `--` and the parameter's name with dashes
+    given: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of click.option
 
 
 def _value(metavar: str, help: str, flow_help: str | None = None, *typed: str, **given: Any) -> Row:
@@ -43,8 +43,8 @@ def _choice(default: str, others: tuple[str, ...], help: str, flow_help: str | N
 
 
 def _of_the_same_server(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """A registry that the environment names is that of the server which the environment names."""
-    typed = context.params.get("tracking_uri")  # what was typed is processed first
+    """Use a registry URI of the environment only for the server that the environment names."""
+    typed = context.params.get("tracking_uri")  # click processes typed options first
     is_typed = context.get_parameter_source(parameter.name or "") is not ParameterSource.ENVIRONMENT
     if not value or not typed or is_typed:
         return value
@@ -62,7 +62,7 @@ _FILE = click.Path(path_type=Path)
 
 SERVER = ("tracking_uri", "registry_uri")
 SIGNING = ("signing_key", "signing_certificate_chain", "signing_ignore_paths", "signing_ignore_unsigned")
-# How much one model may make a command do; without them the limits of docs/limits.md hold.
+# These limit the work that one model can cause. The defaults are in docs/limits.md.
 LIMITS = (
     "max_files",
     "max_directories",
@@ -223,7 +223,7 @@ ROWS = {
 
 
 class SectionedCommand(click.Command):
-    """Shows signing options and limits under headings of their own, after the options that most people need."""
+    """Shows signing options and limits under their own headings, after the options that most people need."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {"Options": [], "Signatures": [], "Limits": []}
@@ -244,10 +244,10 @@ def _section_of(name: str | None) -> str:
 
 
 def with_options(*names: str, **said: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The options of these names, in the order in which `--help` shows them.
+    """Add the options with these names, in the order in which `--help` shows them.
 
     Args:
-        said: the help of those of which this command says something else.
+        said: help texts that replace the common ones for this command.
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -261,13 +261,17 @@ def with_options(*names: str, **said: str) -> Callable[[Callable[..., Any]], Cal
 
 
 def audit_options(chosen: dict[str, Any]) -> "AuditOptions":
-    """Raises: UsageError: an option is none, or contradicts another; the message names it."""
+    """Make the options of an audit.
+
+    Raises:
+        UsageError: an option is invalid or contradicts another; the message names it.
+    """
     from pydantic import ValidationError
 
     from registry_audit.audit.options import AuditOptions, problem_of
 
     try:
-        # What was not typed is left to its default; no ledger is a choice of its own.
+        # Options that were not typed keep their defaults. None is a valid value for the ledger.
         given = {name: value for name, value in chosen.items() if value is not None or name == "ledger"}
         return AuditOptions(**given)
     except ValidationError as error:
@@ -278,7 +282,7 @@ _NONE = "none"
 
 
 def ledger_url(given: str | None) -> str | None:
-    """The URL to use; None for no ledger at all."""
+    """Return the URL of the ledger to use; None for no ledger."""
     if given == _NONE:
         return None
     if given:
@@ -289,7 +293,11 @@ def ledger_url(given: str | None) -> str | None:
 
 
 def required_tracking_uri(tracking_uri: str | None) -> str:
-    """Raises: UsageError: there is none; MLflow would then make a fresh, empty registry of its own."""
+    """Return the URI if there is one. Without it, MLflow would create a new, empty registry.
+
+    Raises:
+        UsageError: there is none.
+    """
     if not tracking_uri:
         raise UsageError("which tracking server? Give --tracking-uri or set MLFLOW_TRACKING_URI")
     return tracking_uri

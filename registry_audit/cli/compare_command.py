@@ -1,4 +1,4 @@
-"""`compare-model-versions` and `registry-audit compare`."""
+"""Implements `compare-model-versions` and `registry-audit compare`."""
 
 import os
 from dataclasses import asdict, replace
@@ -46,12 +46,12 @@ _GRAVER = (
     "skipped",
     "unverifiable",
     "mismatch",
-)  # the last wins, as among exit statuses
+)  # by precedence, the highest last, as for exit statuses
 _NOTHING = "with both comparisons skipped nothing would be compared: leave out one of the --skip options"
 
 
 def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
-    """The content of the configuration file becomes parameters; the variables that it names are the worker's."""
+    """Turn the content of the configuration file into parameters. The variables that it names are the worker's."""
     if typed.pop("verbose", False):
         raise UsageError("--verbose shows what this process reads: leave it out with --submit, and see the run's page")
     if not typed.get("compare_run_models", True) and not typed.get("compare_reg_models", True):
@@ -126,7 +126,7 @@ def command(
     """
     if not compare_run_models and not compare_reg_models:
         raise UsageError(_NOTHING)
-    as_mlflow_tools = click.get_current_context().parent is None  # compare-model-versions: its options and its text
+    as_mlflow_tools = click.get_current_context().parent is None  # called as compare-model-versions
     if as_mlflow_tools and download_dir is None:
         raise click.UsageError("Missing option '--download-dir'.")
     config = _config(versions, config_file, tracking_uri, registry_uri).named(registry_names)
@@ -159,7 +159,11 @@ def command(
 def _config(
     versions: tuple[str, ...], config_file: Path | None, tracking_uri: str | None, registry_uri: str | None
 ) -> CompareConfig:
-    """Raises: UsageError: the two versions are named in no way, in both, or not as two."""
+    """Return the configuration.
+
+    Raises:
+        UsageError: the two versions are named in no way, in both ways, or not as two.
+    """
     if config_file is not None:
         if versions or tracking_uri or registry_uri:
             raise UsageError(
@@ -171,7 +175,7 @@ def _config(
     named = [split_version(version) for version in versions]
     for _, selector in named:
         parse_selector(selector)
-    # Not read by click: with --submit they would be those of this terminal, and a file names its own servers.
+    # Click does not read these variables: with --submit the terminal's would be sent, and a file names its own servers.
     from registry_audit.registry.address import registry_of_environment
 
     host = required_tracking_uri(tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"))
@@ -181,7 +185,7 @@ def _config(
 
 
 def _show(compared: "Compared", *, verbose: bool) -> None:
-    """The comparisons, and then what there is to say of each version, once."""
+    """Print the comparisons, and then once what is said about each version."""
     report = compared.report
     if verbose:
         show_section("Config", report["Config"])
@@ -197,7 +201,7 @@ def _show(compared: "Compared", *, verbose: bool) -> None:
 
 
 def _tell(compared: "Compared", config: CompareConfig, *, ledger: str | None, verbose: bool) -> None:
-    """Print whether the versions are the same, where they differ, and what there is to say of each by itself."""
+    """Print whether the versions are the same, where they differ, and what is said about each by itself."""
     from registry_audit.registry.address import active_workspace, shown_address
     from registry_audit.report.as_text import finding_lines
     from registry_audit.report.build_document import version_row
@@ -222,7 +226,7 @@ def _tell(compared: "Compared", config: CompareConfig, *, ledger: str | None, ve
     told: tuple[Difference, ...] = ()
     for each in pair.pairs:
         differences = each.comparison.differences if each.comparison else ()
-        told_before = bool(differences) and differences == told  # mostly: one storage is behind both copies
+        told_before = bool(differences) and differences == told  # usually because both copies are one storage
         reason = each.reason or ("the same differences" if told_before else pair_words(each.verdict))
         label = VERDICT_WORDS[each.verdict].label.lower()
         show_fact(f"{each.role.words.capitalize()}s", f"{label}{f': {reason}' if reason else ''}")

@@ -1,4 +1,4 @@
-"""`registry-audit compare-registries`: prove a migration."""
+"""Implements `registry-audit compare-registries`, which proves a migration."""
 
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _of_flow(typed: dict[str, Any]) -> dict[str, Any]:
-    """The content of both files becomes parameters; the variables that the configuration names are the worker's."""
+    """Turn the content of both files into parameters. The variables that the configuration names are the worker's."""
     if typed.pop("format", "text") != "text" or typed.pop("audit_id", None):
         raise UsageError("--format and --audit-id are for a comparison in this process: leave them out with --submit")
     config_file = typed.pop("config_file")
@@ -128,7 +128,7 @@ def command(
 
 
 def _identity(config: "MigrationConfig") -> str:
-    """Identity of both registries, so that readings of two others are not reused."""
+    """Return the identity of both registries, so that readings of other registries are not reused."""
     from registry_audit.ledger.record import registry_of
 
     one, two = (registry_of(server.registry_uri or server.tracking_uri) for server in (config.source, config.target))
@@ -168,7 +168,7 @@ def _compared(
 
 
 def _show(document: "MigrationDocument", *, report_dir: Path | None, format: str, verbose: bool) -> bool:
-    """Print the report and write its files; whether they are written."""
+    """Print the report and write its files. Return whether they were written."""
     from registry_audit.report import as_json, as_text
     from registry_audit.report.write import write_report
 

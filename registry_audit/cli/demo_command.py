@@ -1,4 +1,4 @@
-"""`registry-audit demo`: the product on a registry whose damage is known."""
+"""Implements `registry-audit demo`, which shows the product on a registry with known damage."""
 
 import os
 import shlex
@@ -54,7 +54,7 @@ def command(directory: Path, flow: bool) -> int:
     click.echo("Building a small real registry and damaging it in known ways: this takes about a minute.")
     demo = build_demo_registry(directory, say=_progress)
     _progress("")
-    shutil.rmtree(directory / "home", ignore_errors=True)  # of a former demo: this registry is another one
+    shutil.rmtree(directory / "home", ignore_errors=True)  # the ledger of an earlier demo belongs to another registry
 
     first = _audit(directory, demo.tracking_uri, "report", ["--accept-new"], flow=flow)
     wrong = unexpected(first, demo.expected)
@@ -87,19 +87,19 @@ def command(directory: Path, flow: bool) -> int:
 
 
 def _program() -> str:
-    """How to reach this program from here: in a checkout nobody has put it on the PATH."""
+    """Return how to call this program from here. In a checkout it is not on the PATH."""
     beside = Path(sys.executable).with_name("registry-audit")
     return "registry-audit" if shutil.which("registry-audit") or not beside.exists() else os.path.relpath(beside)
 
 
 def _progress(line: str) -> None:
-    """One line that changes, on a terminal only."""
+    """Show a line that replaces the one before, on a terminal only."""
     if sys.stderr.isatty():
         click.echo(f"\r\x1b[2K{line}", nl=False, err=True)
 
 
 def _show(row: "VersionRow") -> None:
-    """A version with its differences, as an audit shows it."""
+    """Print a version with its differences, as an audit does."""
     from registry_audit.cli.report_output import coloured
     from registry_audit.report.lines import baseline_lines, difference_line, version_line
 
@@ -111,7 +111,7 @@ def _show(row: "VersionRow") -> None:
 
 
 def _audit(directory: Path, tracking_uri: str, report: str, options: list[str], *, flow: bool) -> "AuditDocument":
-    """Audit the demo registry in a process of its own, as a user would; what it prints is kept beside its report.
+    """Audit the demo registry in a separate process, as a user would. Its output is kept beside its report.
 
     Raises:
         AuditError: it did not end with findings.
@@ -123,7 +123,7 @@ def _audit(directory: Path, tracking_uri: str, report: str, options: list[str], 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_AUDIT_")}
     environment["REGISTRY_AUDIT_HOME"] = str(directory / "home")
     if flow:
-        # A Prefect of its own: a demo leaves no runs in anybody's server.
+        # Use a separate Prefect, so that the demo leaves no runs on a real server.
         environment["PREFECT_HOME"] = str(directory / "prefect")
         environment.pop("PREFECT_API_URL", None)
     printed = directory / f"{report}.txt"

@@ -1,4 +1,4 @@
-"""`registry-audit doctor`: can everything that an audit needs be reached, and what can this server not say?"""
+"""Implements `registry-audit doctor`: can everything that an audit needs be reached, and what can a server not tell?"""
 
 import os
 import time
@@ -27,12 +27,12 @@ _SIGNS = {
     ExitStatus.INCOMPLETE: "failed",
     ExitStatus.LEDGER: "unusable",
 }
-_STORES_LOOKED_AT = 5  # of different kinds, from the newest versions
+_STORES_LOOKED_AT = 5  # maximum number of different kinds, taken from the newest versions
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at and what came of it. `status` says how bad it is for an audit."""
+    """This is a check and its result. `status` says how bad the result is for an audit."""
 
     what: str
     said: str
@@ -114,7 +114,7 @@ def _what_it_lacks(version: str | None) -> Iterator[Finding]:
 
 
 def _stores(connection: "Connection", versions: "list[RegisteredVersion]") -> Iterator[Finding]:
-    """One model of each kind of storage, listed at its root."""
+    """Test one model of each kind of storage by listing its root."""
     from registry_audit.registry.resolve import resolve_version
     from registry_audit.registry.runs import Runs
     from registry_audit.stores.store_for_location import open_store
@@ -143,7 +143,7 @@ def _kind(roots: tuple[str, ...]) -> str:
     scheme, colon, rest = roots[0].partition(":")
     if not colon or "/" in scheme:
         return "a directory"
-    # `mlflow-artifacts:/1/...` names no host: its first part is an experiment, and each of them is in the same store.
+    # `mlflow-artifacts:/1/...` names no host: its first part is an experiment, and all experiments are in one store.
     return f"{scheme}://{rest[2:].partition('/')[0]}" if rest.startswith("//") else f"{scheme}:"
 
 

@@ -1,4 +1,4 @@
-"""`registry-audit evidence`: a pack that a stranger can check, and checking one."""
+"""Implements `registry-audit evidence`, which makes and checks evidence packs."""
 
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +14,7 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 
 
 class _PackByDefault(Group):
-    """`evidence AUDIT.json` makes a pack; `evidence verify PACK.zip` checks one."""
+    """Runs `evidence pack` for `evidence AUDIT.json`; `evidence verify PACK.zip` is unchanged."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -1,4 +1,4 @@
-"""Entry points of the three programs."""
+"""Holds the entry points of the three programs."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from registry_audit.cli import boundary
 from registry_audit.errors import did_you_mean
 from registry_audit.printable import printable
 
-# Each in its own module, `audit` in `registry_audit.cli.audit_command`.
+# Each command has its own module, for instance `registry_audit.cli.audit_command`.
 _COMMANDS = {
     "audit": "Audit every version of every registered model.",
     "check": "Check one version: its two copies, and its bytes against the baseline.",
@@ -31,7 +31,7 @@ _COMMANDS = {
 
 
 class _Lazy(click.Group):
-    """Subcommands are imported when they are used: help answers at once."""
+    """Imports subcommands when they are used, so that help is fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -85,8 +85,11 @@ def compare_model_versions() -> None:
 
 
 def _end(exit_status: int) -> NoReturn:
-    """End at once: taking apart all that MLflow imported takes longer than a small audit, and a thread that still
-    waits for a server would keep an interrupted one."""
+    """End the process at once.
+
+    Normal interpreter shutdown takes longer than a small audit because of MLflow's imports, and a thread that still
+    waits for a server would keep an interrupted process alive.
+    """
     with suppress(OSError, ValueError):
         sys.stdout.flush()
     with suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What a person sees on stderr while an audit runs: a bar on a terminal, a line now and then elsewhere."""
+"""Shows progress on stderr: a bar on a terminal, otherwise a line from time to time."""
 
 import sys
 import threading
@@ -22,7 +22,7 @@ _LINE_EVERY_SECONDS = 10.0
 
 
 class _Shown:
-    """What is shown until the block that it is made for ends."""
+    """Shows progress until its `with` block ends."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
@@ -41,7 +41,7 @@ class _Shown:
             self._bar.stop()
 
     def _is_time_for_a_line(self) -> bool:
-        """Whether nothing was said for a while. Call it with the lock held."""
+        """Say whether nothing was printed for a while. Call it with the lock held."""
         if self._quiet or time.monotonic() - self._last_line <= _LINE_EVERY_SECONDS:
             return False
         self._last_line = time.monotonic()
@@ -49,7 +49,7 @@ class _Shown:
 
 
 class Progress(_Shown):
-    """Listeners for `audit_registry`; safe to call from any thread."""
+    """Listens to `audit_registry`. It is safe to call from any thread."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         super().__init__(quiet=quiet)
@@ -77,12 +77,15 @@ class Progress(_Shown):
                 click.echo(f"{self._done} of {self._total} versions, {self._bytes / 1e6:,.0f} MB read", err=True)
 
     def bytes(self, count: int) -> None:
-        self._bytes += count  # a lost update only costs a prettier number
+        self._bytes += count  # a lost update only makes the shown number less exact
         if self._bar is not None:
             self._draw()
 
     def _draw(self) -> None:
-        """How many bytes there will be is known at the end; until then the versions that are done tell."""
+        """Draw the bar.
+
+        The total number of bytes is only known at the end, so it is estimated from the finished versions.
+        """
         expected = expected_bytes(self._bytes, self._done, self._total)
         versions = f"{self._done:,} of {self._total:,} versions"
         self._bar.update(self._task, completed=self._bytes, total=expected, versions=versions)
@@ -106,14 +109,14 @@ class Progress(_Shown):
 
 
 def expected_bytes(read: int, done: int, total: int) -> int | None:
-    """How many bytes an audit will have read, from those read for the versions that are done; None while none is."""
+    """Estimate how many bytes an audit will read, from the finished versions; None if there is none yet."""
     if done >= total:
         return read
     return round(read * total / done) if done and read else None
 
 
 class ByteProgress(_Shown):
-    """A bar of bytes whose number is known, on a terminal only; safe to call from any thread."""
+    """Shows a bar for a known number of bytes, on a terminal only. It is safe to call from any thread."""
 
     def begins(self, total: int) -> None:
         if self._quiet or not sys.stderr.isatty():
@@ -133,7 +136,7 @@ class ByteProgress(_Shown):
 
 
 class MigrationProgress(_Shown):
-    """Listeners for `compare_registries`, which has no bar, only lines; safe to call from any thread."""
+    """Listens to `compare_registries`. It prints lines, without a bar. It is safe to call from any thread."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         super().__init__(quiet=quiet)

@@ -1,4 +1,4 @@
-"""`registry-audit pull`: the verified bytes, or nothing."""
+"""Implements `registry-audit pull`, which leaves the verified bytes or nothing."""
 
 from pathlib import Path
 from typing import Any

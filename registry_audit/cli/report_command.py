@@ -1,4 +1,4 @@
-"""`registry-audit report`: another rendering of an audit that was made before."""
+"""Implements `registry-audit report`, which renders an existing report in another format."""
 
 from pathlib import Path
 

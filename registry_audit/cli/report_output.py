@@ -1,4 +1,4 @@
-"""What a command leaves: directories, a report on the terminal and in files, and what stays to resume an audit."""
+"""Handles what a command leaves: directories, the report on the terminal and in files, and data to resume an audit."""
 
 import os
 import re
@@ -18,16 +18,16 @@ from registry_audit.model.mlmodel import must_not_be_in_a_model
 from registry_audit.report.write import must_be_no_registrys
 from registry_audit.verdict import ExitStatus
 
-# Directories a command writes to: checked before the work, not after; and written in peace at its end.
+# Output directories are checked before the work, not after it. Signals do not disturb writing them at its end.
 
 __all__ = ["WorkDirectory", "must_be_writable", "must_take_file", "undisturbed"]
 
 
 def must_be_writable(directory: Path, option: str) -> None:
-    """Make the directory if need be, and write to it once.
+    """Create the directory if necessary, and test that it can be written.
 
     Raises:
-        UsageError: naming the option.
+        UsageError: it cannot; the message names the option.
     """
     must_not_be_in_a_model(directory, f"{option} {directory}")
     try:
@@ -39,7 +39,7 @@ def must_be_writable(directory: Path, option: str) -> None:
 
 
 def must_take_file(file: Path, option: str) -> None:
-    """Raises: UsageError: the file cannot be made there, or must not be replaced."""
+    """Check that the file can be written. Raises: UsageError: it cannot be created there, or must not be replaced."""
     must_be_no_registrys(file)
     if file.is_dir():
         raise UsageError(f"{option} {file} is a directory: name a file in it")
@@ -51,7 +51,10 @@ def must_take_file(file: Path, option: str) -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Ignore SIGTERM and SIGHUP while the report is written: they often follow an interruption. Ctrl-C still works."""
+    """Ignore SIGTERM and SIGHUP, which often follow an interruption, while the report is written.
+
+    Ctrl-C still works.
+    """
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
     try:
@@ -67,17 +70,18 @@ Write = Callable[[Path], tuple[Path, ...]]
 
 @contextmanager
 def resumable(work: WorkDirectory, show_interrupted: Callable[[BaseException], None]) -> Iterator[None]:
-    """If the audit does not finish: show the report on what was done, keep what was read, and say how to resume.
+    """If the audit does not finish, show the report on what was done, keep what was read, and say how to resume.
 
     Args:
-        show_interrupted: shows the report on what was done, if there is one. It is given what ended the command.
+        show_interrupted: shows the report on what was done, if there is one. It is given the exception that ended the
+            command.
     """
     try:
         yield
     except KeyboardInterrupt as error:
         with undisturbed():
             show_interrupted(error)
-        if work.path.exists():  # not once everything was done
+        if work.path.exists():  # it is gone after everything was done
             click.echo(f"to resume, run the same command with --audit-id {work.audit_id}", err=True)
         raise
     except Exception as error:
@@ -89,7 +93,7 @@ def resumable(work: WorkDirectory, show_interrupted: Callable[[BaseException], N
 
 
 def show_and_write(chunks: Iterable[str], report_dir: Path | None, write: Write) -> bool:
-    """Print the report and write its files; whether they are written."""
+    """Print the report and write its files. Return whether they were written."""
     written: tuple[Path, ...] = ()
     failed: OSError | None = None
     try:
@@ -106,12 +110,12 @@ def show_and_write(chunks: Iterable[str], report_dir: Path | None, write: Write)
 
 
 def exit_status_of(work: WorkDirectory, status: int, *, is_written: bool, is_partial: bool = False) -> int:
-    """How the command ends. What was read is removed, unless it was incomplete and may be tried again.
+    """Return the exit status, and remove what was read unless the audit was incomplete and may be repeated.
 
-    A report that could not be written makes it incomplete; what it found stays found.
+    If the report could not be written, a clean result becomes incomplete; other results stay.
 
     Args:
-        is_partial: whether some of it could not be read, although something was found.
+        is_partial: whether something could not be read although there are findings.
     """
     if (status == ExitStatus.INCOMPLETE or is_partial) and work.has_readings:
         kept = "what was read is kept for a day: to try only the rest again, give --audit-id"
@@ -121,7 +125,7 @@ def exit_status_of(work: WorkDirectory, status: int, *, is_written: bool, is_par
     return status if is_written or status != ExitStatus.CLEAN else int(ExitStatus.INCOMPLETE)
 
 
-# Colours of the report's text on a terminal.
+# The report's text is coloured on a terminal.
 
 _SEVERITY = re.compile(r"\b(critical|high|medium|low)\b")
 _RULE = re.compile(r"\bRA\d{3} (critical|high|medium|low)\b")
@@ -131,7 +135,7 @@ _OF_RESULT = {"Clean": "green", "Findings": "red", "Incomplete": "yellow"}
 
 
 def coloured(text: str) -> str:
-    """Lines of a report's text, coloured where stdout is a terminal and NO_COLOR is not set (https://no-color.org)."""
+    """Colour lines of a report if stdout is a terminal and NO_COLOR is not set (https://no-color.org)."""
     if os.environ.get("NO_COLOR") or not sys.stdout.isatty():
         return text
     return "".join(_line(line) for line in text.splitlines(keepends=True))
@@ -140,7 +144,7 @@ def coloured(text: str) -> str:
 def _line(line: str) -> str:
     sign = line.lstrip()[:2]
     if sign[1:] == " " and sign[0] in _OF_SIGN:
-        found = _RULE.search(line)  # one storage that was read whole may still have a finding
+        found = _RULE.search(line)  # a version with a passing verdict may still have a finding
         return _styled(line, fg=_OF_SEVERITY[found[1]] if found else _OF_SIGN[sign[0]])
     words = line.split()
     if words[:1] == ["Result"] and len(words) > 1 and words[1] in _OF_RESULT:
@@ -151,6 +155,6 @@ def _line(line: str) -> str:
 
 
 def _styled(line: str, **style: Any) -> str:
-    """The line in a colour that ends before its newline."""
+    """Colour a line, but not its newline."""
     text = line.rstrip("\n")
     return click.style(text, **style) + line[len(text) :]

@@ -1,4 +1,4 @@
-"""`registry-audit rule`: what a rule finds, why it matters and what to do, without a network."""
+"""Implements `registry-audit rule`: what a rule finds, why it matters and what to do, without network access."""
 
 import re
 from importlib.resources import files
@@ -11,10 +11,10 @@ from registry_audit.rules import RULES
 
 
 def rule_page(rule_id: str) -> str:
-    """The page of one rule, in Markdown.
+    """Return the page of one rule, in Markdown.
 
     Args:
-        rule_id: `RA002`, in short `RA2`, or its name, `content-changed`; in any case.
+        rule_id: `RA002`, the short form `RA2`, or its name `content-changed`, in any case.
 
     Raises:
         UsageError: there is no such rule.

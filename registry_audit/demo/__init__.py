@@ -1,1 +1,1 @@
-"""A small, real MLflow registry with known damage, to try the audit on."""
+"""Builds a small, real MLflow registry with known damage, to try the audit on."""

@@ -1,4 +1,4 @@
-"""Builds the demo registry from scratch, in a process of its own."""
+"""Builds the demo registry from scratch, in a separate process."""
 
 import json
 import os
@@ -20,13 +20,13 @@ from registry_audit.verdict import Verdict
 MARKER = ".mlflow-registry-audit-demo"
 _MARKER_TEXT = "This directory holds a demo registry of mlflow-registry-audit. The next build deletes and remakes it.\n"
 
-# SQLAlchemy and MLflow read these as parts of a URI, not of a path.
+# SQLAlchemy and MLflow treat these as URI syntax, not as characters of a path.
 _UNUSABLE_CHARACTERS = "%?#"
 
 
 @dataclass(frozen=True, slots=True)
 class DemoRegistry:
-    tracking_uri: str  # of the registry too
+    tracking_uri: str  # also the registry URI
     artifact_root: Path
     expected: tuple[ExpectedResult, ...]  # sorted by name and version number
 
@@ -34,14 +34,14 @@ class DemoRegistry:
 def build_demo_registry(directory: Path, *, say: Callable[[str], None]) -> DemoRegistry:
     """Write a real MLflow registry (SQLite and local files) with known damage into an empty directory.
 
-    A directory with an earlier demo is used again: what that demo made is deleted, anything else stays.
+    A directory with an earlier demo may be reused: what that demo made is deleted, anything else stays.
 
     Args:
-        say: takes lines of progress, without a line end.
+        say: called with lines of progress, without a line end.
 
     Raises:
         UsageError: the directory holds something else, or its path cannot be written as a database URI.
-        AuditError: MLflow could not build it; what it wrote to stderr was said before.
+        AuditError: MLflow could not build it; its stderr was passed to `say` before.
     """
     layout = Layout(directory.resolve())
     _claim(layout)
@@ -65,7 +65,7 @@ def build_demo_registry(directory: Path, *, say: Callable[[str], None]) -> DemoR
 
 
 def _claim(layout: Layout) -> None:
-    """Leave the directory ours: marked, and without anything of an earlier build."""
+    """Mark the directory as ours, and remove everything that an earlier build made."""
     directory = layout.directory
     shown = printable(str(directory))
     if any(character in _UNUSABLE_CHARACTERS or not character.isprintable() for character in str(directory)):
@@ -75,7 +75,7 @@ def _claim(layout: Layout) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         if any(directory.iterdir()) and not marker.is_file():
             raise UsageError(f"'{shown}' is not empty and holds no demo registry; name an empty or a new directory.")
-        # Before anything else, so that a build that was interrupted can be repeated.
+        # Write the marker first, so that an interrupted build can be repeated.
         marker.write_text(_MARKER_TEXT, encoding="utf-8")
         for path in layout.all():
             if path.is_dir() and not path.is_symlink():
@@ -89,7 +89,7 @@ def _claim(layout: Layout) -> None:
 def _run_scenario(directory: Path, say: Callable[[str], None]) -> str:
     """Run the scenario, pass its progress on, and return its last line."""
     last: str | None = None
-    # -P: a folder named like a library, where the command was given, must not be imported in its place.
+    # With -P, a folder in the current directory that is named like a library is not imported in its place.
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr:
         with _process([sys.executable, "-P", "-m", "registry_audit.demo.scenario", str(directory)], stderr) as process:
             assert process.stdout is not None
@@ -97,7 +97,7 @@ def _run_scenario(directory: Path, say: Callable[[str], None]) -> str:
                 if last is not None:
                     say(last)
                 last = line.rstrip("\n")
-        # Notes and warnings were switched off at their source; what is left here is worth reading, success or not.
+        # Notes and warnings are switched off in `_environment`, so what is left is worth showing, even after success.
         stderr.seek(0)
         for line in stderr:
             say(line.rstrip("\n"))
@@ -108,7 +108,7 @@ def _run_scenario(directory: Path, say: Callable[[str], None]) -> str:
 
 @contextmanager
 def _process(command: list[str], stderr: IO[str]) -> Iterator[subprocess.Popen[str]]:
-    """A process that does not outlive an interruption of this one."""
+    """Start a process that is killed if this one is interrupted."""
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -118,7 +118,7 @@ def _process(command: list[str], stderr: IO[str]) -> Iterator[subprocess.Popen[s
         encoding="utf-8",
         env=_environment(),
     )
-    with process:  # waits on the way out, so whatever ends this early has to end the process first
+    with process:  # waits for the process at exit, so it must be killed first if anything is raised
         try:
             yield process
         except BaseException:
@@ -127,13 +127,13 @@ def _process(command: list[str], stderr: IO[str]) -> Iterator[subprocess.Popen[s
 
 
 def _environment() -> dict[str, str]:
-    """This process's environment without MLflow's settings, which may name a real server, and quiet."""
+    """Return this process's environment, quiet and without MLflow's settings, which may name a real server."""
     inherited = {key: value for key, value in os.environ.items() if "MLFLOW_" not in key}
     return inherited | {
-        "MLFLOW_LOGGING_LEVEL": "ERROR",  # not "a new version was created", nor "pickle requires caution"
+        "MLFLOW_LOGGING_LEVEL": "ERROR",  # hides "a new version was created" and "pickle requires caution"
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        "GIT_PYTHON_REFRESH": "quiet",  # a machine without git
-        "PYTHONWARNINGS": "ignore",  # stages are deprecated, and in use
+        "GIT_PYTHON_REFRESH": "quiet",  # for a machine without git
+        "PYTHONWARNINGS": "ignore",  # stages are deprecated but still in use
         "PYTHONIOENCODING": "utf-8",
     }

@@ -1,7 +1,7 @@
-"""What goes wrong with registered models, one function for each kind of damage.
+"""Damages registered models, with one function for each kind of damage.
 
-Each does to real files or to MLflow's SQLite database what a person, a script or a failing disk would do, and
-raises `DamageFailed` where nothing changed: an audit that finds nothing there would prove nothing.
+Each function does to real files or to MLflow's SQLite database what a person, a script or a failing disk would do. It
+raises `DamageFailed` if nothing changed, because an audit that finds nothing would then prove nothing.
 """
 
 import os
@@ -16,21 +16,21 @@ MLMODEL = "MLmodel"
 
 
 class DamageFailed(RuntimeError):
-    """The damage left everything as it was, so nothing could be found."""
+    """The damage changed nothing, so an audit could find nothing."""
 
 
 # Bytes
 
 
 def overwrite(file: Path, content: bytes) -> None:
-    """Somebody saved another model over the file."""
+    """Overwrite a file, as if somebody had saved another model over it."""
     before = file.read_bytes()
     file.write_bytes(content)
     _check(file.read_bytes() != before, f"{file} has the same content as before")
 
 
 def overwrite_unnoticed(file: Path, old: bytes, new: bytes) -> None:
-    """The content changes; size and modification time do not, so a shallow comparison calls the copies equal."""
+    """Change content but not size and modification time, so that a shallow comparison calls the copies equal."""
     before, content = file.stat(), file.read_bytes()
     file.write_bytes(content.replace(old, new))
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -41,7 +41,7 @@ def overwrite_unnoticed(file: Path, old: bytes, new: bytes) -> None:
 
 
 def truncate(file: Path, *, to_bytes: int) -> None:
-    """A full disk or an upload that broke off: the file is there, the rest of it is not."""
+    """Truncate a file, as a full disk or an aborted upload does."""
     _check(0 <= to_bytes < file.stat().st_size, f"{file} is no longer than {to_bytes} bytes")
     os.truncate(file, to_bytes)
     _check(file.stat().st_size == to_bytes, f"{file} was not truncated")
@@ -56,32 +56,32 @@ def delete_file(file: Path) -> None:
 
 
 def add_file(file: Path, content: str) -> None:
-    """A file that was never logged; existing ones are refused."""
+    """Add a file that was never logged. An existing file is refused."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("x", encoding="utf-8") as stream:
         stream.write(content)
 
 
 def add_registered_model_meta(model: Path, name: str, version: str) -> None:
-    """MLflow itself leaves this file in a local store when a model is loaded by its `models:/` URI: no damage."""
+    """Add the file that MLflow itself writes when a model is loaded by its `models:/` URI. This is no damage."""
     add_file(model / "registered_model_meta", f"model_name: {name}\nmodel_version: '{version}'\n")
 
 
 def add_symlink_out_of(model: Path, target: Path, link: str) -> None:
-    """A link in place of a file: what it leads to can be exchanged without touching the model."""
+    """Add a symlink that leads out of the model: its target can be replaced without touching the model."""
     _check(target.is_file() and not target.resolve().is_relative_to(model.resolve()), f"{target} is in the model")
     (model / link).symlink_to(target)
     _check((model / link).resolve() == target.resolve(), f"{link} does not lead out of {model}")
 
 
 def add_fifo(fifo: Path) -> None:
-    """A named pipe: whoever opens it to read waits for ever."""
+    """Add a named pipe, on which a reader waits forever."""
     os.mkfifo(fifo)
     _check(fifo.is_fifo(), f"{fifo} is not a named pipe")
 
 
 def add_names_that_differ_by_case(directory: Path, first: str, second: str) -> None:
-    """Two files here, one file on a machine whose file system folds case: one of them hides the other."""
+    """Add two files that are one file on a case-insensitive file system, where one of them hides the other."""
     _check(first != second and first.casefold() == second.casefold(), f"{first} and {second} differ by more than case")
     add_file(directory / first, "first\n")
     add_file(directory / second, "second\n")
@@ -89,7 +89,7 @@ def add_names_that_differ_by_case(directory: Path, first: str, second: str) -> N
 
 
 def tells_case_apart(directory: Path) -> bool:
-    """Whether the file system can hold two names that differ only by case."""
+    """Say whether the file system can hold two names that differ only by case."""
     probe = directory / "Case-Probe"
     probe.touch()
     try:
@@ -102,13 +102,13 @@ def tells_case_apart(directory: Path) -> bool:
 
 
 def delete_storage(model: Path) -> None:
-    """A cleaned-up bucket or an expired lifecycle rule: the registry keeps saying READY."""
+    """Delete a model, as a bucket clean-up or an expired lifecycle rule does. The registry still says READY."""
     shutil.rmtree(model)
     _check(not model.exists(), f"{model} is still there")
 
 
 def empty_directory(model: Path) -> None:
-    """The directory stays, which many a download reports as success."""
+    """Empty a model's directory but keep it, which many downloads report as success."""
     entries = list(model.iterdir())
     _check(bool(entries), f"{model} was empty already")
     for entry in entries:
@@ -120,13 +120,13 @@ def empty_directory(model: Path) -> None:
 
 
 def break_mlmodel(model: Path) -> None:
-    """An edit by hand that left a bracket open."""
+    """Leave a bracket open in MLmodel, as a manual edit may."""
     file = model / MLMODEL
     overwrite(file, file.read_bytes().replace(b"flavors:", b"flavors: [", 1))
 
 
 def replace_run_id(model: Path, run_id: str) -> None:
-    """Somebody copied the model of another run over this one; only `run_id` is changed, to show that it is read."""
+    """Change only `run_id` in MLmodel, as if the model of another run had been copied over this one."""
     file = model / MLMODEL
     text = file.read_text(encoding="utf-8")
     overwrite(file, re.sub(r"(?m)^run_id: .*$", f"run_id: {run_id}", text).encode())
@@ -136,10 +136,10 @@ def replace_run_id(model: Path, run_id: str) -> None:
 
 
 def forget_run(database: Path, run_id: str) -> None:
-    """Delete a run for good and leave its bytes.
+    """Delete a run permanently, but keep its bytes.
 
-    `mlflow gc` deletes rows and bytes. Bytes survive it when the artifact store refuses the deletion, or when the
-    database was restored from a backup older than the run; the rows are deleted here as such an accident leaves them.
+    `mlflow gc` deletes rows and bytes. Bytes survive it if the artifact store refuses the deletion, or if the database
+    is restored from a backup older than the run. The rows are deleted here as such an accident leaves them.
     """
     with closing(sqlite3.connect(database)) as connection, connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
@@ -152,7 +152,7 @@ def forget_run(database: Path, run_id: str) -> None:
 
 
 def leave_registration_pending(database: Path, name: str, version: str) -> None:
-    """The client that registered the version died before it could say that the upload was complete."""
+    """Set a version to pending, as if the client that registered it had died before it finished the upload."""
     with closing(sqlite3.connect(database)) as connection, connection:
         changed = connection.execute(
             "UPDATE model_versions SET status = 'PENDING_REGISTRATION'"
@@ -167,13 +167,13 @@ def _check(changed: bool, otherwise: str) -> None:
         raise DamageFailed(otherwise)
 
 
-# The demo's overwrite: what MLflow lets anyone do to a registered model, and no timestamp shows.
+# The demo's overwrite: MLflow lets anyone do this to a registered model, and no timestamp shows it.
 
-OVERWRITTEN = ("Churn", "1")  # name and version; healthy and accepted in the first act
+OVERWRITTEN = ("Churn", "1")  # name and version; it is healthy and accepted in the first part of the demo
 
 
 def overwrite_accepted_model(tracking_uri: str) -> None:
-    """Log another `model.pkl` over the one that was registered, as any run's author can."""
+    """Log another `model.pkl` over the registered one, as any run's author can."""
     from mlflow import MlflowClient
 
     from registry_audit.registry.connection import calm_mlflow

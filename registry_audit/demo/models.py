@@ -1,4 +1,7 @@
-"""The models of the demo registry: tiny, real, of several flavors. Imports of MLflow wait for the first call."""
+"""Makes the models of the demo registry, which are tiny, real and of several flavors.
+
+MLflow is imported on first use.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ set_model(SpamFilter())
 
 
 def regression(seed: int) -> Any:
-    """A linear model of four features. Another seed is another training: other coefficients, the same size on disk."""
+    """Train a linear model of four features. Another seed gives other coefficients, but the same size on disk."""
     import numpy as np
     from sklearn.linear_model import LinearRegression  # type: ignore[import-untyped]
 
@@ -52,7 +55,7 @@ def neighbours(seed: int) -> Any:
 def fraud_detector() -> PythonModel:
     from mlflow.pyfunc.model import PythonModel
 
-    # A class inside a function is pickled with its code, as a class from a notebook is.
+    # A class inside a function is pickled with its code, like a class from a notebook.
     class FraudDetector(PythonModel):
         def predict(self, context: Any, model_input: list[str], params: Any = None) -> list[str]:
             return ["fraud" if "lottery" in merchant else "ok" for merchant in model_input]
@@ -61,7 +64,7 @@ def fraud_detector() -> PythonModel:
 
 
 def write_fraud_tables(directory: Path) -> Path:
-    """A directory with directories in it, as models carry their vocabularies and lookup tables."""
+    """Write nested directories, such as models use for their vocabularies and lookup tables."""
     tables = directory / "tables"
     (tables / "lookup" / "eu").mkdir(parents=True)
     (tables / "thresholds.json").write_text('{"amount_eur": 900, "per_day": 4}\n', encoding="utf-8")

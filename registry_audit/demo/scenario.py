@@ -1,7 +1,7 @@
-"""The story of the demo registry: every model, what happened to it, and what an audit must say.
+"""Defines every model of the demo registry, what happened to it, and what an audit must report.
 
-`python -m registry_audit.demo.scenario DIRECTORY` writes it; `build_demo_registry` starts that in a process of its own.
-One line of progress goes to stdout for each model. The expected results are the last line, as JSON.
+`python -m registry_audit.demo.scenario DIRECTORY` writes it; `build_demo_registry` starts that in a separate process.
+One line of progress goes to stdout for each model. The last line is the expected results, as JSON.
 """
 
 import json
@@ -18,7 +18,7 @@ MERCHANTS = Path("artifacts/tables/lookup/eu/merchants.csv")
 
 
 def wine_quality(registry: RegistryWriter) -> None:
-    """MLflow 3: LoggedModels; one of the versions lost its registry copy to a retraining script."""
+    """Add LoggedModels of MLflow 3. A retraining script overwrote the registry copy of one version."""
     name = "Wine-Quality"
     version = registry.register(name, registry.log_sklearn(models.regression(1)), stage="Archived")
     registry.expect(name, version, "healthy: logged and registered by MLflow 3", Verdict.SAME_STORAGE)
@@ -36,12 +36,12 @@ def wine_quality(registry: RegistryWriter) -> None:
     registry.expect(name, version, what, Verdict.MISMATCH, "RA001")
 
     registry.client.delete_logged_model(logged.source.removeprefix("models:/"))
-    # MLflow no longer says where a deleted LoggedModel was kept, so an audit may or may not find its bytes.
+    # MLflow no longer tells where a deleted LoggedModel was stored, so an audit may or may not find its bytes.
     registry.expect(name, retrained, "the LoggedModel behind the version was deleted", None, "RA004")
 
 
 def churn(registry: RegistryWriter) -> None:
-    """MLflow 2: the files lie below the run's artifacts, so the run's fate is the model's."""
+    """Add models of MLflow 2, whose files lie below the run's artifacts and share the run's fate."""
     name = "Churn"
 
     def register(seed: int, *, alias: str | None = None) -> tuple[str, str]:
@@ -66,7 +66,7 @@ def churn(registry: RegistryWriter) -> None:
 
 
 def fraud_detector(registry: RegistryWriter) -> None:
-    """A Python class with nested lookup tables; the registry keeps a copy of its own of every version."""
+    """Add versions of a Python class with nested lookup tables, each with its own registry copy."""
     name = "Fraud-Detector"
     tables = models.write_fraud_tables(registry.layout.scratch)
 
@@ -84,7 +84,7 @@ def fraud_detector(registry: RegistryWriter) -> None:
     registry.expect(name, version, what, Verdict.MISMATCH, "RA001")
 
     version, copy = register()
-    # Named nowhere in MLmodel and not in its size: only the comparison can tell that this one is missing.
+    # MLmodel neither names this file nor counts its size, so only the comparison can show that it is missing.
     damage.delete_file(copy / "requirements.txt")
     registry.expect(name, version, "requirements.txt is missing from the registry copy", Verdict.MISMATCH, "RA001")
 
@@ -104,7 +104,7 @@ def fraud_detector(registry: RegistryWriter) -> None:
 
 
 def spam_filter(registry: RegistryWriter) -> None:
-    """Models from code; some hold entries that no model should."""
+    """Add models logged as code, some with entries that no model should contain."""
     name = "Spam-Filter"
     code = registry.layout.scratch / "spam_filter.py"
     code.write_text(models.SPAM_FILTER_CODE, encoding="utf-8")
@@ -133,7 +133,7 @@ def spam_filter(registry: RegistryWriter) -> None:
 
 
 def house_prices(registry: RegistryWriter) -> None:
-    """One storage for run and registry: every way in which it can be incomplete."""
+    """Add versions with one storage for run and registry, each incomplete in another way."""
     name = "House-Prices"
 
     def register(seed: int, *, stage: str | None = None) -> tuple[str, Path]:
@@ -183,7 +183,7 @@ def credit_score(registry: RegistryWriter) -> None:
 
 
 def demand_forecast(registry: RegistryWriter) -> None:
-    """One storage behind differently written addresses: healthy, and easily mistaken for two copies."""
+    """Add versions with one storage under different addresses: healthy, but easily mistaken for two copies."""
     name = "Demand-Forecast"
     logged = registry.log_sklearn_as_mlflow_2(models.regression(21))
     version = registry.register(name, logged, source=f"runs:/{logged.run_id}/model")
@@ -205,7 +205,7 @@ def demand_forecast(registry: RegistryWriter) -> None:
 
 
 def recommender(registry: RegistryWriter) -> None:
-    """A name that was deleted and used again: its version 1 is now another model, and a copy still refers to it."""
+    """Reuse the name of a deleted model: version 1 is now another model, and a copy still refers to it."""
     name = "Recommender"
     first = registry.register(name, registry.log_sklearn(models.neighbours(1)))
     copy = registry.copy_version(name, first, to=f"{name}-Live", alias="champion")
@@ -216,7 +216,7 @@ def recommender(registry: RegistryWriter) -> None:
 
 
 def support_reply(registry: RegistryWriter) -> None:
-    """A prompt: the registry keeps it beside the models, and no audit of models may list it."""
+    """Add a prompt, which the registry keeps beside the models and which no audit of models may list."""
     registry.client.register_prompt("Support-Reply", "Answer {{question}} in two friendly sentences.")
 
 
@@ -248,7 +248,7 @@ def _tell(line: str) -> None:
 
 
 def _weights(model: Path) -> Path:
-    """`model.skops`, or `model.pkl` where this MLflow writes no other."""
+    """Return `model.skops`, or `model.pkl` if the installed MLflow does not write skops."""
     (found,) = sorted(model.glob("model.*"))
     return found
 

@@ -1,6 +1,6 @@
-"""Writes one demo registry: logs models, registers them, notes what an audit must say of each.
+"""Writes one demo registry: logs and registers models, and notes what an audit must report for each.
 
-For a process of its own: `log_model` needs MLflow's global tracking URI, which would leak into an audit.
+It needs a separate process: `log_model` uses MLflow's global tracking URI, which would leak into an audit.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-# What an audit of the demo registry must find, and whether it did.
+# The expected results of an audit of the demo registry, and the comparison with them.
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedResult:
     name: str
     version: str
-    what: str  # the state of the version, as a person would say it
-    verdict: Verdict | None  # None where any verdict will do
-    rules: tuple[str, ...]  # ids of exactly the rules that must report, sorted, each once
+    what: str  # the state of the version, in words
+    verdict: Verdict | None  # None if any verdict is accepted
+    rules: tuple[str, ...]  # ids of exactly the rules that must report, sorted and unique
 
 
 def unexpected(document: AuditDocument, expected: Iterable[ExpectedResult]) -> tuple[str, ...]:
-    """One sentence for every version that the audit judged otherwise, missed or should not have seen.
+    """Return one sentence for every version that the audit judged differently, missed or should not have seen.
 
-    Empty when the audit found the known damage and nothing else. Sorted by name and version number.
+    The result is empty if the audit found the known damage and nothing else. It is sorted by name and version number.
     """
     wanted = {(result.name, result.version): result for result in expected}
     found = {(row.name, row.version): row for row in document.versions}
@@ -71,20 +71,20 @@ def _listed(rules: list[str]) -> str:
 
 
 def _by_name_and_number(key: tuple[str, str]) -> tuple[str, int, str]:
-    """Version 10 after version 2; a version that is no number first, not a crash."""
+    """Return a sort key that puts version 10 after version 2, and non-numeric versions first."""
     name, version = key
     return name, int(version) if version.isascii() and version.isdecimal() else -1, version
 
 
 Format = Literal["pickle", "skops"]
 
-# Given to every model, or MLflow would start a process that loads the model to infer them: seconds each.
+# Passed for every model. Otherwise MLflow starts a process that loads the model to infer them, which takes seconds.
 REQUIREMENTS = ["mlflow", "scikit-learn"]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a demo registry keeps what; every path below `directory` but the caller's own."""
+    """Holds the paths of a demo registry. All are below `directory`, which is the caller's."""
 
     directory: Path
 
@@ -102,7 +102,7 @@ class Layout:
 
     @property
     def elsewhere(self) -> Path:
-        """Outside of every model: what links lead to."""
+        """Return the directory outside of every model that links lead to."""
         return self.directory / "elsewhere"
 
     @property
@@ -114,7 +114,7 @@ class Layout:
         return f"sqlite:///{self.database.as_posix()}"
 
     def all(self) -> tuple[Path, ...]:
-        """Everything a build makes, the marker file apart."""
+        """Return everything that a build makes, except the marker file."""
         journals = tuple(self.directory / f"{self.database.name}-{suffix}" for suffix in ("journal", "wal", "shm"))
         return (self.database, *journals, self.artifacts, self.registry_copies, self.elsewhere, self.scratch)
 
@@ -145,7 +145,7 @@ class RegistryWriter:
     # Logging
 
     def log_sklearn(self, model: Any, *, format: Format = "pickle") -> Logged:
-        """Log as MLflow 3 does: a LoggedModel with a storage of its own, whose source is `models:/m-...`."""
+        """Log as MLflow 3 does: a LoggedModel with its own storage, whose source is `models:/m-...`."""
         import mlflow.sklearn
 
         with self._run() as run_id:
@@ -155,7 +155,7 @@ class RegistryWriter:
         return Logged(f"models:/{info.model_id}", run_id)
 
     def log_pyfunc(self, model: Any, *, artifacts: dict[str, str] | None = None) -> Logged:
-        """Log as MLflow 3 does, for a Python class or for the path of a file of code."""
+        """Log as MLflow 3 does, a Python class or the path of a code file."""
         import mlflow.pyfunc
 
         with self._run() as run_id:
@@ -165,7 +165,7 @@ class RegistryWriter:
         return Logged(f"models:/{info.model_id}", run_id)
 
     def log_sklearn_as_mlflow_2(self, model: Any, *, format: Format = "pickle") -> Logged:
-        """Log as MLflow 1 and 2 did: files below the run's own artifacts, no LoggedModel; the source is a path."""
+        """Log as MLflow 1 and 2 did: files below the run's artifacts, no LoggedModel, and a path as the source."""
         import mlflow.sklearn
         from mlflow.models import Model
 
@@ -200,7 +200,7 @@ class RegistryWriter:
         stage: str | None = None,
         source: str | None = None,
     ) -> str:
-        """Returns the new version's number."""
+        """Register a version, and return its number."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -221,14 +221,14 @@ class RegistryWriter:
         return version
 
     def copy_version(self, name: str, version: str, *, to: str, alias: str) -> str:
-        """Returns the number of the copy. Its source is `models:/NAME/VERSION`, by name and number, for good."""
-        with contextlib.redirect_stderr(io.StringIO()):  # MLflow reports success there; failures are exceptions
+        """Copy a version, and return the number of the copy. Its source stays `models:/NAME/VERSION` forever."""
+        with contextlib.redirect_stderr(io.StringIO()):  # MLflow reports success on stderr, and failures as exceptions
             copy = self.client.copy_model_version(f"models:/{name}/{version}", to)
         self.client.set_registered_model_alias(to, alias, copy.version)
         return str(copy.version)
 
     def replace_model(self, name: str, logged: Logged) -> str:
-        """Delete a registered model and use its name again: numbers start at 1, so old addresses lead to new models."""
+        """Delete a registered model and reuse its name. Numbers restart at 1, so old addresses lead to new models."""
         self.client.delete_registered_model(name)
         version = self.register(name, logged)
         if version != "1":
@@ -236,19 +236,19 @@ class RegistryWriter:
         return version
 
     def give_own_copy(self, name: str, version: str) -> Path:
-        """Give the registry a copy of its own of the version's bytes; returns its directory.
+        """Give the registry its own copy of the version's bytes, and return the directory of the copy.
 
-        Open-source MLflow copies nothing when it registers. Databricks' registries and registry plugins do: they
-        put a copy elsewhere and keep its address as the version's storage location. The same is done here by hand.
+        Open-source MLflow copies nothing when it registers. Databricks' registries and registry plugins put a copy
+        elsewhere and keep its address as the version's storage location. This does the same by hand.
         """
         copy = self.layout.registry_copies / name / version
-        # Times kept, as copy2 and most object stores' tools do: comparing them must not be what finds a change.
+        # Keep times, as copy2 and most object store tools do, so that a change cannot be found by comparing times.
         shutil.copytree(self.storage(name, version), copy)
         self.set_storage_location(name, version, str(copy))
         return copy
 
     def storage(self, name: str, version: str) -> Path:
-        """Where the registry keeps the version's bytes."""
+        """Return the directory where the registry keeps the version's bytes."""
         uri = self.client.get_model_version_download_uri(name, version)
         run = re.fullmatch(r"runs:/([^/]+)/(.+)", uri)
         if run:
@@ -271,7 +271,7 @@ class RegistryWriter:
 
 
 def _known(format: Format) -> Format:
-    """Pickle where this MLflow writes no skops, as 3.5 and older do not."""
+    """Return the format, or pickle if the installed MLflow (3.5 and older) writes no skops."""
     from mlflow import sklearn
 
     return format if format in sklearn.SUPPORTED_SERIALIZATION_FORMATS else "pickle"

@@ -1,1 +1,1 @@
-"""Evidence packs: what an audit found, in one file that a stranger can check without this software."""
+"""Makes and checks evidence packs: one file with an audit's findings, which anybody can check without this software."""

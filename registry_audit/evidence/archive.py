@@ -1,7 +1,7 @@
-"""The files of a zip that anybody may have made: known names, each once, plain and bounded; nothing is unpacked.
+"""Reads a zip file that may be hostile. Only known, plain, bounded files are accepted, each once; nothing is unpacked.
 
-Readers of zip files disagree on files that are there twice, on links, and on what stands between the files: such a file
-might show one thing here and another to whoever unpacks it. It is refused.
+Zip readers disagree on duplicate names, on links, and on bytes between the files. Such a zip might show one content
+here and another one to the person who unpacks it, so it is refused.
 """
 
 import re
@@ -19,27 +19,33 @@ _NAME = re.compile(r"(manifests/(sha256|blake3)-[0-9a-f]{64}\.txt|listings/sha25
 _PLAIN = frozenset({REPORT, HTML, CHAIN, CHECK, SUMS, STATEMENT})
 _OPTIONAL = frozenset({STAMP, ENVELOPE})
 _MAX_FILES = 1_000_000
-_MAX_TOTAL = 16 * 2**30  # bytes, unpacked
+_MAX_TOTAL = 16 * 2**30  # bytes, uncompressed
 _MAX_IN_MEMORY = 512 * 2**20
-_MAX_RATIO, _SMALL = 300, 2**20  # texts of ours become a twentieth; of what is small it does not matter
+_MAX_RATIO, _SMALL = 300, 2**20  # our texts compress to about a twentieth; the ratio of small files does not matter
 _CHUNK = 1 << 20
-_MAX_LINE = 64 * 2**20  # of the ledger
+_MAX_LINE = 64 * 2**20  # bytes in a line of the ledger
 _MSDOS_DIRECTORY = 0x10
 # PKWARE's APPNOTE.TXT 6.3: 4.3.7 local file header, 4.3.16 end of central directory record, 4.5.3 ZIP64 extra field.
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _CENTRAL_HEADER_SIZE = 46
 _END = struct.Struct("<4s4H2IH")
 _ZIP64_END = struct.Struct("<4sQ2H2I4Q4sIQI")  # the record and its locator
-_ZIP64_SIZES = struct.Struct("<HHQQ")  # 1, 16, both sizes
+_ZIP64_SIZES = struct.Struct("<HHQQ")  # tag 1, length 16, both sizes
 _IN_ZIP64 = 0xFFFFFFFF
 
 
 class Broken(Exception):
-    """The pack cannot be what it says."""
+    """The file cannot be a valid pack. The message says why."""
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """`object_pairs_hook` of `json.loads`. Raises: ValueError: a key is given twice, and readers would disagree."""
+    """Refuse JSON objects with duplicate keys, on whose value readers would disagree.
+
+    Pass this as the `object_pairs_hook` of `json.loads`.
+
+    Raises:
+        ValueError: a key is given twice.
+    """
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key is given twice")
@@ -47,7 +53,7 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class Archive:
-    """The files of a zip that may be hostile: known names, each once, plain and bounded."""
+    """Gives access to the files of a zip that may be hostile: known names, each once, plain and bounded."""
 
     def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
         infos = archive.infolist()
@@ -105,8 +111,8 @@ class Archive:
 def _must_hold_nothing_else(archive: zipfile.ZipFile, path: Path) -> None:
     """Refuse a zip with bytes before, between or after its files, or with two descriptions of one file.
 
-    Some programs read the header before each file, others the directory at the end. Both must say the same, or these
-    programs would see different files.
+    Some programs read the header before each file, others the directory at the end. Both must agree, or these programs
+    would see different files.
     """
     at = 0
     with path.open("rb") as file:
@@ -117,7 +123,7 @@ def _must_hold_nothing_else(archive: zipfile.ZipFile, path: Path) -> None:
             header = file.read(_LOCAL_HEADER.size)
             if len(header) < _LOCAL_HEADER.size:
                 raise Broken("it ends within a file")
-            if info.flag_bits & 8:  # sizes follow the content, where it was written as a stream
+            if info.flag_bits & 8:  # set if the zip was written as a stream, with the sizes after the content
                 raise Broken("it was written as a stream, which no pack is")
             _, _, flags, method, _, _, checksum, packed, size, name_length, extra_length = _LOCAL_HEADER.unpack(header)
             name, extra = file.read(name_length), file.read(extra_length)
@@ -137,7 +143,10 @@ def _must_hold_nothing_else(archive: zipfile.ZipFile, path: Path) -> None:
 
 
 def _end(count: int, size: int, offset: int) -> bytes:
-    """The bytes after the directory, as Python's `zipfile` writes them. Readers disagree on which numbers count."""
+    """Return the bytes after the directory as Python's `zipfile` writes them.
+
+    Readers disagree on which numbers count.
+    """
     large = b""
     if count > zipfile.ZIP_FILECOUNT_LIMIT or max(size, offset) > zipfile.ZIP64_LIMIT:
         record = b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset
@@ -147,7 +156,7 @@ def _end(count: int, size: int, offset: int) -> bytes:
 
 
 def _large(info: zipfile.ZipInfo) -> bytes:
-    """The extra field of a file in the directory, where Python's `zipfile` writes one: of numbers beyond 2 GiB."""
+    """Return the extra field that Python's `zipfile` writes in the directory for numbers beyond 2 GiB, or nothing."""
     sizes = (
         [info.file_size, info.compress_size] if max(info.file_size, info.compress_size) > zipfile.ZIP64_LIMIT else []
     )

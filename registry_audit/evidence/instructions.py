@@ -1,4 +1,4 @@
-"""`CHECK.txt`: how a stranger checks a pack. A test runs every command in it."""
+"""Holds the text of `CHECK.txt`, which says how anybody can check a pack. A test runs every command in it."""
 
 from registry_audit.evidence.signature import COMMANDS
 
@@ -234,15 +234,16 @@ their entries. With a head that you know, this pack says what the ledger says th
 
 
 def check_texts(*, stamped: bool, signed: bool) -> frozenset[bytes]:
-    """Whatever this release writes into a pack with or without a time-stamp and a signature."""
+    """Return every `CHECK.txt` that this release may write into a pack with or without a time-stamp and a signature."""
     commands = COMMANDS.values() if signed else (None,)
     return frozenset(check_text(stamped=stamped, signed=command) for command in commands)
 
 
 def check_text(*, stamped: bool, signed: str | None) -> bytes:
-    """
+    """Return the `CHECK.txt` of a pack.
+
     Args:
-        signed: the command that checks a signature of the signer's kind of key; None where there is none.
+        signed: the command that checks a signature made with the signer's kind of key; None without a signature.
     """
     signature = SIGNED.replace("{command}", signed) if signed else NOT_SIGNED
     parts = (

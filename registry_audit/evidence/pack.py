@@ -1,4 +1,4 @@
-"""Makes an evidence pack. The same report and ledger give the same bytes; only time-stamp and signature are new."""
+"""Makes an evidence pack. One report and ledger always give the same bytes, except for time-stamp and signature."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ from registry_audit.rules import RULES
 
 REPORT, HTML, CHAIN, CHECK = "audit.json", "audit.html", "ledger.jsonl", "CHECK.txt"
 SUMS, STATEMENT, STAMP, ENVELOPE = "SHA256SUMS", "statement.json", "statement.tsr", "statement.dsse.json"
-_TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
+_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
 _PAGE = 1_000
 
 
@@ -36,7 +36,7 @@ def make_pack(
     timestamp_url: str | None = None,
     signer: StatementSigner | None = None,
 ) -> AuditDocument:
-    """Write the pack of an audit, whole or not at all; the report that it is of.
+    """Write the pack of an audit, completely or not at all, and return the audit's report.
 
     Raises:
         UsageError: the report cannot be read, was made without a ledger, or the pack cannot be written.
@@ -103,7 +103,7 @@ class _Pack:
         self.digests: dict[str, str] = {}
 
     def add(self, name: str, chunks: Iterable[bytes]) -> str:
-        """Add the file, and return its sha256."""
+        """Add a file, and return its sha256."""
         info = zipfile.ZipInfo(name, _TIME)
         info.compress_type, info.create_system, info.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16
         digest = hashlib.sha256()
@@ -120,7 +120,7 @@ def chain_line(entry: Entry) -> bytes:
 
 
 def _chain(ledger: Ledger, last: int, head: str) -> Iterable[bytes]:
-    """The entries up to the head that the report names, as they are chained.
+    """Yield the entries up to the head that the report names, as they are chained.
 
     Raises:
         LedgerError: the chain is broken, or does not lead to that head.
@@ -137,13 +137,13 @@ def _chain(ledger: Ledger, last: int, head: str) -> Iterable[bytes]:
 
 
 def must_not_exist_as_directory(output: Path) -> None:
-    """Raises: UsageError: the pack cannot be made there."""
+    """Check that a pack can be written there. Raises: UsageError: it cannot."""
     if output.is_dir() or not output.parent.is_dir() or not os.access(output.parent, os.W_OK):
         raise UsageError(f"-o {printable(str(output))}: name a file in a directory that can be written")
 
 
-# What a pack says, as an in-toto Statement v1 with a predicate in the shape of SLSA's verification summary. The
-# predicate is of a type of our own: this is no SLSA level. Source of both shapes:
+# A pack's statement is an in-toto Statement v1 with a predicate in the form of SLSA's verification summary. The
+# predicate type is our own, because this states no SLSA level. Sources of both formats:
 # https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md and
 # https://slsa.dev/spec/v1.0/verification_summary.
 
@@ -154,7 +154,7 @@ _RESULTS = {0: "PASSED", 1: "FAILED"}
 
 
 def subjects_of(row: VersionRow) -> list[tuple[str, str]]:
-    """Names and manifest digests of a version: one, or two where its two copies have different manifests."""
+    """Return names and manifest digests of a version: one pair, or two if its two copies have different manifests."""
     copies = [(copy, words) for copy, words in ((row.reg_model, ""), (row.run_model, " (run model)")) if copy]
     found: dict[str, str] = {}
     for copy, words in copies:
@@ -168,11 +168,12 @@ def result_of(exit_status: int) -> str:
 
 
 def make_statement(document: AuditDocument, head: str, report_sha256: str, sums_sha256: str) -> dict[str, Any]:
-    """
+    """Make the statement of a pack.
+
     Args:
         head: digest of the ledger's newest entry when the audit ended.
-        report_sha256, sums_sha256: of the pack's `audit.json` and `SHA256SUMS`, so that the statement covers every
-            file of the pack.
+        report_sha256, sums_sha256: digests of the pack's `audit.json` and `SHA256SUMS`, through which the statement
+            covers every file of the pack.
     """
     subjects = [{"name": HEAD, "digest": {"sha256": head}}]
     unread = []

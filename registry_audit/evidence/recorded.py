@@ -1,7 +1,7 @@
-"""What the ledger recorded of one audit, beside the report that says it is of that audit.
+"""Compares a report with what the ledger recorded of the audit that the report names.
 
-Only the head of a ledger need be known elsewhere to trust the entries before it. A report is worth no more than they
-are, so each of its verdicts must be theirs.
+Anybody who knows the head of a ledger can trust the entries before it. A report can only be trusted as far as its
+verdicts agree with these entries.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from registry_audit.registry.version import Key
 from registry_audit.report.document import AuditDocument, CopyRow, VersionRow
 from registry_audit.verdict import BaselineStatus, Verdict
 
-# Digests of a list without files, which a report leaves out and the ledger records.
+# Digests of an empty manifest, which a report omits but the ledger records.
 _OF_NOTHING = (
     "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
@@ -42,16 +42,16 @@ _KINDS = {
     "type": Difference.TYPE,
 }
 _STATES = {0: "clean", 1: "findings", 3: "incomplete"}
-# A report is made as soon as the ledger has its audit; a day is for clocks, and for what a machine may be busy with.
+# A report is made right after its audit was recorded. One day allows for clock differences and a busy machine.
 _SOON = timedelta(days=1)
-_Reading = tuple[tuple[str, str | tuple[str, ...] | None], ...]  # what was recorded, by its name in the report
-_Birth = tuple[int | None, str | None]  # time of creation and run, which a version keeps under another name
-_Acceptance = tuple[str, str, str]  # when, by whom and why
+_Reading = tuple[tuple[str, str | tuple[str, ...] | None], ...]  # recorded values, by their names in the report
+_Birth = tuple[int | None, str | None]  # creation time and run, which a version keeps when its model is renamed
+_Acceptance = tuple[str, str, str]  # time, person, reason
 _BASELINES = frozenset({BaselineStatus.UNCHANGED, BaselineStatus.CHANGED, BaselineStatus.VANISHED})
 
 
 class Recorded:
-    """Told of every entry up to the head, in order."""
+    """Collects what the ledger recorded of an audit, from every entry up to the head, in order."""
 
     def __init__(self, audit_id: str) -> None:
         self._audit_id = audit_id
@@ -60,11 +60,11 @@ class Recorded:
         self._started: AuditStarted | None = None
         self._finished: AuditFinished | None = None
         self._finished_at = ""
-        self._dated_before = ""  # the entry before the audit's own first one
+        self._dated_before = ""  # time of the entry before the audit's first one
         self._newest = ""
-        self._registries = set[str]()  # what the audit's own entries call theirs
+        self._registries = set[str]()  # the registry keys in the audit's own entries
         self._addresses: dict[str, set[str]] = {}  # other addresses of a registry
-        # Of each version of each registry the newest.
+        # The newest acceptance of each version of each registry.
         self._acceptances: dict[tuple[str, str, str], tuple[_Acceptance, _Birth]] = {}
         self._under_any_name = defaultdict[tuple[str, str, _Birth], set[_Acceptance]](set)
         self._accepted_count = 0  # by the audit itself
@@ -76,11 +76,11 @@ class Recorded:
 
     @property
     def registry(self) -> str:
-        """What the ledger knows the audit's registry by."""
+        """Return the ledger's key for the audit's registry."""
         return ", ".join(sorted(self._registries))
 
     def add(self, entry: Entry) -> None:
-        """Raises: LedgerError: the entry does not say what such an entry says."""
+        """Take an entry into account. Raises: LedgerError: its body is not valid for its kind."""
         ours = entry.audit_id == self._audit_id
         if ours:
             self._dated_before = self._dated_before or self._newest
@@ -109,7 +109,7 @@ class Recorded:
                 pass
 
     def contradictions(self, document: AuditDocument, head: Entry) -> list[str]:
-        """One sentence for each contradiction between the report and the ledger, or within the report."""
+        """Return one sentence for each contradiction between the report and the ledger, or within the report."""
         return [
             *self._of_the_whole(document, head),
             *self._of_the_registry(document),
@@ -145,7 +145,7 @@ class Recorded:
             yield f"audit.json is dated {printable(document.generated_at)}, and its audit ended at {self._finished_at}"
 
     def cannot_tell_when(self, document: AuditDocument) -> bool:
-        """Whether the ledger was dated in the future already: then all that its audit has is that date."""
+        """Say whether the ledger was dated in the future before the audit, so that the audit has only that date."""
         return document.generated_at < self._finished_at == self._dated_before and not _is_soon_after(
             document.generated_at, self._finished_at
         )
@@ -180,7 +180,7 @@ class Recorded:
             yield f"audit.json leaves out {printable(name)}/{printable(version)}, which the audit read"
 
     def _was_accepted_so(self, row: VersionRow) -> bool:
-        """Whether this is the newest acceptance of the version, or of the one that it was under another name."""
+        """Say whether the row states the newest acceptance of the version, possibly under its former name."""
         said = row.accepted_at, row.accepted_by, row.accepted_reason
         if said == (None, None, None):
             return row.baseline not in _BASELINES
@@ -200,7 +200,7 @@ class Recorded:
 
 
 def _recorded(read: Read) -> _Reading:
-    """Only what the release that wrote the entry recorded."""
+    """Return only the values that the release which wrote the entry recorded."""
     values: dict[str, tuple[str, str | tuple[str, ...] | None]] = {
         "verdict": ("verdict", read.verdict),
         "baseline": ("baseline", read.baseline),
@@ -215,7 +215,7 @@ def _recorded(read: Read) -> _Reading:
 
 
 def _within(document: AuditDocument) -> Iterator[str]:
-    """One sentence for each total of the report that is not the sum of its rows."""
+    """Yield one sentence for each total of the report that is not the sum of its rows."""
     rows, coverage, summary = document.versions, document.coverage, document.summary
     verdicts = Counter(row.verdict for row in rows)
     not_audited = verdicts[Verdict.UNVERIFIABLE] + verdicts[Verdict.SKIPPED]
@@ -251,7 +251,7 @@ def _is_soon_after(generated_at: str, finished_at: str) -> bool:
 
 
 def _server(uri: str) -> str | None:
-    """What an HTTP server is known by, without MLflow's workspace on it; None for any other address."""
+    """Return the identity of an HTTP server, without MLflow's workspace; None for any other address."""
     try:
         address = parse_address(uri.partition("#workspace=")[0])
     except UsageError:
@@ -277,7 +277,7 @@ def _said(row: VersionRow) -> dict[str, str | tuple[str, ...] | None]:
 
 
 def _digest_of_differences(row: VersionRow) -> str:
-    """As `registry_audit.ledger.audit_entries.subject_of` has it, from the report's rows."""
+    """Compute the digest of `registry_audit.ledger.audit_entries.subject_of` from a row of the report."""
     between = [
         [
             d.path,

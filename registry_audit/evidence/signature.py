@@ -1,4 +1,4 @@
-"""A DSSE envelope over the statement: somebody's word for the whole pack, made with a key of their own.
+"""Signs the statement of a pack in a DSSE envelope, with a key of the user, and checks such an envelope.
 
 Source of the format: https://github.com/secure-systems-lab/dsse. `securesystemslib` makes and checks the signature.
 """
@@ -11,7 +11,7 @@ from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
-# What openssl verifies each with, by the scheme's name in securesystemslib.
+# The openssl command that verifies a signature, by the scheme's name in securesystemslib.
 COMMANDS = {
     "ecdsa-sha2-nistp256": "openssl dgst -sha256 -verify ../signer.pem -signature signature.bin signed.bin",
     "ecdsa-sha2-nistp384": "openssl dgst -sha384 -verify ../signer.pem -signature signature.bin signed.bin",
@@ -21,28 +21,28 @@ _KINDS = "on the curve P-256 or P-384, or of Ed25519"
 
 
 class SignatureDoesNotHold(Exception):
-    """The envelope is not one of this statement, or not one of this key; the message says which."""
+    """The envelope is not for this statement, or was not signed with this key. The message says which."""
 
 
 class StatementSigner:
-    """A private key, read before any work is done."""
+    """Signs with a private key that is read before any other work is done."""
 
     def __init__(self, file: Path) -> None:
-        """Raises: UsageError: the file holds no such key, or securesystemslib is not installed."""
+        """Read the key. Raises: UsageError: the file holds no such key, or securesystemslib is not installed."""
         signers = _library()
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
         content, shown = _content(file, "--sign-with"), f"--sign-with {printable(str(file))}"
         try:
             self._signer = signers.CryptoSigner(load_pem_private_key(content, password=None))
-            self.command = COMMANDS[self._signer.public_key.scheme]  # that checks it
+            self.command = COMMANDS[self._signer.public_key.scheme]  # the command that checks the signature
         except TypeError as error:
             raise UsageError(f"{shown} is protected by a password: give a key file without one") from error
-        except Exception as error:  # whatever a parser says of it may quote it
+        except Exception as error:  # the parser's message is dropped, because it may quote the key
             raise UsageError(f"{shown} holds no private key in PEM {_KINDS}") from error
 
     def sign(self, statement: bytes) -> bytes:
-        """The envelope, as JSON."""
+        """Return the envelope as JSON."""
         from securesystemslib.dsse import Envelope
 
         envelope = Envelope(statement, PAYLOAD_TYPE, {})
@@ -51,16 +51,16 @@ class StatementSigner:
 
 
 def must_be_signed_with(signed: bytes, statement: bytes, key: Path | None) -> str | None:
-    """Check that the envelope is of this statement, and who made it.
+    """Check that the envelope is for this statement, and who signed it.
 
     Args:
-        key: file of the public key that must have made it; None checks only what was signed.
+        key: file of the public key that must have signed it; None only checks which statement was signed.
 
     Returns:
-        The name of the key, where one was given.
+        The name of the key, if one was given.
 
     Raises:
-        SignatureDoesNotHold: it is not, or they did not.
+        SignatureDoesNotHold: the envelope is not for this statement, or was not signed with this key.
         UsageError: the file holds no such key, or securesystemslib is not installed.
     """
     signers = _library()
@@ -69,7 +69,7 @@ def must_be_signed_with(signed: bytes, statement: bytes, key: Path | None) -> st
     try:
         envelope = Envelope.from_dict(json.loads(signed))
         says_one_thing = (json.dumps(json.loads(signed), indent=2, sort_keys=True) + "\n").encode("ascii") == signed
-    except Exception as error:  # hostile bytes in a foreign parser
+    except Exception as error:  # hostile bytes may raise anything in another library's parser
         raise SignatureDoesNotHold("statement.dsse.json is no DSSE envelope") from error
     if not says_one_thing or len(envelope.signatures) != 1:
         raise SignatureDoesNotHold("statement.dsse.json is not written as an envelope with one signature is")

@@ -1,4 +1,4 @@
-"""RFC 3161 time-stamps: somebody else's word for when a statement existed."""
+"""Requests and checks RFC 3161 time-stamps, with which an authority confirms when a statement existed."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -14,10 +14,10 @@ _SECONDS = 30
 
 
 def request_stamp(statement: bytes, url: str) -> bytes:
-    """The authority's answer, as DER. Only the digest of the statement leaves this machine.
+    """Request a time-stamp, and return the authority's response as DER. Only the statement's digest is sent.
 
     Raises:
-        UsageError: rfc3161-client is not installed, or the URL is none.
+        UsageError: rfc3161-client is not installed, or the URL is not an http(s) address.
         CouldNotVerify: the authority does not answer, or refuses.
     """
     client = _client()
@@ -51,19 +51,19 @@ def request_stamp(statement: bytes, url: str) -> bytes:
 
 
 class StampDoesNotHold(Exception):
-    """The time-stamp is not one of this statement, or not one of this authority; the message says which."""
+    """The time-stamp is not for this statement, or not from this authority. The message says which."""
 
 
 class _Granted:
-    """A response with a time-stamp, for the verifier of rfc3161-client, which takes the status `granted` alone.
+    """Presents a response with a token to the verifier of rfc3161-client, which only accepts the status `granted`.
 
-    RFC 3161, 2.4.2: a token is also present with `grantedWithMods`. The status is not signed: the token is what counts.
+    RFC 3161, 2.4.2: a token is also present with `grantedWithMods`. The status is not signed: only the token counts.
     """
 
     status = 0
 
     def __init__(self, response: Any) -> None:
-        """Raises: ValueError: there is no token, or it is malformed."""
+        """Take the token from a response. Raises: ValueError: there is no token, or it is malformed."""
         self.tst_info, self.signed_data = response.tst_info, response.signed_data
         self._token: bytes = response.time_stamp_token()
 
@@ -72,10 +72,10 @@ class _Granted:
 
 
 def time_of(stamp: bytes, statement: bytes) -> datetime:
-    """When the stamp says that the statement existed. Who says so is not checked here.
+    """Return the time at which the stamp says that the statement existed. The signer is not checked here.
 
     Raises:
-        StampDoesNotHold: it is no granted time-stamp, or of something else.
+        StampDoesNotHold: it is no granted time-stamp, or is for something else.
         UsageError: rfc3161-client is not installed.
     """
     made: datetime = _granted(stamp, statement).tst_info.gen_time
@@ -83,13 +83,13 @@ def time_of(stamp: bytes, statement: bytes) -> datetime:
 
 
 def must_be_signed_by(stamp: bytes, statement: bytes, certificates: Path) -> datetime:
-    """Check that an authority that these certificates lead to made the stamp, and was one at that time.
+    """Check that the stamp was made by an authority that these certificates certify, valid at that time.
 
     Returns:
-        Until when the authority's certificate is valid, which may be over by now.
+        The end of validity of the authority's certificate, which may have passed.
 
     Raises:
-        StampDoesNotHold: it did not.
+        StampDoesNotHold: it was not.
         UsageError: the file holds no certificates, or rfc3161-client is not installed.
     """
     client = _client()
@@ -120,7 +120,7 @@ def must_be_signed_by(stamp: bytes, statement: bytes, certificates: Path) -> dat
 
 
 def _certificate_of_signer(granted: _Granted) -> Any:
-    """Raises: StopIteration, ValueError: it is not there, or malformed."""
+    """Return the signer's certificate. Raises: StopIteration, ValueError: it is missing or malformed."""
     from cryptography import x509
 
     (signer,) = granted.signed_data.signer_infos
@@ -129,7 +129,7 @@ def _certificate_of_signer(granted: _Granted) -> Any:
 
 
 def _not_valid_then(granted: _Granted) -> str | None:
-    """What is wrong with a stamp whose authority's own certificate was not valid when it was made."""
+    """Describe the problem if the authority's own certificate was not valid when the stamp was made, or return None."""
     try:
         certificate, made = _certificate_of_signer(granted), granted.tst_info.gen_time.astimezone(UTC)
         began, ended = certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -152,10 +152,10 @@ def _client() -> Any:
 
 
 def _granted(stamp: bytes, statement: bytes, called: str = "statement.tsr") -> _Granted:
-    """What a pack is made with, and nothing else, holds when it is checked.
+    """Parse a time-stamp. Making and checking a pack accept exactly the same time-stamps.
 
     Raises:
-        StampDoesNotHold: it is no granted time-stamp, of something else, or without its signer's certificate.
+        StampDoesNotHold: it is not a granted time-stamp, is for something else, or lacks its signer's certificate.
     """
     client = _client()
     try:

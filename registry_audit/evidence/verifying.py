@@ -1,4 +1,4 @@
-"""Checks a pack that anybody may have made: nothing in it is unpacked, and all of it is bounded."""
+"""Checks a pack that may be hostile. Nothing in it is unpacked, and everything is bounded."""
 
 import hashlib
 import json
@@ -52,7 +52,7 @@ _MAX_TOLD = 10
 
 @dataclass(slots=True)
 class Checked:
-    """What holds, what does not, and what could not be checked: sentences."""
+    """Collects sentences about what holds, what does not hold, and what could not be checked."""
 
     holds: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
@@ -70,11 +70,11 @@ def verify_pack(path: Path, certificates: Path | None = None, signer_key: Path |
     """Check everything that `CHECK.txt` checks, and that the parts of the pack agree with each other.
 
     Args:
-        certificates: of the time-stamp authority, in PEM, from elsewhere than the pack.
-        signer_key: public key in PEM of whoever signed it, from elsewhere, too.
+        certificates: PEM file of the time-stamp authority's certificates, obtained from elsewhere than the pack.
+        signer_key: PEM file of the signer's public key, also obtained from elsewhere.
 
     Raises:
-        UsageError: the file cannot be read, or the certificates or the key cannot.
+        UsageError: the file, the certificates or the key cannot be read.
     """
     checked = Checked()
     try:
@@ -126,7 +126,7 @@ def _statement(content: bytes) -> dict[str, Any]:
         or not all(isinstance(one, dict) and isinstance(one.get("digest"), dict) for one in statement["subject"])
     ):
         raise Broken("statement.json is no statement of this kind")
-    if statement_bytes(statement) != content:  # a key given twice, say, of which each reader believes another
+    if statement_bytes(statement) != content:  # for instance a duplicate key, on whose value readers disagree
         raise Broken("statement.json is not written as a statement is")
     found: dict[str, Any] = statement
     return found
@@ -160,12 +160,12 @@ def _sums(archive: Archive, statement: dict[str, Any], checked: Checked) -> None
 def _report(archive: Archive, statement: dict[str, Any], checked: Checked) -> AuditDocument:
     content = archive.read(REPORT)
     try:
-        # Decoded here: `json` takes bytes in other encodings, too, which not every reader does.
+        # Decode it here: `json` also accepts bytes in other encodings, which not every reader does.
         said = json.loads(content.decode("utf-8"), object_pairs_hook=once)
         document = AuditDocument.model_validate(said)
     except (ValidationError, ValueError, RecursionError):
         raise Broken("audit.json is no audit report") from None
-    # What a later release may say, and whoever reads the file might believe.
+    # Refuse keys that this release does not know: a reader of the file might believe them.
     if document.tool.version == __version__ and _says_more(said, document.model_dump(mode="json")):
         checked.broken.append("audit.json says more than a report does")
     head = document.ledger.head if document.ledger else ""
@@ -181,7 +181,7 @@ def _report(archive: Archive, statement: dict[str, Any], checked: Checked) -> Au
 
 
 def _says_more(said: Any, understood: Any) -> bool:
-    """Whether a part of what was read is not among what was understood, or is something else."""
+    """Say whether the JSON that was read contains anything that the validated document does not."""
     match said, understood:
         case dict(), dict():
             return any(key not in understood or _says_more(value, understood[key]) for key, value in said.items())
@@ -192,12 +192,12 @@ def _says_more(said: Any, understood: Any) -> bool:
 
 
 def _html(archive: Archive, document: AuditDocument, checked: Checked) -> None:
-    """People read the page, so it must be the report's own. Each release draws it in its own way."""
+    """Check that the page is rendered from the report, because people read it. Other releases render it differently."""
     drawn = hashlib.sha256()
     try:
         for chunk in rendered(document, "html"):
             drawn.update(chunk.encode("utf-8"))
-    except Exception as error:  # hostile values, of which a report of ours has none
+    except Exception as error:  # hostile values, which our own reports do not contain
         raise Broken(f"audit.json cannot be drawn: {type(error).__name__}") from error
     found = hashlib.sha256()
     for part in archive.chunks(HTML):
@@ -214,7 +214,7 @@ def _html(archive: Archive, document: AuditDocument, checked: Checked) -> None:
 
 
 def _instructions(archive: Archive, document: AuditDocument, checked: Checked) -> None:
-    """People run its commands, so they must be ours."""
+    """Check that the commands are ours, because people run them."""
     stamped, signed = STAMP in archive.infos, ENVELOPE in archive.infos
     content = archive.read(CHECK)
     if content in check_texts(stamped=stamped, signed=signed):
@@ -233,10 +233,10 @@ def _instructions(archive: Archive, document: AuditDocument, checked: Checked) -
 
 
 def _differing(statement: dict[str, Any], expected: dict[str, Any], *, is_own: bool) -> Iterator[str]:
-    """Names of what the statement says otherwise; the rules are those of the release that made it.
+    """Yield the names of the parts of the statement that differ from the expected one.
 
     Args:
-        is_own: whether that is this release.
+        is_own: whether this release made the statement; otherwise the list of rules may differ.
     """
     said, due = statement["predicate"], expected["predicate"]
     policy = said.get("policy")
@@ -252,7 +252,7 @@ def _differing(statement: dict[str, Any], expected: dict[str, Any], *, is_own: b
 
 
 def _chain(archive: Archive, statement: dict[str, Any], document: AuditDocument, checked: Checked) -> set[str]:
-    """The manifests that the audit's own entries name."""
+    """Check the chain, and return the digests of the manifests that the audit's own entries name."""
     named: set[str] = set()
     audit_id = document.ledger.audit_id if document.ledger else ""
     recorded = Recorded(audit_id)
@@ -266,7 +266,7 @@ def _chain(archive: Archive, statement: dict[str, Any], document: AuditDocument,
                 as_written = False
             if not as_written:
                 raise Broken("ledger.jsonl holds a line that is no entry")
-            check_row(row_of(entry))  # before anything of it is looked into
+            check_row(row_of(entry))  # before the entry's content is used
             recorded.add(entry)
             if entry.audit_id == audit_id:
                 named.update(manifests_named(entry))
@@ -287,7 +287,7 @@ def _chain(archive: Archive, statement: dict[str, Any], document: AuditDocument,
 
 
 def _recorded(recorded: Recorded, document: AuditDocument, head: Entry, checked: Checked) -> None:
-    """Whether the report says what the ledger recorded of its audit."""
+    """Check that the report agrees with what the ledger recorded of its audit."""
     told = recorded.contradictions(document, head)
     checked.broken += told[:_MAX_TOLD]
     if len(told) > _MAX_TOLD:
@@ -331,7 +331,7 @@ def _manifests(archive: Archive, document: AuditDocument, named: set[str], check
 
 
 def _one_manifest(archive: Archive, digest: str, checked: Checked) -> tuple[int, int] | None:
-    """How many files and bytes it lists; None where it cannot be read."""
+    """Check a manifest, and return its numbers of files and bytes; None if it cannot be read."""
     name = digest.replace(":", "-")
     algorithm = digest.partition(":")[0]
     text = archive.read(f"manifests/{name}.txt")

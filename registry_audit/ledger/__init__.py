@@ -1,5 +1,5 @@
-"""The audit's memory: what was accepted, read and found, append-only and hash-chained.
+"""The ledger records what audits read and found and what people accepted. It is append-only and hash-chained.
 
-A baseline is the manifest that somebody accepted for a version. Checking never changes one; accepting is an act
-of its own, with a name, a time and a reason.
+A baseline is the manifest that somebody accepted for a version. Checking never changes a baseline; accepting is a
+separate command, recorded with a name, a time and a reason.
 """

@@ -1,6 +1,6 @@
-"""Accepting and waiving: what a person does to a ledger, with a name, a time and a reason.
+"""Accepts versions and waives findings. Each act is recorded with the name of a person, a time and a reason.
 
-Accepting is the only act that changes a baseline, and it refuses what moved.
+Only accepting changes a baseline. It refuses bytes that are not those of the last audit.
 """
 
 from dataclasses import dataclass
@@ -25,21 +25,21 @@ from registry_audit.verdict import ExitStatus
 
 
 class Moved(CouldNotVerify):
-    """The bytes are not those of the audit that the person looked at; nothing was accepted."""
+    """The bytes are not those of the last audit, which the person looked at. Nothing was accepted."""
 
     exit_status = ExitStatus.FINDINGS
 
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """What is, or would be, accepted for one version."""
+    """This is what is accepted, or would be accepted, for one version."""
 
     name: str
     version: str
     kind: Literal["first", "changed", "unchanged", "gone"]
     digest: str | None  # of the manifest; None for a version that is gone
     file_count: int
-    differences: tuple[Difference, ...]  # left: what was accepted before
+    differences: tuple[Difference, ...]  # the left side is what was accepted before
     draft: Draft
     manifest: Manifest | None
 
@@ -53,7 +53,7 @@ class Acceptance:
 
 
 def split_reference(reference: str) -> tuple[str, str]:
-    """`NAME/V` to its parts; a name may itself hold slashes. Raises: UsageError: there is no version."""
+    """Split `NAME/V` into name and version; the name may contain slashes. Raises: UsageError: there is no version."""
     name, slash, version = reference.rpartition("/")
     if not slash or not name or not version:
         raise UsageError(f"'{printable(reference)}' is not a version: write NAME/V, for instance Wine-Quality/3")
@@ -70,17 +70,17 @@ def prepare(
     reason: str,
     despite: tuple[str, ...] = (),
 ) -> tuple[Acceptance, ...]:
-    """Read each version once more, and say what accepting it would mean. Nothing is written.
+    """Read each version once more and return what accepting it would mean. Nothing is written.
 
     Args:
-        by: who answers for it.
-        despite: rules whose findings of severity high or critical do not keep a version from being accepted.
+        by: the person who answers for it.
+        despite: rules whose findings of severity high or critical do not prevent the acceptance.
 
     Raises:
-        UsageError: no such version, it was never audited, no audit has found that it is gone, no name or reason is
-            given, or it has a serious finding that `despite` does not name.
+        UsageError: a version does not exist, was never audited, or is missing although no audit has found that it is
+            gone; no name or reason is given; or a version has a serious finding that `despite` does not name.
         Moved: the bytes are not those of the last audit.
-        CouldNotVerify: a version cannot be read whole.
+        CouldNotVerify: a version cannot be read in full.
     """
     if not reason.strip():
         raise UsageError("accepting needs a reason: --reason TEXT")
@@ -94,10 +94,10 @@ def prepare(
 
 
 def accept(ledger: Ledger, registry: str, acceptances: tuple[Acceptance, ...]) -> Entry:
-    """Record what was prepared, all or nothing.
+    """Record the prepared acceptances, all or none, and return the ledger's new head.
 
     Raises:
-        Moved: another audit has read other bytes since.
+        Moved: another audit has read other bytes since then.
         LedgerError: the ledger cannot be written.
     """
     with ledger.writing(again=True) as writer:
@@ -115,7 +115,7 @@ class _Act:
     despite: frozenset[str]
 
     def must_name(self, audit: VersionAudit, label: str) -> set[str]:
-        """The rules that the version is accepted in spite of. Raises: UsageError: one of them is not named."""
+        """Return the rules in spite of which the version is accepted. Raises: UsageError: one is not named."""
         serious = [finding for finding in audit.findings if blocks_acceptance(finding.rule, finding.severity)]
         for finding in serious:
             if finding.rule not in self.despite:
@@ -126,7 +126,11 @@ class _Act:
         return {finding.rule for finding in serious}
 
     def must_name_known(self, reader: LedgerReader, registry: str, name: str, version: str) -> set[str]:
-        """Refuse for findings in the ledger too: an audit with a signing key, for instance, may have found more."""
+        """Check open findings in the ledger too: an audit with a signing key, for instance, may have found more.
+
+        Raises:
+            UsageError: there is a serious one that `despite` does not name.
+        """
         serious = set[str]()
         for (of_name, number, rule, _), known in load_findings(reader, registry).open_findings.items():
             if (of_name, number) != (storable(name), version) or not blocks_acceptance(rule, known.severity):
@@ -150,7 +154,7 @@ def _prepare(session: Session, ledger: Ledger, registry: str, reference: str, ac
         with ledger.reading() as reader:
             name = session.connection.own_spelling(name)
             if _accepted(reader, registry, name, selector) is None:
-                raise error from error.__cause__  # it knows what may have been meant
+                raise error from error.__cause__  # its cause suggests which version may have been meant
             return _gone(reader, registry, name, selector, act.by, act.reason)
     version = audit.version
     manifest = audit.reg_model.manifest if audit.reg_model else None
@@ -159,7 +163,7 @@ def _prepare(session: Session, ledger: Ledger, registry: str, reference: str, ac
     despite = act.must_name(audit, printable(reference))
     differences: tuple[Difference, ...] = ()
     kind: Literal["first", "changed", "unchanged", "gone"] = "first"
-    # Opened only now: reading a large model takes hours, and a view of the ledger holds up who writes to it.
+    # Open the ledger only now: reading a large model takes hours, and an open view of the ledger blocks its writers.
     with ledger.reading() as reader:
         audit_id = _must_be_as_audited(reader, registry, version.name, version.version, manifest)
         before = _accepted(reader, registry, version.name, version.version)
@@ -175,7 +179,7 @@ def _prepare(session: Session, ledger: Ledger, registry: str, reference: str, ac
 
 def _gone(reader: LedgerReader, registry: str, name: str, version: str, by: str, reason: str) -> Acceptance:
     label = f"{printable(name)}/{printable(version)}"
-    # The server that was asked just now may be another one: an audit looked at all that it lists.
+    # Only an audit lists all versions: the server that was just asked may be another one.
     if (storable(name), version, "RA011", "") not in load_findings(reader, registry).open_findings:
         raise UsageError(f"no audit has found that {label} is gone: audit it, look at the report, then accept")
     gone = Accepted(manifest=None, by=by, reason=reason)
@@ -188,7 +192,7 @@ def _accepted(reader: LedgerReader, registry: str, name: str, version: str) -> s
 
 
 def _must_be_as_audited(reader: LedgerReader, registry: str, name: str, version: str, manifest: Manifest) -> str:
-    """The id of the last audit of the version, which read these very bytes."""
+    """Return the id of the last audit of the version, provided that it read exactly these bytes."""
     readings = [
         last_reading(entry) for entry in reader.of_version(registry, storable(name), version, Kind.READING)[-1:]
     ]
@@ -203,7 +207,7 @@ def _must_be_as_audited(reader: LedgerReader, registry: str, name: str, version:
     return readings[-1].audit_id
 
 
-# Waiving a finding: somebody answers for it, until a day, or until the bytes or what differs in them change.
+# A waiver says who answers for a finding. It ends on a given day, or when the bytes or the differences change.
 
 
 def waive(
@@ -218,14 +222,14 @@ def waive(
     reason: str,
     until: str,
 ) -> Entry:
-    """Waive the open findings of a rule on a version; with `path` only the one on that file.
+    """Waive the open findings of a rule on a version. With `path`, waive only the finding on that file.
 
     Args:
-        until: the last day it holds, YYYY-MM-DD, UTC.
+        until: the last day on which the waiver holds, YYYY-MM-DD in UTC.
 
     Raises:
-        UsageError: no such rule or open finding, no name or reason, a day that has passed, or the version was not read
-            whole, so that there is nothing that the waiver could be bound to.
+        UsageError: there is no such rule or open finding, no name or reason is given, the day has passed, or the
+            version was not read in full, so that there are no bytes to bind the waiver to.
     """
     if rule not in RULE_BY_ID:
         raise UsageError(f"there is no rule '{printable(rule)}': rules are {', '.join(sorted(RULE_BY_ID))}")

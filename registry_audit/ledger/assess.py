@@ -1,4 +1,4 @@
-"""A version beside what the ledger remembers of it. Nothing is written here: checking never changes a baseline."""
+"""Compares versions with what the ledger knows about them. Nothing is written: checking never changes a baseline."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -20,20 +20,20 @@ from registry_audit.redact import redact_location
 from registry_audit.registry.version import RegisteredVersion
 from registry_audit.verdict import BaselineStatus, Storage, Verdict
 
-FetchManifest = Callable[[str], Manifest]  # by digest, from the ledger
+FetchManifest = Callable[[str], Manifest]  # fetches a manifest from the ledger by its digest
 
-_SHOWN = 20  # files named in the message; the row holds all of them
+_SHOWN = 20  # maximum number of files named in the message; the row holds all of them
 
 
 def assess(audit: VersionAudit, memory: Memory, fetch: FetchManifest, *, today: str) -> VersionAudit:
-    """The row with its baseline status, RA002 and RA011 where they apply, and the life of each finding."""
+    """Return the row with its baseline status, RA002 and RA011 where they apply, and the history of each finding."""
     version = audit.version
     key = version.ledger_key
     view, problems = _beside_baseline(audit, memory.baselines.get(key), memory.known_bytes.get(key, ()), fetch)
     findings = sorted_findings((*audit.findings, *findings_of(version, problems)))
     beside = replace(audit, baseline=view)
     now = subject_of(beside)
-    if audit.only_listed:  # what the bytes are now is not known: a waiver holds for those last read
+    if audit.only_listed:  # the current bytes are not known: a waiver holds for the bytes last read
         last = memory.last_readings.get(key)
         now = last.subject if last else now
     return replace(beside, findings=tuple(_with_life(version, finding, memory, now, today) for finding in findings))
@@ -42,10 +42,10 @@ def assess(audit: VersionAudit, memory: Memory, fetch: FetchManifest, *, today: 
 def vanished(
     name: str, version: str, baseline: Baseline, memory: Memory, *, today: str, hidden: str | None = None
 ) -> VersionAudit:
-    """The row of a version that was accepted and is no longer in the registry.
+    """Return the row of a version that was accepted and is no longer in the registry.
 
     Args:
-        hidden: why it is not known to be gone, if it is not: it was only not listed.
+        hidden: the reason why the version was not listed although it may still exist; None if it is known to be gone.
     """
     status = "UNKNOWN" if hidden else "DELETED"
     gone = RegisteredVersion(restored(name), restored(version), status, None, (), None, "", baseline.creation_time_ms)
@@ -76,9 +76,9 @@ def vanished(
 
 
 def is_acceptable(audit: VersionAudit) -> bool:
-    """Whether a version may be accepted on first sight: it passes, and its model is whole.
+    """Say whether a version may be accepted at first sight: its verdict passes and its model is undamaged.
 
-    A baseline made of a damaged model would call the damage unchanged ever after.
+    If a damaged model became the baseline, every later audit would report the damage as unchanged.
     """
     return audit.verdict.passes and not any(finding.rule in DAMAGED for finding in audit.findings)
 
@@ -90,11 +90,11 @@ def baseline_differences(
     was_mlflows: Callable[[str], bool] = lambda digest: False,
     is_mlflows: bool = False,
 ) -> tuple[Difference, ...]:
-    """Sorted by path; left is what was accepted, right what is there now.
+    """Return the differences sorted by path. The left side is the accepted manifest, the right side the current one.
 
     Args:
-        was_mlflows: whether a `registered_model_meta` with this digest, which was accepted, was MLflow's own.
-        is_mlflows: whether the one that is there now is.
+        was_mlflows: says whether an accepted `registered_model_meta` with this digest was written by MLflow alone.
+        is_mlflows: whether the current `registered_model_meta` was written by MLflow alone.
     """
     before = {entry.path: entry for entry in accepted.entries}
     after = {entry.path: entry for entry in now.entries}
@@ -107,7 +107,7 @@ def baseline_differences(
         sizes = (old.size if old else None, new.size if new else None)
         expected = explains_meta(path, [entry.size for entry in (old, new) if entry])
         if (old is not None and not was_mlflows(old.digest)) or (new is not None and not is_mlflows):
-            expected = None  # it is a file of the model itself
+            expected = None  # the file is part of the model itself
         digests = (old.digest if old else None, new.digest if new else None)
         found.append(Difference(path, kind, sizes, digests, expected))
     return tuple(found)
@@ -143,7 +143,7 @@ def _beside_baseline(
 
 
 def _gone_since(audit: VersionAudit, baseline: Baseline) -> list[Problem]:
-    """A model that is not there was lost, whatever else is there, if its baseline was once read from this source."""
+    """Report a missing model as lost (RA003) if its baseline was once read from this source."""
     if not audit.not_seen or baseline.source != redact_location(audit.version.source):
         return []
     places = " and ".join(printable(place) for place in audit.not_seen)
@@ -151,7 +151,7 @@ def _gone_since(audit: VersionAudit, baseline: Baseline) -> list[Problem]:
 
 
 def _not_first_sight(audit: VersionAudit, known: tuple[KnownBytes, ...], fetch: FetchManifest) -> list[Problem]:
-    """Bytes that the ledger knows although nobody accepted them here: other ones are no first sight."""
+    """Report a version without a baseline whose bytes differ from those that the ledger already knows for it."""
     now = audit.reg_model.manifest if audit.reg_model else None
     if audit.reg_model is None or now is None:
         return []
@@ -206,13 +206,13 @@ def _last_read(memory: Memory, name: str, version: str) -> str | None:
     return reading.storages[-1][3] if reading and reading.storages else None
 
 
-# Rows of an audit beside what the ledger remembers of their versions, some hundreds at a time.
+# Below, the rows of an audit are compared with the ledger, some hundreds at a time.
 
 _MANIFESTS_KEPT = 250
 
 
 class Beside:
-    """Assesses rows as of one view of the ledger. `memory` is of the rows that came last."""
+    """Compares rows with one consistent view of the ledger. `memory` covers the rows of the last call."""
 
     def __init__(
         self,
@@ -221,24 +221,28 @@ class Beside:
         versions: Iterable[RegisteredVersion],
         hidden: Mapping[Key, str] = MappingProxyType({}),
     ) -> None:
-        """
+        """Prepare to assess the versions of one registry.
+
         Args:
-            registry: its key in the ledger.
-            versions: those that are audited; read more than once.
-            hidden: versions with a baseline that were not listed and are not known to be gone, and why.
+            registry: the key of the registry in the ledger.
+            versions: the audited versions; they are iterated more than once.
+            hidden: versions with a baseline that were not listed and are not known to be gone, each with the reason.
         """
         self._reader, self._registry, self._hidden = reader, registry, hidden
         self._others = [other for other in reader.registries() if other != registry]
         self._fetch = _remembering(reader)
         head = reader.head()
-        # A clock that was set back must not bring back a waiver that has ended.
+        # A clock that was set back must not revive a waiver that has ended.
         self._day = max(today(), head.at[:10]) if head else today()
         self.renamed = Renamed(reader, registry, versions)
         self._other_names = OtherNames(reader)
         self.memory: Memory = load_findings(reader, registry)
 
     def __call__(self, rows: Sequence[VersionAudit | Key]) -> list[VersionAudit]:
-        """Each row beside its baseline; and for a name and number, the row of a version that vanished."""
+        """Return each row compared with its baseline.
+
+        For a key (name and number), return the row of a vanished version.
+        """
         learn(self.memory, self._reader, self._registry, [key_of(row) for row in rows])
         audited = [row for row in rows if not isinstance(row, tuple)]
         self._follow_renames(audited)
@@ -246,7 +250,7 @@ class Beside:
         return [self._vanished(*row) if isinstance(row, tuple) else self._assess(row) for row in rows]
 
     def _follow_renames(self, rows: Sequence[VersionAudit]) -> None:
-        """What was accepted under a former name is the baseline under the new one, and no longer under the old."""
+        """Move a baseline that was accepted under a model's former name to the model's new name."""
         baselines = self.memory.baselines
         for row in rows:
             key = key_of(row)
@@ -273,12 +277,12 @@ class Beside:
 
 
 def key_of(row: VersionAudit | Key) -> Key:
-    """Name and number of a row's version, in the names of the ledger."""
+    """Return the name and number of a row's version, as the ledger spells them."""
     return row if isinstance(row, tuple) else row.version.ledger_key
 
 
 def _remembering(reader: LedgerReader) -> Callable[[str], Manifest]:
-    """Manifests by digest; only those that a version differs from are ever asked for."""
+    """Return a function that fetches manifests by digest and caches them. Only manifests that differ are requested."""
     fetched: dict[str, Manifest] = {}
 
     def fetch(digest: str) -> Manifest:

@@ -1,4 +1,4 @@
-"""What an audit says of one version, as entries for the chain, and which earlier findings that ends."""
+"""Turns the audit of a version into entries for the chain, and finds the earlier findings that the audit resolves."""
 
 import hashlib
 import json
@@ -25,12 +25,12 @@ ON_FIRST_SIGHT = "at first sight, --accept-new"
 
 
 def drafts_of(registry: str, audit_id: str, audit: VersionAudit) -> list[Draft]:
-    """The reading of a version, and its findings that are new."""
+    """Return the entries for the reading of a version and for each of its new findings."""
     version, drafts = audit.version, list[Draft]()
-    if not has_storable_name(version.name, version.version):  # nothing of it could be verified, either
+    if not has_storable_name(version.name, version.version):  # such a version could not be verified either
         return drafts
     was_looked_into = audit.verdict is not Verdict.SKIPPED or audit.reg_model is not None
-    # A row of listings alone must not stand before the last reading of the bytes.
+    # A row that is based on a listing alone must not replace the last reading of the bytes.
     if was_looked_into and not audit.only_listed:
         drafts.append(_reading(audit).draft(registry, *version.ledger_key, audit_id))
     for finding in audit.findings:
@@ -68,7 +68,7 @@ def accepted_draft(
 
 
 def subject_of(audit: VersionAudit) -> Subject:
-    """What the findings of a row that stands beside its baseline were seen on."""
+    """Return what the findings of a row were seen on. The row must already have been compared with its baseline."""
     between = audit.comparison.differences if audit.comparison else ()
     since = audit.baseline.differences if audit.baseline else ()
     told = [[[d.path, d.kind.value, d.sizes, d.digests] for d in differences] for differences in (between, since)]
@@ -78,7 +78,7 @@ def subject_of(audit: VersionAudit) -> Subject:
 
 
 def manifests_of(audit: VersionAudit) -> dict[str, Manifest]:
-    """The manifests of these rows, by digest."""
+    """Return the manifests of a row's copies, by digest."""
     copies = (copy for copy in (audit.run_model, audit.reg_model) if copy is not None)
     return {copy.manifest_digest: copy.manifest for copy in copies if copy.manifest_digest and copy.manifest}
 
@@ -102,10 +102,10 @@ def _reading(audit: VersionAudit) -> Read:
 
 
 def _storage(copy: CopySummary) -> StorageRead | None:
-    """The storage with its fingerprint; None if the listing would not reveal an overwrite with the same size."""
+    """Return the storage with its fingerprint, or None if its listing would not reveal an overwrite of equal size."""
     if copy.fingerprint is None or copy.manifest_digest is None:
         return None
-    # A time of its own: the entry's never goes back, and is wrong for as long as a clock once was ahead.
+    # Record a separate time: an entry's time never goes back, so it stays wrong after a clock once was ahead.
     read_at = copy.trusted_since or (f"{copy.read_at[:19]}Z" if copy.read_at else _now())
     return copy.identity, copy.fingerprint, copy.manifest_digest, read_at
 
@@ -114,7 +114,7 @@ def _now() -> str:
     return datetime.now(UTC).strftime(TIME_FORMAT)
 
 
-# Findings of earlier audits that this one no longer has.
+# Below: findings of earlier audits that the current audit no longer has.
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,21 +128,22 @@ class Resolved:
 
 
 class Resolving:
-    """Is shown every row of an audit, and then knows which open findings are no more."""
+    """Finds the open findings that have ended, after it was shown every row of an audit."""
 
     def __init__(self, memory: Memory) -> None:
-        """
+        """Start with all open findings of the registry.
+
         Args:
-            memory: its findings and waivers are those of all versions.
+            memory: what the ledger knows, with the findings and waivers of all versions.
         """
         self._memory, self._open = memory, dict(memory.open_findings)
         self._versions = {key[:2] for key in self._open}
         self._waived = list[Resolved]()
-        self._accepted_since = set[Key]()  # the audit before read them
+        self._accepted_since = set[Key]()  # versions accepted after the previous audit read them
         self._looked_at: dict[Key, VersionAudit] = {}
 
     def show(self, audit: VersionAudit) -> None:
-        """While the memory holds what is known of the version."""
+        """Take a row into account. Call this while the memory holds what is known of the row's version."""
         key = audit.version.ledger_key
         if key not in self._versions:
             return
@@ -166,11 +167,11 @@ class Resolving:
 
     @property
     def waived(self) -> tuple[Resolved, ...]:
-        """Findings that are still there, and that somebody has answered for since the audit before."""
+        """Return findings that still exist and that somebody has waived since the previous audit."""
         return tuple(sorted(self._waived, key=lambda one: (one.name, one.version, one.rule, one.path or "")))
 
     def resolved(self, expected: Expected) -> tuple[Resolved, ...]:
-        """Open findings that are resolved: the version was audited or is gone, and no longer has the finding."""
+        """Return resolved findings: the version was audited or is gone, and no longer has the finding."""
         return tuple(
             Resolved(name, version, rule, path or None, known.first_seen, self._ended_by(name, version, rule))
             for (name, version, rule, path), known in sorted(self._open.items(), key=lambda item: item[0])
@@ -199,13 +200,13 @@ class Resolving:
 
 
 def is_settled(audit: VersionAudit, rule: str, path: str) -> bool:
-    """Whether an open finding that a row does not have has ended: what was not looked at has not."""
+    """Say whether an open finding that a row lacks has ended. It has not if its subject was not looked at."""
     if _is_gone(audit):
         return True
     if audit.only_listed:
         return rule in RULES_SEEN and audit.verdict is not Verdict.UNVERIFIABLE
     if path == SIGNATURE and audit.signature is not None and not audit.signature.status.is_judged:
-        return False  # without the key, say, with which it was found not to hold
+        return False  # for instance, the key that proved the signature invalid was not given this time
     if rule == "RA009":
         return True
     copies = [copy for copy in (audit.run_model, audit.reg_model) if copy is not None]

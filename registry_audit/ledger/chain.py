@@ -1,4 +1,4 @@
-"""Entries, each carrying the digest of the one before: changing any of the past changes everything after it."""
+"""Chains entries by digest: each contains the digest of the one before, so a change breaks all entries after it."""
 
 import hashlib
 import json
@@ -12,15 +12,15 @@ from registry_audit.errors import LedgerError
 from registry_audit.printable import printable, storable
 
 GENESIS = "0" * 64
-_encode = json.JSONEncoder().encode  # half the time of json.dumps, which every entry of every ledger pays
+_encode = json.JSONEncoder().encode  # takes half the time of json.dumps, and runs for every entry of every ledger
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"  # UTC; sorts as text
 
 
 class Kind(StrEnum):
     AUDIT_STARTED = "audit-started"
     AUDIT_FINISHED = "audit-finished"
-    READING = "reading"  # what an audit said of one version
-    ACCEPTED = "accepted"  # a baseline; with no manifest, that the version is gone on purpose
+    READING = "reading"  # the result of an audit for one version
+    ACCEPTED = "accepted"  # a baseline; without a manifest, it says that the version was removed on purpose
     FINDING_OPENED = "finding-opened"
     FINDING_RESOLVED = "finding-resolved"
     WAIVED = "waived"
@@ -32,7 +32,7 @@ _TEXTS = frozenset({str, Kind})
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An entry before it has a place in the chain. Its names are those of the ledger: see `storable`."""
+    """A draft is an entry that has no place in the chain yet. Names are stored as `storable` spells them."""
 
     kind: Kind
     registry: str = ""
@@ -57,10 +57,12 @@ class Entry:
 
 
 def link(drafts: Iterable[Draft], *, after: Entry | None, at: str) -> Iterator[Entry]:
-    """The drafts as entries that continue the chain after its head.
+    """Yield the drafts as entries that continue the chain after its head.
 
     Args:
-        at: UTC, ISO 8601; never before the head's, so that the chain is ordered in time whatever the clocks say.
+        after: the head of the chain; None if the chain is empty.
+        at: UTC, ISO 8601. The time of the head is used if it is later, so that the chain is ordered in time even when
+            clocks disagree.
     """
     seq, previous = (after.seq, after.digest) if after else (0, GENESIS)
     at = max(at, after.at) if after else at
@@ -74,7 +76,7 @@ def link(drafts: Iterable[Draft], *, after: Entry | None, at: str) -> Iterator[E
 
 
 def entry_digest(*fields: Any) -> str:
-    """Hex sha256 over every field but the digest itself, as one JSON list, so that no two lists are one text."""
+    """Return the hex sha256 of all fields but the digest, encoded as one JSON list so that no two lists collide."""
     return hashlib.sha256(_encode(fields).encode("ascii")).hexdigest()
 
 
@@ -83,7 +85,7 @@ def canonical(body: dict[str, Any]) -> str:
 
 
 def check_chain(entries: Iterable[Entry]) -> Entry | None:
-    """The head of a whole chain; None of an empty one.
+    """Check a whole chain and return its head, or None if the chain is empty.
 
     Raises:
         LedgerError: an entry was changed, removed, added or moved; the message names the first such place.
@@ -96,14 +98,14 @@ def check_chain(entries: Iterable[Entry]) -> Entry | None:
 
 
 def check_link(row: Sequence[Any], seq: int, previous: str) -> tuple[int, str]:
-    """Number and digest of an entry that was checked to continue the chain.
+    """Check that an entry continues the chain, and return its number and digest.
 
     Args:
         row: the fields of an entry in their order, as they are in the database.
-        seq, previous: of the entry before; 0 and zeros before the first.
+        seq, previous: number and digest of the entry before; 0 and `GENESIS` before the first entry.
 
     Raises:
-        LedgerError: it does not follow, or is not what its own digest says.
+        LedgerError: the entry does not follow, or does not match its own digest.
     """
     number = row[0]
     if type(number) is not int or number <= seq:
@@ -117,12 +119,12 @@ def check_link(row: Sequence[Any], seq: int, previous: str) -> tuple[int, str]:
 
 
 def check_row(row: Sequence[Any]) -> None:
-    """Raises: LedgerError: the entry is not what its own digest says."""
-    if not _TEXTS.issuperset(map(type, row[1:])):  # SQLite takes any value into any column
+    """Check an entry against its own digest. Raises: LedgerError: they do not match."""
+    if not _TEXTS.issuperset(map(type, row[1:])):  # SQLite accepts a value of any type in any column
         raise LedgerError(f"the ledger's chain is broken: entry {row[0]} was changed after it was written")
     try:
         digest = hashlib.sha256(_encode(tuple(row[:9])).encode("ascii")).hexdigest()
-    except (TypeError, ValueError):  # a number that is none: nothing that this program ever wrote
+    except (TypeError, ValueError):  # not JSON-encodable, so this program did not write it
         digest = None
     if row[9] != digest:
         raise LedgerError(f"the ledger's chain is broken: entry {row[0]} was changed after it was written")
@@ -135,13 +137,13 @@ def row_of(entry: Entry) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-# Clocks that disagree with the ledger, whose entries never go back in time: a clock that was ahead leaves its date.
+# Entries never go back in time, so a clock that was once ahead leaves its date in the ledger.
 
 _TOLERATED = timedelta(minutes=5)
 
 
 def clock_note(head: Entry | None) -> str | None:
-    """What a reader must know where the newest entry is dated later than this machine's clock; None where it is not."""
+    """Return a warning if the newest entry is dated later than this machine's clock, else None."""
     now = datetime.now(UTC)
     if head is None or head.at <= (now + _TOLERATED).strftime(TIME_FORMAT):
         return None

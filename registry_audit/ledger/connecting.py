@@ -1,4 +1,4 @@
-"""Opening a ledger: never a fresh start where there was one before, never a schema that is not understood."""
+"""Opens a ledger. A lost ledger is never replaced by an empty one, and an unknown schema is refused."""
 
 import logging
 import re
@@ -19,22 +19,22 @@ from registry_audit.registry.address import SIGN_IN, shown_address
 
 _VERSION_TABLE = "registry_audit_ledger"
 _ADDRESSES = "give sqlite:///PATH or postgresql://HOST/DATABASE"
-_OF_A_REGISTRY = "registered_models"  # a table of MLflow's
+_OF_A_REGISTRY = "registered_models"  # a table of MLflow's own database
 _BUSY_SECONDS = 120
 _ELSEWHERE = "Give another with --ledger, or --ledger none to audit without baselines"
 _HOW_TO_START_OVER = "To start over with an empty ledger, remove {}"
 
 
 def open_ledger(url: str, *, create: bool, restore: bool = False) -> Ledger:
-    """A ledger that is whole as far as can be told without reading all of it.
+    """Open a ledger. Everything is checked that can be checked without reading all of it.
 
     Args:
-        url: SQLAlchemy's: `sqlite:///PATH` or `postgresql://...`.
-        create: whether a ledger that this machine has never seen may be started.
-        restore: whether one that it has seen may be made anew, to be filled from an export.
+        url: SQLAlchemy's URL: `sqlite:///PATH` or `postgresql://...`.
+        create: whether to start a ledger that this machine has never seen.
+        restore: whether to recreate a ledger that this machine has seen, to be filled from an export.
 
     Raises:
-        UsageError: the URL is none, or its driver is not installed.
+        UsageError: the URL is invalid, or its driver is not installed.
         LedgerError: the ledger is missing, was shortened since this machine last saw it, is not a ledger, or was
             written by a later release.
     """
@@ -55,17 +55,17 @@ def open_ledger(url: str, *, create: bool, restore: bool = False) -> Ledger:
 
 
 def shown_ledger(url: str) -> str:
-    """The address that a ledger with this URL shows, whether or not it exists."""
+    """Return the address to show for a ledger with this URL, whether or not it exists."""
     return _named(_engine(url))
 
 
 def remember(ledger: Ledger, head: Entry) -> None:
-    """Note the head that this process saw or wrote, so that a later loss of it is noticed here."""
+    """Remember the head that this process saw or wrote, so that this machine notices if it is lost later."""
     remember_head(ledger.url, head.seq, head.digest, ledger.first_digest)
 
 
 def must_not_be_older(ledger: Ledger) -> None:
-    """Raises: LedgerError: the head that this machine last saw is not in the ledger."""
+    """Check that the ledger holds the head that this machine last saw. Raises: LedgerError: it does not."""
     known = known_head(ledger.url)
     if known is None:
         return
@@ -80,14 +80,14 @@ def must_not_be_older(ledger: Ledger) -> None:
 def _engine(url: str) -> Engine:
     shown = shown_address(url)
     try:
-        parsed = make_url(re.sub(r"^postgres(?=[:+])", "postgresql", url))  # as many services write it
+        parsed = make_url(re.sub(r"^postgres(?=[:+])", "postgresql", url))  # many services write postgres://
         if parsed.get_backend_name() == "sqlite":
             if parsed.database in (None, "", ":memory:") or str(parsed.database).startswith("file:"):
                 raise UsageError(f"--ledger {shown}: a ledger is a file on disk; give sqlite:///PATH")
             parsed = parsed.set(database=str(Path(parsed.database or "").absolute()))
         elif parsed.get_backend_name() != "postgresql":
             raise UsageError(f"--ledger {shown}: a ledger is kept in SQLite or PostgreSQL: {_ADDRESSES}")
-        elif parsed.drivername == "postgresql":  # SQLAlchemy 2.1 would take psycopg, and the extra brings psycopg2
+        elif parsed.drivername == "postgresql":  # SQLAlchemy 2.1 defaults to psycopg, but our extra installs psycopg2
             parsed = parsed.set(drivername="postgresql+psycopg2")
         waiting = {"timeout": _BUSY_SECONDS} if parsed.get_backend_name() == "sqlite" else {}
         engine = create_engine(parsed, connect_args=waiting, pool_pre_ping=True)
@@ -97,9 +97,9 @@ def _engine(url: str) -> Engine:
             f"the ledger {shown} is on PostgreSQL, whose driver {error.name} is not installed: "
             f"pip install 'mlflow-registry-audit[postgres]'{write}"
         ) from error
-    except (ArgumentError, NoSuchModuleError, ValueError) as error:  # the last of a port that is no number
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:  # ValueError: the port is not a number
         raise UsageError(f"--ledger {shown} cannot be read as the address of a database: {_ADDRESSES}") from error
-    if engine.dialect.is_async:  # as in the address that Prefect has of its database
+    if engine.dialect.is_async:  # for instance the URL of Prefect's own database
         raise UsageError(
             f"--ledger {shown}: the driver {engine.dialect.driver} is for asynchronous programs only: write "
             f"{engine.dialect.name}:// before the host or the path"
@@ -110,14 +110,14 @@ def _engine(url: str) -> Engine:
 
 
 def _named(engine: Engine) -> str:
-    """The ledger's URL without user, password and driver: the same for everybody who uses it."""
+    """Return the ledger's URL without user, password and driver, so that it is the same for all its users."""
     url = engine.url._replace(drivername=engine.url.get_backend_name(), username=None, password=None)
     url = url.difference_update_query([key for key in url.query if key.lower() in SIGN_IN])
     return redact(url.render_as_string())
 
 
 def _exists(engine: Engine) -> bool:
-    """Whether there is something to open, be it a ledger or not. A file is not made by looking."""
+    """Say whether there is a database file or a table to open, be it a ledger or not. A missing file is not created."""
     if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").is_file():
         return False
     with engine.connect() as connection:
@@ -136,7 +136,7 @@ def _bring_up_to_date(engine: Engine, shown: str) -> None:
         except OSError as error:
             raise LedgerError(f"the ledger {shown} cannot be made: {error.strerror}. {_ELSEWHERE}") from error
     config = Config()
-    # A percent sign in a path would be taken for an interpolation.
+    # Alembic would take a percent sign in the path for an interpolation.
     migrations = str(files("registry_audit.ledger").joinpath("migrations"))
     config.set_main_option("script_location", migrations.replace("%", "%%"))
     scripts = ScriptDirectory.from_config(config)
@@ -158,7 +158,7 @@ def _bring_up_to_date(engine: Engine, shown: str) -> None:
                 raise LedgerError(f"the database {shown} has the encoding {encoding}, and a ledger needs UTF8")
     logging.getLogger("alembic").setLevel(logging.ERROR)
     with engine.connect() as connection:
-        # Two processes may both find nothing: the second waits, and then finds the ledger of the first.
+        # Two processes may both find no ledger: the second one waits, and then finds the ledger of the first.
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
@@ -182,5 +182,5 @@ def _may_start(engine: Engine, shown: str, *, create: bool) -> None:
 
 
 def _manual_transactions(connection: object, record: object) -> None:
-    """sqlite3 begins transactions when it likes; the ledger says itself when it does (BEGIN IMMEDIATE)."""
+    """Stop sqlite3 from starting transactions implicitly: the ledger issues BEGIN IMMEDIATE itself."""
     connection.isolation_level = None  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What entries say, by their kind. A ledger is outside data: an entry is read whole here, or the ledger is damaged.
+"""Defines the body of each kind of entry. A ledger is untrusted input: an invalid body means a damaged ledger.
 
 Keys that later releases added have defaults, so that the entries of every release can be read.
 """
@@ -19,25 +19,25 @@ Digest = Annotated[str, Field(pattern=r"^(sha256|blake3):[0-9a-f]{64}$")]
 _Rule = Annotated[str, Field(pattern=r"^RA[0-9]{3}$")]
 _Day = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
 Grade = Literal["low", "medium", "high", "critical"]
-# JSON has lists; everything else must have the type that it is written with.
+# JSON has lists where we have tuples, so these are not strict; all other types are.
 _Texts = Annotated[tuple[str, ...], Field(strict=False)]
-# Identity and fingerprint of a storage, the digest of its manifest, and when it was last read in full, UTC; empty or
-# None: by this very audit.
+# Identity and fingerprint of a storage, the digest of its manifest, and when it was last read in full (UTC); if that is
+# empty or None, the audit itself read it.
 StorageRead = tuple[str, str, Digest, str | None]
 _Storages = Annotated[tuple[Annotated[StorageRead, Field(strict=False)], ...], Field(strict=False)]
 
-# Name, version, rule, and path or "".
+# Each is name, version, rule, and path or "".
 _Findings = Annotated[tuple[Annotated[tuple[str, str, _Rule, str], Field(strict=False)], ...], Field(strict=False)]
 
 
 class Body(BaseModel):
-    """The body of one kind of entry."""
+    """This is the base class of all entry bodies."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
     kind: ClassVar[Kind]
 
     def draft(self, registry: str, name: str = "", version: str = "", audit_id: str = "") -> Draft:
-        """An entry that says this; what was left out is not written."""
+        """Return an entry with this body. Fields that were not set are not written."""
         return Draft(self.kind, registry, name, version, audit_id, self.model_dump(exclude_unset=True))
 
 
@@ -50,7 +50,7 @@ class AuditStarted(Body):
 
 
 class StatedBaselines(BaseModel):
-    """All baselines of a ledger at one moment, as an audit states them at its end."""
+    """An audit states all baselines of the ledger at its end in this form."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -65,26 +65,27 @@ class AuditFinished(Body):
     verdicts: dict[str, int]
     listed: int
     baselines: StatedBaselines | None = None
-    findings: dict[Grade, int] | None = None  # by severity, those that nobody answers for
-    # Findings that others have found and told nobody of (a check, a command), and that this audit tells. None: it tells
-    # nobody of anything. Where it was not recorded, by an older release, the audit is taken to have told.
+    findings: dict[Grade, int] | None = None  # number of findings without a waiver, by severity
+    # Findings that an earlier check or command found without notifying anybody, and of which this audit notifies
+    # people. None: this audit notifies nobody. If an older release did not record it, the audit counts as having
+    # notified.
     told: _Findings | None = None
 
     @property
     def tells(self) -> bool:
-        """Whether people were told of what the audit found."""
+        """Say whether people were notified of the audit's findings."""
         return self.told is not None or "told" not in self.model_fields_set
 
 
 class _OfVersion(Body):
-    """What tells a version from another one of its name and number."""
+    """The creation time and the run distinguish a version from another version of the same name and number."""
 
     creation_time_ms: int | None = None
     run_id: str | None = None
 
     @property
     def tells_birth(self) -> bool:
-        """Whether it was recorded at all, be it that the registry did not know."""
+        """Say whether the creation time was recorded, even if the registry did not know it."""
         return "creation_time_ms" in self.model_fields_set
 
     def is_surely_of(self, version: RegisteredVersion, *, with_run: bool) -> bool:
@@ -94,22 +95,22 @@ class _OfVersion(Body):
 
 
 class Read(_OfVersion):
-    """What an audit said of one version."""
+    """This is the result of an audit for one version."""
 
     kind = Kind.READING
 
     verdict: str
     baseline: str | None
-    manifest: Digest | None  # of the registry model; None where it was not read whole
+    manifest: Digest | None  # of the registry model; None if it was not read in full
     run_manifest: Digest | None = None
     storages: _Storages = ()
     differences: Digest | None = None
     rules: _Texts = ()
-    signature: str | None = None  # the status of a signature in the model; None where there is none
+    signature: str | None = None  # status of the model's signature; None if there is none
 
 
 class Accepted(_OfVersion):
-    """A baseline; with no manifest, that the version is gone on purpose."""
+    """This is a baseline. Without a manifest, it says that the version was removed on purpose."""
 
     kind = Kind.ACCEPTED
 
@@ -120,7 +121,7 @@ class Accepted(_OfVersion):
     bytes: int = 0
     source: str | None = None  # redacted
     despite: _Texts = ()
-    # Whether its registered_model_meta was only MLflow's own; None where it has none, or an older release recorded it.
+    # Whether its registered_model_meta was only MLflow's own; None if it has none or an older release recorded it.
     meta_is_mlflows: bool | None = None
 
 
@@ -152,11 +153,11 @@ class Waived(Body):
     run_manifest: Digest | None = None
     manifest: Digest | None = None
     differences: Digest | None = None
-    paths: _Texts | None = None  # the files that the finding was on; None where release 0.1.0 did not record them
+    paths: _Texts | None = None  # the files that the finding was on; None if release 0.1.0 wrote the entry
 
 
 class RegistryNamed(Body):
-    """Another address or name of a registry."""
+    """This entry gives a registry another address or name."""
 
     kind = Kind.REGISTRY
 
@@ -180,10 +181,10 @@ _BY_KIND: dict[Kind, type[Body]] = {
 
 
 def body_of(entry: Entry, as_type: type[_B]) -> _B:
-    """What an entry of a known kind says.
+    """Parse the body of an entry of a known kind.
 
     Raises:
-        LedgerError: it is of another kind, or does not say what such an entry says.
+        LedgerError: the entry is of another kind, or its body is not valid for this kind.
     """
     if entry.kind != as_type.kind:
         raise LedgerError(f"entry {entry.seq} of the ledger cannot be read: it is of the kind {printable(entry.kind)}")
@@ -199,7 +200,7 @@ def body_of(entry: Entry, as_type: type[_B]) -> _B:
 
 
 def any_body_of(entry: Entry) -> Body:
-    """Raises: LedgerError: its kind is unknown, or it does not say what such an entry says."""
+    """Parse the body of an entry of any kind. Raises: LedgerError: its kind is unknown, or its body is not valid."""
     try:
         as_type = _BY_KIND[Kind(entry.kind)]
     except ValueError:

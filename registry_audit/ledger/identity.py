@@ -1,7 +1,7 @@
-"""Which registry of a ledger an audit is of: decided from the registry's versions, not from how its address is spelled.
+"""Decides to which registry of a ledger an audit belongs, by the registry's versions and not by the address's spelling.
 
-A ledger files everything under one key for each registry: the first address, or the name, that it was audited under.
-Other addresses and names of the same registry are entries of the chain that point to that key.
+A ledger files everything under one key per registry: the first address, or the name, under which it was audited. Other
+addresses and names of the same registry are entries of the chain that point to that key.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,12 +27,12 @@ from registry_audit.registry.version import Key, KeySet, RegisteredVersion
 from registry_audit.registry.versions import list_versions
 from registry_audit.verdict import ExitStatus
 
-_TOO_MANY_TO_BE_LOST = 3  # accepted versions, that a registry could have lost all at once and have others instead
+_TOO_MANY_TO_BE_LOST = 3  # accepted versions that a registry hardly loses all at once while it has others
 
 
 @dataclass(frozen=True, slots=True)
 class KnownRegistry:
-    """A registry of the ledger, with everything it was called."""
+    """A registry of the ledger has a key and may have had several addresses and names."""
 
     key: str
     addresses: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class KnownRegistry:
 
     @property
     def title(self) -> str:
-        """Its newest name, else its newest address."""
+        """Return the newest name, or else the newest address."""
         return (self.names or self.addresses or (self.key,))[-1]
 
     def is_surely_not(self, identity: str) -> bool:
@@ -50,15 +50,15 @@ class KnownRegistry:
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """The registry that an audit belongs to."""
+    """This is the registry that an audit belongs to."""
 
     key: str
-    note: str | None = None  # what the report says of how it was recognised
-    draft: Draft | None = None  # to be recorded, so that the next audit need not look at the versions
+    note: str | None = None  # how the registry was recognised, for the report
+    draft: Draft | None = None  # entry to record, so that the next audit need not look at the versions
 
 
 def known_registries(reader: LedgerReader) -> list[KnownRegistry]:
-    """Sorted by key."""
+    """List the registries of the ledger, sorted by key."""
     addresses: dict[str, list[str]] = {}
     names: dict[str, list[str]] = {}
     for entry in reader.of_kind(Kind.REGISTRY):
@@ -70,11 +70,12 @@ def known_registries(reader: LedgerReader) -> list[KnownRegistry]:
 
 
 def registry_key(reader: LedgerReader, identity: str, name: str | None = None) -> str | None:
-    """The key of a registry by its name, or else by its address; None where the ledger knows neither.
+    """Return the key of a registry by its name, or else by its address; None if the ledger knows neither.
 
     Args:
         identity: see `registry_audit.registry.connection.identity_of`.
-        name: as given with `--registry-name`, also an address that the registry had; then `identity` says nothing.
+        name: as given with `--registry-name`; it may be an address that the registry had. If given, `identity` is
+            ignored.
     """
     known = known_registries(reader)
     if name is not None:
@@ -85,7 +86,7 @@ def registry_key(reader: LedgerReader, identity: str, name: str | None = None) -
 
 
 def audited_registry(reader: LedgerReader, identity: str, name: str | None = None) -> str:
-    """The key of a registry that was audited before.
+    """Return the key of a registry that was audited before.
 
     Raises:
         UsageError: the ledger knows no such registry; the message names those it knows.
@@ -97,13 +98,13 @@ def audited_registry(reader: LedgerReader, identity: str, name: str | None = Non
 
 
 def own_spelling(reader: LedgerReader, registry: str) -> Callable[[str], str]:
-    """Gives the spelling of a model's name in a registry of the ledger: Unity Catalog of Databricks has no capitals."""
+    """Return a function that spells a model's name as the registry does: Unity Catalog has no capital letters."""
     addresses = (address for known in known_registries(reader) if known.key == registry for address in known.addresses)
     return str.lower if any(one.startswith("databricks-uc://") for one in (registry, *addresses)) else str
 
 
 def must_be_recognised(reader: LedgerReader, identity: str, name: str | None) -> bool:
-    """Whether only the versions of a registry tell which one of the ledger's it is, if any.
+    """Say whether the registry can only be recognised by its versions.
 
     Args:
         identity, name: see `recognise`.
@@ -116,16 +117,17 @@ def must_be_recognised(reader: LedgerReader, identity: str, name: str | None) ->
 def recognise(
     reader: LedgerReader, identity: str, name: str | None, versions: Iterable[RegisteredVersion]
 ) -> Recognised:
-    """The registry that these versions belong to.
+    """Return the registry that these versions belong to.
 
     Args:
-        identity: of the address that is audited.
+        identity: the identity of the audited address.
         name: as given with `--registry-name`.
-        versions: all that the registry listed, also those that the audit will not look at.
+        versions: all versions that the registry listed, including those that the audit will not look at.
 
     Raises:
-        UsageError: some of the versions are those of a known registry and some are not, so that it may be a restored
-            copy or a fork; `--registry-name` has to say which registry it is. Or that is an address, and not known.
+        UsageError: some of the versions belong to a known registry and some do not, so it may be a restored copy or a
+            fork; or several known registries have these versions; `--registry-name` has to say which registry it is.
+            Also if the name is an address that the ledger does not know.
     """
     key = registry_key(reader, identity, name)
     if key is not None:
@@ -168,14 +170,14 @@ def why_another(
     *,
     whole: bool,
 ) -> str | None:
-    """Why what answers at a known address seems to be another registry than the ledger's; None where it does not.
+    """Say why the registry at a known address seems to be another one than the ledger's; None if it does not.
 
-    A forwarded port leads elsewhere tomorrow. None of the accepted versions is there then, neither under its own name
-    nor under a new one.
+    A forwarded port may lead to another server tomorrow. Then none of the accepted versions is there, neither under its
+    own name nor under a new one.
 
     Args:
-        versions: all that were listed; read more than once.
-        whole: whether they are all that there are.
+        versions: all versions that were listed; they are iterated more than once.
+        whole: whether these are all versions that exist.
     """
     lost = _lost(reader, key, versions, whole=whole)
     if not lost:
@@ -192,9 +194,9 @@ def why_another(
 
 
 def _lost(reader: LedgerReader, key: str, versions: Iterable[RegisteredVersion], *, whole: bool) -> int:
-    """How many accepted versions should be among these; 0 where any of them is there, also under another name.
+    """Count the accepted versions that should be among these; 0 if any of them is there, also under another name.
 
-    An empty registry has lost none: it may be one that was emptied.
+    An empty registry counts as having lost none: it may have been emptied.
     """
     names, births, lost = KeySet(), KeySet(), 0
     for version in versions:
@@ -220,14 +222,14 @@ def _perhaps_a_fork(identity: str, known: str, common: "_Common", others: str) -
 
 
 def renamed_registry(reader: LedgerReader, registry: str, *, name: str | None, address: str | None) -> Draft:
-    """The entry that gives a known registry another name or address.
+    """Return the entry that gives a known registry another name or address.
 
     Args:
-        registry: its key, a name or an address, however that is spelled.
+        registry: its key, a name or an address, in any spelling.
         address: an identity, see `registry_audit.registry.connection.identity_of`.
 
     Raises:
-        UsageError: the ledger knows no such registry, or another registry is called so already.
+        UsageError: the ledger knows no such registry, or another registry already has this name or address.
     """
     known = known_registries(reader)
     found = next((k for k in known if storable(registry) in (k.key, *k.names, *k.addresses)), None)
@@ -246,7 +248,7 @@ def renamed_registry(reader: LedgerReader, registry: str, *, name: str | None, a
 
 
 def _key_at(known: Sequence[KnownRegistry], identity: str) -> str | None:
-    """The key of the registry that was audited at an address."""
+    """Return the key of the registry that was audited at an address, or None."""
     wanted = storable(identity)
     for registry in known:
         if wanted in (registry.key, *registry.addresses):
@@ -264,7 +266,7 @@ def _unknown(known: Sequence[KnownRegistry], asked: str) -> UsageError:
 
 
 def _identity_of(text: str) -> str | None:
-    """What a ledger knows the registry at an address by; None of a text that is no address."""
+    """Return the identity of the registry at an address, or None if the text is not an address."""
     if "/" not in text and ":" not in text:
         return None
     try:
@@ -276,16 +278,16 @@ def _identity_of(text: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Common:
-    """What the versions at an address have to do with those of a known registry: how many of each kind."""
+    """These counts say how the versions at an address relate to those of a known registry."""
 
     agree: int
-    differ: int  # of the same name and number
-    unknown: int  # to the ledger
-    too_old: int  # of the unknown: its last whole audit would have listed them
+    differ: int  # same name and number, but another version
+    unknown: int  # not in the ledger
+    too_old: int  # unknown ones that the last complete audit would have listed
 
 
 def _shared_with(reader: LedgerReader, versions: Iterable[RegisteredVersion]) -> Iterator[tuple[str, _Common]]:
-    """Known registries that have any of the versions."""
+    """Yield the known registries that have any of the versions, each with its counts."""
     now = {v.ledger_key: (v.creation_time_ms, v.run_id) for v in versions}
     for registry in reader.registries():
         births = {key: (birth.creation_time_ms, birth.run_id) for key, birth in _births(reader, registry).items()}
@@ -302,7 +304,7 @@ def _shared_with(reader: LedgerReader, versions: Iterable[RegisteredVersion]) ->
 
 
 def _last_whole_audit_ms(reader: LedgerReader, registry: str) -> float:
-    """When the last audit began that surely listed everything and read all of it; 0 where none has."""
+    """Return when the last audit began that surely listed everything and read all of it; 0 if there is none."""
     began, last = dict[str, str](), "1970-01-01T00:00:00Z"
     for entry in reader.of_kind(Kind.AUDIT_STARTED, Kind.AUDIT_FINISHED, registry=registry):
         if entry.kind == Kind.AUDIT_STARTED:
@@ -315,7 +317,7 @@ def _last_whole_audit_ms(reader: LedgerReader, registry: str) -> float:
 
 
 def _other_place(reader: LedgerReader, known: str, identity: str) -> str | None:
-    """A file or directory of this machine where a known registry is, beside the one that is audited now."""
+    """Return a local file or directory that holds a known registry and is not the one that is audited now, or None."""
     scheme, path = _local_place(identity)
     found = next((registry for registry in known_registries(reader) if registry.key == known), None)
     for address in (found.key, *found.addresses) if found and path else ():
@@ -326,13 +328,13 @@ def _other_place(reader: LedgerReader, known: str, identity: str) -> str | None:
 
 
 def _local_place(identity: str) -> tuple[str, str]:
-    """Whether an address is a database file or a file store, and its path, which is empty for everything else."""
+    """Return the scheme and the path of a database file or a file store. The path is empty for any other address."""
     scheme, slashes, path = identity.partition("#")[0].partition(":///" if identity.startswith("sqlite") else "://")
     return scheme, path if slashes and scheme in ("sqlite", "file") and Path(path).is_absolute() else ""
 
 
 def _births(reader: LedgerReader, registry: str) -> dict[Key, Read | Accepted]:
-    """What tells when each version was created, and by which run: its newest entry that says so."""
+    """Return, for each version, the newest entry that records when it was created and by which run."""
     newest: dict[Key, Read | Accepted] = {
         (entry.name, entry.version): body_of(entry, Read) for entry in reader.latest_of_versions(Kind.READING, registry)
     }
@@ -344,28 +346,28 @@ def _births(reader: LedgerReader, registry: str) -> dict[Key, Read | Accepted]:
 
 
 def _new_name(reader: LedgerReader, key: str, identity: str, name: str | None) -> Draft | None:
-    """The entry for an address under which a registry that was named by hand is audited for the first time."""
+    """Return the entry that adds an address to a registry named by hand, when it is first audited there."""
     if name is None:
         return None
     found = next(k for k in known_registries(reader) if k.key == key)
     if storable(identity) in (found.key, *found.addresses):
         return None
     name = storable(name)
-    called = name if name in found.names else None  # or it was named by one of its addresses
+    called = name if name in found.names else None  # None if the given name is one of its addresses
     return RegistryNamed(address=storable(identity), name=called).draft(key)
 
 
 def _unnamed_one(
     reader: LedgerReader, identity: str, versions: Iterable[RegisteredVersion], shared: dict[str, _Common]
 ) -> str | None:
-    """The registry without a name that a name given for the first time means; None where it is another registry.
+    """Return the unnamed registry that a new name refers to; None if the name stands for another registry.
 
-    It is the one that was audited at this address, or else the only one whose versions are these.
+    It is the registry that was audited at this address, or else the only one that has these versions.
     """
     nameless = {known.key for known in known_registries(reader) if not known.names and "://" in known.key}
     here = registry_key(reader, identity)
     if here in nameless and here in shared:
-        # What was read there without being accepted may have been that other registry already.
+        # Readings there that nobody accepted may already be of the other registry.
         return None if _lost(reader, here, versions, whole=True) >= _TOO_MANY_TO_BE_LOST else here
     same = [known for known, common in shared.items() if not common.differ and known in nameless]
     return same[0] if len(same) == 1 else None
@@ -373,27 +375,27 @@ def _unnamed_one(
 
 def _normal(key: str) -> str | None:
     try:
-        # What follows a # tells a workspace or a schema apart, and no address has it.
+        # A # separates the workspace or schema in a key; no address contains one.
         return storable(parse_address(key).identity) if "://" in key and "#" not in key else None
     except UsageError:
         return None
 
 
-# What shows which registry is at an address that the ledger does not know: all of its versions, and no selection.
+# An unknown address is recognised by all versions of its registry, not by a selection.
 #
-# A copy of a database that went its own way still holds many versions of the original. Whoever sees only those would
-# take one for the other.
+# A copy of a database that has diverged still holds many versions of the original. A selection might contain only
+# those, and one registry would be taken for the other.
 
 
 def versions_to_recognise(
     ledger: Ledger, session: Session, registry_name: str | None, seen: Sequence[RegisteredVersion]
 ) -> Sequence[RegisteredVersion]:
-    """All versions of the registry where only they tell which one it is; else those that were seen anyway.
+    """List all versions of the registry if it can only be recognised by them; else return the versions already seen.
 
-    It is one listing, of no bytes, and only the first time that an address is met.
+    This lists versions and reads no bytes, and happens only the first time that an address is seen.
 
     Raises:
-        CouldNotVerify: the registry cannot be listed whole; `--registry-name` can say which one it is.
+        CouldNotVerify: the registry cannot be listed completely; `--registry-name` can say which one it is.
     """
     connection, limits = session.connection, session.limits
     with ledger.reading() as reader:

@@ -17,14 +17,14 @@ from registry_audit.printable import printable
 from registry_audit.registry.version import Key, RegisteredVersion
 from registry_audit.verdict import Verdict
 
-# What keeps a version from being accepted on first sight: readings with one of these say nothing of good bytes.
+# A version with one of these findings is not accepted at first sight, and such a reading does not show good bytes.
 _PASSING = frozenset(verdict.value for verdict in Verdict if verdict.passes)
 DAMAGED = frozenset({"RA001", "RA002", "RA003", "RA007", "RA008", "RA009", "RA010", "RA011", "RA013", "RA014", "RA015"})
 
 
 @dataclass(frozen=True, slots=True)
 class KnownBytes:
-    """A manifest that the ledger has for a version, and where from."""
+    """The ledger has this manifest for a version."""
 
     manifest: str  # digest
     at: str
@@ -33,7 +33,7 @@ class KnownBytes:
 
     @property
     def problem(self) -> Problem:
-        """The problem to report if the bytes are not the known ones."""
+        """Return the problem to report if the bytes are not the known ones."""
         where = "" if self.registry is None else f" in the registry {printable(self.registry)}"
         if self.accepted:
             message = f"its bytes are not those that were accepted for this very version on {self.at[:10]}{where}"
@@ -43,9 +43,9 @@ class KnownBytes:
 
 
 class OtherNames:
-    """Under which other names a ledger knows a version: its number, creation time and run outlast a rename.
+    """Finds the other names under which the ledger knows a version: number, creation time and run survive a rename.
 
-    A version without a run is not looked for: many of them may have been made in one moment.
+    A version without a run is not looked up, because many of them may have been created at the same moment.
     """
 
     def __init__(self, reader: LedgerReader) -> None:
@@ -61,7 +61,7 @@ class OtherNames:
         return [key for key in self._of_registry[registry].get(hash(birth), ()) if key[0] != own]
 
     def _by_birth(self, registry: str) -> dict[int, list[Key]]:
-        """By a hash: whoever reads what is under these names looks at the birth itself."""
+        """Index the names by a hash of number, creation time and run. Callers must compare these again."""
         names: dict[int, list[Key]] = {}
         read = (
             entry
@@ -84,7 +84,7 @@ def known_bytes(
     versions: Iterable[RegisteredVersion],
     other_names: OtherNames,
 ) -> dict[Key, tuple[KnownBytes, ...]]:
-    """What the ledger knows of these versions, some hundreds that have no baseline in their registry.
+    """Return the known bytes of some hundreds of versions that have no baseline in their registry.
 
     Args:
         others: the other registries of the ledger.
@@ -114,16 +114,16 @@ def _known_in(
     *,
     renamed: bool = False,
 ) -> Iterator[tuple[Key, KnownBytes]]:
-    """What one registry has of these versions, under these names.
+    """Yield what one registry has for these versions under these names.
 
     Args:
-        registry: that is audited.
-        other: another one to look into, if it is another.
-        renamed: whether the names are not those that the versions have now.
+        registry: the audited registry.
+        other: the registry to look into, if it is not the audited one.
+        renamed: whether the names are former names of the versions.
     """
     accepted, elsewhere = set[Key](), other is not None or renamed
     place = other or registry
-    # Under its name of now, what was accepted in the audited registry is no first sight but a baseline.
+    # What was accepted in the audited registry under the current name is a baseline, so it is not looked up here.
     for entry in reader.latest_of_versions(Kind.ACCEPTED, place, wanted) if elsewhere and wanted else ():
         key = entry.name, entry.version
         body = body_of(entry, Accepted)
@@ -138,14 +138,14 @@ def _known_in(
 def _first_readings(
     reader: LedgerReader, registry: str, wanted: dict[Key, RegisteredVersion], *, with_run: bool = False
 ) -> Iterator[tuple[Key, str, str]]:
-    """The first reading of each version that found its model whole: its manifest, and when it was."""
+    """Yield the first reading of each version that found its model undamaged: key, digest of the manifest, and time."""
     if not wanted:
         return
 
     def whole(key: Key, entry: Entry) -> str | None:
         body = body_of(entry, Read)
         passed = body.verdict in _PASSING and DAMAGED.isdisjoint(body.rules)
-        # Release 0.1.0 did not record the time in its readings: they may be of another version of that number.
+        # Release 0.1.0 did not record creation times: its readings may be of another version with that number.
         return body.manifest if passed and body.is_surely_of(wanted[key], with_run=with_run) else None
 
     for first in reader.first_of_versions(Kind.READING, registry, wanted):
@@ -155,7 +155,7 @@ def _first_readings(
         if manifest := whole(key, first):
             yield key, manifest, first.at
             continue
-        # It was damaged then, or it is an earlier version of that name and number: look at all of its readings.
+        # The model was damaged then, or it was an earlier version of that name and number: look at all readings.
         for entry in reader.of_version(registry, *key, Kind.READING):
             if manifest := whole(key, entry):
                 yield key, manifest, entry.at

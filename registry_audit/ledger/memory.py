@@ -1,4 +1,4 @@
-"""What the ledger says of one registry as of now: baselines, open findings, waivers, last readings."""
+"""Loads what the ledger currently holds for one registry: baselines, open findings, waivers and last readings."""
 
 import hashlib
 import sys
@@ -33,18 +33,18 @@ FindingKey = tuple[str, str, str, str]  # name, version, rule, path or ""
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a finding was seen on, and so what a waiver of it is bound to."""
+    """A finding was seen on these bytes and differences, and a waiver of it is bound to them."""
 
-    run_manifest: str | None  # digest of the run model's manifest; None where it was not read whole
+    run_manifest: str | None  # digest of the run model's manifest; None if it was not read in full
     manifest: str | None  # of the registry model's
-    differences: str | None  # digest over what differed, between the copies and from the baseline; None: not recorded
+    differences: str | None  # digest of all differences, between the copies and from the baseline; None: not recorded
 
     @property
     def is_whole(self) -> bool:
         return self.run_manifest is not None and self.manifest is not None
 
     def is_what_was_waived(self, now: "Subject") -> bool:
-        """Whether a waiver of this still holds. Of bytes that nobody knows, no waiver does."""
+        """Say whether a waiver of this subject still holds. No waiver holds for bytes that are not known."""
         if not (self.is_whole and (self.run_manifest, self.manifest) == (now.run_manifest, now.manifest)):
             return False
         return self.differences is None or self.differences == now.differences  # release 0.1.0 recorded none
@@ -52,39 +52,39 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class OpenFinding:
-    """A finding that no later audit found ended."""
+    """This finding is open: no later audit found that it ended."""
 
     first_seen: str  # UTC
-    severity: Severity  # of the audit that first saw it
+    severity: Severity  # as the audit that first saw it graded it
 
 
 @dataclass(frozen=True, slots=True)
 class GivenWaiver:
-    """A waiver as the ledger holds it."""
+    """This is a waiver as the ledger holds it."""
 
     waiver: Waiver
     seq: int  # of its entry
     at: str  # UTC
     subject: Subject
-    paths: tuple[str, ...] | None  # the files that the finding was on; None where release 0.1.0 did not record them
+    paths: tuple[str, ...] | None  # the files that the finding was on; None if release 0.1.0 wrote the entry
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What was accepted last for a version."""
+    """This is the last acceptance of a version."""
 
     manifest: str | None  # digest; None: accepted as gone
     at: str
     by: str
     reason: str
-    creation_time_ms: int | None  # of the version in the registry, which a re-created one does not share
+    creation_time_ms: int | None  # of the version in the registry; a re-created version has another one
     source: str | None = None  # redacted
     despite: tuple[str, ...] = ()  # rules whose findings it was accepted in spite of
     meta_is_mlflows: bool | None = None  # see `entry_bodies.Accepted`
     seq: int = field(default=0, compare=False)  # of its entry
 
     def had_mlflows_meta(self, version: RegisteredVersion, digest: str) -> bool:
-        """Whether the `registered_model_meta` that was accepted, with this digest, was MLflow's own."""
+        """Say whether the accepted `registered_model_meta`, which has this digest, was written by MLflow alone."""
         if self.meta_is_mlflows is None:
             return is_mlflows_text(digest, version.name, version.version)
         return self.meta_is_mlflows
@@ -96,7 +96,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class LastReading:
-    """What the newest audit that had a version in it recorded."""
+    """This is what the newest audit of a version recorded."""
 
     at: str
     audit_id: str
@@ -115,25 +115,25 @@ class LastReading:
 
 @dataclass(slots=True)
 class Memory:
-    """Everything here was recomputed from the entries, each checked against its digest."""
+    """All of this was recomputed from the entries, each of which was checked against its digest."""
 
     baselines: dict[Key, Baseline] = field(default_factory=dict)
     open_findings: dict[FindingKey, OpenFinding] = field(default_factory=dict)
-    untold: set[FindingKey] = field(default_factory=set)  # of the open ones, those that no audit has told people of
+    untold: set[FindingKey] = field(default_factory=set)  # the open findings of which no audit has notified anybody
     waivers: dict[FindingKey, GivenWaiver] = field(default_factory=dict)
     last_readings: dict[Key, LastReading] = field(default_factory=dict)
-    known_bytes: dict[Key, tuple[KnownBytes, ...]] = field(default_factory=dict)  # of versions without a baseline
+    known_bytes: dict[Key, tuple[KnownBytes, ...]] = field(default_factory=dict)  # for versions without a baseline
     previous_audit: Entry | None = None  # the newest finished one
 
     def waiver_of(self, key: FindingKey, now: Subject, *, today: str) -> Waiver | None:
-        """A waiver that holds: not expired, for these very bytes and differences, and given for this file too."""
+        """Return a waiver that holds: not expired, for exactly these bytes and differences, and for this file."""
         for given in self._given_for(key):
             if given.waiver.until >= today and given.subject.is_what_was_waived(now):
                 return given.waiver
         return None
 
     def given_since(self, key: FindingKey, waiver: Waiver) -> GivenWaiver | None:
-        """The entry of a waiver that was given after the audit before; None where that audit knew it."""
+        """Return the entry of a waiver that was given after the previous audit; None if that audit knew the waiver."""
         known = self.previous_audit.seq if self.previous_audit else 0
         return next((given for given in self._given_for(key) if given.waiver == waiver and given.seq > known), None)
 
@@ -146,7 +146,11 @@ class Memory:
 
 
 def learn(memory: Memory, reader: LedgerReader, registry: str, keys: Collection[Key] | None) -> None:
-    """Baselines and last readings of these versions, in the names of the ledger, in place of those known before."""
+    """Replace the memory's baselines and last readings by those of these versions.
+
+    Args:
+        keys: names and numbers as the ledger spells them; None is all versions.
+    """
     memory.baselines.clear()
     memory.last_readings.clear()
     for entry in reader.latest_of_versions(Kind.ACCEPTED, registry, keys):
@@ -156,7 +160,7 @@ def learn(memory: Memory, reader: LedgerReader, registry: str, keys: Collection[
 
 
 def baseline_of(entry: Entry) -> Baseline:
-    """What an entry of the kind `accepted` says."""
+    """Parse an entry of the kind `accepted`."""
     body = body_of(entry, Accepted)
     return Baseline(
         body.manifest,
@@ -172,7 +176,7 @@ def baseline_of(entry: Entry) -> Baseline:
 
 
 def load_findings(reader: LedgerReader, registry: str) -> Memory:
-    """Open findings, waivers and the audit before; of no version a baseline yet."""
+    """Load the open findings, the waivers and the previous audit. Baselines and last readings are left empty."""
     memory, opened_by = Memory(), defaultdict[str, list[FindingKey]](list)
     kinds = Kind.FINDING_OPENED, Kind.FINDING_RESOLVED, Kind.WAIVED, Kind.AUDIT_FINISHED
     for entry in reader.of_kind(*kinds, registry=registry):
@@ -206,7 +210,7 @@ def load_findings(reader: LedgerReader, registry: str) -> Memory:
 
 def last_reading(entry: Entry) -> LastReading:
     body = body_of(entry, Read)
-    # Without a time of its own a storage was read in full by that very audit.
+    # A storage without a separate time was read in full by that audit.
     storages = tuple((s[0], s[1], s[2], s[3] or entry.at) for s in body.storages)
     manifests = body.manifest, body.run_manifest
     return LastReading(entry.at, entry.audit_id, *manifests, body.verdict, storages, body.differences, entry.seq)
@@ -220,18 +224,19 @@ def today() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d")
 
 
-# For `--quick`: which full readings the ledger remembers, found by a storage's identity and fingerprint.
+# `--quick` finds the full readings in the ledger by the identity and the fingerprint of a storage.
 
-_KEPT_MANIFESTS = 4_000  # some tens of megabytes at the most of what models are
+_KEPT_MANIFESTS = 4_000  # some tens of megabytes at most for typical models
 
 
 class TrustedReadings:
-    """The newest reading of each version, as of now. Safe to share between threads: what it keeps can only be equal."""
+    """Finds the newest reading of each version. Safe to share between threads, as cached values never differ."""
 
     def __init__(self, ledger: Ledger, registry: str, full_every: int | None) -> None:
-        """
+        """Load the newest reading of each version of a registry.
+
         Args:
-            full_every: days after which a full reading is no longer trusted; None trusts any.
+            full_every: number of days after which a full reading is no longer trusted; None trusts any reading.
         """
         self._ledger, self._registry = ledger, registry
         self._known: dict[bytes, tuple[str, str]] = {}  # -> digest of the manifest, when it was read in full
@@ -242,11 +247,11 @@ class TrustedReadings:
         with ledger.reading() as reader:
             for entry in reader.latest_of_versions(Kind.READING, registry):
                 for identity, fingerprint, manifest, read_at in last_reading(entry).storages:
-                    if oldest <= read_at <= newest:  # one from the future was dated by a clock that was wrong
+                    if oldest <= read_at <= newest:  # a reading from the future was dated by a wrong clock
                         self._known[_key(identity, fingerprint)] = manifest, sys.intern(read_at)
 
     def prefetch(self, keys: Iterable[Key]) -> None:
-        """Fetch with few questions what these versions will want."""
+        """Fetch the manifests that these versions will need, with few queries."""
         wanted = [(storable(name), storable(version)) for name, version in keys]
         with self._ledger.reading() as reader:
             entries = reader.latest_of_versions(Kind.READING, self._registry, wanted)
@@ -255,7 +260,7 @@ class TrustedReadings:
                 self._keep(digest, manifest)
 
     def __call__(self, identity: str, fingerprint: str) -> tuple[Manifest, str] | None:
-        """The manifest of a storage with this fingerprint, and when it was last read in full (UTC)."""
+        """Return the manifest of a storage with this fingerprint, and when it was last read in full (UTC)."""
         digest, read_at = self._known.get(_key(identity, fingerprint), (None, ""))
         if digest is None:
             return None

@@ -55,7 +55,7 @@ from registry_audit.registry.connection import Server, identity_of
 from registry_audit.registry.version import version_key
 from registry_audit.verdict import BaselineStatus
 
-_AT_ONCE = 250  # rows
+_AT_ONCE = 250  # rows processed at a time
 
 Keep = Callable[[VersionAudit], None]
 Tell = Callable[[Collection[FindingKey]], None]
@@ -63,33 +63,35 @@ Tell = Callable[[Collection[FindingKey]], None]
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An audit as it stands in the ledger."""
+    """This is the audit as the ledger recorded it."""
 
     resolved: tuple[Resolved, ...]
     head: Entry
     audit_id: str
     previous_audit_at: str | None
     accepted_count: int
-    past: tuple[PastAudit, ...] = ()  # the last audits of this selection, this one included
+    past: tuple[PastAudit, ...] = ()  # the last audits of the same selection, including this one
 
 
 def registry_of(registry_uri: str) -> str:
-    """What the registry at an address is called before it is asked: by locks, and by what an interrupted audit kept.
+    """Return the identity of the registry at an address, without connecting to it. Locks and interrupted audits use it.
 
     Raises:
-        UsageError: no parser can read the address.
+        UsageError: the address cannot be parsed.
     """
     return registry_identity(parse_address(registry_uri), active_workspace())
 
 
 def begin(ledger: Ledger, scope: Scope, options: AuditOptions, audit_id: str) -> tuple[Scope, Entry]:
-    """Note that an audit began; one that never finishes stays visible as interrupted.
+    """Record that an audit began. An audit that never finishes stays visible as interrupted.
 
     Returns:
-        The scope, its registry being the one that the ledger knows it as; and the new head.
+        The scope, with the registry replaced by the ledger's key for it; and the new head.
 
     Raises:
-        UsageError: the ledger's baselines were made with another digest algorithm.
+        UsageError: the ledger's baselines use another digest algorithm, or the registry may be a copy of one that the
+            ledger knows.
+        NotFound: a model named by the audit is neither in the registry nor in the ledger.
         LedgerError: the ledger cannot be written.
     """
     with ledger.writing() as writer:
@@ -122,7 +124,7 @@ def begin(ledger: Ledger, scope: Scope, options: AuditOptions, audit_id: str) ->
 
 
 def algorithm_of(reader: LedgerReader, registry: str) -> str | None:
-    """The digest algorithm of a registry's baselines; None where there is none yet."""
+    """Return the digest algorithm of a registry's baselines, or None if it has no baseline."""
     for entry in reader.latest_of_versions(Kind.ACCEPTED, registry):
         if accepted := body_of(entry, Accepted).manifest:
             return accepted.partition(":")[0]
@@ -139,14 +141,14 @@ def finish(
     hidden: Mapping[Key, str] = MappingProxyType({}),
     tell: Tell | None = None,
 ) -> Recorded:
-    """Assess every row beside the ledger, and record the audit.
+    """Compare every row with the ledger, and record the audit.
 
     Args:
         audits: sorted by name, then number.
-        keep: told of every row as it was assessed, and of every version that vanished, in that same order.
-        hidden: versions with a baseline that were not listed and are not known to be gone, and why.
-        tell: given by who tells people of what is new: is told, once it is recorded, of the findings that are not new
-            and that nobody was told of, since only a check or a command has found them.
+        keep: called with every assessed row and every vanished version, in that same order.
+        hidden: versions with a baseline that were not listed and are not known to be gone, each with the reason.
+        tell: set by a caller that notifies people of new findings. Called after recording, with the findings that are
+            not new but of which nobody was notified, because only a check or a command has found them.
 
     Raises:
         LedgerError: the ledger cannot be read or written.
@@ -169,7 +171,7 @@ def finish(
 
 
 def who() -> str:
-    """The user of this process and its machine, as `user@host`: who accepts if nobody is named."""
+    """Return the user and the machine of this process, as `user@host`: the default for who accepts."""
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError):
@@ -177,7 +179,7 @@ def who() -> str:
 
 
 class _Finishing:
-    """The end of one audit, while it holds the ledger's lock."""
+    """Ends one audit while it holds the ledger's lock."""
 
     def __init__(
         self,
@@ -198,7 +200,7 @@ class _Finishing:
         self._tells = tells
         self.accepted_count = 0
         self.resolved: tuple[Resolved, ...] = ()
-        self.untold: list[FindingKey] = []  # that this audit is the first to tell, and not the first to find
+        self.untold: list[FindingKey] = []  # findings that are not new, but of which nobody was notified before
 
     @property
     def memory(self) -> Memory:
@@ -234,7 +236,7 @@ class _Finishing:
         yield finished.draft(self._registry, audit_id=self._audit_id)
 
     def _assessed(self, audits: Iterable[VersionAudit]) -> Iterator[VersionAudit]:
-        """Every row beside its baseline, and among them the versions that are gone."""
+        """Yield every row compared with its baseline and, in order, the versions that vanished."""
         absent = absent_keys(self._writer, self._registry, self._expected)
         gone = [key for key in absent if key not in self._beside.renamed.followed]
         everything: tuple[Iterable[VersionAudit | Key], ...] = (audits, gone)
@@ -249,7 +251,7 @@ class _Finishing:
             yield from (replace(row, life=known.get(key_of(row), ())) for row in assessed)
 
     def _accepted(self, row: VersionAudit) -> tuple[VersionAudit, tuple[Draft, ...]]:
-        """The row, which says so where this audit accepts it, and the entry that does."""
+        """Return the row, and an entry if this audit accepts it; the row then says so too."""
         manifest = row.reg_model.manifest if row.reg_model else None
         if (
             self._options.accept_new
@@ -273,7 +275,7 @@ class _Finishing:
         return row, ()
 
     def _is_known_not_to_hold(self, row: VersionAudit) -> bool:
-        """Whether an audit with a key found that the signature does not hold, and this one did not look."""
+        """Say whether an audit with a key found the signature invalid, and this audit did not check it."""
         found = (*key_of(row), "RA014", SIGNATURE) in self.memory.open_findings
         return found and not is_settled(row, "RA014", SIGNATURE)
 
@@ -282,22 +284,23 @@ def _order(row: VersionAudit | Key) -> tuple[str, int, str]:
     return version_key(*row) if isinstance(row, tuple) else row.version.key
 
 
-# One version beside its baseline: what `check` and `compare` remember of it.
+# `check` and `compare` compare a single version with its baseline and record it.
 
 
 def remembered(ledger: Ledger, options: AuditOptions, session: Session, audit: VersionAudit) -> VersionAudit:
-    """The row of one version beside its baseline, recorded as an audit of that version alone.
+    """Return the row of one version compared with its baseline, and record it as an audit of that version alone.
 
-    A row of one copy of two is not recorded: half a reading would stand before the last whole one.
+    A row of only one of the two copies is not recorded: half a reading would replace the last full one.
 
     Raises:
-        UsageError: the registry may be a copy of one that the ledger knows; `--registry-name` has to say.
-        CouldNotVerify: it is new to the ledger, and cannot be listed.
+        UsageError: the registry may be a copy of one that the ledger knows, and `--registry-name` has to say which it
+            is.
+        CouldNotVerify: the registry is new to the ledger and cannot be listed.
         LedgerError: the ledger cannot be read or written; nothing was recorded.
     """
     if audit.of_one_copy:
         return _looked_up(ledger, options, session, audit)
-    # As with a filter, nothing that is not listed counts as gone.
+    # With a filter set, a version that is not listed does not count as gone.
     asked = options.model_copy(
         update={"models": (), "latest": None, "subset": None, "filter": f"version {storable(audit.version.label)}"}
     )
@@ -312,7 +315,7 @@ def remembered(ledger: Ledger, options: AuditOptions, session: Session, audit: V
 def pair_remembered(
     ledger: Ledger, options: tuple[AuditOptions, AuditOptions], sessions: tuple[Session, Session], pair: VersionPair
 ) -> VersionPair:
-    """Two versions that were compared, each beside its baseline and recorded.
+    """Return two versions that were compared, each compared with its baseline too and recorded.
 
     Raises:
         UsageError, CouldNotVerify, LedgerError: see `remembered`.
@@ -322,10 +325,10 @@ def pair_remembered(
 
 
 def with_digest_of(ledger: Ledger | None, options: AuditOptions, server: Server | None = None) -> AuditOptions:
-    """The options with the algorithm of the registry's baselines, so that what is read can be compared with them.
+    """Return the options with the digest algorithm of the registry's baselines, so that digests can be compared.
 
     Args:
-        server: with who signs in there, where the options do not say it all.
+        server: the server with its credentials, if the options do not contain all of it.
     """
     if ledger is None:
         return options
@@ -336,10 +339,10 @@ def with_digest_of(ledger: Ledger | None, options: AuditOptions, server: Server 
 def one_digest(
     ledger: Ledger | None, options: tuple[AuditOptions, AuditOptions], servers: tuple[Server, Server]
 ) -> tuple[AuditOptions, AuditOptions]:
-    """The options of two versions that are to be compared, with the algorithm of their registries' baselines.
+    """Return the options of two versions to compare, with the digest algorithm of their registries' baselines.
 
     Raises:
-        UsageError: their registries have baselines of two algorithms.
+        UsageError: the two registries have baselines with different algorithms.
     """
     if ledger is None:
         return options

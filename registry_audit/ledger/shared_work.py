@@ -25,13 +25,13 @@ from registry_audit.registry.version import RegisteredVersion, decode_version, e
 from registry_audit.verdict import Verdict
 
 LOST_AFTER_SECONDS = 60.0
-_ROWS_HOLD_SECONDS = 3_600.0  # of an interrupted run, for the one that resumes it
+_ROWS_HOLD_SECONDS = 3_600.0  # how long a resumed run may reuse the rows of an interrupted one
 
 Batch = tuple[RegisteredVersion, ...]
 
 
 class NotOurs(CouldNotVerify):
-    """What is in the database was not put there by this audit or its workers."""
+    """The data in the database was not written by this audit or its workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,11 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far an audit's work is."""
+    """This is the progress of an audit's shared work."""
 
     total: int
     delivered: int
-    at_work: int  # batches whose worker was heard of lately
+    at_work: int  # batches whose worker sent a heartbeat recently
 
     @property
     def done(self) -> bool:
@@ -54,14 +54,15 @@ class Standing:
 
 
 class SharedWork:
-    """Each method is a short transaction of its own. Raises: LedgerError: the database cannot be used."""
+    """Each method runs in a short transaction of its own. Raises: LedgerError: the database cannot be used."""
 
     def __init__(
         self, ledger: Ledger, audit_id: str, seal: Seal, lost_after_seconds: float = LOST_AFTER_SECONDS
     ) -> None:
-        """
+        """Open the shared work of one audit.
+
         Args:
-            seal: under a key that the audit and its workers know, and nobody else.
+            seal: signs with a key that only the audit and its workers know.
         """
         self._ledger, self._audit_id, self._seal = ledger, audit_id, seal
         self.lost_after_seconds = lost_after_seconds
@@ -108,14 +109,14 @@ class SharedWork:
             return False
 
     def take(self, worker: str, key: str) -> Taken | None:
-        """Take the next free batch; None if no batch is free, for now or for good.
+        """Take the next free batch. Return None if no batch is free at the moment.
 
         Args:
-            key: what the worker makes of its own options, registry and code, as the audit did for `offer`.
+            key: computed by the worker from its own options, registry and code, as the audit did for `offer`.
 
         Raises:
-            NotOurs: it is not the batch that the audit put out.
-            UsageError: the worker would give other rows than the audit asked for.
+            NotOurs: the batch was not published by this audit.
+            UsageError: the worker would produce other rows than the audit asked for.
         """
         now = time.time()
         free = shared_work.c.seen_at < now - self.lost_after_seconds
@@ -129,7 +130,7 @@ class SharedWork:
             writer.execute(update(shared_work).where(*this).values(worker=worker, seen_at=now))
         asked, *lines = _unpack(self._opened("versions", row[0], row[1]))
         if asked != key:
-            with self._ledger.beside_the_chain() as writer:  # a worker that may have it need not wait
+            with self._ledger.beside_the_chain() as writer:  # free it at once for a worker that may take it
                 writer.execute(update(shared_work).where(*this).values(seen_at=0.0))
             raise UsageError(
                 "this worker would audit something else: its code, its MLFLOW_TRACKING_URI, its MLFLOW_WORKSPACE or "
@@ -138,14 +139,20 @@ class SharedWork:
         return Taken(row[0], tuple(map(decode_version, lines)))
 
     def still_at(self, worker: str, position: int) -> bool:
-        """Say that the worker is still at a batch; False if it is no longer wanted: the audit ended or was stopped."""
+        """Send a heartbeat for a batch.
+
+        Return False if the batch is no longer wanted: the audit ended or was stopped.
+        """
         this = (self._mine, shared_work.c.position == position, shared_work.c.worker == worker)
         with self._ledger.beside_the_chain() as writer:
             told = writer.execute(update(shared_work).where(*this).values(seen_at=time.time()))
             return bool(told.rowcount)
 
     def deliver(self, worker: str, position: int, rows: Iterable[VersionAudit]) -> bool:
-        """Deliver a batch's rows, in the order of its versions; False if another has the batch, or it is not wanted."""
+        """Deliver a batch's rows, in the order of its versions.
+
+        Return False if the batch is no longer this worker's.
+        """
         this = (self._mine, shared_work.c.position == position, shared_work.c.worker == worker)
         said = [json.dumps(time.time()), *map(encode_row, rows)]
         sealed = self._sealed("rows", position, _pack(said))
@@ -162,10 +169,10 @@ class SharedWork:
             return Standing(total, delivered, reader.execute(busy).scalar_one())
 
     def rows(self, position: int) -> tuple[VersionAudit, ...] | None:
-        """What was delivered for a batch, in the order of its versions; None if nothing was.
+        """Return the rows delivered for a batch, in the order of its versions; None if nothing was delivered.
 
         Raises:
-            NotOurs: somebody else put it there, or it was delivered long ago.
+            NotOurs: somebody else wrote them, or they were delivered too long ago.
         """
         with self._ledger.beside_the_chain(only_look=True) as reader:
             this = (self._mine, shared_work.c.position == position)

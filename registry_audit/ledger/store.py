@@ -1,4 +1,4 @@
-"""The ledger as a database: checked before anything of it is read, and appended to under a lock."""
+"""Stores the ledger in a database. Entries are checked before they are used, and appended under a lock."""
 
 import contextlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -36,24 +36,24 @@ from registry_audit.model.manifest import Manifest, parse_manifest
 from registry_audit.printable import printable
 from registry_audit.redact import redact, without_sign_in
 
-# The chain of entries, the manifests that entries name by their digest, and the work of audits under way.
+# The tables: the chain of entries, the manifests that entries name by digest, and the shared work of running audits.
 
 metadata = MetaData()
 
-# One row for everything that ever happened. What is current is asked of the newest entry of a kind.
+# One row per event. The current state is given by the newest entry of a kind.
 entries = Table(
     "entries",
     metadata,
-    # Not autoincremented: the number is part of what is chained.
+    # Not autoincremented, because the number is part of the chained digest.
     Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("at", String(32), nullable=False),  # UTC, ISO 8601
     Column("kind", String(32), nullable=False),
     Column("registry", Text, nullable=False),
-    Column("name", Text, nullable=False),  # of a registered model, or empty
+    Column("name", Text, nullable=False),  # of the registered model, or empty
     Column("version", String(32), nullable=False),
     Column("audit_id", String(128), nullable=False),
     Column("body", Text, nullable=False),  # JSON with sorted keys
-    Column("previous", String(64), nullable=False),  # digest of the entry before; of the first, zeros
+    Column("previous", String(64), nullable=False),  # digest of the entry before; zeros for the first entry
     Column("digest", String(64), nullable=False),
     Index("entries_of_version", "registry", "name", "version", "kind", "seq"),
     Index("entries_of_kind", "kind", "registry", "seq"),
@@ -66,7 +66,7 @@ manifests = Table(
     Column("text", Text, nullable=False),  # see registry_audit.model.manifest
 )
 
-# What the workers of an audit share while it runs; gone with its end.
+# The workers of an audit share this while it runs. It is deleted when the audit ends.
 shared_work = Table(
     "shared_work",
     metadata,
@@ -74,29 +74,29 @@ shared_work = Table(
     Column("position", Integer, primary_key=True, autoincrement=False),  # of the batch
     Column("versions", LargeBinary, nullable=False),  # see registry_audit.ledger.shared_work
     Column("rows", LargeBinary),  # None until it is audited
-    Column("worker", String(128), nullable=False),  # who has it; empty: nobody
-    Column("seen_at", Float, nullable=False),  # seconds since the epoch: when that worker was last heard of
+    Column("worker", String(128), nullable=False),  # the worker that holds the batch; empty if none does
+    Column("seen_at", Float, nullable=False),  # time of the worker's last heartbeat, in seconds since the epoch
 )
 
 
-_LOCK = 0x4D4C5241  # of PostgreSQL's advisory locks: one number for every ledger in a database
+_LOCK = 0x4D4C5241  # key of the PostgreSQL advisory lock: the same for every ledger in a database
 _CHUNK = 500  # rows in one statement
 _PAGE = 1_000  # rows fetched at a time
 
 
 class Ledger:
-    """An open ledger whose schema was checked. Safe to use from several processes at once."""
+    """An open ledger, whose schema was checked. It is safe to use from several processes at once."""
 
     def __init__(self, engine: Engine, url: str) -> None:
         self._engine = engine
         self.url = url  # without credentials
-        self._checked: CheckedChain | None = None  # by this process; never changed, only replaced
+        self._checked: CheckedChain | None = None  # checked by this process; never changed, only replaced
 
     @contextlib.contextmanager
     def reading(self, *, again: bool = False) -> Iterator["LedgerReader"]:
-        """One consistent view of a chain that was checked.
+        """Open one consistent view of a checked chain.
 
-        The first view of a process checks every entry, the later ones what was appended since.
+        The first view in a process checks every entry; later views check what was appended since.
 
         Args:
             again: whether to check every entry once more.
@@ -105,7 +105,7 @@ class Ledger:
             LedgerError: the chain is broken, or the database cannot be read.
         """
         with _database_errors("read", self._engine.url), self._engine.connect() as connection:
-            # Several statements must see one moment: neither database gives that by itself.
+            # All statements must see the same snapshot; neither database does that by default.
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN")
             else:
@@ -115,10 +115,10 @@ class Ledger:
 
     @contextlib.contextmanager
     def writing(self, *, again: bool = False) -> Iterator["LedgerWriter"]:
-        """The only writer while it lasts; all it appended is there afterwards, or nothing is.
+        """Open the ledger as its only writer. Everything appended is committed at the end, or nothing is.
 
         Args:
-            again: whether to check every entry once more, where much time has passed since this process did.
+            again: whether to check every entry once more, for instance if this process last did so long ago.
 
         Raises:
             LedgerError: the chain is broken, or the database cannot be written.
@@ -139,7 +139,9 @@ class Ledger:
 
     @contextlib.contextmanager
     def beside_the_chain(self, *, only_look: bool = False) -> Iterator["BesideTheChain"]:
-        """A short transaction on other tables, which waits for who writes the chain only where the database must.
+        """Open a short transaction on the other tables.
+
+        It waits for writers of the chain only if the database requires it.
 
         Raises:
             LedgerError: the database cannot be read or written.
@@ -158,17 +160,17 @@ class Ledger:
             return writer.append(drafts)
 
     def verify(self) -> Entry | None:
-        """The head, after every entry and every manifest was recomputed.
+        """Recompute every entry and every manifest, and return the head.
 
         Raises:
-            LedgerError: the chain is broken, or a manifest is not what its digest says.
+            LedgerError: the chain is broken, or a manifest does not match its digest.
         """
         with self.reading(again=True) as reader:
             reader.check_manifests()
             return reader.head()
 
     def page(self, after: Entry | None, up_to: int) -> list[Entry]:
-        """Entries that follow one, up to a number, checked to follow it: for who reads a ledger slowly.
+        """Return the entries after one entry up to a number, checked to follow it. This serves slow readers.
 
         Raises:
             LedgerError: the chain is broken, or the database cannot be read.
@@ -180,7 +182,7 @@ class Ledger:
 
     @property
     def first_digest(self) -> str | None:
-        """The digest of the first entry, as this process checked it; None while it has checked nothing."""
+        """Return the digest of the first entry as this process checked it; None before any check."""
         return self._checked.first_digest if self._checked else None
 
     def close(self) -> None:
@@ -188,7 +190,7 @@ class Ledger:
 
 
 class BesideTheChain:
-    """The tables that are no history. What they hold is not chained."""
+    """Gives access to the tables outside the chain, which hold no history."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -198,7 +200,7 @@ class BesideTheChain:
 
 
 class LedgerReader:
-    """Shows the entries of a checked chain, and no others. Only `Ledger` makes one."""
+    """Shows only the entries of a checked chain. Only `Ledger` creates one."""
 
     def __init__(self, connection: Connection, chain: CheckedChain) -> None:
         self._connection, self._chain = connection, chain
@@ -207,32 +209,32 @@ class LedgerReader:
         return self._chain.head
 
     def baselines(self) -> StatedBaselines:
-        """All current baselines, as of the head."""
+        """Return the state of all baselines as of the head."""
         return self._chain.baselines()
 
     def has(self, seq: int, digest: str) -> bool:
-        """Whether the entry of this number has this digest."""
+        """Say whether the entry with this number has this digest."""
         return self._connection.execute(self._select(entries.c.digest).where(entries.c.seq == seq)).scalar() == digest
 
     def beginning_with(self, digits: str) -> list[Entry]:
-        """The entries whose digest begins like this, in the order of the chain; up to a few."""
+        """Return up to 3 entries whose digest begins with these digits, in the order of the chain."""
         statement = self._select(entries).where(entries.c.digest.like(digits + "%")).order_by(entries.c.seq)
         return [_checked(row) for row in self._connection.execute(statement.limit(3))]
 
     def all_entries(self) -> Iterator[Entry]:
-        """In the order of the chain, streamed."""
+        """Stream all entries in the order of the chain."""
         statement = self._select(entries).order_by(entries.c.seq).execution_options(yield_per=_PAGE)
         return (_checked(row) for row in self._connection.execute(statement))
 
     def of_kind(self, *kinds: Kind, registry: str | None = None) -> Iterator[Entry]:
-        """In the order of the chain."""
+        """Stream the entries of these kinds, in the order of the chain."""
         statement = self._select(entries).where(entries.c.kind.in_(kinds)).order_by(entries.c.seq)
         if registry is not None:
             statement = statement.where(entries.c.registry == registry)
         return map(_checked, self._connection.execute(statement.execution_options(yield_per=_PAGE)))
 
     def of_version(self, registry: str, name: str, version: str, *kinds: Kind) -> list[Entry]:
-        """In the order of the chain; all kinds if none is named."""
+        """List the entries of a version in the order of the chain. If no kind is given, list all kinds."""
         statement = self._select(entries).where(
             entries.c.registry == registry, entries.c.name == name, entries.c.version == version
         )
@@ -241,7 +243,7 @@ class LedgerReader:
         return [_checked(row) for row in self._connection.execute(statement.order_by(entries.c.seq))]
 
     def of_versions(self, registry: str, keys: Collection[tuple[str, str]], *kinds: Kind) -> Iterator[Entry]:
-        """The entries of some hundreds of versions of a registry, in the order of the chain."""
+        """Stream the entries of some hundreds of versions of a registry, in the order of the chain."""
         names, numbers = ({key[part] for key in keys} for part in (0, 1))
         statement = self._select(entries).where(
             entries.c.registry == registry,
@@ -255,17 +257,21 @@ class LedgerReader:
     def latest_of_versions(
         self, kind: Kind, registry: str, keys: Collection[tuple[str, str]] | None = None
     ) -> Iterator[Entry]:
-        """The newest entry of a kind for each version of a registry.
+        """Stream the newest entry of a kind for each version of a registry.
 
         Args:
-            keys: names and numbers of some hundreds of versions to keep to; None is all.
+            keys: names and numbers of some hundreds of versions; None is all versions.
         """
         return self._one_of_each(func.max(entries.c.seq), kind, registry, keys)
 
     def first_of_versions(
         self, kind: Kind, registry: str, keys: Collection[tuple[str, str]] | None = None
     ) -> Iterator[Entry]:
-        """The oldest entry of a kind, likewise."""
+        """Stream the oldest entry of a kind for each version of a registry.
+
+        Args:
+            keys: names and numbers of some hundreds of versions; None is all versions.
+        """
         return self._one_of_each(func.min(entries.c.seq), kind, registry, keys)
 
     def _one_of_each(
@@ -274,7 +280,7 @@ class LedgerReader:
         question = self._select(which.label("seq"))
         question = question.where(entries.c.kind == kind, entries.c.registry == registry)
         if keys is not None:
-            # Both columns on their own: an index knows what to do with that, and who asks has few of one or the other.
+            # Filter each column separately, which an index supports. Callers have few distinct names or few numbers.
             names, numbers = ({key[part] for key in keys} for part in (0, 1))
             question = question.where(entries.c.name.in_(sorted(names)), entries.c.version.in_(sorted(numbers)))
         chosen = question.group_by(entries.c.name, entries.c.version).subquery()
@@ -286,14 +292,14 @@ class LedgerReader:
         return [row[0] for row in found if row[0]]
 
     def manifest(self, digest: str) -> Manifest:
-        """Raises: LedgerError: it is not in the ledger, or not what its digest says."""
+        """Return a manifest. Raises: LedgerError: it is not in the ledger, or does not match its digest."""
         row = self._connection.execute(select(manifests.c.text).where(manifests.c.digest == digest)).first()
         if row is None:
             raise LedgerError(f"the ledger has lost the manifest {digest}")
         return checked_manifest(digest, row[0])
 
     def manifests(self, digests: Iterable[str]) -> dict[str, Manifest]:
-        """The manifests with these digests, as far as the ledger has them. Raises: LedgerError: one is damaged."""
+        """Return those of these manifests that the ledger has, by digest. Raises: LedgerError: one is damaged."""
         wanted, found = sorted(digests), dict[str, Manifest]()
         for start in range(0, len(wanted), _CHUNK):
             chosen = select(manifests).where(manifests.c.digest.in_(wanted[start : start + _CHUNK]))
@@ -306,7 +312,11 @@ class LedgerReader:
         return ((row[0], row[1]) for row in self._connection.execute(statement))
 
     def check_manifests(self) -> None:
-        """Raises: LedgerError: a manifest was changed, one that an entry names is gone, or an entry cannot be read."""
+        """Check all manifests and that none is missing.
+
+        Raises:
+            LedgerError: a manifest was changed, a manifest that an entry names is missing, or an entry cannot be read.
+        """
         present = set()
         for digest, text in self.manifest_rows():
             checked_manifest(digest, text)
@@ -317,7 +327,7 @@ class LedgerReader:
                     raise LedgerError(f"the ledger has lost the manifest of entry {entry.seq}: {wanted}")
 
     def _select(self, *what: Any) -> Select[Any]:
-        """Of the checked entries: one that is numbered below the first or above the head is none of them."""
+        """Select only from the checked entries: numbers below 1 or above the head are not part of the chain."""
         return select(*what).where(entries.c.seq.between(1, self._chain.seq))
 
 
@@ -325,21 +335,26 @@ class LedgerWriter(LedgerReader):
     def __init__(self, connection: Connection, chain: CheckedChain) -> None:
         super().__init__(connection, chain)
         now = datetime.now(UTC).strftime(TIME_FORMAT)
-        self.at = max(now, chain.head.at) if chain.head else now  # when everything happens that it appends, UTC
+        self.at = max(now, chain.head.at) if chain.head else now  # the time of everything that it appends, UTC
 
     def append(self, drafts: Iterable[Draft]) -> Entry:
-        """Append to the chain; the new head. At least one draft is needed."""
+        """Append drafts to the chain, and return the new head. At least one draft is needed."""
         return self._insert(link(drafts, after=self.head(), at=self.at))
 
     def append_verbatim(self, copied: Iterable[Entry]) -> Entry:
-        """Entries of another ledger that continue this one; the new head. Raises: LedgerError: they do not."""
+        """Append entries of another ledger, and return the new head.
+
+        Raises:
+            LedgerError: they do not continue this one.
+        """
         return self._insert(copied)
 
     def _insert(self, linked: Iterable[Entry]) -> Entry:
         rows = list[dict[str, Any]]()
         head: Entry | None = None
         for head in linked:
-            # One at a time: an audit's last entry states what the ones before it made of the baselines.
+            # Continue one entry at a time: an audit's last entry states the baselines that the entries before it result
+            # in.
             self._chain.continue_with((row_of(head),))
             rows.append({column.name: getattr(head, column.name) for column in entries.columns})
             if len(rows) == _CHUNK:
@@ -352,7 +367,7 @@ class LedgerWriter(LedgerReader):
         return head
 
     def keep_manifests(self, kept: dict[str, Manifest]) -> None:
-        """Manifests by their digest; those that are there already stay as they are."""
+        """Store manifests by digest. Manifests that are already stored stay as they are."""
         wanted = sorted(kept)
         for start in range(0, len(wanted), _CHUNK):
             digests = wanted[start : start + _CHUNK]
@@ -365,7 +380,7 @@ class LedgerWriter(LedgerReader):
 
 
 def manifests_named(entry: Entry) -> set[str]:
-    """The digests of all manifests that an entry relies on. Raises: LedgerError: it cannot be read."""
+    """Return the digests of all manifests that an entry refers to. Raises: LedgerError: the entry cannot be read."""
     match any_body_of(entry):
         case Accepted(manifest=manifest):
             named = {manifest}
@@ -377,8 +392,8 @@ def manifests_named(entry: Entry) -> set[str]:
 
 
 def checked_manifest(digest: Any, text: Any) -> Manifest:
-    """The manifest of a stored text. Raises: LedgerError: the text is not what its digest says."""
-    if not (isinstance(digest, str) and isinstance(text, str)):  # SQLite takes any value into any column
+    """Parse the stored text of a manifest. Raises: LedgerError: the text does not match the digest."""
+    if not (isinstance(digest, str) and isinstance(text, str)):  # SQLite accepts a value of any type in any column
         raise LedgerError("the ledger holds a manifest that is no text: it was changed after it was written")
     try:
         manifest = parse_manifest(text, digest.partition(":")[0])
@@ -391,20 +406,20 @@ def checked_manifest(digest: Any, text: Any) -> Manifest:
 
 
 def _checked(row: Any) -> Entry:
-    """What an audit is about to believe must at least be what was once written."""
+    """Check an entry's digest before an audit relies on it."""
     check_row(row)
     return Entry(*row)
 
 
 def _checked_chain(connection: Connection, known: CheckedChain | None, *, again: bool) -> CheckedChain:
-    """The chain as this transaction sees it.
+    """Return the chain as this transaction sees it.
 
     Args:
-        known: as this process checked it before.
-        again: whether to check every entry all the same.
+        known: the chain as this process checked it before.
+        again: whether to check every entry once more.
 
     Raises:
-        LedgerError: it is broken.
+        LedgerError: the chain is broken.
     """
     last = select(func.max(entries.c.seq)).where(entries.c.kind == Kind.AUDIT_FINISHED)
     stated_at = connection.execute(last).scalar()
@@ -424,14 +439,17 @@ def _checked_chain(connection: Connection, known: CheckedChain | None, *, again:
 
 
 def _holds(connection: Connection, chain: CheckedChain) -> bool:
-    """Whether the head of a chain is in the ledger."""
+    """Say whether the head of a chain is in the ledger."""
     if chain.head is None:
         return True
     return connection.execute(select(entries.c.digest).where(entries.c.seq == chain.seq)).scalar() == chain.head.digest
 
 
 def _rows(connection: Connection, after: int | None = None, up_to: int | None = None) -> Iterator[Sequence[Any]]:
-    """Rows of entries in the order of their numbers, streamed; all of them unless told otherwise, also below 1."""
+    """Stream the rows of entries in the order of their numbers.
+
+    By default these are all rows, including numbers below 1.
+    """
     statement = select(entries).order_by(entries.c.seq)
     if after is not None:
         statement = statement.where(entries.c.seq > after)
@@ -447,7 +465,7 @@ def _database_errors(what: str, url: URL) -> Iterator[None]:
     except SQLAlchemyError as error:
         cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise LedgerError(f"the ledger cannot be {what}: {redact(without_sign_in(cause, url))}") from error
-    except UnicodeEncodeError as error:  # of the driver
+    except UnicodeEncodeError as error:  # raised by the driver
         raise LedgerError(
             f"the ledger cannot be {what}: its database cannot store every character; it needs the encoding UTF8"
         ) from error

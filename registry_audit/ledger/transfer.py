@@ -1,6 +1,6 @@
-"""What leaves a ledger: all of it as JSON Lines, for a copy elsewhere, or one manifest in a form of other tools.
+"""Exports a whole ledger as JSON Lines, to be copied elsewhere, or one manifest in the format of another tool.
 
-JSON Lines hold the entries as they are chained, then the manifests they name.
+The JSON Lines hold the entries as they are chained, then the manifests that they name.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ _FIELDS = {field.name for field in fields(Entry)}
 
 
 def export_lines(ledger: Ledger) -> Iterator[str]:
-    """The whole ledger as it is now, line by line.
+    """Yield the whole ledger as it is now, line by line.
 
-    Read in pages, each with a view of its own: nothing that was written ever changes, and a slow reader of these
-    lines must not hold up who writes to the ledger.
+    The ledger is read in pages, each in a view of its own: written entries never change, and a slow reader of these
+    lines must not block writers of the ledger.
     """
     with ledger.reading() as reader:
         head = reader.head()
@@ -48,17 +48,18 @@ def export_lines(ledger: Ledger) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A ledger that was exported, its chain and its manifests checked."""
+    """This is an exported ledger whose chain and manifests were checked."""
 
     entries: list[Entry]  # at least one
     manifests: dict[str, Manifest]  # by digest
 
 
 def read_export(lines: Iterable[str]) -> Export:
-    """
+    """Read an exported ledger from its lines, and check it.
+
     Raises:
-        UsageError: a line is not of an export.
-        LedgerError: the exported chain is broken.
+        UsageError: a line is not part of an export, or there are no entries.
+        LedgerError: the exported chain is broken or was cut.
     """
     entries: list[Entry] = []
     kept: dict[str, Manifest] = {}
@@ -93,7 +94,7 @@ def read_export(lines: Iterable[str]) -> Export:
 
 
 def fill(ledger: Ledger, export: Export) -> Entry:
-    """The head of a ledger that now holds an export. Raises: UsageError: the ledger is not empty."""
+    """Import an export into an empty ledger, and return the head. Raises: UsageError: the ledger is not empty."""
     with ledger.writing() as writer:
         if writer.head() is not None:
             raise UsageError("the ledger is not empty: import into a new one")
@@ -102,29 +103,34 @@ def fill(ledger: Ledger, export: Export) -> Entry:
     return head
 
 
-# An accepted manifest in forms that other tools check: `sha256sum -c`, and OpenSSF Model Signing.
+# An accepted manifest can be written for tools that check it: `sha256sum -c` and OpenSSF Model Signing.
 
 _LEFT_OUT = (".git", ".gitattributes", ".github", ".gitignore", SIGNATURE)
 
 
 def sha256sum_listing(manifest: Manifest) -> bytes:
-    """For `sha256sum -c` in the model's directory: one line a file, sorted by path; a name that is no text as it is.
+    """Return input for `sha256sum -c` in the model's directory: one line per file, sorted by path.
+
+    Names that are not valid text are written as their raw bytes.
 
     Raises:
-        UsageError: another digest was used.
+        UsageError: the digests are not sha256.
     """
     _must_be_sha256(manifest)
     return b"".join(_sha256sum_line(entry.path, entry.digest.partition(":")[2]) for entry in manifest.entries)
 
 
 def model_signing_listing(manifest: Manifest, name: str) -> str:
-    """The statement that OpenSSF Model Signing v1.0 signs: an in-toto statement with one resource a file.
+    """Return the statement that OpenSSF Model Signing v1.0 signs: an in-toto statement with one resource per file.
 
     Its subject digest is the sha256 over the files' raw digests, in the order of their paths by Unicode code point
-    (section 5.2.1 of the specification): `a.txt` before `a/b`. Left out is what model-signing itself leaves out where
-    it verifies: the signature, which cannot sign itself, and git's files. It takes a symlink inside the model for its
-    file only where the statement says so; the ledger does not know of symlinks, so a model that has some is to be
-    signed in its directory.
+    (section 5.2.1 of the specification): `a.txt` before `a/b`. The statement leaves out what model-signing itself
+    leaves
+    out when it verifies: the signature, which cannot sign itself, and git's files. model-signing follows a symlink
+    inside
+    the model only if the statement allows symlinks. The ledger does not record symlinks, so sign a model that has some
+    in
+    its directory.
     Source: https://github.com/sigstore/model-transparency, `signing.Payload` and `hashing.Config`.
     """
     _must_be_sha256(manifest)
@@ -154,7 +160,7 @@ def model_signing_listing(manifest: Manifest, name: str) -> str:
 
 
 def _sha256sum_line(path: str, digest: str) -> bytes:
-    # GNU coreutils, "File names with special characters": a backslash before the line says that the name is escaped.
+    # GNU coreutils, "File names with special characters": a backslash at the start of a line marks an escaped name.
     escaped = path.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
     mark = "\\" if escaped != path else ""
     return f"{mark}{digest}  {escaped}\n".encode("utf-8", "surrogateescape" if _is_escaped_bytes(path) else "replace")

@@ -27,14 +27,13 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 @dataclass(slots=True)
 class CheckedChain:
-    """What is known of a chain after it was read from its first entry to its head.
+    """Holds what is known of a chain that was read from its first entry to its head.
 
-    It can only be made by checking, and continued by checking. A ledger's reader holds one, and shows no entry that
-    is outside of it.
+    It can only be created and continued by checking. A ledger's reader holds one, and shows no entry outside of it.
     """
 
     head: Entry | None = None
-    first_digest: str | None = None  # of the first entry, which tells one ledger from another
+    first_digest: str | None = None  # of the first entry, which distinguishes one ledger from another
     _accepted: dict[_Key, tuple[int, str]] = field(default_factory=dict)  # -> number and digest of the newest entry
 
     @property
@@ -45,10 +44,10 @@ class CheckedChain:
         return CheckedChain(self.head, self.first_digest, dict(self._accepted))
 
     def continue_with(self, rows: Iterable[Sequence[Any]], *, stated_at: int | None = None) -> None:
-        """Check rows of the table of entries, in the order of their numbers, which follow the head.
+        """Check rows of the table of entries that follow the head, in the order of their numbers.
 
         Args:
-            stated_at: the number of the last finished audit: what it states of the baselines is compared with them.
+            stated_at: the number of the last finished audit, whose statement of the baselines is compared with them.
 
         Raises:
             LedgerError: an entry was changed, removed, added or moved, or a baseline was lost.
@@ -75,7 +74,7 @@ class CheckedChain:
         return StatedBaselines(count=len(lines), digest=digest)
 
     def _must_be_as_stated(self, finished: Entry) -> None:
-        stated = body_of(finished, AuditFinished).baselines  # older ledgers do not say
+        stated = body_of(finished, AuditFinished).baselines  # None in entries of older releases
         if stated is not None and stated != self.baselines():
             raise LedgerError(
                 f"the ledger's baselines are not those that the audit of {finished.at} stated at its end: "
@@ -83,25 +82,25 @@ class CheckedChain:
             )
 
 
-# What this machine remembers of the ledgers it has used: their last head.
+# This machine remembers the last head of each ledger that it has used.
 #
-# A ledger that is gone, was emptied or has lost its newest entries looks like a fresh or shorter one. Whoever has seen
-# a later head knows better. The memory is a small file for each ledger, not part of any of them.
+# A ledger that was deleted, emptied or cut looks like a new or shorter one. The remembered head reveals the loss. It is
+# kept in a small file per ledger, outside the ledger.
 
 
 @dataclass(frozen=True, slots=True)
 class KnownHead:
-    """The last head that this machine saw of a ledger."""
+    """This is the last head that this machine saw of a ledger."""
 
     url: str  # without credentials
     seq: int
     digest: str
-    first: str | None  # digest of the ledger's first entry, which it keeps wherever it is moved; not recorded by 0.1.0
-    file: Path  # which remembers it
+    first: str | None  # digest of the first entry, which stays the same when the ledger moves; not recorded by 0.1.0
+    file: Path  # the file that remembers it
 
 
 def known_heads() -> list[KnownHead]:
-    """The known heads of all ledgers that this machine has used, sorted by URL."""
+    """List the known heads of all ledgers that this machine has used, sorted by URL."""
     found = []
     for file in sorted((home_directory() / "known-ledgers").glob("*.json")):
         try:
@@ -109,12 +108,12 @@ def known_heads() -> list[KnownHead]:
             first = known.get("first")
             found.append(KnownHead(str(known["url"]), int(known["seq"]), str(known["digest"]), first, file))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
-            continue  # a damaged memory is none
+            continue  # ignore a damaged file
     return sorted(found, key=lambda head: head.url)
 
 
 def known_head(url: str) -> tuple[int, str] | None:
-    """Number and digest of the last head seen of this ledger here; None if it was never used here."""
+    """Return number and digest of the last head that this machine saw of this ledger; None if it never used it."""
     try:
         known = json.loads(memory_file(url).read_text(encoding="ascii"))
         return int(known["seq"]), str(known["digest"])
@@ -123,7 +122,7 @@ def known_head(url: str) -> tuple[int, str] | None:
 
 
 def remember_head(url: str, seq: int, digest: str, first: str | None = None) -> None:
-    """Best effort: a memory that cannot be written must not fail an audit that has its ledger.
+    """Remember a ledger's head, as best effort: an audit must not fail because this file cannot be written.
 
     Args:
         first: digest of the ledger's first entry.
@@ -131,7 +130,7 @@ def remember_head(url: str, seq: int, digest: str, first: str | None = None) -> 
     path = memory_file(url)
     known = known_head(url)
     if known is not None and known[0] > seq:
-        return  # another process has seen more
+        return  # another process has seen a later head
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = path.with_suffix(f".{os.getpid()}")
@@ -144,7 +143,7 @@ def remember_head(url: str, seq: int, digest: str, first: str | None = None) -> 
 
 
 def memory_file(url: str) -> Path:
-    """Where the last head of a ledger is remembered. `url`: without credentials."""
+    """Return the file that remembers the last head of a ledger. `url` has no credentials."""
     name = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return home_directory() / "known-ledgers" / f"{name}.json"
 
@@ -157,7 +156,7 @@ Find = Callable[[str], list[Entry]]  # the entries of a chain whose digest begin
 
 @dataclass(frozen=True, slots=True)
 class GivenHead:
-    """A head that was given by hand, whole or by its first digits, or that a report states."""
+    """This head was given by hand, in full or by its first digits, or is stated by a report."""
 
     digits: str
     source: str
@@ -168,7 +167,7 @@ class GivenHead:
 
 
 def given_head(text: str) -> GivenHead:
-    """The head given with `--head`: a digest, its first digits, or the path of a report's audit.json.
+    """Parse the value of `--head`: a digest, its first digits, or the path of a report's audit.json.
 
     Raises:
         UsageError: it is neither.
@@ -186,11 +185,11 @@ def given_head(text: str) -> GivenHead:
 
 
 def must_be_in(find: Find, head: GivenHead) -> Entry:
-    """The entry that a head is the digest of.
+    """Return the entry whose digest is this head.
 
     Raises:
-        UsageError: the head is abbreviated, and not one entry begins like that, or several do.
-        LedgerError: the head is whole, and no entry has it.
+        UsageError: the head is abbreviated, and no entry or several entries begin with its digits.
+        LedgerError: the head is complete, and no entry has it.
     """
     found = find(head.digits)
     if len(found) == 1:
@@ -210,14 +209,14 @@ def must_be_in(find: Find, head: GivenHead) -> Entry:
 
 
 def must_hold_known(find: Find, first: str | None, known: Iterable[KnownHead], url: str) -> int:
-    """How many of the heads that this machine remembers are in the chain.
+    """Return how many of the heads that this machine remembers are in the chain.
 
     Args:
         first: digest of the chain's first entry; ledgers that share it are one ledger, wherever they are kept.
-        url: where the ledger is now.
+        url: the current address of the ledger.
 
     Raises:
-        LedgerError: one of this ledger is not in it.
+        LedgerError: a remembered head of this ledger is not in the chain.
     """
     held = 0
     for head in known:

@@ -1,4 +1,4 @@
-"""What became of versions and of a registry's audits: the past that a report shows, and what is no longer listed."""
+"""Collects the history of versions and audits for reports, and finds versions that are no longer listed."""
 
 import json
 from collections import Counter, defaultdict, deque
@@ -36,15 +36,15 @@ _KINDS: dict[Kind, type[Body]] = {body.kind: body for body in (Accepted, Finding
 
 @dataclass(frozen=True, slots=True)
 class PastAudit:
-    at: str  # UTC; when it finished
+    at: str  # when it finished, UTC
     exit_status: int
     listed: int
     verdicts: dict[str, int]
-    findings: Mapping[Grade, int] | None  # by severity; None where it was not recorded
+    findings: Mapping[Grade, int] | None  # by severity; None if it was not recorded
 
 
 def lives(reader: LedgerReader, registry: str, keys: Collection[Key]) -> dict[Key, tuple[Event, ...]]:
-    """The newest events of each of some hundreds of versions, oldest first."""
+    """Return the newest events of each of some hundreds of versions, oldest first."""
     found: defaultdict[Key, deque[Event]] = defaultdict(lambda: deque(maxlen=EVENTS_OF_A_VERSION))
     for entry in reader.of_versions(registry, set(keys), *_KINDS):
         event = _event(entry.at, any_body_of(entry))
@@ -54,14 +54,14 @@ def lives(reader: LedgerReader, registry: str, keys: Collection[Key]) -> dict[Ke
 
 
 def with_drafts(life: Iterable[Event], drafts: Iterable[Draft], at: str) -> tuple[Event, ...]:
-    """The same with what is about to be appended."""
+    """Return the events together with those of drafts that are about to be appended."""
     bodies = (_KINDS[draft.kind].model_validate(draft.body) for draft in drafts if draft.kind in _KINDS)
     added = (event for body in bodies if (event := _event(at, body)) is not None)
     return (*life, *added)[-EVENTS_OF_A_VERSION:]
 
 
 def past_audits(reader: LedgerReader, registry: str, audit_id: str) -> tuple[PastAudit, ...]:
-    """The last audits of a registry that selected what this one did, oldest first; itself included."""
+    """Return the last audits of a registry with the same selection as this one, oldest first; this one is included."""
     selections = dict[str, str]()
     past: defaultdict[str, deque[PastAudit]] = defaultdict(lambda: deque(maxlen=AUDITS))
     for entry in reader.of_kind(Kind.AUDIT_STARTED, Kind.AUDIT_FINISHED, registry=registry):
@@ -80,7 +80,7 @@ def counted(findings: Counter[Grade]) -> dict[Grade, int]:
 
 
 def _selection(options: dict[str, Any]) -> str:
-    """What tells audits of the same versions from others; of parts in turn each is one of them."""
+    """Return a text that is equal for audits of the same versions. All parts `n/t` of one subset count as the same."""
     subset = str(options.get("subset") or "").rpartition("/")[2]
     return json.dumps([options.get("models"), options.get("filter"), options.get("latest"), subset])
 
@@ -101,11 +101,11 @@ def _event(at: str, body: Body) -> Event | None:
             return None
 
 
-# Versions with a baseline that an audit's listing should have shown, and did not: gone, or of a renamed model.
+# A version with a baseline that an audit's listing lacks is gone, or belongs to a renamed model.
 
 
 class Expected:
-    """What an audit's listing should hold; asked in the names of the ledger."""
+    """Knows which versions an audit's listing should contain. Names are passed as the ledger spells them."""
 
     def __init__(self, scope: Scope, options: AuditOptions) -> None:
         self._listed = scope.listed
@@ -113,13 +113,13 @@ class Expected:
         self._choice = ModelChoice(map(scope.own_spelling, options.models), scope.exact)
 
     def lacks(self, name: str, version: str) -> bool:
-        """Whether a version should have been in the listing, and was not."""
+        """Say whether a version should have been in the listing but was not."""
         key = restored(name), restored(version)
         return key[0] in self._choice and self._everything_listed and key not in self._listed
 
 
 def absent_keys(reader: LedgerReader, registry: str, expected: Expected) -> list[Key]:
-    """Sorted as a report is: by name, then number."""
+    """List the accepted versions that the listing lacks, sorted as a report is: by name, then number."""
     found = [
         (entry.name, entry.version)
         for entry in reader.latest_of_versions(Kind.ACCEPTED, registry)
@@ -133,35 +133,39 @@ def absent_versions(ledger: Ledger, registry: str, scope: Scope, options: AuditO
         return tuple(absent_keys(reader, registry, Expected(scope, options)))
 
 
-# Models that were renamed: MLflow keeps number, time of creation, run and source, so the baseline follows.
+# When a model is renamed, MLflow keeps number, creation time, run and source, so the baseline follows.
 
-_Birth = tuple[str, int, str | None, str]  # number, time of creation, run, source without credentials
+_Birth = tuple[str, int, str | None, str]  # number, creation time, run, source without credentials
 
 
 class Renamed:
-    """Accepted versions that are no longer under their name, by what a new name does not change."""
+    """Finds accepted versions that are no longer under their name, by the properties that a rename does not change."""
 
     def __init__(self, reader: LedgerReader, registry: str, versions: Iterable[RegisteredVersion]) -> None:
-        """
+        """Remember the audited versions; they are only read when needed.
+
         Args:
-            versions: those that are audited, under their names of now; read when they are needed, and more than once.
+            versions: the audited versions under their current names; they may be iterated more than once.
         """
         self._reader, self._registry, self._versions = reader, registry, versions
 
     def former_name(self, version: RegisteredVersion) -> Baseline | None:
-        """The baseline that was accepted for this version under another name; None where there is none."""
+        """Return the baseline that was accepted for this version under another name, or None."""
         found = self._by_birth.get(_birth(version)) if version.creation_time_ms is not None else None
         return None if found is None else found[1]
 
     @cached_property
     def followed(self) -> frozenset[Key]:
-        """The former names and numbers of the versions that were renamed: they did not vanish."""
+        """Return the former names and numbers of renamed versions. These did not vanish."""
         births = (_birth(version) for version in self._versions if version.creation_time_ms is not None)
         return frozenset(self._by_birth[birth][0] for birth in births if birth in self._by_birth)
 
     @cached_property
     def _by_birth(self) -> dict[_Birth, tuple[Key, Baseline]]:
-        """The newest acceptance of each. A model made since under the old name is another one, and hides none."""
+        """Index the newest acceptance of each missing version.
+
+        A new model under the old name is another one, and hides none.
+        """
         there, found = KeySet(), dict[_Birth, tuple[Key, Baseline]]()
         for version in self._versions:
             there.add((version.name, f"{version.version} {version.creation_time_ms}"))

@@ -1,1 +1,1 @@
-"""Two registries, one made from the other: is everything that was in the source in the target, unchanged?"""
+"""Compares two registries, one made from the other: is everything of the source in the target, unchanged?"""

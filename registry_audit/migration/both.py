@@ -1,4 +1,4 @@
-"""Both registries at once, each within its own limits."""
+"""Lists and reads both registries concurrently, each within its own limits."""
 
 import secrets
 from collections.abc import Callable
@@ -26,21 +26,22 @@ from registry_audit.registry.version import RegisteredVersion
 
 _Result = TypeVar("_Result")
 _MOST_ASKED, _MOST_NAMED = 1_000, 10  # models
-Sessions = tuple[Session, Session]  # of the source, of the target
+Sessions = tuple[Session, Session]  # source, target
 
 
 @dataclass(frozen=True, slots=True)
 class Both:
     source: Side
     target: Side
-    models: tuple[set[str], set[str]]  # that are compared
-    names: NameMap  # as both registries spell their names
+    models: tuple[set[str], set[str]]  # the compared models of source and target
+    names: NameMap  # with names as both registries spell them
 
 
 def list_both(sessions: Sessions) -> tuple[Listed, Listed]:
-    """
+    """List both registries concurrently.
+
     Raises:
-        UsageError, CouldNotVerify: as `list_registry`; the message names the side.
+        UsageError, CouldNotVerify: see `list_registry`; the message names the side.
     """
     return _at_once(sessions, lambda index, _: list_registry(sessions[index]))
 
@@ -49,10 +50,11 @@ def begin_both(listed: tuple[Listed, Listed], options: MigrationOptions, directo
     """Choose what to compare in two listed registries. Nothing is read yet.
 
     Args:
-        directory: for what is kept of the versions, where that is more than memory should hold.
+        directory: where facts about versions are kept if they do not fit in memory.
 
     Raises:
-        UsageError: the options name a model that is in neither registry, map two to one, or say one thing twice.
+        UsageError: the options name a model that is in neither registry, map two models to one, or contradict
+            themselves.
     """
     names = options.names.between(*(Spelling.of(one.names, any_case=one.any_case) for one in listed))
     options = replace(options, names=names, models=tuple(map(names.source, options.models)))
@@ -70,7 +72,7 @@ def read_both(
     *,
     on_done: Callable[[SideName, VersionFacts], None] = lambda side, facts: None,
 ) -> None:
-    """Read what is to be compared, both registries at once."""
+    """Read the chosen versions of both registries concurrently."""
     sides = both.source, both.target
 
     def read(index: int, side: SideName) -> None:
@@ -80,10 +82,10 @@ def read_both(
 
 
 def know_other_storages(sessions: Sessions, both: Both, workers: int) -> None:
-    """Find out where versions of the source lie that are not compared, if a version of the target may lie there.
+    """Resolve source versions that are not compared, if a version of the target may lie in their storage.
 
-    What is served from any storage of the source was not moved. Versions that say nothing of such a storage are not
-    asked for.
+    A target version that is served from any storage of the source was not moved. Source versions that cannot lie in
+    such a storage are not resolved.
     """
     source, session = both.source, sessions[0]
     others = [
@@ -119,7 +121,7 @@ def know_other_storages(sessions: Sessions, both: Both, workers: int) -> None:
 def know_hidden_models(sessions: Sessions, both: Both, options: MigrationOptions) -> None:
     """Ask each registry by name for the models that only the other one lists.
 
-    A model that this user may not see is left out of every listing without a word; asked for, it is denied.
+    MLflow silently omits models that the user may not see from every listing, but denies a request by name.
     """
     names, models = both.names, both.models
     led_from = {one for there in models[1] for one in names.sources_of(there)}
@@ -128,7 +130,7 @@ def know_hidden_models(sessions: Sessions, both: Both, options: MigrationOptions
     leads_to = {names.target_of(name) for name in models[0]}
     leads_to |= {other[0] for one, other in names.versions if one[0] in models[0]}
     _note_hidden(sessions[0], both.source, led_from, _is_there)
-    # What is denied where everything is that this user may not see is not known to be missing, but nor to be there.
+    # A denied model of the target is not known to be missing, even if the target denies unknown names as well.
     _note_hidden(sessions[1], both.target, leads_to, _may_be_there)
 
 
@@ -136,7 +138,7 @@ def _note_hidden(
     session: Session, side: Side, names: set[str], hidden_of: Callable[[Session, list[str]], set[str]]
 ) -> None:
     unlisted = sorted(names - side.listed.names - set(side.listed.prompts or ()))[:_MOST_ASKED]
-    if session.connection.is_uc:  # it has no model of another name, and cannot be asked for one
+    if session.connection.is_uc:  # Unity Catalog has only three-level names, and refuses requests for others
         unlisted = [name for name in unlisted if has_three_levels(name)]
     if not unlisted:
         return
@@ -157,17 +159,17 @@ def _may_be_there(session: Session, names: list[str]) -> set[str]:
 
 
 def _is_there(session: Session, names: list[str]) -> set[str]:
-    """Without those that are denied as a name is denied that nobody has: that says nothing."""
+    """Return the models that exist or are denied, without those that are denied just like a random name."""
     hidden = _may_be_there(session, names)
     strangers = {f"{name}_{secrets.token_hex(8)}": name for name in sorted(hidden)}
     return hidden - {strangers[name] for name in models_by_name(session.connection, strangers)[1]}
 
 
 def reached(both: Both, why: str) -> Both:
-    """The models that were read completely before an interruption. Only these are reported.
+    """Return the models that were read completely before an interruption. Only these are reported.
 
     Args:
-        why: the sentence that the report says of it.
+        why: the reason that the report states.
     """
     names, (sources, targets) = both.names, both.models
     mapped = {one[0] for one, _ in names.versions}, {other[0] for _, other in names.versions}
@@ -186,7 +188,7 @@ def reached(both: Both, why: str) -> Both:
 
 
 def _at_once(sessions: Sessions, step: Callable[[int, SideName], _Result]) -> tuple[_Result, _Result]:
-    """The step of both sides, each in a thread. An interruption ends what both read."""
+    """Run a step for both sides, each in a thread. If one fails or is interrupted, both sessions are stopped."""
 
     def told(index: int, side: SideName) -> _Result:
         try:

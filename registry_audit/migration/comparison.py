@@ -1,4 +1,4 @@
-"""Two registries that were read, side by side: one model after the other, so that memory holds one model's versions."""
+"""Compares two registries that were read, one model after the other, so that memory holds one model's versions."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,23 +37,24 @@ _MAX_PAIRS_SHOWN, _MAX_IN_ORDER = 12, 50
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """What is said once for a registered model."""
+    """This is the result for one registered model as a whole."""
 
     source: str | None
     target: str | None
-    source_count: int  # versions that were compared
+    source_count: int  # compared versions
     target_count: int
-    renumbered: tuple[tuple[str, str], ...]  # numbers of pairs that do not have the same one
+    renumbered: tuple[tuple[str, str], ...]  # source and target number of each pair whose numbers differ
     fields: tuple[FieldDifference, ...]
     findings: tuple[Finding, ...]
 
 
 def chosen_models(source: Listed, target: Listed, options: MigrationOptions) -> tuple[set[str], set[str]]:
-    """The models of both sides that are compared.
+    """Return the models of both sides to compare.
 
     Raises:
-        UsageError: two models of the source would be one in the target, a name or pattern fits none of either
-            registry, or a version that the map names is not in the source.
+        UsageError: two models of the source are mapped to one in the target.
+        NotFound: a name or pattern matches nothing in either registry, or a version that the map names is not in the
+            source.
     """
     names = options.names
     only_there = () if options.one_way else target.names
@@ -72,7 +73,7 @@ def chosen_models(source: Listed, target: Listed, options: MigrationOptions) -> 
     counterparts = owners.keys() | {other[0] for one, other in names.versions if one[0] in sources}
 
     def is_asked_for(name: str) -> bool:
-        """Whether it is compared although nothing of the source leads to it."""
+        """Say whether a model of the target is compared although no model of the source leads to it."""
         return not options.one_way and (not options.models or any(one in choice for one in names.sources_of(name)))
 
     targets = {name for name in target.names if name in counterparts or is_asked_for(name)}
@@ -84,7 +85,7 @@ def chosen_models(source: Listed, target: Listed, options: MigrationOptions) -> 
 
 
 def _must_be_listed(source: Listed, mapped: set[Key]) -> None:
-    """Raises: NotFound: the map names a version that the source does not have."""
+    """Check that the source has the versions that the map names. Raises: NotFound: one is missing."""
     if not mapped:
         return
     missing = mapped - {(version.name, version.version) for version in source.versions}
@@ -94,7 +95,7 @@ def _must_be_listed(source: Listed, mapped: set[Key]) -> None:
 
 
 def chosen_versions(listed: Listed, models: set[str]) -> Sequence[RegisteredVersion]:
-    """The versions of these models, on disk where the listing is."""
+    """Return the versions of these models. They stay on disk if the listing is on disk."""
     indexes = (index for index, version in enumerate(listed.versions) if version.name in models)
     if isinstance(listed.versions, ListedVersions):
         return listed.versions.choose(indexes)
@@ -112,13 +113,13 @@ def compare_sides(
     keep_row: Callable[[PairRow], None],
     keep_model: Callable[[ModelRow], None],
 ) -> None:
-    """Compare model by model.
+    """Compare both registries model by model.
 
     Args:
-        models: the registered models of both sides to compare, those without versions included.
+        models: the registered models of both sides to compare, including those without versions.
         one_way: leave out what only the target has.
-        keep_row, keep_model: told of each result, in the order of the source's names; then of what is only in the
-            target.
+        keep_row, keep_model: called with each result, first in the order of the source's names, then for what is only
+            in the target.
     """
     mapped, asked = _mapped_versions(source, target, names), _AskedAgain(sessions)
     done = set[str]()
@@ -144,7 +145,7 @@ def compare_sides(
 
 @dataclass(slots=True)
 class _ModelTally:
-    """What a model's row needs of its pairs: numbers and times, not the facts."""
+    """Collects what a model's row needs from its pairs: numbers and times, not the facts."""
 
     pairs: list[tuple[str, str, int | None, int | None]] = field(default_factory=list)
     target_count: int = 0
@@ -157,10 +158,13 @@ class _ModelTally:
 
 
 class _AskedAgain:
-    """Both registries, asked for small files once more. All of it together takes no longer than one version may."""
+    """Reads small files of both registries once more.
+
+    On each side, all reads together have the time limit of one version.
+    """
 
     def __init__(self, sessions: tuple[Session, Session]) -> None:
-        self._sessions, self._until = sessions, dict[int, Deadline]()  # of each side, once it was asked
+        self._sessions, self._until = sessions, dict[int, Deadline]()  # by side, set at the first read
 
     def source(self, facts: VersionFacts, path: str) -> str | None:
         return self._read(0, facts, path)
@@ -210,7 +214,7 @@ def _rows(
 def _judged(
     asked: _AskedAgain, source: Side, one: VersionFacts, other: VersionFacts, pair: Pair, names: NameMap
 ) -> PairRow:
-    """The row of a pair; whatever is raised on the way to it, the row that says so. One pair ends no comparison."""
+    """Return the row of a pair, or a row with the reason if anything is raised: a pair must not end the comparison."""
     try:
         return _with_requirements(asked, judge_pair(one, other, pair, names, source.storages))
     except Exception as error:  # noqa: BLE001 - hostile models meet parsers that nobody has read
@@ -224,7 +228,7 @@ class _Mapped:
 
 
 def _mapped_versions(source: Side, target: Side, names: NameMap) -> _Mapped:
-    """The pairs that a person named, as positions."""
+    """Return the pairs that a person named in the map, as positions."""
     ones = _positions(source, {one[0] for one, _ in names.versions})
     others = _positions(target, {other[0] for _, other in names.versions})
     found = {ones[one]: others.get(other) for one, other in names.versions if one in ones}
@@ -240,7 +244,7 @@ def _positions(side: Side, models: set[str]) -> dict[Key, int]:
 
 
 def _with_requirements(asked: "_AskedAgain", row: PairRow) -> PairRow:
-    """The row with the requirements that differ named: their files are small, and are read once more for it."""
+    """Add the differing requirements to the row. Their files are small, and are read once more for this."""
     if row.source is None or row.target is None:
         return row
     files = []
@@ -278,9 +282,9 @@ def _model_row(source: Side, target: Side, name: str, there: str, tally: _ModelT
 
 
 def _order(tally: _ModelTally) -> tuple[FieldDifference, ...]:
-    """Where the order of creation is another one, so that `latest` may lead to another model."""
+    """Report that the order of creation differs, so that `latest` may lead to another model."""
     dated = [(number, first, second) for number, _, first, second in tally.pairs if first and second]
-    in_source = sorted(dated, key=lambda pair: (pair[1], pair[2]))  # those of one moment as the target has them
+    in_source = sorted(dated, key=lambda pair: (pair[1], pair[2]))  # versions of equal time keep the target's order
     in_target = sorted(in_source, key=lambda pair: pair[2])
     if in_source == in_target:
         return ()
@@ -289,7 +293,7 @@ def _order(tally: _ModelTally) -> tuple[FieldDifference, ...]:
 
 
 def _sequence(numbers: list[str]) -> str:
-    """The numbers of the source, oldest first."""
+    """Return the numbers of the source, oldest first, as text."""
     return ", ".join(numbers[:_MAX_IN_ORDER]) + (", ..." if len(numbers) > _MAX_IN_ORDER else "")
 
 

@@ -1,4 +1,4 @@
-"""What differs between a version and its counterpart: files, the fields inside some of them, and metadata."""
+"""Finds what differs between a version and its counterpart: files, fields inside some files, and metadata."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from registry_audit.registry.registered_models import RegisteredModel
 from registry_audit.registry.runs import RunState
 
 REQUIREMENTS = frozenset({"requirements.txt", "conda.yaml", "python_env.yaml", "constraints.txt"})
-UNLISTED = "UNKNOWN"  # the status of a version that MLflow does not list
+UNLISTED = "UNKNOWN"  # status of a version that MLflow does not list
 _MAX_NAMED = 20
 
 
@@ -24,13 +24,13 @@ class FileDifference:
     kind: Kind  # left is the source, right the target
     sizes: tuple[int | None, int | None]
     digests: tuple[str | None, str | None]
-    expected_by: str | None = None  # the named rule that explains it
-    fields: tuple[str, ...] = ()  # inside MLmodel or a file of requirements
+    expected_by: str | None = None  # the named rule that explains the difference
+    fields: tuple[str, ...] = ()  # what differs inside MLmodel or a requirements file
 
 
 @dataclass(frozen=True, slots=True)
 class FieldDifference:
-    """One field of metadata, with both values as texts."""
+    """This is a difference in one metadata field, with both values as text."""
 
     field: str
     source: str
@@ -38,7 +38,7 @@ class FieldDifference:
 
 
 def file_differences(source: VersionFacts, target: VersionFacts) -> tuple[FileDifference, ...]:
-    """Every path of either manifest whose bytes are not the same on both sides, sorted."""
+    """Return every path whose bytes differ between the two manifests, sorted."""
     if source.manifest is None or target.manifest is None:
         raise ValueError("files are compared once both sides were read whole")
     return tuple(_explained(found, source, target) for found in _unequal(source.manifest, target.manifest))
@@ -83,7 +83,10 @@ def _parsed(text: str | None) -> dict[str, Any] | None:
 
 
 def mlmodel_fields(source: str | None, target: str | None) -> tuple[str, ...]:
-    """The fields of two MLmodel files that differ, as `flavors.python_function.env`; nothing where one is invalid."""
+    """Return the fields that differ between two MLmodel files, as `flavors.python_function.env`.
+
+    Nothing is returned if one of them is invalid.
+    """
     one, other = _parsed(source), _parsed(target)
     if one is None or other is None:
         return ()
@@ -103,7 +106,7 @@ _ABSENT = object()
 
 
 def requirement_lines(source: str, target: str) -> tuple[str, ...]:
-    """The lines of a file of requirements that differ, as `-numpy==1.26` and `+numpy==2.0`."""
+    """Return the lines of a requirements file that differ, as `-numpy==1.26` and `+numpy==2.0`."""
     ones, others = ([line.strip() for line in text.splitlines() if line.strip()] for text in (source, target))
     changed = [f"-{line}" for line in ones if line not in others] + [f"+{line}" for line in others if line not in ones]
     more = len(changed) - _MAX_NAMED
@@ -111,7 +114,10 @@ def requirement_lines(source: str, target: str) -> tuple[str, ...]:
 
 
 def metadata_differences(source: VersionFacts, target: VersionFacts, names: NameMap) -> tuple[FieldDifference, ...]:
-    """The fields of two paired versions that are not the same. Numbers and times never are, and are told elsewhere."""
+    """Return the metadata fields that differ between two paired versions.
+
+    Numbers and times always differ, and are reported elsewhere.
+    """
     one, other = source.version, target.version
     found = list(_tags("tags", dict(one.tags), dict(other.tags)))
     if (one.description or "") != (other.description or ""):

@@ -1,4 +1,4 @@
-"""What one registry says of a version, and the bytes behind it: all that comparing it with another needs."""
+"""Holds what one registry says about a version and about its bytes: everything that the comparison needs."""
 
 import hashlib
 import json
@@ -16,30 +16,30 @@ from registry_audit.registry.runs import RunState
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.version import RegisteredVersion
 
-# What may differ between a version and its migrated copy. A rule that changes its meaning gets a higher number.
+# Rules for what may differ between a version and its migrated copy. A rule whose meaning changes gets a higher number.
 RULE_VERSIONS = {MLMODEL_PROVENANCE: 1, REGISTERED_MODEL_META: 1}
 
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    """A whole model that lies below the root of a version, where nobody loads it from."""
+    """A complete model lies below the root of a version, where nobody loads it from."""
 
     directory: str
-    content: str  # as `VersionFacts.content`, of the files under the directory
+    content: str  # like `VersionFacts.content`, for the files under the directory
     file_count: int
 
 
 @dataclass(frozen=True, slots=True)
 class VersionFacts:
     audit: VersionAudit
-    run: RunState | None  # None where nobody could say what became of it
-    storages: tuple[StorageIdentity, ...]  # sorted, every one behind it
-    manifest: Manifest | None  # of the registry model; None where it was not read whole
+    run: RunState | None  # None if its state is not known
+    storages: tuple[StorageIdentity, ...]  # all storages of the version, sorted
+    manifest: Manifest | None  # of the registry model; None if it was not read in full
     mlmodel: str | None  # text of its root MLmodel; undecodable bytes as lone surrogates
     content: str | None  # equal for two versions that differ by no more than a migration explains; None: not known
-    meta_is_mlflows: bool = False  # whether its root registered_model_meta says no more than MLflow writes there
-    places: tuple[str, ...] = ()  # which file each of its files is (see `inode`), where they are on this machine
-    inner: tuple[Inner, ...] = ()  # only where the root holds no MLmodel
+    meta_is_mlflows: bool = False  # whether its root registered_model_meta holds only what MLflow writes there
+    places: tuple[str, ...] = ()  # the `inode` of each of its files, if they are on this machine
+    inner: tuple[Inner, ...] = ()  # only if the root holds no MLmodel
     retryable: bool = False
 
     @property
@@ -48,7 +48,7 @@ class VersionFacts:
 
     @property
     def is_gone(self) -> bool:
-        """Whether it is certain that there is no model, as opposed to not known."""
+        """Say whether it is certain that there is no model, as opposed to not known."""
         rules = {finding.rule for finding in self.audit.findings}
         return "RA003" in rules and "RA009" not in rules
 
@@ -58,7 +58,7 @@ class VersionFacts:
 
 
 def content_of(manifest: Manifest, mlmodel: str | None, *, meta_is_mlflows: bool) -> str | None:
-    """The digest of a model without what a migration rewrites; None where there is no MLmodel at its root.
+    """Return the digest of a model without what a migration rewrites; None if there is no MLmodel at its root.
 
     Law: equal for two models exactly when every difference between them is explained by a rule of `RULE_VERSIONS`.
     """
@@ -74,7 +74,7 @@ def content_of(manifest: Manifest, mlmodel: str | None, *, meta_is_mlflows: bool
 
 
 def without_provenance(text: str | None) -> str | None:
-    """All that an MLmodel says but for where it came from, in one spelling; None where it is no MLmodel."""
+    """Return the canonical text of an MLmodel without its provenance; None if it is not a valid MLmodel."""
     try:
         return repr(typed_value(parse_mlmodel(encoded(text)).without_provenance())) if text is not None else None
     except (InvalidMLmodel, RecursionError):
@@ -84,7 +84,7 @@ def without_provenance(text: str | None) -> str | None:
 def _mlmodel_key(entry: ManifestEntry, text: str) -> str:
     said = without_provenance(text)
     if said is None:
-        return entry.digest  # nothing in it can be explained
+        return entry.digest  # no difference in it can be explained
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -97,7 +97,7 @@ def encoded(text: str) -> bytes:
 
 
 def encode_facts(facts: VersionFacts) -> str:
-    """One line of ASCII. Law: `decode_facts(encode_facts(facts)) == facts`."""
+    """Encode facts as one line of ASCII. Law: `decode_facts(encode_facts(facts)) == facts`."""
     return json.dumps(_adapter().dump_python(facts, mode="json"))
 
 

@@ -1,7 +1,7 @@
-"""The directories of MLflow's file store, which holds versions that MLflow leaves out of every listing.
+"""Reads the directories of MLflow's file store, which may hold versions that MLflow leaves out of every listing.
 
-A directory whose `meta.yaml` is missing or damaged is passed over with a warning in a log. A migration that lists with
-MLflow loses it without a word, and so would a comparison.
+MLflow skips a directory whose `meta.yaml` is missing or damaged, with a warning in a log. A migration that lists with
+MLflow silently loses such a version, and so would a comparison.
 """
 
 import os
@@ -16,7 +16,7 @@ from registry_audit.registry.prompts import SOURCES, TEXT_TAG
 from registry_audit.registry.version import Key
 
 _MODELS, _META = "models", "meta.yaml"
-_DELETED = "Deleted_Internal"  # the stage of a version that was deleted: its directory stays
+_DELETED = "Deleted_Internal"  # stage of a deleted version, whose directory remains
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,10 @@ class Unlisted:
 
 
 def unlisted_versions(root: Path, listed: Container[Key], prompts: Container[str] = ()) -> Iterator[Unlisted]:
-    """Versions that have a directory in the store and that no listing shows; deleted ones and prompts excluded.
+    """Yield versions that have a directory in the store but are in no listing, without deleted ones and prompts.
 
     Args:
-        prompts: names of what the listing showed to be prompts.
+        prompts: names that the listing showed to be prompts.
 
     Raises:
         CouldNotVerify: a directory cannot be read.
@@ -50,7 +50,7 @@ def unlisted_versions(root: Path, listed: Container[Key], prompts: Container[str
 
 
 def _reason(model: Path, directory: Path) -> str | None:
-    """Why MLflow does not list it; None of a version that was deleted, or of a prompt's."""
+    """Say why MLflow does not list a version; None if it was deleted or belongs to a prompt."""
     meta = _meta(directory / _META)
     if isinstance(meta, dict):
         is_prompt = (directory / "tags" / TEXT_TAG).exists() and meta.get("source") in SOURCES
@@ -62,7 +62,7 @@ def _reason(model: Path, directory: Path) -> str | None:
 
 
 def _meta(file: Path) -> dict[str, Any] | str:
-    """What the file says, or what is wrong with it."""
+    """Return the content of the file, or a text that says what is wrong with it."""
     try:
         return read_yaml_file(file)
     except UnreadableYaml as error:
@@ -74,7 +74,7 @@ def _directories(root: Path) -> list[Path]:
 
 
 def _entries(root: Path) -> list[Path]:
-    """Whatever they are: of a version whose directory is a link that leads nowhere, its name is left."""
+    """List all entries, also a version's directory that is a broken link."""
     try:
         return sorted(map(Path, os.scandir(root)))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""One pair, or a version without a counterpart, becomes a verdict and findings."""
+"""Turns a pair, or a version without a counterpart, into a verdict and findings."""
 
 from collections.abc import Container
 from dataclasses import dataclass, replace
@@ -14,29 +14,29 @@ from registry_audit.printable import printable
 from registry_audit.registry.storage import MODELS, StorageIdentity, may_be_one
 from registry_audit.verdict import Severity, Verdict
 
-# Findings on one side that bear on whether its bytes can be vouched for. What else an audit says of a registry (a run
-# in the trash, another run in MLmodel) is no matter of the migration unless it differs between the two.
+# Findings on one side that concern its bytes. Other findings (a run in the trash, another run in MLmodel) do not
+# concern the migration unless they differ between the two registries.
 _OF_BYTES = frozenset({"RA001", "RA003", "RA007", "RA008", "RA009", "RA010", "RA013", "RA014", "RA015"})
 _SHOWN_CHARACTERS = 60
 _SHOWN_PATHS = 3
 
 
 class PairVerdict(StrEnum):
-    """What is said of one version of the source, or of one that only the target has."""
+    """This is the verdict on one version of the source, or on one that only the target has."""
 
-    MATCH = "match"  # other storage, the same bytes
+    MATCH = "match"  # the same bytes in another storage
     EQUIVALENT = "equivalent"  # only differences that a named rule explains
-    NOT_MOVED = "same_storage"  # from the source's storage, as far as can be seen: nothing was compared
+    NOT_MOVED = "same_storage"  # apparently served from the source's storage, so nothing was compared
     MISMATCH = "mismatch"
     MISSING = "missing"
     UNVERIFIABLE = "unverifiable"
-    SKIPPED = "skipped"  # its registration is not finished in the source
+    SKIPPED = "skipped"  # its registration in the source is not finished
     ONLY_IN_TARGET = "only_in_target"
 
 
 @dataclass(frozen=True, slots=True)
 class PairRow:
-    """The result for one version of the source or target, without the facts it was made from."""
+    """This is the result for one version of the source or of the target."""
 
     source: VersionFacts | None
     target: VersionFacts | None
@@ -46,16 +46,16 @@ class PairRow:
     files: tuple[FileDifference, ...] = ()
     fields: tuple[FieldDifference, ...] = ()
     findings: tuple[Finding, ...] = ()
-    behind_proxy: bool = False  # whether it is one storage cannot be seen from here
+    behind_proxy: bool = False  # a proxy hides whether both are one storage
 
 
 def judge_pair(
     source: VersionFacts, target: VersionFacts, pair: Pair, names: NameMap, of_source: Container[StorageIdentity | str]
 ) -> PairRow:
-    """Bytes first, then what differs in metadata.
+    """Judge a pair: its bytes first, then what differs in metadata.
 
     Args:
-        of_source: every storage that holds a version of the source, and a file of each on this machine.
+        of_source: every storage that holds a version of the source, and one local file of each version.
     """
     files: tuple[FileDifference, ...] = ()
     if source.manifest is not None and target.manifest is not None and source.content and target.content:
@@ -121,9 +121,9 @@ def _bytes(
 
 
 def _shared(source: VersionFacts, target: VersionFacts, of_source: Container[StorageIdentity | str]) -> str | None:
-    """Why the target has no copy of its own, if so: equal bytes then say nothing, for nothing was compared."""
+    """Say why the target has no copy of its own, or return None. Equal bytes in one storage prove nothing."""
     path = f"{target.version.name}/{target.version.version}"
-    # A registry that copies serves its copy, wherever the version's source leads to.
+    # A registry that copies on registration serves its own copy, whatever the version's source says.
     copies = tuple(storage for storage in target.storages if storage.kind == MODELS and storage.path == path)
     served = copies or target.storages
     both = [storage for storage in served if storage in source.storages or storage in of_source]
@@ -139,7 +139,7 @@ def _shared(source: VersionFacts, target: VersionFacts, of_source: Container[Sto
 
 
 def _hidden(source: VersionFacts, target: VersionFacts) -> str | None:
-    """Why equal bytes may be the source's own, if so. Where a file differs, there are two."""
+    """Say why equal bytes may be in one storage, or return None."""
     for one in source.storages:
         for other in target.storages:
             if may_be_one(one, other):
@@ -151,7 +151,7 @@ def _hidden(source: VersionFacts, target: VersionFacts) -> str | None:
 
 
 def judge_not(source: VersionFacts, target: VersionFacts, pair: Pair, reason: str) -> PairRow:
-    """The row of a pair that could not be compared, with the reason."""
+    """Return the row of a pair that could not be compared, with the reason."""
     findings = _findings(findings_of(source.version, [Problem("RA009", reason)]), source=source, target=target)
     return PairRow(source, target, pair, PairVerdict.UNVERIFIABLE, reason, findings=findings)
 
@@ -187,9 +187,10 @@ def judge_extra(target: VersionFacts, pair: Pair) -> PairRow:
 
 
 def _findings(of_pair: tuple[Finding, ...], **sides: VersionFacts) -> tuple[Finding, ...]:
-    """What is said of the pair first, then what an audit of each side says of its bytes.
+    """Return the findings on the pair first, then those of each side's audit that concern its bytes.
 
-    What both sides have alike is one finding. Its severity is the higher of the two: an alias on one side raises it.
+    A finding that both sides share is reported once, with the higher of the two severities: an alias on one side raises
+    it.
     """
     of_sides: dict[Finding, tuple[list[str], list[Severity]]] = {}
     for side, facts in sides.items():
@@ -222,7 +223,7 @@ def _file_words(found: FileDifference) -> str:
 
 
 def field_words(field: FieldDifference) -> str:
-    """`aliases: champion in the source, none in the target`."""
+    """Describe a difference as `aliases: champion in the source, none in the target`."""
     return f"{printable(field.field)}: {_short(field.source)} in the source, {_short(field.target)} in the target"
 
 

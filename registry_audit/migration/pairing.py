@@ -1,8 +1,8 @@
-"""Which version of the target is which version of the source. Bytes decide; a number alone never does.
+"""Pairs the versions of the source with those of the target. Bytes decide; a number alone never does.
 
-Migration tools number versions anew: gaps close, and a model of ten or more versions arrives in the order of its
-numbers read as text (1, 10, 11, 2, ...). Only a row that was copied keeps its number with its time of creation and its
-run. Nothing here is guessed, and how each pair was found is part of the result.
+Migration tools renumber versions: gaps close, and a model of ten or more versions arrives in the order of its numbers
+sorted as text (1, 10, 11, 2, ...). Only a copied database row keeps its number, creation time and run. Nothing is
+guessed, and how each pair was found is part of the result.
 """
 
 import hashlib
@@ -19,39 +19,39 @@ from registry_audit.migration.facts import Inner, VersionFacts
 from registry_audit.model.mlmodel import MLMODEL
 
 _DESCRIBING = REQUIREMENTS | {MLMODEL, META_FILE}
-_MAX_TELLING_FILES = 100  # of one version, the largest
-_MAX_HOLDERS = 8  # a file that more versions hold tells none of them from the others
+_MAX_TELLING_FILES = 100  # the largest ones of one version
+_MAX_HOLDERS = 8  # a file that more versions share does not distinguish them
 _NOT_LISTED = "the {} could not be listed whole: its counterpart may be among what is missing there"
 _EXCHANGED = "another version of the target holds its bytes: were they exchanged?"
 _NUMBERS_CHANGED = "numbers of this model changed, so its counterpart may be another version"
 
 
 class How(StrEnum):
-    """How a pair was found; in the order in which it is tried."""
+    """This is how a pair was found. The methods are tried in this order."""
 
-    MAP = "map"  # a person named it
-    SAME_ROW = "same_row"  # the same number, time of creation and run, as in a copied database; other content
-    CONTENT_SAME_NUMBER = "same_number"  # the same content under the same number
-    CONTENT = "content"  # the same content under another number
-    ONE_DIRECTORY_DOWN = "one_directory_down"  # the same content, below the root of the target's version
-    SHARED_FILES = "shared_files"  # other content, but at least half of its bytes, and no other version shares as many
-    NUMBER_ONLY = "number_only"  # nothing but the number: other content, or content that could not be read
+    MAP = "map"  # a person named the pair
+    SAME_ROW = "same_row"  # same number, creation time and run, as in a copied database, but other content
+    CONTENT_SAME_NUMBER = "same_number"  # same content under the same number
+    CONTENT = "content"  # same content under another number
+    ONE_DIRECTORY_DOWN = "one_directory_down"  # same content, below the root of the target's version
+    SHARED_FILES = "shared_files"  # other content, but shares at least half of its bytes, and the most
+    NUMBER_ONLY = "number_only"  # only the number agrees: the content differs or could not be read
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What pairing needs of one version."""
+    """Holds what pairing needs of one version."""
 
     position: int
-    number: str  # as the registry writes it, which may be no number at all: then it pairs with no other text
+    number: str  # as the registry writes it; it may not be numeric, and only equals the same text
     content: str | None
     manifest: str | None
     metadata: Hashable  # tags and description
     use: Hashable  # aliases and stage
     inner: tuple[Inner, ...]
-    unknown: bool  # whether it may hold any content, because it could not be read
+    unknown: bool  # whether it could not be read, so that it may have any content
     name: str = ""
-    birth: Hashable = None  # time of creation and run, which only a copied row shares; None where no time is known
+    birth: Hashable = None  # creation time and run, which only a copied row shares; None if the time is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ class Pair:
     source: int | None  # position
     target: int | None
     how: How | None = None
-    candidate_count: int = 1  # versions of the other registry with this content
-    told_apart_by: str | None = None  # by what it was chosen among several of one content
+    candidate_count: int = 1  # number of versions of the other registry with this content
+    told_apart_by: str | None = None  # the criteria by which it was chosen among several with this content
     inner: Inner | None = None
     reason: str | None = None  # why an unpaired version cannot be called missing, or what makes a pair doubtful
 
@@ -81,13 +81,13 @@ def candidate_of(position: int, facts: VersionFacts) -> Candidate:
     )
 
 
-Files = Mapping[bytes, int]  # sizes, by a digest of path and content
+Files = Mapping[bytes, int]  # sizes in bytes, by a digest of path and content
 
 
 def telling_files(facts: VersionFacts) -> Files:
-    """The largest files of a version, from which one may recognise it although others of its files changed.
+    """Return the largest files of a version, which identify it even if others of its files changed.
 
-    What describes a model is left out: many versions have the same requirements.
+    Files that describe a model are left out: many versions have the same requirements.
     """
     entries = facts.manifest.entries if facts.manifest is not None else ()
     own = [entry for entry in entries if entry.path not in _DESCRIBING]
@@ -106,13 +106,16 @@ def pair_versions(
     files_of: tuple[Callable[[int], Files], Callable[[int], Files]] | None = None,
     listed_whole: tuple[bool, bool] = (True, True),
 ) -> list[Pair]:
-    """Pairs and what is left over, each version once: the source's in order of number, then what is only in the target.
+    """Return all pairs and unpaired versions, each version once.
+
+    The versions of the source come first, in order of number, then those that are only in the target.
 
     Args:
         source, target: the versions of one model under its two names.
-        mapped: pairs that a person named, as positions; None for one that is not in the target.
-        files_of: the files of a position of each side, asked for only where its content has no counterpart.
-        listed_whole: whether each registry was; else what is left over may have a counterpart that was not listed.
+        mapped: pairs that a person named, as positions; None for a version that is not in the target.
+        files_of: returns the files of a position, for each side; only called for content that has no counterpart.
+        listed_whole: whether each registry was listed completely. If not, an unpaired version may have an unlisted
+            counterpart.
     """
     mapped = mapped or {}
     ones, others = list(source), list(target)
@@ -148,9 +151,9 @@ def pair_versions(
 
 
 def _by_row(source: list[Candidate], target: list[Candidate]) -> Iterator[Pair]:
-    """Versions of one row: one version, whatever its bytes. If two of them exchanged theirs, none was renumbered.
+    """Pair versions of one copied row, whatever their bytes. If two of them exchanged bytes, none was renumbered.
 
-    Where several versions were created at one moment, that tells none of them from the others.
+    Versions that were created at the same moment are skipped, because their rows do not distinguish them.
     """
     births = Counter(one.birth for one in source), Counter(other.birth for other in target)
     rows, holders = {(other.birth, other.number): other for other in target}, Counter(one.content for one in target)
@@ -195,7 +198,7 @@ def _by_shared_files(
     source_files: Callable[[int], Files],
     target_files: Callable[[int], Files],
 ) -> Iterator[Pair]:
-    """Versions of which each shares more bytes with the other than with any other that is left, and at least half."""
+    """Pair versions that share at least half of their bytes, and more than either shares with any other one left."""
     if not source or not target:
         return
     ones = {one.position: source_files(one.position) for one in source}
@@ -224,7 +227,7 @@ def _holders(files: dict[int, Files]) -> dict[bytes, list[int]]:
 
 
 def _best(shared: Iterable[tuple[int, int, int]]) -> dict[int, tuple[int, int]]:
-    """For each version, the version that shares most bytes with it, and how many; left out if two share as many."""
+    """Return, for each version, the version that shares most bytes with it, and how many. Ties are left out."""
     found: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for one, other, size in shared:
         found[one].append((size, other))
@@ -254,10 +257,11 @@ _CRITERIA: tuple[tuple[str, Callable[[Candidate], Hashable]], ...] = (
 def _told_apart(
     ones: list[Candidate], others: list[Candidate]
 ) -> Iterator[tuple[Candidate, Candidate, int, str | None]]:
-    """Pairs of versions that hold one content, how many of the target do, and by what each was chosen among them.
+    """Pair versions that have the same content.
 
-    What agrees in all criteria belongs together, then what agrees in the first of them, and what is left in its order.
-    Numbers count only where they were kept: where gaps closed, the same number is another version.
+    Yields the pair, the number of target versions with this content, and the criteria that chose the pair. Versions
+    that agree in all criteria are paired first, then those that agree in the first ones; the rest is paired in order.
+    Numbers count only if they were kept: if gaps were closed, the same number is another version.
     """
     if len(ones) == len(others) == 1:
         yield ones[0], others[0], 1, None

@@ -1,4 +1,4 @@
-"""What `compare-registries` is asked: the two registries, what names became, and the options."""
+"""Defines the input of `compare-registries`: the two registries, how names were mapped, and the options."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -29,7 +29,7 @@ class MigrationConfig:
     target: Server
 
     def servers(self, owner_uri: str | None = None) -> tuple[Server, Server]:
-        """The source first; see `each_with_its_own`."""
+        """Return source and target, in this order; see `each_with_its_own`."""
         return each_with_its_own(self.source, self.target, owner_uri)
 
 
@@ -44,7 +44,7 @@ def load_migration_config(path: Path) -> MigrationConfig:
 
 
 def parse_migration_config(text: str, name: str) -> MigrationConfig:
-    """Raises: UsageError: see `load_migration_config`."""
+    """Parse the configuration of a comparison. Raises: UsageError: see `load_migration_config`."""
     root = mapping_of(text, name, "give source and target, each with its host")
     servers: dict[str, Server] = {}
     for key, node, line in pairs_of(root, name):
@@ -62,7 +62,7 @@ def _server(node: yaml.Node, key: str, line: int, name: str) -> Server:
     return Server(values.pop("host"), **values)
 
 
-# What models, aliases and stages are called in the target.
+# A map says what models, versions and stages of the source are called in the target.
 
 _ARROW = re.compile(r"\s+->\s+")
 _VERSION = re.compile(r"(?P<name>.+)/(?P<version>[1-9][0-9]{0,17})")
@@ -71,7 +71,7 @@ _STAGE = "stage:"
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """One line of a map: `*` stands for any text, and for the same text on the other side."""
+    """This is one line of a map. `*` stands for any text, and for the same text on the other side."""
 
     source: str
     target: str
@@ -85,9 +85,9 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """How one registry spells its names. Unity Catalog finds a model however its name is capitalised."""
+    """Spells names as one registry does. Unity Catalog finds a model whatever the case of its name."""
 
-    kept: Mapping[str, str] | None = None  # its names, by the same in small letters; None where capitals count
+    kept: Mapping[str, str] | None = None  # its names, by lower-case name; None if names are case-sensitive
 
     @staticmethod
     def of(names: Iterable[str], *, any_case: bool) -> "Spelling":
@@ -98,25 +98,25 @@ class Spelling:
         return self.kept is not None
 
     def __call__(self, name: str) -> str:
-        """The name as the registry has it; in small letters where it has none such."""
+        """Return the name as the registry spells it, or in lower case if it has no such name."""
         return name if self.kept is None else self.kept.get(name.lower(), name.lower())
 
 
 @dataclass(frozen=True, slots=True)
 class NameMap:
-    """The map of one migration. Without a line that fits, a name stays as it is."""
+    """This is the map of one migration. A name that no line matches stays as it is."""
 
     patterns: tuple[Pattern, ...] = ()
     versions: tuple[tuple[Key, Key], ...] = ()  # pairs that a person named
-    stages: tuple[tuple[str, str], ...] = ()  # stage of the source, alias in the target that says the same
+    stages: tuple[tuple[str, str], ...] = ()  # stage in the source, and the alias in the target that replaces it
     source: Spelling = Spelling()
     target: Spelling = Spelling()
 
     def between(self, source: Spelling, target: Spelling) -> "NameMap":
-        """The same map between two registries that were listed.
+        """Return the map for two registries that were listed.
 
         Raises:
-            UsageError: two lines say the same where capitals do not count.
+            UsageError: two lines are equal in a registry that ignores case.
         """
         _must_be_said_once((pattern.source for pattern in self.patterns), source)
         for keys, spelling in zip(zip(*self.versions, strict=True), (source, target), strict=False):
@@ -125,14 +125,17 @@ class NameMap:
         return replace(self, versions=versions, source=source, target=target)
 
     def target_of(self, name: str) -> str:
-        """A name without wildcards wins over a pattern; of several patterns, the first that fits."""
+        """Return a model's name in the target.
+
+        A line without wildcards wins over patterns; else the first match wins.
+        """
         for pattern in (*self._exact(), *self.patterns):
             if (mapped := pattern.forward(name, any_case=self.source.any_case)) is not None:
                 return self.target(mapped)
         return self.target(name)
 
     def sources_of(self, name: str) -> tuple[str, ...]:
-        """The names that a model of the target may have had in the source."""
+        """Return the names that a model of the target may have had in the source."""
         led = (pattern.backward(name, any_case=self.target.any_case) for pattern in self.patterns)
         candidates = [self.source(found) for found in (*led, name) if found is not None]
         return tuple(dict.fromkeys(found for found in candidates if self.target_of(found) == name))
@@ -141,7 +144,7 @@ class NameMap:
         return dict(self.stages).get(stage or "")
 
     def reported(self) -> list[str]:
-        """The lines of the map, in one spelling."""
+        """Return the lines of the map in a canonical form."""
         return [
             *(f"{pattern.source} -> {pattern.target}" for pattern in self.patterns),
             *(f"{one[0]}/{one[1]} -> {other[0]}/{other[1]}" for one, other in self.versions),
@@ -162,7 +165,7 @@ def load_map(path: Path | None) -> NameMap:
 
 
 def parse_map(text: str, name: str) -> NameMap:
-    """Raises: UsageError: see `load_map`."""
+    """Parse the text of a map. Raises: UsageError: see `load_map`."""
     patterns, versions, stages = dict[str, Pattern](), dict[Key, Key](), dict[str, str]()
     taken: dict[Key, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -235,27 +238,27 @@ def _rewritten(pattern: str, other: str, name: str, *, any_case: bool) -> str | 
     return "".join(piece + part for piece, part in zip(pieces, (*found.groups(), ""), strict=True))
 
 
-# What a comparison of two registries is asked to do.
+# The options of a comparison of two registries.
 
 
 @dataclass(frozen=True, slots=True)
 class MigrationOptions:
     models: tuple[str, ...] = ()  # glob patterns on the source's names, case-sensitive; none means all
     names: NameMap = field(default_factory=NameMap)
-    one_way: bool = False  # ask only whether all of the source is in the target
-    in_place: bool = False  # files were to stay where they are: one storage behind both is then no gap
+    one_way: bool = False  # only check whether all of the source is in the target
+    in_place: bool = False  # files were meant to stay in place: one storage behind both sides is then accepted
     fail_on: Severity = Severity.MEDIUM
-    workers: int = DEFAULT_WORKERS  # versions at once, of each registry
+    workers: int = DEFAULT_WORKERS  # versions read at once, per registry
     limits: Mapping[str, int | None] = field(default_factory=dict)  # fields of `AuditOptions` that begin with `max_`
-    quick: bool = False  # trust what an unchanged fingerprint says of bytes that audits of either registry have read
-    full_every: int | None = None  # days after which `quick` reads in full all the same
-    ledger: str | None = field(default=None, repr=False)  # of those audits; only read, and only with `quick`
+    quick: bool = False  # skip bytes that an audit of either registry has read if their fingerprint is unchanged
+    full_every: int | None = None  # number of days after which `quick` still reads in full
+    ledger: str | None = field(default=None, repr=False)  # the ledger of those audits; only read, and only with `quick`
 
     def of(self, server: Server) -> AuditOptions:
-        """How one of the two registries is read.
+        """Return the options for reading one of the two registries.
 
         Raises:
-            UsageError: a limit is unknown or no positive number, or `quick` has no ledger.
+            UsageError: a limit is unknown or not a positive number, or `quick` has no ledger.
         """
         limits: dict[str, Any] = {name: bound for name, bound in self.limits.items() if bound is not None}
         uris = {"tracking_uri": server.tracking_uri, "registry_uri": server.registry_uri}
@@ -263,7 +266,7 @@ class MigrationOptions:
         return checked_options(**uris, **trust, **limits)
 
     def reported(self) -> dict[str, object]:
-        """What a report states: all that changes what it says."""
+        """Return everything that influences the result, for the report."""
         return {
             "models": list(self.models),
             "map": self.names.reported(),

@@ -1,4 +1,4 @@
-"""One of the two registries, listed and read whole."""
+"""Lists and reads one of the two registries completely."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,7 +38,7 @@ from registry_audit.stores.base import Store
 from registry_audit.stores.local import inode
 from registry_audit.stores.store_for_location import open_store
 
-_MAX_INNER = 8  # models that a run's directory may hold
+_MAX_INNER = 8  # maximum number of models looked at below a root
 _MAX_TEXT_BYTES = 1 << 20
 _FACTS_IN_MEMORY = 50  # versions, each with the list of its files
 _BY_DIRECTORIES = (
@@ -54,28 +54,28 @@ _NOT_DESCRIBED = "these registered models could not be asked for, and what is sa
 
 @dataclass(slots=True)
 class Listed:
-    """A registry as it lists itself."""
+    """This is a registry's listing."""
 
     tracking_uri: str
     registry_uri: str
     mlflow_server: str | None
     versions: Sequence[RegisteredVersion]  # sorted by name, then number
     models: dict[str, RegisteredModel]
-    prompts: tuple[str, ...] | None  # names; None where the registry does not say
-    whole: bool  # whether every version of it is listed
+    prompts: tuple[str, ...] | None  # names; None if the registry does not say
+    whole: bool  # whether every version is listed
     notes: tuple[str, ...] = ()
-    reasons: dict[Key, str] = field(default_factory=dict)  # of versions that only the store's directories show
-    any_case: bool = False  # whether a model is found however its name is capitalised
-    gaps: bool = False  # whether something else of what was to be compared is not known
-    hidden: frozenset[str] = frozenset()  # models that are not listed, and that asking by name did not show to be gone
+    reasons: dict[Key, str] = field(default_factory=dict)  # of versions found only in the store's directories
+    any_case: bool = False  # whether model names are case-insensitive
+    gaps: bool = False  # whether anything else that should be compared is not known
+    hidden: frozenset[str] = frozenset()  # unlisted models that a request by name did not show to be gone
 
     def shows(self, names: Iterable[str]) -> bool:
-        """Whether every version of models of these names is listed, if there are any."""
+        """Say whether every version of models with these names is listed, if there are any."""
         return self.whole and self.hidden.isdisjoint(names)
 
     @property
     def is_known(self) -> bool:
-        """Whether nothing that was to be compared is missing."""
+        """Say whether nothing that should be compared is missing."""
         return self.whole and not self.gaps
 
     @property
@@ -84,7 +84,7 @@ class Listed:
 
 
 def list_registry(session: Session) -> Listed:
-    """In the time that there is for it.
+    """List a registry within its time limit.
 
     Raises:
         UsageError: the server refuses the credentials.
@@ -104,7 +104,7 @@ def _list_registry(session: Session) -> Listed:
         return _by_directories(session)
     models_listed, models_agree = list_models(connection)
     models = {model.name: model for model in models_listed}
-    # A prompt has versions with a text. Without any, the tag is anybody's, and the name and its tags are to be kept.
+    # A prompt has versions with a text. A tagged model without versions may not be a prompt, so it is compared.
     tagged = list_tagged_models(connection)
     models |= {model.name: model for model in tagged or () if model.name not in listing.prompts}
     unlisted: tuple[Unlisted, ...] = ()
@@ -139,7 +139,7 @@ def _list_registry(session: Session) -> Listed:
 
 
 def _by_directories(session: Session) -> Listed:
-    """A file store that MLflow cannot list, because one of its files is damaged: each version is asked for alone."""
+    """List a file store that MLflow cannot list because one of its files is damaged: read each version by itself."""
     connection = session.connection
     versions, reasons = list[RegisteredVersion](), dict[Key, str]()
     for one in unlisted_versions(Path(connection.registry_address.path), frozenset()):
@@ -165,7 +165,7 @@ def _by_directories(session: Session) -> Listed:
 
 
 class Storages:
-    """Many storages, held as digests: a hundred thousand are some megabytes."""
+    """Holds many storages as digests: a hundred thousand take some megabytes."""
 
     def __init__(self) -> None:
         self._digests, self._parts = set[bytes](), set[int]()
@@ -176,27 +176,27 @@ class Storages:
             self._parts.update(map(hash, storage.path.split("/")))
 
     def add_file(self, place: str) -> None:
-        """One file of a version, by what `inode` calls it."""
+        """Add one file of a version, by its `inode`."""
         self._digests.add(_digest(place))
 
     def __contains__(self, storage: object) -> bool:
-        """Whether a storage, or a file that was added, is one of these."""
+        """Say whether a storage, or a file that was added, is one of these."""
         return _digest(storage) in self._digests
 
     def may_hold(self, version: RegisteredVersion) -> bool:
-        """Whether the version may lie in one of these, by what the listing says of it. Nothing is asked for it."""
+        """Say whether the version may lie in one of these storages, judged by the listing alone, without a request."""
         named = _parts_of(version.source)
-        if ".." in named:  # a path that is not in its shortest form says nothing
+        if ".." in named:  # nothing can be said of a path that is not normalised
             return True
         return hash(version.run_id) in self._parts or (bool(named) and self._parts.issuperset(map(hash, named)))
 
 
 def _parts_of(source: str) -> list[str]:
-    """Parts of the path of whatever storage a source leads to: those that are known without asking."""
+    """Return the parts of the path that a source leads to, as far as they are known without a request."""
     scheme, colon, path = source.rpartition(":") if "://" not in source else source.partition("://")
     parts = [part for part in map(unquote, path.split("/")) if part not in ("", ".")]
     if colon and scheme in ("runs", "models"):
-        return parts[:1]  # the run, or the LoggedModel; another version's name is in no path, but its run is
+        return parts[:1]  # the run or the LoggedModel; the name of another version is in no path, but its run is
     return parts[1:] if "://" in source else parts
 
 
@@ -205,17 +205,18 @@ def _digest(storage: object) -> bytes:
 
 
 class Side:
-    """The versions of one registry that are compared, once they were read: one model's at a time in memory."""
+    """Holds the compared versions of one registry after they were read, one model at a time in memory."""
 
     def __init__(self, listed: Listed, versions: Sequence[RegisteredVersion], directory: Path | None = None) -> None:
-        """
+        """Prepare to hold the facts about these versions.
+
         Args:
             versions: sorted by name, then number.
-            directory: for what is kept of them, where that is more than memory should hold.
+            directory: where facts are kept if they do not fit in memory.
         """
         self.listed, self.versions = listed, versions
         self.count = len(versions)
-        self.storages = Storages()  # every one that holds one of them
+        self.storages = Storages()  # all storages that hold one of the versions
         self._facts: Spool[VersionFacts] = Spool(
             encode_facts, decode_facts, directory=directory, in_memory=_FACTS_IN_MEMORY
         )
@@ -227,15 +228,15 @@ class Side:
             self._ranges[version.name] = range(start, position + 1)
 
     def put(self, position: int, facts: VersionFacts) -> None:
-        """Keep what was found out of one version; from any thread."""
+        """Keep the facts about one version. This is safe from any thread."""
         self.storages.update(facts.storages)
-        for place in facts.places[:1]:  # one file tells that a directory is made of links to another version's
+        for place in facts.places[:1]:  # one file is enough to recognise a directory of links to another version
             self.storages.add_file(place)
         self._facts.put(position, facts)
 
     @property
     def names(self) -> Iterator[str]:
-        """In the order of the registry's listing."""
+        """Return the model names in the order of the registry's listing."""
         return iter(self._ranges)
 
     def positions(self, name: str) -> range:
@@ -248,7 +249,7 @@ class Side:
         return self._facts.has(position)
 
     def is_read(self, name: str) -> bool:
-        """Whether every version of a model was read."""
+        """Say whether every version of a model was read."""
         return all(self._facts.has(position) for position in self.positions(name))
 
     @property
@@ -264,12 +265,12 @@ def fill_side(
     on_done: Callable[[VersionFacts], None] = lambda facts: None,
     positions: Sequence[int] | None = None,
 ) -> None:
-    """Read versions whole into a side that the caller holds, and still has where reading is broken off.
+    """Read versions in full into a side. The caller keeps what was read if reading is interrupted.
 
-    One that cannot be read is a row with its reason.
+    A version that cannot be read becomes a row with its reason.
 
     Args:
-        positions: of the versions to read, by a caller that tries again itself what broke off; None reads them all.
+        positions: the positions of the versions to read, for a caller that itself retries them; None reads them all.
     """
     listed = side.listed
 
@@ -314,22 +315,22 @@ def _facts(session: Session, audited: AuditedVersion) -> VersionFacts:
 
 
 def _run(version: RegisteredVersion, resolved: ResolvedVersion | None) -> RunState | None:
-    """A version that names a run has one, also where it could not be asked for: then its state is not known."""
+    """Return the state of a version's run; None if the version names a run whose state is not known."""
     state = resolved.run if resolved else RunState.NONE
     return None if version.run_id and state is RunState.NONE else state
 
 
 def _places(copy: Copy | None) -> tuple[str, ...]:
-    """Files of one inode are one file: a directory of hard links is no copy."""
+    """Return the inodes of the files: files with one inode are one file, so a directory of hard links is no copy."""
     if not isinstance(copy, ModelCopy) or not copy.identity.is_directory:
         return ()
     return tuple(inode(file) for file in copy.listing.files if file.change_token)
 
 
 def _inner(session: Session, copy: ModelCopy) -> tuple[Inner, ...]:
-    """Whole models below the root of a copy that has no MLmodel there.
+    """Return the complete models below the root of a copy that has no MLmodel at its root.
 
-    Migration tools make the run's artifact root of a `runs:/` source: the model is then one directory down.
+    For a `runs:/` source some migration tools register the run's artifact root, so the model is one directory down.
     """
     if copy.manifest is None:
         return ()
@@ -359,18 +360,18 @@ def _read_small(session: Session, copy: ModelCopy, file: ListedFile | None) -> s
 
 
 def small_file(session: Session, facts: VersionFacts, path: str) -> str | None:
-    """The text of a small file of a version, read once more to say what differs in it; None where that fails."""
+    """Read the text of a small file of a version once more, to say what differs in it; None if that fails."""
     try:
         resolved = must_resolve(session, facts.version)
         store = open_store(session.connection, resolved.reg_model)
         files = store.listing(session.limits).files
         return _text_of(store, next((file for file in files if file.path == path), None))
-    except Exception:  # noqa: BLE001 - that the two differ is known; whatever stands there now does not end a comparison
+    except Exception:  # noqa: BLE001 - it is known that the two differ; a failure here must not end the comparison
         return None
 
 
 def _text_of(store: Store, file: ListedFile | None) -> str | None:
-    """None of a file that is missing, or larger than it should be."""
+    """Read a file as text; None if it is missing or too large."""
     if file is None or (file.size or 0) > _MAX_TEXT_BYTES:
         return None
     read = bytearray()

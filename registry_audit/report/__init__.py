@@ -1,1 +1,1 @@
-"""The report: its type, its files and every rendering of it."""
+"""Defines the report's type, writes its files and renders it in every format."""

@@ -1,4 +1,4 @@
-"""The report as CSV: one row per version, for spreadsheets."""
+"""Renders a report as CSV for spreadsheets: one row per version."""
 
 import csv
 import io
@@ -45,13 +45,13 @@ COLUMNS = (
     "signature_status",
     "signature_reason",
 )
-# What makes a spreadsheet take a cell for a formula, with the full-width forms that some locales accept. The
-# apostrophe itself is guarded too, so that no two texts give the same cell.
+# A spreadsheet takes a cell that begins with one of these for a formula; some locales accept the full-width forms. The
+# apostrophe is guarded too, so that no two texts give the same cell.
 _ACTIVE = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠", "'")  # noqa: RUF001
 
 
 def chunks(document: AuditDocument) -> Iterator[str]:
-    """A header and one line per version, whatever the names hold: text passes `printable`, so no cell has a newline."""
+    """Yield a header and one line per version. Text passes `printable`, so no cell contains a newline."""
     yield csv_line(COLUMNS)
     for row in document.versions:
         yield csv_line([guarded_cell(value) for value in _row(row)])
@@ -64,7 +64,7 @@ def csv_line(cells: Sequence[str | int]) -> str:
 
 
 def _row(row: VersionRow) -> tuple[str | int | None, ...]:
-    # Of those that stand: what somebody answers for is not to be sorted by.
+    # Waived findings are left out, because tables are sorted by this column.
     worst = max((finding.severity for finding in standing(row)), key=lambda severity: severity.rank, default=None)
     return (
         row.name,
@@ -105,14 +105,17 @@ def _copy(copy: CopyRow | None) -> tuple[str | int | None, ...]:
 
 
 def guarded_cell(value: str | int | None) -> str | int:
-    """Numbers stay numbers; a text that a spreadsheet could run gets an apostrophe before it."""
+    """Return the cell for a value.
+
+    Numbers stay numbers; a text that a spreadsheet could run gets an apostrophe before it.
+    """
     if not isinstance(value, str):
         return "" if value is None else value
     text = printable(value)
     return f"'{text}" if text.lstrip().startswith(_ACTIVE) else text
 
 
-# A comparison of two registries: one row per version.
+# A comparison of two registries has one row per version, too.
 
 
 _SIDE_COLUMNS = (
@@ -134,7 +137,7 @@ MIGRATION_COLUMNS = (
 
 
 def migration_chunks(document: MigrationDocument) -> Iterator[str]:
-    """A header and one line per version, whatever the names hold."""
+    """Yield a header and one line per version. Text passes `printable`, so no cell contains a newline."""
     yield csv_line(MIGRATION_COLUMNS)
     for row in document.versions:
         yield csv_line([guarded_cell(value) for value in _pair_row(row)])

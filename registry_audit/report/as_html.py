@@ -1,4 +1,4 @@
-"""The report as one self-contained HTML page: no font, script, image or style from anywhere else."""
+"""Renders a report as one self-contained HTML page that loads no font, script, image or style from elsewhere."""
 
 import base64
 import hashlib
@@ -61,18 +61,18 @@ from registry_audit.report.words import (
 from registry_audit.rules import CONTENT_CHANGED, RUN_REGISTRY_MISMATCH
 from registry_audit.verdict import BaselineStatus, Severity, Verdict
 
-PAGE_ROWS = SAMPLE  # versions shown at once, and in the page itself for readers without JavaScript
-# What a browser takes without a pause; more are in audit.json, and the page says so.
+PAGE_ROWS = SAMPLE  # versions shown at once, and those in the HTML itself for readers without JavaScript
+# A browser handles this many without a pause. audit.json has all of them, and the page says so.
 ROW_LIMIT = 10_000
 FINDING_LIMIT = 2_000
 _WORD_FIRST = re.compile(r"[a-z]+[ ,]")
 
 
 def chunks(document: AuditDocument) -> Iterator[str]:
-    """The page: findings as they stand, versions as rows of an embedded JSON that the page's script shows.
+    """Yield the page. Findings are HTML; versions are rows of embedded JSON, which the page's script shows.
 
-    Every text passes `printable` and is then escaped: as HTML by the template engine, as JSON so that nothing in it
-    can end its element.
+    Every text passes `printable` and is then escaped: as HTML by the template engine, or as JSON such that nothing in
+    it can end its element.
     """
     environment = html_environment()
     overview = overview_of(document)
@@ -155,12 +155,12 @@ def html_environment() -> Environment:
 
 
 def _sentence(text: str) -> str:
-    """The text with a capital at its beginning, where that is a word and no name, path or address."""
+    """Capitalise the first letter if the text begins with a word, and not with a name, path or address."""
     return text[:1].upper() + text[1:] if _WORD_FIRST.match(text) else text
 
 
 def _shown(value: Any) -> Any:
-    """What a template expression puts out: text with nothing invisible in it, so that no name disguises itself."""
+    """Prepare the value of a template expression: text has no invisible characters, so no name can disguise itself."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -189,7 +189,7 @@ def _json(versions: Iterable[VersionView], pages: MlflowPages) -> Iterator[Marku
 
 
 def embedded_json(data: dict[str, Any], key: str, rows: Iterable[tuple[Any, ...]]) -> Iterator[Markup]:
-    """An object for a script element, a row at a time: `data` with one key more, which holds the rows."""
+    """Yield JSON for a script element, row by row: `data` with one more key, which holds the rows."""
     yield Markup(f'{_dumped(data)[:-1]},"{key}":[')  # noqa: S704 - made safe by `_dumped`
     for number, row in enumerate(rows):
         yield Markup(("," if number else "") + _dumped(_printable_rows(row)))  # noqa: S704
@@ -201,7 +201,7 @@ def _dumped(data: Any) -> str:
 
 
 def _rows(document: AuditDocument) -> Iterator[VersionRow]:
-    """All versions; of too many those that have something to say."""
+    """Return all versions; if there are too many, only those that are not clean."""
     if not _too_many(document):
         return iter(document.versions)
     return islice((row for row in document.versions if not is_clean(row)), ROW_LIMIT)
@@ -212,20 +212,20 @@ def _too_many(document: AuditDocument) -> bool:
 
 
 class _Model(NamedTuple):
-    """The findings of one model, the worst first."""
+    """Holds the findings of one model, the worst first."""
 
     name: str
     placed: tuple[PlacedFinding, ...]
 
     @property
     def counts(self) -> str:
-        """`2 critical, 1 low`."""
+        """Return the counts as `2 critical, 1 low`."""
         counted = Counter(placed.finding.severity for placed in self.placed)
         return ", ".join(f"{counted[severity]:,} {severity}" for severity in counted)
 
 
 def _models(findings: Iterable[PlacedFinding]) -> list[_Model]:
-    """The model with the worst finding first."""
+    """Group findings by model. The model with the worst finding comes first."""
     models = dict[str, list[PlacedFinding]]()
     for placed in findings:
         models.setdefault(placed.version.name, []).append(placed)
@@ -233,13 +233,13 @@ def _models(findings: Iterable[PlacedFinding]) -> list[_Model]:
 
 
 def _severities(findings: Iterable[PlacedFinding], overview: Overview) -> list[tuple[Severity, int, int]]:
-    """For each severity: how many findings the page shows, and how many there are."""
+    """Return, for each severity, how many findings the page shows and how many there are."""
     told = Counter(placed.finding.severity for placed in findings)
     return [(severity, told[severity], overview.standing[severity]) for severity in view.SEVERITIES_WORST_FIRST]
 
 
 def _lives(findings: Iterable[PlacedFinding]) -> list[tuple[str, int]]:
-    """How many are new and known, where a filter by it leaves something out."""
+    """Count new and known findings, but only if both exist, so that a filter makes sense."""
     lives = [life_of(placed.finding) for placed in findings]
     counted: list[tuple[str, int]] = [(life, lives.count(life)) for life in ("new", "known") if life in lives]
     return counted if len(counted) > 1 else []
@@ -272,21 +272,21 @@ def template_part(name: str) -> str:
 
 
 def csp_hash(text: str) -> str:
-    """The source expression by which the content security policy allows exactly this inline text."""
+    """Return the source expression with which the content security policy allows exactly this inline text."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-# A comparison of two registries, in the design of the audit's page.
+# A comparison of two registries is shown in the design of the audit's page.
 
 
-# What a browser takes without a pause; more are in migration.json, and the page says so.
+# A browser handles this many without a pause. migration.json has all of them, and the page says so.
 PAIR_LIMIT = 10_000
-CARD_LIMIT = 1_000  # of each section
-PAIR_PAGE_ROWS = 200  # pairs shown at once, and in the page itself for readers without JavaScript
+CARD_LIMIT = 1_000  # per section
+PAIR_PAGE_ROWS = 200  # pairs shown at once, and those in the HTML itself for readers without JavaScript
 
 
 class PairView(NamedTuple):
-    """A pair as the page shows it; what has no counterpart is told in the sections above, and here too."""
+    """This is a pair, or a version without a counterpart, as the page shows it."""
 
     verdict: str
     source: str
@@ -309,7 +309,7 @@ class _Part(NamedTuple):
 
 
 def migration_chunks(document: MigrationDocument) -> Iterator[str]:
-    """Every text passes `printable` and is then escaped by the template engine."""
+    """Yield the page. Every text passes `printable` and is then escaped by the template engine."""
     environment = html_environment()
     style, script = template_part("audit.css"), template_part("shared.js") + template_part("migration.js")
     verdicts = document.summary.verdicts

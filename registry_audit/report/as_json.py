@@ -1,4 +1,4 @@
-"""The report as `audit.json`: the form that is read back and that every other form is made from."""
+"""Renders a report as `audit.json`, which is read back, and from which every other format is made."""
 
 import json
 import re
@@ -10,16 +10,16 @@ from registry_audit.report.document import AuditDocument, VersionRow
 from registry_audit.report.registries_document import MigrationDocument
 
 _NOT_ASCII = re.compile(r"[\x7f-\U0010ffff]")
-# Escaped although JSON allows them raw: lone surrogates have no UTF-8 form, and the others could act on the
-# terminal of whoever prints the file.
+# Escaped although JSON allows them raw: lone surrogates have no UTF-8 form, and the others could control the terminal
+# on which the file is printed.
 _ESCAPED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def chunks(document: AuditDocument) -> Iterator[str]:
-    """JSON text, always encodable as UTF-8, that ends in a newline; a version at a time.
+    """Yield JSON text version by version. It can always be encoded as UTF-8, and ends in a newline.
 
-    Keys of rows are in the order of their types, keys of mappings are sorted. A reader gets every string back as
-    it was, but for what JSON cannot tell apart: a high and a low surrogate side by side become one character.
+    Keys of rows are in the order of their types; keys of mappings are sorted. A reader gets every string back
+    unchanged, except what JSON cannot distinguish: a high and a low surrogate side by side become one character.
     """
     data = document.model_dump(mode="python", exclude={"versions"})
     data["options"] = sorted_keys(data["options"])
@@ -58,7 +58,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def migration_chunks(document: MigrationDocument) -> Iterator[str]:
-    """JSON text, always encodable as UTF-8, that ends in a newline; a version at a time."""
+    """Yield JSON text version by version. It can always be encoded as UTF-8, and ends in a newline."""
     data = document.model_dump(mode="python", exclude={"versions"})
     data["options"] = sorted_keys(data["options"])
     yield json_text(data).removesuffix("\n}") + ',\n  "versions": ['

@@ -1,4 +1,4 @@
-"""The report as JUnit XML: one test case per version, for what CI servers show."""
+"""Renders a report as JUnit XML for CI servers: one test case per version."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -41,12 +41,12 @@ Result = Literal["passed", "failure", "error", "skipped"]
 
 
 def chunks(document: AuditDocument) -> Iterator[str]:
-    """One `testsuite`, a test case at a time.
+    """Yield one `testsuite`, test case by test case.
 
     Every text passes `printable`, which leaves no character that XML 1.0 forbids.
 
     `unverifiable` is an error. A mismatch, or a finding at or above the audit's `fail_on`, is a failure. RA009 is an
-    error, never a failure. A waived finding is neither: it is told in the output of its test case.
+    error, never a failure. A waived finding is neither, but is named in the output of its test case.
     """
     threshold = fail_on(document)
     results = Counter[Result](_result(row, threshold) for row in document.versions)
@@ -60,7 +60,7 @@ def chunks(document: AuditDocument) -> Iterator[str]:
         "time": _seconds(sum(row.seconds or 0 for row in document.versions)),
     }
     root = ElementTree.Element("testsuites", {"name": "MLflow registry audit", **counts})
-    # The schema's timestamp has no zone; JUnit readers take it for UTC.
+    # The schema's timestamp has no zone; JUnit readers assume UTC.
     suite = ElementTree.SubElement(
         root,
         "testsuite",
@@ -102,7 +102,7 @@ def _result(row: VersionRow, threshold: Severity) -> Result:
 
 
 def _overall(document: AuditDocument, results: Counter[Result]) -> Result | None:
-    """The result of the audit itself, where no version carries it: an empty suite would show as passed."""
+    """Return the result of the audit itself if no version carries it: an empty suite would show as passed."""
     match document.outcome.state:
         case "clean":
             return None
@@ -133,7 +133,7 @@ def _case(row: VersionRow, result: Result) -> ElementTree.Element:
         if told or is_uncompared(row):
             ElementTree.SubElement(case, "system-out").text = text
         return case
-    # The worst first, and what could be wrong with the model before what could not be read.
+    # The worst finding comes first, but RA009 (could not be read) comes after all others.
     ranked = sorted(standing(row), key=lambda finding: (finding.rule == UNVERIFIABLE.id, -finding.severity.rank))
     said = row.reason if result != "failure" else None
     message = said or (message_of(row, ranked[0]) if ranked else VERDICT_WORDS[row.verdict].proves)
@@ -192,17 +192,17 @@ def _ledger_properties(document: AuditDocument) -> list[tuple[str, str]]:
     ]
 
 
-# A comparison of two registries: one test case per version.
+# A comparison of two registries has one test case per version, too.
 
 
 PairResult = Literal["passed", "failure", "error", "skipped"]
 
 
 def migration_chunks(document: MigrationDocument) -> Iterator[str]:
-    """One `testsuite`: a case for each version, one for each model with findings, and one for the whole.
+    """Yield one `testsuite`: a case for the whole, one for each model with findings, and one for each version.
 
-    What cannot be compared, or was not moved, is an error. What is missing or changed, or a finding at or above
-    `fail_on`, is a failure.
+    A version that cannot be compared, or was not moved, is an error. One that is missing or changed, or has a finding
+    at or above `fail_on`, is a failure.
     """
     results = Counter[PairResult](_pair_result(document, row) for row in document.versions)
     results.update(_model_result(document, index) for index, model in enumerate(document.models) if model.findings)

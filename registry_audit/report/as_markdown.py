@@ -1,4 +1,4 @@
-"""The report as Markdown: for pull requests, chats and Prefect's artifacts."""
+"""Renders a report as Markdown for pull requests, chats and Prefect artifacts."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -49,12 +49,12 @@ from registry_audit.report.words import (
 )
 from registry_audit.verdict import BaselineStatus, Severity, Verdict
 
-# An artifact is loaded whole into a browser and kept in Prefect's database; the whole is in audit.json.
+# A browser loads an artifact completely, and Prefect's database stores it. audit.json has all rows.
 ROW_LIMIT = SAMPLE
 
 
 def chunks(document: AuditDocument) -> Iterator[str]:
-    """GitHub-flavoured Markdown in which no text of the registry is markup."""
+    """Yield GitHub-flavoured Markdown in which no text from the registry is markup."""
     parts = (
         _head(document),
         _summary(document),
@@ -137,7 +137,7 @@ def _findings(document: AuditDocument) -> list[str]:
 
 
 def _changed(document: AuditDocument) -> list[str]:
-    # Those that no rule explains first.
+    # Differences that no rule explains come first.
     overview = overview_of(document)
     pairs, total = (overview.unexplained + overview.explained)[:ROW_LIMIT], overview.changed_count
     rows = [
@@ -289,12 +289,12 @@ def _counted(pairs: Iterable[tuple[str, int]]) -> str:
 # A comparison of two registries.
 
 
-# An artifact is loaded whole into a browser and kept in Prefect's database; the whole is in migration.json.
+# A browser loads an artifact completely, and Prefect's database stores it. migration.json has all rows.
 PAIR_LIMIT = SAMPLE
 
 
 def migration_chunks(document: MigrationDocument) -> Iterator[str]:
-    """GitHub-flavoured Markdown in which no text of a registry is markup."""
+    """Yield GitHub-flavoured Markdown in which no text from a registry is markup."""
     yield f"# MLflow registry migration: {headline(document)}\n\n{markdown(document.summary.sentence)}\n\n"
     yield f"- Source {markdown(f'{document.source.registry_uri}: {coverage_words(document.coverage.source)}')}\n"
     yield f"- Target {markdown(f'{document.target.registry_uri}: {coverage_words(document.coverage.target)}')}\n"

@@ -1,4 +1,4 @@
-"""The report as plain text for a terminal: one line per version, then the findings, a legend and a summary."""
+"""Renders a report as plain text for a terminal: one line per version, then findings, a legend and a summary."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -41,11 +41,11 @@ from registry_audit.verdict import BaselineStatus, Severity, Verdict
 
 
 def chunks(document: AuditDocument, *, brief: bool = False) -> Iterator[str]:
-    """Plain text without escape sequences or markup; only newline and tab are control characters in it.
+    """Yield plain text without escape sequences or markup. Its only control characters are newline and tab.
 
     Args:
-        brief: for a terminal: versions without a finding are counted and not listed, and the legend explains only the
-            signs that are shown.
+        brief: for a terminal: versions without a finding are counted but not listed, and the legend explains only the
+            symbols that are shown.
     """
     signs = set[str]()
     for line in _problems(document) if brief else _versions(document):
@@ -72,7 +72,7 @@ def _versions(document: AuditDocument) -> Iterator[str]:
 
 
 def _problems(document: AuditDocument) -> Iterator[str]:
-    """The versions that need somebody's attention, and how many there are besides."""
+    """Yield the versions that need attention, and the number of the others."""
     fine = 0
     for row in document.versions:
         if is_clean(row) and not row.baseline_differences and not signature_words(row):
@@ -105,7 +105,7 @@ def _finding(document: AuditDocument, placed: PlacedFinding) -> list[str]:
 
 
 def finding_lines(row: VersionRow, finding: FindingRow, command: Command | None = None) -> list[str]:
-    """Severity, rule and version; what was found; what to do. Indented, so that they stand below a heading."""
+    """Return severity, rule and version, then what was found and what to do, indented to stand below a heading."""
     where = version_id(row) + ("" if finding.path is None else f": {finding.path}")
     life = f"  ({life_words(finding)})" if life_words(finding) else ""
     head = f"{finding.severity.value:<8}  {finding.rule} {finding.name}  {where}{life}"
@@ -176,10 +176,10 @@ _PAIRS_LISTED = 100
 
 
 def migration_chunks(document: MigrationDocument, *, brief: bool = False) -> Iterator[str]:
-    """Plain text without escape sequences or markup; only newline is a control character in it.
+    """Yield plain text without escape sequences or markup. Its only control character is newline.
 
     Args:
-        brief: more pairs than a screen or two can show are counted, by how they were found.
+        brief: if there are many pairs, only count them by how they were found.
     """
     found = Counter(row.found_by for row in document.versions if row.found_by is not None) if brief else Counter()
     yield f"{headline(document)}\n  {printable(document.summary.sentence)}\n"

@@ -1,4 +1,4 @@
-"""From the rows of an audit to the report's document."""
+"""Builds the report's document from the rows of an audit."""
 
 import platform
 from collections import Counter
@@ -56,12 +56,13 @@ from registry_audit.verdict import BaselineStatus, ExitStatus, Severity, Signatu
 
 
 class DocumentBuilder:
-    """Is given the rows of an audit in the order of the report, one at a time, and then makes the document."""
+    """Takes the rows of an audit one at a time, in the order of the report, and then makes the document."""
 
     def __init__(self, options: AuditOptions, scope: Scope, *, directory: Path | None = None) -> None:
-        """
+        """Start without rows.
+
         Args:
-            directory: for the rows, where there are more than memory should hold.
+            directory: where rows are kept if they do not fit in memory.
         """
         self._options, self._scope = options, scope
         self._rows = SpooledRows(directory)
@@ -70,7 +71,8 @@ class DocumentBuilder:
         self._lives = Counter[bool]()
         self._waived_count = self._trusted_count = self._listed_count = 0
         self._signatures = Counter[SignatureStatus]()
-        # By storage, not by version: what several versions share was read once. Hashes, since names are long.
+        # Count by storage, not by version: versions that share a storage read it once. Keep hashes, as identities are
+        # long.
         self._storages = set[int]()
         self._files_read = self._bytes_read = 0
 
@@ -100,9 +102,10 @@ class DocumentBuilder:
         interruption: tuple[ExitStatus, tuple[str, ...]] | None = None,
         generated_at: datetime | None = None,
     ) -> AuditDocument:
-        """
+        """Make the document from all rows.
+
         Args:
-            interruption: of an audit that did not come to its end: how it ended, and why.
+            interruption: exit status and reasons, if the audit did not finish.
         """
         scope, verdicts = self._scope, self._outcome.verdicts
         outcome = self._outcome.outcome(listed_whole=scope.answered and interruption is None)
@@ -312,15 +315,15 @@ def _signature_note(statuses: Counter[SignatureStatus]) -> tuple[str, ...]:
     return (f"{versions} a signature ({SIGNATURE}): {told}{way}.",)
 
 
-_AT_ONCE = 250  # rows
+_AT_ONCE = 250  # rows processed at a time
 
 
-# The report of an audit that was interrupted.
+# An interrupted audit gets a report, too.
 
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """Why an audit, or a comparison, did not come to its end."""
+    """Says why an audit or a comparison did not finish."""
 
     why: str
     exit_status: ExitStatus
@@ -341,12 +344,12 @@ def interrupted_report(
     error: BaseException,
     directory: Path | None = None,
 ) -> AuditDocument:
-    """The report on the rows that there are. Nothing is recorded; the ledger is only read, as far as it can be.
+    """Make the report on the rows that exist. Nothing is recorded; the ledger is only read, if possible.
 
     Args:
         rows: of some of the versions of the scope, in its order.
-        error: what broke the audit off.
-        directory: for the report's rows, where there are more than memory should hold.
+        error: what ended the audit.
+        directory: where the report's rows are kept if they do not fit in memory.
     """
     interruption = Interruption.by(error)
     notes = [f"{interruption.why}. Nothing of it was recorded in the ledger" if ledger else interruption.why]

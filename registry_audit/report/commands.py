@@ -1,4 +1,4 @@
-"""What to type next, for one finding: commands that are safe to copy whatever the names hold."""
+"""Makes the commands to run next for a finding. They are safe to copy, whatever the names contain."""
 
 import shlex
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ _ACCEPT: dict[BaselineStatus | None, str] = {
     BaselineStatus.VANISHED: "Accept that it is gone",
     BaselineStatus.NEW: "Accept the version that took its place",
 }
-_FILL_IN = "''"  # an empty reason is refused, so nobody accepts anything by only pasting
+_FILL_IN = "''"  # an empty reason is refused, so pasting the command alone accepts nothing
 
-# A report holds no password of a ledger, so the shell takes the address from here, and stops where it is not set.
+# A report contains no ledger password, so the shell takes the address from this variable, and stops if it is unset.
 _LEDGER_OF_THE_SHELL = '"${REGISTRY_AUDIT_LEDGER:?}"'
 
 
@@ -34,7 +34,7 @@ class Command(NamedTuple):
 
 
 class Target(NamedTuple):
-    """The registry and the ledger that commands are run against. Addresses as they are shown, without a sign-in."""
+    """Holds the registry and the ledger that commands are for. Addresses are as shown, without credentials."""
 
     tracking_uri: str
     registry_uri: str
@@ -48,18 +48,21 @@ class Target(NamedTuple):
 
     @classmethod
     def at(cls, tracking_uri: str, registry_uri: str | None, workspace: str | None, ledger: str | None) -> "Target":
-        """Args: tracking_uri, registry_uri, ledger: as they were given, with whatever secrets they hold."""
+        """Make a target.
+
+        Args: tracking_uri, registry_uri, ledger: as they were given, with any secrets that they contain.
+        """
         registry = shown_address(registry_uri or tracking_uri)
         return cls(shown_address(tracking_uri), registry, workspace, ledger and shown_address(ledger))
 
     @property
     def before(self) -> str:
-        """What stands before a command: the workspace, which only the environment names."""
+        """Return the prefix of a command: the workspace, which can only be set by the environment."""
         return f"MLFLOW_WORKSPACE={shlex.quote(self.workspace)} " if self.workspace else ""
 
     @property
     def options(self) -> str:
-        """What stands behind a command."""
+        """Return the options that follow a command."""
         given = [("--tracking-uri", self.tracking_uri)]
         if self.registry_uri != self.tracking_uri:
             given.append(("--registry-uri", self.registry_uri))
@@ -75,10 +78,10 @@ def _can_be_typed(value: str) -> bool:
 
 
 def commands_of(target: Target, row: VersionRow, finding: FindingRow) -> tuple[Command, ...]:
-    """The commands that follow from a finding, the most likely one first.
+    """Return the commands that follow from a finding, the most likely one first.
 
-    None at all for a name that a shell or a terminal could take for something else: one with invisible characters, or
-    one that begins like an option.
+    The result is empty if a shell or a terminal could take the name for something else: a name with invisible
+    characters, or one that begins like an option.
     """
     name = version_id(row)
     if not _can_be_typed(name):
@@ -111,19 +114,19 @@ def commands_of(target: Target, row: VersionRow, finding: FindingRow) -> tuple[C
 
 
 def command_to_end(target: Target, row: VersionRow, finding: FindingRow) -> Command | None:
-    """The command that ends the finding where its bytes, or its absence, are as somebody wanted them."""
+    """Return the command that ends the finding if its bytes, or its absence, are intended."""
     possible = commands_of(target, row, finding)
     return next((command for command in possible if command.what in _ACCEPT.values()), None)
 
 
 def _what_to_accept(row: VersionRow) -> str | None:
-    """None where accepting would be refused, because no bytes are there."""
+    """Say what to accept; None if accepting would be refused because there are no bytes."""
     is_there = row.reg_model is not None and row.reg_model.files > 0
     return _ACCEPT.get(row.baseline) if is_there or row.baseline is BaselineStatus.VANISHED else None
 
 
 def command_to_accept(target: Target, version: str) -> str | None:
-    """The command that accepts a version's bytes; None for a name that cannot be typed."""
+    """Return the command that accepts a version's bytes; None if the name cannot be typed."""
     return _accept(target, version, ()) if _can_be_typed(version) else None
 
 

@@ -1,7 +1,7 @@
-"""`audit.json` as a type: the source of truth that every other rendering is made from.
+"""Defines `audit.json` as a type: the source of truth from which every other rendering is made.
 
-Outside data (a report read back from disk) enters through `AuditDocument.model_validate_json`, so a
-file that is not a report is refused with the place named. Keys are a contract: add, never rename.
+A report that is read back from disk is validated, so a file that is not a report is refused, and the error names the
+place. Keys are a contract: add, never rename.
 """
 
 from collections.abc import Callable, Sequence
@@ -99,7 +99,7 @@ class BaselineDifferenceRow(Row):
 
 
 class EventRow(Row):
-    """An entry of the ledger about a version: it was accepted, or a finding began, ended or was waived."""
+    """This is an entry of the ledger about a version: it was accepted, or a finding began, ended or was waived."""
 
     at: str
     """When, UTC."""
@@ -109,7 +109,7 @@ class EventRow(Row):
 
 
 class RegisteredRow(Row):
-    """What every report says first of a version."""
+    """Holds what every report says about a version."""
 
     name: str
     version: str
@@ -164,7 +164,10 @@ class VersionRow(RegisteredRow):
 
 
 def checked_rows(value: Any, validated: Callable[[Any], Sequence[_AnyRow]]) -> Sequence[_AnyRow]:
-    """Rows of a file are checked; those of an audit may be more than memory should hold, and are rows already."""
+    """Validate rows from a file.
+
+    Rows of a running audit may exceed memory and are valid already, so they are returned as is.
+    """
     are_rows = isinstance(value, Sequence) and not isinstance(value, list | tuple | str)
     return value if are_rows else tuple(validated(value))
 
@@ -243,7 +246,7 @@ class LedgerRow(Row):
 
 
 class Changes(Row):
-    """How the findings compare with those of the audit before."""
+    """Compares the findings with those of the previous audit."""
 
     new: int
     """Findings that the audit before did not have."""
@@ -269,7 +272,7 @@ class ResolvedRow(Row):
 
 
 class PastAudit(Row):
-    """An audit of the same selection of versions, as the ledger has it."""
+    """This is an earlier audit of the same selection of versions, as the ledger recorded it."""
 
     at: str
     """When the audit finished, UTC."""

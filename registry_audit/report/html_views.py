@@ -1,6 +1,6 @@
-"""What the HTML template and its script show, as plain tuples: the same values once as rows and once as compact JSON.
+"""Defines what the HTML template and its script show, as tuples that serve both as rows and as compact JSON.
 
-Named tuples, not dataclasses: `json` writes them as arrays and the script gets the field names once.
+Named tuples, not dataclasses: `json` writes them as arrays, and the script gets the field names once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,14 +31,14 @@ from registry_audit.report.words import (
 )
 from registry_audit.verdict import BaselineStatus
 
-# Of one version with ten thousand changed files the first tell the story; the whole is in audit.json.
+# A version may have ten thousand changed files. The first ones are enough here; audit.json has all of them.
 DIFFERENCE_LIMIT = 50
 
-WAIVED = "waived"  # beside the severities, the group of what is waived
+WAIVED = "waived"  # the group of waived findings, beside the severities
 
 
 class SideView(NamedTuple):
-    """One side of a difference. `present` is false where the file is missing on this side."""
+    """This is one side of a difference. `present` is false if the file is missing on this side."""
 
     present: bool
     size: str
@@ -51,11 +51,11 @@ class DifferenceView(NamedTuple):
     kind: str
     expected_by: str | None
     left: SideView  # the run model, or the baseline
-    right: SideView  # the registry model, or what is there now
+    right: SideView  # the registry model, or the current bytes
 
 
 class CopyView(NamedTuple):
-    side: str  # empty where both copies have this content
+    side: str  # empty if both copies have this content
     files: str
     size: str
     exact_size: str
@@ -66,8 +66,8 @@ class CopyView(NamedTuple):
 class BaselineView(NamedTuple):
     status: str
     label: str
-    accepted: str  # when, by whom and why
-    read: str  # when it was last read in full, where it was not read now
+    accepted: str  # when, by whom and why it was accepted
+    read: str  # when it was last read in full, if it was not read now
 
 
 class FindingLink(NamedTuple):
@@ -75,7 +75,7 @@ class FindingLink(NamedTuple):
     group: str  # the severity, or `waived`
     life: str  # `new` or `known`; empty without a ledger
     title: str
-    number: int  # 0: of one that the page does not tell
+    number: int  # 0 if the page does not show the finding
 
 
 class EventView(NamedTuple):
@@ -103,14 +103,14 @@ class VersionView(NamedTuple):
     difference_count: int
     baseline_differences: tuple[DifferenceView, ...]
     baseline_difference_count: int
-    signature: str  # empty where there is nothing good to say of one
+    signature: str  # empty unless it was verified
     signature_reason: str
     places: tuple[tuple[str, str], ...]  # which copy, and its root storage
     life: tuple[EventView, ...]
 
 
 class Bar(NamedTuple):
-    """A part of a whole. `start` and `width` are in percent, written so that they are the same on every machine."""
+    """This is a part of a whole. `start` and `width` are in percent, formatted identically on every machine."""
 
     key: str
     label: str
@@ -120,11 +120,12 @@ class Bar(NamedTuple):
 
 
 def version_views(rows: Iterable[VersionRow], told: Iterable[PlacedFinding]) -> Iterator[VersionView]:
-    """
+    """Return the views of versions.
+
     Args:
-        told: the findings that the page tells, which the rows link to.
+        told: the findings that the page shows, to which the rows link.
     """
-    # By what they say: rows that come from disk are other objects each time.
+    # Keyed by value, because rows that are read from disk are new objects each time.
     numbers = {(placed.version.name, placed.version.version, placed.finding): placed.number for placed in told}
     return (_version(row, _links(row, numbers)) for row in rows)
 
@@ -147,7 +148,7 @@ def life_of(finding: FindingRow) -> str:
 
 
 def difference_views(differences: tuple[DifferenceRow, ...]) -> tuple[DifferenceView, ...]:
-    """At most `DIFFERENCE_LIMIT` differences between two copies, those that no rule explains first."""
+    """Return at most `DIFFERENCE_LIMIT` differences between two copies, unexplained ones first."""
     ordered = sorted(differences, key=lambda difference: difference.expected_by is not None)
     return tuple(
         DifferenceView(
@@ -162,7 +163,7 @@ def difference_views(differences: tuple[DifferenceRow, ...]) -> tuple[Difference
 
 
 def baseline_difference_views(differences: tuple[BaselineDifferenceRow, ...]) -> tuple[DifferenceView, ...]:
-    """At most `DIFFERENCE_LIMIT` differences from the baseline, those that no rule explains first."""
+    """Return at most `DIFFERENCE_LIMIT` differences from the baseline, unexplained ones first."""
     ordered = sorted(differences, key=lambda difference: difference.expected_by is not None)
     return tuple(
         DifferenceView(
@@ -177,13 +178,13 @@ def baseline_difference_views(differences: tuple[BaselineDifferenceRow, ...]) ->
 
 
 class PointView(NamedTuple):
-    """One audit in the chart of the last ones. Places are in the units of its viewBox, from the top."""
+    """This is one audit in the chart of recent audits. Positions are in units of its viewBox, from the top."""
 
     day: str
     title: str
     x: str
-    parts: tuple[tuple[str, str, str], ...]  # of the findings: severity, y, height
-    covered: tuple[str, str]  # y and height of what was audited
+    parts: tuple[tuple[str, str, str], ...]  # severity, y and height of each part
+    covered: tuple[str, str]  # y and height of the audited share
 
 
 class ChartView(NamedTuple):
@@ -192,11 +193,11 @@ class ChartView(NamedTuple):
     sentence: str
 
 
-_STEP, _TALL, _LOW = 14, 48, 12  # pixels: from audit to audit, and the heights of the two rows of the chart
+_STEP, _TALL, _LOW = 14, 48, 12  # pixels: distance of two audits, and the heights of the two rows of the chart
 
 
 def chart_of(history: Sequence[PastAudit]) -> ChartView | None:
-    """How findings and coverage went; None where there is nothing to compare."""
+    """Return the chart of findings and coverage over time; None if there are fewer than two audits."""
     if len(history) < 2:
         return None
     most = max((sum(past.findings.values()) for past in history if past.findings), default=0) or 1
@@ -225,7 +226,7 @@ def _past_words(past: PastAudit) -> str:
 
 
 def found_words(past: PastAudit) -> str:
-    """`no finding`, `3 findings`, or that the ledger does not say."""
+    """Return `no finding`, `3 findings`, or that the findings were not recorded."""
     if past.findings is None:
         return "findings not recorded"
     total = sum(past.findings.values())
@@ -233,7 +234,7 @@ def found_words(past: PastAudit) -> str:
 
 
 def bars(numbers: Mapping[str, tuple[str, int]]) -> tuple[Bar, ...]:
-    """Key -> (label, number) as consecutive parts of one bar."""
+    """Turn key -> (label, number) into consecutive parts of one bar."""
     total = sum(number for _, number in numbers.values()) or 1
     parts, before = [], 0
     for key, (label, number) in numbers.items():
@@ -317,5 +318,5 @@ def _sided(sizes: SidedSizes, digests: SidedDigests, side: str) -> tuple[int | N
 def _side(present: bool, size: int | None, digest: str | None) -> SideView:
     if not present:
         return SideView(False, "", "", "")
-    # To the byte: two files that differ are often of one size when rounded.
+    # Exact bytes, because files that differ often have the same rounded size.
     return SideView(True, "" if size is None else count(size, "byte"), short_digest(digest or ""), digest or "")

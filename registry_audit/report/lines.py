@@ -1,4 +1,4 @@
-"""One line for one version, in the manner of `rclone check --combined`."""
+"""Renders one line per version, in the style of `rclone check --combined`."""
 
 from collections import Counter
 
@@ -32,16 +32,17 @@ Only a baseline in the ledger shows that somebody overwrote a model after regist
 
 
 def symbol(row: VersionRow) -> str:
-    """The verdict's, unless something worse is certain: a missing model, or bytes that are not those accepted."""
+    """Return the symbol of the verdict, or that of a missing model or of bytes that differ from the baseline."""
     if is_missing(row):
         return MISSING_SYMBOL
     return CHANGED_SYMBOL if row.baseline is BaselineStatus.CHANGED else VERDICT_WORDS[row.verdict].symbol
 
 
 def version_line(row: VersionRow) -> str:
-    """`= Wine/3`; after a tab, where it is not clean, was not read or its signature was verified, what to say of it.
+    """Return `= Wine/3`. If it is not clean, was not read or its signature was verified, a tab and the details follow.
 
-    Exactly one line without control characters but that tab: names, messages and reasons pass `printable`.
+    The result is exactly one line, and that tab is its only control character: names, messages and reasons pass
+    `printable`.
     """
     line = f"{symbol(row)} {printable(version_id(row))}"
     parts = [] if is_clean(row) else [_why(row)]
@@ -62,13 +63,16 @@ def _why(row: VersionRow) -> str:
     reason = row.reason or ""
     if row.verdict not in (Verdict.UNVERIFIABLE, Verdict.SKIPPED) or not reason:
         return findings or reason
-    # What cannot be read is told by its reason; what is known against the baseline must not hide behind it.
+    # A version that cannot be read shows its reason, but known differences from the baseline must still be shown.
     known = row.baseline in (BaselineStatus.CHANGED, BaselineStatus.VANISHED) or any(f.waived for f in row.findings)
     return f"{findings}: {reason}" if known and findings else reason
 
 
 def baseline_lines(row: VersionRow) -> list[str]:
-    """What differs from the baseline and who accepted that, under the version's line; nothing where nothing does."""
+    """Return lines for below the version's line: what differs from the baseline, and who accepted that.
+
+    May be empty.
+    """
     if not row.baseline_differences:
         return []
     changed = row.baseline is BaselineStatus.CHANGED
@@ -85,10 +89,10 @@ def _baseline_row_line(row: BaselineDifferenceRow) -> str:
 
 
 def baseline_line(difference: Difference) -> str:
-    """`* path  old -> new`, `+ path  new` or `- path  was old`; `~` with the rule's name where a rule explains it.
+    """Return `* path  old -> new`, `+ path  new` or `- path  was old`; `~` with the rule's name if a rule explains it.
 
     Args:
-        difference: left is what was accepted, right what is there now.
+        difference: the left side is what was accepted, the right side the current state.
     """
     old, new = (side_words(*side) for side in zip(difference.sizes, difference.digests, strict=True))
     marks = {Kind.ONLY_LEFT: ("-", f"was {old}"), Kind.ONLY_RIGHT: ("+", new)}
@@ -100,7 +104,7 @@ def baseline_line(difference: Difference) -> str:
 
 
 def difference_line(difference: DifferenceRow) -> str:
-    """`+ path`, `- path` or `* path`; `~ path` with the rule's name where a rule explains the difference."""
+    """Return `+ path`, `- path` or `* path`; `~ path` with the rule's name if a rule explains the difference."""
     path = printable(difference.path)
     if difference.expected_by is not None:
         return f"~ {path} (expected: {printable(difference.expected_by)})"

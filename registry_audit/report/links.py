@@ -1,7 +1,7 @@
-"""Links into MLflow's own pages: only where they are sure to lead somewhere.
+"""Links to MLflow's own pages, but only where such a page certainly exists.
 
-The routes are those of MLflow 3.17: `#/models/NAME`, `#/models/NAME/versions/V` and `#/runs/RUN_ID`, which leads on to
-the run's page. A server of workspaces has other routes, so it gets no links.
+The routes are those of MLflow 3.17: `#/models/NAME`, `#/models/NAME/versions/V` and `#/runs/RUN_ID`, which redirects to
+the run's page. A server with workspaces has other routes, so it gets no links.
 """
 
 from typing import NamedTuple
@@ -11,11 +11,11 @@ from registry_audit.net.origin import urlsplit
 from registry_audit.printable import printable
 from registry_audit.report.document import Registry
 
-_UNRESERVED = "!'()*~"  # what JavaScript's encodeURIComponent leaves, too
+_UNRESERVED = "!'()*~"  # JavaScript's encodeURIComponent leaves these unescaped as well
 
 
 class MlflowPages(NamedTuple):
-    """The addresses of the two servers whose pages are linked; None where there is no page for people."""
+    """Holds the addresses of the two servers to link to; None if a server has no web pages."""
 
     models: str | None
     runs: str | None
@@ -37,7 +37,7 @@ def mlflow_pages(registry: Registry) -> MlflowPages:
 
 
 def web_address(uri: str) -> str | None:
-    """The server's address without credentials; None where it is no web server, or not an address to follow."""
+    """Return the server's address without credentials; None if it is not a web server or not a valid address."""
     try:
         parts = urlsplit(uri)
         host = parts.netloc.rpartition("@")[2]
@@ -45,12 +45,12 @@ def web_address(uri: str) -> str | None:
             return None
     except ValueError:
         return None
-    # Quoted, so that no character of it ends the link.
+    # Quoted, so that no character can end the link.
     return urlunsplit((parts.scheme, quote(host, safe=":[]"), quote(parts.path.rstrip("/"), safe="/%"), "", ""))
 
 
 def _page(base: str | None, *route: str) -> str | None:
-    """None of a name that is shown with escapes, too: the page's script knows only what is shown."""
+    """Return a link; None also if the name is shown with escapes, because the page's script only knows shown names."""
     if base is None or any(printable(part) != part for part in route):
         return None
     return f"{base}/#/{'/'.join(quote(part, safe=_UNRESERVED) for part in route)}"

@@ -1,8 +1,8 @@
-"""The reports of the two single commands, in the shape that readers of mlflow-tools' reports know, and more.
+"""Makes the reports of the two single commands in the format of mlflow-tools' reports, with additional keys.
 
-Its keys stay: System, Options/Config, Version/Model_Version_Summary, Comparison, Run_Model_Comparison,
-Reg_Model_Comparison, Comparison_Summary. Added: verdict, reason, differences, findings. A skipped comparison
-leaves out its section and its line in the summary, as there.
+Its keys are kept: System, Options/Config, Version/Model_Version_Summary, Comparison, Run_Model_Comparison,
+Reg_Model_Comparison, Comparison_Summary. Added keys are verdict, reason, differences and findings. As in mlflow-tools,
+a skipped comparison has no section and no line in the summary.
 """
 
 import json
@@ -31,11 +31,11 @@ _SERVERS = ("tracking_server_1", "tracking_server_2")
 
 
 def check_report(audit: VersionAudit, options: dict[str, Any], note: str | None = None) -> dict[str, Any]:
-    """The report of `check-model-version`.
+    """Make the report of `check-model-version`.
 
     Args:
         options: model_name, version_or_stage, download_dir, report_file.
-        note: why there was no baseline to compare with, where one was looked for.
+        note: why there was no baseline to compare with, if one was looked for.
     """
     return {
         "System": _system("check_model_version"),
@@ -61,14 +61,14 @@ def check_report(audit: VersionAudit, options: dict[str, Any], note: str | None 
 
 
 def remembered_words(audit: VersionAudit, note: str | None = None) -> str:
-    """What the answer rests on besides the two copies: a baseline, or nothing that was remembered."""
+    """Say what the result is based on besides the two copies: a baseline, or nothing."""
     words = note or baseline_words(audit)
     rests_on_one = audit.verdict is Verdict.SAME_STORAGE and (audit.baseline is None or not audit.baseline.accepted_at)
     return f"{words}; both copies are one storage, so nothing was compared" if rests_on_one else words
 
 
 def baseline_words(audit: VersionAudit) -> str:
-    """What is remembered of a version, and how what was read stands to it."""
+    """Say what baseline a version has, and how the bytes compare with it."""
     view = audit.baseline
     if view is None:
         return "no ledger was used, so nothing was remembered"
@@ -87,7 +87,7 @@ def baseline_words(audit: VersionAudit) -> str:
 
 
 def pair_words(verdict: Verdict) -> str | None:
-    """What has to be said of a comparison that found one storage behind two versions."""
+    """Return the note for a comparison that found one storage behind two versions; None for any other."""
     words = "both versions are one storage, as far as can be seen, so nothing was compared"
     return words if verdict is Verdict.SAME_STORAGE else None
 
@@ -95,11 +95,11 @@ def pair_words(verdict: Verdict) -> str | None:
 def compare_report(
     pair: VersionPair, config: CompareConfig, uris: tuple[str, str], note: str | None = None
 ) -> dict[str, Any]:
-    """The report of `compare-model-versions`.
+    """Make the report of `compare-model-versions`.
 
     Args:
         uris: the tracking URIs of the two servers.
-        note: why there were no baselines to compare with, where they were looked for.
+        note: why there were no baselines to compare with, if they were looked for.
     """
     verdicts = {audit.role: audit.verdict for audit in pair.pairs}
     return {
@@ -123,7 +123,7 @@ def compare_report(
 
 
 def to_json(report: dict[str, Any]) -> str:
-    """ASCII, so that no name in it can break a reader; lone surrogates stay what they are."""
+    """Return the report as ASCII JSON, so that no name can break a reader. Lone surrogates are kept."""
     return json.dumps(report, indent=2) + "\n"
 
 
@@ -131,7 +131,7 @@ def write_single(report: dict[str, Any], file: Path, option: str) -> None:
     """Write the report of a check or of a comparison.
 
     Args:
-        option: that named the file, for the message.
+        option: the option that named the file, for the message.
 
     Raises:
         UsageError: the file cannot be written, or must not be replaced.
@@ -155,7 +155,7 @@ def _system(script: str) -> dict[str, str]:
 
 
 def _version(version: RegisteredVersion) -> dict[str, Any]:
-    """MLflow's ModelVersion, attribute by attribute, as mlflow-tools dumped it."""
+    """Return MLflow's ModelVersion, attribute by attribute, as mlflow-tools wrote it."""
     return {
         "_name": version.name,
         "_version": version.version,
@@ -190,7 +190,7 @@ def _copy(copy: CopySummary | None) -> dict[str, Any] | None:
 
 
 def _place(copy: CopySummary) -> dict[str, Any]:
-    """`path`: where the files are on this machine, None where they were streamed. `hash`: of the manifest."""
+    """Return `path`, the local directory of the files or None if they were streamed, and `hash`, of the manifest."""
     has_files = copy.manifest is not None and copy.manifest.entries
     return {"path": copy.directory, "hash": copy.manifest_digest if has_files else None}
 
@@ -214,7 +214,7 @@ def _pair_place(copy: Copy) -> dict[str, Any] | None:
     if copy.native is not None:
         place["path"] = f"{copy.directory}/{copy.native}" if copy.directory else copy.native
         entries = copy.reading.entries if copy.reading else ()
-        if len(entries) == 1:  # a native model of one file: its own digest, as mlflow-tools gave it
+        if len(entries) == 1:  # a native model of one file: report the file's digest, as mlflow-tools did
             place["hash"] = entries[0].digest
         elif entries:
             place["hash"] = manifest_of(entries).digest()

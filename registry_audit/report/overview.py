@@ -1,4 +1,4 @@
-"""What one pass over the rows of a report tells: counts, and the worst findings."""
+"""Computes in one pass over the rows of a report what renderings need: counts, and the worst findings."""
 
 import heapq
 from collections import Counter
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-FINDING_LIMIT = 10_000  # told one by one; audit.json has all of them
-SAMPLE = 200  # of the rows, for the renderings that tell only the first of them
+FINDING_LIMIT = 10_000  # findings shown individually; audit.json has all of them
+SAMPLE = 200  # rows kept for the renderings that only show the first ones
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedFinding:
-    """A finding with the version it was found at. `number` counts from 1, the worst first."""
+    """This is a finding with its version. `number` counts from 1, the worst first."""
 
     number: int
     version: "VersionRow"
@@ -33,28 +33,28 @@ Changed = tuple["VersionRow", "BaselineDifferenceRow"]
 
 @dataclass(slots=True)
 class Overview:
-    standing: Counter[Severity] = field(default_factory=Counter)  # findings that nobody answers for
-    standing_versions: Counter[Severity] = field(default_factory=Counter)  # by their worst such finding
+    standing: Counter[Severity] = field(default_factory=Counter)  # findings that are not waived
+    standing_versions: Counter[Severity] = field(default_factory=Counter)  # versions, by their worst such finding
     waived: Counter[Severity] = field(default_factory=Counter)
     vanished_count: int = 0
-    missing_count: int = 0  # unverifiable versions that have no model to read: see `is_missing`
+    missing_count: int = 0  # unverifiable versions that have no model: see `is_missing`
     with_baseline_count: int = 0
     uncompared_count: int = 0  # see `is_uncompared`
-    as_accepted_count: int = 0  # versions that were read now, and hold the bytes of their baseline
-    accepted_days: list[str] = field(default_factory=list)  # of those baselines, UTC: the first and the last
+    as_accepted_count: int = 0  # versions that were read now and have the bytes of their baseline
+    accepted_days: list[str] = field(default_factory=list)  # first and last day of those baselines, UTC
     trusted_count: int = 0  # versions that were not read
-    oldest: list["VersionRow"] = field(default_factory=list)  # of those, the ones not read for longest first
-    first: list["VersionRow"] = field(default_factory=list)  # at most SAMPLE, as the next three
-    unclean: list["VersionRow"] = field(default_factory=list)
+    oldest: list["VersionRow"] = field(default_factory=list)  # those versions, the least recently read first
+    first: list["VersionRow"] = field(default_factory=list)  # at most SAMPLE rows
+    unclean: list["VersionRow"] = field(default_factory=list)  # at most SAMPLE rows
     unclean_count: int = 0
-    unexplained: list[Changed] = field(default_factory=list)  # files that are not as accepted
-    explained: list[Changed] = field(default_factory=list)  # the same, where a rule explains it
+    unexplained: list[Changed] = field(default_factory=list)  # at most SAMPLE files that differ from the baseline
+    explained: list[Changed] = field(default_factory=list)  # at most SAMPLE files whose difference a rule explains
     changed_count: int = 0
-    placed: tuple[PlacedFinding, ...] = ()  # standing ones first, then the waived; in each part the worst first
+    placed: tuple[PlacedFinding, ...] = ()  # not waived ones first, then waived ones; each part with the worst first
 
     @property
     def oldest_reading(self) -> str | None:
-        """UTC; of the versions that were not read."""
+        """Return when the least recently read of the unread versions was last read, UTC."""
         return self.oldest[0].last_read_at if self.oldest else None
 
     @property
@@ -63,7 +63,7 @@ class Overview:
 
 
 def overview_of(document: "AuditDocument") -> Overview:
-    """Made once for the rows of a document, however many renderings ask."""
+    """Return the overview of a document. It is computed once for the rows of the latest document."""
     global _last
     rows, overview = _last
     if rows is not document.versions:
@@ -73,12 +73,12 @@ def overview_of(document: "AuditDocument") -> Overview:
 
 
 def is_vanished(row: "VersionRow") -> bool:
-    """A version that was accepted and is no longer in the registry: a row of the report, not of the listing."""
+    """Say whether a version was accepted and is no longer in the registry. It has a row, but is not in the listing."""
     return row.baseline is BaselineStatus.VANISHED and row.verdict is Verdict.SKIPPED
 
 
 def is_missing(row: "VersionRow") -> bool:
-    """A version that claims to be loadable and has nothing behind it."""
+    """Say whether a version claims to be ready but has no model."""
     return row.status == "READY" and any(finding.rule == MODEL_MISSING.id for finding in row.findings)
 
 
@@ -87,25 +87,25 @@ def is_clean(row: "VersionRow") -> bool:
 
 
 def is_uncompared(row: "VersionRow") -> bool:
-    """One storage is behind both copies, and there is no baseline: the bytes were read and held against nothing."""
+    """Say whether nothing was compared, because both copies are one storage and there is no baseline."""
     return row.verdict is Verdict.SAME_STORAGE and row.baseline in (None, BaselineStatus.NEW)
 
 
 def is_as_accepted(row: "VersionRow") -> bool:
-    """Every byte was read by this audit, and is what was accepted before it."""
+    """Say whether this audit read every byte, and all are those that were accepted before it."""
     known = row.baseline is BaselineStatus.UNCHANGED and row.accepted_at is not None and not row.accepted_now
     return known and row.last_read_at is None and row.verdict.passes and not row.baseline_differences
 
 
 def version_key(row: "VersionRow") -> tuple[str, int, str]:
-    """Sorts version 10 after version 9."""
+    """Return a sort key that puts version 10 after version 9."""
     return by_number(row.name, row.version)
 
 
 def may_fail(finding: "FindingRow") -> bool:
-    """Whether it makes the exit status 1 if it is severe enough.
+    """Say whether a finding makes the exit status 1 if it is severe enough.
 
-    RA009 never does: being unable to verify has a status of its own. Nor does what is waived.
+    RA009 never does, because incomplete verification has an exit status of its own. Nor does a waived finding.
     """
     return finding.rule != UNVERIFIABLE.id and finding.waived is None
 

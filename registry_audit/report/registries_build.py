@@ -1,4 +1,4 @@
-"""From compared pairs to the document."""
+"""Builds the document of a comparison of two registries from its pairs."""
 
 import json
 from collections import Counter
@@ -48,12 +48,13 @@ _KINDS: dict[Kind, Literal["only_in_source", "only_in_target", "content"]] = {
 
 
 class MigrationBuilder:
-    """Is told of every pair and every model, and then makes the document."""
+    """Takes every pair and every model, and then makes the document."""
 
     def __init__(self, options: MigrationOptions, *, directory: Path | None = None) -> None:
-        """
+        """Start without rows.
+
         Args:
-            directory: for the rows, where there are more than memory should hold.
+            directory: where rows are kept if they do not fit in memory.
         """
         self._options = options
         self._rows: Spool[PairedRow] = Spool(_encode, _decode, directory=directory)
@@ -64,7 +65,7 @@ class MigrationBuilder:
         self._proxied = 0
         self._bytes = [0, 0]
         self._first_read: list[str | None] = [None, None]
-        self._trusted: tuple[list[str], list[str]] = [], []  # when what was not read now was last read in full
+        self._trusted: tuple[list[str], list[str]] = [], []  # times of the last full readings of unread versions
         self._storages: tuple[set[int], set[int]] = set(), set()
 
     def add(self, row: PairRow) -> None:
@@ -100,7 +101,10 @@ class MigrationBuilder:
         self._weigh(model.findings)
 
     def _weigh(self, findings: tuple[Finding, ...]) -> None:
-        """RA009 alone never makes 1: inability is incompleteness. A loss always does. Neither asks for its severity."""
+        """Weigh findings. RA009 makes the result incomplete, never a failure.
+
+        A loss is always a failure, whatever its severity.
+        """
         self._rules.update(finding.rule for finding in findings)
         threshold = self._options.fail_on.rank
         self._found |= any(f.rule != "RA009" and f.severity.rank >= threshold for f in findings)
@@ -110,9 +114,10 @@ class MigrationBuilder:
     def document(
         self, both: Both, *, generated_at: datetime | None = None, exit_status: ExitStatus | None = None
     ) -> MigrationDocument:
-        """
+        """Make the document.
+
         Args:
-            exit_status: of a comparison that did not come to its end; else what was found decides.
+            exit_status: exit status of a comparison that did not finish; otherwise it follows from the findings.
         """
         verdicts = {verdict: self._verdicts[verdict] for verdict in PairVerdict}
         complete, outcome = self._complete(both), self._outcome(both)
@@ -145,7 +150,7 @@ class MigrationBuilder:
         if self._options.in_place:
             arrived.append(PairVerdict.NOT_MOVED)
         whole = both.source.listed.is_known and both.target.listed.is_known
-        is_lost = self._rules[NOT_MIGRATED.id] > 0  # perhaps a model without versions, of which no row says so
+        is_lost = self._rules[NOT_MIGRATED.id] > 0  # may be a model without versions, which has no row
         all_arrived = all(verdict in arrived for verdict, count in self._verdicts.items() if count)
         return whole and not is_lost and self._compared > 0 and all_arrived
 
@@ -195,7 +200,7 @@ def paired_row(row: PairRow) -> PairedRow:
 
 
 def _trusted_since(facts: VersionFacts) -> str | None:
-    """When the older of its two copies was last read in full, where one of them was not read now."""
+    """Return when the older of two copies was last read in full, if one of them was not read now."""
     copies = (facts.audit.run_model, facts.audit.reg_model)
     return min((copy.trusted_since for copy in copies if copy and copy.trusted_since), default=None)
 

@@ -1,4 +1,7 @@
-"""`migration.json` as a type: what comparing two registries found. Keys are a contract: add, never rename."""
+"""Defines `migration.json` as a type: the result of a comparison of two registries.
+
+Keys are a contract: add, never rename.
+"""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -13,14 +16,14 @@ KIND: Literal["registry-migration"] = "registry-migration"
 
 
 class SideRow(RegisteredRow):
-    """One version, as its own registry has it; its verdict is that of an audit of this registry alone."""
+    """This is one version as its own registry has it. Its verdict is that of an audit of this registry alone."""
 
     root: str | None  # root storage, credentials redacted
-    manifest_digest: str | None  # None where not every byte was read
+    manifest_digest: str | None  # None if not every byte was read
     files: int | None
     bytes: int | None
-    read_at: str | None = None  # UTC; when its bytes were read: before the run itself where that was interrupted
-    last_read_at: str | None = None  # UTC; not read now: its fingerprint is that of a full reading at this time
+    read_at: str | None = None  # UTC; when its bytes were read, which may be before the start of a resumed run
+    last_read_at: str | None = None  # UTC; time of the full reading with the same fingerprint, if not read now
 
 
 class Sides(Row):
@@ -36,8 +39,8 @@ class SidedSizes(Row):
 class FileRow(Row):
     path: str
     kind: Literal["only_in_source", "only_in_target", "content"]
-    expected_by: str | None  # the rule that explains it; its version is among the options
-    fields: tuple[str, ...] = ()  # of MLmodel, or lines of requirements, that differ
+    expected_by: str | None  # the rule that explains the difference; the rule's version is among the options
+    fields: tuple[str, ...] = ()  # fields of MLmodel or lines of requirements that differ
     sizes: SidedSizes
     digests: Sides
 
@@ -49,23 +52,23 @@ class FieldRow(Row):
 
 
 class PairedRow(Row):
-    """A version of the source with its counterpart, or one that has none."""
+    """This is a version with its counterpart, or a version without one."""
 
     source: SideRow | None
     target: SideRow | None
     found_by: How | None  # how the pair was found
-    candidates: int  # versions of the other registry with this content
-    told_apart_by: str | None  # by what it was chosen among several of one content
+    candidates: int  # number of versions of the other registry with this content
+    told_apart_by: str | None  # the criteria by which it was chosen among several with this content
     verdict: PairVerdict
     reason: str | None
-    one_directory_down: str | None = None  # the directory that holds the model, where the root should
+    one_directory_down: str | None = None  # the directory that holds the model instead of the root
     differences: tuple[FileRow, ...]
     metadata: tuple[FieldRow, ...]
     findings: tuple[FindingRow, ...]
 
 
 class ModelRow(Row):
-    """What is said once for a registered model."""
+    """This is the result for one registered model as a whole."""
 
     source: str | None
     target: str | None
@@ -80,10 +83,10 @@ class SideCoverage(Row):
     models: int  # registered models that were compared
     versions: int
     bytes_read: int
-    first_read_at: str | None = None  # UTC; when the first of its versions was read: see SideRow.read_at
-    not_read: int = 0  # versions whose unchanged fingerprint stood for their bytes (`--quick`)
-    oldest_reading: str | None = None  # UTC; the oldest of the full readings that stood for them
-    prompts: int | None  # counted, not compared; None where the registry does not say
+    first_read_at: str | None = None  # UTC; when the first of its versions was read, see SideRow.read_at
+    not_read: int = 0  # versions that were not read because their fingerprint is unchanged (`--quick`)
+    oldest_reading: str | None = None  # UTC; the oldest full reading of these versions
+    prompts: int | None  # counted, not compared; None if the registry does not say
     listed_whole: bool
     notes: tuple[str, ...] = ()
 
@@ -94,11 +97,11 @@ class MigrationCoverage(Row):
 
 
 class MigrationSummary(Row):
-    sentence: str  # for a ticket
-    complete: bool  # every version of the source is in the target, unchanged or explained
+    sentence: str  # summary for a ticket
+    complete: bool  # whether every version of the source is in the target, unchanged or explained
     verdicts: dict[PairVerdict, int]
     findings: dict[str, int]  # rule id -> count
-    behind_proxy: int = 0  # of those not moved, the ones of which it cannot be seen whether they are one storage
+    behind_proxy: int = 0  # not moved versions for which a proxy hides whether they are one storage
 
 
 class MigrationOutcome(Row):

@@ -1,4 +1,4 @@
-"""A migration told to people: one sentence for a ticket, then sections in the order in which they are asked for."""
+"""Describes a migration in words: one sentence for a ticket, then sections, the most important first."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ _ABOUT_PAIRS = frozenset({"RA020", "RA021", "RA022", "RA023", "RA024"})
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What is told of one pair or one model: findings, and notes beside them."""
+    """Holds what is shown for one pair or one model: findings and notes."""
 
     symbol: str
     label: str
@@ -74,12 +74,12 @@ class Item:
 @dataclass(frozen=True, slots=True)
 class Section:
     title: str
-    items: Callable[[], Iterator[Item]]  # read anew each time: there may be many
-    every_pair: bool = False  # a line for each pair, whatever was found
+    items: Callable[[], Iterator[Item]]  # called anew each time, because there may be many items
+    every_pair: bool = False  # whether it has a line for each pair, whatever was found
 
 
 def sentence(verdicts: Mapping[PairVerdict, int], *, in_place: bool) -> str:
-    """`412 of 415 versions are in the target unchanged, 2 explained, 1 missing`."""
+    """Return a summary such as `412 of 415 versions are in the target unchanged, 2 explained, 1 missing`."""
     total = sum(number for verdict, number in verdicts.items() if verdict is not PairVerdict.ONLY_IN_TARGET)
     unchanged = verdicts[PairVerdict.MATCH]
     be = "is" if total == 1 else "are"
@@ -98,7 +98,7 @@ def sentence(verdicts: Mapping[PairVerdict, int], *, in_place: bool) -> str:
 
 
 def headline(document: "MigrationDocument") -> str:
-    """Complete or not, in a few words."""
+    """Say in a few words whether the migration is complete."""
     if document.summary.findings.get("RA020") or document.summary.verdicts.get(PairVerdict.MISMATCH):
         return "Not complete"
     if not document.summary.complete:
@@ -111,13 +111,13 @@ def fail_on(document: "MigrationDocument") -> Severity:
 
 
 def label_of(row: "PairedRow") -> str:
-    """`Wine/3`, or `Wine/3 -> main.ml.wine/2` where the counterpart is called otherwise."""
+    """Return `Wine/3`, or `Wine/3 -> main.ml.wine/2` if the counterpart has another name or number."""
     names = [f"{side.name}/{side.version}" for side in (row.source, row.target) if side is not None]
     return names[0] if len(set(names)) == 1 else " -> ".join(names)
 
 
 def found_words(row: "PairedRow") -> str:
-    """How the pair was found; nothing of a version without a counterpart."""
+    """Say how the pair was found; empty for a version without a counterpart."""
     if row.found_by is None:
         return ""
     if row.told_apart_by is None:
@@ -144,7 +144,7 @@ def failing(document: "MigrationDocument", row: "PairedRow | ModelRow") -> bool:
 
 
 def sections(document: "MigrationDocument") -> tuple[Section, ...]:
-    """What is missing, what changed, what could not be compared, metadata, what is only there, and every pair."""
+    """Return the sections in their order: from what is missing to how every pair was found."""
     titles = (
         ("Missing in the target", PairVerdict.MISSING),
         ("Changed", PairVerdict.MISMATCH),
@@ -201,7 +201,7 @@ def _of_rule(document: "MigrationDocument", title: str, rule: str) -> Section:
 
 
 def _side_findings(document: "MigrationDocument") -> Iterator[Item]:
-    passed = (PairVerdict.MATCH, PairVerdict.EQUIVALENT)  # the sections of the other verdicts tell all findings
+    passed = (PairVerdict.MATCH, PairVerdict.EQUIVALENT)  # the sections of the other verdicts show all findings
     for row in document.versions:
         findings = tuple(finding for finding in row.findings if finding.rule not in _ABOUT_PAIRS)
         if findings and row.verdict in passed:
@@ -215,7 +215,7 @@ def _pairs(document: "MigrationDocument") -> Iterator[Item]:
 
 
 def pair_words(row: "PairedRow") -> str:
-    """How the pair was found, and the differences that a rule explains."""
+    """Say how the pair was found, and list the differences that a rule explains."""
     explained = [difference_words(found) for found in row.differences if found.expected_by is not None]
     return "; ".join((found_words(row), *explained))
 
@@ -226,7 +226,7 @@ def model_label(model: "ModelRow") -> str:
 
 
 def migration_limits(document: "MigrationDocument") -> tuple[str, ...]:
-    """What this comparison cannot say, in sentences."""
+    """Return sentences about what this comparison cannot show."""
     told = []
     for side, covered in (("source", document.coverage.source), ("target", document.coverage.target)):
         told += [f"The {side}: {note}." for note in covered.notes]

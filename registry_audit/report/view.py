@@ -1,4 +1,4 @@
-"""What every rendering derives from a report: order, counts and sentences. Nothing here is escaped yet."""
+"""Derives from a report what all renderings share: order, counts and sentences. Nothing here is escaped yet."""
 
 import json
 from collections import Counter
@@ -23,7 +23,7 @@ DEFAULT_FAIL_ON = Severity.MEDIUM
 
 
 class Found(Protocol):
-    """A finding of a report or of an audit."""
+    """This is a finding of a report or of an audit."""
 
     @property
     def rule(self) -> str: ...
@@ -34,17 +34,17 @@ class Found(Protocol):
 
 
 SEVERITIES_WORST_FIRST = tuple(reversed(Severity))
-_CHOOSING = {"models": "--model", "latest": "--latest", "subset": "--subset"}  # the options that leave out versions
-_NAMED_PATHS = 3  # in a sentence; the differences beside it name all of them
+_CHOOSING = {"models": "--model", "latest": "--latest", "subset": "--subset"}  # the options that select versions
+_NAMED_PATHS = 3  # maximum number in a sentence; the differences beside it name all of them
 
 
 def version_id(row: VersionRow) -> str:
-    """`Wine/3`. The last slash separates: a name may hold slashes, a version number does not."""
+    """Return `Wine/3`. The last slash separates: a name may contain slashes, a version number does not."""
     return f"{row.name}/{row.version}"
 
 
 def marks(row: VersionRow) -> tuple[str, ...]:
-    """Stage and `@aliases`: what makes a version more than one of many. MLflow's stage `None` is no mark."""
+    """Return stage and `@aliases`, which distinguish a version. MLflow's stage `None` is left out."""
     stage = stage_of(row)
     return (*([stage] if stage else []), *(f"@{alias}" for alias in row.aliases))
 
@@ -54,12 +54,12 @@ def stage_of(row: VersionRow) -> str:
 
 
 def placed_findings(document: AuditDocument) -> tuple[PlacedFinding, ...]:
-    """The findings, at most `FINDING_LIMIT`: those that stand, then those that are waived; the worst first."""
+    """Return at most `FINDING_LIMIT` findings: first those not waived, then the waived; each part worst first."""
     return overview_of(document).placed
 
 
 def untold_words(document: AuditDocument) -> str:
-    """How many findings are not among the placed ones; nothing where all are."""
+    """Say how many findings are beyond `FINDING_LIMIT`; empty if none is."""
     overview = overview_of(document)
     untold = overview.finding_count - len(overview.placed)
     return f"and {count(untold, 'more finding')}: see audit.json." if untold else ""
@@ -68,7 +68,7 @@ def untold_words(document: AuditDocument) -> str:
 def split_waived(
     findings: tuple[PlacedFinding, ...],
 ) -> tuple[tuple[PlacedFinding, ...], tuple[PlacedFinding, ...]]:
-    """The findings that stand, and those that are waived."""
+    """Split findings into those that are not waived and those that are."""
     return (
         tuple(placed for placed in findings if placed.finding.waived is None),
         tuple(placed for placed in findings if placed.finding.waived is not None),
@@ -76,12 +76,12 @@ def split_waived(
 
 
 def standing(row: VersionRow) -> tuple[FindingRow, ...]:
-    """The findings of a version that nobody answers for."""
+    """Return the findings of a version that are not waived."""
     return tuple(finding for finding in row.findings if finding.waived is None)
 
 
 def message_of(row: VersionRow, finding: FindingRow) -> str:
-    """What was found. Where the changed files are listed beside it, the sentence does not tell each of them again."""
+    """Return the message of a finding. If the changed files are listed beside it, it only names the first ones."""
     if finding.rule != CONTENT_CHANGED.id or not row.baseline_differences:
         return finding.message
     paths = [difference.path for difference in row.baseline_differences if difference.expected_by is None]
@@ -91,19 +91,19 @@ def message_of(row: VersionRow, finding: FindingRow) -> str:
 
 
 def accepted_words(row: VersionRow) -> str:
-    """`alice@laptop accepted on 2026-11-20 06:00 UTC (as released)`, as far as the report knows."""
+    """Return `alice@laptop accepted on 2026-11-20 06:00 UTC (as released)`, as far as the report knows."""
     on = f" on {moment_words(row.accepted_at)}" if row.accepted_at else ""
     why = f" ({row.accepted_reason})" if row.accepted_reason else ""
     return f"{row.accepted_by or 'somebody'} accepted{on}{why}"
 
 
 def side_words(size: int | None, digest: str | None) -> str:
-    """`41,204 bytes sha256:3f3f3f3f3f3f…`: one side of a difference, to the byte."""
+    """Return one side of a difference, with the exact size: `41,204 bytes sha256:3f3f3f3f3f3f…`."""
     return " ".join(part for part in ("" if size is None else count(size, "byte"), short_digest(digest or "")) if part)
 
 
 def life_words(finding: FindingRow) -> str:
-    """`new` or `known since 2026-11-20`; nothing without a ledger."""
+    """Return `new` or `known since 2026-11-20`; empty without a ledger."""
     if finding.new is None:
         return ""
     return "new" if finding.new else f"known since {finding.first_seen}" if finding.first_seen else "known"
@@ -114,7 +114,7 @@ def waiver_words(waiver: WaiverRow) -> str:
 
 
 def baseline_words(row: VersionRow) -> str:
-    """The baseline status and, where the bytes were not read, since when they are trusted; nothing without a ledger."""
+    """Return the baseline status and, if the bytes were not read, when they last were; empty without a ledger."""
     if row.baseline is None:
         return ""
     words = BASELINE_WORDS[row.baseline]
@@ -131,14 +131,14 @@ def baseline_words(row: VersionRow) -> str:
 
 
 def signature_words(row: VersionRow) -> str:
-    """`signature verified`; nothing without one, where no key was given, or where a finding tells of it."""
+    """Return `signature verified`; empty without a signature, without a key, or if a finding reports it."""
     told = (SignatureStatus.VERIFIED, SignatureStatus.PARTIAL, SignatureStatus.NOT_READ)
     status = row.signature_status
     return f"signature {SIGNATURE_WORDS[status]}" if status in told and status is not None else ""
 
 
 def changes_words(document: AuditDocument) -> str:
-    """The findings beside those of the audit before, in one sentence; nothing without a ledger."""
+    """Compare the findings with those of the previous audit in one sentence; empty without a ledger."""
     changes = document.changes
     if changes is None:
         return ""
@@ -150,13 +150,13 @@ def changes_words(document: AuditDocument) -> str:
 
 
 def resolved_title(document: AuditDocument) -> str:
-    """The heading of the findings that are no more, or that somebody has waived since."""
+    """Return the heading of the findings that ended, or were waived, since the previous audit."""
     since, label = document.changes.since if document.changes else None, resolved_label(document).capitalize()
     return f"{label} since the audit of {moment_words(since)}" if since else label
 
 
 def resolved_label(document: AuditDocument) -> str:
-    """`resolved`, or `resolved or waived`: what was waived since the audit before is still there, and known."""
+    """Return `resolved`, or `resolved or waived` if some of these findings still exist but were waived."""
     ended = {(gone.name, gone.version, gone.rule, gone.path) for gone in document.resolved}
     versions = {key[:2] for key in ended}
     there = (
@@ -169,7 +169,7 @@ def resolved_label(document: AuditDocument) -> str:
 
 
 def resolved_words(gone: ResolvedRow) -> str:
-    """`RA004 run-deleted  Churn/2  (first seen 2026-11-18)`."""
+    """Return `RA004 run-deleted  Churn/2  (first seen 2026-11-18)`."""
     where = f"{gone.name}/{gone.version}" + ("" if gone.path is None else f": {gone.path}")
     by = "" if gone.by is None else f": {gone.by}"
     return f"{rule_words(gone)}  {where}  (first seen {gone.first_seen[:10]}){by}"
@@ -180,23 +180,23 @@ def rule_words(gone: ResolvedRow) -> str:
 
 
 def not_read_words(document: AuditDocument) -> str:
-    """How many of the audited were not read, for a place behind their number; nothing where all were read."""
+    """Say how many of the audited versions were not read, to follow their number; empty if all were read."""
     return f" ({document.coverage.not_read:,} not read)" if document.coverage.not_read else ""
 
 
 def not_reached_words(document: AuditDocument) -> str:
-    """How many versions an audit that was broken off left out; nothing where it came to its end."""
+    """Say how many versions an interrupted audit did not reach; empty if it finished."""
     return f", {document.coverage.not_reached:,} not reached" if document.coverage.not_reached else ""
 
 
 def vanished_words(document: AuditDocument) -> str:
-    """How many of the skipped are gone from the registry, for a place behind their number."""
+    """Say how many of the skipped versions are gone from the registry, to follow their number; empty if none is."""
     vanished = overview_of(document).vanished_count
     return f" ({vanished:,} vanished)" if vanished else ""
 
 
 def fail_on(document: AuditDocument) -> Severity:
-    """The severity from which a finding fails the audit."""
+    """Return the severity from which a finding fails the audit."""
     try:
         return Severity(document.options.get("fail_on", DEFAULT_FAIL_ON))
     except ValueError:
@@ -204,12 +204,12 @@ def fail_on(document: AuditDocument) -> Severity:
 
 
 def fails(finding: FindingRow, threshold: Severity) -> bool:
-    """Whether it makes the exit status 1."""
+    """Say whether a finding makes the exit status 1."""
     return may_fail(finding) and finding.severity.rank >= threshold.rank
 
 
 def lede(document: AuditDocument) -> str:
-    """The result in one to three sentences, with its denominator. It agrees with `registry_audit.audit.rows`."""
+    """Return the result in a few sentences, with its denominator. It agrees with `registry_audit.audit.rows`."""
     coverage, threshold, overview = document.coverage, fail_on(document), overview_of(document)
     waived = overview.waived.total()
     sentences = []
@@ -247,7 +247,7 @@ def lede(document: AuditDocument) -> str:
 
 
 def result_words(document: AuditDocument) -> str:
-    """The result on one line, behind the worst finding: `Wine/2: RA007 model-incomplete: ... 1 finding ...`."""
+    """Return the result on one line, after the worst finding: `Wine/2: RA007 model-incomplete: ... 1 finding ...`."""
     placed = [found for found in placed_findings(document) if found.finding.waived is None]
     if document.outcome.state == "clean" or not placed:
         return lede(document)
@@ -257,7 +257,7 @@ def result_words(document: AuditDocument) -> str:
 
 
 def finding_words(finding: Found, message: str | None = None) -> str:
-    """`RA007 model-incomplete: 'model.pkl' is missing`."""
+    """Return `RA007 model-incomplete: 'model.pkl' is missing`."""
     return f"{finding.rule} {finding.name}: {message or finding.message}"
 
 
@@ -266,10 +266,10 @@ def _from(threshold: Severity, counted: Counter[Severity]) -> int:
 
 
 def _unverified(number: int, missing: int, asked: int) -> str:
-    """How many versions could not be verified. A missing model is damage, so it is not called "no proof" of it.
+    """Say how many versions could not be verified. A missing model is damage, so it is not called "no proof" of it.
 
     Args:
-        asked: how many versions were to be audited, without those that an option left out.
+        asked: number of versions to audit, without those that an option left out.
     """
     head = f"{count(number, 'version')} of {asked:,} could not be verified"
     if not missing:
@@ -282,7 +282,7 @@ def _unverified(number: int, missing: int, asked: int) -> str:
 
 
 def _as_accepted(document: AuditDocument) -> list[str]:
-    """What is good, before what is not known."""
+    """Say how many versions are as accepted. This comes before the limits."""
     overview = overview_of(document)
     number, listed = overview.as_accepted_count, document.coverage.listed
     if not number:
@@ -294,7 +294,7 @@ def _as_accepted(document: AuditDocument) -> list[str]:
 
 
 def _what_clean_hides(document: AuditDocument) -> list[str]:
-    """A page that says "Clean" must say beside it when there was nothing that could have differed."""
+    """Say which versions were not compared or not read: a report that says "Clean" must say so beside it."""
     coverage, sentences = document.coverage, []
     if coverage.not_read:
         be, they = ("was", "its fingerprint is") if coverage.not_read == 1 else ("were", "their fingerprints are")
@@ -318,13 +318,13 @@ def read_words(document: AuditDocument) -> str:
 
 
 def has_ledger(document: AuditDocument) -> bool:
-    """Whether baselines were looked at. A summary may name every status with a zero."""
+    """Say whether baselines were looked at. A summary may name every status with a zero."""
     counted = any(document.summary.baseline.values()) or overview_of(document).with_baseline_count > 0
     return counted or document.ledger is not None
 
 
 def limits(document: AuditDocument) -> tuple[str, ...]:
-    """What this audit cannot say, in sentences; first what the audit itself noted."""
+    """Return sentences about what this audit cannot show, beginning with the audit's own notes."""
     coverage = document.coverage
     sentences = list(coverage.notes)
     uncompared = overview_of(document).uncompared_count
@@ -378,9 +378,10 @@ def _ledger_limits(document: AuditDocument) -> list[str]:
 
 
 def _accepted_of(new: int, accepted: int, *, asked: bool) -> str:
-    """
+    """Say how many of the new versions were accepted, and why the others were not.
+
     Args:
-        asked: whether the audit was to accept what is new.
+        asked: whether the audit was asked to accept new versions.
     """
     if accepted >= new:
         return "It was accepted as seen now." if new == 1 else "All of them were accepted as seen now."
@@ -395,5 +396,5 @@ def _accepted_of(new: int, accepted: int, *, asked: bool) -> str:
 
 
 def option_text(value: Any) -> str:
-    """An option on one line: text as it is, everything else as JSON with sorted keys."""
+    """Return an option on one line: text as it is, everything else as JSON with sorted keys."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)

@@ -1,4 +1,4 @@
-"""The words in which a report is told to people: labels, symbols and what each verdict proves."""
+"""Defines the words of a report: labels, symbols and what each verdict proves."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from registry_audit.verdict import BaselineStatus, SignatureStatus, Storage, Ver
 
 @dataclass(frozen=True, slots=True)
 class VerdictWords:
-    """One verdict as it is shown. `symbol` is one ASCII character, the same in every rendering."""
+    """Describes one verdict. `symbol` is one ASCII character, the same in every rendering."""
 
     symbol: str
     label: str
@@ -122,7 +122,7 @@ WHAT_FIRST_USE_CANNOT_SEE = (
 
 
 def registry_words(registry: Registry) -> str:
-    """`http://server:5000, workspace team-a, known to the ledger as prod`: the latter two only where they say more."""
+    """Return `http://server:5000, workspace team-a, known to the ledger as prod`; the last two only if informative."""
     words = [registry.registry_uri]
     if registry.workspace is not None:
         words.append(f"workspace {registry.workspace}")
@@ -132,18 +132,18 @@ def registry_words(registry: Registry) -> str:
 
 
 def _says_no_more(registry: Registry) -> bool:
-    """Whether the ledger's name for a registry is only its address, normalised."""
+    """Say whether the ledger's name for a registry is only its normalised address."""
     address = (registry.known_as or "").partition("#workspace=")[0]
     return address in (registry.registry_uri, shown_identity(registry.registry_uri))
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
-    """`1 version`, `1,234 versions`."""
+    """Return `1 version` or `1,234 versions`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def bytes_words(number: int) -> str:
-    """A size in decimal units, three digits at least: `512 B`, `1.02 kB`, `34.5 MB`."""
+    """Return a size in decimal units with at least three significant digits: `512 B`, `1.02 kB`, `34.5 MB`."""
     if number < 1000:
         return f"{number} B"
     size, units = number / 1000, ["kB", "MB", "GB", "TB", "PB"]
@@ -153,19 +153,19 @@ def bytes_words(number: int) -> str:
 
 
 def short_digest(digest: str) -> str:
-    """`sha256:0123456789ab…`: enough to tell two digests apart by eye; the report keeps the whole."""
+    """Return `sha256:0123456789ab…`, enough to tell two digests apart by eye. The report has the full digest."""
     algorithm, colon, hex_digits = digest.rpartition(":")
     return digest if len(hex_digits) <= 12 else f"{algorithm}{colon}{hex_digits[:12]}…"
 
 
 def moment_words(at: str) -> str:
-    """`2026-11-20 06:00 UTC` of a time in ISO 8601 with its zone; any other text as it is."""
+    """Return an ISO 8601 time with a zone as `2026-11-20 06:00 UTC`. Any other text is returned unchanged."""
     moment = _moment(at)
     return at if moment is None else moment.strftime("%Y-%m-%d %H:%M UTC")
 
 
 def age_words(then: str, now: str) -> str:
-    """`2 days`, `5 hours`, `less than an hour` from one time in ISO 8601 to a later one; of anything else nothing."""
+    """Return the time between two ISO 8601 times, as `2 days`, `5 hours` or `less than an hour`; empty if not known."""
     first, last = _moment(then), _moment(now)
     if first is None or last is None or last < first:
         return ""

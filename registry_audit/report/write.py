@@ -1,4 +1,4 @@
-"""A report in any of its forms, and its files: written whole or not at all, and read back row by row."""
+"""Renders reports in every format, writes files completely or not at all, and reads reports back row by row."""
 
 import contextlib
 import json
@@ -42,7 +42,7 @@ _MIGRATION: _Forms = {
 
 
 def render(document: Report, format: Format) -> str:
-    """The text of a report, always encodable as UTF-8, its last line ended. The same document gives the same text."""
+    """Return the text of a report, which is valid UTF-8 and ends with a newline. Equal documents give equal text."""
     return "".join(rendered(document, format))
 
 
@@ -53,7 +53,7 @@ def rendered(document: Report, format: Format) -> Iterator[str]:
 
 
 _SQLITE = b"SQLite format 3\0"  # https://sqlite.org/fileformat2.html
-# The source of truth first: if the disk fills up, it is the one to have.
+# Write the source of truth first: it is the most important one if the disk fills up.
 FILES: tuple[tuple[str, Format], ...] = (
     ("audit.json", "json"),
     ("audit.html", "html"),
@@ -70,13 +70,15 @@ MIGRATION_FILES: tuple[tuple[str, Format], ...] = (
 
 
 def write_report(document: Report, directory: Path) -> tuple[Path, ...]:
-    """Write the files of a report and return their paths. Makes the directory; replaces files of the same name.
+    """Write the files of a report and return their paths.
 
-    A reader sees the old file or the new one, never a part.
+    The directory is created; files of the same name are replaced.
+
+    A reader sees either the old file or the new one, never a part of it.
 
     Raises:
         UsageError: the directory is in a model, or a file of the same name is a database.
-        OSError: the directory cannot be made or written.
+        OSError: the directory cannot be created or written.
     """
     files = MIGRATION_FILES if isinstance(document, MigrationDocument) else FILES
     must_not_be_in_a_model(directory, printable(str(directory)))
@@ -87,7 +89,7 @@ def write_report(document: Report, directory: Path) -> tuple[Path, ...]:
 
 
 def load_report(path: Path) -> AuditDocument:
-    """The audit report in a file that `write_report` wrote, or a command's output in the same form.
+    """Load an audit report from a file that `write_report` wrote, or from a command's output in the same format.
 
     Raises:
         UsageError: the file cannot be read, is not JSON, is not such a report, or is of a later version of this tool.
@@ -99,13 +101,13 @@ def load_report(path: Path) -> AuditDocument:
 
 
 def load_any_report(path: Path) -> Report:
-    """The report in a file, of an audit or of a migration; see `load_report`."""
+    """Load the report of an audit or of a migration; see `load_report`."""
     shown = printable(str(path))
     data = json_of(path)
     _refuse_newer(data, shown)
     of_migration = isinstance(data, dict) and data.get("kind") == KIND
     try:
-        # Not `model_validate_json`: its parser refuses the lone surrogates that a name may hold.
+        # Not `model_validate_json`, whose parser refuses the lone surrogates that a name may contain.
         return (MigrationDocument if of_migration else AuditDocument).model_validate(data)
     except ValidationError as error:
         what = "a report on a migration" if of_migration else "an audit report"
@@ -113,7 +115,7 @@ def load_any_report(path: Path) -> Report:
 
 
 def json_of(path: Path) -> Any:
-    """Raises: UsageError: the file cannot be read, or is not JSON."""
+    """Read a JSON file. Raises: UsageError: the file cannot be read, or is not JSON."""
     shown = printable(str(path))
     try:
         return json.loads(path.read_bytes())
@@ -126,12 +128,12 @@ def json_of(path: Path) -> Any:
         hint = f"; the report that is read is {printable(str(beside))}" if path != beside and beside.is_file() else ""
         where = f"line {error.lineno}, column {error.colno}: {error.msg}"
         raise UsageError(f"{shown}: not JSON: {where}{hint}") from error
-    except (ValueError, RecursionError) as error:  # not text, a number of thousands of digits, nested without end
+    except (ValueError, RecursionError) as error:  # not text, a number with thousands of digits, or nested too deeply
         raise UsageError(f"{shown}: not JSON that can be read") from error
 
 
 def where_invalid(error: ValidationError) -> str:
-    """The first key that is wrong, and how."""
+    """Return the first invalid key, and what is wrong with it."""
     first = error.errors(include_url=False, include_input=False)[0]
     key = ".".join(str(part) for part in first["loc"]) or "the whole file"
     return f"{printable(key)}: {printable(first['msg'])}"
@@ -147,7 +149,11 @@ def _refuse_newer(data: Any, shown: str) -> None:
 
 
 def must_be_no_registrys(path: Path) -> None:
-    """Raises: UsageError: the file is a database, or in a model: it may be what is audited, and is not replaced."""
+    """Refuse to replace a file that may be what is audited.
+
+    Raises:
+        UsageError: the file is a database, or in a model.
+    """
     shown = printable(str(path))
     must_not_be_in_a_model(path.parent, shown)
     with contextlib.suppress(OSError), path.open("rb") as file:
@@ -156,14 +162,14 @@ def must_be_no_registrys(path: Path) -> None:
 
 
 def write_whole(path: Path, text: Iterable[str]) -> None:
-    """The text, in one piece or in many, or nothing.
+    """Write the text, given in one piece or in many, completely or not at all.
 
     Raises:
         UsageError: see `must_be_no_registrys`.
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     must_be_no_registrys(path)
-    # Not `tempfile`: its files are for the owner only, and a report is to be shared as the umask allows.
+    # Not `tempfile`, whose files only the owner can read: a report is shared as the umask allows.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("x", encoding="utf-8", newline="\n") as file:
@@ -175,7 +181,7 @@ def write_whole(path: Path, text: Iterable[str]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-# The rows of a report that may be longer than memory should be.
+# A report may have more rows than fit in memory.
 
 IN_MEMORY = 1_000  # rows; some megabytes
 
@@ -184,7 +190,7 @@ _Row = TypeVar("_Row")
 
 
 class RowFile(Sequence[_Row]):
-    """To a renderer a tuple, read from a file as it goes where there are many."""
+    """Behaves like a tuple for renderers. Many rows are read from a file during iteration."""
 
     def __init__(self, spool: Spool[_Row]) -> None:
         self._spool = spool
@@ -204,7 +210,7 @@ class RowFile(Sequence[_Row]):
 
 
 class SpooledRows(RowFile[VersionRow]):
-    """The versions of an audit, as they come."""
+    """Holds the versions of an audit in the order in which they are appended."""
 
     def __init__(self, directory: Path | None = None, in_memory: int = IN_MEMORY) -> None:
         super().__init__(Spool(_encode, _decode, directory=directory, in_memory=in_memory))

@@ -1,5 +1,5 @@
-"""`--submit`: a command's work as a run of a deployment, on the Prefect server that is configured.
+"""Implements `--submit`, which runs a command as a run of a deployment on the configured Prefect server.
 
-Over Prefect's REST API, not its client: who starts a run from a laptop or a CI job has the wheel alone, and needs
+It uses Prefect's REST API and not its client, because a laptop or CI job that starts a run has only the wheel: it needs
 neither the checkout nor the seconds that importing Prefect takes.
 """

@@ -1,4 +1,4 @@
-"""`--submit` and `--deployment` on a command."""
+"""Adds `--submit` and `--deployment` to a command."""
 
 import functools
 import sys
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DEPLOYMENT = "ad-hoc"
 
-_SHOWN_HERE = frozenset({"quiet", "verbose", "format"})  # what this terminal shows, and no parameter of a flow
+_SHOWN_HERE = frozenset({"quiet", "verbose", "format"})  # output on this terminal; not parameters of a flow
 
 Parameters = dict[str, Any]
 
@@ -29,14 +29,14 @@ def submittable(
     translate: Callable[[Parameters], Parameters] = lambda given: given,
     check: Callable[[Parameters], object] = lambda parameters: None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The command may start a run of the flow's deployment instead of working here.
+    """Let a command start a run of the flow's deployment instead of working in this process.
 
-    Only what was typed is sent. What the environment of this terminal says of servers and ledgers holds for this
-    machine, and the worker has its own; the deployment's defaults stay.
+    Only typed options are sent. The environment variables of this terminal describe this machine, and the worker has
+    its own; the deployment's defaults are kept.
 
     Args:
-        translate: the options that were typed, by name, to parameters of the flow.
-        check: refuses parameters, those of the deployment included, that the run could only refuse.
+        translate: turns the typed options, by name, into parameters of the flow.
+        check: refuses parameters, including those of the deployment, that the run would refuse anyway.
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,9 +61,10 @@ def submittable(
 
 
 def _typed(options: Parameters) -> Parameters:
-    """
+    """Return the typed options, by name.
+
     Raises:
-        UsageError: an option holds credentials, which Prefect would store and show, or a path that means nothing there.
+        UsageError: an option holds credentials, which Prefect would store and show.
     """
     context = click.get_current_context()
     typed: Parameters = {}
@@ -87,13 +88,13 @@ def _typed(options: Parameters) -> Parameters:
 
 
 def there(parameters: Parameters, **spelled: str) -> Parameters:
-    """Paths as parameters: of the worker's machine.
+    """Turn paths into parameters. They refer to the worker's machine.
 
     Args:
         spelled: the option of each path, by its name.
 
     Raises:
-        UsageError: one is relative, and to what nobody here can know.
+        UsageError: a path is relative, and its base on the worker is not known.
     """
     for name, option in spelled.items():
         path = parameters.get(name)
@@ -107,7 +108,7 @@ def there(parameters: Parameters, **spelled: str) -> Parameters:
 
 
 def must_be_sendable(config_file: Path, *addresses: str | None) -> None:
-    """Raises: UsageError: an address in the file holds credentials, which Prefect would store and show."""
+    """Check the addresses of a file. Raises: UsageError: one holds credentials, which Prefect would store and show."""
     for uri in addresses:
         if uri and holds_credentials(uri):
             raise UsageError(
@@ -146,7 +147,7 @@ def _run_there(
 
 
 def _split(flow: str, deployment: str | None) -> tuple[str, str]:
-    """Raises: UsageError: it is a deployment of another flow."""
+    """Return flow and deployment name. Raises: UsageError: it is a deployment of another flow."""
     if deployment is None:
         return flow, DEFAULT_DEPLOYMENT
     named, slash, name = deployment.rpartition("/")
@@ -156,7 +157,7 @@ def _split(flow: str, deployment: str | None) -> tuple[str, str]:
 
 
 def _leave(server: "PrefectServer", run_id: str) -> None:
-    """Interrupted: the run goes on, unless a person at a terminal wants otherwise."""
+    """Handle an interruption: the run goes on, unless a person at the terminal asks to cancel it."""
     try:
         if sys.stdin.isatty() and sys.stderr.isatty() and click.confirm("\nCancel the run too?", err=True):
             server.cancel(run_id)

@@ -1,4 +1,4 @@
-"""The Prefect server of `--submit`: where it is, how a run is started there, and how it is followed to its end."""
+"""Talks to the Prefect server of `--submit`: finds it, starts a run there, and follows the run to its end."""
 
 import logging
 import os
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 _SECONDS = 30
 _PAGE = 200
-_NO_ROUTE = {"detail": "Not Found"}  # the web framework's answer; Prefect's own says what it did not find
+_NO_ROUTE = {"detail": "Not Found"}  # the web framework's response; Prefect's own says what was not found
 _TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 _CLOUD_API = "https://api.prefect.cloud/api/accounts/"
 
 
 class ServerSilent(Transient):
-    """The Prefect server is out of reach or in trouble. The run goes on without it."""
+    """The Prefect server is unreachable or failing. The run continues without it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """Where a flow run stands. The texts are the server's: not safe to show."""
+    """This is the state of a flow run. Its texts come from the server, and are not safe to print."""
 
     type: str
     name: str
@@ -49,7 +49,7 @@ class RunState:
 
 class PrefectServer:
     def __init__(self, settings: dict[str, str]) -> None:
-        """Raises: UsageError: no server is configured."""
+        """Prepare the session. Raises: UsageError: no server is configured."""
         import requests
 
         if "PREFECT_API_URL" not in settings:
@@ -59,7 +59,7 @@ class PrefectServer:
         self._url = settings["PREFECT_API_URL"].rstrip("/")
         self._pages = settings.get("PREFECT_UI_URL", _pages_of(self._url)).rstrip("/")
         self._session = requests.Session()
-        # A callable also keeps requests from signing in with what ~/.netrc says.
+        # With a callable, requests does not use credentials from ~/.netrc.
         self._session.auth = _signature(settings)
         if "PREFECT_API_SSL_CERT_FILE" in settings:
             self._session.verify = settings["PREFECT_API_SSL_CERT_FILE"]
@@ -72,10 +72,11 @@ class PrefectServer:
         return printable(redact(f"{self._pages}/runs/flow-run/{run_id}"))
 
     def deployment(self, flow: str, name: str) -> dict[str, Any]:
-        """
+        """Find a deployment.
+
         Raises:
-            NotFound: there is none of this name; the message names those that the flow has.
-            UsageError: the server is not configured right, or cannot be reached.
+            NotFound: there is none with this name; the message names those of the flow.
+            UsageError: the server is misconfigured or cannot be reached.
         """
         try:
             found: dict[str, Any] = retried(
@@ -90,7 +91,7 @@ class PrefectServer:
             raise UsageError(f"{error.message} Is PREFECT_API_URL right, and the server up?") from error
 
     def start(self, deployment_id: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        """A new run of the deployment; the same one however often the request has to be sent.
+        """Start a run of the deployment. Retries do not start another one.
 
         Raises:
             UsageError: the server refuses the parameters.
@@ -101,12 +102,12 @@ class PrefectServer:
         return run
 
     def state(self, run_id: str) -> RunState:
-        """Raises: NotFound: somebody deleted the run."""
+        """Return the state of a run. Raises: NotFound: somebody deleted the run."""
         state = self._ask("GET", f"flow_runs/{run_id}").get("state") or {}
         return RunState(*(str(state.get(key) or "") for key in ("type", "name", "message")))
 
     def logs(self, run_id: str, since: str | None) -> list[dict[str, Any]]:
-        """Every line that bears this time, in ISO format, or a later one; oldest first."""
+        """Return every log line since this time, in ISO format, oldest first; all lines if it is None."""
         which: dict[str, Any] = {"flow_run_id": {"any_": [run_id]}}
         if since is not None:
             which["timestamp"] = {"after_": since}
@@ -165,7 +166,7 @@ class PrefectServer:
 
 
 def _reason(content: Any) -> str:
-    """What the server says is wrong. Its texts quote what was sent, which holds no secret."""
+    """Return the server's error text. It quotes what was sent, which holds no secret."""
     detail = content.get("detail") or content.get("exception_detail") or content if isinstance(content, dict) else ""
     return printable(redact(" ".join(str(detail).split())))[:600]
 
@@ -196,7 +197,7 @@ def _signature(settings: dict[str, str]) -> Any:
     return sign
 
 
-# Where the Prefect server is and how to sign in: the environment, then the active profile, as Prefect's own client.
+# Like Prefect's client, take the address and the credentials from the environment, then from the active profile.
 
 _NAMES = (
     "PREFECT_API_URL",
@@ -208,10 +209,10 @@ _NAMES = (
 
 
 def prefect_settings() -> dict[str, str]:
-    """Those of `_NAMES` that are set.
+    """Return those settings of `_NAMES` that are set.
 
     Raises:
-        UsageError: the profiles cannot be read, or the one asked for is not there.
+        UsageError: the profiles cannot be read, or the requested one does not exist.
     """
     profile = _active_profile()
     found = {name: os.environ.get(name) or profile.get(name) for name in _NAMES}
@@ -236,17 +237,18 @@ def _active_profile() -> dict[str, Any]:
 
 
 _POLL_SECONDS = 1.0
-_GIVE_UP_SECONDS = 900.0  # a server that is updated or restarted is back by then
+_GIVE_UP_SECONDS = 900.0  # a server that is being updated or restarted is back by then
 _LINES_LATE_SECONDS = 20
-# Followed by a traceback of Prefect's own, also where a flow ends as Findings on purpose.
+# Prefect logs this with a traceback even if a flow ends as Findings on purpose.
 _SAID_OF_EVERY_FAILED = "Engine execution exited with unexpected exception"
-_RESULTS = ("-summary", "-accepted")  # how the keys of the artifacts end that are a run's result
+_RESULTS = ("-summary", "-accepted")  # suffixes of the keys of the artifacts that hold a run's result
 
 
 class Follower:
-    """
+    """Follows a run and prints its progress.
+
     Args:
-        quiet: tell of the states only, not of the log and the progress.
+        quiet: print only states, not the log and the progress.
     """
 
     def __init__(self, server: PrefectServer, run_id: str, *, quiet: bool) -> None:
@@ -255,14 +257,14 @@ class Follower:
         self._quiet = quiet
         self._told: tuple[str, str] | None = None
         self._progress = -1
-        self._newest = ""  # time of a line of the log, ISO in UTC: sorts as text
+        self._newest = ""  # time of the newest log line, ISO in UTC, which sorts as text
         self._seen: set[str] = set()
 
     def to_the_end(self) -> RunState:
-        """The final state.
+        """Wait for the run to end, and return its final state.
 
         Raises:
-            CouldNotVerify: the run was deleted, or the server is silent for very long.
+            CouldNotVerify: the run was deleted, or the server did not answer for 15 minutes.
         """
         silent_since: float | None = None
         while True:
@@ -306,13 +308,16 @@ class Follower:
         _say("reason. To refuse it, cancel the run there. Ctrl-C here leaves it waiting")
 
     def _tell_rest(self) -> None:
-        """Processes send their last lines after the final state."""
+        """Print the last log lines, which processes send after the final state."""
         if not self._quiet:
             time.sleep(_POLL_SECONDS)
             self._tell_log()
 
     def _tell_log(self) -> None:
-        """Show only warnings and errors of tasks: there may be hundreds, and the progress sums them up."""
+        """Print new log lines.
+
+        Of tasks only warnings and errors are shown: there may be hundreds, and the progress sums them up.
+        """
         for row in self._server.logs(self._run_id, _before(self._newest)):
             if row["id"] in self._seen:
                 continue
@@ -334,7 +339,7 @@ class Follower:
 
 
 def show_result(server: PrefectServer, run_id: str, state: RunState) -> None:
-    """The Markdown that the run left as its result on stdout; where there is none, what its final state says."""
+    """Print the run's result, which is Markdown, on stdout; if there is none, print its final state."""
     results = [row for row in server.artifacts(run_id) if str(row.get("key")).endswith(_RESULTS)]
     for row in results:
         for line in str(row.get("data")).splitlines():
@@ -344,7 +349,10 @@ def show_result(server: PrefectServer, run_id: str, state: RunState) -> None:
 
 
 def exit_status_of(state: RunState) -> ExitStatus:
-    """The exit status for a final state, by the names of `flows.final_state`. Other names are not from our flows."""
+    """Return the exit status for a final state, by the names of `flows.final_state`.
+
+    Other names are not from our flows.
+    """
     if state.type == "COMPLETED" and state.name == STATE_NAMES[ExitStatus.CLEAN]:
         return ExitStatus.CLEAN
     named = {name: status for status, name in STATE_NAMES.items() if status != ExitStatus.CLEAN}
@@ -352,7 +360,7 @@ def exit_status_of(state: RunState) -> ExitStatus:
 
 
 def reason_of(state: RunState) -> str | None:
-    """Why a run that ended in none of our states did."""
+    """Say why a run ended in a state that is none of ours; None if it is ours."""
     if state.type == "FAILED" and state.name in STATE_NAMES.values():
         return None
     if state.type == "COMPLETED" and state.name in STATE_NAMES.values():
@@ -367,7 +375,10 @@ def reason_of(state: RunState) -> str | None:
 
 
 def _before(time: str) -> str | None:
-    """Lines come in batches, from several processes: a line may come after a younger one."""
+    """Return a time some seconds earlier.
+
+    Lines come in batches from several processes, so older lines may arrive later.
+    """
     return (datetime.fromisoformat(time) - timedelta(seconds=_LINES_LATE_SECONDS)).isoformat() if time else None
 
 
@@ -376,5 +387,8 @@ def _say(line: str) -> None:
 
 
 def _shown(line: str) -> str:
-    """What the run says is printable already; doubling its backslashes once more would change names and Markdown."""
+    """Make a line safe to print.
+
+    Text of a run is printable already; escaping it twice would change names and Markdown.
+    """
     return line if line.isprintable() else printable(line)

@@ -1,4 +1,4 @@
-"""Alembic's environment: runs on the connection that `connecting.py` hands over, never on a URL of its own."""
+"""Configures Alembic to run on the connection that `connecting.py` passes, and never on a URL of its own."""
 
 from alembic import context
 

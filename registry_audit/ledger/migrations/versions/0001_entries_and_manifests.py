@@ -1,4 +1,4 @@
-"""The chain of entries and the manifests, which the database itself keeps append-only."""
+"""Creates the chain of entries and the manifests. Triggers in the database keep both append-only."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -35,7 +35,7 @@ def upgrade() -> None:
     )
     if op.get_bind().dialect.name == "sqlite":
         for table, key in (("entries", "seq"), ("manifests", "digest")):
-            # INSERT OR REPLACE displaces a row without a DELETE that a trigger would see.
+            # INSERT OR REPLACE replaces a row without firing the DELETE trigger.
             there = f"EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"  # noqa: S608
             op.execute(
                 f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN {there} "

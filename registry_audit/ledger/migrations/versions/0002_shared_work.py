@@ -1,4 +1,4 @@
-"""Work that the workers of one audit share while it runs: no history, so not append-only."""
+"""Creates the table of work that the workers of one audit share. It is temporary, so it is not append-only."""
 
 import sqlalchemy as sa
 from alembic import op
