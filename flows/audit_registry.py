@@ -17,7 +17,7 @@ from pydantic import Field
 from flows import parameters
 from flows.executors.batch_order import IN_FLIGHT, TASKS_PER_BATCH, Steps, whole
 from flows.executors.executor import DASK_SCHEDULER, Executor
-from flows.final_state import AFTER, ended, refused
+from flows.final_state import AFTER, ended, only_logged, refused
 from flows.parameters import AuditId, Name, NotBlank, Subset, Texts, Uri, matching
 from flows.registry_lock import must_be_alone_at, only_audit_of
 from registry_audit.api import ledger_of
@@ -203,7 +203,8 @@ def _audit(
     except UsageError:
         raise
     except BaseException as error:
-        _report_what_was_done(job, scope, rows, error, directory)
+        with only_logged("report what was done"):
+            _report_what_was_done(job, scope, rows, error, directory)
         raise
     finally:
         close_job(job)
@@ -223,12 +224,9 @@ def _report_what_was_done(job: Job, scope: Scope, rows: Rows, error: BaseExcepti
         ledger = ledger_of(job.options)
     document = interrupted_report(ledger, job.options, scope, rows, error)
     listeners_of(job.audit_id).interrupted(document)
-    if directory is None:
-        return
-    try:
-        write_report(document, directory)
-    except OSError as failed:
-        get_run_logger().error("the report cannot be written to %s: %s", directory, failed.strerror)
+    if directory is not None:
+        with only_logged(f"write the report to {directory}"):
+            write_report(document, directory)
 
 
 if __name__ == "__main__":

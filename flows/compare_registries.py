@@ -14,7 +14,7 @@ from pydantic import Field
 
 from flows import parameters
 from flows.executors.batch_order import IN_FLIGHT, batches_of, whole
-from flows.final_state import AFTER, ended, refused
+from flows.final_state import AFTER, ended, only_logged, refused
 from flows.parameters import NotBlank, Texts, Uri
 from flows.sides import RegistryServer, Side, side_of
 from registry_audit.api import interrupted_migration
@@ -183,7 +183,8 @@ def _compared(
         return match(jobs, whole(both), whole(options))  # type: ignore[arg-type]
     except BaseException as error:
         if both is not None and directory is not None:
-            _report_what_was_done(jobs, both, options, error, directory)
+            with only_logged(f"write the report to {directory}"):
+                _report_what_was_done(jobs, both, options, error, directory)
         raise
     finally:
         for job in jobs:
@@ -235,7 +236,4 @@ def _report_what_was_done(
 ) -> None:
     """Report what an interrupted run had done. Prefect is not called, because it may be what cannot be reached."""
     sessions = open_session(jobs[0]), open_session(jobs[1])
-    try:
-        write_report(interrupted_migration(sessions, both, options, error), directory)
-    except OSError as failed:
-        get_run_logger().error("the report cannot be written to %s: %s", directory, failed.strerror)
+    write_report(interrupted_migration(sessions, both, options, error), directory)

@@ -1,6 +1,8 @@
 """Makes the final state of a flow run from an exit status or an error."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from prefect import Flow, State, get_run_logger
@@ -9,6 +11,7 @@ from prefect.exceptions import FailedRun
 from prefect.states import Completed, Failed
 
 from registry_audit.errors import AuditError
+from registry_audit.registry.translate import reason_of
 from registry_audit.verdict import STATE_NAMES, ExitStatus
 from tasks.prefect_sender import wait_for_arrival, wait_once_more
 
@@ -47,6 +50,19 @@ def ended(exit_status: int, sentence: str) -> State[Any]:
     if exit_status == ExitStatus.CLEAN:
         return Completed(message=sentence)
     return Failed(name=STATE_NAMES[ExitStatus(exit_status)], message=sentence)
+
+
+@contextmanager
+def only_logged(doing: str) -> Iterator[None]:
+    """Log an error of the body and go on, where another error has ended the run and decides its final state.
+
+    Args:
+        doing: completes "could not ...".
+    """
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever it is, the first error is the cause
+        get_run_logger().error("could not %s: %s", doing, getattr(error, "strerror", None) or reason_of(error))
 
 
 def refused(error: AuditError) -> State[Any]:

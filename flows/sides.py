@@ -34,7 +34,7 @@ _ASKED = ConfigDict(extra="forbid", json_schema_extra={"not": _NAMES_NO_SERVER})
 
 
 class RegistryServer(BaseModel):
-    """The keys of the configuration file for one of two registries; what they mean is checked as that file is."""
+    """Names one of the two registries. Each field means what it means in the configuration file."""
 
     model_config = _ASKED
 
@@ -47,7 +47,7 @@ class RegistryServer(BaseModel):
 
 
 class TrackingServer(BaseModel):
-    """The keys of a comparison's configuration file; what they mean is checked as that file is."""
+    """Names a version on one of the two servers. Each field means what it means in the configuration file."""
 
     model_config = _ASKED
 

@@ -164,20 +164,17 @@ def _ledger(url: str | None) -> Finding:
 
 
 def _prefect() -> Finding:
-    import requests
+    from registry_audit.cli.submit.server import PrefectServer, prefect_settings
 
-    from registry_audit.redact import redact_endpoint
-
-    url = os.environ.get("PREFECT_API_URL")
-    if not url:
-        return Finding("prefect", "PREFECT_API_URL is not set: the commands need no Prefect, --submit does")
     try:
-        answer = requests.get(f"{url.rstrip('/')}/health", timeout=5)
-    except requests.RequestException as error:
-        return Finding("prefect", f"{redact_endpoint(url)}: {type(error).__name__}", ExitStatus.INCOMPLETE)
-    if answer.status_code != requests.codes.ok:
-        return Finding("prefect", f"{redact_endpoint(url)} answered {answer.status_code}", ExitStatus.INCOMPLETE)
-    return Finding("prefect", f"{redact_endpoint(url)} is healthy")
+        settings = prefect_settings()
+        if "PREFECT_API_URL" not in settings:
+            return Finding("prefect", "PREFECT_API_URL is not set: the commands need no Prefect, --submit does")
+        server = PrefectServer(settings)
+        server.must_be_healthy()
+    except AuditError as error:
+        return _failed("prefect", error)
+    return Finding("prefect", f"{server.shown} is healthy")
 
 
 def _failed(what: str, error: AuditError, label: str = "") -> Finding:

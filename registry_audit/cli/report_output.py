@@ -95,17 +95,18 @@ def resumable(work: WorkDirectory, show_interrupted: Callable[[BaseException], N
 def show_and_write(chunks: Iterable[str], report_dir: Path | None, write: Write) -> bool:
     """Print the report and write its files. Return whether they were written."""
     written: tuple[Path, ...] = ()
-    failed: OSError | None = None
+    failed: OSError | UsageError | None = None
     try:
         written = write(report_dir) if report_dir is not None else ()
-    except OSError as error:
+    except (OSError, UsageError) as error:
         failed = error
     for chunk in chunks:
         click.echo(chunk, nl=False)
     for path in written:
         click.echo(f"wrote {path}", err=True)
     if failed is not None:
-        click.echo(f"the report cannot be written to {report_dir}: {failed.strerror}", err=True)
+        why = failed.message if isinstance(failed, UsageError) else failed.strerror
+        click.echo(f"the report cannot be written to {report_dir}: {why}", err=True)
     return failed is None
 
 

@@ -1,16 +1,21 @@
 """Requests and checks RFC 3161 time-stamps, with which an authority confirms when a statement existed."""
 
 import hashlib
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from registry_audit.errors import CouldNotVerify, UsageError
+from registry_audit.net.deadline import Deadline, within
+from registry_audit.net.http import HttpSession
+from registry_audit.net.origin import Origin, basic_authorization, origin_of, without_user
+from registry_audit.net.throttle import Throttle
 from registry_audit.printable import printable
 from registry_audit.redact import redact_endpoint
 
 _MAX_BYTES = 1 << 20
-_SECONDS = 30
+_SECONDS = 30  # for the whole answer
 
 
 def request_stamp(statement: bytes, url: str) -> bytes:
@@ -21,26 +26,24 @@ def request_stamp(statement: bytes, url: str) -> bytes:
         CouldNotVerify: the authority does not answer, or refuses.
     """
     client = _client()
-    import requests
-
     shown = printable(redact_endpoint(url))
-    if not url.startswith(("http://", "https://")):
-        raise UsageError(f"--timestamp-url {shown}: give an http(s) address")
+    address, origin, headers = _recipient(url, shown)
     request = client.TimestampRequestBuilder().data(statement).nonce(nonce=True).build()
-    try:
-        answer = requests.post(
-            url,
-            data=request.as_bytes(),
-            headers={"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"},
-            timeout=_SECONDS,
-            allow_redirects=False,
-            stream=True,
+    doing = f"ask the time-stamp authority {shown}"
+    with closing(HttpSession(Throttle())) as session, within(Deadline(_SECONDS, "--timestamp-url")):
+        asked = session.request(
+            "POST",
+            address,
+            headers=headers | {"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"},
+            trusted=origin,
+            doing=doing,
+            body=request.as_bytes(),
+            redirects=False,
         )
-        content = answer.raw.read(_MAX_BYTES + 1, decode_content=True)
-    except (requests.RequestException, OSError, ValueError) as error:
-        raise CouldNotVerify(f"the time-stamp authority {shown} does not answer: {type(error).__name__}") from None
-    if answer.status_code != 200 or len(content) > _MAX_BYTES:
-        raise CouldNotVerify(f"the time-stamp authority {shown} answered with status {answer.status_code}")
+        with asked as answer:
+            if answer.status != 200:
+                raise CouldNotVerify(f"the time-stamp authority {shown} answered with status {answer.status}")
+            content = answer.body(doing, _MAX_BYTES)
     try:
         granted = _granted(content, statement, "its answer")
     except StampDoesNotHold as error:
@@ -48,6 +51,22 @@ def request_stamp(statement: bytes, url: str) -> bytes:
     if granted.tst_info.nonce != request.nonce:
         raise CouldNotVerify(f"the time-stamp authority {shown} answered another request")
     return bytes(content)
+
+
+def _recipient(url: str, shown: str) -> tuple[str, Origin, dict[str, str]]:
+    """Return the address without its user, the server that may see that user, and the header that names the user.
+
+    Raises:
+        UsageError: the URL is not an http(s) address.
+    """
+    try:
+        address, user = without_user(url)
+        origin = origin_of(address)
+    except ValueError:
+        origin = None
+    if origin is None or origin.scheme not in ("http", "https") or not origin.host:
+        raise UsageError(f"--timestamp-url {shown}: give an http(s) address")
+    return address, origin, {"Authorization": basic_authorization(":".join(user))} if user else {}
 
 
 class StampDoesNotHold(Exception):

@@ -79,9 +79,8 @@ def read_export(lines: Iterable[str]) -> Export:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UsageError(f"line {number} is not of a ledger's export") from error
         kept[digest] = checked_manifest(digest, text)
-    CheckedChain().continue_with(
-        map(row_of, entries), stated_at=max((e.seq for e in entries if e.kind == Kind.AUDIT_FINISHED), default=None)
-    )
+    finished = (entry.seq for entry in reversed(entries) if entry.kind == Kind.AUDIT_FINISHED)
+    CheckedChain().continue_with(map(row_of, entries), stated_at=next(finished, None))
     head = entries[-1] if entries else None
     if head is None:
         raise UsageError("the export holds no entries")

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ _Key = tuple[str, str, str]  # registry, name, version
 
 _KINDS = frozenset(Kind)
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return _TIME.fullmatch(text) is not None and datetime.fromisoformat(text) is not None
+    except ValueError:  # as with the 31st of a month of 30 days
+        return False
 
 
 @dataclass(slots=True)
@@ -56,7 +64,7 @@ class CheckedChain:
         row: Sequence[Any] | None = None
         for row in rows:
             seq, previous = check_link(row, seq, previous)
-            if row[2] not in _KINDS or not _TIME.fullmatch(row[1]):
+            if row[2] not in _KINDS or not _is_time(row[1]):
                 strange = f"of the unknown kind {row[2]}" if row[2] not in _KINDS else f"dated {row[1]}"
                 raise LedgerError(f"entry {seq} of the ledger cannot be read: it is {printable(strange)}")
             if seq == 1:

@@ -22,6 +22,7 @@ from registry_audit.printable import printable
 from registry_audit.refs import has_three_levels
 from registry_audit.registry.registered_models import models_by_name
 from registry_audit.registry.resolve import ResolvedVersion
+from registry_audit.registry.storage import Surroundings
 from registry_audit.registry.version import RegisteredVersion
 
 _Result = TypeVar("_Result")
@@ -87,11 +88,12 @@ def know_other_storages(sessions: Sessions, both: Both, workers: int) -> None:
     A target version that is served from any storage of the source was not moved. Source versions that cannot lie in
     such a storage are not resolved.
     """
-    source, session = both.source, sessions[0]
+    source, session, connection = both.source, sessions[0], sessions[0].connection
+    around = Surroundings(connection.tracking_uri, connection.workspace, lambda profile: profile)
     others = [
         version
         for version in source.listed.versions
-        if version.name not in both.models[0] and both.target.storages.may_hold(version)
+        if version.name not in both.models[0] and both.target.storages.may_hold(version, around)
     ]
 
     def resolved(version: RegisteredVersion) -> ResolvedVersion | str:

@@ -107,7 +107,8 @@ _ABSENT = object()
 
 def requirement_lines(source: str, target: str) -> tuple[str, ...]:
     """Return the lines of a requirements file that differ, as `-numpy==1.26` and `+numpy==2.0`."""
-    ones, others = ([line.strip() for line in text.splitlines() if line.strip()] for text in (source, target))
+    # As dictionaries, which keep the order: looking up a line in a list would take time in the square of the length.
+    ones, others = ({line.strip(): None for line in text.splitlines() if line.strip()} for text in (source, target))
     changed = [f"-{line}" for line in ones if line not in others] + [f"+{line}" for line in others if line not in ones]
     more = len(changed) - _MAX_NAMED
     return (*changed[:_MAX_NAMED], *([f"and {more} more"] if more > 0 else []))

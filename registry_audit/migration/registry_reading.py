@@ -1,6 +1,7 @@
 """Lists and reads one of the two registries completely."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from registry_audit.migration.filestore import Unlisted, unlisted_versions
 from registry_audit.model.listing import ListedFile
 from registry_audit.model.manifest import manifest_of
 from registry_audit.model.mlmodel import MLMODEL
+from registry_audit.net.origin import urlsplit
 from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.refs import Number
@@ -30,7 +32,7 @@ from registry_audit.registry.queries import finds_in_any_case, too_many
 from registry_audit.registry.registered_models import RegisteredModel, list_models, list_tagged_models, models_by_name
 from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.registry.runs import RunState
-from registry_audit.registry.storage import StorageIdentity
+from registry_audit.registry.storage import NotOnThisMachine, StorageIdentity, Surroundings, storage_identity
 from registry_audit.registry.version import Key, RegisteredVersion
 from registry_audit.registry.versions import find_version, list_versions
 from registry_audit.spool import Spool
@@ -38,6 +40,7 @@ from registry_audit.stores.base import Store
 from registry_audit.stores.local import inode
 from registry_audit.stores.store_for_location import open_store
 
+_LOGGED_MODEL = re.compile(r"(^|/)m-[0-9a-f]")  # the id of one, as a directory
 _MAX_INNER = 8  # maximum number of models looked at below a root
 _MAX_TEXT_BYTES = 1 << 20
 _FACTS_IN_MEMORY = 50  # versions, each with the list of its files
@@ -168,12 +171,15 @@ class Storages:
     """Holds many storages as digests: a hundred thousand take some megabytes."""
 
     def __init__(self) -> None:
-        self._digests, self._parts = set[bytes](), set[int]()
+        self._digests, self._paths, self._parts = set[bytes](), set[int](), set[int]()
+        self._has_logged_models = False
 
     def update(self, storages: Iterable[StorageIdentity]) -> None:
         for storage in storages:
             self._digests.add(_digest(storage))
+            self._paths.add(hash(storage.path.strip("/")))
             self._parts.update(map(hash, storage.path.split("/")))
+            self._has_logged_models |= _LOGGED_MODEL.search(storage.path) is not None
 
     def add_file(self, place: str) -> None:
         """Add one file of a version, by its `inode`."""
@@ -183,21 +189,42 @@ class Storages:
         """Say whether a storage, or a file that was added, is one of these."""
         return _digest(storage) in self._digests
 
-    def may_hold(self, version: RegisteredVersion) -> bool:
-        """Say whether the version may lie in one of these storages, judged by the listing alone, without a request."""
-        named = _parts_of(version.source)
-        if ".." in named:  # nothing can be said of a path that is not normalised
+    def may_hold(self, version: RegisteredVersion, around: Surroundings) -> bool:
+        """Say whether the version may lie in one of these storages, judged by the listing alone, without a request.
+
+        Law: it may if its source leads there. If that cannot be known without a request, it may.
+
+        Args:
+            around: the server that lists the version.
+        """
+        # A registry's own copy has the version's name, and the directory of a run has the run's id.
+        if hash(version.run_id) in self._parts or hash(f"{version.name}/{version.version}") in self._paths:
             return True
-        return hash(version.run_id) in self._parts or (bool(named) and self._parts.issuperset(map(hash, named)))
+        scheme = version.source.partition(":")[0].lower()
+        if scheme not in ("runs", "models"):
+            return bool(version.source) and self._may_be_at(version.source, around)
+        try:
+            path = urlsplit(version.source, allow_fragments=False).path.lstrip("/")
+        except ValueError:  # it leads nowhere
+            return False
+        if scheme == "models":  # the directory of a LoggedModel has its id; the place of a version can be anywhere
+            return "/" in path or "@" in path or hash(path) in self._parts
+        # In the source's run there may be a LoggedModel of that name, whose directory does not have the run's id.
+        return self._has_logged_models or hash(path.partition("/")[0]) in self._parts
 
-
-def _parts_of(source: str) -> list[str]:
-    """Return the parts of the path that a source leads to, as far as they are known without a request."""
-    scheme, colon, path = source.rpartition(":") if "://" not in source else source.partition("://")
-    parts = [part for part in map(unquote, path.split("/")) if part not in ("", ".")]
-    if colon and scheme in ("runs", "models"):
-        return parts[:1]  # the run or the LoggedModel; the name of another version is in no path, but its run is
-    return parts[1:] if "://" in source else parts
+    def _may_be_at(self, source: str, around: Surroundings) -> bool:
+        try:
+            storage = storage_identity(source, around)
+        except NotOnThisMachine as error:
+            if error.relative is None:
+                return False
+            storage = StorageIdentity.of_directory(error.relative)
+        except CouldNotVerify:  # read in two ways, or in none: both begin with these directories
+            named = re.split("[?#;]", source)[0].split("/")[1:]
+            return ".." in named or self._parts.issuperset(
+                hash(unquote(part)) for part in named if part not in ("", ".")
+            )
+        return hash(storage.path.strip("/")) in self._paths
 
 
 def _digest(storage: object) -> bytes:

@@ -10,7 +10,10 @@ import socket
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 from urllib import parse
+
+_Request = TypeVar("_Request")
 
 _PORTS = {"http": 80, "https": 443}
 # The only headers that are sent to another origin. Others may identify the auditor: Authorization, Cookie, headers of
@@ -106,6 +109,14 @@ def trusted_after(trusted: Origin, url: str, location: str) -> Origin:
 def without_credentials(headers: Mapping[str, str]) -> dict[str, str]:
     """Return only the headers that do not identify the sender."""
     return {name: value for name, value in headers.items() if name.lower() in _HARMLESS}
+
+
+def unsigned(request: _Request) -> _Request:
+    """Leave a request as it is. A session of `requests` with this `auth` takes no sign-in from ~/.netrc.
+
+    Its entry `default` is for any host, and would replace even the Authorization header of a request.
+    """
+    return request
 
 
 def basic_authorization(pair: str) -> str:

@@ -14,7 +14,7 @@ from registry_audit import api
 from registry_audit.api import USUAL_LEDGER
 from registry_audit.audit.options import DEFAULT_WORKERS, AuditOptions, checked_options
 from registry_audit.compare_config import parse_compare_config
-from registry_audit.errors import UsageError
+from registry_audit.errors import AuditError, UsageError
 from registry_audit.home import NO_LEDGER, usual_ledger_url
 from registry_audit.migration.registries_config import MigrationOptions, parse_map, parse_migration_config
 from registry_audit.public.migrated import MigrationResult
@@ -322,7 +322,7 @@ class _ReportDirectory:
             write_report(document, self._directory)
 
     def write_interrupted(self, document: AuditDocument | MigrationDocument) -> None:
-        with suppress(OSError):  # the caller is told what ended the call
+        with suppress(OSError, AuditError):  # the caller is told what ended the call
             self.write(document)
 
 

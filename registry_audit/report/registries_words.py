@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from registry_audit.migration.pair_judging import PairVerdict
 from registry_audit.migration.pairing import How
-from registry_audit.report.view import fails
+from registry_audit.report.view import fail_on_of, fails
 from registry_audit.report.words import bytes_words, count, moment_words
 from registry_audit.verdict import Severity
 
@@ -107,7 +107,7 @@ def headline(document: "MigrationDocument") -> str:
 
 
 def fail_on(document: "MigrationDocument") -> Severity:
-    return Severity(document.options.get("fail_on", Severity.MEDIUM))
+    return fail_on_of(document.options)
 
 
 def label_of(row: "PairedRow") -> str:

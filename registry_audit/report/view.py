@@ -197,8 +197,13 @@ def vanished_words(document: AuditDocument) -> str:
 
 def fail_on(document: AuditDocument) -> Severity:
     """Return the severity from which a finding fails the audit."""
+    return fail_on_of(document.options)
+
+
+def fail_on_of(options: dict[str, Any]) -> Severity:
+    """Return the severity that the options of a report name; the default one if they name none that is known."""
     try:
-        return Severity(document.options.get("fail_on", DEFAULT_FAIL_ON))
+        return Severity(options.get("fail_on", DEFAULT_FAIL_ON))
     except ValueError:
         return DEFAULT_FAIL_ON
 

@@ -176,6 +176,6 @@ def age_words(then: str, now: str) -> str:
 def _moment(at: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(at)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):  # the second one at the ends of the calendar
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else None

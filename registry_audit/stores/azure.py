@@ -21,6 +21,7 @@ from registry_audit.stores.object_bodies import (
     Bodies,
     ObjectChanged,
     client_options,
+    fenced_session,
     may_hold_credentials,
     must_be_endpoint,
 )
@@ -112,7 +113,14 @@ def _from_environment(host: str) -> AzureAccess:
         raise _missing(error) from error
     # It logs why it finds no credential, which its error says too; without a handler this would go to stderr.
     logging.getLogger("azure.identity").addHandler(logging.NullHandler())
-    return AzureAccess(url, account, token_credential=DefaultAzureCredential())
+    return AzureAccess(url, account, token_credential=DefaultAzureCredential(transport=_transport()))
+
+
+def _transport() -> Any:
+    from azure.core.pipeline.transport import RequestsTransport
+    from requests import Session
+
+    return RequestsTransport(session=fenced_session(Session()), session_owner=False)
 
 
 def _must_be_of(account: str, variable: str) -> None:
@@ -172,11 +180,7 @@ class AzureContainer:
 
     def __init__(self, name: str, access: AzureAccess) -> None:
         from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
-        from azure.core.pipeline.transport import RequestsTransport
         from azure.storage.blob import ContainerClient
-        from requests import Session
-
-        from registry_audit.net.http import BoundedAdapter
 
         self.address, self.host = f"{printable(redact_location(access.url))}/{printable(name)}", access.url
         self._name, self._access = name, access
@@ -187,15 +191,12 @@ class AzureContainer:
             credential = AzureNamedKeyCredential(access.account, access.access_key)
         elif access.sas_token:
             credential = AzureSasCredential(access.sas_token)
-        session = Session()
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, BoundedAdapter())
         with translated(f"open {self.address}"):
             self._client = ContainerClient(
                 access.url,
                 name,
                 credential=credential,
-                transport=RequestsTransport(session=session, session_owner=False),
+                transport=_transport(),
                 retry_total=0,
                 connection_timeout=10,
                 read_timeout=60,

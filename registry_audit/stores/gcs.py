@@ -21,6 +21,7 @@ from registry_audit.stores.object_bodies import (
     Bodies,
     ObjectChanged,
     client_options,
+    fenced_session,
     may_hold_credentials,
     must_be_endpoint,
 )
@@ -97,6 +98,14 @@ def _from_environment() -> GcsAccess:
     return GcsAccess(credentials, project)
 
 
+def _for_tokens() -> Any:
+    """Return what google-auth asks for tokens with."""
+    from google.auth.transport.requests import Request
+    from requests import Session
+
+    return Request(fenced_session(Session()))
+
+
 class GcsBucket:
     """Implements `Bucket` for Google Cloud Storage."""
 
@@ -106,18 +115,14 @@ class GcsBucket:
         from google.auth.credentials import AnonymousCredentials
         from google.auth.transport.requests import AuthorizedSession
 
-        from registry_audit.net.http import BoundedAdapter
-
         self.address, self.host = f"gs://{printable(name)}", access.endpoint or _GOOGLE
         self._name, self._access = name, access
         self._lock, self._made = threading.Lock(), list[Bodies | SignedBodies]()
         with translated(f"open {self.address}"):
             credentials = access.credentials or AnonymousCredentials()  # type: ignore[no-untyped-call]
-            session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
-            for scheme in ("https://", "http://"):
-                session.mount(scheme, BoundedAdapter())
+            session = AuthorizedSession(credentials, auth_request=_for_tokens())  # type: ignore[no-untyped-call]
             self._client = google_client(
-                session,
+                fenced_session(session),
                 project=access.project or "<none>",
                 credentials=credentials,
                 client_options={"api_endpoint": access.endpoint} if access.endpoint else None,
@@ -196,13 +201,11 @@ class GcsBucket:
 
     def _credentials(self) -> dict[str, Any]:
         """Return credentials for obstore, which calls this again when they expire."""
-        from google.auth.transport.requests import Request
-
         credentials = self._access.credentials
         assert credentials is not None
         with self._lock:
             if not credentials.valid:
-                credentials.refresh(Request())
+                credentials.refresh(_for_tokens())
         expiry = credentials.expiry  # UTC, without a time zone
         until = datetime.now(UTC) + _RENEWED_BEFORE if expiry is None else expiry.replace(tzinfo=UTC)
         return {"token": credentials.token, "expires_at": until - _RENEWED_BEFORE}

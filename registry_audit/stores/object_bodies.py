@@ -13,17 +13,20 @@ import os
 import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
+from requests import Session
 from requests.utils import get_environ_proxies, select_proxy
 
 from registry_audit.errors import AuditError, BodyEndedEarly, CouldNotVerify, NotFound, Refused, UsageError
-from registry_audit.net.origin import urlsplit
+from registry_audit.net.http import BoundedAdapter
+from registry_audit.net.origin import unsigned, urlsplit
 from registry_audit.net.throttle import REFUSALS
 from registry_audit.printable import printable
 from registry_audit.redact import redact, redact_endpoint
 from registry_audit.registry.translate import is_foreign
 
+_Session = TypeVar("_Session", bound=Session)
 RETRIES: Mapping[str, Any] = {"max_retries": 0}
 _CLIENT_OPTIONS: Mapping[str, Any] = {
     "connect_timeout": "10s",
@@ -49,6 +52,14 @@ _ARCHIVED = ("InvalidObjectState", "BlobArchived")  # the words of S3 and of Azu
 # Errors of obstore after which another request may succeed.
 _PASSING = re.compile(r"kind: (Timeout|Connect|Interrupted|Request|Decode|Unknown)\b")
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
+
+
+def fenced_session(session: _Session) -> _Session:
+    """Return a session for a store's SDK: its answers are bounded, and it sends no credentials but the SDK's own."""
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, BoundedAdapter())
+    session.auth = unsigned
+    return session
 
 
 def client_options(

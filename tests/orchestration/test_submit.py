@@ -150,7 +150,10 @@ class TestTheServer:
         asked = ("--deployment", "hourly")
         given = {"PREFECT_API_URL": "", "PREFECT_PROFILES_PATH": str(profiles)}
         assert "has no deployment" in terminal(*AUDIT, *asked, **given).stderr
-        assert "127.0.0.1:1/api does not answer" in terminal(*AUDIT, *asked, **given, PREFECT_PROFILE="there").stderr
+        assert (
+            "could not ask the Prefect server http://127.0.0.1:1/api"
+            in terminal(*AUDIT, *asked, **given, PREFECT_PROFILE="there").stderr
+        )
         assert "has no such profile" in terminal(*AUDIT, *asked, **given, PREFECT_PROFILE="nowhere").stderr
 
     def test_cloud_pages(self) -> None:

@@ -1,5 +1,6 @@
 """Talks to the Prefect server of `--submit`: finds it, starts a run there, and follows the run to its end."""
 
+import json
 import logging
 import os
 import time
@@ -8,20 +9,17 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import click
 
 from registry_audit.errors import CouldNotVerify, NotFound, Transient, UsageError
-from registry_audit.net.origin import basic_authorization, urlsplit
+from registry_audit.net.origin import basic_authorization, origin_of, without_user
 from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.redact import redact
 from registry_audit.verdict import STATE_NAMES, ExitStatus
-
-if TYPE_CHECKING:
-    from requests import PreparedRequest, Response
 
 _SECONDS = 30
 _PAGE = 200
@@ -49,20 +47,25 @@ class RunState:
 
 class PrefectServer:
     def __init__(self, settings: dict[str, str]) -> None:
-        """Prepare the session. Raises: UsageError: no server is configured."""
-        import requests
+        """Prepare the session. Raises: UsageError: no server is configured, or its address is none."""
+        from registry_audit.net.http import HttpSession, Tls
+        from registry_audit.net.throttle import Throttle
 
         if "PREFECT_API_URL" not in settings:
             raise UsageError(
                 "which Prefect server? Set PREFECT_API_URL, with /api at the end, here or in the active Prefect profile"
             )
-        self._url = settings["PREFECT_API_URL"].rstrip("/")
+        given = settings["PREFECT_API_URL"].rstrip("/")
+        try:
+            self._url, user = without_user(given)
+            self._origin = origin_of(self._url)
+        except ValueError:
+            raise UsageError(f"PREFECT_API_URL is no address: {printable(redact(given))}") from None
+        if self._origin.scheme not in ("http", "https") or not self._origin.host:
+            raise UsageError(f"PREFECT_API_URL is not the address of a server: {self.shown}")
         self._pages = settings.get("PREFECT_UI_URL", _pages_of(self._url)).rstrip("/")
-        self._session = requests.Session()
-        # With a callable, requests does not use credentials from ~/.netrc.
-        self._session.auth = _signature(settings)
-        if "PREFECT_API_SSL_CERT_FILE" in settings:
-            self._session.verify = settings["PREFECT_API_SSL_CERT_FILE"]
+        self._headers = {"Content-Type": "application/json"} | _sign_in(settings, user)
+        self._session, self._tls = HttpSession(Throttle()), Tls(settings.get("PREFECT_API_SSL_CERT_FILE", True))
 
     @property
     def shown(self) -> str:
@@ -88,7 +91,7 @@ class PrefectServer:
             there = f"there are {', '.join(map(printable, known))}" if known else "`prefect deploy --all` makes it"
             raise NotFound(f"{self.shown} has no deployment {printable(f'{flow}/{name}')}; {there}") from None
         except ServerSilent as error:
-            raise UsageError(f"{error.message} Is PREFECT_API_URL right, and the server up?") from error
+            raise UsageError(f"PREFECT_API_URL: {error.message}") from error
 
     def start(self, deployment_id: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Start a run of the deployment. Retries do not start another one.
@@ -129,38 +132,53 @@ class PrefectServer:
     def cancel(self, run_id: str) -> None:
         self._ask("POST", f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING"}})
 
+    def must_be_healthy(self) -> None:
+        """Ask for the server's health, once.
+
+        Raises:
+            UsageError: the server is misconfigured.
+            ServerSilent: it cannot be reached, or is not healthy.
+        """
+        self._ask("GET", "health")
+
     def _of_flow(self, flow: str) -> list[dict[str, Any]]:
         return list(self._ask("POST", "deployments/filter", {"flows": {"name": {"any_": [flow]}}, "limit": _PAGE}))
 
     def _ask(self, method: str, route: str, body: Any = None) -> Any:
-        import requests
-
+        doing = f"ask the Prefect server {self.shown}"
+        asked = self._session.request(
+            method,
+            f"{self._url}/{route}",
+            headers=self._headers,
+            trusted=self._origin,
+            doing=doing,
+            tls=self._tls,
+            body=None if body is None else json.dumps(body).encode(),
+            answer_seconds=_SECONDS,
+        )
         try:
-            answer = self._session.request(method, f"{self._url}/{route}", json=body, timeout=_SECONDS)
-        except (requests.ConnectionError, requests.Timeout) as error:
-            raise ServerSilent(f"the Prefect server {self.shown} does not answer ({type(error).__name__}).") from None
-        except requests.RequestException as error:
-            raise UsageError(
-                f"PREFECT_API_URL is not the address of a server: {self.shown} ({type(error).__name__})"
-            ) from None
-        return self._content(answer)
+            with asked as answer:
+                return self._content(answer.status, answer.body(doing))
+        except ServerSilent:
+            raise
+        except CouldNotVerify as error:  # whatever became of this one answer, the run goes on
+            raise ServerSilent(error.message) from error
 
-    def _content(self, answer: "Response") -> Any:
-        status = answer.status_code
+    def _content(self, status: int, answer: bytes) -> Any:
         if status in (401, 403):
             sign_in = "set PREFECT_API_KEY or PREFECT_API_AUTH_STRING"
             raise UsageError(f"the Prefect server {self.shown} refuses to answer ({status}): {sign_in}")
         if status == 429 or status >= 500:
-            raise ServerSilent(f"the Prefect server {self.shown} is in trouble (HTTP {status}).")
+            raise ServerSilent(f"the Prefect server {self.shown} is in trouble (HTTP {status})")
         try:
-            content = answer.json() if answer.content else None
-        except ValueError:
+            content = json.loads(answer) if answer else None
+        except (ValueError, RecursionError):
             content = _NO_ROUTE
         if content == _NO_ROUTE:
             raise UsageError(f"what answers at {self.shown} is not a Prefect API: does PREFECT_API_URL end with /api?")
         if status == 404:
             raise NotFound(f"the Prefect server {self.shown} does not have it: {_reason(content)}")
-        if not answer.ok:
+        if status >= 400:
             raise UsageError(f"the Prefect server {self.shown} refuses (HTTP {status}): {_reason(content)}")
         return content
 
@@ -178,23 +196,16 @@ def _pages_of(api_url: str) -> str:
     return api_url.removesuffix("/api")
 
 
-def _signature(settings: dict[str, str]) -> Any:
+def _sign_in(settings: dict[str, str], user: tuple[str, str] | None) -> dict[str, str]:
+    """Return the header that Prefect's own client would send: it prefers the address, then PREFECT_API_AUTH_STRING.
+
+    Args:
+        user: user and password of the address, decoded.
+    """
     key, pair = settings.get("PREFECT_API_KEY"), settings.get("PREFECT_API_AUTH_STRING")
-    user = urlsplit(settings["PREFECT_API_URL"])
-    header = None
-    if key:
-        header = f"Bearer {key}"
-    elif pair:
-        header = basic_authorization(pair)
-    elif user.password:
-        header = basic_authorization(f"{user.username}:{user.password}")
-
-    def sign(request: "PreparedRequest") -> "PreparedRequest":
-        if header is not None:
-            request.headers["Authorization"] = header
-        return request
-
-    return sign
+    if user or pair:
+        return {"Authorization": basic_authorization(":".join(user) if user else str(pair))}
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 # Like Prefect's client, take the address and the credentials from the environment, then from the active profile.
@@ -280,9 +291,10 @@ class Follower:
             except ServerSilent as error:
                 if silent_since is None:
                     silent_since = time.monotonic()
-                    _say(f"{error.message} Waiting; the run goes on without it")
+                    _say(error.message)
+                    _say("waiting for it; the run goes on meanwhile")
                 if time.monotonic() - silent_since > _GIVE_UP_SECONDS:
-                    raise CouldNotVerify(f"{error.message} The run may go on; look there later") from error
+                    raise CouldNotVerify(f"the run may go on, look there later: {error.message}") from error
             time.sleep(_POLL_SECONDS)
 
     def _tell(self, state: RunState) -> None:

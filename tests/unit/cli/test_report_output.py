@@ -1,10 +1,12 @@
 """Colours are for terminals, and never for a file or a pipe."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
-from registry_audit.cli.report_output import coloured
+from registry_audit.cli.report_output import coloured, show_and_write
+from registry_audit.errors import UsageError
 
 TEXT = (
     "* Wine/3\tRA001 critical\n  critical  RA001 run-registry-mismatch  Wine/3\n  Result    Findings (exit status 1)\n"
@@ -36,3 +38,22 @@ def test_no_color_is_kept_to(terminal: None, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_pipe_sees_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
     assert coloured(TEXT) == TEXT
+
+
+@pytest.mark.parametrize(
+    ("failed", "why"),
+    [
+        (UsageError("it is in a model"), "it is in a model"),
+        (PermissionError(13, "Permission denied"), "Permission denied"),
+    ],
+)
+def test_a_report_that_cannot_be_written_is_shown_all_the_same(
+    failed: Exception, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(directory: Path) -> tuple[Path, ...]:
+        raise failed
+
+    assert not show_and_write(["the report\n"], tmp_path, write)
+    shown = capsys.readouterr()
+    assert shown.out == "the report\n"
+    assert shown.err == f"the report cannot be written to {tmp_path}: {why}\n"

@@ -94,6 +94,12 @@ def test_a_changed_entry(lines: list[str], sqlite_ledger: Ledger, name: str) -> 
     must_refuse(sqlite_ledger, [lines[0], edited(lines[1], **{name: "x"}), *lines[2:]], LedgerError)
 
 
+@pytest.mark.parametrize("seq", ["2", None, 2.5])
+def test_an_entry_numbered_by_something_else(lines: list[str], sqlite_ledger: Ledger, seq: object) -> None:
+    place = next(number for number, line in enumerate(lines) if Kind.AUDIT_FINISHED in line)
+    must_refuse(sqlite_ledger, [*lines[:place], edited(lines[place], seq=seq), *lines[place + 1 :]], LedgerError)
+
+
 def test_a_removed_entry(lines: list[str], sqlite_ledger: Ledger) -> None:
     must_refuse(sqlite_ledger, [lines[0], *lines[2:]], LedgerError)
 

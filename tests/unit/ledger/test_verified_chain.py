@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from support.ledgers import FILES, Said, checkpointed_copy, note, record, registry_audit, row
 
+from registry_audit.errors import LedgerError
 from registry_audit.ledger import chain
-from registry_audit.ledger.chain import Entry, clock_note
+from registry_audit.ledger.chain import Entry, clock_note, link, row_of
 from registry_audit.ledger.connecting import open_ledger, remember
 from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.transfer import export_lines
-from registry_audit.ledger.verified_chain import memory_file
+from registry_audit.ledger.verified_chain import CheckedChain, memory_file
 
 _USAGE, _LEDGER = 2, 4
 
@@ -34,6 +35,13 @@ def verify(url: str, *heads: str) -> Said:
 def report(path: Path, ledger: object) -> str:
     path.write_text(json.dumps({"schema_version": 1, "ledger": ledger}), encoding="utf-8")
     return str(path)
+
+
+@pytest.mark.parametrize("at", ["9999-99-99T99:99:99Z", "2026-02-30T00:00:00Z", "2026-01-01T24:30:00Z", "yesterday"])
+def test_an_entry_dated_on_no_day(at: str) -> None:
+    rows = map(row_of, link([note()], after=None, at=at))
+    with pytest.raises(LedgerError, match=f"entry 1 of the ledger cannot be read: it is dated {at}"):
+        CheckedChain().continue_with(rows)
 
 
 def test_a_head_is_completed(sqlite_url: str, heads: list[Entry], tmp_path: Path) -> None:

@@ -153,6 +153,12 @@ def test_lines_of_requirements() -> None:
     assert requirement_lines("a\nb\n", "b\na\n") == ()
     many = requirement_lines("", "\n".join(f"p{number}" for number in range(30)))
     assert (len(many), many[-1]) == (21, "and 10 more")
+    assert requirement_lines("a\na\n", "b") == ("-a", "+b")
+
+
+def test_a_hundred_thousand_lines_of_requirements_are_compared_at_once() -> None:
+    one, other = ("\n".join(f"{side}{number}" for number in range(100_000)) for side in "ab")
+    assert requirement_lines(one, other)[-1] == "and 199980 more"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Every way to a verdict on a pair. What cannot be compared is never the same."""
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.two_registries import compare_two, compared, down, facts, model, side
 
+from registry_audit.errors import CouldNotVerify
 from registry_audit.migration.facts import VersionFacts
 from registry_audit.migration.registry_reading import Storages
 from registry_audit.registry.registered_models import RegisteredModel
-from registry_audit.registry.storage import storage_identity
+from registry_audit.registry.storage import MODELS, StorageIdentity, Surroundings, storage_identity
 from registry_audit.report.registries_words import SYMBOLS, headline
 from registry_audit.report.write import rendered
 from registry_audit.verdict import Severity
@@ -288,21 +291,27 @@ def test_of_a_registry_that_is_not_listed_whole_nothing_is_called_missing() -> N
     assert (found.exit_status, found.rules("+Wine/2")) == (3, ["RA009"])
 
 
+AROUND = Surroundings("http://any:5000")
+
+
 @pytest.mark.parametrize(
     ("source", "run_id", "may"),
     [
         ("runs:/r1/model", None, True),
-        ("runs:/r2/model", None, False),
+        ("RUNS:/r1/a:b", None, True),
+        ("runs:/r2/model", None, True),  # which may have the LoggedModel m-1
         ("runs:/r2/model", "r1", True),
         ("models:/m-1", None, True),
         ("models:/m-2", None, False),
-        ("models:/Wine/1", None, False),
-        ("models:/Wine/1", "r1", True),
-        ("s3://bucket/1/r1/artifacts/model", None, True),
-        ("mlflow-artifacts:/1/r1/artifacts/model", None, True),
+        ("models:/Wine/1", None, True),
+        ("models:/Wine@champion", None, True),
         ("/store/1/r1/artifacts/model", None, True),
         ("file:///store/1/r%31/artifacts/model", None, True),
         ("/store/1/r2/../r1/./artifacts/model", None, True),
+        ("/store/1/r1/artifacts/other", None, False),
+        ("/store/1//r1/artifacts/%25/model%2F", None, False),
+        ("store/1/r1/artifacts/model", None, False),
+        ("C:\\store\\1", None, False),
         ("s3://bucket/1/r2/artifacts/model", None, False),
         ("", None, False),
     ],
@@ -310,10 +319,49 @@ def test_of_a_registry_that_is_not_listed_whole_nothing_is_called_missing() -> N
 def test_which_versions_may_lie_in_a_storage(source: str, run_id: str | None, may: bool) -> None:
     storages = Storages()
     storages.update(
-        storage_identity(f"/store/1/{path}", "http://any:5000")
-        for path in ("r1/artifacts/model", "models/m-1/artifacts")
+        storage_identity(f"/store/1/{path}", AROUND) for path in ("r1/artifacts/model", "models/m-1/artifacts")
     )
-    assert storages.may_hold(facts(source=source, run_id=run_id).version) is may
+    assert storages.may_hold(facts(source=source, run_id=run_id).version, AROUND) is may
+
+
+_PART = st.text(st.sampled_from("ab:%205.@=+ é"), min_size=1, max_size=6)
+_ADDRESSES = (
+    "{}", "file:{}", "file://{}", "FILE:{}", "s3://bucket{}", "s3://bucket{}?version=1", "gs://bucket{}#part",
+    "mlflow-artifacts:{}", "mlflow-artifacts://other:1{}", "http://any:5000/base/api/2.0/mlflow-artifacts/artifacts{}",
+    "abfss://box@account.dfs.core.windows.net{}", "dbfs:{}", "hdfs://user@host{}", "ftp://host{}",
+)  # fmt: skip
+
+
+@settings(max_examples=500)
+@given(address=st.sampled_from(_ADDRESSES), parts=st.lists(_PART, min_size=1, max_size=4))
+def test_a_version_may_lie_wherever_its_source_leads(address: str, parts: list[str]) -> None:
+    source, storages = address.format(f"/{'/'.join(parts)}"), Storages()
+    with suppress(CouldNotVerify):
+        storages.update([storage_identity(source, AROUND)])
+        assert storages.may_hold(facts(source=source, run_id=None).version, AROUND)
+
+
+@given(address=st.sampled_from(_ADDRESSES), name=_PART, scheme=st.sampled_from(("runs", "RUNS")))
+def test_a_version_may_lie_in_its_run_or_in_a_logged_model_of_its_run(address: str, name: str, scheme: str) -> None:
+    for root in (f"/1/r1/artifacts/{name}", "/1/models/m-0a1/artifacts"):
+        storages = Storages()
+        with suppress(CouldNotVerify):
+            storages.update([storage_identity(address.format(root), AROUND)])
+            assert storages.may_hold(facts(source=f"{scheme}:/r1/{name}", run_id=None).version, AROUND)
+
+
+def test_a_version_may_lie_in_its_registrys_own_copy() -> None:
+    storages = Storages()
+    storages.update([StorageIdentity(MODELS, "https://workspace", "", "Wine/1")])
+    assert storages.may_hold(facts(source="dbfs:/elsewhere", run_id=None).version, AROUND)
+
+
+def test_a_directory_is_the_same_by_every_link_to_it(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    storages = Storages()
+    storages.update([StorageIdentity.of_directory(tmp_path / "real" / "model")])
+    assert storages.may_hold(facts(source=f"{tmp_path}/link/model", run_id=None).version, AROUND)
 
 
 def test_a_run_that_could_not_be_asked_for_is_no_difference() -> None:

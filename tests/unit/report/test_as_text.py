@@ -275,6 +275,11 @@ def test_times_are_told_to_the_minute_and_other_texts_as_they_are() -> None:
         assert moment_words(text) == text
 
 
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
+def test_a_time_beyond_the_calendar_is_shown_as_it_is(at: str) -> None:
+    assert moment_words(at) == at
+
+
 @pytest.mark.parametrize(
     ("then", "words"),
     [

@@ -107,6 +107,13 @@ def test_a_damaged_or_newer_report_is_refused(sample: MigrationDocument, tmp_pat
             load_any_report(tmp_path / "m.json")
 
 
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("fail_on", ["urgent", None, ["high"]])
+def test_an_unknown_fail_on_is_the_default(sample: MigrationDocument, form: Format, fail_on: object) -> None:
+    strange = sample.model_copy(update={"options": sample.options | {"fail_on": fail_on}})
+    assert render(strange, form)
+
+
 def test_json_holds_every_name_as_it_is(hostile: MigrationDocument) -> None:
     rows = json.loads(render(hostile, "json"))["versions"]
     assert {row["source"]["name"] for row in rows if row["source"]} == set(HOSTILE)

@@ -1,14 +1,18 @@
-"""Listings of buckets that never end, whatever their pages hold."""
+"""Listings of buckets end, whatever their pages hold, and send only the credentials of their cloud."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from registry_audit.errors import CouldNotVerify
+from registry_audit.errors import AuditError, CouldNotVerify
 from registry_audit.model.listing import Limits
 from registry_audit.net.transfers import Transfers
 from registry_audit.registry.storage import storage_identity
-from registry_audit.stores.objects import Entry, ObjectStore, Page
+from registry_audit.stores.azure import AzureAccess
+from registry_audit.stores.gcs import GcsAccess
+from registry_audit.stores.objects import Bucket, Entry, ObjectStore, Page
 
 LIMITS = Limits(max_files=20, max_directories=20, max_bytes=10_000)
 
@@ -64,3 +68,39 @@ def test_an_object_without_an_etag_tells_no_change(etag: str, tells: bool) -> No
     bucket = OnePage(lambda page: ())
     store = ObjectStore(bucket, storage_identity("s3://b/m", "sqlite://"), Transfers())  # type: ignore[arg-type]
     assert store.listing(LIMITS).tells_changes is tells
+
+
+def _azure() -> Bucket:
+    pytest.importorskip("azure.storage.blob")
+    return AzureAccess("https://wines.blob.core.windows.net", "wines", sas_token="sv=2022&sig=x").bucket("models")
+
+
+def _gcs() -> Bucket:
+    pytest.importorskip("google.cloud.storage")
+    return GcsAccess(endpoint="https://storage.googleapis.com").bucket("models")
+
+
+def _gcs_with_an_expired_token() -> Bucket:
+    pytest.importorskip("google.cloud.storage")
+    from google.oauth2.credentials import Credentials
+
+    given = {"refresh_token": "r", "token_uri": "https://oauth2.googleapis.com/token", "client_id": "c"}
+    return GcsAccess(Credentials(None, client_secret="s", **given)).bucket("models")  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("bucket", [_azure, _gcs, _gcs_with_an_expired_token])
+def test_no_cloud_is_sent_the_sign_in_of_netrc(
+    bucket: Callable[[], Bucket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("default login somebody password s3cret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    sent: list[Any] = []
+
+    def send(adapter: object, request: Any, **named: Any) -> Any:
+        sent.append(request.headers.get("Authorization"))
+        raise ConnectionError("nothing leaves this test")
+
+    monkeypatch.setattr("requests.adapters.HTTPAdapter.send", send)
+    with pytest.raises(AuditError):
+        bucket().page("1/", None, directly=True)
+    assert set(sent) == {None}
