@@ -28,9 +28,9 @@ class MigrationConfig:
     source: Server
     target: Server
 
-    def servers(self, owner_uri: str | None = None) -> tuple[Server, Server]:
+    def servers(self, owner_uri: str | None = None, registry_owner_uri: str | None = None) -> tuple[Server, Server]:
         """Return source and target, in this order; see `each_with_its_own`."""
-        return each_with_its_own(self.source, self.target, owner_uri)
+        return each_with_its_own(self.source, self.target, owner_uri, registry_owner_uri)
 
 
 def load_migration_config(path: Path) -> MigrationConfig:

@@ -116,6 +116,12 @@ def _other(uri: str, scheme: str) -> Address:
     return Address(AddressKind.OTHER, uri, shown, f"{shown}#{_digest(repr((host, parts.path, parts.query)))}")
 
 
+def server_in(uri: str) -> str:
+    """Return the address of the server in a `uc:` address; any other address as it is."""
+    scheme, _, rest = uri.strip().partition(":")
+    return rest.removeprefix("//") if scheme.lower() == "uc" else uri
+
+
 def shown_address(uri: str) -> str:
     """Return what may be printed of an address, even of one that no parser can read."""
     try:
@@ -363,7 +369,7 @@ def _databricks(uri: str, scheme: str) -> Address:
     kind = AddressKind.DATABRICKS if scheme == "databricks" else AddressKind.UNITY_CATALOG
     rest = uri.partition(":")[2]
     if scheme == "uc":
-        inner = rest.removeprefix("//") if rest.startswith("//") else rest
+        inner = server_in(uri)
         if _scheme(inner) in _HTTP_PORTS:
             server = _server(inner)
             return Address(kind, uri, f"uc:{server.shown}", f"uc:{server.identity}")
