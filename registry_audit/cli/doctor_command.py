@@ -173,7 +173,7 @@ def _prefect() -> Finding:
         return Finding("prefect", "PREFECT_API_URL is not set: the commands need no Prefect, --submit does")
     try:
         answer = requests.get(f"{url.rstrip('/')}/health", timeout=5)
-    except requests.RequestException as error:
+    except (requests.RequestException, ValueError) as error:
         return Finding("prefect", f"{redact_endpoint(url)}: {type(error).__name__}", ExitStatus.INCOMPLETE)
     if answer.status_code != requests.codes.ok:
         return Finding("prefect", f"{redact_endpoint(url)} answered {answer.status_code}", ExitStatus.INCOMPLETE)

@@ -15,7 +15,7 @@ from enum import StrEnum
 from urllib.parse import quote, unquote, urlunsplit
 
 from registry_audit.errors import UsageError
-from registry_audit.net.origin import TOO_LONG, normal_host, urlsplit
+from registry_audit.net.origin import TOO_LONG, is_host_name, normal_host, urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import remember_secrets
 
@@ -252,6 +252,7 @@ def _server(uri: str) -> Address:
     if not host:
         raise UsageError(f"the address {_scheme(uri)}://... names no host: write {_scheme(uri)}://HOST:PORT")
     _must_be_unambiguous(uri, parts.netloc)
+    _must_be_host(uri, host)
     scheme = parts.scheme.lower()
     shown_host = f"[{host}]" if ":" in host else host
     shown_port = f":{port}" if port is not None else ""
@@ -267,6 +268,14 @@ def _must_be_unambiguous(uri: str, netloc: str) -> None:
     """Refuse an `@` behind the host, which was meant to precede it: the password would be read as a path, and shown."""
     if "@" in uri.partition("://")[2].removeprefix(netloc):
         raise UsageError(f"the address {_scheme(uri)}://... has an @ behind its host: percent-encode user and password")
+
+
+def _must_be_host(uri: str, host: str) -> None:
+    if not is_host_name(host):
+        raise UsageError(
+            f"the address {_scheme(uri)}://... names a host that cannot be looked up: each part between its dots must "
+            "have 1 to 63 characters"
+        )
 
 
 def _database(uri: str) -> Address:
@@ -297,6 +306,9 @@ def _database(uri: str) -> Address:
     if "@" in f"{url.host}{database}":
         raise UsageError(f"the address {backend}://... has an @ behind its host: percent-encode user and password")
     host = normal_host(unquote(url.host or "localhost"))
+    if backend in ("mysql", "postgresql") and "/" not in host:  # not the directory of a socket
+        for each in host.split(","):
+            _must_be_host(uri, each)
     port = url.port if url.port not in (None, _DATABASE_PORTS.get(backend)) else None
     shown_port = f":{url.port}" if url.port else ""
     shown = printable(f"{backend}://{url.host or ''}{shown_port}/{database}")

@@ -277,8 +277,8 @@ def must_listen(connection: Connection) -> None:
 
     if not connection.is_http or requests.utils.get_environ_proxies(connection.tracking_uri):
         return
-    parts = urlsplit(connection.tracking_uri)
-    where = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
+    origin = origin_of(connection.tracking_uri)
+    where = origin.host, origin.port
     soon = Retrying(stop=stop_after_delay(_LISTENS_WITHIN_SECONDS), wait=wait_fixed(0.3), reraise=True)
     try:
         soon(socket.create_connection, where, timeout=_LISTENS_WITHIN_SECONDS).close()

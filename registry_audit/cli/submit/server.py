@@ -14,7 +14,7 @@ from urllib.parse import quote
 import click
 
 from registry_audit.errors import CouldNotVerify, NotFound, Transient, UsageError
-from registry_audit.net.origin import basic_authorization, urlsplit
+from registry_audit.net.origin import basic_authorization, is_host_name, urlsplit
 from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.redact import redact
@@ -57,6 +57,12 @@ class PrefectServer:
                 "which Prefect server? Set PREFECT_API_URL, with /api at the end, here or in the active Prefect profile"
             )
         self._url = settings["PREFECT_API_URL"].rstrip("/")
+        try:
+            host = urlsplit(self._url).hostname or ""
+        except ValueError:
+            host = ""
+        if not is_host_name(host):
+            raise UsageError(f"PREFECT_API_URL is not the address of a server: {self.shown}")
         self._pages = settings.get("PREFECT_UI_URL", _pages_of(self._url)).rstrip("/")
         self._session = requests.Session()
         # With a callable, requests does not use credentials from ~/.netrc.

@@ -257,6 +257,26 @@ def test_a_header_that_cannot_be_sent_is_not_shown(http: HttpSession, servers: t
     assert servers[0].seen == []
 
 
+NO_HOSTS = ("a..b", f"{'x' * 64}.example", "é..b", ".a")
+
+
+@pytest.mark.parametrize("host", NO_HOSTS)
+def test_a_host_that_no_resolver_can_be_asked_for_is_named(http: HttpSession, host: str) -> None:
+    with pytest.raises(CouldNotVerify, match=f"{host} is no host that can be looked up"):
+        get(http, f"http://{host}/x")
+
+
+@pytest.mark.parametrize("scheme", ["http://", "https://", "socks5://", ""])
+@pytest.mark.parametrize("host", NO_HOSTS)
+def test_a_proxy_that_no_resolver_can_be_asked_for_is_what_is_wrong(
+    http: HttpSession, scheme: str, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"{scheme}{host}:9")
+    monkeypatch.setenv("NO_PROXY", "")
+    with pytest.raises(CouldNotVerify, match="the proxy that the environment names"):
+        get(http, "http://h.example/x")
+
+
 @pytest.mark.parametrize("proxy", ["http://alice:s3/cr3t@127.0.0.1:9", "http://alice:s3cr3t@[bad", "alice:s3#cr3t@h"])
 def test_nothing_is_shown_of_a_proxy_that_is_no_url(
     http: HttpSession, proxy: str, monkeypatch: pytest.MonkeyPatch
