@@ -146,7 +146,7 @@ class MlflowDialect(UnityCatalog):
         return f"{_MLFLOW}/model-versions/search", {"filter": f"name='{name}'"}
 
     def version(self, entry: Mapping[str, Any]) -> ModelVersion:
-        return version_entity(entry)
+        return version_entity(entry, aliases=[text_of(alias, "alias") for alias in objects_of(entry, "aliases")])
 
     def get_registered_model(self, name: str) -> UnityModel:
         doing = f"find model '{printable(name)}'"
