@@ -43,6 +43,7 @@ from registry_audit.redact import redact
 
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0  # between two arrivals, unless MLFLOW_HTTP_REQUEST_TIMEOUT says otherwise
+_READ_SECONDS_AT_MOST = 86_400.0  # no socket takes a number of any size
 _CHUNK_BYTES = 1 << 20
 _MAX_ANSWER_BYTES = 128 << 20
 _POOL_SIZE = 64  # further connections are closed after use, not kept
@@ -517,7 +518,8 @@ def _target(url: str) -> str:
 
 def _read_seconds(at_most: float | None) -> float:
     text = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "")
-    said = float(text) if text.isascii() and text.isdecimal() and int(text) else _READ_SECONDS
+    said = min(float(text), _READ_SECONDS_AT_MOST) if text.isascii() and text.isdecimal() else 0
+    said = said or _READ_SECONDS
     return said if at_most is None else min(said, at_most)
 
 

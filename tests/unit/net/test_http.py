@@ -310,6 +310,18 @@ def test_a_question_is_tried_again_as_often_as_said_and_no_oftener(
         assert rest(http, servers[0]).get(f"/status/{','.join(['502'] * (tries() - 1))}", doing="ask") == {}
 
 
+@pytest.mark.parametrize(
+    "number", ["0", "000", "100000000000", "9" * 5_000, "-1", "1e9", ""], ids=lambda text: text[:12]
+)
+def test_a_number_of_any_size_in_the_environment_is_no_obstacle(
+    http: HttpSession, servers: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", number)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", number)
+    assert rest(http, servers[0]).get("/status/200", doing="ask") == {}
+    assert tries() >= 1
+
+
 @pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_server_that_names_a_time_is_asked_more_often(
