@@ -35,7 +35,7 @@ from registry_audit.verdict import Severity, Verdict
 from tasks.artifacts import COMPARE_KEY, Told
 from tasks.audit_session import Job, close_job, open_session
 from tasks.compare import compare_copies, judge_version
-from tasks.configuration import TRACKING_URI, configured_uri, sign_in
+from tasks.configuration import REGISTRY_URI, TRACKING_URI, configured_uri, sign_in
 from tasks.download import download_reg_model, download_run_model
 from tasks.policy import short
 from tasks.report import report_single
@@ -134,7 +134,7 @@ def _compare(
         yaml.safe_dump({f"tracking_server_{n}": side.keys for n, side in enumerate(sides, 1)}), "the parameters"
     )
     sign_in()
-    asked = servers_of(config, configured_uri(TRACKING_URI))
+    asked = servers_of(config, configured_uri(TRACKING_URI), configured_uri(REGISTRY_URI))
     servers = sides[0].signed_in(asked[0]), sides[1].signed_in(asked[1])
     memory, options = compare_options(config, servers, ledger, fail_on, limits)
     opened = memory.ledger

@@ -33,7 +33,7 @@ from registry_audit.report.registries_words import headline
 from registry_audit.report.write import write_report
 from registry_audit.verdict import ExitStatus, Severity
 from tasks.audit_session import Job, close_job, open_session
-from tasks.configuration import LEDGER, TRACKING_URI, configured_uri
+from tasks.configuration import LEDGER, REGISTRY_URI, TRACKING_URI, configured_uri
 from tasks.migration import list_registry, match, read_registry
 from tasks.policy import short_address
 from tasks.report import report_migration
@@ -142,6 +142,7 @@ def _compare(
     )
     run = parameters.this_run()
     life = life_of(run, run)
+    servers = config.servers(configured_uri(TRACKING_URI), configured_uri(REGISTRY_URI))
     jobs = tuple(
         Job(
             side.signed_in(server),
@@ -150,7 +151,7 @@ def _compare(
             life,
             side.block,
         )
-        for name, side, server in zip(SIDES, sides, config.servers(configured_uri(TRACKING_URI)), strict=True)
+        for name, side, server in zip(SIDES, sides, servers, strict=True)
     )
     work = [WorkDirectory(job.audit_id) for job in jobs]
     with ExitStack() as held:

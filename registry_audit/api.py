@@ -538,13 +538,15 @@ def chosen_roles(compare_run_models: bool, compare_reg_models: bool) -> tuple[Ro
     return roles
 
 
-def servers_of(config: CompareConfig, owner_uri: str | None = None) -> tuple[Server, Server]:
+def servers_of(
+    config: CompareConfig, owner_uri: str | None = None, registry_owner_uri: str | None = None
+) -> tuple[Server, Server]:
     """Return both servers of a comparison: see `each_with_its_own`."""
     one, two = (
         Server(server.host, server.registry_uri, server.username_env, server.password_env, server.token_env)
         for server in config.servers
     )
-    return each_with_its_own(one, two, owner_uri)
+    return each_with_its_own(one, two, owner_uri, registry_owner_uri)
 
 
 def open_session(

@@ -22,6 +22,9 @@ class AuditError(Exception):
         super().__init__(message)
         self.message = message
 
+    def __str__(self) -> str:
+        return self.message  # which somebody may have completed since
+
 
 class Stopped(AuditError):
     """The work was told to stop: it was interrupted, or cancelled from elsewhere."""

@@ -92,6 +92,7 @@ def signed_in(server: Server, name: str | None) -> Server:
         password_env=given["password"],
         token_env=given["token"],
         by_itself=True,
+        registry_by_itself=True,
     )
 
 

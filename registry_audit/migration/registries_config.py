@@ -1,8 +1,9 @@
 """Defines the input of `compare-registries`: the two registries, how names were mapped, and the options."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,9 +29,9 @@ class MigrationConfig:
     source: Server
     target: Server
 
-    def servers(self, owner_uri: str | None = None) -> tuple[Server, Server]:
+    def servers(self, owner_uri: str | None = None, registry_owner_uri: str | None = None) -> tuple[Server, Server]:
         """Return source and target, in this order; see `each_with_its_own`."""
-        return each_with_its_own(self.source, self.target, owner_uri)
+        return each_with_its_own(self.source, self.target, owner_uri, registry_owner_uri)
 
 
 def load_migration_config(path: Path) -> MigrationConfig:
@@ -65,7 +66,7 @@ def _server(node: yaml.Node, key: str, line: int, name: str) -> Server:
 # A map says what models, versions and stages of the source are called in the target.
 
 _ARROW = re.compile(r"\s+->\s+")
-_VERSION = re.compile(r"(?P<name>.+)/(?P<version>[1-9][0-9]{0,17})")
+_VERSION = re.compile(r"(?P<name>.+)/(?P<version>[1-9][0-9]{0,17})", re.DOTALL)
 _STAGE = "stage:"
 
 
@@ -166,17 +167,39 @@ def load_map(path: Path | None) -> NameMap:
 
 def parse_map(text: str, name: str) -> NameMap:
     """Parse the text of a map. Raises: UsageError: see `load_map`."""
-    patterns, versions, stages = dict[str, Pattern](), dict[Key, Key](), dict[str, str]()
-    taken: dict[Key, int] = {}
+    return _map_of(_mappings_in(text, name), name)
+
+
+def map_of(mapping: object, name: str) -> NameMap:
+    """Make a map of a mapping in Python. Its names may hold anything, also line breaks and arrows.
+
+    Raises:
+        UsageError: it is no mapping of texts to texts, or see `load_map`; the message counts its entries as lines.
+    """
+    if not isinstance(mapping, Mapping) or not all(isinstance(text, str) and text for text in chain(*mapping.items())):
+        raise UsageError(f'{name}: give a mapping of texts to texts, as {{"Wine": "main.ml.wine"}}')
+    return _map_of(((number, one, other) for number, (one, other) in enumerate(mapping.items(), 1)), name)
+
+
+def _mappings_in(text: str, name: str) -> Iterator[tuple[int, str, str]]:
+    """Yield number and both sides of each line. Raises: UsageError: a line has no two sides."""
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue
-        where = f"{name}, line {number}"
         sides = _ARROW.split(stripped)
         if len(sides) != 2 or not all(sides):
-            raise UsageError(f"{where}: write one mapping a line, as `Wine -> main.ml.wine` or `* -> main.ml.*`")
-        one, other = sides
+            raise UsageError(
+                f"{name}, line {number}: write one mapping a line, as `Wine -> main.ml.wine` or `* -> main.ml.*`"
+            )
+        yield number, sides[0], sides[1]
+
+
+def _map_of(mappings: Iterable[tuple[int, str, str]], name: str) -> NameMap:
+    patterns, versions, stages = dict[str, Pattern](), dict[Key, Key](), dict[str, str]()
+    taken: dict[Key, int] = {}
+    for number, one, other in mappings:
+        where = f"{name}, line {number}"
         left, right = _VERSION.fullmatch(one), _VERSION.fullmatch(other)
         if one.startswith(_STAGE):
             _add(stages, _stage(one, where), _alias(other, where), where)

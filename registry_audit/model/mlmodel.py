@@ -1,6 +1,7 @@
 """Reads an `MLmodel` file. It is parsed as data; nothing it names is ever loaded or imported."""
 
 import os
+import posixpath
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -149,11 +150,14 @@ def _named_paths(fields: dict[str, Any]) -> Iterator[tuple[str, bool]]:
 
 
 def _inside(value: object, holds_model: bool) -> Iterator[tuple[str, bool]]:
-    """Yield a plain relative path; a URI or an absolute path leaves the model on purpose (e.g. a hub's weights)."""
+    """Yield a relative path in its shortest form: MLflow joins it to a directory, where `a//b` and `a/./b` are `a/b`.
+
+    A URI or an absolute path leaves the model on purpose (e.g. a hub's weights).
+    """
     if isinstance(value, str) and value and "://" not in value and not value.startswith("/"):
-        path = value.replace("\\", "/").removeprefix("./").rstrip("/")
-        if path and ".." not in path.split("/"):
-            yield path, holds_model
+        path = value.replace("\\", "/")
+        if ".." not in path.split("/"):
+            yield posixpath.normpath(path), holds_model
 
 
 def _text(value: object) -> str | None:

@@ -22,12 +22,13 @@ from urllib3 import exceptions as urllib3
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager, ProxyManager
 from urllib3.response import BaseHTTPResponse
-from urllib3.util import create_urllib3_context
+from urllib3.util import create_urllib3_context, parse_url
 
 from registry_audit.errors import AuditError, CouldNotVerify, Transient, UsageError
 from registry_audit.net.origin import (
     Origin,
     host_of,
+    is_host_name,
     may_carry_credentials,
     origin_of,
     trusted_after,
@@ -42,6 +43,7 @@ from registry_audit.redact import redact
 
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0  # between two arrivals, unless MLFLOW_HTTP_REQUEST_TIMEOUT says otherwise
+_READ_SECONDS_AT_MOST = 86_400.0  # no socket takes a number of any size
 _CHUNK_BYTES = 1 << 20
 _MAX_ANSWER_BYTES = 128 << 20
 _POOL_SIZE = 64  # further connections are closed after use, not kept
@@ -56,7 +58,10 @@ _NOT_SENT = (
     "a token, a name or a password in the environment holds a character that no HTTP header can carry, for instance a "
     "line break at its end"
 )
-_NO_PROXY_URL = "the proxy that the environment names for it (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) is no URL"
+_NO_PROXY_URL = (
+    "the proxy that the environment names for it (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) is no URL, or no host that can "
+    "be looked up"
+)
 NOTHING_LISTENS = "nothing listens there; is the port right, and does the server run?"
 
 
@@ -185,6 +190,8 @@ class Connections:
             return known
         if key[0].scheme not in ("http", "https") or not key[0].host:
             raise ValueError(f"'{printable(redact(url))[:200]}' is no http address")
+        if not is_host_name(key[0].host):
+            raise ValueError(f"{host_of(url)} is no host that can be looked up")
         with Session() as session:
             settings: Any = session.merge_environment_settings(url, {}, None, tls.verify, tls.client_cert)
         adapter, proxies, request = self._adapters[tls.strict], settings["proxies"], PreparedRequest()
@@ -192,6 +199,8 @@ class Connections:
         proxy = select_proxy(url, proxies) or ""
         try:
             pool: Any = adapter.get_connection_with_tls_context(request, settings["verify"], proxies, settings["cert"])
+            if proxy and not is_host_name(parse_url(proxy).host or ""):
+                raise urllib3.LocationValueError("no host")
         except (RequestException, urllib3.HTTPError):  # the text may hold a part of the proxy's password
             raise ValueError(_NO_PROXY_URL if proxy else f"{host_of(url)} is no host") from None
         through_http_proxy = proxy.lower().startswith("http") and key[0].scheme == "http"
@@ -509,7 +518,8 @@ def _target(url: str) -> str:
 
 def _read_seconds(at_most: float | None) -> float:
     text = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "")
-    said = float(text) if text.isascii() and text.isdecimal() and int(text) else _READ_SECONDS
+    said = min(float(text), _READ_SECONDS_AT_MOST) if text.isascii() and text.isdecimal() else 0
+    said = said or _READ_SECONDS
     return said if at_most is None else min(said, at_most)
 
 

@@ -72,6 +72,12 @@ def _in_ascii(host: str) -> str:
         return host
 
 
+def is_host_name(host: str) -> bool:
+    """Say whether a resolver can be asked for a host. Asked for any other one, Python raises UnicodeError."""
+    name = normal_host(host)
+    return ":" in name or (name.isascii() and all(0 < len(label) < 64 for label in name.split(".")))
+
+
 def is_one_machine(one: Origin, other: Origin) -> bool:
     """Say whether two origins are one port of this machine, under two of its names."""
     return one == other or (

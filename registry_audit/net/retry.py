@@ -70,7 +70,9 @@ def retried(call: Callable[[], _R], *, pause: Callable[[float], None] = time.sle
 def tries() -> int:
     """Return how often a request is tried if the server names no time to come back."""
     text = os.environ.get(_MAX_RETRIES_VARIABLE, "")
-    return 1 + (min(int(text), _ADVISED_RETRIES_AT_MOST) if text.isascii() and text.isdecimal() else _RETRIES)
+    if not (text.isascii() and text.isdecimal()):
+        return 1 + _RETRIES
+    return 1 + int(min(float(text), _ADVISED_RETRIES_AT_MOST))  # `int` refuses a text of thousands of digits
 
 
 def _often_enough(state: RetryCallState) -> bool:

@@ -16,7 +16,7 @@ from registry_audit.audit.options import DEFAULT_WORKERS, AuditOptions, checked_
 from registry_audit.compare_config import parse_compare_config
 from registry_audit.errors import AuditError, UsageError
 from registry_audit.home import NO_LEDGER, usual_ledger_url
-from registry_audit.migration.registries_config import MigrationOptions, parse_map, parse_migration_config
+from registry_audit.migration.registries_config import MigrationOptions, map_of, parse_migration_config
 from registry_audit.public.migrated import MigrationResult
 from registry_audit.public.results import AuditResult, CheckResult, CompareResult
 from registry_audit.pulling.verified_download import Pulled
@@ -85,7 +85,7 @@ def check(
         signing_ignore_unsigned=signing_ignore_unsigned,
         **limits,
     )
-    kept = Path(download_dir) if download_dir is not None else None
+    kept = None if download_dir is None else _path(download_dir, "download_dir")
     return CheckResult(api.check_model_version(options, name, selector, download_dir=kept))
 
 
@@ -195,7 +195,7 @@ def compare(
     config = parse_compare_config(yaml.safe_dump(servers), "the arguments")
     compared = api.compare_model_versions(
         config,
-        None if download_dir is None else Path(download_dir),
+        None if download_dir is None else _path(download_dir, "download_dir"),
         compare_run_models=compare_run_models,
         compare_reg_models=compare_reg_models,
         ledger=None if ledger == NO_LEDGER else ledger,
@@ -249,15 +249,15 @@ def compare_registries(
         side: _keys(given) if isinstance(given, Mapping) else {"host": str(given)}
         for side, given in (("source", source), ("target", target))
     }
-    if workers < 1:
-        raise UsageError("workers: at least one is needed")
+    # The addresses are checked below.
+    checked = checked_options(tracking_uri="-", ledger=None, models=models, workers=workers)
     options = MigrationOptions(
-        (models,) if isinstance(models, str) else tuple(models),
-        parse_map("\n".join(f"{one} -> {other}" for one, other in mapping.items()), "mapping"),
+        checked.models,
+        map_of(mapping, "mapping"),
         one_way,
         in_place,
         _severity(fail_on),
-        workers,
+        checked.workers,
         limits,
         quick,
         full_every,
@@ -298,7 +298,7 @@ def pull(
     """
     name, selector = split_version(version)
     options = _options(tracking_uri, registry_uri, ledger, registry_name=registry_name, **limits)
-    return api.pull_model(options, name, selector, Path(output))
+    return api.pull_model(options, name, selector, _path(output, "output"))
 
 
 class _ReportDirectory:
@@ -306,7 +306,7 @@ class _ReportDirectory:
 
     def __init__(self, directory: str | Path | None) -> None:
         """Check the directory before the work. Raises: UsageError: it cannot be written to."""
-        self._directory = None if directory is None else Path(directory)
+        self._directory = None if directory is None else _path(directory, "report_dir")
         if self._directory is None:
             return
         try:
@@ -340,6 +340,13 @@ def _options(tracking_uri: str | None, registry_uri: str | None, ledger: str | N
 def _ledger_url(given: str | None) -> str | None:
     url = usual_ledger_url() if given == USUAL_LEDGER else given
     return None if url == NO_LEDGER else url
+
+
+def _path(given: str | Path, what: str) -> Path:
+    try:
+        return Path(given)
+    except TypeError:
+        raise UsageError(f"{what}: give a path, as a text or a pathlib.Path") from None
 
 
 def _severity(given: str) -> Severity:

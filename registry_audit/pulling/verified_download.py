@@ -231,7 +231,9 @@ class _Pull:
             raise _refused(resolved, listed.copy, accepted, differences)
         sizes = {entry.path: entry.size for entry in accepted.manifest.entries}
         # Never read more than was accepted, even if a store leaves sizes out of its listing.
-        files = tuple(replace(file, size=sizes.get(file.path, file.size)) for file in listing.files)
+        files = tuple(
+            file if file.size is not None else replace(file, size=sizes.get(file.path)) for file in listing.files
+        )
         self.on_begin(sum(file.size or 0 for file in files))
         try:
             reading = read_all(

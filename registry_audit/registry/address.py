@@ -15,7 +15,7 @@ from enum import StrEnum
 from urllib.parse import quote, unquote, urlunsplit
 
 from registry_audit.errors import UsageError
-from registry_audit.net.origin import TOO_LONG, normal_host, urlsplit
+from registry_audit.net.origin import TOO_LONG, is_host_name, normal_host, urlsplit
 from registry_audit.printable import printable
 from registry_audit.redact import remember_secrets
 
@@ -114,6 +114,12 @@ def _other(uri: str, scheme: str) -> Address:
     host = parts.netloc.rpartition("@")[2]
     shown = printable(f"{scheme}://{host}{parts.path}" if host else scheme)
     return Address(AddressKind.OTHER, uri, shown, f"{shown}#{_digest(repr((host, parts.path, parts.query)))}")
+
+
+def server_in(uri: str) -> str:
+    """Return the address of the server in a `uc:` address; any other address as it is."""
+    scheme, _, rest = uri.strip().partition(":")
+    return rest.removeprefix("//") if scheme.lower() == "uc" else uri
 
 
 def shown_address(uri: str) -> str:
@@ -246,6 +252,7 @@ def _server(uri: str) -> Address:
     if not host:
         raise UsageError(f"the address {_scheme(uri)}://... names no host: write {_scheme(uri)}://HOST:PORT")
     _must_be_unambiguous(uri, parts.netloc)
+    _must_be_host(uri, host)
     scheme = parts.scheme.lower()
     shown_host = f"[{host}]" if ":" in host else host
     shown_port = f":{port}" if port is not None else ""
@@ -261,6 +268,14 @@ def _must_be_unambiguous(uri: str, netloc: str) -> None:
     """Refuse an `@` behind the host, which was meant to precede it: the password would be read as a path, and shown."""
     if "@" in uri.partition("://")[2].removeprefix(netloc):
         raise UsageError(f"the address {_scheme(uri)}://... has an @ behind its host: percent-encode user and password")
+
+
+def _must_be_host(uri: str, host: str) -> None:
+    if not is_host_name(host):
+        raise UsageError(
+            f"the address {_scheme(uri)}://... names a host that cannot be looked up: each part between its dots must "
+            "have 1 to 63 characters"
+        )
 
 
 def _database(uri: str) -> Address:
@@ -291,6 +306,9 @@ def _database(uri: str) -> Address:
     if "@" in f"{url.host}{database}":
         raise UsageError(f"the address {backend}://... has an @ behind its host: percent-encode user and password")
     host = normal_host(unquote(url.host or "localhost"))
+    if backend in ("mysql", "postgresql") and "/" not in host:  # not the directory of a socket
+        for each in host.split(","):
+            _must_be_host(uri, each)
     port = url.port if url.port not in (None, _DATABASE_PORTS.get(backend)) else None
     shown_port = f":{url.port}" if url.port else ""
     shown = printable(f"{backend}://{url.host or ''}{shown_port}/{database}")
@@ -363,7 +381,7 @@ def _databricks(uri: str, scheme: str) -> Address:
     kind = AddressKind.DATABRICKS if scheme == "databricks" else AddressKind.UNITY_CATALOG
     rest = uri.partition(":")[2]
     if scheme == "uc":
-        inner = rest.removeprefix("//") if rest.startswith("//") else rest
+        inner = server_in(uri)
         if _scheme(inner) in _HTTP_PORTS:
             server = _server(inner)
             return Address(kind, uri, f"uc:{server.shown}", f"uc:{server.identity}")

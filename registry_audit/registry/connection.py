@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any
@@ -31,6 +31,7 @@ from registry_audit.registry.address import (
     active_workspace,
     has_workspaces,
     in_workspace,
+    server_in,
 )
 from registry_audit.registry.database import Opened, asked_identity, read_only
 from registry_audit.registry.databricks_clients import Databricks, Joined, addresses, databricks_of
@@ -54,6 +55,7 @@ class Server:
     password_env: str | None = None
     token_env: str | None = None
     by_itself: bool = False  # use only these settings: the sign-in in the environment is another server's
+    registry_by_itself: bool | None = None  # likewise for the model registry; None: as for the tracking server
 
 
 class Connection:
@@ -71,40 +73,42 @@ class Connection:
         self.tracking, self.registry_address = addresses(server.tracking_uri, server.registry_uri)
         named = any(map(has_workspaces, (self.tracking, self.registry_address)))
         self.workspace = active_workspace() if named else None
-        self._signs_in_by_itself = server.by_itself
-        self.tracking_uri = _with_basic_auth(server, self.tracking)
-        self.registry_uri = _with_basic_auth(server, self.registry_address)
+        user, token = _user(server), _environment(server.token_env)
+        by_itself = server.by_itself if server.registry_by_itself is None else server.registry_by_itself
+        self.tracking_uri = _with_basic_auth(user, self.tracking)
+        self.registry_uri = _with_basic_auth(user, self.registry_address)
         self.databricks: Databricks | None = None
         self._identity = self.registry_address.identity
         self._servers: dict[str, MlflowServer] = {}
         self._proxies: dict[str, Rest] = {}
-        token = _environment(server.token_env)
         with translated(f"open the tracking server {self.tracking.shown}"):
             if {self.tracking.kind, self.registry_address.kind} & {AddressKind.DATABRICKS, AddressKind.UNITY_CATALOG}:
-                self.databricks = databricks_of(self.tracking, self.registry_address, self.http, token)
-            registered, self.registry = self._registry(token)
-            self.client: Any = Joined(self._tracking(token), registered)
+                self.databricks = databricks_of(
+                    self.tracking, self.registry_address, self.http, token, user, by_itself=by_itself
+                )
+            registered, self.registry = self._registry(token, by_itself=by_itself)
+            self.client: Any = Joined(self._tracking(token, by_itself=server.by_itself), registered)
 
-    def _tracking(self, token: str | None) -> Any:
+    def _tracking(self, token: str | None, *, by_itself: bool) -> Any:
         if self.databricks is not None and self.databricks.workspace is not None:
             return Tracking(self.databricks.workspace)
         if self.tracking.kind is AddressKind.SERVER:
-            return Tracking(self._server(self.tracking_uri, token))
+            return Tracking(self._server(self.tracking_uri, token, by_itself=by_itself))
         return self._of_mlflow(self.tracking)[0]
 
-    def _registry(self, token: str | None) -> tuple[Any, Any]:
+    def _registry(self, token: str | None, *, by_itself: bool) -> tuple[Any, Any]:
         """Return a client without prompts, and one with them. A service leaves prompts out only if it is asked to."""
         if self.databricks is not None and self.databricks.registry is not None:
             return self.databricks.registry, self.databricks.registry
         if self.registry_address.kind is AddressKind.SERVER:
-            registry = Registry(self._server(self.registry_uri, token))
+            registry = Registry(self._server(self.registry_uri, token, by_itself=by_itself))
             return registry, registry
         return self._of_mlflow(self.registry_address)
 
-    def _server(self, uri: str, token: str | None) -> MlflowServer:
+    def _server(self, uri: str, token: str | None, *, by_itself: bool) -> MlflowServer:
         if uri not in self._servers:
             self._servers[uri] = MlflowServer(
-                uri, self.http, token=token, workspace=self.workspace, by_itself=self._signs_in_by_itself
+                uri, self.http, token=token, workspace=self.workspace, by_itself=by_itself
             )
         return self._servers[uri]
 
@@ -273,8 +277,8 @@ def must_listen(connection: Connection) -> None:
 
     if not connection.is_http or requests.utils.get_environ_proxies(connection.tracking_uri):
         return
-    parts = urlsplit(connection.tracking_uri)
-    where = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
+    origin = origin_of(connection.tracking_uri)
+    where = origin.host, origin.port
     soon = Retrying(stop=stop_after_delay(_LISTENS_WITHIN_SECONDS), wait=wait_fixed(0.3), reraise=True)
     try:
         soon(socket.create_connection, where, timeout=_LISTENS_WITHIN_SECONDS).close()
@@ -338,13 +342,16 @@ def calm_mlflow() -> None:
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
-def _with_basic_auth(server: Server, address: Address) -> str:
-    """Return the server's URI with its credentials: MLflow keeps two servers' credentials apart only in their URLs."""
-    if address.kind is not AddressKind.SERVER:
-        return address.uri
+def _user(server: Server) -> tuple[str, str] | None:
     username, password = _environment(server.username_env), _environment(server.password_env)
-    if username is None or password is None:
+    return None if username is None or password is None else (username, password)
+
+
+def _with_basic_auth(user: tuple[str, str] | None, address: Address) -> str:
+    """Return the server's URI with its credentials: MLflow keeps two servers' credentials apart only in their URLs."""
+    if address.kind is not AddressKind.SERVER or user is None:
         return address.uri
+    username, password = user
     parts = urlsplit(address.uri)
     host = parts.netloc.rpartition("@")[2]
     uri = urlunsplit(parts._replace(netloc=f"{quote(username, safe='')}:{quote(password, safe='')}@{host}"))
@@ -368,35 +375,54 @@ def _environment(name: str | None) -> str | None:
 
 # Two servers that are asked in one run, each signed in to with its own credentials only.
 
-_OWNER = "MLFLOW_TRACKING_URI"
+_OWNER, _REGISTRY_OWNER = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
 
 
-def each_with_its_own(one: Server, two: Server, owner_uri: str | None = None) -> tuple[Server, Server]:
+def each_with_its_own(
+    one: Server, two: Server, owner_uri: str | None = None, registry_owner_uri: str | None = None
+) -> tuple[Server, Server]:
     """Return both servers, so that neither is sent the sign-in that the environment holds for another server.
 
     `MLFLOW_TRACKING_TOKEN`, `MLFLOW_TRACKING_USERNAME` and everything else that MLflow's client finds belong to the
-    server that `MLFLOW_TRACKING_URI` names. The other server is signed in to with its own configuration, or with
-    ~/.netrc's entry for exactly that host, or not at all. If the variable names no server, the sign-in belongs to the
-    servers of the command: both are asked as MLflow's own client would ask them.
+    server that `MLFLOW_TRACKING_URI` names, and to the model registry that `MLFLOW_REGISTRY_URI` names;
+    `MLFLOW_UC_OSS_TOKEN` belongs to the latter. Any other server is signed in to with its own configuration, or with
+    ~/.netrc's entry for exactly that host, or not at all. If the first variable names no server, the sign-in belongs to
+    the servers of the command: both are asked as MLflow's own client would ask them. If the second one names none, a
+    model registry is treated as the tracking server beside it.
 
     Args:
-        owner_uri: replaces the value of the variable.
+        owner_uri: replaces the value of `MLFLOW_TRACKING_URI`.
+        registry_owner_uri: replaces the value of `MLFLOW_REGISTRY_URI`.
     """
     owner = _origin(owner_uri or os.environ.get(_OWNER, ""))
-    if owner is None:
-        return one, two
-    origins = [_origin(server.tracking_uri) for server in (one, two)]
-    # The same machine may be called 127.0.0.1 in one address and localhost in another.
-    is_owner = [origin == owner for origin in origins]
-    if not any(is_owner):
-        is_owner = [origin is not None and is_one_machine(origin, owner) for origin in origins]
-    return replace(one, by_itself=not is_owner[0]), replace(two, by_itself=not is_owner[1])
+    registry_owner = _origin(registry_owner_uri or os.environ.get(_REGISTRY_OWNER, ""))
+    servers = one, two
+    tracking = [_origin(server.tracking_uri) for server in servers]
+    registries = [_origin(server.registry_uri or server.tracking_uri) for server in servers]
+    is_owner = [True, True] if owner is None else _are(owner, tracking)
+    is_registry_owner = is_owner if registry_owner is None else _are(registry_owner, registries)
+    first, second = (
+        replace(
+            server,
+            by_itself=not is_owner[n],
+            registry_by_itself=not (is_owner[n] if registries[n] == tracking[n] else is_registry_owner[n]),
+        )
+        for n, server in enumerate(servers)
+    )
+    return first, second
+
+
+def _are(owner: Origin, origins: Sequence[Origin | None]) -> list[bool]:
+    """Say of each origin whether it is the owner. One machine may be called 127.0.0.1 here and localhost there."""
+    if any(origin == owner for origin in origins):
+        return [origin == owner for origin in origins]
+    return [origin is not None and is_one_machine(origin, owner) for origin in origins]
 
 
 def _origin(uri: str) -> Origin | None:
-    """Return the origin of a server; None for any other URI."""
+    """Return the origin of a server, also of one in a `uc:` address; None for any other URI."""
     try:
-        origin = origin_of(uri)
+        origin = origin_of(server_in(uri))
     except ValueError:
         return None
     return origin if origin.scheme in ("http", "https") else None

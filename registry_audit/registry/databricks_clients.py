@@ -6,7 +6,7 @@ from typing import Any
 from registry_audit.errors import CouldNotVerify, UsageError
 from registry_audit.net.http import HttpSession
 from registry_audit.refs import has_three_levels
-from registry_audit.registry.address import Address, AddressKind, parse_address
+from registry_audit.registry.address import Address, AddressKind, parse_address, server_in
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.unity_catalog import OpenSource, UnityRegistry, databricks_unity_catalog
 from registry_audit.registry.workspace import Workspace, WorkspaceRegistry, profile_of
@@ -113,8 +113,21 @@ def addresses(tracking_uri: str, registry_uri: str | None) -> tuple[Address, Add
     return tracking, registry
 
 
-def databricks_of(tracking: Address, registry: Address, http: HttpSession, token: str | None) -> Databricks:
+def databricks_of(
+    tracking: Address,
+    registry: Address,
+    http: HttpSession,
+    token: str | None,
+    user: tuple[str, str] | None = None,
+    *,
+    by_itself: bool = False,
+) -> Databricks:
     """Sign in to the services that need it, once for each profile.
+
+    Args:
+        token: replaces a profile's token, and the environment's one for the open-source Unity Catalog.
+        user: name and password for the open-source Unity Catalog.
+        by_itself: whether the environment's token is for another Unity Catalog server.
 
     Raises:
         UsageError: there are no credentials, or they are refused.
@@ -135,9 +148,8 @@ def databricks_of(tracking: Address, registry: Address, http: HttpSession, token
     elif registry.kind is AddressKind.UNITY_CATALOG and registry.uri.strip().lower().startswith("databricks-uc"):
         service = databricks_unity_catalog(workspace(registry))
     elif registry.kind is AddressKind.UNITY_CATALOG:
-        host = registry.uri.strip().partition(":")[2].removeprefix("//")
-        server = parse_address(host)
+        server = parse_address(server_in(registry.uri))
         if server.kind is not AddressKind.SERVER:
             raise UsageError(f"{registry.shown} names no server: write uc:http://HOST:PORT")
-        service = OpenSource(server.uri, registry.identity, http)
+        service = OpenSource(server.uri, registry.identity, http, token, user, by_itself=by_itself)
     return Databricks(runs, service)

@@ -214,6 +214,11 @@ class Registry:
 
 
 def version_entity(entry: Mapping[str, Any], **more: Any) -> ModelVersion:
+    """Make a version of what a registry says.
+
+    Args:
+        more: replaces fields. A registry whose `aliases` are objects gives their names here.
+    """
     name, version = text_of(entry, "name"), text_of(entry, "version")
     values: dict[str, Any] = {
         "creation_timestamp": number_of(entry, "creation_timestamp"),
@@ -231,21 +236,30 @@ def version_entity(entry: Mapping[str, Any], **more: Any) -> ModelVersion:
     }
     told = text_of(entry, "run_workspace_id") or text_of(entry, "run_tracking_server_id")
     values["run_workspace"] = told or _workspace_in(text_of(entry, "run_link"))
-    return ModelVersion(name, version, nonsense=_nonsense_in(entry), **values | more)
+    return ModelVersion(
+        name, version, nonsense=_nonsense_in(entry, dict if "aliases" in more else str), **values | more
+    )
 
 
-_LISTS = frozenset({"tags", "aliases"})
 _TEXTS = frozenset(
     {"name", "version", "source", "run_id", "status", "current_stage", "creation_timestamp", "last_updated_timestamp"}
     | {"description", "user_id", "status_message", "run_link"}
 )
+_OF_TEXT = (str, int, NoneType)  # see `text_of`; not bool
 
 
-def _nonsense_in(entry: Mapping[str, Any]) -> tuple[str, ...]:
+def _nonsense_in(entry: Mapping[str, Any], type_of_alias: type) -> tuple[str, ...]:
     """Return the fields of a version that have no type of MLflow's protocol: they were left out, to be reported."""
-    of_lists = {key for key in _LISTS if not isinstance(entry.get(key), list | None)}
-    of_texts = {key for key in _TEXTS if type(entry.get(key)) not in (str, int, NoneType)}
+    types = {"tags": dict, "aliases": type_of_alias}
+    of_lists = {key for key, each in types.items() if not _is_list_of(each, entry.get(key))}
+    if any(type(tag.get(key)) not in _OF_TEXT for tag in objects_of(entry, "tags") for key in ("key", "value")):
+        of_lists.add("tags")
+    of_texts = {key for key in _TEXTS if type(entry.get(key)) not in _OF_TEXT}
     return tuple(sorted(of_lists | of_texts))
+
+
+def _is_list_of(each: type, value: object) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(part, each) for part in value))
 
 
 def _workspace_in(run_link: str) -> str:

@@ -29,7 +29,7 @@ _NO_HOST = "http://none.invalid"
 _SERVER_INFO = "/api/3.0/mlflow/server-info"
 _WORKSPACES = "/api/3.0/mlflow/workspaces"
 _SIGN_IN = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-_SIGN_IN_OF_ITS_OWN = (
+SIGN_IN_OF_ITS_OWN = (
     "give username and password, or token, where its address is configured: what the environment holds is for another "
     "server"
 )
@@ -222,7 +222,7 @@ def _explained(refusal: Refusal, doing: str, *, by_itself: bool, workspace: str 
     if (started_without := _started_without(refusal, doing)) is not None:
         return started_without
     if refusal.status == 401 or refusal.code == "UNAUTHENTICATED":
-        way_out = _SIGN_IN_OF_ITS_OWN if by_itself else _SIGN_IN
+        way_out = SIGN_IN_OF_ITS_OWN if by_itself else _SIGN_IN
         return UsageError(f"could not {doing}: the server refuses the credentials; {way_out}")
     if refusal.status == 403 or refusal.code in ("PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"):
         return Denied(f"could not {doing}: permission denied; ask for READ on it")

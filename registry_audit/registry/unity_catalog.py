@@ -7,6 +7,7 @@ or emit a lineage event for each model that is read. The requests here only read
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from threading import Lock
 from typing import Any
 from urllib.parse import quote
@@ -28,12 +29,14 @@ from registry_audit.printable import printable
 from registry_audit.refs import Alias, Selector, Stage
 from registry_audit.registry.mlflow_api import Found, ModelVersion, objects_of, tags_of, text_of, version_entity
 from registry_audit.registry.mlflow_environment import asks_unity_catalog_natively
+from registry_audit.registry.mlflow_server import SIGN_IN_OF_ITS_OWN
 from registry_audit.registry.workspace import Workspace
 
 _MLFLOW = "/api/2.0/mlflow/unity-catalog"
 _NATIVE = "/api/2.1/unity-catalog"
 _FILES_ENABLED = f"{_MLFLOW}/registered-models:is-databricks-sdk-models-artifact-repository-enabled"
 _PAGE_SIZE = 100
+_TOKEN = "MLFLOW_UC_OSS_TOKEN"  # noqa: S105 - the name of MLflow's variable
 
 
 class UnityModel:
@@ -143,7 +146,7 @@ class MlflowDialect(UnityCatalog):
         return f"{_MLFLOW}/model-versions/search", {"filter": f"name='{name}'"}
 
     def version(self, entry: Mapping[str, Any]) -> ModelVersion:
-        return version_entity(entry)
+        return version_entity(entry, aliases=[text_of(alias, "alias") for alias in objects_of(entry, "aliases")])
 
     def get_registered_model(self, name: str) -> UnityModel:
         doing = f"find model '{printable(name)}'"
@@ -226,19 +229,41 @@ class NativeDialect(UnityCatalog):
 class OpenSource(NativeDialect):
     """Reads the open-source server, which has no aliases.
 
-    Its token is in MLflow's own variable; a user and password in its address replace it, as in MLflow's own client.
+    The sign-in comes from its address, as in MLflow's own client, else from its configuration, else from MLflow's
+    variable for it.
     """
 
     has_aliases = False
     own_spelling: Callable[[str], str] = staticmethod(str)
 
-    def __init__(self, host: str, identity: str, http: HttpSession) -> None:
-        place, user = without_user(host)
+    def __init__(
+        self,
+        host: str,
+        identity: str,
+        http: HttpSession,
+        token: str | None = None,
+        user: tuple[str, str] | None = None,
+        *,
+        by_itself: bool = False,
+    ) -> None:
+        """
+        Args:
+            host: http or https, perhaps with a user's name and password.
+            token, user: as configured for this server; the token takes precedence.
+            by_itself: whether the environment's token is for another server.
+        """
+        place, in_address = without_user(host)
 
         def sign(*_: object) -> dict[str, str]:
-            return _open_source_token() if user is None else {"Authorization": basic_authorization(":".join(user))}
+            pair = in_address or (user if token is None else None)
+            if pair is not None:
+                return {"Authorization": basic_authorization(":".join(pair))}
+            bearer = token or (None if by_itself else os.environ.get(_TOKEN))
+            return {"Authorization": f"Bearer {bearer}"} if bearer else {}
 
-        super().__init__(Rest(place, sign, http, explain=_open_source_refusal, redirects=True), identity)
+        way_out = SIGN_IN_OF_ITS_OWN if by_itself or token or user else f"set {_TOKEN} to a valid one"
+        explain = partial(_open_source_refusal, way_out=way_out)
+        super().__init__(Rest(place, sign, http, explain=explain, redirects=True), identity)
 
     def search_registered_models(self, page_token: str | None = None, **_: object) -> Found:
         """Return all models at once, listed schema by schema, which works with every release.
@@ -280,16 +305,9 @@ def metastore_of(workspace: Workspace) -> str:
     return workspace.identity
 
 
-def _open_source_token() -> dict[str, str]:
-    token = os.environ.get("MLFLOW_UC_OSS_TOKEN")
-    return {"Authorization": f"Bearer {token}"} if token else {}
-
-
-def _open_source_refusal(refusal: Refusal, doing: str) -> AuditError | None:
+def _open_source_refusal(refusal: Refusal, doing: str, *, way_out: str) -> AuditError | None:
     if refusal.status == 401 or refusal.code == "UNAUTHENTICATED":
-        return UsageError(
-            f"could not {doing}: {refusal.host} refuses the token, or the user: set MLFLOW_UC_OSS_TOKEN to a valid one"
-        )
+        return UsageError(f"could not {doing}: {refusal.host} refuses the token, or the user: {way_out}")
     if refusal.status == 404 and not refusal.code:
         address = "is it the address of a Unity Catalog server, as uc:http://HOST:8080?"
         return NoSuchRoute(f"could not {doing}: {refusal.host} does not offer it (404); {address}")

@@ -157,7 +157,7 @@ def _of_connection_string(text: str, account: str, url: str) -> AzureAccess:
     named = known.get("accountname") or _account_of(endpoint or "")
     if not named:
         raise UsageError(f"{_CONNECTION_STRING} does not say which account it is for: add AccountName=NAME to it")
-    if named != account:
+    if named.lower() != account:
         raise UsageError(f"{_CONNECTION_STRING} is for the account {printable(named)}, not for {printable(account)}")
     url = (endpoint or url).rstrip("/")
     key, sas = known.get("accountkey"), known.get("sharedaccesssignature")
@@ -211,10 +211,13 @@ class AzureContainer:
             answers.append(response.http_response.body())
 
         with translated(f"list {self.address}/{printable(prefix)}"):
-            given: dict[str, Any] = {"name_starts_with": prefix or None, "raw_response_hook": keep}
-            listed: Any = (
-                self._client.walk_blobs(**given) if directly else self._client.list_blobs(include=["metadata"], **given)
-            )
+            # Only the metadata tells a directory of Data Lake from an empty file.
+            given: dict[str, Any] = {
+                "name_starts_with": prefix or None,
+                "include": ["metadata"],
+                "raw_response_hook": keep,
+            }
+            listed: Any = self._client.walk_blobs(**given) if directly else self._client.list_blobs(**given)
             pages = listed.by_page(continuation_token=token)
             blobs: list[Any] = list(next(pages))
         if not answers or not _is_listing(answers[-1]):

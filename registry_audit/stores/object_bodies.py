@@ -20,7 +20,7 @@ from requests.utils import get_environ_proxies, select_proxy
 
 from registry_audit.errors import AuditError, BodyEndedEarly, CouldNotVerify, NotFound, Refused, UsageError
 from registry_audit.net.http import BoundedAdapter
-from registry_audit.net.origin import unsigned, urlsplit
+from registry_audit.net.origin import is_host_name, unsigned, urlsplit
 from registry_audit.net.throttle import REFUSALS
 from registry_audit.printable import printable
 from registry_audit.redact import redact, redact_endpoint
@@ -113,13 +113,13 @@ def must_be_endpoint(url: str | None, said_by: str) -> None:
         return
     try:
         parts = urlsplit(url)
-        usable = parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        usable = parts.scheme.lower() in ("http", "https") and is_host_name(parts.hostname or "") and parts.port != 0
     except ValueError:
         usable = False
     if not usable or re.search(r"\s", url):
         shown = printable(redact_endpoint(url))
         raise UsageError(
-            f"{said_by} is '{shown}': it must be a URL that begins with http:// or https://, or not be set"
+            f"{said_by} is '{shown}': it must be a URL that begins with http:// or https:// and a host, or not be set"
         )
 
 

@@ -533,7 +533,7 @@ def test_a_store_that_drips_is_given_up(model: Model, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("variable", ["MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])
-@pytest.mark.parametrize("endpoint", ["minio.local", "127.0.0.1:9000", "ftp://minio.local", "http://"])
+@pytest.mark.parametrize("endpoint", ["minio.local", "127.0.0.1:9000", "ftp://minio.local", "http://", "http://a..b"])
 def test_an_endpoint_that_is_no_url(monkeypatch: pytest.MonkeyPatch, variable: str, endpoint: str) -> None:
     monkeypatch.setenv(variable, endpoint)
     with pytest.raises(UsageError, match=f"{variable} .* must be a URL that begins with http"):

@@ -166,6 +166,20 @@ def test_what_mlflow_itself_writes_into_a_model_is_told_and_passes(accepted: Acc
     assert (done.exit_status, "registered-model-meta" in done.stdout) == (HELD, True)
 
 
+@pytest.mark.parametrize("another", ["wine", "a name that is much longer than the first one"])
+def test_what_mlflow_itself_writes_may_have_another_size(
+    registry: Registry, audit: Auditor, tmp_path: Path, another: str
+) -> None:
+    version = registry.add(seed=3)
+    meta = registry.server.artifacts.path(version.reg_location) / "registered_model_meta"
+    meta.write_text(f"model_name: {version.name}\nmodel_version: '{version.version}'\n")
+    accepted = accept(registry, version, audit, tmp_path)
+    meta.write_text(f"model_name: {another}\nmodel_version: '1'\n")
+    done = accepted.pull()
+    assert (done.exit_status, "registered-model-meta" in done.stdout) == (HELD, True), done.stderr
+    assert (accepted.output / "registered_model_meta").read_bytes() == meta.read_bytes()
+
+
 def test_without_a_baseline(registry: Registry, accepted: Accepted) -> None:
     other = registry.add(registry.new_name("a model"), seed=4)
     done = accepted.pull(version=f"{other.name}/1")

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import click
 
 from registry_audit.errors import CouldNotVerify, NotFound, Transient, UsageError
-from registry_audit.net.origin import basic_authorization, origin_of, without_user
+from registry_audit.net.origin import basic_authorization, is_host_name, origin_of, without_user
 from registry_audit.net.retry import retried
 from registry_audit.printable import printable
 from registry_audit.redact import redact
@@ -61,7 +61,7 @@ class PrefectServer:
             self._origin = origin_of(self._url)
         except ValueError:
             raise UsageError(f"PREFECT_API_URL is no address: {printable(redact(given))}") from None
-        if self._origin.scheme not in ("http", "https") or not self._origin.host:
+        if self._origin.scheme not in ("http", "https") or not is_host_name(self._origin.host):
             raise UsageError(f"PREFECT_API_URL is not the address of a server: {self.shown}")
         self._pages = settings.get("PREFECT_UI_URL", _pages_of(self._url)).rstrip("/")
         self._headers = {"Content-Type": "application/json"} | _sign_in(settings, user)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from registry_audit.cli.doctor_command import _kind
+from registry_audit.cli.doctor_command import _kind, _prefect
+from registry_audit.verdict import ExitStatus
 
 
 @pytest.mark.parametrize(
@@ -18,3 +19,9 @@ from registry_audit.cli.doctor_command import _kind
 )
 def test_a_store_is_named_by_its_host_and_not_by_an_experiment(root: str, kind: str) -> None:
     assert _kind((root,)) == kind
+
+
+@pytest.mark.parametrize("url", ["http://a..b/api", "http://[broken/api", "nothing"])
+def test_a_prefect_address_that_is_no_servers_is_a_finding(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    assert _prefect().status == ExitStatus.USAGE

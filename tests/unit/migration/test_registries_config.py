@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.two_registries import compare_two, compared, facts, model, side
 
 from registry_audit.errors import NotFound, UsageError
-from registry_audit.migration.registries_config import Spelling, load_map, parse_map
+from registry_audit.migration.registries_config import Spelling, load_map, map_of, parse_map
 
 _ANY_CASE = Spelling.of((), any_case=True)
 _NAME = st.text("abAB.- *é", min_size=1, max_size=8).filter(lambda text: "*" not in text and text == text.strip())
@@ -55,6 +55,20 @@ def test_names_of_unity_catalog_are_written_in_any_capitals_on_both_sides() -> N
     assert names.target_of("main.ml.iris") == "prod.ml.iris"
     assert names.sources_of("prod.ml.iris") == ("main.ml.iris", "prod.ml.iris")
     assert names.versions == ((("main.ml.wine", "1"), ("prod.ml.wine", "2")),)
+
+
+@pytest.mark.parametrize("name", ["Wine\nBeer -> Rum", "a -> b", "# no comment", " Wine ", "a\u2028b"])
+def test_a_name_of_a_mapping_in_python_is_one_name(name: str) -> None:
+    names = map_of({name: "wine", f"{name}/3": "wine/1", "Rum": name}, "mapping")
+    assert [(pattern.source, pattern.target) for pattern in names.patterns] == [(name, "wine"), ("Rum", name)]
+    assert names.versions == (((name, "3"), ("wine", "1")),)
+
+
+@given(st.dictionaries(_NAME, _NAME, max_size=3))
+def test_a_mapping_in_python_means_what_its_lines_mean(mapping: dict[str, str]) -> None:
+    text = "\n".join(f"{one} -> {other}" for one, other in mapping.items())
+    assume(not any("->" in name or name.startswith("#") for name in (*mapping, *mapping.values())))
+    assert map_of(mapping, "mapping") == parse_map(text, "map.txt")
 
 
 @given(name=_NAME, prefix=_NAME, suffix=_NAME)

@@ -1,9 +1,11 @@
 import json
+import posixpath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry_audit.model.escapes import escapes
 from registry_audit.model.mlmodel import InvalidMLmodel, missing_parts, parse_mlmodel
 
 GOOD = b"""\
@@ -43,6 +45,20 @@ def test_fewer_bytes_than_were_logged_are_a_truncation() -> None:
 def test_a_path_out_of_the_model_is_none_of_its_parts() -> None:
     content = b"flavors: {f: {data: 's3://bucket/x', model_data: /abs/path, model_path: ../up}}"
     assert problems(content, {"MLmodel": 1}) == {}
+
+
+@pytest.mark.parametrize("named", ["code//a.py", "code/./a.py", "./code/a.py", ".//code//a.py", "code//", "./"])
+def test_a_path_in_another_spelling_names_what_the_file_system_finds_there(named: str) -> None:
+    content = f"flavors: {{f: {{data: '{named}'}}}}".encode()
+    assert problems(content, {"MLmodel": 1, "code/a.py": 1}) == {}
+    assert [*problems(content, {"MLmodel": 0, "b.py": 0})] == [posixpath.normpath(named)]
+
+
+@pytest.mark.parametrize("named", ["a//../b", "a/./../../b", "//b", "/./b"])
+def test_another_spelling_of_a_path_out_of_the_model_leaves_it(named: str) -> None:
+    content = f"flavors: {{f: {{data: '{named}'}}}}".encode()
+    assert problems(content, {"MLmodel": 1}) == {}
+    assert list(escapes(parse_mlmodel(content))) == [("f.data", named)]
 
 
 BOMB = b"a: &a [x,x,x,x,x,x,x,x,x,x]\n" + b"".join(

@@ -257,6 +257,26 @@ def test_a_header_that_cannot_be_sent_is_not_shown(http: HttpSession, servers: t
     assert servers[0].seen == []
 
 
+NO_HOSTS = ("a..b", f"{'x' * 64}.example", "é..b", ".a")
+
+
+@pytest.mark.parametrize("host", NO_HOSTS)
+def test_a_host_that_no_resolver_can_be_asked_for_is_named(http: HttpSession, host: str) -> None:
+    with pytest.raises(CouldNotVerify, match=f"{host} is no host that can be looked up"):
+        get(http, f"http://{host}/x")
+
+
+@pytest.mark.parametrize("scheme", ["http://", "https://", "socks5://", ""])
+@pytest.mark.parametrize("host", NO_HOSTS)
+def test_a_proxy_that_no_resolver_can_be_asked_for_is_what_is_wrong(
+    http: HttpSession, scheme: str, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"{scheme}{host}:9")
+    monkeypatch.setenv("NO_PROXY", "")
+    with pytest.raises(CouldNotVerify, match="the proxy that the environment names"):
+        get(http, "http://h.example/x")
+
+
 @pytest.mark.parametrize("proxy", ["http://alice:s3/cr3t@127.0.0.1:9", "http://alice:s3cr3t@[bad", "alice:s3#cr3t@h"])
 def test_nothing_is_shown_of_a_proxy_that_is_no_url(
     http: HttpSession, proxy: str, monkeypatch: pytest.MonkeyPatch
@@ -288,6 +308,18 @@ def test_a_question_is_tried_again_as_often_as_said_and_no_oftener(
             rest(http, servers[0]).get(f"/status/{','.join(['500'] * 99)}", doing="ask")
         assert len(servers[0].seen) == tries()
         assert rest(http, servers[0]).get(f"/status/{','.join(['502'] * (tries() - 1))}", doing="ask") == {}
+
+
+@pytest.mark.parametrize(
+    "number", ["0", "000", "100000000000", "9" * 5_000, "-1", "1e9", ""], ids=lambda text: text[:12]
+)
+def test_a_number_of_any_size_in_the_environment_is_no_obstacle(
+    http: HttpSession, servers: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", number)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", number)
+    assert rest(http, servers[0]).get("/status/200", doing="ask") == {}
+    assert tries() >= 1
 
 
 @pytest.mark.usefixtures("no_pauses")

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from registry_audit.net.origin import (
     NOBODY,
+    is_host_name,
     is_one_machine,
     may_carry_credentials,
+    normal_host,
     origin_of,
     trusted_after,
     urlparse,
@@ -130,3 +132,32 @@ def test_a_host_of_a_megabyte_is_not_normalised() -> None:
 )
 def test_who_signs_in(userinfo: str, user: tuple[str, str] | None) -> None:
     assert without_user(f"http://{userinfo}host:5000/a") == ("http://host:5000/a", user)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_name"),
+    [
+        ("a.b", True),
+        ("a.b.", True),
+        ("127.1", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("db_1", True),
+        ("träcking.example", True),
+        ("א1.example", True),
+        (f"{'x' * 63}.example", True),
+        (f"{'x' * 64}.example", False),
+        (f"{'ä' * 63}.example", False),
+        ("a..b", False),
+        ("ä..b", False),
+        ("a\u3002\u3002b", False),
+        ("a..", False),
+        (".a", False),
+        (".", False),
+        ("", False),
+    ],
+)
+def test_a_host_name_has_no_empty_or_long_part(host: str, is_name: bool) -> None:
+    assert is_host_name(host) == is_name
+    if is_name:
+        normal_host(host).encode("idna")  # as the resolver is asked

@@ -144,6 +144,11 @@ def test_a_database_has_workspaces_where_mlflow_is_told_so(monkeypatch: pytest.M
         ("https//user:hunter2@h:5000", "check its first characters"),
         ("/user:x/hunter2@h:5000", "check its first characters"),
         ('"sqlite:////x/hunter2.db"', "leave out quotes"),
+        ("http://user:hunter2@a..b:5000", "names a host that cannot be looked up"),
+        ("uc:http://user:hunter2@a..b:5000", "names a host that cannot be looked up"),
+        (f"https://user:hunter2@{'x' * 64}.example", "names a host that cannot be looked up"),
+        ("mysql+pymysql://user:hunter2@a..b/db", "names a host that cannot be looked up"),
+        ("postgresql://user:hunter2@h,a..b/db", "names a host that cannot be looked up"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_a_way_out(address: str, says: str) -> None:

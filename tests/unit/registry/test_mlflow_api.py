@@ -90,6 +90,34 @@ def test_a_value_of_no_type_of_mlflows_is_doubted(key: str, value: object) -> No
         assert key in (doubt_of(VERSION | {key: value}) or "")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("aliases", ["champion", 1]),
+        ("aliases", [None]),
+        ("aliases", [{"alias": "champion"}]),
+        ("tags", [{"key": "a", "value": "b"}, "c"]),
+        ("tags", [None]),
+        ("tags", [{"key": "a", "value": True}]),
+        ("tags", [{"key": ["a"], "value": "b"}]),
+    ],
+    ids=str,
+)
+def test_a_part_of_a_list_that_has_no_type_of_mlflows_is_doubted(key: str, value: object) -> None:
+    assert key in (doubt_of(VERSION | {key: value}) or "")
+
+
+def test_a_tag_may_leave_out_what_is_empty() -> None:
+    assert doubt_of(VERSION | {"tags": [{"key": "a"}, {"key": "b", "value": None}], "aliases": []}) is None
+
+
+def test_a_registry_may_have_objects_for_aliases() -> None:
+    assert version_entity(VERSION | {"aliases": [{"alias": "champion"}]}, aliases=["champion"]).nonsense == ()
+    assert version_entity(VERSION | {"aliases": [{"alias": "champion"}, 1]}, aliases=["champion"]).nonsense == (
+        "aliases",
+    )
+
+
 @given(st.dictionaries(st.sampled_from(sorted(VERSION)) | texts, values, max_size=3))
 def test_an_entity_can_be_made_of_anything(said: dict[str, Any]) -> None:
     doubt_of(VERSION | said)

@@ -1,9 +1,13 @@
 """Whose blobs the environment leads to: those of the account that a location names, or none."""
 
+from http.server import BaseHTTPRequestHandler
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
+from support.loopback import HttpServer, Quiet, serving
 
 from registry_audit.errors import UsageError
-from registry_audit.stores.azure import azure_environment
+from registry_audit.stores.azure import AzureAccess, azure_environment
 
 HOST, SAS = "wines.core.windows.net", "SharedAccessSignature=sv=2022&sig=x"
 OWN = "https://wines.blob.core.windows.net"
@@ -18,6 +22,8 @@ def installed() -> None:
     ("text", "url"),
     [
         (f"AccountName=wines;{SAS}", OWN),
+        (f"AccountName=Wines;{SAS}", OWN),
+        (f"BlobEndpoint=https://Wines.blob.core.windows.net;{SAS}", None),
         ("DefaultEndpointsProtocol=https;AccountName=wines;AccountKey=a2V5;EndpointSuffix=core.windows.net", OWN),
         (f"BlobEndpoint={OWN}/;{SAS}", OWN),
         (f"BlobEndpoint=https://wines-secondary.blob.core.windows.net;{SAS}", None),
@@ -77,3 +83,27 @@ def test_a_key_is_for_the_account_that_the_environment_names(
     assert azure_environment(HOST).account == "wines"
     with pytest.raises(UsageError, match=f"{secret} is for the account wines .*, not for beers"):
         azure_environment("beers.core.windows.net")
+
+
+class DataLake(Quiet, BaseHTTPRequestHandler):
+    """A container with a directory called MLmodel, which Data Lake lists as an empty blob."""
+
+    def do_GET(self) -> None:
+        is_asked = parse_qs(urlsplit(self.path).query).get("include") == ["metadata"]
+        metadata = "<Metadata><hdi_isfolder>true</hdi_isfolder></Metadata>" if is_asked else ""
+        properties = "<Content-Length>0</Content-Length><Etag>e</Etag><BlobType>BlockBlob</BlobType>"
+        blob = f"<Blob><Name>wine/MLmodel</Name><Properties>{properties}</Properties>{metadata}</Blob>"
+        self.send_response(200)
+        self.send_header("Content-Type", "application/xml")
+        self.end_headers()
+        listing = f"<EnumerationResults><Blobs>{blob}</Blobs><NextMarker/></EnumerationResults>"
+        self.wfile.write(listing.encode())
+
+
+@pytest.mark.parametrize("directly", [False, True])
+def test_a_directory_of_data_lake_is_no_empty_file(directly: bool) -> None:
+    server = HttpServer(("127.0.0.1", 0), DataLake)
+    with serving(server):
+        access = AzureAccess(f"http://127.0.0.1:{server.server_port}/wines", "wines", sas_token="sig=x")
+        page = access.bucket("models").page("wine/", None, directly=directly)
+    assert [(entry.key, entry.is_directory) for entry in page.entries] == [("wine/MLmodel", True)]

@@ -90,7 +90,9 @@ def test_a_body_that_breaks_off_is_a_silence(answers: Answers, headers: dict[str
         PrefectServer({"PREFECT_API_URL": answers.url}).state("r1")
 
 
-@pytest.mark.parametrize("url", ["ftp://bob:s3cret@h/api", "nonsense", "http:///api", "http://bob:s3cret@[h/api"])
+@pytest.mark.parametrize(
+    "url", ["ftp://bob:s3cret@h/api", "nonsense", "http:///api", "http://bob:s3cret@[h/api", "http://a..b/api"]
+)
 def test_no_address_of_a_server(url: str) -> None:
     with pytest.raises(UsageError, match="PREFECT_API_URL is n") as refused:
         PrefectServer({"PREFECT_API_URL": url})
