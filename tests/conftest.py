@@ -78,6 +78,8 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     # Tests audit what they wrote a moment ago; what a file's youth means has a test of its own.
     patch.setattr("registry_audit.stores.local._YOUNG_NS", 0)
     patch.setenv("REGISTRY_AUDIT_HOME", str(tmp_path_factory.mktemp("home")))
+    # Interrupted audits stay there, and each audit looks at those of all others.
+    patch.setenv("REGISTRY_AUDIT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
     yield
     patch.undo()
 
