@@ -15,13 +15,13 @@ from registry_audit.audit.copies import Role
 from registry_audit.audit.judging import VersionAudit
 from registry_audit.audit.named_versions import empty_download_dir, kept_path, prepare_download_dir
 from registry_audit.audit.options import Count, Seconds, checked_options
-from registry_audit.cli.report_output import must_take_file
 from registry_audit.errors import AuditError, LedgerError
 from registry_audit.ledger.record import remembered, with_digest_of
 from registry_audit.model.listing import Limits
 from registry_audit.printable import printable
 from registry_audit.refs import parse_selector
 from registry_audit.registry.resolve import ResolvedVersion
+from registry_audit.report.output_file import must_take_file
 from registry_audit.report.view import finding_words
 from registry_audit.verdict import Severity
 from tasks.artifacts import CHECK_KEY, Told

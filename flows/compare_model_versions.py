@@ -22,7 +22,6 @@ from registry_audit.audit.named_versions import (
     prepare_download_dir,
 )
 from registry_audit.audit.options import Count, Seconds
-from registry_audit.cli.report_output import must_take_file
 from registry_audit.compare_config import parse_compare_config
 from registry_audit.errors import AuditError, CouldNotVerify, LedgerError
 from registry_audit.ledger.record import pair_remembered
@@ -30,6 +29,7 @@ from registry_audit.model.listing import Limits
 from registry_audit.printable import printable
 from registry_audit.registry.resolve import ResolvedVersion
 from registry_audit.report.mlflow_tools import pair_words
+from registry_audit.report.output_file import must_take_file
 from registry_audit.report.view import finding_words
 from registry_audit.verdict import Severity, Verdict
 from tasks.artifacts import COMPARE_KEY, Told

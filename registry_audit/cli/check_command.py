@@ -19,12 +19,12 @@ from registry_audit.cli.common_options import (
     required_tracking_uri,
     with_options,
 )
-from registry_audit.cli.report_output import must_take_file
 from registry_audit.cli.submit.option import submittable, there
 from registry_audit.errors import UsageError
 from registry_audit.printable import printable
 from registry_audit.redact import redact_location
 from registry_audit.refs import parse_selector, split_version
+from registry_audit.report.output_file import must_take_file
 
 if TYPE_CHECKING:
     from registry_audit.api import Checked

@@ -15,12 +15,11 @@ import click
 from registry_audit.audit.work_directory import WorkDirectory
 from registry_audit.errors import UsageError
 from registry_audit.model.mlmodel import must_not_be_in_a_model
-from registry_audit.report.write import must_be_no_registrys
 from registry_audit.verdict import ExitStatus
 
 # Output directories are checked before the work, not after it. Signals do not disturb writing them at its end.
 
-__all__ = ["WorkDirectory", "must_be_writable", "must_take_file", "undisturbed"]
+__all__ = ["WorkDirectory", "must_be_writable", "undisturbed"]
 
 
 def must_be_writable(directory: Path, option: str) -> None:
@@ -36,17 +35,6 @@ def must_be_writable(directory: Path, option: str) -> None:
             pass
     except OSError as error:
         raise UsageError(f"{option} {directory} cannot be written: {error.strerror}") from error
-
-
-def must_take_file(file: Path, option: str) -> None:
-    """Check that the file can be written. Raises: UsageError: it cannot be created there, or must not be replaced."""
-    must_be_no_registrys(file)
-    if file.is_dir():
-        raise UsageError(f"{option} {file} is a directory: name a file in it")
-    if not file.parent.is_dir():
-        raise UsageError(f"{option} {file} cannot be written: there is no directory {file.parent}")
-    if not os.access(file.parent, os.W_OK):
-        raise UsageError(f"{option} {file} cannot be written: permission denied")
 
 
 @contextmanager

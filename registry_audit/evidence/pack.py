@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import secrets
 import zipfile
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -19,6 +17,7 @@ from registry_audit.ledger.store import Ledger
 from registry_audit.ledger.transfer import sha256sum_listing
 from registry_audit.printable import printable
 from registry_audit.report.document import AuditDocument, VersionRow
+from registry_audit.report.output_file import must_take_file, written_whole
 from registry_audit.report.write import load_report, rendered
 from registry_audit.rules import RULES
 
@@ -51,15 +50,15 @@ def make_pack(
         raise UsageError(
             f"{shown} was made without a ledger, which holds the files of each version: audit again with --ledger"
         )
-    temporary = output.with_name(f".{output.name}.{secrets.token_hex(8)}.tmp")
+    must_take_pack(output)
     try:
-        with zipfile.ZipFile(temporary, "x", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        with (
+            written_whole(output) as draft,
+            zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive,
+        ):
             _write(archive, report.read_bytes(), document, ledger, timestamp_url, signer)
-        temporary.replace(output)
     except OSError as error:
         raise UsageError(f"{printable(str(output))} cannot be written: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return document
 
 
@@ -136,10 +135,19 @@ def _chain(ledger: Ledger, last: int, head: str) -> Iterable[bytes]:
         )
 
 
-def must_not_exist_as_directory(output: Path) -> None:
-    """Check that a pack can be written there. Raises: UsageError: it cannot."""
-    if output.is_dir() or not output.parent.is_dir() or not os.access(output.parent, os.W_OK):
-        raise UsageError(f"-o {printable(str(output))}: name a file in a directory that can be written")
+def must_take_pack(output: Path) -> None:
+    """Check before the work that a pack can be written. Raises: UsageError: it cannot, or would replace other data."""
+    must_take_file(output, "-o")
+    if output.is_file() and not _is_pack(output):
+        raise UsageError(f"-o {printable(str(output))} is no evidence pack, and is not replaced: give another name")
+
+
+def _is_pack(file: Path) -> bool:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return STATEMENT in archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
 
 
 # A pack's statement is an in-toto Statement v1 with a predicate in the form of SLSA's verification summary. The

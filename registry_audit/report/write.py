@@ -1,9 +1,6 @@
 """Renders reports in every format, writes files completely or not at all, and reads reports back row by row."""
 
-import contextlib
 import json
-import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, overload
@@ -15,6 +12,7 @@ from registry_audit.model.mlmodel import must_not_be_in_a_model
 from registry_audit.printable import printable
 from registry_audit.report import as_csv, as_html, as_json, as_junit, as_markdown, as_text
 from registry_audit.report.document import SCHEMA_VERSION, AuditDocument, VersionRow
+from registry_audit.report.output_file import written_whole
 from registry_audit.report.registries_document import KIND, MigrationDocument
 from registry_audit.spool import Spool
 
@@ -52,7 +50,6 @@ def rendered(document: Report, format: Format) -> Iterator[str]:
     return forms[format](document)
 
 
-_SQLITE = b"SQLite format 3\0"  # https://sqlite.org/fileformat2.html
 # Write the source of truth first: it is the most important one if the disk fills up.
 FILES: tuple[tuple[str, Format], ...] = (
     ("audit.json", "json"),
@@ -148,37 +145,15 @@ def _refuse_newer(data: Any, shown: str) -> None:
         )
 
 
-def must_be_no_registrys(path: Path) -> None:
-    """Refuse to replace a file that may be what is audited.
-
-    Raises:
-        UsageError: the file is a database, or in a model.
-    """
-    shown = printable(str(path))
-    must_not_be_in_a_model(path.parent, shown)
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        if file.read(len(_SQLITE)) == _SQLITE:
-            raise UsageError(f"{shown} is a database, which no report replaces: give another name")
-
-
 def write_whole(path: Path, text: Iterable[str]) -> None:
     """Write the text, given in one piece or in many, completely or not at all.
 
     Raises:
-        UsageError: see `must_be_no_registrys`.
+        UsageError: see `written_whole`.
         OSError: the file cannot be written.
     """
-    must_be_no_registrys(path)
-    # Not `tempfile`, whose files only the owner can read: a report is shared as the umask allows.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
-            file.writelines([text] if isinstance(text, str) else text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines([text] if isinstance(text, str) else text)
 
 
 # A report may have more rows than fit in memory.

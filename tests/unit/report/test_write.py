@@ -1,19 +1,16 @@
 """audit.json and the files of a report: written whole, read back the same, refused with a reason."""
 
-import contextlib
 import json
-import sqlite3
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from registry_audit.cli.report_output import must_be_writable, must_take_file
+from registry_audit.cli.report_output import must_be_writable
 from registry_audit.errors import UsageError
-from registry_audit.report import write as write_module
 from registry_audit.report.document import AuditDocument
-from registry_audit.report.write import FORMATS, load_report, render, write_report, write_whole
+from registry_audit.report.write import FORMATS, load_report, render, write_report
 
 
 @pytest.mark.parametrize("kind", ["sample", "hostile"])
@@ -68,7 +65,7 @@ def test_a_failed_write_leaves_the_old_file(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(write_module.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_report(sample, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["audit.json"]
@@ -153,17 +150,6 @@ def test_a_home_directory_is_no_model(sample: AuditDocument, tmp_path: Path, mon
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "MLmodel").touch()
     assert write_report(sample, tmp_path / "reports")
-
-
-def test_no_report_replaces_a_database(tmp_path: Path) -> None:
-    database = tmp_path / "mlflow.db"
-    with contextlib.closing(sqlite3.connect(database)) as connection:
-        connection.execute("CREATE TABLE t (x)")
-    before = database.read_bytes()
-    for write in (lambda: write_whole(database, "{}"), lambda: must_take_file(database, "--report-file")):
-        with pytest.raises(UsageError, match="is a database"):
-            write()
-    assert database.read_bytes() == before
 
 
 def test_a_page_in_the_reports_place_leads_to_the_report_beside_it(tmp_path: Path) -> None:
