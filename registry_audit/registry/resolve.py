@@ -441,6 +441,11 @@ def _split_runs(uri: str) -> tuple[str, str]:
         run_id, path = RunsArtifactRepository.parse_runs_uri(uri)
     if parts.query or parts.fragment or not is_one_for_both_ways(parts.path):
         raise UnreadableLocation(f"MLflow reads the location {_shown(uri)} differently in different ways")
+    if parts.hostname == "databricks":  # for any other name MLflow asks its own server
+        raise CouldNotVerify(
+            f"the location {_shown(uri)} names a workspace of Databricks as whoever registered it calls it, which says "
+            "nothing here: audit it through that workspace"
+        )
     return str(run_id), path or ""
 
 

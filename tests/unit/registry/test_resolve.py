@@ -225,6 +225,16 @@ def test_what_no_audit_anywhere_could_read_is_told_from_what_is_out_of_reach(sou
     assert (location.unknown is not None, location.is_unreadable) == (True, True)
 
 
+@pytest.mark.parametrize("host", ["databricks", "prod@databricks", "scope:key@databricks"])
+def test_a_run_of_another_workspace_is_not_looked_for_here(host: str) -> None:
+    registry = FakeRegistry(runs={"r1": ("active", f"{ROOT}/r1/artifacts")})
+    assert source_of(registry, "runs://elsewhere/r1/model").roots == (f"{ROOT}/r1/artifacts/model",)
+    location = source_of(registry, f"runs://{host}/r1/model")
+    assert location.roots == ()
+    assert "names a workspace of Databricks" in str(location.unknown)
+    assert "key" not in str(location.unknown)
+
+
 def test_a_circle_and_a_chain_without_end_are_not_followed_for_ever() -> None:
     circle = FakeRegistry(downloads={("A", "1"): "models:/B/1", ("B", "1"): "models:/A/1"})
     assert source_of(circle, "models:/A/1").unknown == (
