@@ -20,6 +20,7 @@ from registry_audit.registry.address import SIGN_IN, shown_address
 _VERSION_TABLE = "registry_audit_ledger"
 _ADDRESSES = "give sqlite:///PATH or postgresql://HOST/DATABASE"
 _OF_A_REGISTRY = "registered_models"  # a table of MLflow's own database
+_OF_PREFECT = "flow_run"  # a table of Prefect's own database
 _BUSY_SECONDS = 120
 _ELSEWHERE = "Give another with --ledger, or --ledger none to audit without baselines"
 _HOW_TO_START_OVER = "To start over with an empty ledger, remove {}"
@@ -152,6 +153,13 @@ def _bring_up_to_date(engine: Engine, shown: str) -> None:
             raise LedgerError(f"the database {shown} holds other tables of these names: it is no ledger")
         elif _OF_A_REGISTRY in present:
             raise LedgerError(f"the database {shown} is an MLflow registry, to which nothing is written. {_ELSEWHERE}")
+        elif _OF_PREFECT in present:
+            raise LedgerError(f"the database {shown} is Prefect's own, to which nothing is written. {_ELSEWHERE}")
+        elif present and engine.dialect.name == "sqlite":  # a schema of PostgreSQL may be shared on purpose
+            raise LedgerError(
+                f"the database {shown} is another program's, with the table '{printable(min(present))}', and nothing "
+                f"is written to it: a ledger is a file of its own. {_ELSEWHERE}"
+            )
         if engine.dialect.name == "postgresql":
             encoding = connection.execute(text("SHOW server_encoding")).scalar()
             if encoding != "UTF8":
