@@ -2,6 +2,7 @@
 
 import logging
 import re
+import stat
 from importlib.resources import files
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def open_ledger(url: str, *, create: bool, restore: bool = False) -> Ledger:
     engine = _engine(url)
     shown = _named(engine)
     try:
-        if not (restore or _exists(engine)):
+        if not (restore or _exists(engine, shown)):
             _may_start(engine, shown, create=create)
         _bring_up_to_date(engine, shown)
     except SQLAlchemyError as error:
@@ -117,10 +118,16 @@ def _named(engine: Engine) -> str:
     return redact(url.render_as_string())
 
 
-def _exists(engine: Engine) -> bool:
+def _exists(engine: Engine, shown: str) -> bool:
     """Say whether there is a database file or a table to open, be it a ledger or not. A missing file is not created."""
-    if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").is_file():
-        return False
+    if engine.dialect.name == "sqlite":
+        try:
+            if not stat.S_ISREG(Path(engine.url.database or "").stat().st_mode):
+                return False
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise LedgerError(f"the ledger {shown} cannot be opened: {error.strerror}. {_ELSEWHERE}") from error
     with engine.connect() as connection:
         present = inspect(connection).get_table_names()
     return _VERSION_TABLE in present or "entries" in present

@@ -170,6 +170,11 @@ def test_a_directory(tmp_path: Path, create: bool) -> None:
     must_refuse(f"sqlite:///{tmp_path}", "cannot be opened|there is no ledger", create=create)
 
 
+@both
+def test_a_path_that_cannot_be_looked_at(tmp_path: Path, create: bool) -> None:
+    must_refuse(f"sqlite:///{tmp_path}/{300 * 'x'}.db", "cannot be opened: File name too long.*--ledger", create=create)
+
+
 def test_a_ledger_that_may_only_be_read(sqlite_ledger: Ledger) -> None:
     sqlite_ledger.append([note()])
     sqlite_ledger.close()
