@@ -143,7 +143,7 @@ class WorkDirectory:
         if not plain or len(self.audit_id) > _MAX_ID_CHARACTERS:
             raise UsageError(f"an audit id has up to {_MAX_ID_CHARACTERS} letters, digits, - and _")
         self.path = cache_directory() / "audits" / self.audit_id
-        self._is_resumed = self.path.exists()
+        self._is_resumed = os.path.exists(self.path)  # noqa: PTH110 - never raises
 
     @contextlib.contextmanager
     def held(self, registry: str) -> Iterator[None]:

@@ -321,8 +321,11 @@ def import_ledger(file: Path, heads: tuple[str, ...], ledger: str | None) -> Non
     from registry_audit.ledger.verified_chain import given_head, known_heads, must_be_in, must_hold_known
 
     given, url = [given_head(head) for head in heads], shown_ledger(_url(ledger))
-    with file.open(encoding="ascii", errors="replace") as lines:
-        export = read_export(lines)
+    try:
+        with file.open(encoding="ascii", errors="replace") as lines:
+            export = read_export(lines)
+    except OSError as error:
+        raise UsageError(f"{printable(str(file))} cannot be read: {error.strerror}") from error
     by_digest = {entry.digest: entry for entry in export.entries}
 
     def find(digits: str) -> list["Entry"]:

@@ -16,6 +16,7 @@ from registry_audit.cli.common_options import (
     SectionedCommand,
     audit_options,
     ledger_url,
+    must_be_no_input,
     required_tracking_uri,
     with_options,
 )
@@ -94,7 +95,7 @@ def command(
     tracking_uri = required_tracking_uri(tracking_uri)
     is_for_people = version is not None
     model, version_or_stage = _wanted(version, model, version_or_stage)
-    report_file, as_json = where_to(report_file, format)
+    report_file, as_json = where_to(report_file, format, signing_key, signing_certificate_chain)
 
     import_library(tracking_uri, registry_uri)
     from registry_audit.api import check_model_version
@@ -168,15 +169,19 @@ def _tell(checked: "Checked", target: "Target") -> None:
 _STDOUT = Path("-")
 
 
-def where_to(report_file: Path | None, format: str) -> tuple[Path | None, bool]:
+def where_to(report_file: Path | None, format: str, *inputs: str | Path | None) -> tuple[Path | None, bool]:
     """Return the file to write, and whether stdout gets JSON instead of text.
 
+    Args:
+        inputs: files that the command reads.
+
     Raises:
-        UsageError: the file cannot be created there.
+        UsageError: the file cannot be created there, or is one of the inputs.
     """
     if report_file == _STDOUT:
         return None, True
     if report_file is not None:
+        must_be_no_input(report_file, "--report-file", *inputs)
         must_take_file(report_file, "--report-file")
     return report_file, format == "json"
 

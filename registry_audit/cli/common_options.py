@@ -4,6 +4,7 @@ Commands make their options from these rows, and flows the descriptions of their
 rows, typed options are turned into the options of an audit.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import click
 from click.core import ParameterSource
 
 from registry_audit.errors import UsageError
+from registry_audit.printable import printable
 
 if TYPE_CHECKING:
     from registry_audit.audit.options import AuditOptions
@@ -276,6 +278,12 @@ def audit_options(chosen: dict[str, Any]) -> "AuditOptions":
         return AuditOptions(**given)
     except ValidationError as error:
         raise UsageError(problem_of(error, lambda name: f"--{name.replace('_', '-')}")) from None
+
+
+def must_be_no_input(file: Path, option: str, *inputs: str | Path | None) -> None:
+    """Check that a file to write is not one that the command reads. Raises: UsageError: it is one."""
+    if os.path.realpath(file) in {os.path.realpath(each) for each in inputs if each is not None}:
+        raise UsageError(f"{option} {printable(str(file))} would replace a file that is read: give another name")
 
 
 _NONE = "none"

@@ -130,7 +130,7 @@ def command(
     if as_mlflow_tools and download_dir is None:
         raise click.UsageError("Missing option '--download-dir'.")
     config = _config(versions, config_file, tracking_uri, registry_uri).named(registry_names)
-    report_file, as_json = where_to(report_file, format)
+    report_file, as_json = where_to(report_file, format, config_file)
     if download_dir is not None:
         must_be_writable(download_dir, "--download-dir")
 

@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from registry_audit.cli.boundary import import_library
-from registry_audit.cli.common_options import LIMITS, LISTING_LIMITS, SectionedCommand, ledger_url, with_options
+from registry_audit.cli.common_options import (
+    LIMITS,
+    LISTING_LIMITS,
+    SectionedCommand,
+    ledger_url,
+    must_be_no_input,
+    with_options,
+)
 from registry_audit.cli.report_output import WorkDirectory, exit_status_of, must_be_writable, resumable, show_and_write
 from registry_audit.cli.submit.option import must_be_sendable, submittable, there
 from registry_audit.errors import UsageError
 from registry_audit.migration.registries_config import load_map, load_migration_config
 from registry_audit.registry.connection import Server
+from registry_audit.report.write import MIGRATION_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,6 +118,8 @@ def command(
 
     config, names = load_migration_config(config_file), load_map(map_file)
     if report_dir is not None:
+        for name, _ in MIGRATION_FILES:
+            must_be_no_input(report_dir / name, "--report-dir", config_file, map_file)
         must_be_writable(report_dir, "--report-dir")
     work = WorkDirectory(audit_id)
     servers = config.source, config.target

@@ -7,11 +7,10 @@ verdicts agree with these entries.
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from registry_audit.audit.comparing import Kind as Difference
-from registry_audit.errors import UsageError
 from registry_audit.ledger.chain import TIME_FORMAT, Entry
 from registry_audit.ledger.entry_bodies import (
     Accepted,
@@ -23,10 +22,10 @@ from registry_audit.ledger.entry_bodies import (
     any_body_of,
 )
 from registry_audit.printable import printable, storable
-from registry_audit.registry.address import AddressKind, parse_address
+from registry_audit.registry.address import shown_identity
 from registry_audit.registry.version import Key
 from registry_audit.report.document import AuditDocument, CopyRow, VersionRow
-from registry_audit.verdict import BaselineStatus, Verdict
+from registry_audit.verdict import BaselineStatus, Storage, Verdict
 
 # Digests of an empty manifest, which a report omits but the ledger records.
 _OF_NOTHING = (
@@ -47,6 +46,13 @@ _SOON = timedelta(days=1)
 _Reading = tuple[tuple[str, str | tuple[str, ...] | None], ...]  # recorded values, by their names in the report
 _Birth = tuple[int | None, str | None]  # creation time and run, which a version keeps when its model is renamed
 _Acceptance = tuple[str, str, str]  # time, person, reason
+# Storages that a version with this verdict cannot have. Storages of which nobody can tell may be one.
+_OTHER_STORAGES: Mapping[Verdict, Collection[Storage]] = {
+    Verdict.SAME_STORAGE: (Storage.SEPARATE,),
+    Verdict.MATCH: (Storage.SHARED, Storage.UNKNOWN),
+    Verdict.EQUIVALENT: (Storage.SHARED,),
+}
+_OF_A_COMPARISON = (Verdict.MATCH, Verdict.EQUIVALENT)
 _BASELINES = frozenset({BaselineStatus.UNCHANGED, BaselineStatus.CHANGED, BaselineStatus.VANISHED})
 
 
@@ -151,13 +157,47 @@ class Recorded:
         )
 
     def _of_the_registry(self, document: AuditDocument) -> Iterator[str]:
-        known_as, uri = document.registry.known_as, document.registry.registry_uri
-        if known_as is not None and self._registries - {storable(known_as)}:
-            yield f"audit.json is of {printable(known_as)}, and the ledger's entries are of another registry"
-        address = _server(uri)
-        addresses = {_server(one) for key in self._registries for one in (key, *self._addresses.get(key, ()))} - {None}
-        if address is not None and addresses and address not in addresses:
+        registry, started = document.registry, self._started
+        known_as, uri = registry.known_as, registry.registry_uri
+        is_recorded = started is not None and started.registry_uri is not None
+        # Release 0.1.0 recorded no addresses, and its reports need not say what the ledger knows the registry as.
+        if (known_as is not None or is_recorded) and self._registries - {storable(known_as or "")}:
+            yield f"audit.json is of {printable(known_as or uri)}, and the ledger's entries are of another registry"
+        if started is not None and is_recorded:
+            for said, recorded in (
+                (registry.tracking_uri, started.tracking_uri),
+                (uri, started.registry_uri),
+                (registry.workspace, started.workspace),
+            ):
+                if said != recorded:
+                    said, recorded = (printable(one or "the default workspace") for one in (said, recorded))
+                    yield f"audit.json is of {said}, and the ledger recorded an audit of {recorded}"
+        elif self._could_be_at(uri) is False:
             yield f"audit.json is of {printable(uri)}, and the ledger knows the registry by other addresses"
+
+    def cannot_tell_where(self, document: AuditDocument) -> bool:
+        """Say whether an older release wrote the ledger, which knows the registry by an address of another form."""
+        is_recorded = self._started is not None and self._started.registry_uri is not None
+        return not is_recorded and self._could_be_at(document.registry.registry_uri) is None
+
+    def _could_be_at(self, uri: str) -> bool | None:
+        """Say whether the ledger knows the registry by this address; None if the address alone does not tell.
+
+        A path may lead through links, and Databricks and PostgreSQL are asked for the identity of a registry.
+        """
+        said = shown_identity(uri)
+        known = {
+            identity
+            for key in self._registries
+            for one in (key, *self._addresses.get(key, ()))
+            if "://" in one and (identity := shown_identity(one.partition("#workspace=")[0])) is not None
+        }
+        if said in known:
+            return True
+        if said is None or not known:
+            return None
+        scheme = said.partition(":")[0]
+        return False if scheme in ("http", "https") or all(one.partition(":")[0] != scheme for one in known) else None
 
     def _of_versions(self, document: AuditDocument) -> Iterator[str]:
         left = dict(self._readings)
@@ -235,6 +275,12 @@ def _within(document: AuditDocument) -> Iterator[str]:
                 if name != "state"
                 else (f"audit.json says that it ended {printable(str(said))}, and its exit status says {counted}")
             )
+    for row in rows:
+        if row.storage in _OTHER_STORAGES.get(row.verdict, ()) or (
+            row.verdict in _OF_A_COMPARISON and row.compared_by is None
+        ):
+            label = f"{printable(row.name)}/{printable(row.version)}"
+            yield f"audit.json says how the two copies of {label} are kept and compared, and its verdict says otherwise"
     lives = Counter(bool(finding.new) for row in rows for finding in row.findings)
     waived = sum(finding.waived is not None for row in rows for finding in row.findings)
     changes = document.changes
@@ -248,15 +294,6 @@ def _is_soon_after(generated_at: str, finished_at: str) -> bool:
     except ValueError:
         return False
     return abs(made - ended) <= _SOON
-
-
-def _server(uri: str) -> str | None:
-    """Return the identity of an HTTP server, without MLflow's workspace; None for any other address."""
-    try:
-        address = parse_address(uri.partition("#workspace=")[0])
-    except UsageError:
-        return None
-    return address.identity if address.kind is AddressKind.SERVER else None
 
 
 def _shown(manifest: str | None) -> str | None:

@@ -297,10 +297,19 @@ def _recorded(recorded: Recorded, document: AuditDocument, head: Entry, checked:
             f"when the audit was: audit.json is dated {printable(document.generated_at)}, and the ledger had a later "
             "date before the audit began, from a clock that was ahead"
         )
+    if recorded.cannot_tell_where(document):
+        checked.not_checked.append(
+            f"whether {printable(document.registry.registry_uri)} is the registry that the ledger knows as "
+            f"{printable(recorded.registry)}: the release that wrote the ledger did not record the address of an audit"
+        )
     if not told:
         versions = f"{recorded.reading_count} version{'' if recorded.reading_count == 1 else 's'}"
         of = printable(recorded.registry)
         checked.holds.append(f"the report says what the ledger recorded of {versions} of the registry {of}")
+        checked.notes.append(
+            "the ledger does not record stages, aliases, addresses of models and the wording of findings: for these "
+            "trust the maker"
+        )
 
 
 def _manifests(archive: Archive, document: AuditDocument, named: set[str], checked: Checked) -> None:

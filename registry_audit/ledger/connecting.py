@@ -2,6 +2,7 @@
 
 import logging
 import re
+import stat
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from registry_audit.registry.address import SIGN_IN, shown_address
 _VERSION_TABLE = "registry_audit_ledger"
 _ADDRESSES = "give sqlite:///PATH or postgresql://HOST/DATABASE"
 _OF_A_REGISTRY = "registered_models"  # a table of MLflow's own database
+_OF_PREFECT = "flow_run"  # a table of Prefect's own database
 _BUSY_SECONDS = 120
 _ELSEWHERE = "Give another with --ledger, or --ledger none to audit without baselines"
 _HOW_TO_START_OVER = "To start over with an empty ledger, remove {}"
@@ -41,7 +43,7 @@ def open_ledger(url: str, *, create: bool, restore: bool = False) -> Ledger:
     engine = _engine(url)
     shown = _named(engine)
     try:
-        if not (restore or _exists(engine)):
+        if not (restore or _exists(engine, shown)):
             _may_start(engine, shown, create=create)
         _bring_up_to_date(engine, shown)
     except SQLAlchemyError as error:
@@ -116,10 +118,16 @@ def _named(engine: Engine) -> str:
     return redact(url.render_as_string())
 
 
-def _exists(engine: Engine) -> bool:
+def _exists(engine: Engine, shown: str) -> bool:
     """Say whether there is a database file or a table to open, be it a ledger or not. A missing file is not created."""
-    if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").is_file():
-        return False
+    if engine.dialect.name == "sqlite":
+        try:
+            if not stat.S_ISREG(Path(engine.url.database or "").stat().st_mode):
+                return False
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise LedgerError(f"the ledger {shown} cannot be opened: {error.strerror}. {_ELSEWHERE}") from error
     with engine.connect() as connection:
         present = inspect(connection).get_table_names()
     return _VERSION_TABLE in present or "entries" in present
@@ -152,6 +160,13 @@ def _bring_up_to_date(engine: Engine, shown: str) -> None:
             raise LedgerError(f"the database {shown} holds other tables of these names: it is no ledger")
         elif _OF_A_REGISTRY in present:
             raise LedgerError(f"the database {shown} is an MLflow registry, to which nothing is written. {_ELSEWHERE}")
+        elif _OF_PREFECT in present:
+            raise LedgerError(f"the database {shown} is Prefect's own, to which nothing is written. {_ELSEWHERE}")
+        elif present and engine.dialect.name == "sqlite":  # a schema of PostgreSQL may be shared on purpose
+            raise LedgerError(
+                f"the database {shown} is another program's, with the table '{printable(min(present))}', and nothing "
+                f"is written to it: a ledger is a file of its own. {_ELSEWHERE}"
+            )
         if engine.dialect.name == "postgresql":
             encoding = connection.execute(text("SHOW server_encoding")).scalar()
             if encoding != "UTF8":

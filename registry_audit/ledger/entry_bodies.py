@@ -47,6 +47,10 @@ class AuditStarted(Body):
     options: dict[str, Any]
     listed: int
     selected: int
+    # Addresses as the report shows them, and MLflow's workspace; None if an older release wrote the entry.
+    tracking_uri: str | None = None
+    registry_uri: str | None = None
+    workspace: str | None = None
 
 
 class StatedBaselines(BaseModel):

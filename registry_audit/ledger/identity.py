@@ -153,7 +153,7 @@ def recognise(
         if common.too_old:
             raise _perhaps_a_fork(identity, known, common, f"{common.too_old} that it did not have when they were new")
         if common.unknown and (place := _other_place(reader, known, identity)):
-            raise _perhaps_a_fork(identity, known, common, f"{common.unknown} others, and {place} is still there")
+            raise _perhaps_a_fork(identity, known, common, f"{common.unknown} others, and {place}")
         note = (
             f"{printable(identity)} is the registry {printable(known)} of the ledger under another address: "
             f"all {common.agree} versions that both list are the same ones, so its baselines and waivers count"
@@ -317,13 +317,18 @@ def _last_whole_audit_ms(reader: LedgerReader, registry: str) -> float:
 
 
 def _other_place(reader: LedgerReader, known: str, identity: str) -> str | None:
-    """Return a local file or directory that holds a known registry and is not the one that is audited now, or None."""
+    """Say that another local file or directory than the audited one still holds a known registry, or None."""
     scheme, path = _local_place(identity)
     found = next((registry for registry in known_registries(reader) if registry.key == known), None)
     for address in (found.key, *found.addresses) if found and path else ():
         other_scheme, other = _local_place(address)
-        if other_scheme == scheme and Path(other).exists() and not Path(other).samefile(path):
-            return printable(other)
+        try:
+            if other_scheme == scheme and not Path(other).samefile(path):
+                return f"{printable(other)} is still there"
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            return f"whether {printable(other)} is still there cannot be seen ({error.strerror})"
     return None
 
 

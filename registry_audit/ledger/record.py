@@ -50,7 +50,7 @@ from registry_audit.ledger.version_history import (
 )
 from registry_audit.model.manifest import Manifest
 from registry_audit.printable import printable, restored, storable
-from registry_audit.registry.address import active_workspace, parse_address, registry_identity
+from registry_audit.registry.address import active_workspace, parse_address, registry_identity, shown_address
 from registry_audit.registry.connection import Server, identity_of
 from registry_audit.registry.version import version_key
 from registry_audit.verdict import BaselineStatus
@@ -116,7 +116,12 @@ def begin(ledger: Ledger, scope: Scope, options: AuditOptions, audit_id: str) ->
                 close = did_you_mean(name, {version.name for version in listed})
                 raise NotFound(f"there is no registered model '{printable(name)}' in {printable(registry)}{close}")
         started = AuditStarted(
-            options=options.reported(), listed=scope.listed_count, selected=len(scope.versions)
+            options=options.reported(),
+            listed=scope.listed_count,
+            selected=len(scope.versions),
+            tracking_uri=shown_address(scope.tracking_uri),
+            registry_uri=shown_address(scope.registry_uri),
+            workspace=scope.workspace,
         ).draft(registry, audit_id=audit_id)
         head = writer.append([started] if recognised.draft is None else [recognised.draft, started])
     notes = (*scope.notes, *(note for note in (recognised.note, another, jumped) if note is not None))

@@ -53,7 +53,8 @@ def _reason(model: Path, directory: Path) -> str | None:
     """Say why MLflow does not list a version; None if it was deleted or belongs to a prompt."""
     meta = _meta(directory / _META)
     if isinstance(meta, dict):
-        is_prompt = (directory / "tags" / TEXT_TAG).exists() and meta.get("source") in SOURCES
+        has_text = os.path.exists(directory / "tags" / TEXT_TAG)  # noqa: PTH110 - never raises
+        is_prompt = has_text and meta.get("source") in SOURCES
         if meta.get("current_stage") == _DELETED or is_prompt:
             return None
         meta = _meta(model / _META)
@@ -70,7 +71,10 @@ def _meta(file: Path) -> dict[str, Any] | str:
 
 
 def _directories(root: Path) -> list[Path]:
-    return [entry for entry in _entries(root) if entry.is_dir()]
+    try:
+        return [entry for entry in _entries(root) if entry.is_dir()]
+    except OSError as error:
+        raise CouldNotVerify(f"{root} cannot be read: {error.strerror}") from error
 
 
 def _entries(root: Path) -> list[Path]:

@@ -41,6 +41,8 @@ class SignedOnly(Denied):
     """The service gives out this file only by a signed URL."""
 
 
+# Lists of MLflow whose entries are judged one by one: an entry with a value of a wrong type becomes a row that says so.
+_JUDGED_ONE_BY_ONE = frozenset({"model_versions", "registered_models"})
 _BESIDE_A_LIST = ("next_page_token", "prev_page_token", "root_uri")
 _NOT_ITS_PROTOCOL = "the answer is not what the service's protocol says"
 
@@ -334,8 +336,23 @@ def _object(answer: Answer, doing: str, host: str) -> dict[str, Any]:
             "or the address of the server behind it"
         )
     if b"\\ud" in body.lower() and not _is_text(json.dumps(found, ensure_ascii=False)):
-        raise CouldNotVerify(f"could not {doing}: the answer holds half a character")
+        found |= {key: _without_halves(found[key]) for key in _JUDGED_ONE_BY_ONE & found.keys()}
+        if not _is_text(json.dumps(found, ensure_ascii=False)):
+            raise CouldNotVerify(f"could not {doing}: the answer holds half a character")
     return found
+
+
+def _without_halves(value: Any) -> Any:
+    """Replace each text with half a character by an object, which nobody takes for a text."""
+    match value:
+        case str():
+            return value if _is_text(value) else {}
+        case list():
+            return [_without_halves(part) for part in value]
+        case dict():
+            return {printable(key): _without_halves(part) for key, part in value.items()}
+        case _:
+            return value
 
 
 class _KeyTwice(Exception):

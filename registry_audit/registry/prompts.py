@@ -116,7 +116,7 @@ def hidden_versions(
 
 def _sorted_out(by_name: dict[str, list[Any]], filter_string: str | None, *, whole: bool) -> Hidden:
     found = (version for versions in by_name.values() for version in versions)
-    everything = sorted(found, key=lambda version: version_key(version.name, str(version.version)))
+    everything = sorted(found, key=lambda version: version_key(str(version.name), str(version.version)))
     chosen = _filtered(everything, filter_string)
     return Hidden(
         models=tuple(version for version in chosen if not is_prompt(version)),

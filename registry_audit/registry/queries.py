@@ -255,7 +255,11 @@ class DownloadUris:
         except Exception:  # noqa: BLE001 - see above: `get` asks again and reports
             return
         with self._lock:
-            self._known |= {(name, version): uri for name, version, uri in served if (name, version) in wanted}
+            self._known |= {
+                (name, version): uri
+                for name, version, uri in served
+                if (name, version) in wanted and isinstance(uri, str)
+            }
 
     def get(self, name: str, version: str) -> str:
         """Return a download URI. A prefetched URI is returned once, so that a second call asks the registry.
@@ -271,8 +275,14 @@ class DownloadUris:
             known = self._known.pop((name, version), None)
         if known is not None:
             return known
+        return self._asked(name, version)
+
+    def _asked(self, name: str, version: str) -> str:
         with translated("ask for the download URI"):
-            return self._connection.registry.get_model_version_download_uri(name, version) or ""
+            found = self._connection.registry.get_model_version_download_uri(name, version) or ""
+        if not isinstance(found, str):  # bytes, which SQLite accepts in any column
+            raise CouldNotVerify("could not ask for the download URI: what the registry says is no text")
+        return found
 
     def _of_refused(self, name: str, version: str) -> str:
         """Ask for a refused name nevertheless: a database has the answer, and so has a server that is old enough."""
@@ -283,8 +293,7 @@ class DownloadUris:
         if known is not None:
             return known
         try:
-            with translated("ask for the download URI"):
-                return self._connection.registry.get_model_version_download_uri(name, version) or ""
+            return self._asked(name, version)
         except NotFound:
             raise
         except UsageError as error:

@@ -80,6 +80,7 @@ def registered_version(version: Any) -> RegisteredVersion:
     """Convert an MLflow entity, or our own type with the same fields."""
     stage, status = text_of(version.current_stage), text_of(version.status) or "READY"
     name, number = text_of(version.name) or "", text_of(version.version) or ""
+    no_text = () if isinstance(version.name, str | None) else ("name",)  # bytes, which SQLite accepts in any column
     return RegisteredVersion(
         name=name,
         version=number,
@@ -96,7 +97,7 @@ def registered_version(version: Any) -> RegisteredVersion:
         status_message=text_of(version.status_message) or None,
         tags=tuple(sorted((str(key), str(value)) for key, value in dict(version.tags or {}).items())),
         run_workspace=text_of(getattr(version, "run_workspace", None)) or None,
-        doubt=_doubt(name, number, status, getattr(version, "nonsense", ())),
+        doubt=_doubt(name, number, status, (*no_text, *getattr(version, "nonsense", ()))),
     )
 
 

@@ -164,7 +164,7 @@ class _Models:
         self._orphaned: dict[str, bool] = {}
         chosen = filter_string if connection.is_uc else None
         for model in chain(search_models(connection, chosen, max_count), tagged):
-            self._names.add((model.name, ""))
+            self._names.add((_name_of(model), ""))
             try:
                 self._keep_aliases(model)
                 for key in _named_by(model):
@@ -172,11 +172,11 @@ class _Models:
             except NotFound:
                 continue  # deleted since the models were listed
             except Denied as error:
-                denied[model.name] = error.message
+                denied[_name_of(model)] = error.message
 
     def _keep_aliases(self, model: Any) -> None:
         for alias, version in dict(model.aliases or {}).items():
-            self._aliases.setdefault((model.name, str(version)), []).append(alias)
+            self._aliases.setdefault((_name_of(model), str(version)), []).append(alias)
 
     def completed(self, version: RegisteredVersion) -> RegisteredVersion:
         """Add the aliases. A version whose registered model's row was lost is marked: MLflow cannot serve it."""
@@ -200,10 +200,14 @@ class _Models:
         return self._orphaned[name]
 
 
+def _name_of(model: Any) -> str:
+    return text_of(model.name) or ""
+
+
 def _named_by(model: Any) -> Iterator[Key]:
     """Yield the newest version of each stage and the versions with an alias, if the model's entry names them."""
     newest = (str(version.version) for version in getattr(model, "latest_versions", None) or ())
-    return ((model.name, version) for version in chain(newest, map(str, dict(model.aliases or {}).values())))
+    return ((_name_of(model), version) for version in chain(newest, map(str, dict(model.aliases or {}).values())))
 
 
 def _left_out(connection: Connection, newest: KeySet, keys: KeySet) -> list[str]:

@@ -290,7 +290,8 @@ def _written_in_file(profile: str) -> Mapping[str, str]:
         raise UsageError(_unreadable(error)) from None
     if not found.has_section(profile):
         close = did_you_mean(profile, found.sections())
-        why = f"{shown} has no profile {printable(profile)}{close}" if file.exists() else f"there is no {shown}"
+        is_there = os.path.exists(file)  # noqa: PTH110 - never raises, unlike Path.exists before Python 3.14
+        why = f"{shown} has no profile {printable(profile)}{close}" if is_there else f"there is no {shown}"
         raise UsageError(f"{no_credentials(profile)} ({why})")
     return dict(found.items(profile))
 

@@ -439,6 +439,13 @@ def _finding(report: dict[str, Any]) -> None:
 
 
 Change = Callable[[dict[str, Any]], None]
+
+
+def _at(key: str, address: str) -> Change:
+    """A report that names another place than the one audited."""
+    return lambda report: report["registry"].update({key: address})
+
+
 # How a report is forged, what our software says of it, and whether the commands of CHECK.txt notice, too.
 FORGED: dict[str, tuple[Change, str, bool]] = {
     "verdict": (lambda r: r["versions"][0].update(verdict="match"), "another verdict of", True),
@@ -466,6 +473,13 @@ FORGED: dict[str, tuple[Change, str, bool]] = {
     "options": (lambda r: r["options"].update(models=["W*"]), "other options than the ledger recorded", False),
     "date": (lambda r: r.update(generated_at="2031-01-01T00:00:00Z"), "is dated 2031", False),
     "registry": (lambda r: r["registry"].update(known_as="production"), "are of another registry", False),
+    "unnamed-registry": (lambda r: r["registry"].update(known_as=None), "are of another registry", False),
+    "registry-uri": (_at("registry_uri", "sqlite:////srv/production/mlflow.db"), "is of sqlite:////srv/prod", False),
+    "registry-kind": (_at("registry_uri", "postgresql://prod-db/mlflow"), "is of postgresql://prod-db/mlflow", False),
+    "registry-server": (_at("registry_uri", "https://mlflow.prod.example"), "is of https://mlflow.prod.example", False),
+    "tracking-uri": (_at("tracking_uri", "https://mlflow.prod.example"), "is of https://mlflow.prod.example", False),
+    "workspace": (_at("workspace", "production"), "recorded an audit of the default workspace", False),
+    "storage": (lambda r: r["versions"][0].update(storage="separate"), "its verdict says otherwise", False),
     "sentence": (lambda r: r["summary"]["verdicts"].update(match=9), "another number of verdicts", False),
     "counted-findings": (lambda r: r["summary"].update(findings={}), "another number of findings", False),
     "counted-baselines": (lambda r: r["summary"].update(baseline={}), "another number of baselines", False),
@@ -507,7 +521,7 @@ def test_a_report_that_does_not_say_why_a_version_was_accepted(damaged: Path, tm
 # What the ledger does not hold, and only whoever made the pack vouches for. docs/evidence.md says so.
 NOT_HELD = """
 tool/name tool/version tool/mlflow tool/python
-registry/tracking_uri registry/registry_uri registry/mlflow_server registry/workspace ledger/url
+registry/mlflow_server ledger/url
 coverage/only_listed coverage/not_read coverage/files_read coverage/bytes_read coverage/storages_read
 changes/resolved changes/since history history/findings history/at history/exit_status history/listed history/audited
 history/unverifiable history/findings/critical history/findings/high history/findings/medium

@@ -44,6 +44,12 @@ def test_another_registry_is_refused_and_nothing_is_touched() -> None:
         assert contents(path) == before
 
 
+def test_a_cache_that_cannot_be_looked_at_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGISTRY_AUDIT_CACHE_DIR", str(tmp_path / (300 * "x")))
+    with pytest.raises(UsageError, match="Set REGISTRY_AUDIT_CACHE_DIR"), WorkDirectory("r1").held(_ONE):
+        pass
+
+
 def test_a_living_audit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     path = interrupted()
     with WorkDirectory("r1").held(_ONE):

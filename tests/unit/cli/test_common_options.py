@@ -1,9 +1,12 @@
 """What was typed, as options."""
 
+from pathlib import Path
+
 import pytest
 
 from registry_audit.audit.options import AuditOptions, checked_options
 from registry_audit.cli.common_options import ROWS, audit_options
+from registry_audit.cli.main import registry_audit
 from registry_audit.errors import UsageError
 
 
@@ -56,3 +59,28 @@ def test_a_command_and_python_have_one_default(name: str) -> None:
         assert shown == field.default
     else:
         assert "default" not in row.given
+
+
+_SERVERS = "  {host: http://127.0.0.1:9, model: m, version_or_stage: '1'}\n"
+_COMPARE = f"tracking_server_1:\n{_SERVERS}tracking_server_2:\n{_SERVERS}"
+_MIGRATION = "source: {host: http://127.0.0.1:9}\ntarget: {host: http://127.0.0.1:8}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "content", "inputs", "output"),
+    [
+        ("compare", _COMPARE, ["--config-file", "in/x"], ["--report-file", "x"]),
+        ("check", "key", ["m/1", "--tracking-uri", "http://127.0.0.1:9", "--signing-key", "x"], ["--report-file", "x"]),
+        ("compare-registries", _MIGRATION, ["--config-file", "in/migration.json"], ["--report-dir", "."]),
+    ],
+)
+def test_no_report_replaces_what_the_command_reads(
+    command: str, content: str, inputs: list[str], output: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").symlink_to(".")
+    for name in ("x", "migration.json"):
+        (tmp_path / name).write_text(content)
+    with pytest.raises(UsageError, match=r"would replace a file that is read: give another name"):
+        registry_audit.main([command, *inputs, *output], standalone_mode=False)
+    assert (tmp_path / "x").read_text() == content

@@ -150,9 +150,29 @@ def test_the_database_of_a_registry_stays_a_registry_alone(url: str) -> None:
     execute(url, "CREATE TABLE entries (it_is_still_free TEXT)")
 
 
+def test_the_database_of_prefect_stays_prefect_s_alone(url: str) -> None:
+    sqlite_file(url).touch() if url.startswith("sqlite") else None
+    execute(url, "CREATE TABLE flow_run (id TEXT)")
+    must_refuse(url, "is Prefect's own, to which nothing is written", create=True)
+    execute(url, "CREATE TABLE entries (it_is_still_free TEXT)")
+
+
+def test_a_file_of_another_program_is_left_as_it_is(sqlite_url: str) -> None:
+    sqlite_file(sqlite_url).touch()
+    execute(sqlite_url, "CREATE TABLE customers (name TEXT)")
+    before = sqlite_file(sqlite_url).read_bytes()
+    must_refuse(sqlite_url, "another program's, with the table 'customers'.*Give another with --ledger", create=True)
+    assert sqlite_file(sqlite_url).read_bytes() == before
+
+
 @both
 def test_a_directory(tmp_path: Path, create: bool) -> None:
     must_refuse(f"sqlite:///{tmp_path}", "cannot be opened|there is no ledger", create=create)
+
+
+@both
+def test_a_path_that_cannot_be_looked_at(tmp_path: Path, create: bool) -> None:
+    must_refuse(f"sqlite:///{tmp_path}/{300 * 'x'}.db", "cannot be opened: File name too long.*--ledger", create=create)
 
 
 def test_a_ledger_that_may_only_be_read(sqlite_ledger: Ledger) -> None:

@@ -116,6 +116,10 @@ def test_two_places_of_this_machine_are_two_registries_once_they_differ(
         begun(sqlite_ledger, WINE, newer, at=at[1])
     assert begun(sqlite_ledger, WINE, newer, at=ELSEWHERE)[0] == at[0], "a server may be that very place"
     original.rename(tmp_path / "away")
+    original.symlink_to(original)  # nobody can see what is there
+    with pytest.raises(UsageError, match=rf"whether {original} is still there cannot be seen"):
+        begun(sqlite_ledger, WINE, newer, at=at[1])
+    original.unlink()
     assert begun(sqlite_ledger, WINE, newer, at=at[1])[0] == at[0], "it was moved"
 
 

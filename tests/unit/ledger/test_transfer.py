@@ -170,6 +170,13 @@ def test_a_refused_import_leaves_no_ledger(lines: list[str], tmp_path: Path, sql
         open_ledger(sqlite_url, create=False)
 
 
+def test_an_export_that_breaks_off_while_it_is_read(sqlite_url: str) -> None:
+    imported = registry_audit("baseline", "import", "/proc/self/mem", "--ledger", sqlite_url)
+    assert (imported.exit_status, "/proc/self/mem cannot be read: Input/output error" in imported.stderr) == (2, True)
+    too_long = registry_audit("baseline", "verify", "--head", 300 * "x", "--ledger", sqlite_url)
+    assert (too_long.exit_status, "is no head" in too_long.stderr) == (2, True)
+
+
 def test_a_slow_reader_of_an_export_holds_nobody_up(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connecting, "_BUSY_SECONDS", 1)
     ledger, other = open_ledger(sqlite_url, create=True), open_ledger(sqlite_url, create=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from registry_audit.errors import CouldNotVerify
 from registry_audit.migration.filestore import unlisted_versions
 
 
@@ -100,3 +101,11 @@ def test_a_directory_that_cannot_be_read_ends_the_comparison(store: Path) -> Non
     (store / "models" / "Wine").chmod(0)
     with pytest.raises(Exception, match="cannot be read: Permission denied"):
         list(unlisted_versions(store, LISTED))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter everything")
+def test_a_directory_that_cannot_be_entered_ends_the_comparison(store: Path) -> None:
+    (store / "models").chmod(0o400)
+    with pytest.raises(CouldNotVerify, match="cannot be read: Permission denied"):
+        list(unlisted_versions(store, LISTED))
+    (store / "models").chmod(0o700)

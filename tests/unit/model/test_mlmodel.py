@@ -1,12 +1,14 @@
 import json
 import posixpath
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry_audit.errors import UsageError
 from registry_audit.model.escapes import escapes
-from registry_audit.model.mlmodel import InvalidMLmodel, missing_parts, parse_mlmodel
+from registry_audit.model.mlmodel import InvalidMLmodel, missing_parts, must_not_be_in_a_model, parse_mlmodel
 
 GOOD = b"""\
 flavors:
@@ -138,3 +140,10 @@ def test_many_parts_of_many_files_are_looked_for_at_once() -> None:
     artifacts = {f"a{number}": {"path": f"d{number}"} for number in range(10_000)}
     content = json.dumps({"flavors": {"f": {"artifacts": artifacts}}}).encode()
     assert problems(content, sizes) == {}
+
+
+def test_a_place_that_cannot_be_looked_at_is_in_no_model_unless_one_is_around_it(tmp_path: Path) -> None:
+    must_not_be_in_a_model(tmp_path / (300 * "x") / "report", "it")
+    (tmp_path / "MLmodel").touch()
+    with pytest.raises(UsageError, match="it is in a model"):
+        must_not_be_in_a_model(tmp_path / (300 * "x") / "report", "it")

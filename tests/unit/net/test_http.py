@@ -166,6 +166,18 @@ def test_an_answer_that_says_one_thing_twice_is_not_believed(
     assert rest.get(f"/json/{quote(json.dumps(once))}", doing="ask") == once
 
 
+def test_half_a_character_is_of_its_row_alone(http: HttpSession, servers: tuple[Site, Site]) -> None:
+    """The text becomes an object, which makes the row doubtful. Anywhere else the whole answer is not believed."""
+    rest = Rest(servers[0].url, lambda *_: {}, http)
+    rows = [{"name": "healthy", "source": "s"}, {"name": "x", "source": "\ud800", "tags": [{"key": "\udfff"}]}]
+    for key in ("model_versions", "registered_models"):
+        got = rest.get(f"/json/{quote(json.dumps({key: rows}))}", doing="list")
+        assert got == {key: [rows[0], {"name": "x", "source": {}, "tags": [{"key": {}}]}]}
+    for whole in ({"artifact_uri": "\ud800"}, {"files": rows}, {"model_versions": [], "next_page_token": "\ud800"}):
+        with pytest.raises(CouldNotVerify, match="half a character"):
+            rest.get(f"/json/{quote(json.dumps(whole))}", doing="ask")
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_to_a_stranger_says_nothing_of_us(
     http: HttpSession, servers: tuple[Site, Site], status: int

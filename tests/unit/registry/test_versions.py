@@ -325,6 +325,7 @@ def test_one_version_with_two_sources_is_doubted() -> None:
         {"status": "FINE"},
         {"status": 3},
         {"name": ""},
+        {"name": b"\xff"},
         {"tags": {"a": 1}},
         {"aliases": [1]},
     ],
@@ -364,3 +365,22 @@ def test_every_list_has_its_bound(what: str, tagged: bool, monkeypatch: pytest.M
     with pytest.raises(CouldNotVerify, match="--max-versions"):
         list_versions(registry, max_versions=50)  # type: ignore[arg-type]
     assert len(asked) == 51
+
+
+class Unnameable(Saying):
+    """A registry in SQLite, where a column of texts may hold bytes: here the name of a model and of its version."""
+
+    @property
+    def registry(self) -> "Unnameable":
+        return self
+
+    def search_registered_models(self, *_: Any, filter_string: str | None = None, **__: Any) -> Page:
+        newest = [SimpleNamespace(version="1")]
+        names = [] if filter_string else [b"\xff", "m"]
+        return Page([SimpleNamespace(name=name, aliases={"a": "1"}, latest_versions=newest) for name in names], None)
+
+
+def test_a_name_that_is_no_text_is_doubted_and_the_others_are_listed() -> None:
+    listing = listed(Unnameable({"version": "1", "name": b"\xff"}, {"version": "1"}))
+    assert [(version.name, version.doubt is None) for version in listing.versions] == [("b'\\xff'", False), ("m", True)]
+    assert "its name is not what MLflow's protocol has there" in (listing.versions[0].doubt or "")
