@@ -35,7 +35,7 @@ from registry_audit.registry.connection import Connection
 from registry_audit.registry.resolve import Location, Lost, ResolvedVersion, resolve_version
 from registry_audit.registry.translate import is_foreign, reason_of, translated
 from registry_audit.registry.version import RegisteredVersion
-from registry_audit.registry.versions import is_listed
+from registry_audit.registry.versions import is_gone
 from registry_audit.stores.base import NotSeen, Store, transfers_of
 from registry_audit.stores.local import LocalStore
 from registry_audit.stores.store_for_location import open_store
@@ -206,7 +206,7 @@ def _unless_deleted(session: Session, resolved: ResolvedVersion, audit: VersionA
         return audit
     version = audit.version
     try:
-        if is_listed(session.connection, version.name, version.version):
+        if not is_gone(session.connection, version.name, version.version):
             return audit
     except AuditError:
         return audit

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_DOES_NOT_EXIST
 
 from registry_audit.audit.judging import unresolvable
 from registry_audit.audit.rows import decode_row, encode_row
 from registry_audit.errors import CouldNotVerify
 from registry_audit.registry.prompts import TAG, TEXT_TAG
 from registry_audit.registry.version import KeySet, decode_version, encode_version
-from registry_audit.registry.versions import RegistryListing, list_versions
+from registry_audit.registry.versions import RegistryListing, is_gone, list_versions
 from registry_audit.spool import IN_MEMORY
 
 Key = tuple[str, int]
@@ -364,3 +364,47 @@ def test_every_list_has_its_bound(what: str, tagged: bool, monkeypatch: pytest.M
     with pytest.raises(CouldNotVerify, match="--max-versions"):
         list_versions(registry, max_versions=50)  # type: ignore[arg-type]
     assert len(asked) == 51
+
+
+class Asked(Saying):
+    """A registry whose searches show these versions, and that gives this answer to a request by name."""
+
+    def __init__(self, answer: Any, *listed: dict[str, Any]) -> None:
+        super().__init__(*listed)
+        self._answer = answer
+
+    @property
+    def registry(self) -> "Asked":
+        return self
+
+    def search_model_versions(self, filter_string: str | None = None, **_: Any) -> Page:  # type: ignore[override]
+        return super().search_model_versions() if filter_string == "name='m'" else Page([], None)
+
+    def get_model_version(self, name: str, version: str) -> Any:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+
+_NONE = MlflowException("none", RESOURCE_DOES_NOT_EXIST)
+
+
+@pytest.mark.parametrize(
+    ("registry", "gone"),
+    [
+        (Asked(_NONE), True),
+        (Asked(_NONE, {"version": "2"}), True),
+        (Asked(_NONE, {"version": "1"}), False),
+        (Asked(_row("m", 1)), False),
+    ],
+    ids=["deleted", "others-are-listed", "its-models-row-was-lost", "the-search-was-cut-short"],
+)
+def test_only_what_is_neither_listed_nor_found_by_name_is_gone(registry: Asked, gone: bool) -> None:
+    assert is_gone(registry, "m", "1") is gone  # type: ignore[arg-type]
+
+
+def test_what_is_denied_is_not_gone() -> None:
+    """Searches omit it, as if it had been deleted."""
+    denying = Asked(MlflowException("no", PERMISSION_DENIED))
+    with pytest.raises(CouldNotVerify, match="permission denied"):
+        is_gone(denying, "m", "1")  # type: ignore[arg-type]
