@@ -198,7 +198,8 @@ def _compared(session: Session, resolved: ResolvedVersion, run: Copy, reg: Copy 
 def _unless_deleted(session: Session, resolved: ResolvedVersion, audit: VersionAudit) -> VersionAudit:
     """Skip a version that was deleted after it was listed: it is no damaged model, and nobody can ask for it any more.
 
-    Its files may disappear before they are listed, while they are read, or in between.
+    Its files may disappear before they are listed, while they are read, or in between. If it was accepted, the ledger
+    turns the row into that of a vanished version.
     """
     damaged = any(finding.rule in _DAMAGE for finding in audit.findings)
     unread = audit.verdict is Verdict.UNVERIFIABLE and not audit.retryable
@@ -211,7 +212,7 @@ def _unless_deleted(session: Session, resolved: ResolvedVersion, audit: VersionA
     except AuditError:
         return audit
     reason = "it was deleted from the registry while the audit ran"
-    return VersionAudit(version, Verdict.SKIPPED, reason, Storage.UNKNOWN, None, None, None, ())
+    return VersionAudit(version, Verdict.SKIPPED, reason, Storage.UNKNOWN, None, None, None, (), deleted_meanwhile=True)
 
 
 def audit_version(session: Session, version: RegisteredVersion) -> VersionAudit:

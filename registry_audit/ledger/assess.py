@@ -29,7 +29,11 @@ def assess(audit: VersionAudit, memory: Memory, fetch: FetchManifest, *, today: 
     """Return the row with its baseline status, RA002 and RA011 where they apply, and the history of each finding."""
     version = audit.version
     key = version.ledger_key
-    view, problems = _beside_baseline(audit, memory.baselines.get(key), memory.known_bytes.get(key, ()), fetch)
+    baseline = memory.baselines.get(key)
+    if audit.deleted_meanwhile and baseline is not None and baseline.manifest and baseline.is_of(version):
+        gone = vanished(*key, baseline, memory, today=today)
+        return replace(gone, version=replace(version, status=gone.version.status), seconds=audit.seconds)
+    view, problems = _beside_baseline(audit, baseline, memory.known_bytes.get(key, ()), fetch)
     findings = sorted_findings((*audit.findings, *findings_of(version, problems)))
     beside = replace(audit, baseline=view)
     now = subject_of(beside)

@@ -309,7 +309,7 @@ def remembered(ledger: Ledger, options: AuditOptions, session: Session, audit: V
     remember(ledger, head)
     recorded = finish(ledger, scope, asked, audit_id, [audit], rows.append)
     remember(ledger, recorded.head)
-    return next(row for row in rows if row.version == audit.version)
+    return next(row for row in rows if key_of(row) == key_of(audit))
 
 
 def pair_remembered(

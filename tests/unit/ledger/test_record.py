@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from support.ledgers import (
@@ -34,7 +35,7 @@ from registry_audit.ledger.record import begin, registry_of, who
 from registry_audit.ledger.store import Ledger
 from registry_audit.model.listing import Problem
 from registry_audit.rules import CONTENT_CHANGED
-from registry_audit.verdict import Severity, SignatureStatus, Verdict
+from registry_audit.verdict import BaselineStatus, Severity, SignatureStatus, Verdict
 
 META = b"model_name: wine\nmodel_version: '1'\n"  # as MLflow writes it
 
@@ -165,6 +166,33 @@ def test_a_version_that_vanished(ledger: Ledger) -> None:
     back = record(ledger, row(), row(version="2"))
     assert statuses(back) == {"wine/1": "unchanged", "wine/2": "unchanged"}
     assert [(gone.version, gone.rule) for gone in back.resolved] == [("2", "RA011")]
+
+
+def _deleted_meanwhile(**chosen: Any) -> VersionAudit:
+    """What an audit says of a version that the registry listed, and deleted before it was read."""
+    listed = row(verdict=Verdict.SKIPPED, listed=False, **chosen)
+    return replace(listed, reason="deleted while the audit ran", deleted_meanwhile=True)
+
+
+def test_an_accepted_version_that_is_deleted_while_the_audit_runs_vanished(ledger: Ledger) -> None:
+    record(ledger, row(), row(version="2"), accept_new=True)
+    (meanwhile, _) = record(ledger, _deleted_meanwhile(), row(version="2")).audits
+    (next_time, _) = record(ledger, row(version="2")).audits
+    for audit, new in ((meanwhile, True), (next_time, False)):
+        assert audit.baseline is not None
+        assert (audit.verdict, audit.baseline.status) == (Verdict.SKIPPED, BaselineStatus.VANISHED)
+        assert (audit.version.status, audit.reason) == ("DELETED", "it is no longer in the registry")
+        assert [(finding.rule, finding.new) for finding in audit.findings] == [("RA011", new)]
+
+
+def test_a_version_without_a_baseline_that_is_deleted_while_the_audit_runs_is_skipped(ledger: Ledger) -> None:
+    record(ledger, row("beer"), accept_new=True)
+    (_, skipped) = record(ledger, row("beer"), _deleted_meanwhile()).audits
+    assert (skipped.verdict, skipped.reason, skipped.findings) == (
+        Verdict.SKIPPED,
+        "deleted while the audit ran",
+        (),
+    )
 
 
 def test_what_was_not_asked_for_did_not_vanish(ledger: Ledger) -> None:
