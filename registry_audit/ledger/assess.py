@@ -155,7 +155,7 @@ def _gone_since(audit: VersionAudit, baseline: Baseline) -> list[Problem]:
 
 
 def _not_first_sight(audit: VersionAudit, known: tuple[KnownBytes, ...], fetch: FetchManifest) -> list[Problem]:
-    """Report a version without a baseline whose bytes differ from those that the ledger already knows for it."""
+    """Report a version without a baseline unless its bytes are shown to be those that the ledger knows, if any."""
     now = audit.reg_model.manifest if audit.reg_model else None
     if audit.reg_model is None or now is None:
         return []
@@ -164,13 +164,13 @@ def _not_first_sight(audit: VersionAudit, known: tuple[KnownBytes, ...], fetch: 
         return is_mlflows_text(digest, audit.version.name, audit.version.version)
 
     for one in known:
-        if one.manifest.partition(":")[0] == now.algorithm and one.manifest != now.digest():
+        if one.algorithm == now.algorithm and one.manifest != now.digest():
             is_mlflows = audit.reg_model.meta_is_mlflows
             before = fetch(one.manifest)
             differences = baseline_differences(before, now, was_mlflows=was_mlflows, is_mlflows=is_mlflows)
             if any(difference.expected_by is None for difference in differences):
                 return [one.problem]
-    return []
+    return [one.not_comparable for one in known if one.algorithm != now.algorithm][:1]
 
 
 def _content_changed(baseline: Baseline, now: Manifest, differences: tuple[Difference, ...]) -> Problem:

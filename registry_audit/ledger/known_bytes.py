@@ -32,14 +32,28 @@ class KnownBytes:
     registry: str | None = None  # None: the registry that is audited
 
     @property
+    def algorithm(self) -> str:
+        return self.manifest.partition(":")[0]
+
+    @property
     def problem(self) -> Problem:
         """Return the problem to report if the bytes are not the known ones."""
+        message = f"its bytes are not {self._words}" + ("" if self.accepted else "; nobody had accepted them")
+        return Problem("RA002", message, blocks=False)
+
+    @property
+    def not_comparable(self) -> Problem:
+        """Return the problem to report if the bytes were read with another digest algorithm than the known ones."""
+        message = f"its bytes cannot be compared with {self._words}, because those are known by {self.algorithm} only"
+        remedy = f"Audit with --digest {self.algorithm}, or keep another ledger with --ledger."
+        return Problem("RA009", message, blocks=False, remedy=remedy)
+
+    @property
+    def _words(self) -> str:
         where = "" if self.registry is None else f" in the registry {printable(self.registry)}"
         if self.accepted:
-            message = f"its bytes are not those that were accepted for this very version on {self.at[:10]}{where}"
-        else:
-            message = f"its bytes are not those that the audit of {self.at[:10]} read{where}; nobody had accepted them"
-        return Problem("RA002", message, blocks=False)
+            return f"those that were accepted for this very version on {self.at[:10]}{where}"
+        return f"those that the audit of {self.at[:10]} read{where}"
 
 
 class OtherNames:

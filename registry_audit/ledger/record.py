@@ -35,7 +35,15 @@ from registry_audit.ledger.audit_entries import (
 )
 from registry_audit.ledger.chain import Draft, Entry, Kind, clock_note
 from registry_audit.ledger.connecting import remember
-from registry_audit.ledger.entry_bodies import Accepted, AuditFinished, AuditStarted, FindingResolved, Grade, body_of
+from registry_audit.ledger.entry_bodies import (
+    Accepted,
+    AuditFinished,
+    AuditStarted,
+    FindingResolved,
+    Grade,
+    Read,
+    body_of,
+)
 from registry_audit.ledger.identity import recognise, registry_key, versions_to_recognise, why_another
 from registry_audit.ledger.memory import FindingKey, Key, Memory, finding_key
 from registry_audit.ledger.store import Ledger, LedgerReader, LedgerWriter
@@ -128,6 +136,16 @@ def algorithm_of(reader: LedgerReader, registry: str) -> str | None:
     for entry in reader.latest_of_versions(Kind.ACCEPTED, registry):
         if accepted := body_of(entry, Accepted).manifest:
             return accepted.partition(":")[0]
+    return None
+
+
+def algorithm_in_use(reader: LedgerReader, registry: str) -> str | None:
+    """Return the digest algorithm of a registry's baselines or else of its readings, or None if it has neither."""
+    if (algorithm := algorithm_of(reader, registry)) is not None:
+        return algorithm
+    for entry in reader.latest_of_versions(Kind.READING, registry):
+        if read := body_of(entry, Read).manifest:
+            return read.partition(":")[0]
     return None
 
 
@@ -325,7 +343,7 @@ def pair_remembered(
 
 
 def with_digest_of(ledger: Ledger | None, options: AuditOptions, server: Server | None = None) -> AuditOptions:
-    """Return the options with the digest algorithm of the registry's baselines, so that digests can be compared.
+    """Return the options with the digest algorithm that the ledger has for the registry: digests can be compared then.
 
     Args:
         server: the server with its credentials, if the options do not contain all of it.
@@ -339,10 +357,10 @@ def with_digest_of(ledger: Ledger | None, options: AuditOptions, server: Server 
 def one_digest(
     ledger: Ledger | None, options: tuple[AuditOptions, AuditOptions], servers: tuple[Server, Server]
 ) -> tuple[AuditOptions, AuditOptions]:
-    """Return the options of two versions to compare, with the digest algorithm of their registries' baselines.
+    """Return the options of two versions to compare, with the digest algorithm that the ledger has for both.
 
     Raises:
-        UsageError: the two registries have baselines with different algorithms.
+        UsageError: the ledger has different algorithms for the two registries.
     """
     if ledger is None:
         return options
@@ -350,7 +368,7 @@ def one_digest(
     chosen = [algorithm for algorithm in known if algorithm is not None]
     if len(set(chosen)) > 1:
         raise UsageError(
-            f"the baselines of the first registry are {chosen[0]} and those of the second {chosen[1]}: compare with "
+            f"the ledger knows the first registry by {chosen[0]} and the second by {chosen[1]}: compare with "
             "--ledger none, and check each version by itself"
         )
     one, two = (each.model_copy(update={"digest": chosen[0]}) if chosen else each for each in options)
@@ -361,7 +379,7 @@ def _algorithm_for(ledger: Ledger, options: AuditOptions, server: Server) -> str
     identity = identity_of(server)
     with ledger.reading() as reader:
         key = registry_key(reader, identity, options.registry_name)
-        return algorithm_of(reader, key) if key else None
+        return algorithm_in_use(reader, key) if key else None
 
 
 def _looked_up(ledger: Ledger, options: AuditOptions, session: Session, audit: VersionAudit) -> VersionAudit:

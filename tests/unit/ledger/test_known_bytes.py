@@ -50,3 +50,21 @@ def test_what_mlflow_adds_by_itself_is_no_change(sqlite_ledger: Ledger) -> None:
     record(sqlite_ledger, row(files=LOADABLE))
     with_meta = {**LOADABLE, "registered_model_meta": b"model_name: wine\nmodel_version: '1'\n"}
     assert seen(record(sqlite_ledger, row(files=with_meta), accept_new=True)) == ("new", [], 1)
+
+
+def test_bytes_that_are_known_by_another_digest_are_not_accepted(sqlite_ledger: Ledger) -> None:
+    """Nothing shows that they are the same."""
+    record(sqlite_ledger, row())
+    for files in (FILES, CHANGED):
+        other = record(sqlite_ledger, row(files=files, algorithm="blake3"), accept_new=True, digest="blake3")
+        assert seen(other) == ("new", ["RA009"], 0)
+        assert "Audit with --digest sha256" in other.audits[0].findings[0].remedy
+    assert seen(record(sqlite_ledger, row(files=CHANGED), accept_new=True)) == ("new", ["RA002"], 0)
+    assert seen(record(sqlite_ledger, row(), accept_new=True)) == ("new", [], 1)
+
+
+def test_bytes_that_another_registry_accepted_by_another_digest_are_not_accepted(sqlite_ledger: Ledger) -> None:
+    record(sqlite_ledger, row(), accept_new=True, registry_name="one")
+    blake3 = {"accept_new": True, "digest": "blake3", "registry_name": "two"}
+    assert seen(record(sqlite_ledger, row(algorithm="blake3"), **blake3)) == ("new", ["RA009"], 0)
+    assert seen(record(sqlite_ledger, row(created=2_000, algorithm="blake3"), **blake3)) == ("new", [], 1)

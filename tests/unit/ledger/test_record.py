@@ -31,7 +31,7 @@ from registry_audit.ledger.audit_entries import ON_FIRST_SIGHT, subject_of
 from registry_audit.ledger.chain import Draft, Entry, Kind
 from registry_audit.ledger.entry_bodies import AuditFinished, FindingOpened, Waived
 from registry_audit.ledger.memory import FindingKey, TrustedReadings
-from registry_audit.ledger.record import begin, registry_of, who
+from registry_audit.ledger.record import algorithm_in_use, begin, registry_of, who
 from registry_audit.ledger.store import Ledger
 from registry_audit.model.listing import Problem
 from registry_audit.rules import CONTENT_CHANGED
@@ -353,6 +353,18 @@ def test_another_digest_algorithm_needs_another_ledger(ledger: Ledger) -> None:
     record(ledger, row(), accept_new=True)
     with pytest.raises(UsageError, match="baselines in the ledger are sha256: audit with --digest sha256"):
         begin(ledger, scope_of(row()), options(digest="blake3"), "other")
+
+
+def test_without_a_baseline_the_algorithm_of_the_readings_is_in_use(ledger: Ledger) -> None:
+    def in_use() -> str | None:
+        with ledger.reading() as reader:
+            return algorithm_in_use(reader, REGISTRY)
+
+    assert in_use() is None
+    record(ledger, row(listed=False, verdict=Verdict.UNVERIFIABLE), row("tea", algorithm="blake3"), digest="blake3")
+    assert in_use() == "blake3"
+    record(ledger, row("beer"), accept_new=True)
+    assert in_use() == "sha256"
 
 
 def test_a_version_accepted_as_gone_does_not_hide_the_algorithm(ledger: Ledger) -> None:
