@@ -9,7 +9,7 @@ from registry_audit.audit.comparing import Difference, Kind, explains_meta
 from registry_audit.audit.copies import is_mlflows_text
 from registry_audit.audit.judging import BaselineView, Finding, VersionAudit, findings_of, sorted_findings
 from registry_audit.ledger.audit_entries import subject_of
-from registry_audit.ledger.known_bytes import DAMAGED, KnownBytes, OtherNames, known_bytes
+from registry_audit.ledger.known_bytes import DAMAGED, IsUnlisted, KnownBytes, OtherNames, known_bytes
 from registry_audit.ledger.memory import Baseline, Key, Memory, Subject, finding_key, learn, load_findings, today
 from registry_audit.ledger.store import LedgerReader
 from registry_audit.ledger.version_history import Renamed
@@ -224,6 +224,7 @@ class Beside:
         registry: str,
         versions: Iterable[RegisteredVersion],
         hidden: Mapping[Key, str] = MappingProxyType({}),
+        is_unlisted: IsUnlisted | None = None,
     ) -> None:
         """Prepare to assess the versions of one registry.
 
@@ -231,6 +232,7 @@ class Beside:
             registry: the key of the registry in the ledger.
             versions: the audited versions; they are iterated more than once.
             hidden: versions with a baseline that were not listed and are not known to be gone, each with the reason.
+            is_unlisted: see `OtherNames`.
         """
         self._reader, self._registry, self._hidden = reader, registry, hidden
         self._others = [other for other in reader.registries() if other != registry]
@@ -239,7 +241,7 @@ class Beside:
         # A clock that was set back must not revive a waiver that has ended.
         self._day = max(today(), head.at[:10]) if head else today()
         self.renamed = Renamed(reader, registry, versions)
-        self._other_names = OtherNames(reader)
+        self._other_names = OtherNames(reader, registry, is_unlisted)
         self.memory: Memory = load_findings(reader, registry)
 
     def __call__(self, rows: Sequence[VersionAudit | Key]) -> list[VersionAudit]:

@@ -214,7 +214,7 @@ class _Finishing:
         self._writer, self._registry, self._scope, self._options = writer, registry, scope, options
         self._audit_id, self._keep, self._who = audit_id, keep, who()
         self._expected = Expected(scope, options)
-        self._beside = Beside(writer, registry, scope.versions, hidden)
+        self._beside = Beside(writer, registry, scope.versions, hidden, self._expected.is_unlisted)
         self._tells = tells
         self.accepted_count = 0
         self.resolved: tuple[Resolved, ...] = ()

@@ -114,8 +114,11 @@ class Expected:
 
     def lacks(self, name: str, version: str) -> bool:
         """Say whether a version should have been in the listing but was not."""
-        key = restored(name), restored(version)
-        return key[0] in self._choice and self._everything_listed and key not in self._listed
+        return restored(name) in self._choice and self.is_unlisted(name, version)
+
+    def is_unlisted(self, name: str, version: str) -> bool:
+        """Say whether everything was listed, whatever was chosen from it, and this version was not."""
+        return self._everything_listed and (restored(name), restored(version)) not in self._listed
 
 
 def absent_keys(reader: LedgerReader, registry: str, expected: Expected) -> list[Key]:

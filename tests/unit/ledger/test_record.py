@@ -363,7 +363,7 @@ def test_without_a_baseline_the_algorithm_of_the_readings_is_in_use(ledger: Ledg
     assert in_use() is None
     record(ledger, row(listed=False, verdict=Verdict.UNVERIFIABLE), row("tea", algorithm="blake3"), digest="blake3")
     assert in_use() == "blake3"
-    record(ledger, row("beer"), accept_new=True)
+    record(ledger, row("beer", created=2_000), accept_new=True)
     assert in_use() == "sha256"
 
 
