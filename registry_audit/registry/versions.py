@@ -92,7 +92,7 @@ def list_versions(
             "in all"
         )
     if stable and (count := gone.missing_from(keys)):
-        notes.append(f"{count} versions were deleted while the registry was listed")
+        notes.append(f"{count} versions were deleted or denied while the registry was listed")
     left_out = _left_out(connection, models.newest, keys) if filter_string is None else []
     if left_out:
         notes.append(
@@ -219,8 +219,10 @@ def _left_out(connection: Connection, newest: KeySet, keys: KeySet) -> list[str]
         try:
             if not is_prompt(retried(partial(ask_version, connection, name, version, label))):
                 found.append(label)
+        except UsageError:
+            continue  # deleted meanwhile, or a name that no version can have
         except AuditError:
-            continue  # deleted meanwhile, or nothing shows that it is there
+            found.append(label)  # denied, or not answered: nothing shows that it is gone
         if len(found) >= _LEFT_OUT_SHOWN:
             break
     return found

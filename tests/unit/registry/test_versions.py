@@ -167,7 +167,7 @@ def test_a_row_lost_between_two_pages_is_found_by_the_next_pass() -> None:
     listing = listed(Paging(lambda asked: rows if asked == 0 else rows[:-1]))
     assert keys(listing) == rows[:-1]
     assert listing.whole
-    assert listing.notes == ("1 versions were deleted while the registry was listed",)
+    assert listing.notes == ("1 versions were deleted or denied while the registry was listed",)
 
 
 def test_a_registry_that_never_holds_still_says_so() -> None:
@@ -260,6 +260,14 @@ def test_what_is_no_version_any_more_or_a_prompt_cuts_no_list_short(
 ) -> None:
     listing = listed(Cut(there, **of_newest))
     assert (listing.whole, listing.notes) == (True, ())
+
+
+def test_what_a_model_names_and_nobody_shows_to_be_gone_cuts_the_list_short() -> None:
+    class Denying(Cut):
+        def get_model_version(self, name: str, version: str) -> Any:
+            raise MlflowException("no", PERMISSION_DENIED)
+
+    assert not listed(Denying([])).whole
 
 
 class Saying(Paging):
