@@ -164,7 +164,8 @@ def finish(
     Args:
         audits: sorted by name, then number.
         keep: called with every assessed row and every vanished version, in that same order.
-        hidden: versions with a baseline that were not listed and are not known to be gone, each with the reason.
+        hidden: versions with a baseline or an open finding that were not listed and are not known to be gone, each
+            with the reason.
         tell: set by a caller that notifies people of new findings. Called after recording, with the findings that are
             not new but of which nobody was notified, because only a check or a command has found them.
 
@@ -213,7 +214,7 @@ class _Finishing:
     ) -> None:
         self._writer, self._registry, self._scope, self._options = writer, registry, scope, options
         self._audit_id, self._keep, self._who = audit_id, keep, who()
-        self._expected = Expected(scope, options)
+        self._expected, self._hidden = Expected(scope, options), hidden
         self._beside = Beside(writer, registry, scope.versions, hidden, self._expected.is_unlisted)
         self._tells = tells
         self.accepted_count = 0
@@ -225,7 +226,7 @@ class _Finishing:
         return self._beside.memory
 
     def drafts(self, audits: Iterable[VersionAudit]) -> Iterator[Draft]:
-        resolving, outcome = Resolving(self.memory), OutcomeTally(self._options.fail_on)
+        resolving, outcome = Resolving(self.memory, self._hidden), OutcomeTally(self._options.fail_on)
         findings = Counter[Grade]()
         for row, accepted in map(self._accepted, self._assessed(audits)):
             drafts = [*drafts_of(self._registry, self._audit_id, row), *accepted]

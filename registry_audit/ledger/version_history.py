@@ -23,7 +23,7 @@ from registry_audit.ledger.entry_bodies import (
     any_body_of,
     body_of,
 )
-from registry_audit.ledger.memory import Baseline, Key, baseline_of
+from registry_audit.ledger.memory import Baseline, Key, baseline_of, load_findings
 from registry_audit.ledger.store import Ledger, LedgerReader
 from registry_audit.printable import restored
 from registry_audit.redact import redact_location
@@ -132,8 +132,12 @@ def absent_keys(reader: LedgerReader, registry: str, expected: Expected) -> list
 
 
 def absent_versions(ledger: Ledger, registry: str, scope: Scope, options: AuditOptions) -> tuple[Key, ...]:
+    """List the versions with a baseline or an open finding that the listing lacks."""
+    expected = Expected(scope, options)
     with ledger.reading() as reader:
-        return tuple(absent_keys(reader, registry, Expected(scope, options)))
+        found = {key[:2] for key in load_findings(reader, registry).open_findings if expected.lacks(*key[:2])}
+        found.update(absent_keys(reader, registry, expected))
+    return tuple(sorted(found, key=lambda key: version_key(*key)))
 
 
 # When a model is renamed, MLflow keeps number, creation time, run and source, so the baseline follows.

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import sqlalchemy
 from sqlalchemy.pool import NullPool
@@ -160,6 +161,7 @@ def record(
     audit_id: str = "audit",
     scope: Scope | None = None,
     tell: Tell | None = None,
+    hidden: Mapping[tuple[str, str], str] = MappingProxyType({}),
     **chosen: object,
 ) -> RecordedAudit:
     """One whole audit that saw these rows, in the ledger."""
@@ -167,7 +169,7 @@ def record(
     scope, _ = begin(ledger, scope, opts, audit_id)
     assessed: list[VersionAudit] = []
     ordered = sorted(rows, key=lambda row: row.version.key)
-    recorded = finish(ledger, scope, opts, audit_id, ordered, assessed.append, tell=tell)
+    recorded = finish(ledger, scope, opts, audit_id, ordered, assessed.append, hidden, tell=tell)
     return RecordedAudit(tuple(assessed), recorded)
 
 

@@ -33,6 +33,7 @@ from registry_audit.ledger.entry_bodies import AuditFinished, FindingOpened, Wai
 from registry_audit.ledger.memory import FindingKey, TrustedReadings
 from registry_audit.ledger.record import algorithm_in_use, begin, registry_of, who
 from registry_audit.ledger.store import Ledger
+from registry_audit.ledger.version_history import absent_versions
 from registry_audit.model.listing import Problem
 from registry_audit.rules import CONTENT_CHANGED
 from registry_audit.verdict import BaselineStatus, Severity, SignatureStatus, Verdict
@@ -255,6 +256,15 @@ def test_a_finding_outlives_an_audit_that_read_half_of_it(ledger: Ledger) -> Non
     ended = {(gone.rule, gone.by) for gone in record(ledger, row()).resolved}
     assert ("RA002", "the bytes of the baseline came back") in ended
     assert {rule for rule, _ in ended} == {"RA001", "RA002", "RA006", "RA009"}
+
+
+def test_a_finding_outlives_an_audit_that_was_denied_its_version(ledger: Ledger) -> None:
+    """MLflow omits the version from its lists, as if it had been deleted."""
+    record(ledger, row("tea"), row(problems=(Problem("RA007", "half", blocks=False),)))
+    assert absent_versions(ledger, REGISTRY, scope_of(row("tea")), options()) == (("wine", "1"),)
+    assert record(ledger, row("tea"), hidden={("wine", "1"): "permission denied"}).resolved == ()
+    (gone,) = record(ledger, row("tea")).resolved
+    assert (gone.rule, gone.by) == ("RA007", "the version is no longer in the registry")
 
 
 def _signed(status: SignatureStatus | None, *problems: Problem) -> VersionAudit:
