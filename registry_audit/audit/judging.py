@@ -124,6 +124,7 @@ class VersionAudit:
     not_seen: tuple[str, ...] = ()  # places where no model is, and nothing shows that one should be there
     only_listed: bool = False  # no byte was read: what reading would show is unknown
     of_one_copy: bool = False  # the other copy was not asked for: no verdict on the two
+    deleted_meanwhile: bool = False  # the registry listed it, and deleted it while the audit ran
     signature: SignatureView | None = None  # None if no copy has a signature
     life: tuple[Event, ...] = ()  # the newest events, oldest first; empty without a ledger
     seconds: float | None = field(default=None, compare=False)  # duration of its steps

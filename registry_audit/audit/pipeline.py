@@ -35,7 +35,7 @@ from registry_audit.registry.connection import Connection
 from registry_audit.registry.resolve import Location, Lost, ResolvedVersion, resolve_version
 from registry_audit.registry.translate import is_foreign, reason_of, translated
 from registry_audit.registry.version import RegisteredVersion
-from registry_audit.registry.versions import is_listed
+from registry_audit.registry.versions import is_gone
 from registry_audit.stores.base import NotSeen, Store, transfers_of
 from registry_audit.stores.local import LocalStore
 from registry_audit.stores.store_for_location import open_store
@@ -198,7 +198,8 @@ def _compared(session: Session, resolved: ResolvedVersion, run: Copy, reg: Copy 
 def _unless_deleted(session: Session, resolved: ResolvedVersion, audit: VersionAudit) -> VersionAudit:
     """Skip a version that was deleted after it was listed: it is no damaged model, and nobody can ask for it any more.
 
-    Its files may disappear before they are listed, while they are read, or in between.
+    Its files may disappear before they are listed, while they are read, or in between. If it was accepted, the ledger
+    turns the row into that of a vanished version.
     """
     damaged = any(finding.rule in _DAMAGE for finding in audit.findings)
     unread = audit.verdict is Verdict.UNVERIFIABLE and not audit.retryable
@@ -206,12 +207,12 @@ def _unless_deleted(session: Session, resolved: ResolvedVersion, audit: VersionA
         return audit
     version = audit.version
     try:
-        if is_listed(session.connection, version.name, version.version):
+        if not is_gone(session.connection, version.name, version.version):
             return audit
     except AuditError:
         return audit
     reason = "it was deleted from the registry while the audit ran"
-    return VersionAudit(version, Verdict.SKIPPED, reason, Storage.UNKNOWN, None, None, None, ())
+    return VersionAudit(version, Verdict.SKIPPED, reason, Storage.UNKNOWN, None, None, None, (), deleted_meanwhile=True)
 
 
 def audit_version(session: Session, version: RegisteredVersion) -> VersionAudit:

@@ -182,13 +182,13 @@ def accept_baseline(
     from registry_audit.audit.options import AuditOptions
     from registry_audit.ledger.accept import accept, prepare
     from registry_audit.ledger.connecting import remember
-    from registry_audit.ledger.record import algorithm_of, who
+    from registry_audit.ledger.record import algorithm_in_use, who
     from registry_audit.report.words import count
 
     opened = _opened(ledger)
     with opened.reading() as reader:
         registry = _one_registry(reader, registry_uri or uri, registry_name)
-        digest = algorithm_of(reader, registry) or "sha256"
+        digest = algorithm_in_use(reader, registry) or "sha256"
     options = AuditOptions.model_validate({"tracking_uri": uri, "registry_uri": registry_uri, "digest": digest})
     by = who() if by is None else by
     with open_session(options) as session:

@@ -9,7 +9,7 @@ from registry_audit.audit.comparing import Difference, Kind, explains_meta
 from registry_audit.audit.copies import is_mlflows_text
 from registry_audit.audit.judging import BaselineView, Finding, VersionAudit, findings_of, sorted_findings
 from registry_audit.ledger.audit_entries import subject_of
-from registry_audit.ledger.known_bytes import DAMAGED, KnownBytes, OtherNames, known_bytes
+from registry_audit.ledger.known_bytes import DAMAGED, IsUnlisted, KnownBytes, OtherNames, known_bytes
 from registry_audit.ledger.memory import Baseline, Key, Memory, Subject, finding_key, learn, load_findings, today
 from registry_audit.ledger.store import LedgerReader
 from registry_audit.ledger.version_history import Renamed
@@ -29,7 +29,11 @@ def assess(audit: VersionAudit, memory: Memory, fetch: FetchManifest, *, today: 
     """Return the row with its baseline status, RA002 and RA011 where they apply, and the history of each finding."""
     version = audit.version
     key = version.ledger_key
-    view, problems = _beside_baseline(audit, memory.baselines.get(key), memory.known_bytes.get(key, ()), fetch)
+    baseline = memory.baselines.get(key)
+    if audit.deleted_meanwhile and baseline is not None and baseline.manifest and baseline.is_of(version):
+        gone = vanished(*key, baseline, memory, today=today)
+        return replace(gone, version=replace(version, status=gone.version.status), seconds=audit.seconds)
+    view, problems = _beside_baseline(audit, baseline, memory.known_bytes.get(key, ()), fetch)
     findings = sorted_findings((*audit.findings, *findings_of(version, problems)))
     beside = replace(audit, baseline=view)
     now = subject_of(beside)
@@ -151,7 +155,7 @@ def _gone_since(audit: VersionAudit, baseline: Baseline) -> list[Problem]:
 
 
 def _not_first_sight(audit: VersionAudit, known: tuple[KnownBytes, ...], fetch: FetchManifest) -> list[Problem]:
-    """Report a version without a baseline whose bytes differ from those that the ledger already knows for it."""
+    """Report a version without a baseline unless its bytes are shown to be those that the ledger knows, if any."""
     now = audit.reg_model.manifest if audit.reg_model else None
     if audit.reg_model is None or now is None:
         return []
@@ -160,13 +164,13 @@ def _not_first_sight(audit: VersionAudit, known: tuple[KnownBytes, ...], fetch: 
         return is_mlflows_text(digest, audit.version.name, audit.version.version)
 
     for one in known:
-        if one.manifest.partition(":")[0] == now.algorithm and one.manifest != now.digest():
+        if one.algorithm == now.algorithm and one.manifest != now.digest():
             is_mlflows = audit.reg_model.meta_is_mlflows
             before = fetch(one.manifest)
             differences = baseline_differences(before, now, was_mlflows=was_mlflows, is_mlflows=is_mlflows)
             if any(difference.expected_by is None for difference in differences):
                 return [one.problem]
-    return []
+    return [one.not_comparable for one in known if one.algorithm != now.algorithm][:1]
 
 
 def _content_changed(baseline: Baseline, now: Manifest, differences: tuple[Difference, ...]) -> Problem:
@@ -220,6 +224,7 @@ class Beside:
         registry: str,
         versions: Iterable[RegisteredVersion],
         hidden: Mapping[Key, str] = MappingProxyType({}),
+        is_unlisted: IsUnlisted | None = None,
     ) -> None:
         """Prepare to assess the versions of one registry.
 
@@ -227,6 +232,7 @@ class Beside:
             registry: the key of the registry in the ledger.
             versions: the audited versions; they are iterated more than once.
             hidden: versions with a baseline that were not listed and are not known to be gone, each with the reason.
+            is_unlisted: see `OtherNames`.
         """
         self._reader, self._registry, self._hidden = reader, registry, hidden
         self._others = [other for other in reader.registries() if other != registry]
@@ -235,7 +241,7 @@ class Beside:
         # A clock that was set back must not revive a waiver that has ended.
         self._day = max(today(), head.at[:10]) if head else today()
         self.renamed = Renamed(reader, registry, versions)
-        self._other_names = OtherNames(reader)
+        self._other_names = OtherNames(reader, registry, is_unlisted)
         self.memory: Memory = load_findings(reader, registry)
 
     def __call__(self, rows: Sequence[VersionAudit | Key]) -> list[VersionAudit]:

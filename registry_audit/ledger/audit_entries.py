@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -130,13 +130,14 @@ class Resolved:
 class Resolving:
     """Finds the open findings that have ended, after it was shown every row of an audit."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, hidden: Container[Key] = ()) -> None:
         """Start with all open findings of the registry.
 
         Args:
             memory: what the ledger knows, with the findings and waivers of all versions.
+            hidden: versions that were not listed and are not known to be gone.
         """
-        self._memory, self._open = memory, dict(memory.open_findings)
+        self._memory, self._open, self._hidden = memory, dict(memory.open_findings), hidden
         self._versions = {key[:2] for key in self._open}
         self._waived = list[Resolved]()
         self._accepted_since = set[Key]()  # versions accepted after the previous audit read them
@@ -196,7 +197,9 @@ class Resolving:
 
     def _is_settled(self, name: str, version: str, rule: str, path: str, expected: Expected) -> bool:
         audit = self._looked_at.get((name, version))
-        return expected.lacks(name, version) if audit is None else is_settled(audit, rule, path)
+        if audit is None:
+            return expected.lacks(name, version) and (name, version) not in self._hidden
+        return is_settled(audit, rule, path)
 
 
 def is_settled(audit: VersionAudit, rule: str, path: str) -> bool:

@@ -5,7 +5,7 @@ the ledger has the same version, as a restored copy or a fork does. Two versions
 time and run are the same.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -21,6 +21,9 @@ from registry_audit.verdict import Verdict
 _PASSING = frozenset(verdict.value for verdict in Verdict if verdict.passes)
 DAMAGED = frozenset({"RA001", "RA002", "RA003", "RA007", "RA008", "RA009", "RA010", "RA011", "RA013", "RA014", "RA015"})
 
+IsUnlisted = Callable[[str, str], bool]
+_MOST_NAMES = 100  # names that are looked up for one version
+
 
 @dataclass(frozen=True, slots=True)
 class KnownBytes:
@@ -32,32 +35,53 @@ class KnownBytes:
     registry: str | None = None  # None: the registry that is audited
 
     @property
+    def algorithm(self) -> str:
+        return self.manifest.partition(":")[0]
+
+    @property
     def problem(self) -> Problem:
         """Return the problem to report if the bytes are not the known ones."""
+        message = f"its bytes are not {self._words}" + ("" if self.accepted else "; nobody had accepted them")
+        return Problem("RA002", message, blocks=False)
+
+    @property
+    def not_comparable(self) -> Problem:
+        """Return the problem to report if the bytes were read with another digest algorithm than the known ones."""
+        message = f"its bytes cannot be compared with {self._words}, because those are known by {self.algorithm} only"
+        remedy = f"Audit with --digest {self.algorithm}, or keep another ledger with --ledger."
+        return Problem("RA009", message, blocks=False, remedy=remedy)
+
+    @property
+    def _words(self) -> str:
         where = "" if self.registry is None else f" in the registry {printable(self.registry)}"
         if self.accepted:
-            message = f"its bytes are not those that were accepted for this very version on {self.at[:10]}{where}"
-        else:
-            message = f"its bytes are not those that the audit of {self.at[:10]} read{where}; nobody had accepted them"
-        return Problem("RA002", message, blocks=False)
+            return f"those that were accepted for this very version on {self.at[:10]}{where}"
+        return f"those that the audit of {self.at[:10]} read{where}"
 
 
 class OtherNames:
     """Finds the other names under which the ledger knows a version: number, creation time and run survive a rename.
 
-    A version without a run is not looked up, because many of them may have been created at the same moment.
+    Many versions without a run may have been created at the same moment. So theirs is only a name that the audited
+    registry no longer lists and under which nothing was accepted: an accepted version is also known by its source.
     """
 
-    def __init__(self, reader: LedgerReader) -> None:
-        self._reader = reader
+    def __init__(self, reader: LedgerReader, registry: str, is_unlisted: IsUnlisted | None = None) -> None:
+        """
+        Args:
+            registry: the audited registry.
+            is_unlisted: says of a name and number whether that registry no longer lists them; None if it is unknown.
+        """
+        self._reader, self._audited, self._is_unlisted = reader, registry, is_unlisted
         self._of_registry: dict[str, dict[int, list[Key]]] = {}
 
     def of(self, registry: str, version: RegisteredVersion) -> list[Key]:
-        if not version.run_id or version.creation_time_ms is None:
+        can_be_known = version.run_id or (self._is_unlisted is not None and registry == self._audited)
+        if version.creation_time_ms is None or not can_be_known:
             return []
         if registry not in self._of_registry:
             self._of_registry[registry] = self._by_birth(registry)
-        own, birth = version.ledger_key[0], (version.version, version.creation_time_ms, version.run_id)
+        own, birth = version.ledger_key[0], (version.version, version.creation_time_ms, version.run_id or None)
         return [key for key in self._of_registry[registry].get(hash(birth), ()) if key[0] != own]
 
     def _by_birth(self, registry: str) -> dict[int, list[Key]]:
@@ -68,13 +92,21 @@ class OtherNames:
             for entries in (self._reader.first_of_versions, self._reader.latest_of_versions)
             for entry in entries(Kind.READING, registry)
         )
+        accepted = set[Key]()
         for entry in chain(self._reader.of_kind(Kind.ACCEPTED, registry=registry), read):
             body = body_of(entry, Read if entry.kind == Kind.READING else Accepted)
             key = entry.name, entry.version
-            known = names.setdefault(hash((entry.version, body.creation_time_ms, body.run_id)), [])
-            if body.run_id and key not in known:
+            if entry.kind == Kind.ACCEPTED:
+                accepted.add(key)
+            if not body.run_id and (key in accepted or not self._is_gone(registry, key)):
+                continue
+            known = names.setdefault(hash((entry.version, body.creation_time_ms, body.run_id or None)), [])
+            if key not in known and len(known) < _MOST_NAMES:
                 known.append(key)
         return names
+
+    def _is_gone(self, registry: str, key: Key) -> bool:
+        return registry == self._audited and self._is_unlisted is not None and self._is_unlisted(*key)
 
 
 def known_bytes(

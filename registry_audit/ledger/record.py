@@ -35,7 +35,15 @@ from registry_audit.ledger.audit_entries import (
 )
 from registry_audit.ledger.chain import Draft, Entry, Kind, clock_note
 from registry_audit.ledger.connecting import remember
-from registry_audit.ledger.entry_bodies import Accepted, AuditFinished, AuditStarted, FindingResolved, Grade, body_of
+from registry_audit.ledger.entry_bodies import (
+    Accepted,
+    AuditFinished,
+    AuditStarted,
+    FindingResolved,
+    Grade,
+    Read,
+    body_of,
+)
 from registry_audit.ledger.identity import recognise, registry_key, versions_to_recognise, why_another
 from registry_audit.ledger.memory import FindingKey, Key, Memory, finding_key
 from registry_audit.ledger.store import Ledger, LedgerReader, LedgerWriter
@@ -136,6 +144,16 @@ def algorithm_of(reader: LedgerReader, registry: str) -> str | None:
     return None
 
 
+def algorithm_in_use(reader: LedgerReader, registry: str) -> str | None:
+    """Return the digest algorithm of a registry's baselines or else of its readings, or None if it has neither."""
+    if (algorithm := algorithm_of(reader, registry)) is not None:
+        return algorithm
+    for entry in reader.latest_of_versions(Kind.READING, registry):
+        if read := body_of(entry, Read).manifest:
+            return read.partition(":")[0]
+    return None
+
+
 def finish(
     ledger: Ledger,
     scope: Scope,
@@ -151,7 +169,8 @@ def finish(
     Args:
         audits: sorted by name, then number.
         keep: called with every assessed row and every vanished version, in that same order.
-        hidden: versions with a baseline that were not listed and are not known to be gone, each with the reason.
+        hidden: versions with a baseline or an open finding that were not listed and are not known to be gone, each
+            with the reason.
         tell: set by a caller that notifies people of new findings. Called after recording, with the findings that are
             not new but of which nobody was notified, because only a check or a command has found them.
 
@@ -200,8 +219,8 @@ class _Finishing:
     ) -> None:
         self._writer, self._registry, self._scope, self._options = writer, registry, scope, options
         self._audit_id, self._keep, self._who = audit_id, keep, who()
-        self._expected = Expected(scope, options)
-        self._beside = Beside(writer, registry, scope.versions, hidden)
+        self._expected, self._hidden = Expected(scope, options), hidden
+        self._beside = Beside(writer, registry, scope.versions, hidden, self._expected.is_unlisted)
         self._tells = tells
         self.accepted_count = 0
         self.resolved: tuple[Resolved, ...] = ()
@@ -212,7 +231,7 @@ class _Finishing:
         return self._beside.memory
 
     def drafts(self, audits: Iterable[VersionAudit]) -> Iterator[Draft]:
-        resolving, outcome = Resolving(self.memory), OutcomeTally(self._options.fail_on)
+        resolving, outcome = Resolving(self.memory, self._hidden), OutcomeTally(self._options.fail_on)
         findings = Counter[Grade]()
         for row, accepted in map(self._accepted, self._assessed(audits)):
             drafts = [*drafts_of(self._registry, self._audit_id, row), *accepted]
@@ -314,7 +333,7 @@ def remembered(ledger: Ledger, options: AuditOptions, session: Session, audit: V
     remember(ledger, head)
     recorded = finish(ledger, scope, asked, audit_id, [audit], rows.append)
     remember(ledger, recorded.head)
-    return next(row for row in rows if row.version == audit.version)
+    return next(row for row in rows if key_of(row) == key_of(audit))
 
 
 def pair_remembered(
@@ -330,7 +349,7 @@ def pair_remembered(
 
 
 def with_digest_of(ledger: Ledger | None, options: AuditOptions, server: Server | None = None) -> AuditOptions:
-    """Return the options with the digest algorithm of the registry's baselines, so that digests can be compared.
+    """Return the options with the digest algorithm that the ledger has for the registry: digests can be compared then.
 
     Args:
         server: the server with its credentials, if the options do not contain all of it.
@@ -344,10 +363,10 @@ def with_digest_of(ledger: Ledger | None, options: AuditOptions, server: Server 
 def one_digest(
     ledger: Ledger | None, options: tuple[AuditOptions, AuditOptions], servers: tuple[Server, Server]
 ) -> tuple[AuditOptions, AuditOptions]:
-    """Return the options of two versions to compare, with the digest algorithm of their registries' baselines.
+    """Return the options of two versions to compare, with the digest algorithm that the ledger has for both.
 
     Raises:
-        UsageError: the two registries have baselines with different algorithms.
+        UsageError: the ledger has different algorithms for the two registries.
     """
     if ledger is None:
         return options
@@ -355,7 +374,7 @@ def one_digest(
     chosen = [algorithm for algorithm in known if algorithm is not None]
     if len(set(chosen)) > 1:
         raise UsageError(
-            f"the baselines of the first registry are {chosen[0]} and those of the second {chosen[1]}: compare with "
+            f"the ledger knows the first registry by {chosen[0]} and the second by {chosen[1]}: compare with "
             "--ledger none, and check each version by itself"
         )
     one, two = (each.model_copy(update={"digest": chosen[0]}) if chosen else each for each in options)
@@ -366,7 +385,7 @@ def _algorithm_for(ledger: Ledger, options: AuditOptions, server: Server) -> str
     identity = identity_of(server)
     with ledger.reading() as reader:
         key = registry_key(reader, identity, options.registry_name)
-        return algorithm_of(reader, key) if key else None
+        return algorithm_in_use(reader, key) if key else None
 
 
 def _looked_up(ledger: Ledger, options: AuditOptions, session: Session, audit: VersionAudit) -> VersionAudit:

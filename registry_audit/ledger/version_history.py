@@ -23,7 +23,7 @@ from registry_audit.ledger.entry_bodies import (
     any_body_of,
     body_of,
 )
-from registry_audit.ledger.memory import Baseline, Key, baseline_of
+from registry_audit.ledger.memory import Baseline, Key, baseline_of, load_findings
 from registry_audit.ledger.store import Ledger, LedgerReader
 from registry_audit.printable import restored
 from registry_audit.redact import redact_location
@@ -114,8 +114,11 @@ class Expected:
 
     def lacks(self, name: str, version: str) -> bool:
         """Say whether a version should have been in the listing but was not."""
-        key = restored(name), restored(version)
-        return key[0] in self._choice and self._everything_listed and key not in self._listed
+        return restored(name) in self._choice and self.is_unlisted(name, version)
+
+    def is_unlisted(self, name: str, version: str) -> bool:
+        """Say whether everything was listed, whatever was chosen from it, and this version was not."""
+        return self._everything_listed and (restored(name), restored(version)) not in self._listed
 
 
 def absent_keys(reader: LedgerReader, registry: str, expected: Expected) -> list[Key]:
@@ -129,8 +132,12 @@ def absent_keys(reader: LedgerReader, registry: str, expected: Expected) -> list
 
 
 def absent_versions(ledger: Ledger, registry: str, scope: Scope, options: AuditOptions) -> tuple[Key, ...]:
+    """List the versions with a baseline or an open finding that the listing lacks."""
+    expected = Expected(scope, options)
     with ledger.reading() as reader:
-        return tuple(absent_keys(reader, registry, Expected(scope, options)))
+        found = {key[:2] for key in load_findings(reader, registry).open_findings if expected.lacks(*key[:2])}
+        found.update(absent_keys(reader, registry, expected))
+    return tuple(sorted(found, key=lambda key: version_key(*key)))
 
 
 # When a model is renamed, MLflow keeps number, creation time, run and source, so the baseline follows.

@@ -92,7 +92,7 @@ def list_versions(
             "in all"
         )
     if stable and (count := gone.missing_from(keys)):
-        notes.append(f"{count} versions were deleted while the registry was listed")
+        notes.append(f"{count} versions were deleted or denied while the registry was listed")
     left_out = _left_out(connection, models.newest, keys) if filter_string is None else []
     if left_out:
         notes.append(
@@ -223,8 +223,10 @@ def _left_out(connection: Connection, newest: KeySet, keys: KeySet) -> list[str]
         try:
             if not is_prompt(retried(partial(ask_version, connection, name, version, label))):
                 found.append(label)
+        except UsageError:
+            continue  # deleted meanwhile, or a name that no version can have
         except AuditError:
-            continue  # deleted meanwhile, or nothing shows that it is there
+            found.append(label)  # denied, or not answered: nothing shows that it is gone
         if len(found) >= _LEFT_OUT_SHOWN:
             break
     return found
@@ -413,15 +415,22 @@ def _all_of_model(connection: Connection, name: str) -> list[Any]:
     return [*(found | {version.version: version for version in (*hidden.models, *hidden.prompts)}).values()]
 
 
-def is_listed(connection: Connection, name: str, version: str) -> bool:
-    """Say whether the registry lists the version now.
+def is_gone(connection: Connection, name: str, version: str) -> bool:
+    """Say whether the registry no longer lists the version and reports it as gone when it is asked for by name.
 
-    Only the listing proves a deletion: a version whose model's row was lost is still listed, but cannot be fetched.
+    Neither is enough: searches silently omit models that this user may no longer see, and a version whose model's row
+    was lost cannot be fetched, but is still listed.
 
     Raises:
-        CouldNotVerify: the server cannot be read.
+        CouldNotVerify: the version is denied, or the server cannot be read.
     """
-    return any(str(found.version) == version for found in _all_of_model(connection, name))
+    if any(str(found.version) == version for found in _all_of_model(connection, name)):
+        return False
+    try:
+        retried(partial(_ask_for, connection, name, version, f"version {printable(version)} of '{printable(name)}'"))
+    except NotFound:
+        return True
+    return False
 
 
 def _there_is(connection: Connection, name: str) -> str:

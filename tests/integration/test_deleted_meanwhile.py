@@ -31,6 +31,7 @@ def test_a_version_deleted_meanwhile_is_skipped(mlflow_local: MlflowServer) -> N
     rows = {name: audit_version(session, version) for name, version in listed.items()}
     assert (rows[gone.name].verdict, rows[gone.name].findings) == (Verdict.SKIPPED, ())
     assert "deleted from the registry while" in (rows[gone.name].reason or "")
+    assert {name: row.deleted_meanwhile for name, row in rows.items()} == {gone.name: True, lost.name: False}
     assert [finding.rule for finding in rows[lost.name].findings] == ["RA003"]
 
 

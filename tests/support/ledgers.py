@@ -1,13 +1,14 @@
 """Ledgers of one's own: rows to record in them, and what somebody with access to the database could do to them."""
 
 import contextlib
-import hashlib
 import io
 import signal
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import sqlalchemy
 from sqlalchemy.pool import NullPool
@@ -24,7 +25,7 @@ from registry_audit.ledger.record import Recorded, Tell, begin, finish, registry
 from registry_audit.ledger.store import Ledger, LedgerReader, entries
 from registry_audit.ledger.transfer import fill, read_export
 from registry_audit.model.listing import ListedFile, Listing, Problem, make_listing
-from registry_audit.model.manifest import Manifest, ManifestEntry
+from registry_audit.model.manifest import Manifest, ManifestEntry, digest_text, new_hasher
 from registry_audit.registry.resolve import Location
 from registry_audit.registry.storage import StorageIdentity
 from registry_audit.registry.version import KeySet, RegisteredVersion
@@ -41,11 +42,15 @@ _SQLITE_TRIGGERS = [
 _POSTGRES_TRIGGERS = [f"DROP TRIGGER {table}_append_only ON {table}" for table in ("entries", "manifests")]
 
 
-def manifest_of(files: Mapping[str, bytes]) -> Manifest:
-    entries = (
-        ManifestEntry(path, len(data), f"sha256:{hashlib.sha256(data).hexdigest()}") for path, data in files.items()
-    )
-    return Manifest(tuple(sorted(entries)))
+def manifest_of(files: Mapping[str, bytes], algorithm: str = "sha256") -> Manifest:
+    entries = (ManifestEntry(path, len(data), _digest(data, algorithm)) for path, data in files.items())
+    return Manifest(tuple(sorted(entries)), algorithm)
+
+
+def _digest(data: bytes, algorithm: str) -> str:
+    hasher = new_hasher(algorithm)
+    hasher.update(data)
+    return digest_text(algorithm, hasher)
 
 
 def row(
@@ -59,6 +64,7 @@ def row(
     created: int = 1_000,
     run_files: Mapping[str, bytes] | None = None,
     listed: bool = True,
+    algorithm: str = "sha256",
 ) -> VersionAudit:
     """What an audit says of a version that holds these bytes, before the ledger is asked.
 
@@ -67,8 +73,9 @@ def row(
         listed: whether the storage could be listed and read at all.
     """
     registered = RegisteredVersion(name, version, "READY", None, (), None, f"s3://models/{name}/{version}", created)
-    reg = _copy(Role.REG_MODEL, registered.source, files, change_token)
-    run = _copy(Role.RUN_MODEL, registered.source + "/run", run_files, change_token) if run_files is not None else reg
+    copy_of = partial(_copy, change_token=change_token, algorithm=algorithm)
+    reg = copy_of(Role.REG_MODEL, registered.source, files)
+    run = copy_of(Role.RUN_MODEL, registered.source + "/run", run_files) if run_files is not None else reg
     storage = Storage.SHARED if run is reg else Storage.SEPARATE
     findings = findings_of(registered, list(problems))
     copies = (summary_of(run), summary_of(reg)) if listed else (None, None)
@@ -85,11 +92,12 @@ def storage_at(uri: str) -> StorageIdentity:
     return StorageIdentity("fake", path=uri)
 
 
-def _copy(role: Role, uri: str, files: Mapping[str, bytes], change_token: str) -> ModelCopy:
+def _copy(role: Role, uri: str, files: Mapping[str, bytes], change_token: str, algorithm: str) -> ModelCopy:
     listing = listing_of(files, change_token)
     count, size = len(files), sum(map(len, files.values()))
     meta = files.get(META_FILE)
-    reading = Reading(manifest_of(files).entries, files.get("MLmodel"), files_read=count, bytes_read=size, meta=meta)
+    entries = manifest_of(files, algorithm).entries
+    reading = Reading(entries, files.get("MLmodel"), files_read=count, bytes_read=size, meta=meta)
     return ModelCopy(role, Location(uri, (uri,), (storage_at(uri),)), storage_at(uri), listing, reading)
 
 
@@ -153,6 +161,7 @@ def record(
     audit_id: str = "audit",
     scope: Scope | None = None,
     tell: Tell | None = None,
+    hidden: Mapping[tuple[str, str], str] = MappingProxyType({}),
     **chosen: object,
 ) -> RecordedAudit:
     """One whole audit that saw these rows, in the ledger."""
@@ -160,7 +169,7 @@ def record(
     scope, _ = begin(ledger, scope, opts, audit_id)
     assessed: list[VersionAudit] = []
     ordered = sorted(rows, key=lambda row: row.version.key)
-    recorded = finish(ledger, scope, opts, audit_id, ordered, assessed.append, tell=tell)
+    recorded = finish(ledger, scope, opts, audit_id, ordered, assessed.append, hidden, tell=tell)
     return RecordedAudit(tuple(assessed), recorded)
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from support.ledgers import (
@@ -30,11 +31,12 @@ from registry_audit.ledger.audit_entries import ON_FIRST_SIGHT, subject_of
 from registry_audit.ledger.chain import Draft, Entry, Kind
 from registry_audit.ledger.entry_bodies import AuditFinished, FindingOpened, Waived
 from registry_audit.ledger.memory import FindingKey, TrustedReadings
-from registry_audit.ledger.record import begin, registry_of, who
+from registry_audit.ledger.record import algorithm_in_use, begin, registry_of, who
 from registry_audit.ledger.store import Ledger
+from registry_audit.ledger.version_history import absent_versions
 from registry_audit.model.listing import Problem
 from registry_audit.rules import CONTENT_CHANGED
-from registry_audit.verdict import Severity, SignatureStatus, Verdict
+from registry_audit.verdict import BaselineStatus, Severity, SignatureStatus, Verdict
 
 META = b"model_name: wine\nmodel_version: '1'\n"  # as MLflow writes it
 
@@ -167,6 +169,33 @@ def test_a_version_that_vanished(ledger: Ledger) -> None:
     assert [(gone.version, gone.rule) for gone in back.resolved] == [("2", "RA011")]
 
 
+def _deleted_meanwhile(**chosen: Any) -> VersionAudit:
+    """What an audit says of a version that the registry listed, and deleted before it was read."""
+    listed = row(verdict=Verdict.SKIPPED, listed=False, **chosen)
+    return replace(listed, reason="deleted while the audit ran", deleted_meanwhile=True)
+
+
+def test_an_accepted_version_that_is_deleted_while_the_audit_runs_vanished(ledger: Ledger) -> None:
+    record(ledger, row(), row(version="2"), accept_new=True)
+    (meanwhile, _) = record(ledger, _deleted_meanwhile(), row(version="2")).audits
+    (next_time, _) = record(ledger, row(version="2")).audits
+    for audit, new in ((meanwhile, True), (next_time, False)):
+        assert audit.baseline is not None
+        assert (audit.verdict, audit.baseline.status) == (Verdict.SKIPPED, BaselineStatus.VANISHED)
+        assert (audit.version.status, audit.reason) == ("DELETED", "it is no longer in the registry")
+        assert [(finding.rule, finding.new) for finding in audit.findings] == [("RA011", new)]
+
+
+def test_a_version_without_a_baseline_that_is_deleted_while_the_audit_runs_is_skipped(ledger: Ledger) -> None:
+    record(ledger, row("beer"), accept_new=True)
+    (_, skipped) = record(ledger, row("beer"), _deleted_meanwhile()).audits
+    assert (skipped.verdict, skipped.reason, skipped.findings) == (
+        Verdict.SKIPPED,
+        "deleted while the audit ran",
+        (),
+    )
+
+
 def test_what_was_not_asked_for_did_not_vanish(ledger: Ledger) -> None:
     record(ledger, row(), row("beer"), row("tea"), accept_new=True)
     assert found(record(ledger, row(), scope=scope_of(row(), unlisted=(row("beer"), row("tea"))))) == set()
@@ -227,6 +256,15 @@ def test_a_finding_outlives_an_audit_that_read_half_of_it(ledger: Ledger) -> Non
     ended = {(gone.rule, gone.by) for gone in record(ledger, row()).resolved}
     assert ("RA002", "the bytes of the baseline came back") in ended
     assert {rule for rule, _ in ended} == {"RA001", "RA002", "RA006", "RA009"}
+
+
+def test_a_finding_outlives_an_audit_that_was_denied_its_version(ledger: Ledger) -> None:
+    """MLflow omits the version from its lists, as if it had been deleted."""
+    record(ledger, row("tea"), row(problems=(Problem("RA007", "half", blocks=False),)))
+    assert absent_versions(ledger, REGISTRY, scope_of(row("tea")), options()) == (("wine", "1"),)
+    assert record(ledger, row("tea"), hidden={("wine", "1"): "permission denied"}).resolved == ()
+    (gone,) = record(ledger, row("tea")).resolved
+    assert (gone.rule, gone.by) == ("RA007", "the version is no longer in the registry")
 
 
 def _signed(status: SignatureStatus | None, *problems: Problem) -> VersionAudit:
@@ -325,6 +363,18 @@ def test_another_digest_algorithm_needs_another_ledger(ledger: Ledger) -> None:
     record(ledger, row(), accept_new=True)
     with pytest.raises(UsageError, match="baselines in the ledger are sha256: audit with --digest sha256"):
         begin(ledger, scope_of(row()), options(digest="blake3"), "other")
+
+
+def test_without_a_baseline_the_algorithm_of_the_readings_is_in_use(ledger: Ledger) -> None:
+    def in_use() -> str | None:
+        with ledger.reading() as reader:
+            return algorithm_in_use(reader, REGISTRY)
+
+    assert in_use() is None
+    record(ledger, row(listed=False, verdict=Verdict.UNVERIFIABLE), row("tea", algorithm="blake3"), digest="blake3")
+    assert in_use() == "blake3"
+    record(ledger, row("beer", created=2_000), accept_new=True)
+    assert in_use() == "sha256"
 
 
 def test_a_version_accepted_as_gone_does_not_hide_the_algorithm(ledger: Ledger) -> None:

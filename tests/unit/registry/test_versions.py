@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_DOES_NOT_EXIST
 
 from registry_audit.audit.judging import unresolvable
 from registry_audit.audit.rows import decode_row, encode_row
 from registry_audit.errors import CouldNotVerify
 from registry_audit.registry.prompts import TAG, TEXT_TAG
 from registry_audit.registry.version import KeySet, decode_version, encode_version
-from registry_audit.registry.versions import RegistryListing, list_versions
+from registry_audit.registry.versions import RegistryListing, is_gone, list_versions
 from registry_audit.spool import IN_MEMORY
 
 Key = tuple[str, int]
@@ -167,7 +167,7 @@ def test_a_row_lost_between_two_pages_is_found_by_the_next_pass() -> None:
     listing = listed(Paging(lambda asked: rows if asked == 0 else rows[:-1]))
     assert keys(listing) == rows[:-1]
     assert listing.whole
-    assert listing.notes == ("1 versions were deleted while the registry was listed",)
+    assert listing.notes == ("1 versions were deleted or denied while the registry was listed",)
 
 
 def test_a_registry_that_never_holds_still_says_so() -> None:
@@ -260,6 +260,14 @@ def test_what_is_no_version_any_more_or_a_prompt_cuts_no_list_short(
 ) -> None:
     listing = listed(Cut(there, **of_newest))
     assert (listing.whole, listing.notes) == (True, ())
+
+
+def test_what_a_model_names_and_nobody_shows_to_be_gone_cuts_the_list_short() -> None:
+    class Denying(Cut):
+        def get_model_version(self, name: str, version: str) -> Any:
+            raise MlflowException("no", PERMISSION_DENIED)
+
+    assert not listed(Denying([])).whole
 
 
 class Saying(Paging):
@@ -384,3 +392,47 @@ def test_a_name_that_is_no_text_is_doubted_and_the_others_are_listed() -> None:
     listing = listed(Unnameable({"version": "1", "name": b"\xff"}, {"version": "1"}))
     assert [(version.name, version.doubt is None) for version in listing.versions] == [("b'\\xff'", False), ("m", True)]
     assert "its name is not what MLflow's protocol has there" in (listing.versions[0].doubt or "")
+
+
+class Asked(Saying):
+    """A registry whose searches show these versions, and that gives this answer to a request by name."""
+
+    def __init__(self, answer: Any, *listed: dict[str, Any]) -> None:
+        super().__init__(*listed)
+        self._answer = answer
+
+    @property
+    def registry(self) -> "Asked":
+        return self
+
+    def search_model_versions(self, filter_string: str | None = None, **_: Any) -> Page:  # type: ignore[override]
+        return super().search_model_versions() if filter_string == "name='m'" else Page([], None)
+
+    def get_model_version(self, name: str, version: str) -> Any:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+
+_NONE = MlflowException("none", RESOURCE_DOES_NOT_EXIST)
+
+
+@pytest.mark.parametrize(
+    ("registry", "gone"),
+    [
+        (Asked(_NONE), True),
+        (Asked(_NONE, {"version": "2"}), True),
+        (Asked(_NONE, {"version": "1"}), False),
+        (Asked(_row("m", 1)), False),
+    ],
+    ids=["deleted", "others-are-listed", "its-models-row-was-lost", "the-search-was-cut-short"],
+)
+def test_only_what_is_neither_listed_nor_found_by_name_is_gone(registry: Asked, gone: bool) -> None:
+    assert is_gone(registry, "m", "1") is gone  # type: ignore[arg-type]
+
+
+def test_what_is_denied_is_not_gone() -> None:
+    """Searches omit it, as if it had been deleted."""
+    denying = Asked(MlflowException("no", PERMISSION_DENIED))
+    with pytest.raises(CouldNotVerify, match="permission denied"):
+        is_gone(denying, "m", "1")  # type: ignore[arg-type]
