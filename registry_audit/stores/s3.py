@@ -233,15 +233,21 @@ class S3Bucket:
         # A login page may be XML too, and would be read as an empty listing.
         if "IsTruncated" not in answer or answer.get("Prefix", prefix) != prefix:
             raise Transient(f"{self.address} answers, and not with the listing that was asked for")
-        if answer["IsTruncated"] and not answer.get("NextContinuationToken"):
+        following = answer.get("NextContinuationToken") or None
+        if answer["IsTruncated"] and following is None:
             raise CouldNotVerify(f"{self.address} says that its listing goes on, and not how")
+        contents, counted = answer.get("Contents", ()), answer.get("KeyCount", 0)
+        listed = len(contents) + len(answer.get("CommonPrefixes", ()))
+        if counted > listed:
+            raise Transient(f"{self.address} counts {counted} keys in a page of its listing, and lists {listed}")
         if lister is None:
             self.bodies()  # may switch the next pages to our own connections
         entries = [
             Entry(found["Key"], found["Size"], found.get("ETag", ""), str(found.get("LastModified", "")))
-            for found in answer.get("Contents", ())
+            for found in contents
         ]
-        return Page(entries, answer["NextContinuationToken"] if answer["IsTruncated"] else None)
+        # A page with a token is followed by another one, even if the service says that it is the last one.
+        return Page(entries, following)
 
     def _by_boto3(self, given: Mapping[str, str]) -> dict[str, Any]:
         """List a page through boto3. It lists the first page, finds the bucket's region, and explains errors."""
@@ -370,7 +376,9 @@ def listing_of(body: bytes) -> dict[str, Any]:
         return {
             **given,
             **({"Prefix": decoded(given["Prefix"])} if "Prefix" in given else {}),
+            **({"KeyCount": int(given["KeyCount"])} if "KeyCount" in given else {}),
             "IsTruncated": {"true": True, "false": False}[given["IsTruncated"]],
+            "CommonPrefixes": [_texts(node) for node in root if _name(node) == "CommonPrefixes"],
             "Contents": [
                 {
                     **found,

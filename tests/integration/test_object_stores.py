@@ -410,6 +410,20 @@ def test_a_listing_that_is_not_given_to_its_end(model: Model, tokens: list[str |
     assert rule.hits < 10
 
 
+@pytest.mark.parametrize("said", ["<KeyCount>99</KeyCount>", "<NextContinuationToken>more</NextContinuationToken>"])
+def test_a_listing_that_says_that_it_is_whole_and_names_more(model: Model, said: str) -> None:
+    if not isinstance(model.cloud, S3Cloud):
+        pytest.skip("a listing of this cloud counts nothing, and says only by a token that it goes on")
+    key = f"{model.home}/models/a/b"
+    page = (
+        f"<ListBucketResult><Contents><Key>{key}</Key><Size>1</Size></Contents>{said}<IsTruncated>false</IsTruncated>"
+    )
+    answer = Response(200, f"{page}</ListBucketResult>".encode(), (("Content-Type", "application/xml"),))
+    model.proxy.fault(lambda exchange: exchange.send(answer), path=model.cloud.listings)
+    with pytest.raises(CouldNotVerify, match=r"counts 99 keys|does not end"):
+        model.store().listing(Limits())
+
+
 def test_a_page_without_end(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of it is more than a server may say, and it would fill the memory."""
     monkeypatch.setattr("registry_audit.net.http._MAX_ANSWER_BYTES", 1 << 20)

@@ -97,6 +97,7 @@ def test_a_listing_says_what_boto3_reads_in_it(
         f"<?xml version='1.0' encoding='UTF-8'?><ListBucketResult{namespace}><Prefix>{written(prefix)}</Prefix>"
         + ("<EncodingType>url</EncodingType>" if encoded else "")
         + (f"<IsTruncated>{str(more).lower()}</IsTruncated><NextContinuationToken>a+b%20</NextContinuationToken>")
+        + f"<KeyCount>{len(entries) + 1}</KeyCount>"
         + f"{contents}<CommonPrefixes><Prefix>other/</Prefix></CommonPrefixes></ListBucketResult>"
     ).encode()
     found = listing_of(page)
@@ -104,8 +105,9 @@ def test_a_listing_says_what_boto3_reads_in_it(
     assert [(e["Key"], e["Size"], e.get("ETag"), str(e["LastModified"])) for e in found["Contents"]] == [
         (e["Key"], e["Size"], e.get("ETag"), str(e.get("LastModified", ""))) for e in theirs.get("Contents", ())
     ]
-    for name in ("Prefix", "IsTruncated", "NextContinuationToken"):
+    for name in ("Prefix", "IsTruncated", "NextContinuationToken", "KeyCount"):
         assert found[name] == theirs[name]
+    assert len(found["CommonPrefixes"]) == len(theirs["CommonPrefixes"]) == 1
     assert [e["Key"] for e in found["Contents"]] == [key for key, *_ in entries]
 
 
