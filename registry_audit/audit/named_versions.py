@@ -1,5 +1,6 @@
 """Checks one version, or compares two on one or two servers, that a person named: `check` and `compare`."""
 
+import posixpath
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -372,22 +373,26 @@ def _weighed(version: RegisteredVersion, problems: list[Problem]) -> tuple[Findi
 def _narrowed_pair(
     left: ModelCopy, right: ModelCopy, native_models: tuple[str | None, str | None]
 ) -> tuple[ModelCopy, ModelCopy]:
-    one, two = native_models
+    # In its shortest form, as listings spell paths: MLflow joins it to a directory, where `a//b` is `a/b`.
+    one, two = (native and posixpath.normpath(native.strip("/")) for native in native_models)
     narrowed = _narrowed(left, one, one or two or ""), _narrowed(right, two, one or two or "")
     if not any(copy.listing.files for copy in narrowed):
-        raise UsageError(f"native_model '{printable(one or two or '')}' is in neither model")
+        raise UsageError(f"native_model '{printable(native_models[0] or native_models[1] or '')}' is in neither model")
     return narrowed
 
 
 def _narrowed(copy: ModelCopy, native: str | None, shown_as: str) -> ModelCopy:
-    """Narrow a copy to what is at or under `native`, renamed to the first server's name, so that the two line up."""
+    """Narrow a copy to what is at or under `native`, renamed to the first server's name, so that the two line up.
+
+    A renamed copy keeps no content of root files: its `MLmodel` may be another file than the root `MLmodel` was, and
+    the content of that one would explain a difference in this one.
+    """
     if native is None:
         return copy
-    native = native.strip("/")
 
     def renamed(path: str) -> str | None:
         inside = path == native or path.startswith(native + "/")
-        return shown_as.strip("/") + path[len(native) :] if inside else None
+        return shown_as + path[len(native) :] if inside else None
 
     files = tuple(replace(f, path=new) for f in copy.listing.files if (new := renamed(f.path)) is not None)
     unsafe = tuple(new for path in copy.listing.unsafe if (new := renamed(path)) is not None)
@@ -395,4 +400,7 @@ def _narrowed(copy: ModelCopy, native: str | None, shown_as: str) -> ModelCopy:
     if copy.reading is None:
         raise ValueError("a copy is narrowed after it was read")
     entries = tuple(replace(e, path=new) for e in copy.reading.entries if (new := renamed(e.path)) is not None)
-    return replace(copy, listing=listing, reading=replace(copy.reading, entries=entries), native=native)
+    reading = replace(copy.reading, entries=entries)
+    if native != shown_as:
+        reading = replace(reading, mlmodel=None, meta=None, signature=None)
+    return replace(copy, listing=listing, reading=reading, native=native)

@@ -89,6 +89,8 @@ def _engine(url: str) -> Engine:
             parsed = parsed.set(database=str(Path(parsed.database or "").absolute()))
         elif parsed.get_backend_name() != "postgresql":
             raise UsageError(f"--ledger {shown}: a ledger is kept in SQLite or PostgreSQL: {_ADDRESSES}")
+        elif "@" in f"{parsed.host}{parsed.database}":  # the driver would show it, and with it a part of the password
+            raise UsageError(f"--ledger {shown} has an @ behind its host: in a user or password, write @ as %40")
         elif parsed.drivername == "postgresql":  # SQLAlchemy 2.1 defaults to psycopg, but our extra installs psycopg2
             parsed = parsed.set(drivername="postgresql+psycopg2")
         waiting = {"timeout": _BUSY_SECONDS} if parsed.get_backend_name() == "sqlite" else {}

@@ -65,6 +65,7 @@ class SharedWork:
             seal: signs with a key that only the audit and its workers know.
         """
         self._ledger, self._audit_id, self._seal = ledger, audit_id, seal
+        self._key = ""  # see `offer`
         self.lost_after_seconds = lost_after_seconds
         self._mine = shared_work.c.audit_id == audit_id
         self._begun_at = time.time()
@@ -77,6 +78,7 @@ class SharedWork:
         Args:
             key: identifies everything that could change the rows, for instance options and code.
         """
+        self._key = key
         offered = [
             self._sealed("versions", position, _pack([key, *map(encode_version, batch)]))
             for position, batch in enumerate(batches)
@@ -136,6 +138,7 @@ class SharedWork:
                 "this worker would audit something else: its code, its MLFLOW_TRACKING_URI, its MLFLOW_WORKSPACE or "
                 "its signing key is not that of the process that began the audit"
             )
+        self._key = key
         return Taken(row[0], tuple(map(decode_version, lines)))
 
     def still_at(self, worker: str, position: int) -> bool:
@@ -200,7 +203,8 @@ class SharedWork:
         return packed
 
     def _place(self, what: str, position: int) -> str:
-        return json.dumps([what, self._audit_id, position])
+        # Rows hold only for the key that they were made with. Versions are opened to see with which key they came.
+        return json.dumps([what, self._audit_id, position, self._key if what == "rows" else None])
 
 
 def _is_settled(row: VersionAudit) -> bool:

@@ -7,10 +7,10 @@ tries a delivery four times within some two minutes, with one id and one timesta
 import base64
 import hmac
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from glob import escape
 from typing import Any
 
 from registry_audit.errors import AuditError, CouldNotVerify, UsageError
@@ -60,7 +60,16 @@ class Registration:
         """Return the options of an audit of just this version."""
         number = f"version_number = {self.version}"
         is_plain = _PLAIN.issuperset(self.name)
-        return {"models": [escape(self.name)], "filter": f"name = '{self.name}' AND {number}" if is_plain else number}
+        return {"models": [_only(self.name)], "filter": f"name = '{self.name}' AND {number}" if is_plain else number}
+
+
+def _only(name: str) -> str:
+    """Return a `--model` that selects the model of this name and no other, also if there is no such model any more.
+
+    The name itself would then be a pattern for other names, and `glob.escape` may give the name of another model. So
+    each wildcard becomes a class of this one character and the empty range `/-.`: no model has a slash in its name.
+    """
+    return re.sub(r"[*?[]", r"[\g<0>/-.]", name)
 
 
 def verified_id(headers: Mapping[str, str], body: bytes, secret: str, now: float) -> str:

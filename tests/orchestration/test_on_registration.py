@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from support.processes import free_port, server_process, wait_until
 from support.registry import Registry
 from support.servers import mlflow_server
 
-from registry_audit.registry.webhook import MAX_BODY_BYTES
+from registry_audit.registry.webhook import MAX_BODY_BYTES, Registration
 
 from .conftest import CHECKOUT, POOL, FlowRun, PrefectServer, Program, worker_of
 
@@ -92,7 +91,8 @@ def receiving(deployed: PrefectServer, tmp_path_factory: pytest.TempPathFactory)
 
 def _runs(server: PrefectServer, *names: str) -> list[dict[str, Any]]:
     runs = server.post("flow_runs/filter", flow_runs={"tags": {"all_": ["on-registration"]}})
-    return [run for run in runs if not names or run["parameters"]["models"] in [[escape(name)] for name in names]]
+    asked = [Registration(name, "1", None).audit_parameters()["models"] for name in names]
+    return [run for run in runs if not names or run["parameters"]["models"] in asked]
 
 
 def _delivery(**changes: Any) -> tuple[bytes, dict[str, str]]:

@@ -364,6 +364,10 @@ def test_postgresql_without_a_driver_is_opened_with_that_of_the_extra() -> None:
         ),
         ("postgresql+asyncpg://u:s3cret@db/ledger", r"asyncpg is for asynchronous programs only: write postgresql://"),
         ("nothing", r"cannot be read as the address of a database: give sqlite:///PATH or postgresql://"),
+        ("postgresql://u:p@s3cret@db/ledger", r"^--ledger postgresql://\.\.\. has an @ .*, write @ as %40$"),
+        ("postgres://u:p@s3cret@127.0.0.1:5432/ledger", r"write @ as %40$"),
+        ("postgresql://u:p/q@s3cret@db/ledger", r"write @ as %40$"),
+        ("postgresql://u/v:s3cret@db/ledger", r"write @ as %40$"),
     ],
 )
 def test_an_address_that_cannot_be_opened_says_what_to_write(

@@ -198,12 +198,16 @@ def test_rows_that_no_worker_delivered_are_not_looked_into(
 
 
 def test_rows_of_another_place_do_not_pass(ledger: Ledger, url: str, work: SharedWork) -> None:
-    """Of another batch, another audit or another time, or made with another key: each is well sealed."""
+    """Of another batch, another audit, other options or another time, or sealed with another secret."""
     for position in (0, 1):
         work.take("one", KEY)
         work.deliver("one", position, ROWS[position])
     other, stranger = SharedWork(ledger, "audit-2", SEAL), SharedWork(ledger, "audit", Seal(b"another" * 5))
+    otherwise = SharedWork(ledger, "audit", SEAL)
+    other._key = stranger._key = KEY
+    otherwise._key = "other options"
     for sealed in (
+        otherwise._sealed("rows", 0, packed(ROWS[0])),
         work._sealed("rows", 1, packed(ROWS[1])),
         other._sealed("rows", 0, packed(ROWS[0])),
         stranger._sealed("rows", 0, packed(ROWS[0])),
@@ -214,6 +218,27 @@ def test_rows_of_another_place_do_not_pass(ledger: Ledger, url: str, work: Share
         with pytest.raises(NotOurs):
             work.rows(0)
     assert work.rows(1) == ROWS[1]
+
+
+def test_rows_that_were_made_with_other_options_are_not_put_back(ledger: Ledger, url: str, work: SharedWork) -> None:
+    """The audit goes on with other options, and somebody writes what its workers delivered before."""
+    for position in (0, 1):
+        work.take("one", KEY)
+        work.deliver("one", position, ROWS[position])
+    with database(url) as connection:
+        columns = module.shared_work.c
+        delivered = bytes(connection.execute(select(columns.rows).where(columns.position == 0)).scalar_one())
+    again = SharedWork(ledger, "audit", SEAL)
+    again.offer(BATCHES, "other options")
+    put(url, "rows", delivered)
+    with pytest.raises(NotOurs):
+        again.rows(0)
+    worker = SharedWork(ledger, "audit", SEAL)
+    taken = worker.take("two", "other options")
+    assert taken is not None
+    assert taken.position == 1
+    assert worker.deliver("two", 1, ROWS[1])
+    assert again.rows(1) == ROWS[1], "a worker with the same options is believed"
 
 
 def test_a_worker_audits_only_what_its_audit_put_out(url: str, work: SharedWork) -> None:
