@@ -153,7 +153,7 @@ def _compare(
         first, second = (_resolved(future.result()[0]) for future in resolving)
         resolved = (first, second)
         if download_dir is not None:
-            empty_download_dir(download_dir, map(open_session, jobs), *resolved)
+            empty_download_dir(download_dir, map(open_session, jobs), *resolved, roles=roles)
         downloads = [
             {
                 role: _DOWNLOAD[role].submit(

@@ -32,7 +32,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectExcep
 from prefect.states import Running
 
 from flows import parameters
-from registry_audit.audit.work_directory import WorkDirectory
+from registry_audit.audit.work_directory import LEASE_FILE, RUN_FILE, WorkDirectory
 from registry_audit.errors import UsageError
 from registry_audit.ledger.record import registry_of
 from registry_audit.printable import printable
@@ -44,7 +44,6 @@ LEASE_SECONDS = 120.0  # the server's minimum is 60
 _RENEWED_EVERY_SECONDS = 20.0
 _ASKED_EVERY_SECONDS = 5.0
 _TAKEN, _LOST = 423, 410
-_LEASE_FILE, _RUN_FILE = "prefect-lease", "prefect-run"
 _FLOW = "audit-registry"
 
 
@@ -57,7 +56,7 @@ def only_audit_of(registry_uri: str, work: WorkDirectory) -> Iterator[None]:
     Raises:
         Transient: the Prefect server does not answer.
     """
-    slot = _Slot(limit_name(registry_uri), work.path / _LEASE_FILE, UUID(parameters.this_run()))
+    slot = _Slot(limit_name(registry_uri), work.path / LEASE_FILE, UUID(parameters.this_run()))
     over = threading.Event()
     with get_client(sync_client=True) as client:
         asked(lambda: slot.make(client))
@@ -78,7 +77,7 @@ def must_be_alone_at(work: WorkDirectory) -> None:
     Raises:
         UsageError: another flow run, which began before this one, runs the same audit.
     """
-    own, file = parameters.this_run(), work.path / _RUN_FILE
+    own, file = parameters.this_run(), work.path / RUN_FILE
     # The previous holder of the lock, which we hold now, has ended, even if Prefect still shows it as running.
     ended = file.read_text(encoding="ascii", errors="replace") if file.is_file() else ""
     running = {str(run.id): run for run in _running_audits()}

@@ -48,10 +48,16 @@ def job_of(options: AuditOptions, audit_id: str, life: str | None = None, regist
 
 
 def work_directory(job: Job) -> Path | None:
-    """Return the local directory for what the audit has read, or None."""
+    """Return the local directory for what the audit has read, or None.
+
+    Raises:
+        UsageError: there is a directory of that name that no audit made.
+    """
     if job.life is None:
         return None
-    path = WorkDirectory(job.audit_id).path
+    work = WorkDirectory(job.audit_id)
+    work.must_be_own()  # the worker may be on another machine than the flow, which checked it on its own
+    path = work.path
     return path if job.life == FIRST_LIFE else path / job.life
 
 

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import stat
 import threading
@@ -55,6 +56,10 @@ ROOT = "registry-audit"
 BLOCK = "registry-audit"  # name of the block document
 _KEY_CHARACTERS = 32
 _DIGEST_CHARACTERS = 40
+# Drafts of local records begin with a dot.
+_RECORD = re.compile(rf"{ROOT}/[A-Za-z0-9_-]+/([a-z-]+-[0-9a-f]{{{_DIGEST_CHARACTERS}}}|\.[0-9a-f]{{16}})")
+_RECORD_BEGINS = re.compile(rb"[0-9a-f]{64}\n\{")
+_BEGIN_BYTES = 66
 _ENDED = (STATE_NAMES[ExitStatus.CLEAN], STATE_NAMES[ExitStatus.FINDINGS])
 
 _telling = threading.Lock()
@@ -164,19 +169,23 @@ class SignedResults(WritableFileSystem):
         If they cannot be removed, they are not used either: the audit's life is over.
         """
         with contextlib.suppress(Exception):
-            system, root = self._opened()
-            system.rm(f"{root}/{ROOT}/{audit_id}", recursive=True)
+            self._remove(f"{ROOT}/{audit_id}")
 
     def sweep(self) -> None:
         """Remove results that are older than a day, which are no longer used. Never fails."""
-        oldest = datetime.now(UTC) - KEPT_FOR - timedelta(minutes=5)
         with contextlib.suppress(Exception):  # the storage may have no times, or not be writable
-            system, root = self._opened()
-            for file in system.find(f"{root}/{ROOT}"):
-                if system.modified(file) < oldest:
+            self._remove(ROOT, before=datetime.now(UTC) - KEPT_FOR - timedelta(minutes=5))
+
+    def _remove(self, directory: str, before: datetime | None = None) -> None:
+        """Remove records, and directories that are empty then. Everything else stays, because others use `ROOT` too."""
+        system, root = self._opened()
+        for file in system.find(f"{root}/{directory}"):
+            with contextlib.suppress(OSError):  # one unreadable file must not keep the others
+                if not _RECORD.fullmatch(file.removeprefix(f"{root}/")):
+                    continue
+                if (before is None or system.modified(file) < before) and _is_record(system, file):
                     system.rm_file(file)
-                    with contextlib.suppress(OSError):  # the directory may not be empty
-                        system.rmdir(file.rpartition("/")[0])
+                    system.rmdir(file.rpartition("/")[0])  # which fails if the directory is not empty
 
     def _opened(self) -> tuple[Any, str]:
         """Return the file system and the path in it."""
@@ -191,13 +200,21 @@ def _checked(path: str) -> str:
     return path
 
 
-def _read_locally(file: Path) -> bytes:
+def _is_record(system: Any, file: str) -> bool:
+    """Say whether a file with the name of a record begins as one. Raises: OSError: it cannot be read."""
+    is_local = isinstance(system, LocalFileSystem)
+    begin = _read_locally(Path(file), _BEGIN_BYTES) if is_local else system.cat_file(file, start=0, end=_BEGIN_BYTES)
+    return not begin or _RECORD_BEGINS.match(begin) is not None  # empty: a killed process, or a power failure
+
+
+def _read_locally(file: Path, size: int = -1) -> bytes:
     """Read a local record. Non-blocking: a named pipe in the file's place must not hang the audit."""
-    descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    as_it_is = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(file, os.O_RDONLY | as_it_is | getattr(os, "O_BINARY", 0))
     with os.fdopen(descriptor, "rb") as opened:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise FileNotFoundError(file)
-        return opened.read()
+        return opened.read(size)
 
 
 def _write_locally(target: Path, content: bytes) -> None:

@@ -1,7 +1,10 @@
 """Checks one version, or compares two on one or two servers, that a person named: `check` and `compare`."""
 
+import json
+import os
 import posixpath
 import shutil
+import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -47,6 +50,7 @@ from registry_audit.rules import LINEAGE_MISMATCH
 from registry_audit.verdict import Severity, Storage, Verdict
 
 _MARKER = ".registry-audit-downloads"
+_BOTH = tuple(Role)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,7 @@ def compare_versions(
     """
     if download_dir is not None:
         prepare_download_dir(download_dir)
-        empty_download_dir(download_dir, sessions, *resolved)
+        empty_download_dir(download_dir, sessions, *resolved, roles=roles)
     pairs, copies = [], (dict[Role, Copy](), dict[Role, Copy]())
     for role in roles:
         for n, (session, version) in enumerate(zip(sessions, resolved, strict=True), 1):
@@ -220,32 +224,33 @@ def prepare_download_dir(download_dir: Path) -> None:
     """Create the download directory, or check that its contents may be replaced.
 
     Raises:
-        UsageError: it is in a model, or it has directories of those names that this program did not make.
+        UsageError: it is in a model, or it has directories of those names that this program did not make or that
+            somebody changed since.
     """
     try:
         must_not_be_in_a_model(download_dir, f"--download-dir {download_dir}")
         download_dir.mkdir(parents=True, exist_ok=True)
-        stale = _earlier_downloads(download_dir)
-        if stale and not (download_dir / _MARKER).is_file():
-            names = " and ".join(str(path) for path in stale)
-            raise UsageError(
-                f"--download-dir: {names} was not made by an earlier download: remove it or give another directory"
-            )
+        _earlier_downloads(download_dir)
     except OSError as error:
         raise UsageError(f"--download-dir {download_dir} cannot be written: {error.strerror}") from error
 
 
-def empty_download_dir(download_dir: Path, sessions: Iterable[Session], *versions: ResolvedVersion) -> None:
-    """Remove the files of an earlier download: a stale file would be compared as if it were new.
+def empty_download_dir(
+    download_dir: Path, sessions: Iterable[Session], *versions: ResolvedVersion, roles: Iterable[Role] = _BOTH
+) -> None:
+    """Remove the files of an earlier download, and make the directories of this one.
+
+    A stale file would be compared as if it were new.
 
     Args:
         sessions: sessions of the registries. One of them may have a version that was registered from an earlier
             download.
         versions: the versions that will be downloaded.
+        roles: the copies of them that will be downloaded.
 
     Raises:
         UsageError: the directory is in the model of one of these versions, or an earlier download is now a registered
-            model.
+            model, or somebody else made or changed what would be removed.
     """
     here = download_dir.resolve()
     for storage in (s for v in versions for location in (v.run_model, v.reg_model) for s in location.storages):
@@ -262,9 +267,14 @@ def empty_download_dir(download_dir: Path, sessions: Iterable[Session], *version
                 "earlier download: give another directory"
             )
     try:
-        (download_dir / _MARKER).touch()
         for path in stale:
             shutil.rmtree(path)
+        for n, version in enumerate(versions, 1):
+            for role in roles:
+                place = kept_path(download_dir, role, version, f"server_{n}" if len(versions) > 1 else "")
+                if place is not None and location_of(version, role).roots:
+                    place.mkdir(parents=True)
+        _note_downloads(download_dir)
     except OSError as error:
         raise UsageError(f"--download-dir {download_dir} cannot be written: {error.strerror}") from error
 
@@ -295,7 +305,51 @@ def _registered_from(session: Session, download_dir: Path) -> str | None:
 
 
 def _earlier_downloads(download_dir: Path) -> list[Path]:
-    return [download_dir / role.value for role in Role if (download_dir / role.value).exists()]
+    """List the directories of an earlier download.
+
+    Raises:
+        UsageError: one of them is not as a download made it, so it may be somebody else's.
+        OSError: it cannot be read.
+    """
+    found = [download_dir / role.value for role in Role if os.path.lexists(download_dir / role.value)]
+    marker, made = download_dir / _MARKER, dict[str, list[int]]()
+    is_by_name = False
+    if os.path.lexists(marker):
+        try:
+            if marker.is_symlink() or not marker.is_file():
+                raise ValueError(marker)
+            text = marker.read_text(encoding="ascii")
+            is_by_name = not text  # by 0.1.0, which noted nothing
+            made = dict(json.loads(text or "{}"))
+        except (ValueError, TypeError):
+            found.append(marker)
+    others = [
+        path
+        for path in found
+        if not stat.S_ISDIR(path.lstat().st_mode) or not (is_by_name or made.get(path.name) == _identity(path))
+    ]
+    if others:
+        names = " and ".join(str(path) for path in others)
+        raise UsageError(
+            f"--download-dir: {names} was not made by an earlier download, or was changed since: remove it or give "
+            "another directory"
+        )
+    return found
+
+
+def _note_downloads(download_dir: Path) -> None:
+    """Note which directories are ours, in a new file: a symlink in its place is not followed."""
+    marker = download_dir / _MARKER
+    made = {role.value: _identity(place) for role in Role if (place := download_dir / role.value).is_dir()}
+    marker.unlink(missing_ok=True)
+    with marker.open("x", encoding="ascii") as opened:
+        json.dump(made, opened)
+
+
+def _identity(directory: Path) -> list[int]:
+    """Return what tells a directory from another of its name, and from itself after an entry was added or removed."""
+    found = directory.lstat()  # without the device, whose number may change when the machine restarts
+    return [found.st_ino, found.st_mtime_ns]
 
 
 # The comparison of two versions.

@@ -4,8 +4,8 @@ import contextlib
 import hashlib
 import hmac
 import os
+import re
 import secrets
-import shutil
 import stat
 import time
 import uuid
@@ -118,7 +118,14 @@ def code_digest(*packages: str) -> str:
 
 
 READINGS = "readings.jsonl"
+LEASE_FILE, RUN_FILE = "prefect-lease", "prefect-run"  # written by a flow run
 _LOCK, _REGISTRY = "running", "registry"
+_FILES = re.compile(rf"{_REGISTRY}(\.\d+)?|{READINGS}|{LEASE_FILE}|{RUN_FILE}")
+# Readings of one registry of a comparison, or of an audit that ended before and began again.
+_DIRECTORIES = re.compile(r"source|target|\d{8}T\d{12}|[0-9a-f]{16}")
+_READINGS_BEGIN = re.compile(rb"\n?([0-9a-f]{64} [0-9a-f]{64} |$)")
+_BEGIN_BYTES = 200
+_AS_IT_IS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # neither follow a symlink nor wait for a pipe
 _MAX_ID_CHARACTERS = 100
 _held: set[Path] = set()  # held by this process: a flow that runs in it is part of the command that started it
 
@@ -153,13 +160,15 @@ class WorkDirectory:
             registry: identity of the audited address.
 
         Raises:
-            UsageError: the audit of this id is running, or is of another registry, or the directory cannot be made.
+            UsageError: the audit of this id is running, or is of another registry, or the directory cannot be made, or
+                is not an audit's.
         """
         if self.path in _held:
             yield
             return
         self._must_be_of(registry)
         try:
+            self.must_be_own()
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = _opened_lock(self.path)
         except OSError as error:
@@ -180,6 +189,11 @@ class WorkDirectory:
                 yield
             finally:
                 _held.discard(self.path)
+
+    def must_be_own(self) -> None:
+        """Check that the directory is missing, empty or an audit's. Raises: UsageError: it is somebody else's."""
+        if os.path.lexists(self.path) and not _is_audits(self.path) and not _is_empty(self.path):
+            raise UsageError(f"{self.path} was not made by an audit: give another --audit-id. Nothing was changed")
 
     def belongs_to(self, registry: str) -> None:
         """Note which registry was listed, so that the audit cannot be resumed with the address of another."""
@@ -203,7 +217,7 @@ class WorkDirectory:
             self.remove()
 
     def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        _remove_own(self.path)
 
     def _sweep_others(self) -> None:
         """Remove the directories of other audits that are too old to be resumed."""
@@ -211,7 +225,7 @@ class WorkDirectory:
         with contextlib.suppress(OSError):
             for other in self.path.parent.iterdir():
                 with contextlib.suppress(OSError):  # one unreadable entry must not keep the others
-                    if other != self.path and _last_written(other) < oldest:
+                    if other != self.path and _is_audits(other) and _last_written(other) < oldest:
                         _remove_unless_held(other)
 
     def _must_be_of(self, registry: str) -> None:
@@ -247,7 +261,7 @@ def _opened_lock(directory: Path) -> IO[str]:
     """Open the lock file. Raises: OSError: it cannot be opened, or is a named pipe, on which others would hang."""
 
     def opener(path: str, flags: int) -> int:
-        return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o600)
+        return os.open(path, flags | _AS_IT_IS, 0o600)
 
     return open(directory / _LOCK, "a", encoding="ascii", opener=opener)
 
@@ -259,7 +273,56 @@ def _last_written(directory: Path) -> float:
 def _remove_unless_held(directory: Path) -> None:
     with _opened_lock(directory) as lock:
         if _locked(lock.fileno()):
-            shutil.rmtree(directory, ignore_errors=True)
+            _remove_own(directory)
+
+
+def _remove_own(directory: Path) -> None:
+    """Remove what audits write there, and then the directory. It stays if it holds anything else."""
+    if directory.is_symlink():
+        return
+    with contextlib.suppress(OSError):
+        for entry in list(directory.iterdir()):
+            with contextlib.suppress(OSError):
+                if _FILES.fullmatch(entry.name):
+                    entry.unlink()
+                elif _DIRECTORIES.fullmatch(entry.name) and not entry.is_symlink():
+                    (entry / READINGS).unlink(missing_ok=True)
+                    entry.rmdir()
+        if _is_plain_file(directory / _LOCK):
+            (directory / _LOCK).unlink()
+        directory.rmdir()
+
+
+def _is_audits(directory: Path) -> bool:
+    """Say whether an audit made the directory. Raises: OSError: it cannot be read."""
+    if directory.is_symlink() or not directory.is_dir():
+        return False
+    if _is_plain_file(lock := directory / _LOCK):
+        return lock.stat().st_size == 0
+    if _is_empty(directory):  # left by an audit that was killed before it took the lock
+        return directory.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO) == 0
+    # A worker on another machine takes no lock, and makes nothing but readings.
+    return all(_holds_only_readings(entry) for entry in directory.iterdir())
+
+
+def _holds_only_readings(entry: Path) -> bool:
+    if _DIRECTORIES.fullmatch(entry.name) and entry.is_dir() and not entry.is_symlink():
+        return all(inner.name == READINGS and _are_readings(inner) for inner in entry.iterdir())
+    return entry.name == READINGS and _are_readings(entry)
+
+
+def _are_readings(file: Path) -> bool:
+    with os.fdopen(os.open(file, os.O_RDONLY | _AS_IT_IS), "rb") as opened:
+        is_file = stat.S_ISREG(os.fstat(opened.fileno()).st_mode)
+        return is_file and _READINGS_BEGIN.match(opened.read(_BEGIN_BYTES)) is not None
+
+
+def _is_plain_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _is_empty(directory: Path) -> bool:
+    return directory.is_dir() and not directory.is_symlink() and not any(directory.iterdir())
 
 
 def _locked(descriptor: int) -> bool:

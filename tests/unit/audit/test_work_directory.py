@@ -126,7 +126,117 @@ def test_no_named_pipe_is_waited_for(cache: Path) -> None:
     two_days_ago = time.time() - 2 * 86_400
     for path in (old, other, *old.iterdir(), *other.iterdir(), cache / "audits" / "pipe"):
         os.utime(path, (two_days_ago, two_days_ago))
-    with pytest.raises(UsageError, match="not writable"), WorkDirectory("here").held(_ONE):
+    with pytest.raises(UsageError, match="was not made by an audit"), WorkDirectory("here").held(_ONE):
         pytest.fail("it must not be entered")
     with WorkDirectory("registry").held(_ONE):
         assert not other.exists()
+
+
+_SIGNED = f"{'0' * 64} {'1' * 64} []\n"
+
+
+def made(directory: Path, files: dict[str, str]) -> Path:
+    """A directory of two days ago."""
+    for path, content in files.items():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_text(content, encoding="ascii")
+    aged(directory)
+    return directory
+
+
+def aged(directory: Path) -> None:
+    two_days_ago = time.time() - 2 * 86_400
+    for path in (*directory.rglob("*"), directory):
+        os.utime(path, (two_days_ago, two_days_ago))
+
+
+FOREIGN = {
+    "reports": {"audit.json": "{}", "evidence.zip": "precious"},
+    "measured": {"readings.jsonl": '{"temperature": 20}\n'},
+    "a name of ours": {"source/report.txt": "mine"},
+    "names of ours": {"registry": "mine", "prefect-run": "mine"},
+    "a full lock": {"running": "pid 7\n"},
+}
+
+
+@pytest.mark.parametrize("files", FOREIGN.values(), ids=FOREIGN.keys())
+def test_what_no_audit_made_is_neither_swept_nor_entered(cache: Path, files: dict[str, str]) -> None:
+    theirs = made(cache / "audits" / "2026-01", files)
+    with WorkDirectory("another").held(_ONE):
+        pass
+    registry = files.get("registry", _ONE)
+    with pytest.raises(UsageError, match="was not made by an audit"), WorkDirectory("2026-01").held(registry):
+        pytest.fail("it must not be entered")
+    found = {str(path.relative_to(theirs)): path.read_text() for path in theirs.rglob("*") if path.is_file()}
+    assert found == files
+
+
+def test_an_empty_directory_of_others_stays_and_can_be_used(cache: Path) -> None:
+    theirs, killed = cache / "audits" / "theirs", cache / "audits" / "killed"
+    theirs.mkdir(parents=True, mode=0o755)
+    aged(theirs)
+    killed.mkdir(mode=0o700)
+    aged(killed)
+    with WorkDirectory("another").held(_ONE):
+        assert (theirs.is_dir(), killed.exists()) == (True, False)
+    with WorkDirectory("theirs").held(_ONE):
+        pass
+
+
+def test_a_link_is_neither_swept_nor_entered(cache: Path, tmp_path: Path) -> None:
+    model = made(tmp_path / "model", {"MLmodel": "flavors: {}"})
+    (empty := tmp_path / "empty").mkdir(mode=0o700)
+    left = interrupted("left").rename(tmp_path / "left")
+    for target in (model, empty, left):
+        aged(target)
+        (cache / "audits" / f"link-{target.name}").symlink_to(target)
+    before = sorted(tmp_path.glob("[elm]*/*"))
+    with WorkDirectory("another").held(_ONE):
+        pass
+    for target in (model, empty, left):
+        work = WorkDirectory(f"link-{target.name}")
+        with pytest.raises(UsageError, match="was not made by an audit"), work.held(_ONE):
+            pytest.fail("it must not be entered")
+        work.remove()
+    assert sorted(tmp_path.glob("[elm]*/*")) == before
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"running": "", "registry": _ONE, "registry.17": _ONE[:5], "prefect-lease": "x", "prefect-run": "x"},
+        {"running": "", "source/readings.jsonl": _SIGNED, "target/readings.jsonl": ""},
+        {"readings.jsonl": _SIGNED},  # of a worker on another machine
+        {"20260102T030405000006/readings.jsonl": _SIGNED, "0123456789abcdef/readings.jsonl": "\n" + _SIGNED},
+    ],
+)
+def test_all_that_audits_of_any_version_left_is_swept(cache: Path, files: dict[str, str]) -> None:
+    ours = made(cache / "audits" / "r1", files)
+    with WorkDirectory("another").held(_ONE):
+        assert not ours.exists()
+
+
+@pytest.mark.parametrize("is_swept", [True, False])
+def test_what_a_person_put_beside_the_readings_stays(cache: Path, is_swept: bool) -> None:
+    path = interrupted()
+    theirs = made(path, {"notes.txt": "mine", "source/notes.txt": "mine", "source/readings.jsonl": ""})
+    elsewhere = made(cache / "elsewhere", {READINGS: "mine"})
+    (path / "target").symlink_to(elsewhere)
+    aged(path)
+    if is_swept:
+        with WorkDirectory("another").held(_ONE):
+            pass
+    else:
+        WorkDirectory("r1").remove()
+    left = sorted(str(file.relative_to(path)) for file in theirs.rglob("*"))
+    assert left == ["notes.txt", "source", "source/notes.txt", "target"]
+    assert (elsewhere / READINGS).read_text(encoding="ascii") == "mine"
+
+
+def test_a_link_in_place_of_the_lock_is_not_followed(cache: Path, tmp_path: Path) -> None:
+    path = interrupted()
+    (path / "running").unlink()
+    (path / "running").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError), WorkDirectory("r1").held(_ONE):
+        pytest.fail("it must not be entered")
+    assert not (tmp_path / "elsewhere").exists()
