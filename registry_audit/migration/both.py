@@ -90,10 +90,11 @@ def know_other_storages(sessions: Sessions, both: Both, workers: int) -> None:
     """
     source, session, connection = both.source, sessions[0], sessions[0].connection
     around = Surroundings(connection.tracking_uri, connection.workspace, lambda profile: profile)
+    listed = {version.name for version in source.listed.versions}
     others = [
         version
         for version in source.listed.versions
-        if version.name not in both.models[0] and both.target.storages.may_hold(version, around)
+        if version.name not in both.models[0] and both.target.storages.may_hold(version, around, listed)
     ]
 
     def resolved(version: RegisteredVersion) -> ResolvedVersion | str:

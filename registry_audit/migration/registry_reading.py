@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -189,13 +189,15 @@ class Storages:
         """Say whether a storage, or a file that was added, is one of these."""
         return _digest(storage) in self._digests
 
-    def may_hold(self, version: RegisteredVersion, around: Surroundings) -> bool:
+    def may_hold(self, version: RegisteredVersion, around: Surroundings, listed: Container[str] = ()) -> bool:
         """Say whether the version may lie in one of these storages, judged by the listing alone, without a request.
 
         Law: it may if its source leads there. If that cannot be known without a request, it may.
 
         Args:
             around: the server that lists the version.
+            listed: names of models whose versions are asked for, too. A source that names such a model leads to the
+                storage of one of them, or nowhere.
         """
         # A registry's own copy has the version's name, and the directory of a run has the run's id.
         if hash(version.run_id) in self._parts or hash(f"{version.name}/{version.version}") in self._paths:
@@ -208,7 +210,8 @@ class Storages:
         except ValueError:  # it leads nowhere
             return False
         if scheme == "models":  # the directory of a LoggedModel has its id; the place of a version can be anywhere
-            return "/" in path or "@" in path or hash(path) in self._parts
+            name, by_name, _ = path.partition("/") if "/" in path else path.rpartition("@")
+            return name not in listed if by_name else hash(path) in self._parts
         # In the source's run there may be a LoggedModel of that name, whose directory does not have the run's id.
         return self._has_logged_models or hash(path.partition("/")[0]) in self._parts
 

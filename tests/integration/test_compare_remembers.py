@@ -214,4 +214,4 @@ def test_baselines_of_two_digests_are_not_compared(desk: Desk, mlflow_a: MlflowS
     assert desk.audit(mlflow_a.uri, *of_other).exit_status == CLEAN
     refused = desk.compare("--ledger", desk.ledger, config=desk.config({}, {"host": mlflow_a.uri, "model": there.name}))
     assert refused.exit_status == USAGE
-    assert "sha256 and those of the second blake3" in refused.stderr
+    assert "first registry by sha256 and the second by blake3" in refused.stderr

@@ -356,6 +356,14 @@ def test_a_version_may_lie_in_its_registrys_own_copy() -> None:
     assert storages.may_hold(facts(source="dbfs:/elsewhere", run_id=None).version, AROUND)
 
 
+@pytest.mark.parametrize("source", ["models:/Wine/1", "models:/Wine/Production", "models:/Wine@champion"])
+def test_what_a_listed_model_leads_to_is_known_from_its_own_versions(source: str) -> None:
+    """Such a source may lead in a circle: that of one model leaves no doubt about the migration of another one."""
+    version = facts(source=source, run_id=None).version
+    assert not Storages().may_hold(version, AROUND, {"Wine", "Beer"})
+    assert Storages().may_hold(version, AROUND, {"Beer"})
+
+
 def test_a_directory_is_the_same_by_every_link_to_it(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
