@@ -42,6 +42,7 @@ def make_pack(
         LedgerError: the ledger is not the one that the report names, or its chain is broken.
         CouldNotVerify: the time-stamp authority does not answer.
     """
+    must_take_pack(output)
     document = load_report(report)
     if document.ledger is None:
         shown = printable(str(report))
@@ -50,7 +51,6 @@ def make_pack(
         raise UsageError(
             f"{shown} was made without a ledger, which holds the files of each version: audit again with --ledger"
         )
-    must_take_pack(output)
     try:
         with (
             written_whole(output) as draft,

@@ -28,9 +28,10 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 def _is_time(text: str) -> bool:
     try:
-        return _TIME.fullmatch(text) is not None and datetime.fromisoformat(text) is not None
+        datetime.fromisoformat(text)
     except ValueError:  # as with the 31st of a month of 30 days
         return False
+    return _TIME.fullmatch(text) is not None
 
 
 @dataclass(slots=True)

@@ -206,12 +206,14 @@ class Storages:
         if scheme not in ("runs", "models"):
             return bool(version.source) and self._may_be_at(version.source, around)
         try:
-            path = urlsplit(version.source, allow_fragments=False).path.lstrip("/")
+            parts = urlsplit(version.source, allow_fragments=False)
         except ValueError:  # it leads nowhere
             return False
+        path = parts.path.lstrip("/")
         if scheme == "models":  # the directory of a LoggedModel has its id; the place of a version can be anywhere
             name, by_name, _ = path.partition("/") if "/" in path else path.rpartition("@")
-            return name not in listed if by_name else hash(path) in self._parts
+            is_elsewhere = bool(parts.netloc) or name not in listed  # perhaps in another workspace's registry
+            return is_elsewhere if by_name else hash(path) in self._parts
         # In the source's run there may be a LoggedModel of that name, whose directory does not have the run's id.
         return self._has_logged_models or hash(path.partition("/")[0]) in self._parts
 

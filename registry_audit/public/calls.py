@@ -249,7 +249,7 @@ def compare_registries(
         side: _keys(given) if isinstance(given, Mapping) else {"host": str(given)}
         for side, given in (("source", source), ("target", target))
     }
-    # The addresses are checked below.
+    # Only the models and the workers are taken from this: the addresses are checked further below.
     checked = checked_options(tracking_uri="-", ledger=None, models=models, workers=workers)
     options = MigrationOptions(
         checked.models,

@@ -21,7 +21,7 @@ from registry_audit.printable import printable
 from registry_audit.redact import redact
 from registry_audit.verdict import STATE_NAMES, ExitStatus
 
-_SECONDS = 30
+_SECONDS, _SECONDS_OF_HEALTH = 30, 5
 _PAGE = 200
 _NO_ROUTE = {"detail": "Not Found"}  # the web framework's response; Prefect's own says what was not found
 _TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -139,12 +139,12 @@ class PrefectServer:
             UsageError: the server is misconfigured.
             ServerSilent: it cannot be reached, or is not healthy.
         """
-        self._ask("GET", "health")
+        self._ask("GET", "health", seconds=_SECONDS_OF_HEALTH)
 
     def _of_flow(self, flow: str) -> list[dict[str, Any]]:
         return list(self._ask("POST", "deployments/filter", {"flows": {"name": {"any_": [flow]}}, "limit": _PAGE}))
 
-    def _ask(self, method: str, route: str, body: Any = None) -> Any:
+    def _ask(self, method: str, route: str, body: Any = None, *, seconds: int = _SECONDS) -> Any:
         doing = f"ask the Prefect server {self.shown}"
         asked = self._session.request(
             method,
@@ -154,7 +154,7 @@ class PrefectServer:
             doing=doing,
             tls=self._tls,
             body=None if body is None else json.dumps(body).encode(),
-            answer_seconds=_SECONDS,
+            answer_seconds=seconds,
         )
         try:
             with asked as answer:

@@ -362,6 +362,8 @@ def test_what_a_listed_model_leads_to_is_known_from_its_own_versions(source: str
     version = facts(source=source, run_id=None).version
     assert not Storages().may_hold(version, AROUND, {"Wine", "Beer"})
     assert Storages().may_hold(version, AROUND, {"Beer"})
+    of_another_workspace = facts(source=source.replace("models:/", "models://prod@databricks/"), run_id=None).version
+    assert Storages().may_hold(of_another_workspace, AROUND, {"Wine", "Beer"})
 
 
 def test_a_directory_is_the_same_by_every_link_to_it(tmp_path: Path) -> None:
