@@ -1,35 +1,19 @@
 """Two versions of which only a native model is compared: one file or directory, perhaps of two names."""
 
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from registry_audit.audit.copies import ModelCopy, Role
-from registry_audit.audit.named_versions import PairAudit, compare_pair
+from registry_audit.audit.copies import ModelCopy
+from registry_audit.audit.named_versions import PairAudit
 from registry_audit.errors import UsageError
-from registry_audit.registry.resolve import ResolvedVersion
-from registry_audit.registry.runs import RunState
-from registry_audit.registry.version import RegisteredVersion
-from registry_audit.verdict import Storage, Verdict
+from registry_audit.verdict import Verdict
+
+PairOf = Callable[..., PairAudit]
 
 MLMODEL = b"flavors: {python_function: {data: %s}}\nrun_id: %s\n"
 META = b"model_name: Wine\nmodel_version: '%s'\n"
-
-
-def pair_of(copies: list[ModelCopy], natives: tuple[str | None, str | None]) -> PairAudit:
-    one, two = (
-        ResolvedVersion(
-            RegisteredVersion("Wine", number, "READY", None, (), None, copy.location.uri),
-            copy.location,
-            copy.location,
-            Storage.SHARED,
-            RunState.NONE,
-        )
-        for number, copy in zip("12", copies, strict=True)
-    )
-    session = SimpleNamespace(pulse=lambda count: None)
-    return compare_pair(session, Role.RUN_MODEL, (one, two), (copies[0], copies[1]), natives)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -56,7 +40,7 @@ def copies(make_copy, tmp_path: Path) -> list[ModelCopy]:
     ],
 )
 def test_a_difference_between_files_of_two_names_is_explained_by_no_rule(
-    copies: list[ModelCopy], natives: tuple[str, str]
+    pair_of: PairOf, copies: list[ModelCopy], natives: tuple[str, str]
 ) -> None:
     pair = pair_of(copies, natives)
     assert pair.verdict is Verdict.MISMATCH
@@ -68,7 +52,7 @@ def test_a_difference_between_files_of_two_names_is_explained_by_no_rule(
     ("native", "rule"), [("MLmodel", "mlmodel-provenance"), ("registered_model_meta", "registered-model-meta")]
 )
 def test_a_root_file_of_one_name_may_differ_as_in_a_whole_model(
-    copies: list[ModelCopy], native: str, rule: str
+    pair_of: PairOf, copies: list[ModelCopy], native: str, rule: str
 ) -> None:
     for natives in ((native, native), (native, f"./{native}")):
         pair = pair_of(copies, natives)
@@ -78,7 +62,9 @@ def test_a_root_file_of_one_name_may_differ_as_in_a_whole_model(
 
 
 @pytest.mark.parametrize("spelled", ["data//deep", "./data/deep", "data/./deep/", "/data/deep"])
-def test_a_native_model_is_found_however_its_path_is_spelled(copies: list[ModelCopy], spelled: str) -> None:
+def test_a_native_model_is_found_however_its_path_is_spelled(
+    pair_of: PairOf, copies: list[ModelCopy], spelled: str
+) -> None:
     for natives in ((spelled, "data/deep"), ("data/deep", spelled)):
         pair = pair_of(copies, natives)
         assert pair.verdict is Verdict.MATCH
@@ -87,7 +73,7 @@ def test_a_native_model_is_found_however_its_path_is_spelled(copies: list[ModelC
 
 @pytest.mark.parametrize("nowhere", ["/", ".", "..", "data/..", "nothing"])
 def test_a_native_model_in_neither_model_is_refused_by_the_name_that_was_given(
-    copies: list[ModelCopy], nowhere: str
+    pair_of: PairOf, copies: list[ModelCopy], nowhere: str
 ) -> None:
     with pytest.raises(UsageError, match=f"^native_model '{nowhere}' is in neither model$"):
         pair_of(copies, (nowhere, nowhere))

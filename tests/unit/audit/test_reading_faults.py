@@ -4,27 +4,24 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from registry_audit.audit.comparing import confirm_bytes
 from registry_audit.audit.copies import ModelCopy, Reading, Role
-from registry_audit.audit.named_versions import compare_pair
+from registry_audit.audit.named_versions import PairAudit
 from registry_audit.audit.reading import read_all, read_pair
 from registry_audit.errors import BodyEndedEarly, CouldNotVerify, NotFound, Stopped, Transient
 from registry_audit.model.listing import Limits, ListedFile, Listing, Problem, make_listing
 from registry_audit.model.mlmodel import MAX_BYTES
 from registry_audit.net.retry import tries
 from registry_audit.net.transfers import Where
-from registry_audit.registry.resolve import Location, ResolvedVersion
-from registry_audit.registry.runs import RunState
+from registry_audit.registry.resolve import Location
 from registry_audit.registry.storage import StorageIdentity
-from registry_audit.registry.version import RegisteredVersion
 from registry_audit.stores.base import Chunks, Unreadable
 from registry_audit.stores.local import LocalStore
-from registry_audit.verdict import Storage, Verdict
+from registry_audit.verdict import Verdict
 
 Content = Callable[[], Iterator[bytes]]
 
@@ -248,18 +245,9 @@ def test_what_lies_on_disk_has_the_last_word(kept: tuple[ModelCopy, ModelCopy]) 
     )
 
 
-def test_what_lies_on_disk_has_the_last_word_on_two_versions_too(kept: tuple[ModelCopy, ModelCopy]) -> None:
-    resolved = tuple(
-        ResolvedVersion(
-            RegisteredVersion("Wine", number, "READY", None, (), None, copy.location.uri),
-            copy.location,
-            copy.location,
-            Storage.SHARED,
-            RunState.NONE,
-        )
-        for number, copy in zip("12", kept, strict=True)
-    )
-    session = SimpleNamespace(pulse=lambda count: None)
-    pair = compare_pair(session, Role.RUN_MODEL, (resolved[0], resolved[1]), kept)  # type: ignore[arg-type]
+def test_what_lies_on_disk_has_the_last_word_on_two_versions_too(
+    pair_of: Callable[..., PairAudit], kept: tuple[ModelCopy, ModelCopy]
+) -> None:
+    pair = pair_of(kept)
     assert pair.verdict is Verdict.UNVERIFIABLE
     assert [finding.rule for finding in pair.all_findings] == ["RA008"]
